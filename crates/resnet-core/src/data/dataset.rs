@@ -1,0 +1,291 @@
+//! Images with their labels, in memory.
+
+use super::transforms::{scale, Resize, Resizer, Scratch};
+use crate::error::{Code, Error, Result};
+use std::fmt;
+use std::sync::Arc;
+
+/// Pixels of all images, (N, C, H, W) in row-major order.
+pub enum Pixels {
+    /// Bytes; batches hold them divided by 255.
+    U8(Vec<u8>),
+    /// Numbers that batches hold as they are.
+    F32(Vec<f32>),
+}
+
+impl Pixels {
+    fn len(&self) -> usize {
+        match self {
+            Self::U8(pixels) => pixels.len(),
+            Self::F32(pixels) => pixels.len(),
+        }
+    }
+}
+
+/// Images with their labels. Clones and parts of it share the images.
+#[derive(Clone)]
+pub struct Dataset {
+    samples: Arc<Samples>,
+    len: usize,
+    resizer: Option<Arc<Resizer>>,
+}
+
+struct Samples {
+    pixels: Pixels,
+    /// Channels, height and width of an image.
+    image: [usize; 3],
+    labels: Vec<u32>,
+    num_classes: usize,
+    class_names: Option<Vec<String>>,
+}
+
+impl Dataset {
+    /// A data set of images of shape (N, C, H, W), all sizes at least 1, with a label each. Labels count from 0 and are below
+    /// the number of class names; without class names the largest label tells the number of classes.
+    ///
+    /// `ERR_INVALID_ARGUMENT` if there are no images or no class names in the list, `ERR_SHAPE` if lengths do not fit the
+    /// shape, `ERR_LABEL` if a label is outside the classes.
+    pub fn from_arrays(
+        images: Pixels,
+        shape: [usize; 4],
+        labels: Vec<u32>,
+        classes: Option<Vec<String>>,
+    ) -> Result<Self> {
+        let [count, channels, height, width] = shape;
+        if count == 0 {
+            return Err(Error::expected(Code::InvalidArgument, "images", "at least one image", "none"));
+        }
+        if shape.contains(&0) {
+            return Err(Error::expected(Code::Shape, "shape", "sizes of at least 1", format!("{shape:?}")));
+        }
+        let total = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        if total != Some(images.len()) {
+            let expected = format!("as many values as shape {shape:?} has");
+            return Err(Error::expected(Code::Shape, "images", expected, images.len()));
+        }
+        if labels.len() != count {
+            return Err(Error::expected(
+                Code::Shape,
+                "labels",
+                format!("one for each of {count} images"),
+                labels.len(),
+            ));
+        }
+        if classes.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::expected(Code::InvalidArgument, "classes", "at least one name", "none"));
+        }
+        let largest = labels.iter().max().map_or(0, |&label| label as usize);
+        let num_classes = classes.as_ref().map_or(largest + 1, Vec::len);
+        if let Some(index) = labels.iter().position(|&label| label as usize >= num_classes) {
+            let name = format!("labels[{index}]");
+            return Err(Error::expected(Code::Label, &name, format!("a class below {num_classes}"), labels[index]));
+        }
+        let image = [channels, height, width];
+        let samples = Samples { pixels: images, image, labels, num_classes, class_names: classes };
+        Ok(Self { samples: Arc::new(samples), len: count, resizer: None })
+    }
+
+    /// Number of samples, at least 1.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Channels, height and width of an image as batches hold it.
+    pub fn image_shape(&self) -> [usize; 3] {
+        let [channels, height, width] = self.samples.image;
+        let [height, width] = self.resizer.as_ref().map_or([height, width], |resizer| resizer.resize().size);
+        [channels, height, width]
+    }
+
+    /// Number of classes.
+    pub fn num_classes(&self) -> usize {
+        self.samples.num_classes
+    }
+
+    /// Names of the classes, if they were given.
+    pub fn class_names(&self) -> Option<&[String]> {
+        self.samples.class_names.as_deref()
+    }
+
+    /// Labels of all samples.
+    pub fn labels(&self) -> &[u32] {
+        &self.samples.labels[..self.len]
+    }
+
+    /// The first `count` samples, or all if there are fewer. `ERR_INVALID_ARGUMENT` if `count` is 0.
+    pub fn take(&self, count: usize) -> Result<Self> {
+        if count == 0 {
+            return Err(Error::expected(Code::InvalidArgument, "count", "at least 1", 0));
+        }
+        Ok(Self { len: count.min(self.len), ..self.clone() })
+    }
+
+    /// The same samples, brought to another size when a batch is made of them, or as they are.
+    /// `ERR_INVALID_ARGUMENT` if the size is out of range.
+    pub fn with_resize(&self, resize: Option<Resize>) -> Result<Self> {
+        let [_, height, width] = self.samples.image;
+        let resizer = match resize {
+            Some(resize) if resize.size != [height, width] => Some(Arc::new(Resizer::new(resize, [height, width])?)),
+            _ => None,
+        };
+        Ok(Self { resizer, ..self.clone() })
+    }
+
+    /// Writes the samples at `indices` as a batch: images (N, C, H, W) of [`Self::image_shape`] and labels (N).
+    /// `ERR_SHAPE` if the slices have other lengths, `ERR_INVALID_ARGUMENT` if an index is outside the set.
+    pub fn fill(&self, indices: &[usize], images: &mut [f32], labels: &mut [u32]) -> Result<()> {
+        let out_len: usize = self.image_shape().iter().product();
+        if indices.len().checked_mul(out_len) != Some(images.len()) {
+            let expected = format!("{} images of {out_len} values", indices.len());
+            return Err(Error::expected(Code::Shape, "images", expected, format!("{} values", images.len())));
+        }
+        if labels.len() != indices.len() {
+            return Err(Error::expected(Code::Shape, "labels", indices.len(), labels.len()));
+        }
+        if let Some(place) = indices.iter().position(|&index| index >= self.len) {
+            let (name, expected) = (format!("indices[{place}]"), format!("an index below {}", self.len));
+            return Err(Error::expected(Code::InvalidArgument, &name, expected, indices[place]));
+        }
+        let image_len: usize = self.samples.image.iter().product();
+        let mut scratch = Scratch::default();
+        for ((&index, out), label) in indices.iter().zip(images.chunks_exact_mut(out_len)).zip(labels) {
+            let range = index * image_len..(index + 1) * image_len;
+            match (&self.samples.pixels, &self.resizer) {
+                (Pixels::U8(pixels), None) => scale(&pixels[range], out),
+                (Pixels::F32(pixels), None) => out.copy_from_slice(&pixels[range]),
+                (Pixels::U8(pixels), Some(resizer)) => resizer.resize_u8(&pixels[range], out, &mut scratch),
+                (Pixels::F32(pixels), Some(resizer)) => resizer.resize_f32(&pixels[range], out, &mut scratch),
+            }
+            *label = self.samples.labels[index];
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Dataset {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let [channels, height, width] = self.image_shape();
+        let classes = self.num_classes();
+        write!(formatter, "Dataset({} images of {channels}x{height}x{width}, {classes} classes)", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Interpolation;
+    use super::*;
+
+    fn bytes(shape: [usize; 4], labels: &[u32]) -> Dataset {
+        let pixels = (0..shape.iter().product()).map(|i: usize| i as u8).collect();
+        Dataset::from_arrays(Pixels::U8(pixels), shape, labels.to_vec(), None).unwrap()
+    }
+
+    fn batch(data: &Dataset, indices: &[usize]) -> (Vec<f32>, Vec<u32>) {
+        let mut images = vec![f32::NAN; indices.len() * data.image_shape().iter().product::<usize>()];
+        let mut labels = vec![u32::MAX; indices.len()];
+        data.fill(indices, &mut images, &mut labels).unwrap();
+        (images, labels)
+    }
+
+    fn names(count: usize) -> Option<Vec<String>> {
+        Some((0..count).map(|class| format!("class {class}")).collect())
+    }
+
+    #[test]
+    fn fills_in_the_order_of_the_indices() {
+        let data = bytes([3, 1, 1, 2], &[4, 5, 6]);
+        assert_eq!((data.len(), data.image_shape(), data.num_classes()), (3, [1, 1, 2], 7));
+        assert_eq!(data.class_names(), None);
+        let expected = [4.0, 5.0, 0.0, 1.0, 4.0, 5.0].map(|byte: f32| byte / 255.0);
+        assert_eq!(batch(&data, &[2, 0, 2]), (expected.to_vec(), vec![6, 4, 6]));
+    }
+
+    #[test]
+    fn floats_stay_as_they_are() {
+        let pixels = vec![-1.5, 300.0, f32::INFINITY, 0.1];
+        let data = Dataset::from_arrays(Pixels::F32(pixels.clone()), [2, 2, 1, 1], vec![0, 1], names(3)).unwrap();
+        assert_eq!(batch(&data, &[0, 1]).0, pixels);
+        assert_eq!(data.num_classes(), 3);
+        assert_eq!(data.class_names().unwrap()[2], "class 2");
+    }
+
+    #[test]
+    fn a_part_shares_the_images_and_keeps_the_classes() {
+        let data = bytes([4, 1, 2, 2], &[0, 1, 2, 9]);
+        let part = data.take(2).unwrap();
+        assert!(Arc::ptr_eq(&part.samples, &data.samples));
+        assert_eq!((part.len(), part.labels(), part.num_classes()), (2, &[0, 1][..], 10));
+        assert_eq!(part.take(100).unwrap().len(), 2);
+        assert_eq!(data.take(0).unwrap_err().message, "count: expected at least 1, got 0");
+        let error = part.fill(&[2], &mut [0.0; 4], &mut [0]).unwrap_err();
+        assert_eq!(error.message, "indices[0]: expected an index below 2, got 2");
+    }
+
+    #[test]
+    fn resizes_when_a_batch_is_made() {
+        let data = bytes([2, 2, 3, 3], &[0, 1]);
+        for interpolation in [Interpolation::Pil, Interpolation::Float] {
+            let resized = data.with_resize(Some(Resize { size: [6, 4], interpolation })).unwrap();
+            assert_eq!(resized.image_shape(), [2, 6, 4]);
+            let (images, labels) = batch(&resized, &[1, 0]);
+            assert_eq!(labels, [1, 0]);
+            // The second image's first and last corner pixels, which growing keeps.
+            assert_eq!((images[0], images[47]), (18.0 / 255.0, 35.0 / 255.0));
+            assert_eq!(batch(&resized.with_resize(None).unwrap(), &[1]), batch(&data, &[1]));
+        }
+        let same = Resize { size: [3, 3], interpolation: Interpolation::Pil };
+        assert_eq!(batch(&data.with_resize(Some(same)).unwrap(), &[1]), batch(&data, &[1]));
+        let none = Resize { size: [0, 4], interpolation: Interpolation::Pil };
+        assert_eq!(data.with_resize(Some(none)).unwrap_err().code, Code::InvalidArgument);
+    }
+
+    #[test]
+    fn float_pixels_are_resized_without_rounding() {
+        let data = Dataset::from_arrays(Pixels::F32(vec![0.0, 1.0]), [1, 1, 1, 2], vec![0], None).unwrap();
+        for interpolation in [Interpolation::Pil, Interpolation::Float] {
+            let resized = data.with_resize(Some(Resize { size: [1, 4], interpolation })).unwrap();
+            assert_eq!(batch(&resized, &[0]).0, [0.0, 0.25, 0.75, 1.0]);
+        }
+    }
+
+    #[test]
+    fn refuses_arrays_that_do_not_fit() {
+        let make = |count, shape, labels: &[u32], classes| {
+            let error = Dataset::from_arrays(Pixels::U8(vec![0; count]), shape, labels.to_vec(), classes).unwrap_err();
+            (error.code, error.message)
+        };
+        let huge = usize::MAX / 2 + 1;
+        for (got, code, message) in [
+            (make(0, [0, 1, 2, 2], &[], None), Code::InvalidArgument, "images: expected at least one image, got none"),
+            (make(0, [1, 0, 2, 2], &[0], None), Code::Shape, "shape: expected sizes of at least 1, got [1, 0, 2, 2]"),
+            (
+                make(7, [2, 1, 2, 2], &[0, 1], None),
+                Code::Shape,
+                "images: expected as many values as shape [2, 1, 2, 2] has, got 7",
+            ),
+            (
+                make(0, [2, huge, 1, 1], &[0, 1], None),
+                Code::Shape,
+                "images: expected as many values as shape [2, 9223372036854775808, 1, 1] has, got 0",
+            ),
+            (make(8, [2, 1, 2, 2], &[0], None), Code::Shape, "labels: expected one for each of 2 images, got 1"),
+            (
+                make(4, [1, 1, 2, 2], &[0], names(0)),
+                Code::InvalidArgument,
+                "classes: expected at least one name, got none",
+            ),
+            (make(8, [2, 1, 2, 2], &[1, 3], names(3)), Code::Label, "labels[1]: expected a class below 3, got 3"),
+        ] {
+            assert_eq!(got, (code, message.to_owned()));
+        }
+    }
+
+    #[test]
+    fn refuses_slices_of_other_lengths() {
+        let data = bytes([2, 1, 2, 2], &[0, 1]);
+        let error = data.fill(&[0, 1], &mut [0.0; 4], &mut [0; 2]).unwrap_err();
+        assert_eq!(error.message, "images: expected 2 images of 4 values, got 4 values");
+        assert_eq!(data.fill(&[0], &mut [0.0; 4], &mut [0; 2]).unwrap_err().code, Code::Shape);
+    }
+}

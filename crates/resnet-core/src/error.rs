@@ -1,0 +1,102 @@
+//! The one error type: a stable code and a message that says what was expected and what was given.
+
+use std::fmt;
+
+/// What went wrong, for a program to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// An argument is of the wrong type or outside its range.
+    InvalidArgument,
+    /// Shapes do not fit each other or the network.
+    Shape,
+    /// A label is outside the classes.
+    Label,
+    /// The network's input channels are not known yet.
+    NotBuilt,
+    /// Another call is writing to the model.
+    Busy,
+    /// The data set is in none of the places where it was looked for.
+    DataNotFound,
+    /// A data file is damaged or not what it should be.
+    DataCorrupt,
+    /// A state dict does not fit the network.
+    StateDict,
+    /// A model file is damaged or not what it should be.
+    ModelFile,
+    /// A file could not be read or written.
+    Io,
+    /// The loss is NaN or infinite.
+    NonFiniteLoss,
+    /// The call was cancelled.
+    Aborted,
+    /// The object was disposed of.
+    Disposed,
+    /// A defect in this package.
+    Internal,
+}
+
+impl Code {
+    /// The code's name, as JavaScript sees it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "ERR_INVALID_ARGUMENT",
+            Self::Shape => "ERR_SHAPE",
+            Self::Label => "ERR_LABEL",
+            Self::NotBuilt => "ERR_NOT_BUILT",
+            Self::Busy => "ERR_BUSY",
+            Self::DataNotFound => "ERR_DATA_NOT_FOUND",
+            Self::DataCorrupt => "ERR_DATA_CORRUPT",
+            Self::StateDict => "ERR_STATE_DICT",
+            Self::ModelFile => "ERR_MODEL_FILE",
+            Self::Io => "ERR_IO",
+            Self::NonFiniteLoss => "ERR_NON_FINITE_LOSS",
+            Self::Aborted => "ERR_ABORTED",
+            Self::Disposed => "ERR_DISPOSED",
+            Self::Internal => "ERR_INTERNAL",
+        }
+    }
+}
+
+/// An error with its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What went wrong, for a program.
+    pub code: Code,
+    /// What went wrong, for a person.
+    pub message: String,
+}
+
+/// A result with this crate's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with a message of its own.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The usual form: `parameter: expected …, got …`.
+    pub fn expected(code: Code, parameter: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        Self::new(code, format!("{parameter}: expected {expected}, got {got}"))
+    }
+
+    /// A failed read or write, with the path.
+    pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new(Code::Io, format!("cannot {action} {}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Kernels check their arguments too, but what reaches them was checked before: their errors are our defects.
+impl From<resnet_ops::Error> for Error {
+    fn from(error: resnet_ops::Error) -> Self {
+        Self::new(Code::Internal, error.to_string())
+    }
+}

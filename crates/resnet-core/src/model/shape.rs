@@ -1,0 +1,260 @@
+//! Shape inference: one walk over the tree gives the layers in the order in which they run, with every value's shape.
+
+use super::layer::{Child, Layer};
+use crate::error::{Code, Error, Result};
+use std::fmt;
+
+/// Longest path of a layer in state-dict names, in bytes.
+const MAX_PATH: usize = 1024;
+
+/// The shape of a value, without the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Channels of maps, whose height and width may not be known yet.
+    Map {
+        /// Number of channels.
+        channels: usize,
+        /// Height and width.
+        size: Option<[usize; 2]>,
+    },
+    /// Features of a sample.
+    Features(usize),
+}
+
+impl Shape {
+    /// Maps of a known size.
+    pub fn map(channels: usize, height: usize, width: usize) -> Self {
+        Self::Map { channels, size: Some([height, width]) }
+    }
+
+    /// Channels or features.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Map { channels, .. } => channels,
+            Self::Features(features) => features,
+        }
+    }
+
+    /// Height and width; [1, 1] for features and for maps of unknown size.
+    pub fn size(self) -> [usize; 2] {
+        match self {
+            Self::Map { size, .. } => size.unwrap_or([1, 1]),
+            Self::Features(_) => [1, 1],
+        }
+    }
+
+    /// The shape of a batch of `n`: (N, C, H, W), or (N, features).
+    pub fn with_batch(self, n: usize) -> Vec<usize> {
+        match self {
+            Self::Map { channels, .. } => vec![n, channels, self.size()[0], self.size()[1]],
+            Self::Features(features) => vec![n, features],
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Map { channels, size: Some([h, w]) } => write!(formatter, "(N, {channels}, {h}, {w})"),
+            Self::Map { channels, size: None } => write!(formatter, "(N, {channels}, H, W)"),
+            Self::Features(features) => write!(formatter, "(N, {features})"),
+        }
+    }
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    /// A layer that is not made of others.
+    Layer(&'a Layer),
+    /// The end of a residual block: relu(first + second).
+    AddRelu,
+}
+
+/// A step of the computation.
+#[derive(Clone, Debug)]
+pub struct Node<'a> {
+    /// Where it stands in the tree, in state-dict names.
+    pub path: String,
+    /// Which child of the root it belongs to.
+    pub stage: usize,
+    /// What it does.
+    pub kind: Kind<'a>,
+    /// The values it reads, as indices into [`Trace::shapes`].
+    pub inputs: Vec<usize>,
+    /// The value it writes.
+    pub output: usize,
+}
+
+/// A network's steps in the order in which they run. Value 0 is the input.
+#[derive(Clone, Debug)]
+pub struct Trace<'a> {
+    /// The steps.
+    pub nodes: Vec<Node<'a>>,
+    /// The shape of every value.
+    pub shapes: Vec<Shape>,
+    /// The value that the network returns.
+    pub output: usize,
+}
+
+/// Walks over the tree with an input shape.
+///
+/// # Errors
+/// `ERR_SHAPE`, with the layer's path, where a layer does not fit what comes before it.
+pub fn trace(root: &Layer, input: Shape) -> Result<Trace<'_>> {
+    if input.channels() == 0 || input.size().contains(&0) {
+        return Err(Error::expected(Code::Shape, "input", "sizes of at least 1", input));
+    }
+    let mut trace = Trace { nodes: Vec::new(), shapes: vec![input], output: 0 };
+    trace.output = match root {
+        Layer::Sequential { children } => {
+            let mut value = 0;
+            for (stage, child) in children.iter().enumerate() {
+                value = trace.walk(&child.layer, &child.name, stage, value)?;
+            }
+            value
+        }
+        other => trace.walk(other, "", 0, 0)?,
+    };
+    Ok(trace)
+}
+
+/// `path.name`, where either may be empty.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    match (path, name) {
+        ("", name) => name.to_owned(),
+        (path, "") => path.to_owned(),
+        (path, name) => format!("{path}.{name}"),
+    }
+}
+
+impl<'a> Trace<'a> {
+    fn walk(&mut self, layer: &'a Layer, path: &str, stage: usize, input: usize) -> Result<usize> {
+        // Nested long names would make paths that outgrow the description by far.
+        if path.len() > MAX_PATH {
+            let given = format!("{} bytes", path.len());
+            return Err(Error::expected(Code::InvalidArgument, "name", format!("at most {MAX_PATH} bytes"), given));
+        }
+        match layer {
+            Layer::Sequential { children } => children
+                .iter()
+                .try_fold(input, |value, Child { name, layer, .. }| self.walk(layer, &join(path, name), stage, value)),
+            Layer::Residual { body, shortcut } => {
+                let result = self.walk(body, path, stage, input)?;
+                let shortcut = match shortcut {
+                    Some(shortcut) => self.walk(shortcut, &join(path, "downsample"), stage, input)?,
+                    None => input,
+                };
+                let (a, b) = (self.shapes[result], self.shapes[shortcut]);
+                if a != b {
+                    let message = format!("{}: cannot add a body of {a} and a shortcut of {b}", named(path));
+                    return Err(Error::new(Code::Shape, message));
+                }
+                Ok(self.push(path, stage, Kind::AddRelu, vec![result, shortcut], a))
+            }
+            leaf => {
+                let output = leaf_output(leaf, path, self.shapes[input])?;
+                Ok(self.push(path, stage, Kind::Layer(leaf), vec![input], output))
+            }
+        }
+    }
+
+    fn push(&mut self, path: &str, stage: usize, kind: Kind<'a>, inputs: Vec<usize>, shape: Shape) -> usize {
+        let output = self.shapes.len();
+        self.shapes.push(shape);
+        self.nodes.push(Node { path: path.to_owned(), stage, kind, inputs, output });
+        output
+    }
+}
+
+fn named(path: &str) -> &str {
+    if path.is_empty() {
+        "network"
+    } else {
+        path
+    }
+}
+
+fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
+    let at = named(path);
+    let maps = || match input {
+        Shape::Map { channels, size } => Ok((channels, size)),
+        Shape::Features(_) => Err(Error::expected(Code::Shape, at, "maps (N, C, H, W)", input)),
+    };
+    let windows = |size: Option<[usize; 2]>, kernel: &[usize; 2], stride: &[usize; 2], padding: &[usize; 2]| {
+        if kernel.contains(&0) || stride.contains(&0) {
+            let given = format!("kernel {kernel:?}, stride {stride:?}");
+            return Err(Error::expected(Code::InvalidArgument, at, "a kernel and a stride of at least 1", given));
+        }
+        let Some(size) = size else { return Ok(None) };
+        let mut output = [0; 2];
+        for i in 0..2 {
+            let padded = padding[i].checked_mul(2).and_then(|both| both.checked_add(size[i]));
+            let rest = padded.and_then(|padded| padded.checked_sub(kernel[i])).ok_or_else(|| {
+                let least = format!("a map of at least {kernel:?} pixels with padding {padding:?}");
+                Error::expected(Code::Shape, at, least, input)
+            })?;
+            output[i] = rest / stride[i] + 1;
+        }
+        Ok(Some(output))
+    };
+    match layer {
+        Layer::Conv2d { out_channels, kernel, stride, padding, groups, .. } => {
+            let (channels, size) = maps()?;
+            if *groups == 0 || *out_channels == 0 || channels % groups != 0 || out_channels % groups != 0 {
+                let given = format!("{groups} groups for {channels} input and {out_channels} output channels");
+                return Err(Error::expected(Code::Shape, at, "groups that divide the channels", given));
+            }
+            Ok(Shape::Map { channels: *out_channels, size: windows(size, kernel, stride, padding)? })
+        }
+        Layer::MaxPool2d { kernel, stride, padding } => {
+            let (channels, size) = maps()?;
+            if (0..2).any(|i| padding[i] > kernel[i] / 2) || kernel[0].saturating_mul(kernel[1]) > 255 {
+                let given = format!("kernel {kernel:?}, padding {padding:?}");
+                let expected = "a window of at most 255 pixels and padding of at most half of it";
+                return Err(Error::expected(Code::InvalidArgument, at, expected, given));
+            }
+            Ok(Shape::Map { channels, size: windows(size, kernel, stride, padding)? })
+        }
+        Layer::BatchNorm2d { eps, momentum } => {
+            if !(eps.is_finite() && *eps >= 0.0 && (0.0..=1.0).contains(momentum)) {
+                let given = format!("eps {eps}, momentum {momentum}");
+                let expected = "an eps of at least 0 and a momentum from 0 to 1";
+                return Err(Error::expected(Code::InvalidArgument, at, expected, given));
+            }
+            maps().map(|_| input)
+        }
+        Layer::Relu => Ok(input),
+        Layer::GlobalAvgPool2d => Ok(Shape::Features(maps()?.0)),
+        Layer::Linear { out_features, .. } => match input {
+            Shape::Features(_) if *out_features > 0 => Ok(Shape::Features(*out_features)),
+            Shape::Features(_) => Err(Error::expected(Code::InvalidArgument, at, "at least 1 output feature", 0)),
+            Shape::Map { .. } => Err(Error::expected(Code::Shape, at, "features (N, F)", input)),
+        },
+        Layer::Sequential { .. } | Layer::Residual { .. } => unreachable!("made of other layers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_norms_that_cannot_work_are_refused() {
+        for (eps, momentum) in [(-1e-5, 0.1), (f64::NAN, 0.1), (f64::INFINITY, 0.1), (1e-5, -0.1), (1e-5, 1.5)] {
+            let layer = Layer::BatchNorm2d { eps, momentum };
+            assert_eq!(trace(&layer, Shape::map(1, 2, 2)).unwrap_err().code, Code::InvalidArgument);
+        }
+        assert!(trace(&Layer::BatchNorm2d { eps: 0.0, momentum: 1.0 }, Shape::map(1, 2, 2)).is_ok());
+    }
+
+    #[test]
+    fn paths_that_grow_out_of_bounds_are_refused() {
+        let nested = |depth| {
+            (0..depth)
+                .fold(Layer::Relu, |layer, _| Layer::Sequential { children: vec![Child::new("x".repeat(99), layer)] })
+        };
+        assert!(trace(&nested(10), Shape::map(1, 2, 2)).is_ok());
+        assert_eq!(trace(&nested(11), Shape::map(1, 2, 2)).unwrap_err().code, Code::InvalidArgument);
+    }
+}

@@ -1,0 +1,194 @@
+//! Walks the lists of a plan.
+
+use super::lower::Op;
+use super::schedule::{Action, Instruction, Plan};
+use super::slots::{Slot, Slots};
+use crate::error::Result;
+use resnet_ops::{
+    add_relu, batch_norm, conv2d, cross_entropy, global_avg_pool, layout, linear, max_pool2d, relu, Buffer, DType, Executor,
+    View,
+};
+use std::ops::Range;
+
+/// Most storage that one instruction writes.
+const MOST_WRITES: usize = 3;
+
+/// The flat storage that lives longer than a step.
+pub struct Weights {
+    /// Learnt parameters, in canonical order.
+    pub learnt: Buffer,
+    /// Running statistics, in canonical order.
+    pub running: Buffer,
+    /// Gradients of the learnt parameters; empty before the first training step.
+    pub gradients: Buffer,
+}
+
+/// A plan with all that it works on.
+pub struct Run<'a> {
+    /// The lists.
+    pub plan: &'a Plan,
+    /// The backend that the plan was lowered for.
+    pub executor: &'a Executor,
+    /// Storage, with room for the plan.
+    pub slots: &'a mut Slots,
+    /// Parameters, running statistics and gradients.
+    pub weights: &'a mut Weights,
+}
+
+impl Run<'_> {
+    /// Runs the forward list on `n` images (N, C, H, W).
+    pub fn forward(&mut self, images: &[f32], n: usize) -> Result<()> {
+        let target = self.slots.get_mut(self.plan.lists.images);
+        match self.executor.dtype() {
+            DType::F64 => {
+                for (target, &source) in target.slice_mut::<f64>()?.iter_mut().zip(images) {
+                    *target = f64::from(source);
+                }
+            }
+            _ => target.slice_mut::<f32>()?[..images.len()].copy_from_slice(images),
+        }
+        self.walk(&self.plan.lists.forward, n)
+    }
+
+    /// Loss and hits of the logits that the forward list left. In a training plan it writes the logits' gradient too.
+    pub fn loss(&mut self, labels: &[u32]) -> Result<cross_entropy::Outcome> {
+        let (lists, classes) = (&self.plan.lists, self.plan.output().channels());
+        let mut gradient = lists.logits_gradient.map(|slot| std::mem::take(self.slots.get_mut(slot)));
+        let outcome =
+            cross_entropy::evaluate(self.executor, classes, self.slots.get(lists.logits), labels, gradient.as_mut());
+        if let (Some(slot), Some(gradient)) = (lists.logits_gradient, gradient) {
+            *self.slots.get_mut(slot) = gradient;
+        }
+        Ok(outcome?)
+    }
+
+    /// Runs the backward list: the gradients of all parameters, from that of the logits.
+    pub fn backward(&mut self, n: usize) -> Result<()> {
+        self.walk(&self.plan.lists.backward, n)
+    }
+
+    /// Runs the update list: running statistics take in the batch's.
+    pub fn update(&mut self, n: usize) -> Result<()> {
+        self.walk(&self.plan.lists.update, n)
+    }
+
+    /// The output that the forward list left, row-major.
+    pub fn output(&self, n: usize) -> Result<Vec<f64>> {
+        let shape = self.plan.output();
+        let [h, w] = shape.size();
+        let shape = [n, shape.channels(), h, w];
+        let mut target = Buffer::zeros(self.executor.dtype(), shape.iter().product())?;
+        layout::to_nchw(self.executor, shape, self.slots.get(self.plan.lists.logits), &mut target)?;
+        read_f64(&target, 0..target.len())
+    }
+
+    fn walk(&mut self, list: &[Instruction<Slot>], n: usize) -> Result<()> {
+        for instruction in list {
+            let mut written: [Buffer; MOST_WRITES] = Default::default();
+            for (place, &slot) in written.iter_mut().zip(&instruction.writes) {
+                *place = std::mem::take(self.slots.get_mut(slot));
+            }
+            let step = Step { plan: self.plan, instruction, executor: self.executor, slots: self.slots, n };
+            let result = step.run(self.weights, &mut written);
+            for (place, &slot) in written.into_iter().zip(&instruction.writes) {
+                *self.slots.get_mut(slot) = place;
+            }
+            result?;
+        }
+        Ok(())
+    }
+}
+
+/// The values of a part of a buffer, as f64.
+pub(crate) fn read_f64(buffer: &Buffer, range: Range<usize>) -> Result<Vec<f64>> {
+    Ok(match buffer.dtype() {
+        DType::F64 => buffer.slice::<f64>()?[range].to_vec(),
+        _ => buffer.slice::<f32>()?[range].iter().map(|&value| f64::from(value)).collect(),
+    })
+}
+
+/// One instruction of a walk; what it writes has been taken out of the slots.
+struct Step<'a> {
+    plan: &'a Plan,
+    instruction: &'a Instruction<Slot>,
+    executor: &'a Executor,
+    slots: &'a Slots,
+    n: usize,
+}
+
+impl Step<'_> {
+    fn run(&self, weights: &mut Weights, [first, second, third]: &mut [Buffer; MOST_WRITES]) -> Result<()> {
+        let Self { plan, instruction, executor, n, .. } = *self;
+        let node = &plan.graph.nodes[instruction.node];
+        let read = |index: usize| self.slots.get(instruction.reads[index]);
+        let shortcut = instruction.reads.get(1).map(|&slot| self.slots.get(slot));
+        let params = || -> View { weights.learnt.view(node.places.params.clone()) };
+        let places = node.places.params.clone();
+        match (&node.op, instruction.action) {
+            (_, Action::AddGradient { accumulate }) => {
+                add_relu::add_gradient(executor, self.len(node.output), read(0), first, accumulate)?;
+            }
+            (Op::Import, _) => {
+                let shape = plan.graph.shapes[node.output];
+                let [h, w] = shape.size();
+                layout::from_nchw(executor, [n, shape.channels(), h, w], read(0), first)?;
+            }
+            (Op::Conv2d(conv), Action::Pack(pass)) => conv2d::pack(executor, conv, pass, params(), first)?,
+            (Op::Conv2d(conv), Action::ConvForward) => {
+                conv2d::forward(executor, conv, n, read(0), params(), read(1), first)?;
+            }
+            (Op::Conv2d(conv), Action::ConvInputGradient { accumulate }) => {
+                conv2d::input_gradient(executor, conv, n, read(0), params(), read(1), first, accumulate)?;
+            }
+            (Op::Conv2d(conv), _) => {
+                let grads = weights.gradients.view_mut(places);
+                conv2d::weight_gradient(executor, conv, n, read(0), read(1), first, grads, node.bias_cancels)?;
+            }
+            (Op::BatchNorm(op), Action::NormTrain) => {
+                batch_norm::forward_train(executor, op, n, read(0), shortcut, params(), second, third, first)?;
+            }
+            (Op::BatchNorm(op), Action::NormEval) => {
+                let running = weights.running.view(node.places.running.clone());
+                batch_norm::forward_eval(executor, op, n, read(0), shortcut, params(), running, first)?;
+            }
+            (Op::BatchNorm(op), Action::NormUpdate) => {
+                let running = weights.running.view_mut(node.places.running.clone());
+                batch_norm::update_running(executor, op, n, read(0), running)?;
+            }
+            (Op::BatchNorm(op), action) => {
+                let y_and_dx = (action == Action::NormAddBackward).then(|| (read(2), third));
+                let params = weights.learnt.view(places.clone());
+                let grads = weights.gradients.view_mut(places);
+                batch_norm::backward(executor, op, n, read(0), params, read(1), second, first, y_and_dx, grads)?;
+            }
+            (Op::Relu, Action::Relu) => relu::forward(executor, self.len(node.output), read(0), first)?,
+            (Op::AddRelu, Action::AddRelu) => {
+                add_relu::forward(executor, self.len(node.output), read(0), read(1), first)?;
+            }
+            (Op::Relu | Op::AddRelu, _) => relu::backward(executor, self.len(node.output), read(0), first)?,
+            (Op::MaxPool2d(op), Action::MaxPoolBackward { accumulate }) => {
+                max_pool2d::backward(executor, op, n, read(0), read(1), first, accumulate)?;
+            }
+            (Op::MaxPool2d(op), _) => max_pool2d::forward(executor, op, n, read(0), first, second)?,
+            (Op::GlobalAvgPool(op), Action::AvgPoolBackward { accumulate }) => {
+                global_avg_pool::backward(executor, op, n, read(0), first, accumulate)?;
+            }
+            (Op::GlobalAvgPool(op), _) => global_avg_pool::forward(executor, op, n, read(0), first)?,
+            (Op::Linear(op), Action::Linear) => linear::forward(executor, op, n, read(0), params(), first)?,
+            (Op::Linear(op), Action::LinearInputGradient { accumulate }) => {
+                linear::input_gradient(executor, op, n, read(0), params(), first, accumulate)?;
+            }
+            (Op::Linear(op), _) => {
+                linear::weight_gradient(executor, op, n, read(0), read(1), weights.gradients.view_mut(places))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Elements of a value in the batch at hand.
+    fn len(&self, value: usize) -> usize {
+        let shape = self.plan.graph.shapes[value];
+        let [h, w] = shape.size();
+        self.executor.activation_len(self.n, shape.channels(), h, w)
+    }
+}

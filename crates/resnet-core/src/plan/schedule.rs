@@ -1,0 +1,393 @@
+//! Writes a graph as flat lists of instructions, and gives every value a slot.
+
+use super::lower::{lower, Graph, Node, Op};
+use super::slots::{assign, Class, Need, Slot, Slots};
+use super::fuse::fuse;
+use crate::error::Result;
+use crate::model::params::Params;
+use crate::model::shape::{trace, Shape};
+use crate::model::Layer;
+use resnet_ops::conv2d::Pass;
+use resnet_ops::Executor;
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch norms use the batch's statistics; there are gradients.
+    Train,
+    /// Batch norms use the running statistics.
+    Eval,
+}
+
+/// What an instruction does. What it reads and writes is listed behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// x → y
+    Import,
+    /// → packed
+    Pack(Pass),
+    /// x, packed → y
+    ConvForward,
+    /// dy, packed → dx
+    ConvInputGradient { accumulate: bool },
+    /// x, dy → scratch
+    ConvWeightGradient,
+    /// x, \[shortcut\] → y, saved, scratch
+    NormTrain,
+    /// x, \[shortcut\] → y
+    NormEval,
+    /// x, saved → dy becomes dx, scratch
+    NormBackward,
+    /// x, saved, y → dy becomes that of the sum, scratch, dx
+    NormAddBackward,
+    /// saved →
+    NormUpdate,
+    /// x → y
+    Relu,
+    /// y → dy becomes dx
+    ReluBackward,
+    /// a, b → y
+    AddRelu,
+    /// source → target
+    AddGradient { accumulate: bool },
+    /// x → y, argmax
+    MaxPool,
+    /// dy, argmax → dx
+    MaxPoolBackward { accumulate: bool },
+    /// x → y
+    AvgPool,
+    /// dy → dx
+    AvgPoolBackward { accumulate: bool },
+    /// x → y
+    Linear,
+    /// dy → dx
+    LinearInputGradient { accumulate: bool },
+    /// x, dy →
+    LinearWeightGradient,
+}
+
+/// A kernel call: `B` names storage, by need while the lists are written and by slot afterwards.
+pub(super) struct Instruction<B> {
+    pub(super) action: Action,
+    pub(super) node: usize,
+    pub(super) reads: Vec<B>,
+    pub(super) writes: Vec<B>,
+}
+
+/// The lists over slots, and what slots there are.
+pub(super) struct Lists {
+    pub(super) forward: Vec<Instruction<Slot>>,
+    pub(super) backward: Vec<Instruction<Slot>>,
+    pub(super) update: Vec<Instruction<Slot>>,
+    pub(super) images: Slot,
+    pub(super) logits: Slot,
+    pub(super) logits_gradient: Option<Slot>,
+    lengths: [Vec<usize>; 3],
+}
+
+/// A network lowered for a backend, an input size and a largest batch.
+pub struct Plan {
+    pub(super) graph: Graph,
+    pub(super) lists: Lists,
+    input: Shape,
+    capacity: usize,
+}
+
+impl Plan {
+    /// Lowers and schedules a network for batches of up to `capacity` images.
+    pub fn new(executor: &Executor, root: &Layer, params: &Params, input: Shape, capacity: usize, mode: Mode) -> Result<Self> {
+        let trace = trace(root, input)?;
+        let mut graph = lower(executor, &trace, params)?;
+        if matches!(executor, Executor::Cpu(_)) {
+            fuse(&mut graph);
+        }
+        let lists = Writer::new(executor, &graph, capacity).write(mode).place();
+        Ok(Self { graph, lists, input, capacity })
+    }
+
+    /// Whether it runs batches of `n` images of this shape.
+    pub fn fits(&self, input: Shape, n: usize) -> bool {
+        self.input == input && n <= self.capacity
+    }
+
+    /// Makes room for it.
+    pub fn reserve(&self, executor: &Executor, slots: &mut Slots) -> Result<()> {
+        slots.reserve(executor.dtype(), &self.lists.lengths)
+    }
+
+    /// Shape of the network's output.
+    pub fn output(&self) -> Shape {
+        self.graph.shapes[self.graph.output]
+    }
+
+    /// Pixels of the smallest map that a batch norm sees; None without a batch norm.
+    pub fn smallest_norm(&self) -> Option<usize> {
+        let pixels = |node: &Node| match &node.op {
+            Op::BatchNorm(op) => Some(op.size[0] * op.size[1]),
+            _ => None,
+        };
+        self.graph.nodes.iter().filter_map(pixels).min()
+    }
+}
+
+/// Writes the lists. Storage is named by its place in `needs`.
+struct Writer<'a> {
+    executor: &'a Executor,
+    graph: &'a Graph,
+    capacity: usize,
+    needs: Vec<Need>,
+    /// The storage of each value, once written, and of its gradient.
+    values: Vec<Option<usize>>,
+    gradients: Vec<Option<usize>>,
+    /// Which values depend on parameters, so that their gradient is wanted.
+    learns: Vec<bool>,
+    /// What each node's forward keeps for its backward: batch statistics, or places of maxima.
+    kept: Vec<Option<usize>>,
+    /// Instructions so far, the pause between forward and backward included.
+    time: usize,
+    forward: Vec<Instruction<usize>>,
+    backward: Vec<Instruction<usize>>,
+    update: Vec<Instruction<usize>>,
+    logits_gradient: Option<usize>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(executor: &'a Executor, graph: &'a Graph, capacity: usize) -> Self {
+        let values = graph.shapes.len();
+        let mut learns = vec![false; values];
+        for node in &graph.nodes {
+            learns[node.output] = !node.places.params.is_empty() || node.inputs.iter().any(|&input| learns[input]);
+        }
+        Self {
+            executor,
+            graph,
+            capacity,
+            needs: Vec::new(),
+            values: vec![None; values],
+            gradients: vec![None; values],
+            learns,
+            kept: vec![None; graph.nodes.len()],
+            time: 0,
+            forward: Vec::new(),
+            backward: Vec::new(),
+            update: Vec::new(),
+            logits_gradient: None,
+        }
+    }
+
+    fn write(mut self, mode: Mode) -> Self {
+        let input = self.graph.shapes[0].with_batch(self.capacity).iter().product();
+        self.values[0] = Some(self.need(Class::Real, input));
+        for index in 0..self.graph.nodes.len() {
+            self.write_forward(index, mode);
+        }
+        // The pause in which logits are read and their gradient is written.
+        let logits = self.value(self.graph.output);
+        self.touch(logits);
+        if mode == Mode::Eval {
+            return self;
+        }
+        let gradient = self.need_like(self.graph.output);
+        self.logits_gradient = Some(gradient);
+        self.gradients[self.graph.output] = Some(gradient);
+        self.time += 1;
+        for index in (0..self.graph.nodes.len()).rev() {
+            self.write_backward(index);
+        }
+        for index in 0..self.graph.nodes.len() {
+            if let (Op::BatchNorm(_), Some(saved)) = (&self.graph.nodes[index].op, self.kept[index]) {
+                let instruction = self.instruction(Action::NormUpdate, index, vec![saved], vec![]);
+                self.update.push(instruction);
+            }
+        }
+        self
+    }
+
+    /// Names the storage by slot.
+    fn place(self) -> Lists {
+        let (slots, lengths) = assign(&self.needs);
+        let place = |list: Vec<Instruction<usize>>| -> Vec<Instruction<Slot>> {
+            let slots_of = |needs: Vec<usize>| needs.into_iter().map(|need| slots[need]).collect();
+            let placed = list.into_iter().map(|Instruction { action, node, reads, writes }| Instruction {
+                action,
+                node,
+                reads: slots_of(reads),
+                writes: slots_of(writes),
+            });
+            placed.collect()
+        };
+        Lists {
+            images: slots[self.value(0)],
+            logits: slots[self.value(self.graph.output)],
+            logits_gradient: self.logits_gradient.map(|need| slots[need]),
+            forward: place(self.forward),
+            backward: place(self.backward),
+            update: place(self.update),
+            lengths,
+        }
+    }
+
+    fn write_forward(&mut self, index: usize, mode: Mode) {
+        let graph = self.graph;
+        let node = &graph.nodes[index];
+        let mut reads: Vec<usize> = node.inputs.iter().map(|&input| self.value(input)).collect();
+        if let Op::Conv2d(conv) = &node.op {
+            let packed = self.need(Class::Real, conv.packed_len(Pass::Forward));
+            self.push_forward(Action::Pack(Pass::Forward), index, vec![], vec![packed]);
+            reads.push(packed);
+        }
+        let output = self.need_like(node.output);
+        self.values[node.output] = Some(output);
+        let mut writes = vec![output];
+        let action = match &node.op {
+            Op::Import => Action::Import,
+            Op::Conv2d(_) => Action::ConvForward,
+            Op::BatchNorm(op) if mode == Mode::Train => {
+                let saved = self.need(Class::Real, op.saved_len());
+                let scratch = self.need(Class::Sum, op.scratch_len(self.capacity));
+                self.kept[index] = Some(saved);
+                writes.extend([saved, scratch]);
+                Action::NormTrain
+            }
+            Op::BatchNorm(_) => Action::NormEval,
+            Op::Relu => Action::Relu,
+            Op::AddRelu => Action::AddRelu,
+            Op::MaxPool2d(_) => {
+                let places = self.need(Class::Place, self.needs[output].len);
+                self.kept[index] = Some(places);
+                writes.push(places);
+                Action::MaxPool
+            }
+            Op::GlobalAvgPool(_) => Action::AvgPool,
+            Op::Linear(_) => Action::Linear,
+        };
+        self.push_forward(action, index, reads, writes);
+    }
+
+    fn write_backward(&mut self, index: usize) {
+        let graph = self.graph;
+        let node = &graph.nodes[index];
+        let Some(dy) = self.gradients[node.output].take() else { return };
+        let input = node.inputs[0];
+        match &node.op {
+            Op::Import => {}
+            Op::Conv2d(conv) => {
+                let scratch = self.need(Class::Real, conv.scratch_len(self.capacity));
+                let x = self.value(input);
+                self.push_backward(Action::ConvWeightGradient, index, vec![x, dy], vec![scratch]);
+                if self.learns[input] {
+                    let packed = self.need(Class::Real, conv.packed_len(Pass::InputGradient));
+                    self.push_backward(Action::Pack(Pass::InputGradient), index, vec![], vec![packed]);
+                    let action = |accumulate| Action::ConvInputGradient { accumulate };
+                    self.push_input_gradient(action, index, vec![dy, packed]);
+                }
+            }
+            Op::BatchNorm(op) => {
+                let scratch = self.need(Class::Sum, op.scratch_len(self.capacity));
+                let (x, saved) = (self.value(input), self.kept[index].expect("saved by the forward list"));
+                if let Some(&shortcut) = node.inputs.get(1) {
+                    let (y, dx) = (self.value(node.output), self.need_like(input));
+                    self.push_backward(Action::NormAddBackward, index, vec![x, saved, y], vec![dy, scratch, dx]);
+                    self.hand_on(index, dx, input);
+                    self.hand_on(index, dy, shortcut);
+                } else {
+                    self.push_backward(Action::NormBackward, index, vec![x, saved], vec![dy, scratch]);
+                    self.hand_on(index, dy, input);
+                }
+            }
+            Op::Relu | Op::AddRelu => {
+                let y = self.value(node.output);
+                self.push_backward(Action::ReluBackward, index, vec![y], vec![dy]);
+                for &input in &node.inputs {
+                    self.hand_on(index, dy, input);
+                }
+            }
+            Op::MaxPool2d(_) => {
+                let places = self.kept[index].expect("kept by the forward list");
+                self.push_input_gradient(|accumulate| Action::MaxPoolBackward { accumulate }, index, vec![dy, places]);
+            }
+            Op::GlobalAvgPool(_) => {
+                self.push_input_gradient(|accumulate| Action::AvgPoolBackward { accumulate }, index, vec![dy]);
+            }
+            Op::Linear(_) => {
+                let x = self.value(input);
+                self.push_backward(Action::LinearWeightGradient, index, vec![x, dy], vec![]);
+                self.push_input_gradient(|accumulate| Action::LinearInputGradient { accumulate }, index, vec![dy]);
+            }
+        }
+    }
+
+    /// Writes the gradient of the node's input if it is wanted: over it the first time, adding to it later.
+    fn push_input_gradient(&mut self, action: impl Fn(bool) -> Action, index: usize, reads: Vec<usize>) {
+        let input = self.graph.nodes[index].inputs[0];
+        if !self.learns[input] {
+            return;
+        }
+        let before = self.gradients[input];
+        let dx = before.unwrap_or_else(|| self.need_like(input));
+        self.gradients[input] = Some(dx);
+        self.push_backward(action(before.is_some()), index, reads, vec![dx]);
+    }
+
+    /// Makes `gradient`, which was computed in place, that of `value` too. The first value takes the storage itself; another
+    /// one that shares it, or one that has a gradient already, needs a pass of its own.
+    fn hand_on(&mut self, index: usize, gradient: usize, value: usize) {
+        if !self.learns[value] {
+            return;
+        }
+        let taken = self.gradients.contains(&Some(gradient));
+        match self.gradients[value] {
+            None if !taken => self.gradients[value] = Some(gradient),
+            None => {
+                let copy = self.need_like(value);
+                self.push_backward(Action::AddGradient { accumulate: false }, index, vec![gradient], vec![copy]);
+                self.gradients[value] = Some(copy);
+            }
+            Some(sum) if sum == gradient => {
+                let copy = self.need_like(value);
+                self.push_backward(Action::AddGradient { accumulate: false }, index, vec![gradient], vec![copy]);
+                self.push_backward(Action::AddGradient { accumulate: true }, index, vec![copy], vec![sum]);
+            }
+            Some(sum) => self.push_backward(Action::AddGradient { accumulate: true }, index, vec![gradient], vec![sum]),
+        }
+    }
+
+    fn push_forward(&mut self, action: Action, node: usize, reads: Vec<usize>, writes: Vec<usize>) {
+        let instruction = self.instruction(action, node, reads, writes);
+        self.forward.push(instruction);
+    }
+
+    fn push_backward(&mut self, action: Action, node: usize, reads: Vec<usize>, writes: Vec<usize>) {
+        let instruction = self.instruction(action, node, reads, writes);
+        self.backward.push(instruction);
+    }
+
+    fn instruction(&mut self, action: Action, node: usize, reads: Vec<usize>, writes: Vec<usize>) -> Instruction<usize> {
+        for &need in reads.iter().chain(&writes) {
+            self.touch(need);
+        }
+        self.time += 1;
+        Instruction { action, node, reads, writes }
+    }
+
+    /// The storage of a value that has been written.
+    fn value(&self, value: usize) -> usize {
+        self.values[value].expect("nodes stand in the order in which they run")
+    }
+
+    /// Storage for a value of this shape.
+    fn need_like(&mut self, value: usize) -> usize {
+        let shape = self.graph.shapes[value];
+        let [h, w] = shape.size();
+        self.need(Class::Real, self.executor.activation_len(self.capacity, shape.channels(), h, w))
+    }
+
+    fn need(&mut self, class: Class, len: usize) -> usize {
+        self.needs.push(Need { class, len, first: self.time, last: self.time });
+        self.needs.len() - 1
+    }
+
+    fn touch(&mut self, need: usize) {
+        self.needs[need].last = self.time;
+    }
+}

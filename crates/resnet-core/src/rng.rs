@@ -1,0 +1,80 @@
+//! The one random generator: a counter-based stream for each seed, purpose and pair of numbers, so that no draw depends on
+//! how many were made before it elsewhere.
+
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What a stream is drawn for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// Initial weights.
+    Init = 1,
+    /// The order of samples.
+    Shuffle = 2,
+}
+
+/// A stream of random numbers.
+pub struct Stream(ChaCha8Rng);
+
+/// The stream of a seed, a purpose and two numbers, such as epoch and sample.
+pub fn stream(seed: u64, purpose: Purpose, first: u64, second: u64) -> Stream {
+    let mut key = [0; 32];
+    for (place, number) in key.chunks_exact_mut(8).zip([seed, purpose as u64, first, second]) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    Stream(ChaCha8Rng::from_seed(key))
+}
+
+impl Stream {
+    /// Uniform in \[-bound, bound) with 24 bits.
+    pub fn uniform(&mut self, bound: f64) -> f64 {
+        const STEPS: f64 = (1u32 << 24) as f64;
+        (2.0 * f64::from(self.0.next_u32() >> 8) / STEPS - 1.0) * bound
+    }
+
+    /// Uniform in 0..end.
+    pub fn below(&mut self, end: u64) -> u64 {
+        // Lemire 2019: the high half of a product, drawn again where the low half would favour some numbers.
+        let threshold = end.wrapping_neg() % end;
+        loop {
+            let product = u128::from(self.0.next_u64()) * u128::from(end);
+            if product as u64 >= threshold {
+                return (product >> 64) as u64;
+            }
+        }
+    }
+}
+
+/// The numbers 0..len in random order (Fisher-Yates).
+pub fn permutation(mut stream: Stream, len: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    for last in (1..len).rev() {
+        order.swap(last, stream.below(last as u64 + 1) as usize);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_its_seed_and_numbers() {
+        let draw = |seed, epoch| permutation(stream(seed, Purpose::Shuffle, epoch, 0), 50);
+        assert_eq!(draw(1, 1), draw(1, 1));
+        assert_ne!(draw(1, 1), draw(1, 2));
+        assert_ne!(draw(1, 1), draw(2, 1));
+        let mut sorted = draw(3, 0);
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..50));
+    }
+
+    #[test]
+    fn uniform_fills_its_interval() {
+        let mut numbers = stream(7, Purpose::Init, 0, 0);
+        let draws: Vec<f64> = (0..10_000).map(|_| numbers.uniform(2.0)).collect();
+        let mean = draws.iter().sum::<f64>() / 1e4;
+        assert!(draws.iter().all(|x| (-2.0..2.0).contains(x)));
+        assert!(mean.abs() < 0.05, "{mean}");
+    }
+}

@@ -1,0 +1,428 @@
+//! A network with its weights on a device, ready to run.
+
+use crate::data::{Dataset, Loader, Order};
+use crate::error::{Code, Error, Result};
+use crate::model::init::initialise;
+use crate::model::params::{Params, Role};
+use crate::model::shape::{trace, Shape};
+use crate::model::summary::{rows, Depth, Row};
+use crate::model::Network;
+use crate::plan::{read_f64, Mode, Plan, Run, Slots, Weights};
+use crate::state_dict::{self, Entry, ModelHeader, Values};
+use crate::train::Metrics;
+use resnet_ops::sgd::{self, Sgd};
+use resnet_ops::{Buffer, DType, Executor};
+use std::path::Path;
+
+pub use crate::state_dict::LoadReport;
+
+/// Values with their shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<T = f32> {
+    /// The values in row-major order.
+    pub data: Vec<T>,
+    /// The sizes.
+    pub shape: Vec<usize>,
+}
+
+/// How a session is set up.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// Seed of the initial weights.
+    pub seed: u64,
+    /// Channels of the input, if already known; else the first batch tells.
+    pub in_channels: Option<usize>,
+    /// Threads that compute; by default all cores, less one for the event loop where there are more than two.
+    pub threads: Option<usize>,
+}
+
+/// A network with its weights on a device.
+pub struct Session {
+    network: Network,
+    seed: u64,
+    executor: Executor,
+    built: Option<Built>,
+}
+
+/// What there is once the input channels are known.
+struct Built {
+    in_channels: usize,
+    params: Params,
+    weights: Weights,
+    /// Updates that the running statistics have seen.
+    updates: u64,
+    slots: Slots,
+    train: Option<Plan>,
+    eval: Option<Plan>,
+}
+
+/// A batch of images (N, C, H, W).
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    /// Pixels in row-major order.
+    pub data: &'a [f32],
+    /// The sizes.
+    pub shape: [usize; 4],
+}
+
+impl Session {
+    /// Sets a network up on the CPU; draws its weights at once if the input channels are known.
+    pub fn new(network: Network, options: &SessionOptions) -> Result<Self> {
+        let mut session = Self::on(network, executor(options.threads)?, options.seed);
+        if let Some(in_channels) = options.in_channels {
+            session.build(in_channels)?;
+        }
+        Ok(session)
+    }
+
+    /// Sets a network up on a given backend.
+    pub fn on(network: Network, executor: Executor, seed: u64) -> Self {
+        Self { network, seed, executor, built: None }
+    }
+
+    /// The network and weights of a file that [`Session::save`] wrote.
+    pub fn load(path: &Path, threads: Option<usize>) -> Result<Self> {
+        let file = state_dict::read_model(path)?;
+        let ModelHeader { network, in_channels, seed } = file.header;
+        let mut session = Self::on(network, executor(threads)?, seed);
+        session.take_entries(in_channels, &file.entries, true)?;
+        Ok(session)
+    }
+
+    /// The network's description.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The seed of the initial weights.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Input channels, once known.
+    pub fn in_channels(&self) -> Option<usize> {
+        self.built.as_ref().map(|built| built.in_channels)
+    }
+
+    /// Rows of a summary for an input of shape (N, C, H, W); binds nothing.
+    pub fn summary(&self, input: &[usize], depth: Depth) -> Result<Vec<Row>> {
+        rows(&self.network, input, depth)
+    }
+
+    /// Number of learnt parameters. `ERR_NOT_BUILT` before the input channels are known.
+    pub fn num_parameters(&self) -> Result<usize> {
+        Ok(self.built()?.params.learnt_len())
+    }
+
+    /// Draws the weights for a number of input channels, or checks that it is the one they were drawn for.
+    pub fn build(&mut self, in_channels: usize) -> Result<()> {
+        if let Some(built) = &self.built {
+            if built.in_channels != in_channels {
+                return Err(Error::expected(Code::Shape, "images", format!("{} channels", built.in_channels), in_channels));
+            }
+            return Ok(());
+        }
+        let params = self.params_for(in_channels)?;
+        let (learnt, running) = initialise(self.network.init, &params, self.seed)?;
+        self.built = Some(Built::new(&self.executor, in_channels, params, &learnt, &running)?);
+        Ok(())
+    }
+
+    fn params_for(&self, channels: usize) -> Result<Params> {
+        Params::of(&trace(&self.network.root, Shape::Map { channels, size: None })?)
+    }
+
+    /// The network's output for images. With `training`, batch norms use the batch's statistics; running statistics never
+    /// change. Binds the input channels if they were not known.
+    pub fn forward(&mut self, images: Images, training: bool) -> Result<Tensor> {
+        let Tensor { data, shape } = self.forward_f64(images, training)?;
+        Ok(Tensor { data: data.into_iter().map(|value| value as f32).collect(), shape })
+    }
+
+    /// [`Session::forward`] in f64, for the f64 backend.
+    pub fn forward_f64(&mut self, images: Images, training: bool) -> Result<Tensor<f64>> {
+        let mode = if training { Mode::Train } else { Mode::Eval };
+        let n = images.shape[0];
+        let mut run = self.prepare(&images, mode)?;
+        run.forward(images.data, n)?;
+        Ok(Tensor { data: run.output(n)?, shape: run.plan.output().with_batch(n) })
+    }
+
+    /// Loss and accuracy over a data set. `progress(done, total)` is called after each batch; if it returns false, the call
+    /// ends with `ERR_ABORTED`.
+    pub fn evaluate(
+        &mut self,
+        data: &Dataset,
+        batch_size: usize,
+        mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
+    ) -> Result<Metrics> {
+        let mut loader = Loader::new(data, batch_size, Order::Sequential, false)?;
+        let mut metrics = Metrics::default();
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            let images = Images { data: &batch.images, shape: batch.shape };
+            self.check_labels(images.shape, &batch.labels)?;
+            let mut run = self.prepare(&images, Mode::Eval)?;
+            run.forward(images.data, batch.labels.len())?;
+            metrics.add(run.loss(&batch.labels)?, batch.labels.len());
+            if !progress(self, metrics.samples(), data.len()) {
+                return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// One update: returns loss and hits before it. What the loss shows to be wrong changes nothing.
+    pub(crate) fn step(
+        &mut self,
+        images: Images,
+        labels: &[u32],
+        optimizer: &Sgd,
+        velocity: &mut Option<Buffer>,
+    ) -> Result<Metrics> {
+        self.check_labels(images.shape, labels)?;
+        let n = labels.len();
+        let mut run = self.prepare(&images, Mode::Train)?;
+        check_norms(run.plan, n)?;
+        let (dtype, len) = (run.executor.dtype(), run.weights.learnt.len());
+        if run.weights.gradients.is_empty() {
+            run.weights.gradients = Buffer::zeros(dtype, len)?;
+        }
+        if velocity.is_none() && optimizer.momentum != 0.0 {
+            *velocity = Some(Buffer::zeros(dtype, len)?);
+        }
+        run.forward(images.data, n)?;
+        let outcome = run.loss(labels)?;
+        if !outcome.loss.is_finite() {
+            let message = format!("loss: expected a finite number, got {}", outcome.loss / n as f64);
+            return Err(Error::new(Code::NonFiniteLoss, message));
+        }
+        run.backward(n)?;
+        run.update(n)?;
+        let Weights { learnt, gradients, .. } = run.weights;
+        sgd::step(run.executor, optimizer, learnt, gradients, velocity.as_mut())?;
+        self.built.as_mut().expect("prepared").updates += 1;
+        let mut metrics = Metrics::default();
+        metrics.add(outcome, n);
+        Ok(metrics)
+    }
+
+    /// Refuses, before a training run begins, what a step of it would refuse.
+    pub(crate) fn check_training(&mut self, data: &Dataset, batch_size: usize, last_batch: usize) -> Result<()> {
+        let [channels, height, width] = data.image_shape();
+        let shape = [batch_size, channels, height, width];
+        self.check_labels([data.len(), channels, height, width], data.labels())?;
+        let run = self.prepare_shape(shape, Mode::Train)?;
+        check_norms(run.plan, batch_size)?;
+        check_norms(run.plan, last_batch)
+    }
+
+    /// Likewise for the validation set.
+    pub(crate) fn check_validation(&self, data: &Dataset) -> Result<()> {
+        let [channels, height, width] = data.image_shape();
+        if let Some(expected) = self.in_channels().filter(|&expected| expected != channels) {
+            return Err(Error::expected(Code::Shape, "validation", format!("{expected} channels"), channels));
+        }
+        self.check_labels([data.len(), channels, height, width], data.labels())
+    }
+
+    /// Parameters and running statistics by state-dict name, in canonical order, without `num_batches_tracked`.
+    /// `ERR_NOT_BUILT` before the input channels are known.
+    pub fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(narrow(self.state_dict_f64()?))
+    }
+
+    /// [`Session::state_dict`] in f64, for the f64 backend.
+    pub fn state_dict_f64(&self) -> Result<Vec<(String, Tensor<f64>)>> {
+        let Built { params, weights, .. } = self.built()?;
+        let named = params.in_order().into_iter().map(|parameter| {
+            let storage = match parameter.role {
+                Role::RunningMean | Role::RunningVar => &weights.running,
+                _ => &weights.learnt,
+            };
+            let data = read_f64(storage, parameter.range.clone())?;
+            Ok((parameter.name.clone(), Tensor { data, shape: parameter.shape.clone() }))
+        });
+        named.collect()
+    }
+
+    /// The last step's gradients by parameter name, in canonical order; none before the first step.
+    pub(crate) fn gradients_f64(&self) -> Result<Vec<(String, Tensor<f64>)>> {
+        let Built { params, weights, .. } = self.built()?;
+        if weights.gradients.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = params.learnt.iter().map(|parameter| {
+            let data = read_f64(&weights.gradients, parameter.range.clone())?;
+            Ok((parameter.name.clone(), Tensor { data, shape: parameter.shape.clone() }))
+        });
+        named.collect()
+    }
+
+    /// Takes the weights of a safetensors file; binds the input channels. Strict: every name of either side must be on the
+    /// other (but `num_batches_tracked`), else nothing changes and `ERR_STATE_DICT` names them.
+    pub fn load_weights(&mut self, path: &Path, strict: bool) -> Result<LoadReport> {
+        let contents = state_dict::read(path)?;
+        let in_channels = self.in_channels().or_else(|| state_dict::in_channels(&self.network.root, &contents.entries));
+        let in_channels = in_channels.ok_or_else(|| {
+            let message = format!("{}: its tensors do not tell the network's input channels", path.display());
+            Error::new(Code::StateDict, message)
+        })?;
+        self.take_entries(in_channels, &contents.entries, strict)
+    }
+
+    fn take_entries(&mut self, in_channels: usize, entries: &[Entry], strict: bool) -> Result<LoadReport> {
+        let fresh = match &self.built {
+            Some(_) => None,
+            None => Some(self.params_for(in_channels)?),
+        };
+        let params = fresh.as_ref().unwrap_or_else(|| &self.built.as_ref().expect("built or fresh").params);
+        let (matched, report) = state_dict::matching(params, entries, strict)?;
+        let (mut learnt, mut running) = match &self.built {
+            Some(built) => (built.weights.learnt_f32()?, built.weights.running_f32()?),
+            None => initialise(self.network.init, params, self.seed)?,
+        };
+        matched.copy_to(&mut learnt, &mut running);
+        match (&mut self.built, fresh) {
+            (Some(built), _) => built.weights.set(&self.executor, &learnt, &running)?,
+            (None, Some(params)) => {
+                self.built = Some(Built::new(&self.executor, in_channels, params, &learnt, &running)?);
+            }
+            (None, None) => unreachable!("built or fresh"),
+        }
+        Ok(report)
+    }
+
+    /// Writes network and weights to a safetensors file, atomically. `ERR_NOT_BUILT` before the input channels are known.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let Built { in_channels, params, weights, updates, .. } = self.built()?;
+        let header = ModelHeader { network: self.network.clone(), in_channels: *in_channels, seed: self.seed };
+        let (learnt, running) = (weights.learnt_f32()?, weights.running_f32()?);
+        state_dict::write_model(path, &header, &Values { params, learnt: &learnt, running: &running, updates: *updates })
+    }
+
+    fn built(&self) -> Result<&Built> {
+        let message = "the network's input channels are not known yet: pass inChannels, or a first batch, or load weights";
+        self.built.as_ref().ok_or_else(|| Error::new(Code::NotBuilt, message))
+    }
+
+    /// A plan for these images, with room for it.
+    fn prepare(&mut self, images: &Images, mode: Mode) -> Result<Run<'_>> {
+        let elements = images.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        if elements != Some(images.data.len()) || elements == Some(0) {
+            let expected = format!("shape {:?} to hold its values, at least one", images.shape);
+            return Err(Error::expected(Code::Shape, "images", expected, format!("{} values", images.data.len())));
+        }
+        self.prepare_shape(images.shape, mode)
+    }
+
+    fn prepare_shape(&mut self, [n, channels, height, width]: [usize; 4], mode: Mode) -> Result<Run<'_>> {
+        let input = Shape::map(channels, height, width);
+        if self.built.is_none() {
+            // A network that does not fit the images is refused before it takes their channels for good.
+            trace(&self.network.root, input)?;
+        }
+        self.build(channels)?;
+        let (built, executor) = (self.built.as_mut().expect("built"), &self.executor);
+        let Built { params, weights, slots, train, eval, .. } = built;
+        let place = if mode == Mode::Train { train } else { eval };
+        if !place.as_ref().is_some_and(|plan| plan.fits(input, n)) {
+            // The old plan goes first: its successor may need the room.
+            *place = None;
+            let plan = Plan::new(executor, &self.network.root, params, input, n, mode)?;
+            plan.reserve(executor, slots)?;
+            *place = Some(plan);
+        }
+        let plan = place.as_ref().expect("planned");
+        Ok(Run { plan, executor, slots, weights })
+    }
+
+    fn check_labels(&self, [n, channels, height, width]: [usize; 4], labels: &[u32]) -> Result<()> {
+        if labels.len() != n {
+            return Err(Error::expected(Code::Shape, "labels", format!("one for each of {n} images"), labels.len()));
+        }
+        let trace = trace(&self.network.root, Shape::map(channels, height, width))?;
+        let Shape::Features(classes) = trace.shapes[trace.output] else {
+            let output = trace.shapes[trace.output];
+            return Err(Error::expected(Code::Shape, "network", "logits (N, classes) to compare with labels", output));
+        };
+        match labels.iter().position(|&label| label as usize >= classes) {
+            Some(index) => {
+                let expected = format!("labels below the network's {classes} classes");
+                let got = format!("{} at index {index}", labels[index]);
+                Err(Error::expected(Code::Label, "labels", expected, got))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Built {
+    fn new(executor: &Executor, in_channels: usize, params: Params, learnt: &[f32], running: &[f32]) -> Result<Self> {
+        let mut weights =
+            Weights { learnt: Buffer::empty(), running: Buffer::empty(), gradients: Buffer::empty() };
+        weights.set(executor, learnt, running)?;
+        Ok(Self { in_channels, params, weights, updates: 0, slots: Slots::default(), train: None, eval: None })
+    }
+}
+
+impl Weights {
+    fn set(&mut self, executor: &Executor, learnt: &[f32], running: &[f32]) -> Result<()> {
+        let buffer = |values: &[f32]| -> Result<Buffer> {
+            Ok(match executor.dtype() {
+                DType::F64 => Buffer::from_slice(&values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())?,
+                _ => Buffer::from_slice(values)?,
+            })
+        };
+        (self.learnt, self.running) = (buffer(learnt)?, buffer(running)?);
+        Ok(())
+    }
+
+    fn learnt_f32(&self) -> Result<Vec<f32>> {
+        read_f32(&self.learnt)
+    }
+
+    fn running_f32(&self) -> Result<Vec<f32>> {
+        read_f32(&self.running)
+    }
+}
+
+fn read_f32(buffer: &Buffer) -> Result<Vec<f32>> {
+    Ok(match buffer.dtype() {
+        DType::F32 => buffer.slice::<f32>()?.to_vec(),
+        _ => read_f64(buffer, 0..buffer.len())?.into_iter().map(|value| value as f32).collect(),
+    })
+}
+
+pub(crate) fn narrow(named: Vec<(String, Tensor<f64>)>) -> Vec<(String, Tensor)> {
+    let narrow = |Tensor { data, shape }: Tensor<f64>| Tensor { data: data.into_iter().map(|x| x as f32).collect(), shape };
+    named.into_iter().map(|(name, tensor)| (name, narrow(tensor))).collect()
+}
+
+/// One value per channel has no variance to divide by.
+fn check_norms(plan: &Plan, n: usize) -> Result<()> {
+    match plan.smallest_norm() {
+        Some(pixels) if n * pixels < 2 => {
+            let expected = "more than one value per channel in training (a larger batch or larger images)";
+            Err(Error::expected(Code::Shape, "batch", expected, format!("{n} image of {pixels} pixel at a batch norm")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The CPU backend.
+fn executor(threads: Option<usize>) -> Result<Executor> {
+    const MOST_THREADS: usize = 1024;
+    let threads = match threads {
+        Some(threads) if (1..=MOST_THREADS).contains(&threads) => threads,
+        Some(threads) => {
+            let expected = format!("a number from 1 to {MOST_THREADS}");
+            return Err(Error::expected(Code::InvalidArgument, "threads", expected, threads));
+        }
+        None => match std::thread::available_parallelism().map_or(1, usize::from) {
+            cores if cores > 2 => cores - 1,
+            cores => cores,
+        },
+    };
+    Executor::cpu(threads).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))
+}

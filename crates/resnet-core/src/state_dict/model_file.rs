@@ -1,0 +1,205 @@
+//! Model files: weights with the description of their network, so that a file alone is enough.
+
+use super::{matching, read, write, Entry, Values};
+use crate::error::{Code, Error, Result};
+use crate::model::params::Params;
+use crate::model::shape::{trace, Shape};
+use crate::model::Network;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The header's entry that holds the description, as JSON.
+const KEY: &str = "resnet_native";
+/// The form of the description that this version writes and reads.
+const VERSION: u64 = 1;
+/// Longest description: more than twice that of the largest network that can be made from options.
+const MAX_LEN: usize = 16 << 20;
+
+/// What a model file says beside its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelHeader {
+    /// The network.
+    pub network: Network,
+    /// Channels of its input.
+    pub in_channels: usize,
+    /// Seed of its initial weights.
+    pub seed: u64,
+}
+
+/// A model file whose weights are known to fit its network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The network and what belongs to it.
+    pub header: ModelHeader,
+    /// The weights.
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description<N> {
+    version: u64,
+    network: N,
+    in_channels: usize,
+    seed: u64,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
+/// Writes network and weights, as [`write()`] does.
+///
+/// # Errors
+/// `ERR_IO` if the file cannot be written; `ERR_INVALID_ARGUMENT` if the network is too large to be described.
+pub fn write_model(path: &Path, header: &ModelHeader, values: &Values) -> Result<()> {
+    let ModelHeader { network, in_channels, seed } = header;
+    let description = Description { version: VERSION, network, in_channels: *in_channels, seed: *seed };
+    let json = serde_json::to_string(&description).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    if json.len() > MAX_LEN {
+        let given = format!("{} bytes", json.len());
+        let expected = format!("a description of at most {MAX_LEN} bytes");
+        return Err(Error::expected(Code::InvalidArgument, "network", expected, given));
+    }
+    write(path, values, HashMap::from([(KEY.to_owned(), json)]))
+}
+
+/// Reads a file that [`write_model`] wrote. What it returns fits together.
+///
+/// # Errors
+/// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is not such a file.
+pub fn read_model(path: &Path) -> Result<Model> {
+    let contents = read(path)?;
+    let bad = |reason: &dyn std::fmt::Display| Error::new(Code::ModelFile, format!("{}: {reason}", path.display()));
+    let Some(json) = contents.metadata.get(KEY) else {
+        return Err(bad(&"not a model file of resnet-native; loadWeights takes weights alone"));
+    };
+    let header = parse(json).map_err(|error| bad(&error))?;
+    check(&header, &contents.entries).map_err(|error| bad(&error))?;
+    Ok(Model { header, entries: contents.entries })
+}
+
+fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
+    if json.len() > MAX_LEN {
+        return Err(format!("the network's description is longer than {MAX_LEN} bytes"));
+    }
+    let reason = |error: serde_json::Error| format!("the network's description: {error}");
+    let Version { version } = serde_json::from_str(json).map_err(reason)?;
+    if version != VERSION {
+        return Err(format!(
+            "expected a description of version {VERSION}, got {version}: a newer resnet-native may read it"
+        ));
+    }
+    let Description { network, in_channels, seed, .. } = serde_json::from_str(json).map_err(reason)?;
+    Ok(ModelHeader { network, in_channels, seed })
+}
+
+/// The network is one, and the tensors are its weights: nothing is allocated on the word of the description.
+fn check(header: &ModelHeader, entries: &[Entry]) -> Result<()> {
+    let input = Shape::Map { channels: header.in_channels, size: None };
+    let params = Params::of(&trace(&header.network.root, input)?)?;
+    matching(&params, entries, true).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::block::residual;
+    use crate::model::init::initialise;
+    use crate::model::layer::{Init, Layer};
+
+    /// Writes a block of two channels with its weights under a header that may say something else.
+    fn write_with(path: &Path, header: &ModelHeader) {
+        let root = residual(2, true, 2).unwrap();
+        let params = Params::of(&trace(&root, Shape::map(3, 4, 4)).unwrap()).unwrap();
+        let (learnt, running) = initialise(Init::XavierUniform, &params, 1).unwrap();
+        let values = Values { params: &params, learnt: &learnt, running: &running, updates: 0 };
+        write_model(path, header, &values).unwrap();
+    }
+
+    fn header(root: Layer, in_channels: usize) -> ModelHeader {
+        ModelHeader { network: Network { init: Init::XavierUniform, root }, in_channels, seed: u64::MAX }
+    }
+
+    #[test]
+    fn a_file_alone_is_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let header = header(residual(2, true, 2).unwrap(), 3);
+        write_with(&path, &header);
+        let model = read_model(&path).unwrap();
+        assert_eq!(model.header, header);
+        assert_eq!(model.entries.len(), 14);
+    }
+
+    #[test]
+    fn weights_that_are_not_the_network_s_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let huge = Layer::Linear { out_features: usize::MAX, bias: true };
+        let headers = [
+            header(residual(2, true, 2).unwrap(), 4),
+            header(residual(2, false, 1).unwrap(), 2),
+            header(residual(1 << 20, true, 2).unwrap(), 1 << 50),
+            header(huge, 3),
+            header(residual(2, true, 2).unwrap(), 0),
+        ];
+        for header in headers {
+            write_with(&path, &header);
+            let error = read_model(&path).unwrap_err();
+            assert_eq!(error.code, Code::ModelFile);
+            assert!(error.message.starts_with(path.to_str().unwrap()), "{error}");
+        }
+    }
+
+    #[test]
+    fn weights_alone_are_no_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let values = Values { params: &Params::default(), learnt: &[], running: &[], updates: 0 };
+        write(&path, &values, HashMap::new()).unwrap();
+        let error = read_model(&path).unwrap_err();
+        assert_eq!(error.code, Code::ModelFile);
+        assert!(
+            error.message.ends_with("not a model file of resnet-native; loadWeights takes weights alone"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn descriptions_that_are_none_are_refused() {
+        let relu = r#"{"init":"xavier_uniform","root":{"type":"relu"}}"#;
+        let with = |version: &str, network: &str| {
+            format!(r#"{{"version":{version},"network":{network},"in_channels":1,"seed":0}}"#)
+        };
+        assert!(parse(&with("1", relu)).is_ok());
+        assert!(parse(&with("2", r#"{"unknown":1}"#)).unwrap_err().contains("version 1, got 2"));
+        let deep = format!("{}{}", r#"{"type":"residual","body":"#.repeat(100_000), "}".repeat(100_000));
+        let tree = format!(r#"{{"init":"xavier_uniform","root":{deep}}}"#);
+        for json in [with("\"1\"", relu), with("1", "{}"), with("1", &tree), "{".into(), " ".repeat(MAX_LEN + 1)] {
+            assert!(parse(&json).is_err());
+        }
+    }
+
+    #[test]
+    fn damaged_descriptions_never_panic() {
+        let json = serde_json::to_string(&Description {
+            version: VERSION,
+            network: header(residual(2, true, 2).unwrap(), 3).network,
+            in_channels: 3,
+            seed: 1,
+        })
+        .unwrap();
+        for i in 0..json.len() {
+            for byte in *b"\"{}[]:,09-enx" {
+                let mut damaged = json.clone().into_bytes();
+                damaged[i] = byte;
+                if let Ok(header) = parse(std::str::from_utf8(&damaged).unwrap()) {
+                    let _ = check(&header, &[]);
+                }
+            }
+        }
+    }
+}

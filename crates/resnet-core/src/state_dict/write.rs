@@ -1,0 +1,252 @@
+//! Named tensors into safetensors files that are there whole or not at all.
+
+use super::BATCHES_TRACKED;
+use crate::error::{Code, Error, Result};
+use crate::model::params::{Params, Role};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::Dtype;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use tempfile::NamedTempFile;
+
+/// A network's parameters with their values.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// Names, shapes and places.
+    pub params: &'a Params,
+    /// What training learns.
+    pub learnt: &'a [f32],
+    /// Running statistics.
+    pub running: &'a [f32],
+    /// Updates that the running statistics have seen: `num_batches_tracked` of each batch norm.
+    pub updates: u64,
+}
+
+/// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates.
+///
+/// The file replaces an older one as a whole: it is written beside it, synced and renamed. If that fails, the older one
+/// stays, and nothing else; only where the last sync of the folder fails, the new one is there already.
+///
+/// # Errors
+/// `ERR_IO` if it cannot be written.
+pub fn write(path: &Path, values: &Values, metadata: HashMap<String, String>) -> Result<()> {
+    let header = header(values, metadata)?;
+    replace(path, |file| {
+        let mut file = BufWriter::with_capacity(1 << 18, file);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for _ in counters(values.params) {
+            file.write_all(&values.updates.to_le_bytes())?;
+        }
+        for parameter in values.params.in_order() {
+            for value in parameter.values(values.learnt, values.running) {
+                file.write_all(&value.to_le_bytes())?;
+            }
+        }
+        file.flush()
+    })
+    .map_err(|error| Error::io("write", path, &error))
+}
+
+/// Names of the counters of updates, in canonical order.
+fn counters(params: &Params) -> impl Iterator<Item = String> + '_ {
+    let means = params.running.iter().filter(|parameter| parameter.role == Role::RunningMean);
+    means.filter_map(|mean| mean.name.strip_suffix("running_mean")).map(|path| format!("{path}{BATCHES_TRACKED}"))
+}
+
+/// The header's JSON, padded to a multiple of 8 bytes as the format has it.
+fn header(values: &Values, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    let mut end = 0;
+    let mut info = |dtype: Dtype, shape: Vec<usize>| {
+        let start = end;
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        TensorInfo { dtype, shape, data_offsets: (start, end) }
+    };
+    let mut tensors: Vec<(String, TensorInfo)> =
+        counters(values.params).map(|name| (name, info(Dtype::I64, Vec::new()))).collect();
+    for parameter in values.params.in_order() {
+        tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone())));
+    }
+    let internal = |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("header: {error}"));
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    let header = Metadata::new(metadata, tensors).map_err(|error| internal(&error))?;
+    let mut json = serde_json::to_vec(&header).map_err(|error| internal(&error))?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    Ok(json)
+}
+
+/// Lets `fill` write a file that then takes the path's place.
+fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    // A link stays one: what it points to is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let temporary = create_in(folder)?;
+    fill(temporary.as_file())?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(&target)?;
+    sync_folder(folder)
+}
+
+/// A temporary file with the permissions of any new file, not the private ones of temporary files.
+fn create_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+/// Makes a rename last; elsewhere than on Unix folders cannot be synced.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::block::residual;
+    use crate::model::init::initialise;
+    use crate::model::layer::Init;
+    use crate::model::shape::{trace, Shape};
+    use crate::state_dict::{matching, read};
+    use safetensors::SafeTensors;
+
+    fn params() -> Params {
+        Params::of(&trace(&residual(2, true, 1).unwrap(), Shape::map(3, 4, 4)).unwrap()).unwrap()
+    }
+
+    fn write_sample(path: &Path, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
+        let params = params();
+        let (learnt, running) = initialise(Init::XavierUniform, &params, seed)?;
+        let values = Values { params: &params, learnt: &learnt, running: &running, updates: 7 };
+        write(path, &values, HashMap::from([("k".to_owned(), "v".to_owned())]))?;
+        Ok((learnt, running))
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let (learnt, running) = write_sample(&path, 1).unwrap();
+        let contents = read(&path).unwrap();
+        let params = params();
+        let names = |entry: &str| contents.entries.iter().position(|other| other.name == entry);
+        assert!(params.in_order().iter().enumerate().all(|(i, parameter)| names(&parameter.name) == Some(i)));
+        let (matched, _) = matching(&params, &contents.entries, true).unwrap();
+        let (mut new_learnt, mut new_running) = (vec![0.0; learnt.len()], vec![0.0; running.len()]);
+        matched.copy_to(&mut new_learnt, &mut new_running);
+        assert_eq!((new_learnt, new_running), (learnt, running));
+        assert_eq!(contents.metadata["k"], "v");
+        assert_eq!(files(folder.path()), ["w.safetensors"]);
+    }
+
+    #[test]
+    fn other_readers_find_every_tensor_and_the_counters() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let (learnt, _) = write_sample(&path, 1).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(tensors.len(), params().in_order().len() + 2);
+        for counter in ["bn1.num_batches_tracked", "bn2.num_batches_tracked"] {
+            let counter = tensors.tensor(counter).unwrap();
+            assert_eq!(
+                (counter.dtype(), counter.shape(), counter.data()),
+                (Dtype::I64, &[][..], &7i64.to_le_bytes()[..])
+            );
+        }
+        let weight = tensors.tensor("conv1.weight").unwrap();
+        assert_eq!((weight.dtype(), weight.shape()), (Dtype::F32, &[2, 3, 3, 3][..]));
+        assert_eq!(weight.data()[..4], learnt[0].to_le_bytes());
+        assert_eq!(weight.data().as_ptr() as usize % 4, bytes.as_ptr() as usize % 4);
+    }
+
+    #[test]
+    fn the_same_weights_are_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        for path in &paths {
+            write_sample(path, 1).unwrap();
+        }
+        assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old");
+        fs::write(&path, "old").unwrap();
+        let full = replace(&path, |mut file| {
+            file.write_all(b"half of the new")?;
+            Err(io::Error::new(io::ErrorKind::StorageFull, "full"))
+        });
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(files(folder.path()), ["old"]);
+    }
+
+    #[test]
+    fn a_folder_in_the_file_s_place_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        let error = write_sample(&path, 1).unwrap_err();
+        assert_eq!(error.code, Code::Io);
+        assert!(error.message.contains("taken"), "{error}");
+        assert_eq!(files(folder.path()), ["taken"]);
+        assert_eq!(write_sample(&folder.path().join("none/w"), 1).unwrap_err().code, Code::Io);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_may_not_be_written_to_keeps_its_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        let written = write_sample(&path, 1);
+        let may_anyway = File::create(folder.path().join("probe")).is_ok();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // The superuser may write everywhere.
+        if !may_anyway {
+            assert_eq!(written.unwrap_err().code, Code::Io);
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_those_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["plain", "w"].map(|name| folder.path().join(name));
+        fs::write(&paths[0], "").unwrap();
+        write_sample(&paths[1], 1).unwrap();
+        let [plain, written] = paths.map(|path| fs::metadata(path).unwrap().permissions().mode());
+        assert_eq!(written, plain);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("w"), folder.path().join("link"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink("w", &link).unwrap();
+        write_sample(&link, 1).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(read(&target).is_ok());
+    }
+}

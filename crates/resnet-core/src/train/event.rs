@@ -1,0 +1,70 @@
+//! What a training run tells while it goes on.
+
+use crate::session::Session;
+
+/// Something that happened in a training run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// An update was made.
+    Step {
+        /// Counts from 1.
+        epoch: usize,
+        /// Counts from 1 in each epoch.
+        step: usize,
+        /// Steps of an epoch.
+        steps: usize,
+        /// Mean loss of the batch, before the update.
+        loss: f64,
+        /// Accuracy of the batch, before the update.
+        accuracy: f64,
+        /// Images a second since the epoch began.
+        images_per_second: f64,
+        /// Seconds until the epoch's last step at that speed.
+        seconds_left: f64,
+    },
+    /// A batch of the validation set was evaluated.
+    Validation {
+        /// Counts from 1.
+        epoch: usize,
+        /// Samples evaluated.
+        done: usize,
+        /// Samples in all.
+        total: usize,
+    },
+    /// An epoch came to its end.
+    EpochEnd(EpochRow),
+}
+
+/// A row of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochRow {
+    /// Counts from 1.
+    pub epoch: usize,
+    /// Mean loss of the training samples, each before the update that used it.
+    pub loss: f64,
+    /// Accuracy of the training samples, likewise.
+    pub accuracy: f64,
+    /// Mean loss of the validation samples after the epoch, if there is a validation set.
+    pub validation_loss: Option<f64>,
+    /// Accuracy of the validation samples after the epoch, likewise.
+    pub validation_accuracy: Option<f64>,
+    /// Learning rate of the epoch's last step.
+    pub lr: f64,
+    /// Seconds that the epoch took, validation included.
+    pub seconds: f64,
+}
+
+/// Whether a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Stop before the next step.
+    Stop,
+}
+
+/// Listens to a training run between its steps, when the session's weights are those of a whole step.
+pub trait Control {
+    /// Called after each event. May read the session, and may take its time: the run waits.
+    fn on_event(&mut self, session: &mut Session, event: &Event) -> Flow;
+}

@@ -1,0 +1,42 @@
+//! Loss and accuracy, weighted by sample.
+
+use resnet_ops::cross_entropy::Outcome;
+
+/// Loss and accuracy over samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Metrics {
+    loss_sum: f64,
+    correct: usize,
+    samples: usize,
+}
+
+impl Metrics {
+    /// Adds a batch.
+    pub fn add(&mut self, outcome: Outcome, samples: usize) {
+        self.loss_sum += outcome.loss;
+        self.correct += outcome.correct;
+        self.samples += samples;
+    }
+
+    /// Adds what others were added to.
+    pub fn merge(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.correct += other.correct;
+        self.samples += other.samples;
+    }
+
+    /// Mean loss.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.samples as f64
+    }
+
+    /// Share of samples whose largest logit is at the label.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.samples as f64
+    }
+
+    /// Number of samples.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+}

@@ -1,0 +1,50 @@
+//! One update after the other.
+
+use super::{Metrics, Sgd};
+use crate::error::Result;
+use crate::session::{narrow, Images, Session, Tensor};
+use resnet_ops::Buffer;
+
+/// Makes updates: holds what an optimiser keeps between steps.
+pub struct Trainer {
+    optimizer: Sgd,
+    /// Momentum's memory; comes with the first step that needs it.
+    velocity: Option<Buffer>,
+    stepped: bool,
+}
+
+impl Trainer {
+    /// A trainer with a fresh optimiser.
+    pub fn new(optimizer: Sgd) -> Self {
+        Self { optimizer, velocity: None, stepped: false }
+    }
+
+    /// The optimiser's settings.
+    pub fn optimizer(&self) -> &Sgd {
+        &self.optimizer
+    }
+
+    /// One update on images with their labels; returns loss and accuracy before the update.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE` and `ERR_LABEL` if the images or labels do not fit the network; `ERR_NON_FINITE_LOSS`. Each leaves the
+    /// weights and running statistics as they were.
+    pub fn step(&mut self, session: &mut Session, images: Images, labels: &[u32]) -> Result<Metrics> {
+        let metrics = session.step(images, labels, &self.optimizer, &mut self.velocity)?;
+        self.stepped = true;
+        Ok(metrics)
+    }
+
+    /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step.
+    pub fn gradients(&self, session: &Session) -> Result<Vec<(String, Tensor)>> {
+        Ok(narrow(self.gradients_f64(session)?))
+    }
+
+    /// [`Trainer::gradients`] in f64, for the f64 backend.
+    pub fn gradients_f64(&self, session: &Session) -> Result<Vec<(String, Tensor<f64>)>> {
+        if !self.stepped {
+            return Ok(Vec::new());
+        }
+        session.gradients_f64()
+    }
+}

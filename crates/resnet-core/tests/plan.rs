@@ -1,0 +1,155 @@
+//! Whole networks on the CPU backend against the plain definitions in f64.
+
+use resnet_core::model::layer::{Child, Init, Layer, Network};
+use resnet_core::model::{block, resnet};
+use resnet_core::session::{Images, Session};
+use resnet_core::train::{Sgd, Trainer};
+use resnet_core::Code;
+use resnet_ops::{Executor, Isa};
+
+const SGD: Sgd = Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let draw = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    (0..len).map(draw).collect()
+}
+
+fn small_resnet() -> Network {
+    let stage = |num_residuals, num_channels| resnet::Stage { num_residuals, num_channels };
+    let arch = vec![stage(2, 64), stage(1, 24), stage(1, 40)];
+    resnet::resnet(&resnet::ResNetOptions { arch, num_classes: 7 }).unwrap()
+}
+
+/// Logits before, losses of three steps, and all weights after them.
+fn train(executor: Executor, channels: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let mut session = Session::on(small_resnet(), executor, 3);
+    let mut trainer = Trainer::new(SGD);
+    let shape = [5, channels, 40, 36];
+    let images = |step| numbers(shape.iter().product(), step);
+    let before = session.forward_f64(Images { data: &images(9), shape }, false).unwrap().data;
+    let losses = (0..3).map(|step| {
+        trainer.step(&mut session, Images { data: &images(step), shape }, &[0, 6, 3, 2, 1]).unwrap().loss()
+    });
+    let losses = losses.collect();
+    let after = session.state_dict_f64().unwrap().into_iter().flat_map(|(_, tensor)| tensor.data).collect();
+    (before, losses, after)
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
+}
+
+#[test]
+fn training_agrees_with_the_plain_definitions_and_threads_do_not_matter() {
+    // One input channel is read as it comes, five are brought to blocks first.
+    for channels in [1, 5] {
+        let expected = train(Executor::ReferenceF64, channels);
+        for isa in Isa::available() {
+            let one = train(Executor::cpu_with(1, isa).unwrap(), channels);
+            assert!(distance(&one.0, &expected.0) < 1e-5, "{isa:?} logits: {}", distance(&one.0, &expected.0));
+            assert!(distance(&one.1, &expected.1) < 1e-4, "{isa:?} losses: {:?} {:?}", one.1, expected.1);
+            assert!(distance(&one.2, &expected.2) < 1e-4, "{isa:?} weights: {}", distance(&one.2, &expected.2));
+            for threads in [2, 3] {
+                assert_eq!(one, train(Executor::cpu_with(threads, isa).unwrap(), channels), "{isa:?} {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_smaller_batch_runs_on_the_plan_of_a_larger_one() {
+    let mut session = Session::on(small_resnet(), Executor::cpu(2).unwrap(), 0);
+    let data = numbers(4 * 32 * 32, 1);
+    let all = session.forward(Images { data: &data, shape: [4, 1, 32, 32] }, false).unwrap().data;
+    let one = session.forward(Images { data: &data[..32 * 32], shape: [1, 1, 32, 32] }, false).unwrap().data;
+    assert_eq!(all[..7], one);
+}
+
+#[test]
+fn a_block_with_its_last_weights_at_zero_is_the_identity_on_what_a_relu_gave() {
+    let network = Network { init: Init::XavierUniform, root: block::residual(6, false, 1).unwrap() };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("zero.safetensors");
+    let zeros = [0u8; 6 * 4];
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![6], &zeros).unwrap();
+    safetensors::serialize_to_file([("bn2.weight", view)], None, &path).unwrap();
+    let x: Vec<f32> = numbers(2 * 6 * 5 * 7, 4).into_iter().map(|x| (x - 0.5).max(0.0)).collect();
+    for executor in [Executor::ReferenceF64, Executor::cpu(2).unwrap()] {
+        let mut session = Session::on(network.clone(), executor, 1);
+        session.build(6).unwrap();
+        session.load_weights(&path, false).unwrap();
+        for training in [false, true] {
+            let y = session.forward(Images { data: &x, shape: [2, 6, 5, 7] }, training).unwrap();
+            assert_eq!(y.data, x);
+        }
+    }
+}
+
+#[test]
+fn the_same_value_may_be_added_to_itself() {
+    let body = Layer::Sequential { children: vec![] };
+    let twice = Layer::Residual { body: Box::new(body), shortcut: None };
+    let layers = vec![
+        Child::new("conv", Layer::Conv2d {
+            out_channels: 4,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            groups: 1,
+            bias: true,
+        }),
+        Child::new("twice", twice),
+        Child::new("pool", Layer::GlobalAvgPool2d),
+    ];
+    let network = Network { init: Init::XavierUniform, root: Layer::Sequential { children: layers } };
+    let gradients = |executor| {
+        let mut session = Session::on(network.clone(), executor, 1);
+        let mut trainer = Trainer::new(SGD);
+        let data = numbers(2 * 3 * 4 * 4, 2);
+        trainer.step(&mut session, Images { data: &data, shape: [2, 3, 4, 4] }, &[0, 3]).unwrap();
+        trainer.gradients_f64(&session).unwrap().into_iter().flat_map(|(_, tensor)| tensor.data).collect::<Vec<_>>()
+    };
+    let expected = gradients(Executor::ReferenceF64);
+    assert!(expected.iter().any(|&gradient| gradient != 0.0));
+    assert!(distance(&gradients(Executor::cpu(2).unwrap()), &expected) < 1e-5);
+}
+
+#[test]
+fn a_loss_that_is_no_number_changes_nothing() {
+    let mut session = Session::on(small_resnet(), Executor::cpu(2).unwrap(), 0);
+    session.build(1).unwrap();
+    let before = session.state_dict().unwrap();
+    let mut trainer = Trainer::new(SGD);
+    let data = vec![f32::NAN; 2 * 32 * 32];
+    let error = trainer.step(&mut session, Images { data: &data, shape: [2, 1, 32, 32] }, &[0, 1]).unwrap_err();
+    assert_eq!(error.code, Code::NonFiniteLoss);
+    assert_eq!(session.state_dict().unwrap(), before);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let mut session = Session::on(small_resnet(), Executor::cpu(2).unwrap(), 0);
+    let mut trainer = Trainer::new(SGD);
+    let data = numbers(2 * 32 * 32, 1);
+    let mut step = |shape: [usize; 4], labels: &[u32]| {
+        let error = trainer.step(&mut session, Images { data: &data, shape }, labels).unwrap_err();
+        (error.code, error.message)
+    };
+    let (code, message) = step([2, 1, 32, 32], &[0, 7]);
+    assert_eq!((code, message.as_str()), (Code::Label, "labels: expected labels below the network's 7 classes, got 7 at index 1"));
+    assert_eq!(step([2, 1, 32, 32], &[0]).0, Code::Shape);
+    assert_eq!(step([2, 1, 32, 33], &[0, 1]).0, Code::Shape);
+    assert_eq!(step([usize::MAX, 4, 32, 32], &[0, 1]).0, Code::Shape);
+    // At 16x16 the last stage's maps are one pixel, so a single image leaves one value per channel.
+    let single = trainer.step(&mut session, Images { data: &data[..256], shape: [1, 1, 16, 16] }, &[0]);
+    assert_eq!(single.unwrap_err().code, Code::Shape);
+    // Now it has been built for one channel.
+    let other = session.forward(Images { data: &data, shape: [1, 2, 32, 32] }, false);
+    assert_eq!(other.unwrap_err().message, "images: expected 1 channels, got 2");
+}

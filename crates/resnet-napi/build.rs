@@ -1,0 +1,5 @@
+//! Sets up how the addon is linked.
+
+fn main() {
+    napi_build::setup();
+}

@@ -1,0 +1,204 @@
+//! A model's thread: it owns the session and its trainers and serves one command after the other.
+
+use crate::error::guarded;
+use crate::reply::{spawn, CancelFlag, Reply};
+use napi::bindgen_prelude::ToNapiValue;
+use resnet_core::train::Trainer;
+use resnet_core::{Code, Error, Result, Session};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Trainers by number.
+pub type Trainers = HashMap<usize, Trainer>;
+
+/// What a command works with. A fit holds the session while it runs, and lends it to readers between its steps.
+pub struct Desk<'a> {
+    /// The network with its weights.
+    pub session: &'a mut Session,
+    /// The model's trainers.
+    pub trainers: &'a mut Trainers,
+}
+
+/// Gets the desk, or why there is none; and the inbox, so that a fit can serve what comes in.
+type Command = Box<dyn FnOnce(Result<&mut Desk>, &Inbox) + Send>;
+
+/// The commands that are still to be served.
+pub struct Inbox {
+    commands: Receiver<Command>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// A writer (fit, step, loadWeights) is queued or at work.
+    busy: AtomicBool,
+    /// Disposed of, or retired after a panic.
+    closed: CancelFlag,
+    /// Channels of the input, 0 until they are known.
+    in_channels: AtomicUsize,
+}
+
+/// The right to write, given back when dropped.
+pub struct Writer(Arc<Shared>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+/// The handle of a model's thread. Dropping it stops what runs and ends the thread.
+pub struct Actor {
+    shared: Arc<Shared>,
+    door: Mutex<Door>,
+}
+
+enum Door {
+    /// The thread starts with the first command, by making the session.
+    Unopened(Box<dyn FnOnce() -> Result<Session> + Send>),
+    Open(Sender<Command>),
+    Closed,
+}
+
+impl Actor {
+    /// A handle whose thread will own the session that `init` makes.
+    pub fn new(in_channels: Option<usize>, init: impl FnOnce() -> Result<Session> + Send + 'static) -> Arc<Self> {
+        let shared = Shared { in_channels: in_channels.unwrap_or(0).into(), ..Shared::default() };
+        Arc::new(Self { shared: shared.into(), door: Mutex::new(Door::Unopened(Box::new(init))) })
+    }
+
+    /// Channels of the input, once known.
+    pub fn in_channels(&self) -> Option<usize> {
+        Some(self.shared.in_channels.load(Ordering::Acquire)).filter(|&channels| channels > 0)
+    }
+
+    /// Raised once the model is of no more use.
+    pub fn closed(&self) -> CancelFlag {
+        self.shared.closed.clone()
+    }
+
+    /// The right to write. `ERR_BUSY` if another call has it.
+    pub fn writer(&self) -> Result<Writer> {
+        if self.shared.closed.is_raised() {
+            return Err(disposed());
+        }
+        if self.shared.busy.swap(true, Ordering::AcqRel) {
+            let message = "model: expected one fit, step or loadWeights at a time, got another while one is under way";
+            return Err(Error::new(Code::Busy, message));
+        }
+        Ok(Writer(self.shared.clone()))
+    }
+
+    /// Serves a call, between the steps of a fit if one runs. The writer, if there is one, is given back before the promise
+    /// is settled.
+    pub fn call<T, V>(
+        &self,
+        reply: Reply<T>,
+        cancel: CancelFlag,
+        writer: Option<Writer>,
+        body: impl FnOnce(&mut Desk) -> Result<V> + Send + 'static,
+    ) -> Result<()>
+    where
+        T: ToNapiValue + 'static,
+        V: Into<T> + Send + 'static,
+    {
+        self.post(move |desk, inbox| {
+            let result = desk.and_then(|desk| {
+                let result = guarded(|| cancel.check().and_then(|()| body(desk)));
+                inbox.note(desk.session, result.as_ref().err());
+                result
+            });
+            drop(writer);
+            reply.settle(result);
+        })
+    }
+
+    /// Puts a command into the inbox. `ERR_DISPOSED` if nobody serves it any more.
+    pub fn post(&self, command: impl FnOnce(Result<&mut Desk>, &Inbox) + Send + 'static) -> Result<()> {
+        if self.shared.closed.is_raised() {
+            return Err(disposed());
+        }
+        let mut door = self.door();
+        let sender = match std::mem::replace(&mut *door, Door::Closed) {
+            Door::Unopened(init) => {
+                let (sender, commands) = channel();
+                let inbox = Inbox { commands, shared: self.shared.clone() };
+                spawn("resnet-model", move || inbox.serve(init))?;
+                sender
+            }
+            Door::Open(sender) => sender,
+            Door::Closed => return Err(disposed()),
+        };
+        let sent = sender.send(Box::new(command));
+        *door = Door::Open(sender);
+        sent.map_err(|_| disposed())
+    }
+
+    /// Stops what runs, ends the thread and frees its memory.
+    pub fn close(&self) {
+        self.shared.closed.cancel();
+        *self.door() = Door::Closed;
+    }
+
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inbox {
+    /// The thread's body. Commands that are left when it ends are dropped with the inbox, which rejects their promises.
+    fn serve(self, init: impl FnOnce() -> Result<Session>) {
+        let mut session = guarded(init);
+        let mut trainers = Trainers::new();
+        while let Ok(command) = self.commands.recv() {
+            match &mut session {
+                Ok(session) => command(Ok(&mut Desk { session, trainers: &mut trainers }), &self),
+                Err(error) => command(Err(error.clone()), &self),
+            }
+            if self.closed() {
+                return;
+            }
+        }
+    }
+
+    /// Serves the commands that are there, then more of them while `wait` says so.
+    pub fn serve_between_steps(&self, desk: &mut Desk, wait: impl Fn() -> bool) {
+        self.note(desk.session, None);
+        while let Ok(command) = self.commands.try_recv() {
+            command(Ok(desk), self);
+        }
+        while wait() {
+            match self.commands.recv() {
+                Ok(command) => command(Ok(desk), self),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether the model is of no more use.
+    pub fn closed(&self) -> bool {
+        self.shared.closed.is_raised()
+    }
+
+    /// After a command: what the network now knows, and that it cannot be trusted after a defect.
+    pub fn note(&self, session: &Session, error: Option<&Error>) {
+        if error.is_some_and(|error| error.code == Code::Internal) {
+            self.shared.closed.cancel();
+        } else if let Some(channels) = session.in_channels() {
+            self.shared.in_channels.store(channels, Ordering::Release);
+        }
+    }
+}
+
+/// The error of a call that comes too late.
+pub fn disposed() -> Error {
+    Error::new(Code::Disposed, "model: expected one in use, got one that was disposed of or has failed")
+}

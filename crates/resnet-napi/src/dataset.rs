@@ -1,0 +1,216 @@
+//! Data sets and their batches.
+
+use crate::error::raise;
+use crate::options::{image_shape, sizes_to_js, NativeTensor};
+use crate::reply::{on_thread, spawn};
+use napi::bindgen_prelude::{Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
+use napi::Env;
+use napi_derive::napi;
+use resnet_core::data::fashion_mnist::{self, Splits};
+use resnet_core::data::{Batch, Dataset, Interpolation, Loader, Order, Pixels, Resize};
+use resnet_core::session::Tensor;
+use resnet_core::{Code, Error, Result};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// A data set.
+#[napi]
+pub struct NativeDataset(Dataset);
+
+/// The two parts of a data set.
+#[napi]
+pub struct NativeSplits(Splits);
+
+/// A way through a data set.
+#[napi]
+pub struct NativeBatches(Option<Arc<Mutex<Loader>>>);
+
+/// Some images with their labels.
+#[napi(object)]
+pub struct NativeBatch {
+    pub images: NativeTensor,
+    pub labels: Uint32Array,
+}
+
+/// See [`Resize`].
+#[napi(object)]
+pub struct ResizeOptions {
+    pub size: (u32, u32),
+    /// Pillow's rounding, or floating point.
+    pub pil: bool,
+}
+
+/// How [`NativeDataset::batches`] goes through the data.
+#[napi(object)]
+pub struct BatchOptions {
+    pub batch_size: u32,
+    /// Seed of the order; the data's own order if absent.
+    pub shuffle: Option<i64>,
+    pub drop_last: bool,
+}
+
+#[napi]
+impl NativeDataset {
+    /// A data set of images (N, C, H, W), bytes or floats, with a label each.
+    #[napi(factory)]
+    pub fn from_arrays(
+        images: Either<Uint8Array, Float32Array>,
+        shape: Vec<u32>,
+        labels: Uint32Array,
+        class_names: Option<Vec<String>>,
+    ) -> napi::Result<Self> {
+        let pixels = match images {
+            Either::A(bytes) => Pixels::U8(bytes.to_vec()),
+            Either::B(floats) => Pixels::F32(floats.to_vec()),
+        };
+        let shape = image_shape("shape", &shape).map_err(raise)?;
+        Dataset::from_arrays(pixels, shape, labels.to_vec(), class_names).map(Self).map_err(raise)
+    }
+
+    /// Number of samples.
+    #[napi(getter)]
+    pub fn length(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    /// Channels, height and width of an image.
+    #[napi(getter)]
+    pub fn image_shape(&self) -> Vec<u32> {
+        sizes_to_js(&self.0.image_shape())
+    }
+
+    /// Number of classes.
+    #[napi(getter)]
+    pub fn num_classes(&self) -> u32 {
+        self.0.num_classes() as u32
+    }
+
+    /// Names of the classes, if there are any.
+    #[napi(getter)]
+    pub fn class_names(&self) -> Option<Vec<String>> {
+        self.0.class_names().map(<[String]>::to_vec)
+    }
+
+    /// The first `count` samples.
+    #[napi]
+    pub fn take(&self, count: u32) -> napi::Result<Self> {
+        self.0.take(count as usize).map(Self).map_err(raise)
+    }
+
+    /// Goes through the data once.
+    #[napi]
+    pub fn batches(&self, options: BatchOptions) -> napi::Result<NativeBatches> {
+        let order = match options.shuffle {
+            Some(seed) => Order::Shuffled { seed: seed as u64, epoch: 1 },
+            None => Order::Sequential,
+        };
+        let loader = Loader::new(&self.0, options.batch_size as usize, order, options.drop_last).map_err(raise)?;
+        Ok(NativeBatches(Some(Arc::new(Mutex::new(loader)))))
+    }
+}
+
+impl NativeDataset {
+    /// The core's data set, which shares its images.
+    pub fn shared(&self) -> Dataset {
+        self.0.clone()
+    }
+}
+
+#[napi]
+impl NativeSplits {
+    /// The part for training.
+    #[napi(getter)]
+    pub fn train(&self) -> NativeDataset {
+        NativeDataset(self.0.train.clone())
+    }
+
+    /// The part for validation.
+    #[napi(getter)]
+    pub fn validation(&self) -> NativeDataset {
+        NativeDataset(self.0.validation.clone())
+    }
+}
+
+#[napi]
+impl NativeBatches {
+    /// The next batch; null after the last one.
+    #[napi]
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<NativeBatch>>> {
+        let loader = self.0.clone();
+        on_thread(env, move || next(loader.as_deref()).map(NextBatch))
+    }
+}
+
+fn next(loader: Option<&Mutex<Loader>>) -> Result<Option<Batch>> {
+    let Some(loader) = loader else { return Ok(None) };
+    let mut loader = loader.lock().map_err(|_| Error::new(Code::Internal, "batches: an earlier call failed"))?;
+    loader.next().transpose().map(|batch| batch.cloned())
+}
+
+/// Ending the loader waits for the batch at work, which JavaScript's thread must not.
+impl Drop for NativeBatches {
+    fn drop(&mut self) {
+        let loader = self.0.take();
+        // Without a thread the loader ends here after all, with the closure.
+        let _ = spawn("resnet-data", move || drop(loader));
+    }
+}
+
+struct NextBatch(Option<Batch>);
+
+impl From<NextBatch> for Option<NativeBatch> {
+    fn from(NextBatch(batch): NextBatch) -> Self {
+        batch.map(|Batch { images, labels, shape }| NativeBatch {
+            images: Tensor { data: images, shape: shape.into() }.into(),
+            labels: labels.into(),
+        })
+    }
+}
+
+impl From<Splits> for NativeSplits {
+    fn from(splits: Splits) -> Self {
+        Self(splits)
+    }
+}
+
+/// Reads Fashion-MNIST from a folder.
+#[napi]
+pub fn load_fashion_mnist<'env>(
+    env: &'env Env,
+    folder: String,
+    resize: Option<ResizeOptions>,
+) -> napi::Result<PromiseRaw<'env, NativeSplits>> {
+    let resize = resize.map(|ResizeOptions { size: (height, width), pil }| Resize {
+        size: [height as usize, width as usize],
+        interpolation: if pil { Interpolation::Pil } else { Interpolation::Float },
+    });
+    on_thread(env, move || {
+        let Splits { train, validation } = fashion_mnist::load(&PathBuf::from(folder))?;
+        Ok(Splits { train: train.with_resize(resize)?, validation: validation.with_resize(resize)? })
+    })
+}
+
+/// Checks a downloaded file of Fashion-MNIST.
+#[napi]
+pub fn verify_fashion_mnist<'env>(
+    env: &'env Env,
+    name: String,
+    bytes: Uint8Array,
+) -> napi::Result<PromiseRaw<'env, ()>> {
+    let bytes = bytes.to_vec();
+    on_thread(env, move || fashion_mnist::verify(&name, &bytes))
+}
+
+/// Names and sizes of the files of Fashion-MNIST as its authors publish them.
+#[napi]
+pub fn fashion_mnist_files() -> Vec<NativeFile> {
+    let file = |file: fashion_mnist::FileInfo| NativeFile { name: file.name.to_owned(), bytes: file.bytes as u32 };
+    fashion_mnist::FILES.map(file).into()
+}
+
+/// A file to download.
+#[napi(object)]
+pub struct NativeFile {
+    pub name: String,
+    pub bytes: u32,
+}

@@ -1,0 +1,23 @@
+//! Errors and panics as JavaScript sees them.
+
+use resnet_core::{Code, Error, Result};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+/// The error as `CODE: message`, which TypeScript takes apart again.
+pub fn raise(error: Error) -> napi::Error {
+    napi::Error::from_reason(format!("{}: {}", error.code.name(), error.message))
+}
+
+/// Runs the body; a panic becomes `ERR_INTERNAL`.
+pub fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(Error::new(Code::Internal, format!("a defect in resnet-native: {message}")))
+    })
+}
+
+/// The error of a call that was cancelled.
+pub fn aborted() -> Error {
+    Error::new(Code::Aborted, "the call was cancelled")
+}

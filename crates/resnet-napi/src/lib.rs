@@ -1,0 +1,13 @@
+//! The N-API boundary: JavaScript's values to the core's settings, a thread for each model, panics to errors.
+//!
+//! Nothing here computes and nothing is global, so the addon can be loaded in any number of worker threads.
+
+mod actor;
+mod blocks;
+mod dataset;
+mod error;
+mod model;
+mod options;
+mod reply;
+mod run;
+mod trainer;

@@ -1,0 +1,259 @@
+//! Models: a network's description and the thread that holds its weights.
+
+use crate::actor::Actor;
+use crate::dataset::NativeDataset;
+use crate::error::{aborted, raise};
+use crate::options::{
+    image_shape, FitOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadReport, NativeMetrics, NativeRow,
+    NativeTensor, SgdOptions,
+};
+use crate::reply::{CancelFlag, Reply};
+use crate::run::NativeRun;
+use crate::trainer::NativeTrainer;
+use napi::bindgen_prelude::{Float32Array, PromiseRaw, ToNapiValue};
+use napi::Env;
+use napi_derive::napi;
+use resnet_core::model::params::Params;
+use resnet_core::model::shape::{trace, Shape};
+use resnet_core::model::summary::{rows, Depth};
+use resnet_core::model::Network;
+use resnet_core::session::{Images, Tensor};
+use resnet_core::{Code, Error, Session, SessionOptions};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+/// A model.
+#[napi]
+pub struct NativeModel {
+    actor: Arc<Actor>,
+    network: Network,
+    seed: u64,
+    trainers: AtomicUsize,
+}
+
+#[napi]
+impl NativeModel {
+    /// A model of the described network; its thread starts, and its weights are drawn, with the first call.
+    #[napi(constructor)]
+    pub fn new(network: String, options: ModelOptions) -> napi::Result<Self> {
+        let network = Network::from_json(&network).map_err(raise)?;
+        let options = SessionOptions::from(options);
+        let (seed, described) = (options.seed, network.clone());
+        let actor = Actor::new(options.in_channels, move || Session::new(described, &options));
+        Ok(Self { actor, network, seed, trainers: AtomicUsize::new(0) })
+    }
+
+    /// The model of a file.
+    #[napi]
+    pub fn load<'env>(
+        env: &'env Env,
+        path: String,
+        threads: Option<u32>,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
+        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), threads.map(|n| n as usize)));
+        let (reply, promise) = Reply::new(env)?;
+        let handle = actor.clone();
+        let load = actor.call(reply, cancel.clone(), None, move |desk| {
+            Ok(Loaded { actor: handle, network: desk.session.network().clone(), seed: desk.session.seed() })
+        });
+        load.map_err(raise).map(|()| promise)
+    }
+
+    /// The layer tree.
+    #[napi(getter)]
+    pub fn layer(&self) -> napi::Result<String> {
+        serde_json::to_string(&self.network.root).map_err(|error| raise(Error::new(Code::Internal, error.to_string())))
+    }
+
+    /// The seed of the initial weights.
+    #[napi(getter)]
+    pub fn seed(&self) -> i64 {
+        self.seed as i64
+    }
+
+    /// Channels of the input, once known.
+    #[napi(getter)]
+    pub fn in_channels(&self) -> Option<u32> {
+        self.actor.in_channels().map(|channels| channels as u32)
+    }
+
+    /// Rows of a summary for images of this shape, a row for each child of the root or for each layer.
+    #[napi]
+    pub fn summary(&self, shape: Vec<u32>, layers: bool) -> napi::Result<Vec<NativeRow>> {
+        let shape = image_shape("shape", &shape).map_err(raise)?;
+        let depth = if layers { Depth::Layers } else { Depth::Stages };
+        let rows = rows(&self.network, &shape, depth).map_err(raise)?;
+        Ok(rows.into_iter().map(NativeRow::from).collect())
+    }
+
+    /// Number of learnt parameters. `ERR_NOT_BUILT` before the input channels are known.
+    #[napi(getter)]
+    pub fn num_parameters(&self) -> napi::Result<f64> {
+        let channels = self.actor.in_channels().ok_or_else(|| {
+            let message = "model: expected known input channels (give inChannels, or a first batch), got none so far";
+            raise(Error::new(Code::NotBuilt, message))
+        })?;
+        let count = || {
+            let trace = trace(&self.network.root, Shape::Map { channels, size: None })?;
+            Ok(Params::of(&trace)?.learnt_len() as f64)
+        };
+        count().map_err(raise)
+    }
+
+    /// The network's output, in batches of `batch_size` images. In training mode batch norms see the batch, so all images
+    /// are one batch.
+    #[napi]
+    pub fn forward<'env>(
+        &self,
+        env: &'env Env,
+        images: Float32Array,
+        shape: Vec<u32>,
+        training: bool,
+        batch_size: u32,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeTensor>> {
+        let shape = image_shape("images", &shape).map_err(raise)?;
+        // Copied now: JavaScript may write to its array while the call waits for its turn.
+        let images = images.to_vec();
+        let batch = if training { shape[0] } else { batch_size as usize };
+        let stopped = self.stopped(cancel);
+        self.read(env, cancel, move |session| forward(session, &images, shape, training, batch, stopped))
+    }
+
+    /// Mean loss and accuracy over a data set.
+    #[napi]
+    pub fn evaluate<'env>(
+        &self,
+        env: &'env Env,
+        data: &NativeDataset,
+        batch_size: u32,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
+        let data = data.shared();
+        let stopped = self.stopped(cancel);
+        self.read(env, cancel, move |session| session.evaluate(&data, batch_size as usize, |_, _, _| !stopped()))
+    }
+
+    /// Parameters and running statistics by state-dict name.
+    #[napi]
+    pub fn state_dict<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Vec<NamedTensor>>> {
+        self.read(env, &CancelFlag::default(), |session| session.state_dict().map(NamedTensors))
+    }
+
+    /// Writes network and weights to a file.
+    #[napi]
+    pub fn save<'env>(&self, env: &'env Env, path: String, cancel: &CancelFlag) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.read(env, cancel, move |session| session.save(&PathBuf::from(path)))
+    }
+
+    /// Takes the weights of a file.
+    #[napi]
+    pub fn load_weights<'env>(
+        &self,
+        env: &'env Env,
+        path: String,
+        strict: bool,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeLoadReport>> {
+        let writer = self.actor.writer().map_err(raise)?;
+        let (reply, promise) = Reply::new(env)?;
+        let load = self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
+            desk.session.load_weights(&PathBuf::from(path), strict)
+        });
+        load.map_err(raise).map(|()| promise)
+    }
+
+    /// Starts training.
+    #[napi]
+    pub fn fit(
+        &self,
+        train: &NativeDataset,
+        validation: Option<&NativeDataset>,
+        options: FitOptions,
+    ) -> napi::Result<NativeRun> {
+        NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), options).map_err(raise)
+    }
+
+    /// A trainer with an optimiser of its own.
+    #[napi]
+    pub fn trainer(&self, optimizer: SgdOptions) -> NativeTrainer {
+        let number = self.trainers.fetch_add(1, Ordering::Relaxed);
+        NativeTrainer::new(self.actor.clone(), number, optimizer.into())
+    }
+
+    /// Stops what runs, ends the thread and frees its memory.
+    #[napi]
+    pub fn dispose(&self) {
+        self.actor.close();
+    }
+}
+
+impl NativeModel {
+    /// Whether a long call should end early.
+    fn stopped(&self, cancel: &CancelFlag) -> impl Fn() -> bool {
+        let flags = [cancel.clone(), self.actor.closed()];
+        move || flags.iter().any(CancelFlag::is_raised)
+    }
+
+    /// A call that leaves the weights as they are.
+    fn read<'env, T, V>(
+        &self,
+        env: &'env Env,
+        cancel: &CancelFlag,
+        body: impl FnOnce(&mut Session) -> resnet_core::Result<V> + Send + 'static,
+    ) -> napi::Result<PromiseRaw<'env, T>>
+    where
+        T: ToNapiValue + 'static,
+        V: Into<T> + Send + 'static,
+    {
+        let (reply, promise) = Reply::new(env)?;
+        let call = self.actor.call(reply, cancel.clone(), None, move |desk| body(desk.session));
+        call.map_err(raise).map(|()| promise)
+    }
+}
+
+/// Batch after batch, so that memory is that of one batch and a cancelled call ends after one.
+fn forward(
+    session: &mut Session,
+    images: &[f32],
+    shape: [usize; 4],
+    training: bool,
+    batch_size: usize,
+    stopped: impl Fn() -> bool,
+) -> resnet_core::Result<Tensor> {
+    let [n, c, h, w] = shape;
+    if n <= batch_size {
+        return session.forward(Images { data: images, shape }, training);
+    }
+    let mut output: Option<Tensor> = None;
+    for batch in images.chunks(batch_size * c * h * w) {
+        if stopped() {
+            return Err(aborted());
+        }
+        let batch = Images { data: batch, shape: [batch.len() / (c * h * w), c, h, w] };
+        let part = session.forward(batch, training)?;
+        match &mut output {
+            Some(whole) => {
+                whole.data.extend(part.data);
+                whole.shape[0] += part.shape[0];
+            }
+            None => output = Some(part),
+        }
+    }
+    output.ok_or_else(|| Error::expected(Code::Shape, "images", "at least 1 value", 0))
+}
+
+/// What the thread tells about a loaded model.
+struct Loaded {
+    actor: Arc<Actor>,
+    network: Network,
+    seed: u64,
+}
+
+impl From<Loaded> for NativeModel {
+    fn from(Loaded { actor, network, seed }: Loaded) -> Self {
+        Self { actor, network, seed, trainers: AtomicUsize::new(0) }
+    }
+}

@@ -1,0 +1,156 @@
+//! JavaScript's plain values as the core's settings. TypeScript fills defaults in and checks types and ranges.
+
+use napi::bindgen_prelude::Float32Array;
+use napi_derive::napi;
+use resnet_core::model::summary::Row;
+use resnet_core::session::{LoadReport, SessionOptions, Tensor};
+use resnet_core::train::{FitConfig, Metrics, Sgd};
+use resnet_core::{Code, Error, Result};
+
+/// See [`SessionOptions`].
+#[napi(object)]
+pub struct ModelOptions {
+    pub seed: i64,
+    pub in_channels: Option<u32>,
+    pub threads: Option<u32>,
+}
+
+/// See [`Sgd`].
+#[napi(object)]
+pub struct SgdOptions {
+    pub lr: f64,
+    pub momentum: f64,
+    pub nesterov: bool,
+    pub weight_decay: f64,
+}
+
+/// See [`FitConfig`].
+#[napi(object)]
+pub struct FitOptions {
+    pub epochs: u32,
+    pub batch_size: u32,
+    pub optimizer: SgdOptions,
+    pub seed: Option<i64>,
+    pub shuffle: bool,
+    pub drop_last: bool,
+}
+
+/// Values with their shape.
+#[napi(object)]
+pub struct NativeTensor {
+    pub data: Float32Array,
+    pub shape: Vec<u32>,
+}
+
+/// A tensor with its state-dict name.
+#[napi(object)]
+pub struct NamedTensor {
+    pub name: String,
+    pub tensor: NativeTensor,
+}
+
+/// See [`Metrics`].
+#[napi(object)]
+pub struct NativeMetrics {
+    pub loss: f64,
+    pub accuracy: f64,
+}
+
+/// See [`LoadReport`].
+#[napi(object)]
+pub struct NativeLoadReport {
+    pub missing: Vec<String>,
+    pub unexpected: Vec<String>,
+}
+
+/// See [`Row`].
+#[napi(object)]
+pub struct NativeRow {
+    pub name: String,
+    pub kind: String,
+    pub output_shape: Vec<u32>,
+    pub params: f64,
+    pub macs: f64,
+}
+
+impl From<ModelOptions> for SessionOptions {
+    fn from(options: ModelOptions) -> Self {
+        Self {
+            seed: options.seed as u64,
+            in_channels: options.in_channels.map(|channels| channels as usize),
+            threads: options.threads.map(|threads| threads as usize),
+        }
+    }
+}
+
+impl From<SgdOptions> for Sgd {
+    fn from(options: SgdOptions) -> Self {
+        let SgdOptions { lr, momentum, nesterov, weight_decay } = options;
+        Self { lr, momentum, nesterov, weight_decay }
+    }
+}
+
+impl From<FitOptions> for FitConfig {
+    fn from(options: FitOptions) -> Self {
+        Self {
+            epochs: options.epochs as usize,
+            batch_size: options.batch_size as usize,
+            optimizer: options.optimizer.into(),
+            seed: options.seed.map(|seed| seed as u64),
+            shuffle: options.shuffle,
+            drop_last: options.drop_last,
+        }
+    }
+}
+
+impl From<Tensor> for NativeTensor {
+    fn from(tensor: Tensor) -> Self {
+        Self { shape: sizes_to_js(&tensor.shape), data: tensor.data.into() }
+    }
+}
+
+/// Tensors by name, on their way to JavaScript.
+pub struct NamedTensors(pub Vec<(String, Tensor)>);
+
+impl From<NamedTensors> for Vec<NamedTensor> {
+    fn from(tensors: NamedTensors) -> Self {
+        let named = |(name, tensor): (String, Tensor)| NamedTensor { name, tensor: tensor.into() };
+        tensors.0.into_iter().map(named).collect()
+    }
+}
+
+impl From<Row> for NativeRow {
+    fn from(row: Row) -> Self {
+        Self {
+            name: row.name,
+            kind: row.kind.to_owned(),
+            output_shape: sizes_to_js(&row.output_shape),
+            params: row.params as f64,
+            macs: row.macs as f64,
+        }
+    }
+}
+
+impl From<Metrics> for NativeMetrics {
+    fn from(metrics: Metrics) -> Self {
+        Self { loss: metrics.loss(), accuracy: metrics.accuracy() }
+    }
+}
+
+impl From<LoadReport> for NativeLoadReport {
+    fn from(LoadReport { missing, unexpected }: LoadReport) -> Self {
+        Self { missing, unexpected }
+    }
+}
+
+/// Sizes are below 2³²: what they count was allocated.
+pub fn sizes_to_js(sizes: &[usize]) -> Vec<u32> {
+    sizes.iter().map(|&size| size as u32).collect()
+}
+
+/// The sizes of images. `ERR_SHAPE` if there are not four.
+pub fn image_shape(parameter: &str, shape: &[u32]) -> Result<[usize; 4]> {
+    let sizes: Vec<usize> = shape.iter().map(|&size| size as usize).collect();
+    let wrong = |_| Error::expected(Code::Shape, parameter, "a shape (N, C, H, W)", format!("{shape:?}"));
+    sizes.try_into().map_err(wrong)
+}

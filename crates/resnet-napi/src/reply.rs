@@ -1,0 +1,96 @@
+//! Promises that are settled from other threads.
+
+use crate::error::{aborted, guarded, raise};
+use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
+use napi::{Env, JsDeferred, JsValue};
+use resnet_core::{Code, Error, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
+
+type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
+
+/// The promise of a call that another thread serves. It keeps the process alive until it is settled; where the
+/// JavaScript environment is gone, settling does nothing.
+pub struct Reply<T: ToNapiValue>(Option<JsDeferred<T, Resolver<T>>>);
+
+impl<T: ToNapiValue + 'static> Reply<T> {
+    /// A pending promise and its end on this side.
+    pub fn new(env: &Env) -> napi::Result<(Self, PromiseRaw<'_, T>)> {
+        let (deferred, promise) = env.create_deferred()?;
+        Ok((Self(Some(deferred)), PromiseRaw::new(env.raw(), promise.raw())))
+    }
+
+    /// Settles the promise; the value is converted on the JavaScript thread.
+    pub fn settle<V: Into<T> + Send + 'static>(mut self, result: Result<V>) {
+        let Some(deferred) = self.0.take() else { return };
+        match result {
+            Ok(value) => deferred.resolve(Box::new(|_| Ok(value.into()))),
+            Err(error) => deferred.reject(raise(error)),
+        }
+    }
+}
+
+/// A call that is thrown away unserved must not leave its caller waiting.
+impl<T: ToNapiValue> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(deferred) = self.0.take() {
+            let message = "the object was disposed of before the call was served";
+            deferred.reject(raise(Error::new(Code::Disposed, message)));
+        }
+    }
+}
+
+/// Serves one call on a thread of its own.
+pub fn on_thread<'env, T, V>(
+    env: &'env Env,
+    body: impl FnOnce() -> Result<V> + Send + 'static,
+) -> napi::Result<PromiseRaw<'env, T>>
+where
+    T: ToNapiValue + 'static,
+    V: Into<T> + Send + 'static,
+{
+    let (reply, promise) = Reply::new(env)?;
+    spawn("resnet-data", move || reply.settle(guarded(body))).map_err(raise)?;
+    Ok(promise)
+}
+
+/// Starts a thread with a stack that deep networks fit in.
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    const STACK: usize = 16 << 20;
+    let started = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
+    started.map(drop).map_err(|error| Error::new(Code::Internal, format!("cannot start a thread: {error}")))
+}
+
+/// Tells a call on another thread to stop.
+#[napi_derive::napi]
+#[derive(Clone, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+#[napi_derive::napi]
+impl CancelFlag {
+    /// A flag that is not raised.
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises the flag.
+    #[napi]
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is raised.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// `ERR_ABORTED` if it is raised.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_raised() {
+            return Err(aborted());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Single updates from JavaScript.
+
+use crate::actor::Actor;
+use crate::error::raise;
+use crate::options::{image_shape, NamedTensor, NamedTensors, NativeMetrics};
+use crate::reply::{CancelFlag, Reply};
+use napi::bindgen_prelude::{Float32Array, PromiseRaw, Uint32Array};
+use napi::Env;
+use napi_derive::napi;
+use resnet_core::session::Images;
+use resnet_core::train::{Sgd, Trainer};
+use std::sync::Arc;
+
+/// An optimiser on a model; it lives on the model's thread.
+#[napi]
+pub struct NativeTrainer {
+    actor: Arc<Actor>,
+    number: usize,
+    optimizer: Sgd,
+}
+
+#[napi]
+impl NativeTrainer {
+    /// One update; resolves to loss and accuracy before it.
+    #[napi]
+    pub fn step<'env>(
+        &self,
+        env: &'env Env,
+        images: Float32Array,
+        shape: Vec<u32>,
+        labels: Uint32Array,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
+        let shape = image_shape("images", &shape).map_err(raise)?;
+        let writer = self.actor.writer().map_err(raise)?;
+        // Copied now: JavaScript may write to its arrays while the step waits for its turn.
+        let (images, labels) = (images.to_vec(), labels.to_vec());
+        let (reply, promise) = Reply::new(env)?;
+        let (number, optimizer) = (self.number, self.optimizer);
+        let step = self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
+            let trainer = desk.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
+            trainer.step(desk.session, Images { data: &images, shape }, &labels)
+        });
+        step.map_err(raise).map(|()| promise)
+    }
+
+    /// The last step's gradients by state-dict name.
+    #[napi]
+    pub fn gradients<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Vec<NamedTensor>>> {
+        let (reply, promise) = Reply::new(env)?;
+        let number = self.number;
+        let gradients = self.actor.call(reply, CancelFlag::default(), None, move |desk| {
+            let trainer = desk.trainers.get(&number);
+            trainer.map_or(Ok(Vec::new()), |trainer| trainer.gradients(desk.session)).map(NamedTensors)
+        });
+        gradients.map_err(raise).map(|()| promise)
+    }
+}
+
+impl NativeTrainer {
+    /// The trainer with this number.
+    pub fn new(actor: Arc<Actor>, number: usize, optimizer: Sgd) -> Self {
+        Self { actor, number, optimizer }
+    }
+}
+
+impl Drop for NativeTrainer {
+    fn drop(&mut self) {
+        let number = self.number;
+        // A model that is gone has taken its trainers with it.
+        let _ = self.actor.post(move |desk, _| {
+            if let Ok(desk) = desk {
+                desk.trainers.remove(&number);
+            }
+        });
+    }
+}

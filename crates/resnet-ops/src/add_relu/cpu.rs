@@ -1,0 +1,78 @@
+//! Residual addition with ReLU, 16,384 elements at a time.
+
+use crate::simd::kernel;
+use crate::{Buffer, Cpu, Result};
+
+/// Elements that one task works on.
+const PIECE: usize = 16 * 1024;
+
+pub(super) fn forward(cpu: &Cpu, len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer) -> Result<()> {
+    let (a, b) = (&a.slice::<f32>()?[..len], &b.slice::<f32>()?[..len]);
+    let y = &mut y.slice_mut::<f32>()?[..len];
+    cpu.pool.chunks_mut(y, PIECE, |piece, y| add_rectify(cpu.isa, &a[piece * PIECE..], &b[piece * PIECE..], y));
+    Ok(())
+}
+
+pub(super) fn add_gradient(
+    cpu: &Cpu,
+    len: usize,
+    source: &Buffer,
+    target: &mut Buffer,
+    accumulate: bool,
+) -> Result<()> {
+    let source = &source.slice::<f32>()?[..len];
+    let target = &mut target.slice_mut::<f32>()?[..len];
+    cpu.pool.chunks_mut(target, PIECE, |piece, target| {
+        let source = &source[piece * PIECE..][..target.len()];
+        match accumulate {
+            true => add(cpu.isa, source, target),
+            false => target.copy_from_slice(source),
+        }
+    });
+    Ok(())
+}
+
+kernel! {
+    fn add_rectify<S>(a: &[f32], b: &[f32], y: &mut [f32]) {
+        for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+            let sum = a + b;
+            // This way round NaN stays NaN.
+            *y = if sum <= 0.0 { 0.0 } else { sum };
+        }
+    }
+}
+
+kernel! {
+    fn add<S>(source: &[f32], target: &mut [f32]) {
+        for (target, &source) in target.iter_mut().zip(source) {
+            *target += source;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{add_relu, Buffer, Executor, Isa};
+
+    #[test]
+    fn adds_rectifies_and_accumulates() {
+        let len = 33_000;
+        let values = |scale: f32| -> Vec<f32> { (0..len).map(|i| scale * (i as f32 % 11.0 - 5.0)).collect() };
+        let (mut first, second) = (values(1.0), values(-0.25));
+        first[17] = f32::NAN;
+        for isa in Isa::available() {
+            let cpu = Executor::cpu_with(2, isa).unwrap();
+            let (a, b) = (Buffer::from_slice(&first).unwrap(), Buffer::from_slice(&second).unwrap());
+            let mut y = Buffer::from_slice(&vec![9f32; len]).unwrap();
+            add_relu::forward(&cpu, len, &a, &b, &mut y).unwrap();
+            let mut sum = Buffer::from_slice(&vec![9f32; len]).unwrap();
+            add_relu::add_gradient(&cpu, len, &b, &mut sum, false).unwrap();
+            add_relu::add_gradient(&cpu, len, &b, &mut sum, true).unwrap();
+            let (y, sum) = (y.slice::<f32>().unwrap(), sum.slice::<f32>().unwrap());
+            assert!(y[17].is_nan());
+            for i in (0..len).filter(|&i| i != 17) {
+                assert_eq!((y[i], sum[i]), ((first[i] + second[i]).max(0.0), 2.0 * second[i]));
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Batch normalisation in two passes over memory, one (image, block) plane per task: sums, then values.
+//!
+//! Sums of a plane are f32 vectors for a few pixels, then f64; planes are added up over images in order, so that the
+//! number of threads changes nothing.
+
+use super::BatchNorm;
+use crate::layout::{blocked_len, blocks, LANES};
+use crate::{Buffer, Cpu, Result, View, ViewMut};
+use plane::{Affine, Lanes, Mask, Slope};
+
+mod plane;
+#[cfg(test)]
+mod tests;
+
+pub(super) fn forward_train(
+    cpu: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    saved: &mut Buffer,
+    scratch: &mut Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
+    let (plane, blocks) = (plane_len(op), blocks(op.channels));
+    let values = x.slice::<f32>()?;
+    let moments = &mut scratch.slice_mut::<f64>()?[..op.scratch_len(n)];
+    cpu.pool.chunks_mut(moments, 2 * LANES, |index, moments| {
+        plane::moments(cpu.isa, &values[index * plane..][..plane], moments);
+    });
+    let (moments, _) = moments.as_chunks::<LANES>();
+
+    let saved = &mut saved.slice_mut::<f32>()?[..op.saved_len()];
+    let (mean, rest) = saved.split_at_mut(blocks * LANES);
+    let (variance, invstd) = rest.split_at_mut(blocks * LANES);
+    let pixels = (plane / LANES) as f64;
+    cpu.pool.zip_chunks_mut(mean, LANES, variance, LANES, |block, mean, variance| {
+        let planes = || (0..n).map(|image| (image * blocks + block) * 2);
+        let mut center = [0f64; LANES];
+        for index in planes() {
+            for lane in 0..LANES {
+                center[lane] += moments[index][lane];
+            }
+        }
+        center = center.map(|sum| sum / n as f64);
+        // Chan, Golub and LeVeque's update, for parts of one size.
+        let mut square = [0f64; LANES];
+        for index in planes() {
+            for lane in 0..LANES {
+                let distance = moments[index][lane] - center[lane];
+                square[lane] += moments[index + 1][lane] + pixels * distance * distance;
+            }
+        }
+        for lane in 0..LANES {
+            mean[lane] = center[lane] as f32;
+            variance[lane] = (square[lane] / (pixels * n as f64)) as f32;
+        }
+    });
+    invstd.fill(0.0);
+    for (invstd, &variance) in invstd.iter_mut().zip(&variance[..op.channels]) {
+        *invstd = inverse_std(variance, op.eps);
+    }
+
+    let params = params.slice::<f32>()?;
+    let affine = |block| affine(op, params, lanes(mean, block), lanes(invstd, block), block);
+    normalise(cpu, op, n, x, shortcut, affine, y)
+}
+
+pub(super) fn forward_eval(
+    cpu: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    running: View,
+    y: &mut Buffer,
+) -> Result<()> {
+    let params = params.slice::<f32>()?;
+    let (mean, variance) = running.slice::<f32>()?[..2 * op.channels].split_at(op.channels);
+    let invstd = |channel| variance.get(channel).map_or(0.0, |&variance| inverse_std(variance, op.eps));
+    let affine = |block| {
+        let invstd = std::array::from_fn(|lane| invstd(block * LANES + lane));
+        affine(op, params, lanes(mean, block), invstd, block)
+    };
+    normalise(cpu, op, n, x, shortcut, affine, y)
+}
+
+pub(super) fn update_running(_: &Cpu, op: &BatchNorm, n: usize, saved: &Buffer, mut running: ViewMut) -> Result<()> {
+    let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
+    let count = (n * op.size[0] * op.size[1]) as f64;
+    let unbiased = count / (count - 1.0).max(1.0);
+    let (running_mean, running_variance) = running.slice_mut::<f32>()?.split_at_mut(op.channels);
+    let blend = |old: f32, new: f64| ((1.0 - op.momentum) * f64::from(old) + op.momentum * new) as f32;
+    for channel in 0..op.channels {
+        running_mean[channel] = blend(running_mean[channel], f64::from(mean[channel]));
+        running_variance[channel] = blend(running_variance[channel], f64::from(rest[channel]) * unbiased);
+    }
+    Ok(())
+}
+
+pub(super) fn backward(
+    cpu: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    scratch: &mut Buffer,
+    dy: &mut Buffer,
+    y_and_dx: Option<(&Buffer, &mut Buffer)>,
+    mut grads: ViewMut,
+) -> Result<()> {
+    let (plane, blocks, len) = (plane_len(op), blocks(op.channels), activation_len(op, n));
+    let (x, params) = (&x.slice::<f32>()?[..len], params.slice::<f32>()?);
+    let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
+    let (_, invstd) = rest.split_at(op.saved_len() / 3);
+    let affine = |block| affine(op, params, lanes(mean, block), lanes(invstd, block), block);
+    let dy = &mut dy.slice_mut::<f32>()?[..len];
+    let (y, dx) = match y_and_dx {
+        Some((y, dx)) => (Some(&y.slice::<f32>()?[..len]), Some(&mut dx.slice_mut::<f32>()?[..len])),
+        None => (None, None),
+    };
+
+    let sums = &mut scratch.slice_mut::<f64>()?[..op.scratch_len(n)];
+    cpu.pool.zip_chunks_mut(dy, plane, sums, 2 * LANES, |index, dy, sums| {
+        let (x, mean) = (&x[index * plane..][..plane], lanes(mean, index % blocks));
+        let mask = match y {
+            _ if !op.relu => Mask::Nothing,
+            None => Mask::Input(affine(index % blocks)),
+            Some(y) => Mask::Output(&y[index * plane..][..plane]),
+        };
+        plane::gradient_sums(cpu.isa, x, &mean, &mask, dy, sums);
+    });
+    let (sums, _) = sums.as_chunks::<LANES>();
+    let grads = &mut grads.slice_mut::<f32>()?[..2 * op.channels];
+    let (dgamma, dbeta) = grads.split_at_mut(op.channels);
+    cpu.pool.zip_chunks_mut(dgamma, LANES, dbeta, LANES, |block, dgamma, dbeta| {
+        let (mut sum, mut product) = ([0f64; LANES], [0f64; LANES]);
+        for image in 0..n {
+            let index = (image * blocks + block) * 2;
+            for lane in 0..LANES {
+                sum[lane] += sums[index][lane];
+                product[lane] += sums[index + 1][lane];
+            }
+        }
+        for lane in 0..dgamma.len() {
+            dgamma[lane] = (product[lane] * f64::from(invstd[block * LANES + lane])) as f32;
+            dbeta[lane] = sum[lane] as f32;
+        }
+    });
+
+    let count = (n * plane / LANES) as f32;
+    let (dgamma, dbeta) = (&*dgamma, &*dbeta);
+    let slope = |block| {
+        let (dgamma, dbeta, invstd) = (lanes(dgamma, block), lanes(dbeta, block), lanes(invstd, block));
+        Slope {
+            mean: lanes(mean, block),
+            constant: dbeta.map(|dbeta| dbeta / count),
+            linear: std::array::from_fn(|lane| -invstd[lane] * dgamma[lane] / count),
+            scale: affine(block).scale,
+        }
+    };
+    match dx {
+        Some(dx) => cpu.pool.chunks_mut(dx, plane, |index, dx| {
+            let part = index * plane..(index + 1) * plane;
+            plane::input_gradient(cpu.isa, &x[part.clone()], Some(&dy[part]), None, &slope(index % blocks), dx);
+        }),
+        None => cpu.pool.chunks_mut(dy, plane, |index, dy| {
+            let (x, mask) = (&x[index * plane..][..plane], op.relu.then(|| affine(index % blocks)));
+            plane::input_gradient(cpu.isa, x, None, mask.as_ref(), &slope(index % blocks), dy);
+        }),
+    }
+    Ok(())
+}
+
+/// y = act(x·scale + shift + shortcut), with the scale and shift that `affine` gives for a block.
+fn normalise(
+    cpu: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    affine: impl Fn(usize) -> Affine + Sync,
+    y: &mut Buffer,
+) -> Result<()> {
+    let (plane, blocks, len) = (plane_len(op), blocks(op.channels), activation_len(op, n));
+    let x = &x.slice::<f32>()?[..len];
+    let shortcut = shortcut.map(|shortcut| shortcut.slice::<f32>()).transpose()?;
+    let y = &mut y.slice_mut::<f32>()?[..len];
+    cpu.pool.chunks_mut(y, plane, |index, y| {
+        let shortcut = shortcut.map(|shortcut| &shortcut[index * plane..][..plane]);
+        plane::normalise(cpu.isa, &x[index * plane..][..plane], &affine(index % blocks), shortcut, op.relu, y);
+    });
+    Ok(())
+}
+
+/// Scale and shift of a block, worked out alike in every pass so that the ReLU's mask is too.
+fn affine(op: &BatchNorm, params: &[f32], mean: Lanes, invstd: Lanes, block: usize) -> Affine {
+    let (gamma, beta) = params.split_at(op.channels);
+    let (gamma, beta) = (lanes(gamma, block), lanes(beta, block));
+    let scale: Lanes = std::array::from_fn(|lane| gamma[lane] * invstd[lane]);
+    let shift = |lane: usize| (f64::from(beta[lane]) - f64::from(mean[lane]) * f64::from(scale[lane])) as f32;
+    Affine { scale, shift: std::array::from_fn(shift) }
+}
+
+/// Elements of a plane: one block of one image.
+fn plane_len(op: &BatchNorm) -> usize {
+    op.size[0] * op.size[1] * LANES
+}
+
+fn activation_len(op: &BatchNorm, n: usize) -> usize {
+    blocked_len(n, op.channels, op.size[0], op.size[1])
+}
+
+fn inverse_std(variance: f32, eps: f64) -> f32 {
+    (1.0 / (f64::from(variance) + eps).sqrt()) as f32
+}
+
+/// The values of a block's channels, zero beyond the last.
+fn lanes(values: &[f32], block: usize) -> Lanes {
+    let values = &values[block * LANES..];
+    let mut lanes = [0.0; LANES];
+    let count = values.len().min(LANES);
+    lanes[..count].copy_from_slice(&values[..count]);
+    lanes
+}

@@ -1,0 +1,99 @@
+//! Batch normalisation over (N, H, W) for each channel (Ioffe and Szegedy, 2015, <https://arxiv.org/abs/1502.03167>), with
+//! what usually follows it in a residual network fused in: an addition and a ReLU.
+//!
+//! y = act(γ·(x − mean)/√(variance + ε) + β + shortcut), where act is ReLU or nothing and the shortcut may be absent.
+
+use crate::executor::by_backend;
+use crate::{layout, Buffer, Executor, Result, View, ViewMut};
+
+mod cpu;
+mod reference;
+
+/// A batch norm of a given map size.
+///
+/// Parameters are flat: weight γ (channels), then bias β (channels); gradients lie the same way. Running statistics are
+/// flat: mean (channels), then variance (channels).
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Height and width of the map.
+    pub size: [usize; 2],
+    /// ε, added to the variance.
+    pub eps: f64,
+    /// Weight of the new statistic in the running one, as in PyTorch.
+    pub momentum: f64,
+    /// Whether a ReLU follows.
+    pub relu: bool,
+}
+
+impl BatchNorm {
+    /// Elements of the statistics that [`forward_train`] saves: mean, biased variance and 1/√(variance + ε), each of
+    /// as many values as there are channels, rounded up to whole blocks of 16.
+    pub fn saved_len(&self) -> usize {
+        3 * layout::blocks(self.channels) * layout::LANES
+    }
+
+    /// Elements of scratch space (always f64) that [`forward_train`] and [`backward`] need for a batch of `n` images.
+    pub fn scratch_len(&self, n: usize) -> usize {
+        2 * n * layout::blocks(self.channels) * layout::LANES
+    }
+}
+
+/// Normalises with the batch's own statistics, which it saves.
+///
+/// The statistics of a batch do not depend on the number of threads: they are summed per image, then over images in order.
+/// `shortcut`, if given, is added before the ReLU.
+pub fn forward_train(
+    executor: &Executor,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    saved: &mut Buffer,
+    scratch: &mut Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
+    by_backend!(executor, forward_train(op, n, x, shortcut, params, saved, scratch, y))
+}
+
+/// Normalises with the running statistics.
+pub fn forward_eval(
+    executor: &Executor,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    running: View,
+    y: &mut Buffer,
+) -> Result<()> {
+    by_backend!(executor, forward_eval(op, n, x, shortcut, params, running, y))
+}
+
+/// Moves the running statistics towards the saved ones of a batch of `n` images:
+/// running = (1 − momentum)·running + momentum·batch, with the unbiased variance.
+pub fn update_running(executor: &Executor, op: &BatchNorm, n: usize, saved: &Buffer, running: ViewMut) -> Result<()> {
+    by_backend!(executor, update_running(op, n, saved, running))
+}
+
+/// The gradients of [`forward_train`].
+///
+/// Without a shortcut (`y_and_dx` is None), `dy` comes in as the gradient of the output and goes out as the gradient of x;
+/// the ReLU's mask is worked out again from x. With one, `y_and_dx` holds the output and a place for the gradient of x,
+/// and `dy` goes out as the gradient of the sum, which is that of the shortcut.
+pub fn backward(
+    executor: &Executor,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    scratch: &mut Buffer,
+    dy: &mut Buffer,
+    y_and_dx: Option<(&Buffer, &mut Buffer)>,
+    grads: ViewMut,
+) -> Result<()> {
+    by_backend!(executor, backward(op, n, x, params, saved, scratch, dy, y_and_dx, grads))
+}

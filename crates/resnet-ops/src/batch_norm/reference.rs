@@ -1,0 +1,148 @@
+use super::BatchNorm;
+use crate::executor::Real;
+use crate::{Buffer, Result, View, ViewMut};
+use std::ops::Range;
+
+pub(super) fn forward_train<T: Real>(
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    saved: &mut Buffer,
+    _scratch: &mut Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
+    let values = x.slice::<T>()?;
+    let (mean, variance, inverse) = saved_parts_mut(op, saved.slice_mut::<T>()?);
+    let count = T::of(count(op, n));
+    for c in 0..op.channels {
+        let channel = || planes(op, n, c).flat_map(|plane| &values[plane]).copied();
+        mean[c] = channel().sum::<T>() / count;
+        variance[c] = channel().map(|x| (x - mean[c]).powi(2)).sum::<T>() / count;
+        inverse[c] = inverse_deviation(op, variance[c]);
+    }
+    normalise(op, n, values, shortcut, params, mean, inverse, y)
+}
+
+pub(super) fn forward_eval<T: Real>(
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    running: View,
+    y: &mut Buffer,
+) -> Result<()> {
+    let (mean, variance) = running.slice::<T>()?.split_at(op.channels);
+    let inverse: Vec<T> = variance.iter().map(|&variance| inverse_deviation(op, variance)).collect();
+    normalise(op, n, x.slice::<T>()?, shortcut, params, mean, &inverse, y)
+}
+
+pub(super) fn update_running<T: Real>(op: &BatchNorm, n: usize, saved: &Buffer, mut running: ViewMut) -> Result<()> {
+    let (mean, variance, _) = saved_parts(op, saved.slice::<T>()?);
+    let (running_mean, running_variance) = running.slice_mut::<T>()?.split_at_mut(op.channels);
+    let momentum = T::of(op.momentum);
+    let unbiased = T::of(count(op, n) / (count(op, n) - 1.0));
+    for c in 0..op.channels {
+        running_mean[c] = (T::one() - momentum) * running_mean[c] + momentum * mean[c];
+        running_variance[c] = (T::one() - momentum) * running_variance[c] + momentum * variance[c] * unbiased;
+    }
+    Ok(())
+}
+
+pub(super) fn backward<T: Real>(
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    _scratch: &mut Buffer,
+    dy: &mut Buffer,
+    y_and_dx: Option<(&Buffer, &mut Buffer)>,
+    mut grads: ViewMut,
+) -> Result<()> {
+    let (x, dy) = (x.slice::<T>()?, dy.slice_mut::<T>()?);
+    let (gamma, beta) = params.slice::<T>()?.split_at(op.channels);
+    let (dgamma, dbeta) = grads.slice_mut::<T>()?.split_at_mut(op.channels);
+    let (mean, _, inverse) = saved_parts(op, saved.slice::<T>()?);
+    let (y, mut dx) = match y_and_dx {
+        Some((y, dx)) => (Some(y.slice::<T>()?), Some(dx.slice_mut::<T>()?)),
+        None => (None, None),
+    };
+    let count = T::of(count(op, n));
+    for c in 0..op.channels {
+        let (scale, shift) = scale_and_shift(gamma[c], beta[c], mean[c], inverse[c]);
+        let normalised = |i: usize| (x[i] - mean[c]) * inverse[c];
+        let channel = || planes(op, n, c).flatten();
+        for i in channel().filter(|_| op.relu) {
+            let output = y.map_or(x[i] * scale + shift, |y| y[i]);
+            dy[i] = if output > T::zero() { dy[i] } else { T::zero() };
+        }
+        dbeta[c] = channel().map(|i| dy[i]).sum();
+        dgamma[c] = channel().map(|i| dy[i] * normalised(i)).sum();
+        for i in channel() {
+            let gradient = scale * (dy[i] - dbeta[c] / count - normalised(i) * dgamma[c] / count);
+            dx.as_deref_mut().unwrap_or(dy)[i] = gradient;
+        }
+    }
+    Ok(())
+}
+
+fn normalise<T: Real>(
+    op: &BatchNorm,
+    n: usize,
+    x: &[T],
+    shortcut: Option<&Buffer>,
+    params: View,
+    mean: &[T],
+    inverse: &[T],
+    y: &mut Buffer,
+) -> Result<()> {
+    let (gamma, beta) = params.slice::<T>()?.split_at(op.channels);
+    let shortcut = shortcut.map(|shortcut| shortcut.slice::<T>()).transpose()?;
+    let y = y.slice_mut::<T>()?;
+    for c in 0..op.channels {
+        let (scale, shift) = scale_and_shift(gamma[c], beta[c], mean[c], inverse[c]);
+        for i in planes(op, n, c).flatten() {
+            let sum = x[i] * scale + shift + shortcut.map_or(T::zero(), |shortcut| shortcut[i]);
+            // Written so that a NaN passes.
+            y[i] = if op.relu && sum < T::zero() { T::zero() } else { sum };
+        }
+    }
+    Ok(())
+}
+
+/// γ·(x − mean)·inverse + β as x·scale + shift.
+fn scale_and_shift<T: Real>(gamma: T, beta: T, mean: T, inverse: T) -> (T, T) {
+    let scale = gamma * inverse;
+    (scale, beta - mean * scale)
+}
+
+fn inverse_deviation<T: Real>(op: &BatchNorm, variance: T) -> T {
+    (variance + T::of(op.eps)).sqrt().recip()
+}
+
+/// Values per channel.
+fn count(op: &BatchNorm, n: usize) -> f64 {
+    (n * op.size[0] * op.size[1]) as f64
+}
+
+/// Where each image's plane of channel `c` lies.
+fn planes(op: &BatchNorm, n: usize, c: usize) -> impl Iterator<Item = Range<usize>> {
+    let (channels, pixels) = (op.channels, op.size[0] * op.size[1]);
+    (0..n).map(move |image| (image * channels + c) * pixels..(image * channels + c + 1) * pixels)
+}
+
+/// Mean, biased variance and inverse deviation.
+fn saved_parts<'a, T>(op: &BatchNorm, saved: &'a [T]) -> (&'a [T], &'a [T], &'a [T]) {
+    let part = op.saved_len() / 3;
+    (&saved[..part], &saved[part..2 * part], &saved[2 * part..3 * part])
+}
+
+fn saved_parts_mut<'a, T>(op: &BatchNorm, saved: &'a mut [T]) -> (&'a mut [T], &'a mut [T], &'a mut [T]) {
+    let part = op.saved_len() / 3;
+    let (mean, rest) = saved.split_at_mut(part);
+    let (variance, inverse) = rest.split_at_mut(part);
+    (mean, variance, &mut inverse[..part])
+}

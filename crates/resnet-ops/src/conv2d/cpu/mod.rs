@@ -1,0 +1,358 @@
+//! Direct convolution on blocked activations, by region.
+//!
+//! Pixels whose windows touch the same kernel taps form a rectangle, a region: the interior, the edges, the corners; for the
+//! input gradient of a strided convolution, one set of them per phase of the stride. Within a region every pixel sums the same
+//! list of taps, none of which falls on padding, so one micro-kernel serves forward and input gradient of any shape:
+//!
+//! ```text
+//!            rows: up to 14 pixels of a region, down, across, or over images
+//!   taps ×   ┌──────────────┐
+//!   channels │ broadcast x  │ × 2 vectors of weights  →  28 accumulators
+//!            └──────────────┘
+//! ```
+//!
+//! Each output element is summed in one order (channel blocks, taps, channels) whatever tile or thread it falls to.
+
+mod pack;
+mod regions;
+mod rows;
+mod weights;
+
+use super::{Conv2d, Pass, Shape};
+use crate::executor::Cpu;
+use crate::layout::{self, LANES};
+use crate::{Buffer, Result, View, ViewMut};
+use regions::{Axis, Region};
+use rows::{Rows, RowsAlong, Tap};
+use std::ops::Range;
+
+/// Weights that fit the caches beside the images: below, all blocks of an image are worked out while it is at hand.
+const CACHED_WEIGHTS: usize = 128 * 1024;
+
+/// What depends on the shape alone.
+pub(super) struct Direct {
+    forward: Sweep,
+    input_gradient: Option<Sweep>,
+    weights: weights::Plan,
+}
+
+/// One way through the convolution: from a source activation to a target activation.
+pub(super) struct Sweep {
+    regions: Vec<Region>,
+    source: Map,
+    target: Map,
+    /// For each block of target channels, the blocks of source channels that reach it.
+    spans: Vec<Range<usize>>,
+    /// The longest of `spans`; packed weights have this many source blocks for each target block.
+    span: usize,
+    /// Floats of packed weights for a pair of blocks.
+    pair: usize,
+    /// Most blocks of target channels that a tile covers.
+    vectors: usize,
+    max_rows: usize,
+}
+
+/// Where things are in an activation.
+#[derive(Clone, Copy)]
+pub(super) struct Map {
+    /// Floats between neighbouring pixels.
+    pixel: usize,
+    /// Floats between neighbouring lines.
+    line: usize,
+    /// Floats between neighbouring blocks of channels.
+    block: usize,
+    /// Floats between neighbouring images.
+    image: usize,
+}
+
+impl Map {
+    fn blocked(channels: usize, [h, w]: [usize; 2]) -> Self {
+        let block = h * w * LANES;
+        Self { pixel: LANES, line: w * LANES, block, image: layout::blocks(channels) * block }
+    }
+
+    fn plain(channels: usize, [h, w]: [usize; 2]) -> Self {
+        Self { pixel: 1, line: w, block: 0, image: channels * h * w }
+    }
+}
+
+impl Direct {
+    pub(super) fn new(cpu: &Cpu, shape: &Shape) -> Self {
+        let accumulators = rows::accumulators(cpu.isa);
+        let forward = Sweep::forward(shape, accumulators);
+        let input_gradient = (!shape.plain_input).then(|| Sweep::input_gradient(shape, accumulators));
+        let weights = weights::Plan::new(shape, &forward, accumulators);
+        Self { forward, input_gradient, weights }
+    }
+
+    pub(super) fn packed_len(&self, pass: Pass) -> usize {
+        let sweep = self.sweep(pass);
+        // After the weights comes the bias, in whole blocks.
+        sweep.spans.len() * (sweep.span * sweep.pair + LANES)
+    }
+
+    pub(super) fn scratch_len(&self, n: usize) -> usize {
+        self.weights.scratch_len(n)
+    }
+
+    fn sweep(&self, pass: Pass) -> &Sweep {
+        match pass {
+            Pass::Forward => &self.forward,
+            Pass::InputGradient => self.input_gradient.as_ref().expect("a plain input has no gradient"),
+        }
+    }
+}
+
+impl Sweep {
+    fn forward(shape: &Shape, accumulators: usize) -> Self {
+        let output = shape.output();
+        let axes = [0, 1].map(|i| {
+            Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i])
+        });
+        let target = Map::blocked(shape.out_channels, output);
+        let (source, pair, spans) = if shape.plain_input {
+            let source = Map::plain(shape.in_channels, shape.input);
+            let pair = shape.in_channels * shape.kernel[0] * shape.kernel[1] * LANES;
+            (source, pair, vec![0..1; layout::blocks(shape.out_channels)])
+        } else {
+            let source = Map::blocked(shape.in_channels, shape.input);
+            let spans = group_spans(shape.out_channels, shape.in_channels, shape.groups);
+            (source, shape.kernel[0] * shape.kernel[1] * LANES * LANES, spans)
+        };
+        let tap = |r, s| (r * shape.kernel[1] + s) * LANES * LANES;
+        let taps = |y: &Axis, x: &Axis| {
+            if shape.plain_input {
+                plain_taps(shape, y, x)
+            } else {
+                blocked_taps(&source, y, x, tap)
+            }
+        };
+        Self::new(axes, source, target, spans, pair, accumulators, taps)
+    }
+
+    fn input_gradient(shape: &Shape, accumulators: usize) -> Self {
+        let output = shape.output();
+        let axes = [0, 1].map(|i| {
+            Axis::input_gradient(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i])
+        });
+        let (source, target) = (Map::blocked(shape.out_channels, output), Map::blocked(shape.in_channels, shape.input));
+        let spans = group_spans(shape.in_channels, shape.out_channels, shape.groups);
+        let pair = shape.kernel[0] * shape.kernel[1] * LANES * LANES;
+        let tap = |r, s| (r * shape.kernel[1] + s) * LANES * LANES;
+        Self::new(axes, source, target, spans, pair, accumulators, |y, x| blocked_taps(&source, y, x, tap))
+    }
+
+    fn new(
+        axes: [Vec<Axis>; 2],
+        source: Map,
+        target: Map,
+        spans: Vec<Range<usize>>,
+        pair: usize,
+        accumulators: usize,
+        taps: impl Fn(&Axis, &Axis) -> Vec<Tap>,
+    ) -> Self {
+        let vectors = if accumulators >= 24 { 2 } else { 1 };
+        let max_rows = accumulators / vectors;
+        let [ys, xs] = &axes;
+        let regions = ys
+            .iter()
+            .flat_map(|y| xs.iter().map(move |x| (y, x)))
+            .map(|(y, x)| Region::new(y, x, &source, &target, taps(y, x), max_rows))
+            .collect();
+        let span = spans.iter().map(Range::len).max().unwrap_or(0);
+        Self { regions, source, target, spans, span, pair, vectors, max_rows }
+    }
+
+    /// Blocks of target channels from `first` on that one tile covers: they must see the same source blocks.
+    fn vectors_at(&self, first: usize) -> usize {
+        let same = |&block: &usize| self.spans.get(block) == Some(&self.spans[first]);
+        (first..first + self.vectors).take_while(same).count()
+    }
+}
+
+/// For each block of `targets` channels, the blocks of `sources` channels that its groups see.
+fn group_spans(targets: usize, sources: usize, groups: usize) -> Vec<Range<usize>> {
+    let (target_width, source_width) = (targets / groups, sources / groups);
+    let span = |block: usize| {
+        let last = (block * LANES + LANES).min(targets) - 1;
+        let (first_group, last_group) = (block * LANES / target_width, last / target_width);
+        first_group * source_width / LANES..layout::blocks((last_group + 1) * source_width)
+    };
+    (0..layout::blocks(targets)).map(span).collect()
+}
+
+fn blocked_taps(source: &Map, y: &Axis, x: &Axis, weight: impl Fn(usize, usize) -> usize) -> Vec<Tap> {
+    let mut taps = Vec::new();
+    for &(r, line) in &y.taps {
+        for &(s, pixel) in &x.taps {
+            taps.push(Tap { x: line * source.line + pixel * source.pixel, w: weight(r, s), depth: LANES });
+        }
+    }
+    taps
+}
+
+/// In a plain input, the taps of a kernel row lie next to each other, as channels do in a blocked one.
+fn plain_taps(shape: &Shape, y: &Axis, x: &Axis) -> Vec<Tap> {
+    let [h, w] = shape.input;
+    let mut taps = Vec::new();
+    let Some(&(s, pixel)) = x.taps.first() else { return taps };
+    for channel in 0..shape.in_channels {
+        for &(r, line) in &y.taps {
+            let weight = ((channel * shape.kernel[0] + r) * shape.kernel[1] + s) * LANES;
+            taps.push(Tap { x: (channel * h + line) * w + pixel, w: weight, depth: x.taps.len() });
+        }
+    }
+    taps
+}
+
+pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
+    let direct = conv.direct();
+    let packed = &mut packed.slice_mut::<f32>()?[..direct.packed_len(pass)];
+    pack::pack(cpu, &conv.shape, direct.sweep(pass), pass, params.slice()?, packed);
+    Ok(())
+}
+
+pub(super) fn forward(
+    cpu: &Cpu,
+    conv: &Conv2d,
+    n: usize,
+    x: &Buffer,
+    _params: View,
+    packed: &Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
+    let sweep = &conv.direct().forward;
+    run(cpu, sweep, n, x.slice()?, packed.slice()?, y.slice_mut()?, false);
+    Ok(())
+}
+
+pub(super) fn input_gradient(
+    cpu: &Cpu,
+    conv: &Conv2d,
+    n: usize,
+    dy: &Buffer,
+    _params: View,
+    packed: &Buffer,
+    dx: &mut Buffer,
+    accumulate: bool,
+) -> Result<()> {
+    let sweep = conv.direct().sweep(Pass::InputGradient);
+    run(cpu, sweep, n, dy.slice()?, packed.slice()?, dx.slice_mut()?, accumulate);
+    Ok(())
+}
+
+pub(super) fn weight_gradient(
+    cpu: &Cpu,
+    conv: &Conv2d,
+    n: usize,
+    x: &Buffer,
+    dy: &Buffer,
+    scratch: &mut Buffer,
+    mut grads: ViewMut,
+    skip_bias: bool,
+) -> Result<()> {
+    let direct = conv.direct();
+    let (x, dy) = (&x.slice()?[..n * direct.forward.source.image], &dy.slice()?[..n * direct.forward.target.image]);
+    let scratch = &mut scratch.slice_mut()?[..direct.scratch_len(n)];
+    weights::run(cpu, &conv.shape, direct, n, x, dy, scratch, grads.slice_mut()?, skip_bias);
+    Ok(())
+}
+
+/// Computes every target pixel of `n` images.
+fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], target: &mut [f32], accumulate: bool) {
+    if n == 0 {
+        return;
+    }
+    let source = &source[..n * sweep.source.image];
+    let target = Target(target[..n * sweep.target.image].as_mut_ptr());
+    let blocks = sweep.spans.len();
+    let (weights, bias) = packed[..blocks * (sweep.span * sweep.pair + LANES)].split_at(blocks * sweep.span * sweep.pair);
+
+    let chunks = n.div_ceil(sweep.max_rows);
+    let strips = blocks.div_ceil(sweep.vectors);
+    let images_first = weights.len() <= CACHED_WEIGHTS;
+    cpu.pool.run(chunks * strips, |task| {
+        let (chunk, strip) = if images_first { (task / strips, task % strips) } else { (task % chunks, task / chunks) };
+        let images = n * chunk / chunks..n * (chunk + 1) / chunks;
+        let mut block = strip * sweep.vectors;
+        let end = (block + sweep.vectors).min(blocks);
+        while block < end {
+            let vectors = sweep.vectors_at(block).min(end - block);
+            let work = Work { cpu, sweep, source, target: &target, weights, bias, block, vectors, accumulate };
+            work.run(images.clone());
+            block += vectors;
+        }
+    });
+}
+
+/// The target activation, which tasks write at places of their own.
+struct Target(*mut f32);
+
+// SAFETY: tasks of `run` write disjoint (image, block of channels) parts.
+unsafe impl Sync for Target {}
+
+/// All pixels of some images for one or two blocks of target channels.
+struct Work<'a> {
+    cpu: &'a Cpu,
+    sweep: &'a Sweep,
+    source: &'a [f32],
+    target: &'a Target,
+    weights: &'a [f32],
+    bias: &'a [f32],
+    block: usize,
+    vectors: usize,
+    accumulate: bool,
+}
+
+impl Work<'_> {
+    fn run(&self, images: Range<usize>) {
+        let inside = |region: &&Region| region.rows_along != RowsAlong::Images;
+        for image in images.clone() {
+            for region in self.sweep.regions.iter().filter(inside) {
+                let (lines, count) = match region.rows_along {
+                    RowsAlong::X => (region.y, region.x.count),
+                    _ => (region.x, region.y.count),
+                };
+                for line in 0..lines.count {
+                    let (source, target) = (line * lines.source, line * lines.target);
+                    self.rows(region, image, source, target, region.along(), count);
+                }
+            }
+        }
+        for region in self.sweep.regions.iter().filter(|region| !inside(region)) {
+            for line in 0..region.y.count {
+                for pixel in 0..region.x.count {
+                    let source = line * region.y.source + pixel * region.x.source;
+                    let target = line * region.y.target + pixel * region.x.target;
+                    let pitches = (self.sweep.source.image, self.sweep.target.image);
+                    self.rows(region, images.start, source, target, pitches, images.len());
+                }
+            }
+        }
+    }
+
+    fn rows(&self, region: &Region, image: usize, source: usize, target: usize, pitches: (usize, usize), count: usize) {
+        let sweep = self.sweep;
+        let span = &sweep.spans[self.block];
+        let x = image * sweep.source.image + span.start * sweep.source.block + source;
+        let y = image * sweep.target.image + self.block * sweep.target.block + region.target + target;
+        let rows = Rows {
+            x: self.source[x..].as_ptr(),
+            // SAFETY: `y` is a pixel of the target, whose length `run` has checked.
+            y: unsafe { self.target.0.add(y) },
+            x_pitch: pitches.0,
+            y_pitch: pitches.1,
+            count,
+            blocks: span.len(),
+            x_block: sweep.source.block,
+            w: self.weights[self.block * sweep.span * sweep.pair..].as_ptr(),
+            w_block: sweep.pair,
+            w_vector: sweep.span * sweep.pair,
+            y_vector: sweep.target.block,
+            taps: &region.taps,
+            bias: self.bias[self.block * LANES..].as_ptr(),
+            accumulate: self.accumulate,
+        };
+        rows::run(self.cpu.isa, &rows, self.vectors, sweep.max_rows);
+    }
+}

@@ -1,0 +1,345 @@
+//! The weight gradient: for each tap, source values times output gradients, summed over pixels and images.
+//!
+//! ```text
+//!   tile: 8 source channels (or the taps of a kernel row in a plain input) × 2 vectors of 16 output channels,
+//!   summed in registers over the pixels of a patch that stays in the first-level cache, added to a partial sum
+//! ```
+//!
+//! The work is cut into pairs of channel blocks and, where those are few, fixed blocks of images with partial sums of
+//! their own, which are added in order when they are brought to (out, in / groups, height, width).
+
+use super::super::Shape;
+use super::regions::Axis;
+use super::{pack, Direct, Sweep};
+use crate::executor::Cpu;
+use crate::layout::{self, LANES};
+use crate::simd::{kernel, Simd};
+use std::ops::Range;
+
+/// Pieces of work to aim for, so that many threads have something to do.
+const PIECES: usize = 32;
+/// Floats of source and output gradient that a patch may have: three quarters of a 32 KiB first-level cache.
+const PATCH: usize = 6 * 1024;
+
+/// What depends on the shape alone.
+pub(super) struct Plan {
+    jobs: Vec<Job>,
+    /// Floats of partial sums for all pairs of channel blocks.
+    sums: usize,
+    /// Pieces that the channels give, and the most blocks of images that make up for too few.
+    strips: usize,
+    image_blocks: usize,
+    /// Output lines of a patch, and images if those are all lines.
+    lines: usize,
+    images: usize,
+    vectors: usize,
+    max_rows: usize,
+}
+
+/// The output pixels that meet some taps, which lie next to each other in source and partial sum.
+struct Job {
+    /// Rows of the tile: source channels, or taps.
+    rows: usize,
+    /// Floats from a block's partial sum to the job's first.
+    sum: usize,
+    /// Output coordinates, down and across.
+    y: Range<usize>,
+    x: Range<usize>,
+    /// Floats from an image's (and block's) source to what the first of these pixels meets.
+    source: usize,
+}
+
+impl Plan {
+    pub(super) fn new(shape: &Shape, forward: &Sweep, accumulators: usize) -> Self {
+        let vectors = forward.vectors;
+        let [oh, ow] = shape.output();
+        let sums = forward.spans.len() * forward.span * forward.pair;
+        let strips = forward.spans.len().div_ceil(vectors) * forward.span;
+        let line = shape.stride[0] * forward.source.line + vectors * ow * LANES;
+        let lines = (PATCH / line).clamp(1, oh);
+        let images = if lines == oh { (PATCH / (line * oh)).max(1) } else { 1 };
+        let max_rows = (accumulators / vectors).min(8);
+        let jobs = if shape.plain_input { plain_jobs(shape) } else { blocked_jobs(shape, forward) };
+        Self { jobs, sums, strips, image_blocks: PIECES.div_ceil(strips), lines, images, vectors, max_rows }
+    }
+
+    /// Blocks of images with partial sums of their own; a rule of shape and batch, so that the bits are too.
+    fn blocks_of(&self, n: usize) -> usize {
+        self.image_blocks.min(n.div_ceil(self.images.max(4))).max(1)
+    }
+
+    pub(super) fn scratch_len(&self, n: usize) -> usize {
+        self.blocks_of(n) * self.sums
+    }
+}
+
+fn blocked_jobs(shape: &Shape, forward: &Sweep) -> Vec<Job> {
+    let output = shape.output();
+    // For each kernel place, the outputs that meet the input there, and the input of the first of them.
+    let reach = |i: usize, place: usize| {
+        let (stride, padding) = (shape.stride[i], shape.padding[i]);
+        let first = padding.saturating_sub(place).div_ceil(stride);
+        let end = (shape.input[i] + padding).saturating_sub(place).div_ceil(stride).min(output[i]);
+        (first < end).then(|| (first..end, first * stride + place - padding))
+    };
+    let mut jobs = Vec::new();
+    for r in 0..shape.kernel[0] {
+        for s in 0..shape.kernel[1] {
+            let (Some((y, line)), Some((x, pixel))) = (reach(0, r), reach(1, s)) else { continue };
+            let sum = (r * shape.kernel[1] + s) * LANES * LANES;
+            let source = line * forward.source.line + pixel * forward.source.pixel;
+            jobs.push(Job { rows: LANES, sum, y, x, source });
+        }
+    }
+    jobs
+}
+
+fn plain_jobs(shape: &Shape) -> Vec<Job> {
+    let ([h, w], output) = (shape.input, shape.output());
+    let [ys, xs] = [0, 1].map(|i| Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i]));
+    let mut jobs = Vec::new();
+    for channel in 0..shape.in_channels {
+        for r in 0..shape.kernel[0] {
+            for y in &ys {
+                let Some(&(_, line)) = y.taps.iter().find(|tap| tap.0 == r) else { continue };
+                for x in &xs {
+                    let Some(&(s, pixel)) = x.taps.first() else { continue };
+                    let sum = ((channel * shape.kernel[0] + r) * shape.kernel[1] + s) * LANES;
+                    jobs.push(Job {
+                        rows: x.taps.len(),
+                        sum,
+                        y: y.target.0..y.target.0 + y.count,
+                        x: x.target.0..x.target.0 + x.count,
+                        source: (channel * h + line) * w + pixel,
+                    });
+                }
+            }
+        }
+    }
+    jobs
+}
+
+pub(super) fn run(
+    cpu: &Cpu,
+    shape: &Shape,
+    direct: &Direct,
+    n: usize,
+    x: &[f32],
+    dy: &[f32],
+    scratch: &mut [f32],
+    grads: &mut [f32],
+    skip_bias: bool,
+) {
+    let (plan, sweep) = (&direct.weights, &direct.forward);
+    let (weights, bias) = grads.split_at_mut(shape.weight_len());
+    let image_blocks = plan.blocks_of(n);
+    let sums = Sums(scratch.as_mut_ptr());
+    cpu.pool.run(image_blocks * plan.strips, |task| {
+        let (image_block, strip) = (task / plan.strips, task % plan.strips);
+        let images = n * image_block / image_blocks..n * (image_block + 1) / image_blocks;
+        let (mut block, offset) = (strip / sweep.span * sweep.vectors, strip % sweep.span);
+        let end = (block + sweep.vectors).min(sweep.spans.len());
+        while block < end {
+            let vectors = sweep.vectors_at(block).min(end - block);
+            let piece = Piece { cpu, shape, plan, sweep, x, dy, block, offset, vectors };
+            // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
+            unsafe { piece.run(images.clone(), sums.at(image_block * plan.sums)) };
+            block += vectors;
+        }
+    });
+    unpack(cpu, shape, plan, sweep, image_blocks, scratch, weights);
+    if skip_bias {
+        bias.fill(0.0);
+    } else {
+        cpu.pool.chunks_mut(bias, LANES, |block, bias| bias_gradient(shape, n, dy, block, bias));
+    }
+}
+
+/// The partial sums, which tasks write at places of their own.
+struct Sums(*mut f32);
+
+// SAFETY: see `run`.
+unsafe impl Sync for Sums {}
+
+impl Sums {
+    unsafe fn at(&self, offset: usize) -> *mut f32 {
+        // SAFETY: the caller stays inside the scratch space.
+        unsafe { self.0.add(offset) }
+    }
+}
+
+/// The partial sums between one block of source channels and one or two blocks of output channels.
+struct Piece<'a> {
+    cpu: &'a Cpu,
+    shape: &'a Shape,
+    plan: &'a Plan,
+    sweep: &'a Sweep,
+    x: &'a [f32],
+    dy: &'a [f32],
+    block: usize,
+    /// Which block of the span.
+    offset: usize,
+    vectors: usize,
+}
+
+impl Piece<'_> {
+    unsafe fn run(&self, images: Range<usize>, sums: *mut f32) {
+        let (plan, sweep) = (self.plan, self.sweep);
+        let vector = sweep.span * sweep.pair;
+        // SAFETY: the caller gives this piece its part of the partial sums.
+        let sums = unsafe { sums.add(self.block * vector + self.offset * sweep.pair) };
+        for v in 0..self.vectors {
+            // SAFETY: as above; a pair's partial sum has `pair` floats.
+            unsafe { std::slice::from_raw_parts_mut(sums.add(v * vector), sweep.pair) }.fill(0.0);
+        }
+        let source_block = sweep.spans[self.block].start + self.offset;
+        if source_block >= sweep.spans[self.block].end {
+            return;
+        }
+        let [oh, ow] = self.shape.output();
+        for first_image in images.clone().step_by(plan.images) {
+            let count = plan.images.min(images.end - first_image);
+            let x = &self.x[first_image * sweep.source.image + source_block * sweep.source.block..];
+            let dy = &self.dy[first_image * sweep.target.image + self.block * sweep.target.block..];
+            for top in (0..oh).step_by(plan.lines) {
+                for job in &plan.jobs {
+                    let lines = job.y.start.max(top)..job.y.end.min(top + plan.lines);
+                    if lines.is_empty() {
+                        continue;
+                    }
+                    let source = job.source + (lines.start - job.y.start) * self.shape.stride[0] * sweep.source.line;
+                    let patch = Patch {
+                        x: x[source..].as_ptr(),
+                        dy: dy[(lines.start * ow + job.x.start) * LANES..].as_ptr(),
+                        counts: [count, lines.len(), job.x.len()],
+                        x_steps: [sweep.source.image, self.shape.stride[0] * sweep.source.line, self.shape.stride[1] * sweep.source.pixel],
+                        dy_steps: [sweep.target.image, ow * LANES, LANES],
+                        dy_vector: sweep.target.block,
+                        // SAFETY: the job's part of a pair's partial sum.
+                        sums: unsafe { sums.add(job.sum) },
+                        sums_vector: vector,
+                    };
+                    patch_tiles(self.cpu.isa, &patch, job.rows, self.vectors, plan.max_rows);
+                }
+            }
+        }
+    }
+}
+
+/// Pixels of some images whose products are added to a tile's sums. Steps and counts are of images, lines, pixels.
+struct Patch {
+    x: *const f32,
+    dy: *const f32,
+    counts: [usize; 3],
+    x_steps: [usize; 3],
+    dy_steps: [usize; 3],
+    dy_vector: usize,
+    sums: *mut f32,
+    sums_vector: usize,
+}
+
+kernel! {
+    fn patch_tiles<S>(patch: &Patch, rows: usize, vectors: usize, max_rows: usize) {
+        let tiles = rows.div_ceil(max_rows);
+        for index in 0..tiles {
+            let (first, end) = (rows * index / tiles, rows * (index + 1) / tiles);
+            // SAFETY: `Piece::run` made the patch from pixels inside the activations.
+            unsafe { tile_of::<S>(patch, first, end - first, vectors) }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_of<S: Simd>(patch: &Patch, first: usize, rows: usize, vectors: usize) {
+    macro_rules! pick {
+        ($($size:literal)*) => {
+            match (rows, vectors) {
+                $(($size, 2) if S::ACCUMULATORS >= 2 * $size => unsafe { tile::<S, $size, 2>(patch, first) },)*
+                $(($size, 1) if S::ACCUMULATORS >= $size => unsafe { tile::<S, $size, 1>(patch, first) },)*
+                _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+            }
+        };
+    }
+    pick!(1 2 3 4 5 6 7 8)
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, first: usize) {
+    // SAFETY: see `Patch`; the rows `first..first + ROWS` follow each other in source and partial sum.
+    unsafe {
+        let out = patch.sums.add(first * LANES);
+        let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
+        for row in 0..ROWS {
+            for v in 0..VECTORS {
+                sums[row][v] = S::load(out.add(row * LANES + v * patch.sums_vector));
+            }
+        }
+        let [images, lines, pixels] = patch.counts;
+        for image in 0..images {
+            for line in 0..lines {
+                let mut x = patch.x.add(first + image * patch.x_steps[0] + line * patch.x_steps[1]);
+                let mut dy = patch.dy.add(image * patch.dy_steps[0] + line * patch.dy_steps[1]);
+                for _ in 0..pixels {
+                    let mut gradients = [S::splat(0.0); VECTORS];
+                    for v in 0..VECTORS {
+                        gradients[v] = S::load(dy.add(v * patch.dy_vector));
+                    }
+                    for row in 0..ROWS {
+                        let value = S::splat(*x.add(row));
+                        for v in 0..VECTORS {
+                            sums[row][v] = S::fma(value, gradients[v], sums[row][v]);
+                        }
+                    }
+                    x = x.wrapping_add(patch.x_steps[2]);
+                    dy = dy.wrapping_add(patch.dy_steps[2]);
+                }
+            }
+        }
+        for row in 0..ROWS {
+            for v in 0..VECTORS {
+                S::store(out.add(row * LANES + v * patch.sums_vector), sums[row][v]);
+            }
+        }
+    }
+}
+
+/// Adds the partial sums of the image blocks, in order, and writes them as (out, in / groups, height, width).
+fn unpack(cpu: &Cpu, shape: &Shape, plan: &Plan, sweep: &Sweep, image_blocks: usize, sums: &[f32], weights: &mut [f32]) {
+    let per_output = shape.weight_len() / shape.out_channels;
+    cpu.pool.chunks_mut(weights, LANES * per_output, |block, weights| {
+        let first = block * LANES * per_output;
+        let total = |place: usize| (0..image_blocks).map(|i| sums[i * plan.sums + place]).sum::<f32>();
+        let span = &sweep.spans[block];
+        for source in span.clone() {
+            let pair = (block * sweep.span + source - span.start) * sweep.pair;
+            if shape.plain_input {
+                pack::each_plain(shape, block, |place, weight| weights[weight - first] = total(pair + place));
+            } else {
+                pack::each(shape, block, source, |tap, input, output, weight| {
+                    weights[weight - first] = total(pair + (tap * LANES + input) * LANES + output);
+                });
+            }
+        }
+    });
+}
+
+/// The sum of a block's output gradients over pixels, then over images.
+fn bias_gradient(shape: &Shape, n: usize, dy: &[f32], block: usize, bias: &mut [f32]) {
+    let pixels = shape.output()[0] * shape.output()[1];
+    let mut total = [0f64; LANES];
+    for image in 0..n {
+        let plane = &dy[(image * layout::blocks(shape.out_channels) + block) * pixels * LANES..][..pixels * LANES];
+        let mut sum = [0f32; LANES];
+        for pixel in plane.chunks_exact(LANES) {
+            for lane in 0..LANES {
+                sum[lane] += pixel[lane];
+            }
+        }
+        for lane in 0..LANES {
+            total[lane] += f64::from(sum[lane]);
+        }
+    }
+    for (bias, total) in bias.iter_mut().zip(total) {
+        *bias = total as f32;
+    }
+}

@@ -1,0 +1,192 @@
+//! Two-dimensional convolution (cross-correlation, as in deep learning): output, input gradient, weight gradient.
+//!
+//! y\[n,k,p,q\] = bias\[k\] + Σ over c of k's group, r, s of x\[n, c, p·stride+r−padding, q·stride+s−padding\] · w\[k,c,r,s\].
+
+use crate::executor::by_backend;
+use crate::{layout, Buffer, DType, Executor, Result, View, ViewMut};
+use candle_core::bail;
+
+mod cpu;
+mod reference;
+
+/// A convolution of a given input size.
+///
+/// Parameters are flat: weights (out_channels, in_channels / groups, kernel height, kernel width), then, if there is one,
+/// the bias (out_channels). Gradients lie the same way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Pixels between neighbouring windows, down and across.
+    pub stride: [usize; 2],
+    /// Zero rows and columns around the input.
+    pub padding: [usize; 2],
+    /// Groups that input and output channels are divided into; each output group sees one input group.
+    pub groups: usize,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Whether the CPU backend finds the input as plain (N, C, H, W), as images come, instead of blocked. There is then no
+    /// input gradient. Meant for a first layer with few channels.
+    pub plain_input: bool,
+}
+
+impl Shape {
+    /// Height and width of the output.
+    pub fn output(&self) -> [usize; 2] {
+        let size = |i: usize| (self.input[i] + 2 * self.padding[i] - self.kernel[i]) / self.stride[i] + 1;
+        [size(0), size(1)]
+    }
+
+    /// Number of weights.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Number of weights and biases.
+    pub fn params_len(&self) -> usize {
+        self.weight_len() + if self.bias { self.out_channels } else { 0 }
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = [self.in_channels, self.out_channels, self.groups];
+        if positive.iter().chain(&self.kernel).chain(&self.stride).chain(&self.input).any(|&size| size == 0) {
+            bail!("convolution: every size must be at least 1, got {self:?}");
+        }
+        if self.in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
+            bail!(
+                "convolution: {} groups must divide {} input and {} output channels",
+                self.groups, self.in_channels, self.out_channels
+            );
+        }
+        if (0..2).any(|i| self.input[i] + 2 * self.padding[i] < self.kernel[i]) {
+            bail!(
+                "convolution: a {:?} kernel is larger than the {:?} input with padding {:?}",
+                self.kernel, self.input, self.padding
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A convolution prepared for a backend: what depends on its shape alone is worked out once.
+pub struct Conv2d {
+    shape: Shape,
+    direct: Option<cpu::Direct>,
+}
+
+/// Which weights a pass needs packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// From input to output.
+    Forward,
+    /// From output gradient to input gradient.
+    InputGradient,
+}
+
+impl Conv2d {
+    /// Prepares a convolution.
+    ///
+    /// # Errors
+    /// If a size is zero, groups do not divide the channels, or the kernel is larger than the padded input.
+    pub fn new(executor: &Executor, shape: Shape) -> Result<Self> {
+        shape.check()?;
+        let direct = match executor {
+            Executor::Cpu(cpu) => Some(cpu::Direct::new(cpu, &shape)),
+            _ => None,
+        };
+        Ok(Self { shape, direct })
+    }
+
+    /// The shape it was prepared for.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Elements that the packed weights of a pass take; 0 if the backend reads the parameters as they are.
+    pub fn packed_len(&self, pass: Pass) -> usize {
+        self.direct.as_ref().map_or(0, |direct| direct.packed_len(pass))
+    }
+
+    /// Elements of scratch space that [`weight_gradient`] needs for a batch of `n` images.
+    pub fn scratch_len(&self, n: usize) -> usize {
+        self.direct.as_ref().map_or(0, |direct| direct.scratch_len(n))
+    }
+
+    /// The element type of packed weights and scratch space.
+    pub fn packed_dtype(&self) -> DType {
+        DType::F32
+    }
+
+    fn direct(&self) -> &cpu::Direct {
+        self.direct.as_ref().expect("prepared for this backend")
+    }
+}
+
+/// Writes the weights in the order in which the backend's kernels of `pass` read them.
+pub fn pack(executor: &Executor, conv: &Conv2d, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
+    match executor {
+        Executor::Cpu(cpu) => cpu::pack(cpu, conv, pass, params, packed),
+        _ => Ok(()),
+    }
+}
+
+/// y = conv(x) + bias for `n` images. `packed` holds the weights of [`Pass::Forward`].
+pub fn forward(
+    executor: &Executor,
+    conv: &Conv2d,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    packed: &Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
+    by_backend!(executor, forward(conv, n, x, params, packed, y))
+}
+
+/// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`. `packed` holds the weights of
+/// [`Pass::InputGradient`].
+pub fn input_gradient(
+    executor: &Executor,
+    conv: &Conv2d,
+    n: usize,
+    dy: &Buffer,
+    params: View,
+    packed: &Buffer,
+    dx: &mut Buffer,
+    accumulate: bool,
+) -> Result<()> {
+    if conv.shape.plain_input && matches!(executor, Executor::Cpu(_)) {
+        bail!("convolution: a plain input has no gradient");
+    }
+    by_backend!(executor, input_gradient(conv, n, dy, params, packed, dx, accumulate))
+}
+
+/// Writes the gradients of weights and bias. `skip_bias` leaves the bias gradient zero without computing it, for a
+/// convolution whose bias a batch norm takes away again.
+pub fn weight_gradient(
+    executor: &Executor,
+    conv: &Conv2d,
+    n: usize,
+    x: &Buffer,
+    dy: &Buffer,
+    scratch: &mut Buffer,
+    grads: ViewMut,
+    skip_bias: bool,
+) -> Result<()> {
+    by_backend!(executor, weight_gradient(conv, n, x, dy, scratch, grads, skip_bias))
+}
+
+/// Elements of an input of `n` images in the executor's layout.
+pub fn input_len(executor: &Executor, shape: &Shape, n: usize) -> usize {
+    let [h, w] = shape.input;
+    match executor {
+        Executor::Cpu(_) if !shape.plain_input => layout::blocked_len(n, shape.in_channels, h, w),
+        _ => n * shape.in_channels * h * w,
+    }
+}

@@ -1,0 +1,30 @@
+use super::Outcome;
+use crate::executor::Real;
+use crate::{Buffer, Result};
+
+pub(super) fn evaluate<T: Real>(
+    classes: usize,
+    logits: &Buffer,
+    labels: &[u32],
+    dlogits: Option<&mut Buffer>,
+) -> Result<Outcome> {
+    let logits = logits.slice::<T>()?;
+    let mut dlogits = dlogits.map(|dlogits| dlogits.slice_mut::<T>()).transpose()?;
+    let count = T::of(labels.len() as f64);
+    let mut outcome = Outcome::default();
+    for (sample, (logits, &label)) in logits.chunks_exact(classes).zip(labels).enumerate() {
+        let label = label as usize;
+        let best = (1..classes).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+        let maximum = logits[best];
+        let sum: T = logits.iter().map(|&logit| (logit - maximum).exp()).sum();
+        outcome.loss += (sum.ln() - (logits[label] - maximum)).into();
+        outcome.correct += usize::from(best == label);
+        if let Some(dlogits) = &mut dlogits {
+            for (class, dlogit) in dlogits[sample * classes..][..classes].iter_mut().enumerate() {
+                let target = if class == label { T::one() } else { T::zero() };
+                *dlogit = ((logits[class] - maximum).exp() / sum - target) / count;
+            }
+        }
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,27 @@
+//! Kernels of residual networks on candle storage: one folder per op.
+//!
+//! In an op's folder `mod.rs` says what the op means (parameters, shapes, public functions), `reference.rs` is its
+//! plain definition in f32 and f64, and `cpu.rs` (or `cpu/`) its multi-threaded, vectorised form.
+//! Every function takes an [`Executor`], which decides which of them runs.
+
+pub mod add_relu;
+pub mod batch_norm;
+pub mod conv2d;
+pub mod cross_entropy;
+pub mod global_avg_pool;
+pub mod layout;
+pub mod linear;
+pub mod max_pool2d;
+pub mod relu;
+pub mod sgd;
+
+mod buffer;
+mod executor;
+mod pool;
+mod simd;
+
+pub use buffer::{Buffer, Element, View, ViewMut};
+pub use candle_core::{DType, Error, Result};
+pub use executor::{Cpu, Executor};
+pub use pool::Pool;
+pub use simd::Isa;

@@ -1,0 +1,305 @@
+//! The one thread pool: workers that share out the numbered tasks of one job at a time.
+//!
+//! Which thread runs a task is not fixed, so a task must compute the same whoever runs it; jobs are therefore cut by
+//! output element or by fixed blocks, never by the number of threads.
+
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Looks at the job counter before a worker goes to sleep: a few microseconds, the gap between two ops.
+const SPINS: u32 = 2_000;
+
+/// A pool of threads of which the caller is one.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// Held while a job runs, so that callers on several threads take turns.
+    turn: Mutex<()>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    finished: Condvar,
+    /// Counts jobs; workers watch it while they spin.
+    jobs: AtomicU64,
+    next_task: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+struct State {
+    job: Option<Job>,
+    running: usize,
+    stop: bool,
+}
+
+/// A borrowed task function with its number of tasks; the lifetime is erased, see [`Pool::run`].
+#[derive(Clone, Copy)]
+struct Job {
+    function: &'static (dyn Fn(usize) + Sync),
+    tasks: usize,
+}
+
+impl Pool {
+    /// A pool of `threads` threads, the calling one included; at least one.
+    pub fn new(threads: usize) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { job: None, running: 0, stop: false }),
+            wake: Condvar::new(),
+            finished: Condvar::new(),
+            jobs: AtomicU64::new(0),
+            next_task: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        });
+        let spawn = |index| {
+            let shared = Arc::clone(&shared);
+            let name = format!("resnet-kernel-{index}");
+            std::thread::Builder::new().name(name).spawn(move || work(&shared)).ok()
+        };
+        let workers = (1..threads).filter_map(spawn).collect();
+        Self { shared, workers, turn: Mutex::new(()) }
+    }
+
+    /// Number of threads, the calling one included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `function(0..tasks)`, each number once, on all threads; returns when all calls have.
+    ///
+    /// `function` must not call the pool again. A panic in it is passed on after all threads have let go of it.
+    pub fn run(&self, tasks: usize, function: impl Fn(usize) + Sync) {
+        let _flush = FlushDenormals::new();
+        if self.workers.is_empty() || tasks <= 1 {
+            return (0..tasks).for_each(function);
+        }
+        let _turn = lock(&self.turn);
+        let function: &(dyn Fn(usize) + Sync) = &function;
+        // SAFETY: workers see the reference only through `state.job`, count themselves in `state.running` under the lock
+        // when they take it, and this function takes it back and waits for that count to be zero before it returns.
+        let function: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(function) };
+        let job = Job { function, tasks };
+        self.shared.next_task.store(0, Ordering::Relaxed);
+        self.shared.announce(|state| state.job = Some(job));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(job)));
+        let mut state = lock(&self.shared.state);
+        state.job = None;
+        while state.running > 0 {
+            state = self.shared.finished.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        let worker_panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+        assert!(!worker_panicked, "a kernel thread panicked");
+    }
+
+    /// Cuts `data` into pieces of `size` (the last may be shorter) and calls `function(index, piece)` for each.
+    pub fn chunks_mut<T: Send>(&self, data: &mut [T], size: usize, function: impl Fn(usize, &mut [T]) + Sync) {
+        self.zip_chunks_mut(data, size, &mut [(); 0], 0, |index, piece, _| function(index, piece));
+    }
+
+    /// Cuts `first` into pieces of `first_size` and `second` into pieces of `second_size` and calls
+    /// `function(index, piece_of_first, piece_of_second)` for each piece of `first`; pieces that `second` lacks are empty.
+    pub fn zip_chunks_mut<A: Send, B: Send>(
+        &self,
+        first: &mut [A],
+        first_size: usize,
+        second: &mut [B],
+        second_size: usize,
+        function: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+    ) {
+        if first.is_empty() {
+            return;
+        }
+        let (first_pieces, second_pieces) = (Pieces::new(first, first_size), Pieces::new(second, second_size));
+        self.run(first_pieces.count(), |index| {
+            // SAFETY: `run` gives each index to one call only, so no two calls hold the same piece.
+            unsafe { function(index, first_pieces.get(index), second_pieces.get(index)) }
+        });
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.announce(|state| state.stop = true);
+        for worker in self.workers.drain(..) {
+            // A worker catches its own panics, so there is nothing to learn from the join.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Changes the state and tells the workers, under the lock so that none falls asleep in between.
+    fn announce(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        self.jobs.fetch_add(1, Ordering::Release);
+        self.wake.notify_all();
+    }
+
+    fn run_tasks(&self, job: Job) {
+        loop {
+            let task = self.next_task.fetch_add(1, Ordering::Relaxed);
+            if task >= job.tasks {
+                return;
+            }
+            (job.function)(task);
+        }
+    }
+}
+
+fn work(shared: &Shared) {
+    let _flush = FlushDenormals::new();
+    let mut seen = 0;
+    loop {
+        for _ in 0..SPINS {
+            if shared.jobs.load(Ordering::Acquire) != seen {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let mut state = lock(&shared.state);
+        while shared.jobs.load(Ordering::Acquire) == seen && !state.stop {
+            state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.stop {
+            return;
+        }
+        seen = shared.jobs.load(Ordering::Acquire);
+        let Some(job) = state.job else { continue };
+        state.running += 1;
+        drop(state);
+        if catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job))).is_err() {
+            shared.panicked.store(true, Ordering::Relaxed);
+        }
+        let mut state = lock(&shared.state);
+        state.running -= 1;
+        if state.running == 0 {
+            shared.finished.notify_all();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A slice cut into pieces that tasks on several threads take by index.
+struct Pieces<T> {
+    data: *mut T,
+    len: usize,
+    size: usize,
+}
+
+// SAFETY: pieces are handed out one index per task, so sharing it sends each `T` to one thread.
+unsafe impl<T: Send> Sync for Pieces<T> {}
+
+impl<T> Pieces<T> {
+    fn new(data: &mut [T], size: usize) -> Self {
+        assert!(size > 0 || data.is_empty(), "pieces of no elements");
+        Self { data: data.as_mut_ptr(), len: data.len(), size }
+    }
+
+    fn count(&self) -> usize {
+        self.len.div_ceil(self.size)
+    }
+
+    /// # Safety
+    /// No two live references may come from the same index.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn get(&self, index: usize) -> &mut [T] {
+        let start = (index * self.size).min(self.len);
+        let len = self.size.min(self.len - start);
+        // SAFETY: the range lies in the slice and, by the caller's promise, is not shared.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
+    }
+}
+
+/// Treats denormal numbers as zero on this thread while it lives: they make a convolution several times slower.
+struct FlushDenormals {
+    #[cfg(target_arch = "x86_64")]
+    before: u32,
+}
+
+impl FlushDenormals {
+    #[cfg(target_arch = "x86_64")]
+    fn new() -> Self {
+        const FLUSH_TO_ZERO_AND_DENORMALS_ARE_ZERO: u32 = 0x8040;
+        let mut before = 0u32;
+        // SAFETY: stores the SSE control word to a local variable.
+        unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut before, options(nostack)) };
+        set_control_word(before | FLUSH_TO_ZERO_AND_DENORMALS_ARE_ZERO);
+        Self { before }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn new() -> Self {
+        Self {}
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Drop for FlushDenormals {
+    fn drop(&mut self) {
+        set_control_word(self.before);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set_control_word(word: u32) {
+    // SAFETY: `word` is the one that was read with two documented flags set, or that word itself.
+    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &word, options(nostack, readonly)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn every_task_runs_once_on_any_number_of_threads() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads);
+            for tasks in [0, 1, 2, 7, 1000] {
+                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(tasks, |task| {
+                    counts[task].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_cover_both_slices() {
+        let pool = Pool::new(3);
+        let (mut first, mut second) = (vec![0; 10], vec![0; 4]);
+        pool.zip_chunks_mut(&mut first, 3, &mut second, 1, |index, a, b| {
+            a.fill(index + 1);
+            b.fill(index + 1);
+        });
+        assert_eq!(first, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]);
+        assert_eq!(second, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(2);
+        for _ in 0..20 {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pool.run(100, |task| assert!(task != 50));
+            }));
+            assert!(result.is_err());
+        }
+        let sum = AtomicUsize::new(0);
+        pool.run(100, |task| {
+            sum.fetch_add(task, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 4950);
+    }
+}

@@ -1,0 +1,66 @@
+//! ReLU, 16,384 elements at a time.
+
+use crate::simd::kernel;
+use crate::{Buffer, Cpu, Result};
+
+/// Elements that one task works on.
+const PIECE: usize = 16 * 1024;
+
+pub(super) fn forward(cpu: &Cpu, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+    let x = &x.slice::<f32>()?[..len];
+    let y = &mut y.slice_mut::<f32>()?[..len];
+    cpu.pool.chunks_mut(y, PIECE, |piece, y| rectify(cpu.isa, &x[piece * PIECE..], y));
+    Ok(())
+}
+
+pub(super) fn backward(cpu: &Cpu, len: usize, y: &Buffer, dy: &mut Buffer) -> Result<()> {
+    let y = &y.slice::<f32>()?[..len];
+    let dy = &mut dy.slice_mut::<f32>()?[..len];
+    cpu.pool.chunks_mut(dy, PIECE, |piece, dy| mask(cpu.isa, &y[piece * PIECE..], dy));
+    Ok(())
+}
+
+kernel! {
+    fn rectify<S>(x: &[f32], y: &mut [f32]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            // This way round NaN stays NaN.
+            *y = if x <= 0.0 { 0.0 } else { x };
+        }
+    }
+}
+
+kernel! {
+    fn mask<S>(y: &[f32], dy: &mut [f32]) {
+        for (dy, &y) in dy.iter_mut().zip(y) {
+            *dy = if y > 0.0 { *dy } else { 0.0 };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{relu, Buffer, Executor, Isa};
+
+    #[test]
+    fn keeps_nan_and_masks_the_gradient() {
+        for isa in Isa::available() {
+            let cpu = Executor::cpu_with(2, isa).unwrap();
+            let values: Vec<f32> = (0..40_003).map(|i| i as f32 % 7.0 - 3.0).collect();
+            let mut x = Buffer::from_slice(&values).unwrap();
+            x.slice_mut::<f32>().unwrap()[20_000] = f32::NAN;
+            let mut y = Buffer::from_slice(&vec![9f32; 40_010]).unwrap();
+            relu::forward(&cpu, 40_003, &x, &mut y).unwrap();
+            let mut dy = Buffer::from_slice(&vec![2f32; 40_010]).unwrap();
+            relu::backward(&cpu, 40_003, &y, &mut dy).unwrap();
+            let (y, dy) = (y.slice::<f32>().unwrap(), dy.slice::<f32>().unwrap());
+            for (i, &value) in values.iter().enumerate() {
+                if i == 20_000 {
+                    assert!(y[i].is_nan() && dy[i] == 0.0);
+                } else {
+                    assert_eq!((y[i], dy[i]), (value.max(0.0), if value > 0.0 { 2.0 } else { 0.0 }));
+                }
+            }
+            assert!(y[40_003..].iter().all(|&y| y == 9.0) && dy[40_003..].iter().all(|&dy| dy == 2.0));
+        }
+    }
+}

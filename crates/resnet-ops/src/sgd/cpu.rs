@@ -1,0 +1,97 @@
+//! The update in one pass over parameters, gradients and velocity.
+
+use super::Sgd;
+use crate::simd::kernel;
+use crate::{Buffer, Cpu, Result};
+
+/// Elements that one task works on.
+const PIECE: usize = 16 * 1024;
+
+pub(super) fn step(
+    cpu: &Cpu,
+    op: &Sgd,
+    params: &mut Buffer,
+    grads: &Buffer,
+    velocity: Option<&mut Buffer>,
+) -> Result<()> {
+    let params = params.slice_mut::<f32>()?;
+    let grads = &grads.slice::<f32>()?[..params.len()];
+    let (lr, momentum, decay) = (op.lr as f32, op.momentum as f32, op.weight_decay as f32);
+    match velocity {
+        Some(velocity) => {
+            let velocity = &mut velocity.slice_mut::<f32>()?[..params.len()];
+            cpu.pool.zip_chunks_mut(params, PIECE, velocity, PIECE, |piece, params, velocity| {
+                let grads = &grads[piece * PIECE..];
+                match op.nesterov {
+                    true => nesterov(cpu.isa, lr, momentum, decay, params, grads, velocity),
+                    false => heavy_ball(cpu.isa, lr, momentum, decay, params, grads, velocity),
+                }
+            });
+        }
+        None => cpu.pool.chunks_mut(params, PIECE, |piece, params| {
+            plain(cpu.isa, lr, decay, params, &grads[piece * PIECE..]);
+        }),
+    }
+    Ok(())
+}
+
+kernel! {
+    fn plain<S>(lr: f32, decay: f32, params: &mut [f32], grads: &[f32]) {
+        for (p, &gradient) in params.iter_mut().zip(grads) {
+            *p -= lr * (gradient + decay * *p);
+        }
+    }
+}
+
+kernel! {
+    fn heavy_ball<S>(lr: f32, momentum: f32, decay: f32, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
+        for ((p, v), &gradient) in params.iter_mut().zip(velocity).zip(grads) {
+            *v = momentum * *v + (gradient + decay * *p);
+            *p -= lr * *v;
+        }
+    }
+}
+
+kernel! {
+    fn nesterov<S>(lr: f32, momentum: f32, decay: f32, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
+        for ((p, v), &gradient) in params.iter_mut().zip(velocity).zip(grads) {
+            let g = gradient + decay * *p;
+            *v = momentum * *v + g;
+            *p -= lr * (g + momentum * *v);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sgd::{step, Sgd};
+    use crate::{Buffer, Executor, Isa};
+
+    #[test]
+    fn two_steps_follow_the_formula() {
+        let len = 20_011;
+        let (start, gradient) = (|i: usize| (i % 13) as f32 - 6.0, |i: usize| (i % 7) as f32 * 0.5 - 1.0);
+        for isa in Isa::available() {
+            let cpu = Executor::cpu_with(2, isa).unwrap();
+            for (momentum, nesterov) in [(0.0, false), (0.75, false), (0.75, true)] {
+                let op = Sgd { lr: 0.125, momentum, nesterov, weight_decay: 0.0625 };
+                let mut params = Buffer::from_slice(&(0..len).map(start).collect::<Vec<_>>()).unwrap();
+                let grads = Buffer::from_slice(&(0..len).map(gradient).collect::<Vec<_>>()).unwrap();
+                let mut velocity = Buffer::from_slice(&vec![0f32; len]).unwrap();
+                for _ in 0..2 {
+                    let velocity = (momentum > 0.0).then_some(&mut velocity);
+                    step(&cpu, &op, &mut params, &grads, velocity).unwrap();
+                }
+                for (i, &found) in params.slice::<f32>().unwrap().iter().enumerate() {
+                    let (mut p, mut v) = (start(i), 0.0);
+                    for _ in 0..2 {
+                        let g = gradient(i) + 0.0625 * p;
+                        v = momentum as f32 * v + g;
+                        p -= 0.125 * if nesterov { g + momentum as f32 * v } else { v };
+                    }
+                    assert!((found - p).abs() < 1e-6, "element {i}: {found} for {p}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The plain definitions' gradients in f64 against central finite differences.
+
+mod support;
+
+use resnet_ops::Executor;
+use support::ops::Op;
+use support::{assert_close, dot, norm, shapes, Random};
+
+/// Half the distance of a difference's two points: well below the distance to kinks that inputs keep.
+const STEP: f64 = 1e-5;
+const TOLERANCE: f64 = 1e-6;
+const DIRECTIONS: usize = 3;
+
+/// The loss is Σ r·output with random r: its derivative along random directions must be theirs with the gradient.
+fn check<O: Op>(cases: Vec<O>) {
+    let executor = Executor::ReferenceF64;
+    assert!(cases.len() >= 20);
+    for (seed, case) in cases.iter().enumerate() {
+        let mut random = Random::new(seed as u64);
+        let inputs = case.inputs(&mut random);
+        let r = random.values(case.forward(&executor, &inputs).unwrap().len());
+        let gradients = case.backward(&executor, &inputs, &r, false).unwrap();
+        for (index, gradient) in gradients.iter().enumerate() {
+            for _ in 0..DIRECTIONS {
+                let direction = random.values(inputs[index].len());
+                let loss = |step: f64| {
+                    let mut moved = inputs.clone();
+                    moved[index].iter_mut().zip(&direction).for_each(|(value, d)| *value += step * d);
+                    dot(&case.forward(&executor, &moved).unwrap(), &r)
+                };
+                let numeric = (loss(STEP) - loss(-STEP)) / (2.0 * STEP);
+                let analytic = dot(gradient, &direction);
+                let allowed = TOLERANCE * norm(gradient);
+                assert!(
+                    (numeric - analytic).abs() <= allowed,
+                    "{case:?}, input {index}: {numeric} by differences, {analytic} by the gradient, allowed {allowed:e}"
+                );
+            }
+        }
+        let accumulated = case.backward(&executor, &inputs, &r, true).unwrap();
+        for (index, (accumulated, mut expected)) in accumulated.iter().zip(gradients).enumerate() {
+            if case.accumulates() == Some(index) {
+                expected.iter_mut().zip(&inputs[index]).for_each(|(gradient, start)| *gradient += start);
+            }
+            assert_close(accumulated, &expected, 1e-12, &format!("{case:?}, input {index}, accumulated"));
+        }
+    }
+}
+
+#[test]
+fn conv2d() {
+    check(shapes::convolutions());
+}
+
+#[test]
+fn conv2d_of_plain_input() {
+    check(shapes::plain_convolutions());
+}
+
+#[test]
+fn batch_norm() {
+    check(shapes::normalisations());
+}
+
+#[test]
+fn relu() {
+    check(shapes::relus());
+}
+
+#[test]
+fn add_relu() {
+    check(shapes::add_relus());
+}
+
+#[test]
+fn max_pool2d() {
+    check(shapes::max_poolings());
+}
+
+#[test]
+fn global_avg_pool() {
+    check(shapes::average_poolings());
+}
+
+#[test]
+fn linear() {
+    check(shapes::connections());
+}
+
+#[test]
+fn cross_entropy() {
+    check(shapes::losses());
+}

@@ -1,0 +1,159 @@
+//! The CPU kernels of every instruction set that the machine has, on one and two threads, against the plain definitions
+//! in f64.
+
+mod support;
+
+use resnet_ops::{batch_norm, sgd, Executor};
+use support::ops::Op;
+use support::{assert_close, cpu_executors, elements, flat, read_flat, shapes, Parameters, Random};
+
+const TOLERANCE: f64 = 1e-4;
+
+/// Holds `compute`, which gives named values, of each backend in f32 against the same in f64.
+fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&Executor) -> Vec<(String, Vec<f64>)>) {
+    let expected = compute(&Executor::ReferenceF64);
+    let check = |found: &[(String, Vec<f64>)], backend: &str| {
+        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+            assert_close(found, expected, TOLERANCE, &format!("{case:?}, {backend}, {name}"));
+        }
+    };
+    check(&compute(&Executor::ReferenceF32), "reference");
+    for (isa, [one, two]) in executors {
+        let found = compute(one);
+        check(&found, isa.name());
+        for ((name, one), (_, two)) in found.iter().zip(compute(two)) {
+            let same = one.iter().zip(two).all(|(one, two)| one.to_bits() == two.to_bits());
+            assert!(same, "{case:?}, {}, {name}: two threads give other bits than one", isa.name());
+        }
+    }
+}
+
+type Executors = Vec<(resnet_ops::Isa, [Executor; 2])>;
+
+fn check<O: Op>(cases: Vec<O>) {
+    let executors = cpu_executors();
+    assert!(cases.len() >= 20);
+    for (seed, case) in cases.iter().enumerate() {
+        let mut random = Random::new(seed as u64);
+        let inputs = case.inputs(&mut random);
+        let outputs = case.forward(&Executor::ReferenceF64, &inputs).unwrap().len();
+        let dy = random.values(outputs);
+        compare(case, &executors, |executor| {
+            let mut found = vec![("output".to_string(), case.forward(executor, &inputs).unwrap())];
+            for accumulate in [false, true] {
+                let gradients = case.backward(executor, &inputs, &dy, accumulate).unwrap().into_iter().enumerate();
+                found.extend(gradients.map(|(i, values)| (format!("gradient {i}, accumulate: {accumulate}"), values)));
+            }
+            found
+        });
+    }
+}
+
+#[test]
+fn conv2d() {
+    check(shapes::convolutions());
+}
+
+#[test]
+fn conv2d_of_plain_input() {
+    check(shapes::plain_convolutions());
+}
+
+#[test]
+fn conv2d_without_bias_gradient() {
+    let executors = cpu_executors();
+    for case in shapes::convolutions().iter().chain(&shapes::plain_convolutions()).filter(|case| case.shape.bias) {
+        let inputs = case.inputs(&mut Random::new(1));
+        let dy = case.forward(&Executor::ReferenceF64, &inputs).unwrap();
+        compare(case, &executors, |executor| {
+            let mut weights = case.weight_gradient(executor, &inputs[1], &dy, true).unwrap();
+            let bias = weights.split_off(case.shape.weight_len());
+            assert!(bias.iter().all(|&value| value == 0.0), "{case:?}: {bias:?}");
+            vec![("gradient of weights".to_string(), weights)]
+        });
+    }
+}
+
+#[test]
+fn batch_norm() {
+    check(shapes::normalisations());
+}
+
+#[test]
+fn batch_norm_statistics_and_evaluation() {
+    let executors = cpu_executors();
+    for (seed, case) in shapes::normalisations().iter().enumerate() {
+        let mut random = Random::new(seed as u64);
+        let (inputs, channels) = (case.inputs(&mut random), case.op.channels);
+        let means = random.values(channels);
+        let running: Vec<f64> = means.into_iter().chain((0..channels).map(|_| 1.5 + random.value())).collect();
+        compare(case, &executors, |executor| {
+            let (_, saved) = case.train(executor, &inputs).unwrap();
+            let mut updated = Parameters::new(executor, &running);
+            batch_norm::update_running(executor, &case.op, case.n, &saved, updated.view_mut()).unwrap();
+            let saved = elements(&saved);
+            let part = case.op.saved_len() / 3;
+            let names = ["mean", "variance", "inverse deviation"];
+            let mut found = vec![
+                ("running statistics".to_string(), updated.read()),
+                ("evaluated".to_string(), case.eval(executor, &inputs, &running).unwrap()),
+            ];
+            found.extend((0..3).map(|i| (names[i].to_string(), saved[i * part..][..channels].to_vec())));
+            found
+        });
+    }
+}
+
+#[test]
+fn relu() {
+    check(shapes::relus());
+}
+
+#[test]
+fn add_relu() {
+    check(shapes::add_relus());
+}
+
+#[test]
+fn max_pool2d() {
+    check(shapes::max_poolings());
+}
+
+#[test]
+fn global_avg_pool() {
+    check(shapes::average_poolings());
+}
+
+#[test]
+fn linear() {
+    check(shapes::connections());
+}
+
+#[test]
+fn cross_entropy() {
+    check(shapes::losses());
+}
+
+#[test]
+fn sgd() {
+    let executors = cpu_executors();
+    for (seed, case) in shapes::relus().iter().enumerate() {
+        let mut random = Random::new(seed as u64);
+        let (len, params) = (case.0, random.values(case.0));
+        let gradients: Vec<Vec<f64>> = (0..5).map(|_| random.values(len)).collect();
+        for (momentum, nesterov, weight_decay) in
+            [(0.0, false, 0.0), (0.0, false, 0.1), (0.9, false, 0.0), (0.9, true, 0.01), (0.5, false, 0.1)]
+        {
+            let op = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay };
+            compare(&(op, len), &executors, |executor| {
+                let (mut params, mut velocity) = (flat(executor, &params), flat(executor, &vec![0.0; len]));
+                for gradient in &gradients {
+                    let velocity = (momentum != 0.0).then_some(&mut velocity);
+                    sgd::step(executor, &op, &mut params, &flat(executor, gradient), velocity).unwrap();
+                }
+                let read = |buffer| read_flat(len, buffer);
+                vec![("parameters".to_string(), read(&params)), ("velocity".to_string(), read(&velocity))]
+            });
+        }
+    }
+}

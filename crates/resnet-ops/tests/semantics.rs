@@ -1,0 +1,290 @@
+//! What the ops' documentation says beyond the formulas, in every backend: ties, NaN, extremes, refused arguments; and
+//! the plain definitions against candle's and PyTorch's.
+
+mod support;
+
+use candle_core::{Device, Tensor};
+use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::conv2d::{self, Conv2d, Pass};
+use resnet_ops::max_pool2d::MaxPool2d;
+use resnet_ops::{add_relu, batch_norm, cross_entropy, relu, sgd, Buffer, DType, Executor};
+use support::convolution::Convolution;
+use support::normalisation::Normalisation;
+use support::ops::{MaxPooling, Op};
+use support::{activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage, read_flat};
+use support::{read_activation, shapes, Parameters, Random};
+
+const NAN: f64 = f64::NAN;
+
+fn assert_same(found: &[f64], expected: &[f64]) {
+    let same = |(a, b): (&f64, &f64)| a == b || a.is_nan() && b.is_nan();
+    assert!(found.len() == expected.len() && found.iter().zip(expected).all(same), "{found:?}, not {expected:?}");
+}
+
+#[test]
+fn relu_keeps_nan_and_stops_the_gradient_at_zero() {
+    for executor in every_executor() {
+        let (x, mut y) = (flat(&executor, &[-1.0, NAN, 0.0, 2.0]), garbage(executor.dtype(), 4));
+        relu::forward(&executor, 4, &x, &mut y).unwrap();
+        assert_same(&read_flat(4, &y), &[0.0, NAN, 0.0, 2.0]);
+        let (y, mut dy) = (flat(&executor, &[0.0, 0.0, 1e-30, 2.0]), flat(&executor, &[1.0, NAN, 3.0, 4.0]));
+        relu::backward(&executor, 4, &y, &mut dy).unwrap();
+        assert_same(&read_flat(4, &dy), &[0.0, 0.0, 3.0, 4.0]);
+    }
+}
+
+#[test]
+fn add_relu_keeps_nan() {
+    for executor in every_executor() {
+        let (a, b) = (flat(&executor, &[1.0, NAN, 1.0, -3.0]), flat(&executor, &[NAN, 1.0, 2.0, 1.0]));
+        let mut y = garbage(executor.dtype(), 4);
+        add_relu::forward(&executor, 4, &a, &b, &mut y).unwrap();
+        assert_same(&read_flat(4, &y), &[NAN, NAN, 3.0, 0.0]);
+    }
+}
+
+#[test]
+fn batch_norm_keeps_nan() {
+    let op = BatchNorm { channels: 2, size: [1, 2], eps: 1e-5, momentum: 0.1, relu: true };
+    let case = Normalisation { n: 2, op, shortcut: false };
+    let inputs = [vec![1.0, 1.0, 0.0, 0.0], vec![NAN, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, -1.0]];
+    for executor in every_executor() {
+        let y = case.forward(&executor, &inputs).unwrap();
+        let channel = [0, 1, 4, 5].map(|i| y[i].is_nan());
+        assert_eq!(channel, [true; 4]);
+        assert_close(&[y[2], y[3], y[6], y[7]], &[1.0, 0.0, 1.0, 0.0], 1e-4, &"the channel without a NaN");
+    }
+}
+
+#[test]
+fn batch_norm_moves_running_statistics_to_the_unbiased_variance() {
+    let op = BatchNorm { channels: 1, size: [2, 2], eps: 1e-5, momentum: 0.25, relu: false };
+    let case = Normalisation { n: 1, op, shortcut: false };
+    let inputs = [vec![2.0, 1.0], vec![1.0, 2.0, 3.0, 6.0]];
+    for executor in every_executor() {
+        let (_, saved) = case.train(&executor, &inputs).unwrap();
+        let mut running = Parameters::new(&executor, &[1.0, 2.0]);
+        batch_norm::update_running(&executor, &case.op, 1, &saved, running.view_mut()).unwrap();
+        // Mean 3; variance 14/4 biased, 14/3 unbiased.
+        assert_close(&running.read(), &[1.5, 1.5 + 14.0 / 12.0], 1e-6, &"running statistics");
+        let y = case.eval(&executor, &inputs, &[2.0, 4.0]).unwrap();
+        assert_close(&y, &[0.0, 1.0, 2.0, 5.0], 1e-5, &"evaluated");
+    }
+}
+
+fn pooling(kernel: usize, stride: usize, padding: usize, input: [usize; 2]) -> MaxPooling {
+    let (kernel, stride, padding) = ([kernel; 2], [stride; 2], [padding; 2]);
+    MaxPooling { n: 1, op: MaxPool2d { channels: 1, input, kernel, stride, padding } }
+}
+
+#[test]
+fn max_pool2d_gives_the_gradient_of_a_tie_to_the_first() {
+    for executor in every_executor() {
+        let dx = |case: MaxPooling, x: &[f64], dy: &[f64]| case.backward(&executor, &[x.to_vec()], dy, false).unwrap();
+        assert_same(&dx(pooling(2, 2, 0, [2, 2]), &[1.0, 1.0, 1.0, 1.0], &[5.0])[0], &[5.0, 0.0, 0.0, 0.0]);
+        assert_same(&dx(pooling(2, 2, 0, [2, 2]), &[0.0, 1.0, 1.0, 0.0], &[5.0])[0], &[0.0, 5.0, 0.0, 0.0]);
+        // Windows that begin in the padding, all of one value, the lowest there is.
+        let lowest = [f64::NEG_INFINITY; 9];
+        let expected = [1.0, 2.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0];
+        assert_same(&dx(pooling(3, 2, 1, [3, 3]), &lowest, &[1.0, 2.0, 3.0, 4.0])[0], &expected);
+        // One pixel takes the gradients of all windows that it is in.
+        let centre = [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
+        let expected = [0.0, 0.0, 0.0, 0.0, 10.0, 0.0, 0.0, 0.0, 0.0];
+        assert_same(&dx(pooling(2, 1, 0, [3, 3]), &centre, &[1.0, 2.0, 3.0, 4.0])[0], &expected);
+    }
+}
+
+#[test]
+fn max_pool2d_keeps_nan_and_pads_with_minus_infinity() {
+    for executor in every_executor() {
+        let y = |case: MaxPooling, x: &[f64]| case.forward(&executor, &[x.to_vec()]).unwrap();
+        assert_same(&y(pooling(2, 2, 0, [2, 4]), &[1.0, NAN, -1.0, -2.0, 3.0, 4.0, -3.0, -4.0]), &[NAN, -1.0]);
+        assert_same(&y(pooling(2, 2, 0, [2, 4]), &[NAN, 1.0, 5.0, NAN, 3.0, 4.0, 6.0, 7.0]), &[NAN, NAN]);
+        assert_same(&y(pooling(3, 2, 1, [3, 3]), &[-5.0; 9]), &[-5.0; 4]);
+        assert_same(&y(pooling(2, 1, 0, [2, 2]), &[f64::NEG_INFINITY; 4]), &[f64::NEG_INFINITY]);
+        let dx = pooling(2, 2, 0, [2, 2]).backward(&executor, &[vec![1.0, NAN, 3.0, 4.0]], &[5.0], false).unwrap();
+        assert_same(&dx[0], &[0.0, 5.0, 0.0, 0.0]);
+    }
+}
+
+#[test]
+fn max_pool2d_refuses_what_it_cannot_do() {
+    let refused = |kernel, stride, padding, input, word: &str| {
+        let error = pooling(kernel, stride, padding, input).op.check().unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    refused(0, 1, 0, [4, 4], "at least 1");
+    refused(2, 0, 0, [4, 4], "at least 1");
+    refused(2, 1, 0, [0, 4], "at least 1");
+    refused(16, 1, 0, [20, 20], "255");
+    refused(3, 1, 2, [4, 4], "half the kernel");
+    refused(3, 1, 0, [2, 4], "larger than");
+    pooling(3, 2, 1, [1, 1]).op.check().unwrap();
+    pooling(15, 1, 7, [1, 1]).op.check().unwrap();
+}
+
+fn simple(groups: usize, kernel: usize, stride: usize, padding: usize) -> conv2d::Shape {
+    conv2d::Shape {
+        in_channels: 6,
+        out_channels: 4,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [padding; 2],
+        groups,
+        bias: true,
+        input: [3, 5],
+        plain_input: false,
+    }
+}
+
+#[test]
+fn conv2d_refuses_what_it_cannot_do() {
+    for executor in every_executor() {
+        let refused = |shape: conv2d::Shape, word: &str| {
+            let error = Conv2d::new(&executor, shape).err().expect("refused").to_string();
+            assert!(error.contains(word), "{error}");
+        };
+        refused(simple(0, 3, 1, 1), "at least 1");
+        refused(simple(1, 0, 1, 1), "at least 1");
+        refused(simple(1, 3, 0, 1), "at least 1");
+        refused(conv2d::Shape { input: [3, 0], ..simple(1, 1, 1, 1) }, "at least 1");
+        refused(conv2d::Shape { in_channels: 0, ..simple(1, 1, 1, 1) }, "at least 1");
+        refused(simple(3, 3, 1, 1), "must divide");
+        refused(simple(4, 3, 1, 1), "must divide");
+        refused(simple(1, 6, 1, 1), "larger than");
+        Conv2d::new(&executor, simple(2, 5, 1, 1)).unwrap();
+    }
+}
+
+#[test]
+fn conv2d_of_plain_input_has_no_input_gradient_on_the_cpu() {
+    let executor = Executor::cpu(1).unwrap();
+    let shape = conv2d::Shape { in_channels: 3, plain_input: true, ..simple(1, 3, 1, 1) };
+    let conv = Conv2d::new(&executor, shape.clone()).unwrap();
+    let params = Parameters::new(&executor, &vec![0.0; shape.params_len()]);
+    let dy = activation(&executor, [1, 4, 3, 5], &[0.0; 60]).unwrap();
+    let packed = garbage(DType::F32, conv.packed_len(Pass::Forward));
+    let mut dx = garbage(DType::F32, conv2d::input_len(&executor, &shape, 1));
+    let result = conv2d::input_gradient(&executor, &conv, 1, &dy, params.view(), &packed, &mut dx, false);
+    assert!(result.unwrap_err().to_string().contains("plain input"));
+    assert_eq!(conv2d::input_len(&executor, &shape, 2), 2 * 3 * 3 * 5);
+}
+
+#[test]
+fn conv2d_is_candles() {
+    for (seed, Convolution { n, shape }) in shapes::convolutions().into_iter().enumerate() {
+        let case = Convolution { n, shape: conv2d::Shape { bias: false, ..shape } };
+        let inputs = case.inputs(&mut Random::new(seed as u64));
+        let conv2d::Shape { in_channels, out_channels, kernel, stride, padding, groups, input, .. } = case.shape;
+        let tensor = |values: &[f64], shape: [usize; 4]| Tensor::from_slice(values, &shape, &Device::Cpu).unwrap();
+        let weights = tensor(&inputs[0], [out_channels, in_channels / groups, kernel[0], kernel[1]]);
+        // candle has one stride and one padding for both axes: pad first, leave pixels out afterwards.
+        let mut y = tensor(&inputs[1], [n, in_channels, input[0], input[1]]);
+        for i in 0..2 {
+            y = y.pad_with_zeros(2 + i, padding[i], padding[i]).unwrap();
+        }
+        y = y.conv2d(&weights, 0, 1, 1, groups).unwrap();
+        for i in 0..2 {
+            let kept: Vec<u32> = (0..case.shape.output()[i]).map(|place| (place * stride[i]) as u32).collect();
+            let kept = Tensor::from_vec(kept, case.shape.output()[i], &Device::Cpu).unwrap();
+            y = y.contiguous().unwrap().index_select(&kept, 2 + i).unwrap();
+        }
+        let expected = y.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let found = case.forward(&Executor::ReferenceF64, &inputs).unwrap();
+        assert_close(&found, &expected, 1e-12, &format!("{case:?}"));
+    }
+}
+
+fn evaluate(
+    executor: &Executor,
+    classes: usize,
+    logits: &[f64],
+    labels: &[u32],
+) -> resnet_ops::Result<(cross_entropy::Outcome, Vec<f64>)> {
+    let shape = [labels.len(), classes, 1, 1];
+    let (logits, mut dlogits) = (activation(executor, shape, logits)?, blank_activation(executor, shape));
+    let outcome = cross_entropy::evaluate(executor, classes, &logits, labels, Some(&mut dlogits))?;
+    Ok((outcome, read_activation(executor, shape, &dlogits)?))
+}
+
+#[test]
+fn cross_entropy_is_candles_log_sum_exp() {
+    let (n, classes) = (9, 21);
+    let mut random = Random::new(3);
+    let logits = random.values(n * classes);
+    let labels: Vec<u32> = (0..n).map(|_| random.below(classes) as u32).collect();
+    let tensor = Tensor::from_slice(&logits, (n, classes), &Device::Cpu).unwrap();
+    let sums = tensor.log_sum_exp(1).unwrap().to_vec1::<f64>().unwrap();
+    let expected: f64 = (0..n).map(|i| sums[i] - logits[i * classes + labels[i] as usize]).sum();
+    let best = tensor.argmax(1).unwrap().to_vec1::<u32>().unwrap();
+    let correct = best.iter().zip(&labels).filter(|(best, label)| best == label).count();
+    for executor in every_executor() {
+        let (outcome, _) = evaluate(&executor, classes, &logits, &labels).unwrap();
+        assert_close(&[outcome.loss], &[expected], 1e-6, &"loss");
+        assert_eq!(outcome.correct, correct);
+    }
+}
+
+#[test]
+fn cross_entropy_counts_the_first_of_equal_logits() {
+    let mut logits = vec![0.0; 2 * 18];
+    (logits[1], logits[17]) = (2.0, 2.0);
+    for executor in every_executor() {
+        let correct = |labels: [u32; 2]| evaluate(&executor, 18, &logits, &labels).unwrap().0.correct;
+        assert_eq!([correct([1, 0]), correct([17, 0]), correct([17, 17])], [2, 1, 0]);
+    }
+}
+
+#[test]
+fn cross_entropy_of_large_logits_is_finite() {
+    for executor in every_executor() {
+        let logits = [1e4, -1e4, 0.0, -1e4, 1e4, 1e4];
+        let (outcome, dlogits) = evaluate(&executor, 3, &logits, &[1, 2]).unwrap();
+        assert_close(&[outcome.loss], &[2e4 + 2f64.ln()], 1e-6, &"loss");
+        assert_close(&dlogits, &[0.5, -0.5, 0.0, 0.0, 0.25, -0.25], 1e-6, &"gradient");
+        // Logits below any that the empty lanes of a block could hold.
+        let (outcome, _) = evaluate(&executor, 2, &[-1e4, -1e4], &[0]).unwrap();
+        assert_close(&[outcome.loss], &[2f64.ln()], 1e-4, &"loss of negative logits");
+        assert_eq!(outcome.correct, 1);
+    }
+}
+
+#[test]
+fn cross_entropy_of_nan_is_nan() {
+    for executor in every_executor() {
+        assert!(evaluate(&executor, 3, &[1.0, NAN, 0.0], &[0]).unwrap().0.loss.is_nan());
+        assert!(evaluate(&executor, 3, &[NAN, 1.0, 0.0], &[1]).unwrap().0.loss.is_nan());
+    }
+}
+
+#[test]
+fn cross_entropy_refuses_a_label_beyond_the_classes() {
+    for executor in every_executor() {
+        let error = evaluate(&executor, 3, &[0.0; 6], &[2, 3]).unwrap_err().to_string();
+        assert!(error.contains("label 3 of sample 1 is not one of 3 classes"), "{error}");
+    }
+}
+
+#[test]
+fn sgd_is_pytorchs() {
+    let gradients = [[0.5, -1.0], [-0.25, 2.0], [1.5, 0.75]];
+    // torch.optim.SGD in f64 from parameters (1, −2) with lr 0.1.
+    for (momentum, nesterov, weight_decay, expected) in [
+        (0.0, false, 0.0, [0.825, -2.1750000000000003]),
+        (0.0, false, 0.1, [0.7960439999999999, -2.115588]),
+        (0.9, false, 0.0, [0.7619999999999999, -2.1839999999999997]),
+        (0.9, true, 0.01, [0.603189208191, -2.324836916382]),
+        (0.5, false, 0.1, [0.7591439999999999, -2.116788]),
+    ] {
+        let op = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay };
+        for executor in every_executor() {
+            let dtype = executor.dtype();
+            let (mut params, mut velocity) = (buffer(dtype, &[1.0, -2.0]), Buffer::zeros(dtype, 2).unwrap());
+            for gradient in &gradients {
+                let velocity = (momentum != 0.0).then_some(&mut velocity);
+                sgd::step(&executor, &op, &mut params, &buffer(dtype, gradient), velocity).unwrap();
+            }
+            assert_close(&elements(&params), &expected, 1e-6, &format!("{op:?}"));
+        }
+    }
+}

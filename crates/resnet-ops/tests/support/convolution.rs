@@ -1,0 +1,88 @@
+//! Convolution as an [`Op`].
+
+use super::ops::{gradient, Op};
+use super::{activation, blank_activation, flat, garbage, read_activation, Parameters, Random};
+use resnet_ops::conv2d::{self, Conv2d, Pass};
+use resnet_ops::{Buffer, Executor, Result};
+
+/// Convolution; inputs: parameters, x (without a gradient if it is plain).
+#[derive(Debug)]
+pub struct Convolution {
+    pub n: usize,
+    pub shape: conv2d::Shape,
+}
+
+impl Convolution {
+    fn input_shape(&self) -> [usize; 4] {
+        [self.n, self.shape.in_channels, self.shape.input[0], self.shape.input[1]]
+    }
+
+    fn output_shape(&self) -> [usize; 4] {
+        let [height, width] = self.shape.output();
+        [self.n, self.shape.out_channels, height, width]
+    }
+
+    fn x(&self, executor: &Executor, values: &[f64]) -> Result<Buffer> {
+        if self.shape.plain_input {
+            Ok(flat(executor, values))
+        } else {
+            activation(executor, self.input_shape(), values)
+        }
+    }
+
+    fn packed(&self, executor: &Executor, conv: &Conv2d, pass: Pass, params: &Parameters) -> Result<Buffer> {
+        let mut packed = garbage(conv.packed_dtype(), conv.packed_len(pass));
+        conv2d::pack(executor, conv, pass, params.view(), &mut packed)?;
+        Ok(packed)
+    }
+
+    pub fn weight_gradient(&self, executor: &Executor, x: &[f64], dy: &[f64], skip_bias: bool) -> Result<Vec<f64>> {
+        let conv = Conv2d::new(executor, self.shape.clone())?;
+        let x = self.x(executor, x)?;
+        let dy = activation(executor, self.output_shape(), dy)?;
+        let mut scratch = garbage(conv.packed_dtype(), conv.scratch_len(self.n));
+        let mut grads = Parameters::blank(executor, self.shape.params_len());
+        conv2d::weight_gradient(executor, &conv, self.n, &x, &dy, &mut scratch, grads.view_mut(), skip_bias)?;
+        Ok(grads.read())
+    }
+}
+
+impl Op for Convolution {
+    fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
+        vec![random.values(self.shape.params_len()), random.values(self.input_shape().iter().product())]
+    }
+
+    fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let conv = Conv2d::new(executor, self.shape.clone())?;
+        let params = Parameters::new(executor, &inputs[0]);
+        let packed = self.packed(executor, &conv, Pass::Forward, &params)?;
+        let x = self.x(executor, &inputs[1])?;
+        let mut y = blank_activation(executor, self.output_shape());
+        conv2d::forward(executor, &conv, self.n, &x, params.view(), &packed, &mut y)?;
+        read_activation(executor, self.output_shape(), &y)
+    }
+
+    fn backward(
+        &self,
+        executor: &Executor,
+        inputs: &[Vec<f64>],
+        dy: &[f64],
+        accumulate: bool,
+    ) -> Result<Vec<Vec<f64>>> {
+        let mut gradients = vec![self.weight_gradient(executor, &inputs[1], dy, false)?];
+        if !self.shape.plain_input {
+            let conv = Conv2d::new(executor, self.shape.clone())?;
+            let params = Parameters::new(executor, &inputs[0]);
+            let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
+            let dy = activation(executor, self.output_shape(), dy)?;
+            let mut dx = gradient(executor, self.input_shape(), &inputs[1], accumulate)?;
+            conv2d::input_gradient(executor, &conv, self.n, &dy, params.view(), &packed, &mut dx, accumulate)?;
+            gradients.push(read_activation(executor, self.input_shape(), &dx)?);
+        }
+        Ok(gradients)
+    }
+
+    fn accumulates(&self) -> Option<usize> {
+        (!self.shape.plain_input).then_some(1)
+    }
+}

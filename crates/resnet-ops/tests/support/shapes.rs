@@ -1,0 +1,209 @@
+//! The shapes that each op is tried on: those that a kernel is likely to get wrong, then random ones.
+
+use super::convolution::Convolution;
+use super::normalisation::Normalisation;
+use super::ops::{AddRelu, AveragePooling, Connection, Loss, MaxPooling, Relu};
+use super::Random;
+use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::conv2d::Shape;
+use resnet_ops::global_avg_pool::GlobalAvgPool;
+use resnet_ops::linear::Linear;
+use resnet_ops::max_pool2d::MaxPool2d;
+
+/// Below, at and above a block of 16, and none a multiple of another's.
+const CHANNELS: [usize; 6] = [1, 3, 6, 16, 24, 33];
+
+/// Convolutions of blocked inputs.
+pub fn convolutions() -> Vec<Convolution> {
+    let conv = |n, [ci, co, groups]: [usize; 3], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], input| {
+        let shape = Shape {
+            in_channels: ci,
+            out_channels: co,
+            kernel,
+            stride,
+            padding,
+            groups,
+            bias: (ci + co + n) % 2 == 0,
+            input,
+            plain_input: false,
+        };
+        Convolution { n, shape }
+    };
+    let mut list = vec![
+        conv(2, [16, 16, 1], [3, 3], [1, 1], [1, 1], [8, 8]),
+        conv(1, [64, 48, 1], [3, 3], [1, 1], [1, 1], [7, 5]),
+        conv(3, [3, 6, 1], [3, 3], [2, 2], [1, 1], [6, 6]),
+        conv(2, [32, 64, 1], [1, 1], [2, 2], [0, 0], [7, 7]),
+        conv(1, [33, 24, 1], [1, 1], [1, 1], [0, 0], [5, 3]),
+        conv(2, [3, 64, 1], [7, 7], [2, 2], [3, 3], [17, 15]),
+        conv(4, [1, 1, 1], [1, 1], [1, 1], [0, 0], [1, 1]),
+        conv(1, [16, 33, 1], [3, 3], [1, 1], [1, 1], [1, 1]),
+        conv(2, [6, 16, 1], [1, 1], [3, 3], [0, 0], [8, 7]),
+        conv(1, [24, 3, 1], [2, 5], [3, 1], [1, 4], [9, 6]),
+        conv(2, [16, 24, 1], [5, 1], [1, 2], [0, 2], [5, 9]),
+        conv(1, [3, 3, 1], [2, 2], [2, 2], [3, 3], [4, 5]),
+        // Depthwise, and groups of widths that do not divide 16.
+        conv(2, [33, 33, 33], [3, 3], [1, 1], [1, 1], [6, 5]),
+        conv(2, [16, 16, 16], [3, 3], [2, 2], [1, 1], [9, 8]),
+        conv(1, [6, 12, 6], [3, 3], [1, 1], [1, 1], [5, 5]),
+        conv(2, [32, 32, 2], [3, 3], [1, 1], [1, 1], [6, 7]),
+        conv(1, [32, 32, 16], [3, 3], [2, 2], [1, 1], [7, 6]),
+        conv(2, [24, 24, 2], [3, 3], [1, 1], [1, 1], [4, 6]),
+        conv(1, [33, 24, 3], [3, 3], [1, 1], [1, 1], [6, 4]),
+        conv(2, [6, 33, 3], [1, 1], [1, 1], [0, 0], [3, 4]),
+        conv(1, [48, 16, 8], [3, 2], [2, 1], [1, 0], [6, 6]),
+        // More weights than a cache holds, more images than pixels, wide maps, sums over many images.
+        conv(2, [144, 128, 1], [3, 3], [1, 1], [1, 1], [5, 4]),
+        conv(33, [24, 33, 1], [3, 3], [1, 1], [1, 1], [2, 1]),
+        conv(10, [16, 16, 1], [3, 3], [1, 1], [1, 1], [14, 13]),
+        conv(1, [16, 24, 1], [3, 3], [1, 1], [1, 1], [37, 61]),
+        conv(2, [6, 16, 1], [3, 3], [2, 2], [1, 1], [50, 33]),
+    ];
+    let mut random = Random::new(1);
+    while list.len() < 45 {
+        let (n, ci, co) = (1 + random.below(3), random.pick(&CHANNELS), random.pick(&CHANNELS));
+        let divisors: Vec<usize> = (1..=ci.min(co)).filter(|groups| ci % groups == 0 && co % groups == 0).collect();
+        let groups = random.pick(&divisors);
+        let (mut kernel, mut stride, mut padding, mut input) = ([0; 2], [0; 2], [0; 2], [0; 2]);
+        for i in 0..2 {
+            kernel[i] = 1 + random.below(5);
+            stride[i] = 1 + random.below(3);
+            padding[i] = random.below(kernel[i] + 1);
+            input[i] = kernel[i].saturating_sub(2 * padding[i]).max(1) + random.below(9);
+        }
+        list.push(conv(n, [ci, co, groups], kernel, stride, padding, input));
+    }
+    list
+}
+
+/// Convolutions that read images as they come, with one and three channels.
+pub fn plain_convolutions() -> Vec<Convolution> {
+    let mut random = Random::new(2);
+    let mut list = Vec::new();
+    for in_channels in [1, 3] {
+        for (size, stride, padding) in [(7, 2, 3), (3, 1, 1), (3, 2, 1), (5, 3, 0), (1, 1, 0), (4, 4, 0)] {
+            for bias in [false, true] {
+                let shape = Shape {
+                    in_channels,
+                    out_channels: random.pick(&[6, 16, 24, 33, 64]),
+                    kernel: [size, size],
+                    stride: [stride, stride],
+                    padding: [padding, padding],
+                    groups: 1,
+                    bias,
+                    input: [size + random.below(14), size + random.below(14)],
+                    plain_input: true,
+                };
+                list.push(Convolution { n: 1 + random.below(3), shape });
+            }
+        }
+    }
+    // A stem with many images, and with many lines.
+    for (n, input) in [(17, [9, 12]), (2, [64, 49])] {
+        list.push(Convolution { n, shape: Shape { input, ..list[0].shape.clone() } });
+    }
+    list
+}
+
+/// Batch norms with and without ReLU and shortcut, of six values per channel or more.
+pub fn normalisations() -> Vec<Normalisation> {
+    let mut random = Random::new(3);
+    let mut list = Vec::new();
+    for channels in CHANNELS {
+        for (relu, shortcut) in [(false, false), (true, false), (false, true), (true, true)] {
+            let size = [1 + random.below(7), 1 + random.below(6)];
+            let n = (1 + random.below(3)).max(6usize.div_ceil(size[0] * size[1]));
+            let op = BatchNorm { channels, size, eps: 1e-5, momentum: 0.1, relu };
+            list.push(Normalisation { n, op, shortcut });
+        }
+    }
+    for (n, channels, size) in [(1, 16, [3, 3]), (1, 33, [5, 2]), (16, 24, [1, 1]), (2, 64, [11, 13])] {
+        let op = BatchNorm { channels, size, eps: 1e-3, momentum: 0.3, relu: true };
+        list.push(Normalisation { n, op, shortcut: channels == 33 });
+    }
+    list
+}
+
+/// Lengths around those of vectors and of a thread's share.
+fn lengths() -> Vec<usize> {
+    let mut random = Random::new(4);
+    let around = [1, 2, 15, 16, 17, 31, 32, 33, 64, 100, 255, 4096, 40000].into_iter();
+    around.chain((0..12).map(|_| 1 + random.below(3000))).collect()
+}
+
+/// ReLUs.
+pub fn relus() -> Vec<Relu> {
+    lengths().into_iter().map(Relu).collect()
+}
+
+/// Additions with ReLU.
+pub fn add_relus() -> Vec<AddRelu> {
+    lengths().into_iter().map(AddRelu).collect()
+}
+
+/// Max-poolings, the stem's among them.
+pub fn max_poolings() -> Vec<MaxPooling> {
+    let pool = |n, channels, kernel, stride, padding, input| MaxPooling {
+        n,
+        op: MaxPool2d { channels, input, kernel, stride, padding },
+    };
+    let mut list = vec![
+        pool(2, 16, [3, 3], [2, 2], [1, 1], [8, 8]),
+        pool(1, 33, [3, 3], [2, 2], [1, 1], [7, 9]),
+        pool(2, 3, [2, 2], [2, 2], [0, 0], [6, 5]),
+        pool(1, 6, [3, 3], [1, 1], [1, 1], [4, 4]),
+        pool(3, 1, [1, 1], [1, 1], [0, 0], [3, 2]),
+        pool(1, 24, [2, 2], [3, 3], [1, 1], [1, 1]),
+    ];
+    let mut random = Random::new(5);
+    while list.len() < 26 {
+        let (mut kernel, mut stride, mut padding, mut input) = ([0; 2], [0; 2], [0; 2], [0; 2]);
+        for i in 0..2 {
+            kernel[i] = 1 + random.below(4);
+            stride[i] = 1 + random.below(4);
+            padding[i] = random.below(kernel[i] / 2 + 1);
+            input[i] = (kernel[i] - 2 * padding[i]).max(1) + random.below(8);
+        }
+        list.push(pool(1 + random.below(3), random.pick(&CHANNELS), kernel, stride, padding, input));
+    }
+    list
+}
+
+/// Global average poolings.
+pub fn average_poolings() -> Vec<AveragePooling> {
+    let mut random = Random::new(6);
+    let mut list = Vec::new();
+    for channels in CHANNELS {
+        for _ in 0..4 {
+            let input = [1 + random.below(9), 1 + random.below(9)];
+            list.push(AveragePooling { n: 1 + random.below(4), op: GlobalAvgPool { channels, input } });
+        }
+    }
+    list
+}
+
+/// Fully connected layers.
+pub fn connections() -> Vec<Connection> {
+    let mut random = Random::new(7);
+    let mut list = Vec::new();
+    for in_features in [1, 3, 6, 16, 24, 33, 128] {
+        for out_features in [1, 10, 16, 33] {
+            let op = Linear { in_features, out_features, bias: random.below(2) == 0 };
+            list.push(Connection { n: 1 + random.below(9), op });
+        }
+    }
+    list.push(Connection { n: 37, op: Linear { in_features: 512, out_features: 100, bias: true } });
+    list
+}
+
+/// Cross-entropies.
+pub fn losses() -> Vec<Loss> {
+    let mut random = Random::new(8);
+    let mut list = Vec::new();
+    for classes in [1, 2, 10, 16, 17, 33, 100] {
+        for n in [1, 2, 7, 64, 300] {
+            list.push(Loss { classes, labels: (0..n).map(|_| random.below(classes) as u32).collect() });
+        }
+    }
+    list
+}

@@ -1,0 +1,133 @@
+import { addon, type NativeDataset } from "./binding.js";
+import { translated } from "./errors.js";
+import { boolean, check, checkOptions, instance, list, type Rule, type Rules, seed as seedRule, size, string } from "./options.js";
+import { cancellable } from "./signal.js";
+import { checkLabels, checkNumbers, checkShape, isBytes, type Numbers, type Tensor } from "./tensor.js";
+
+/** Some images (N, C, H, W) with a label each. */
+export interface Batch {
+  readonly images: Tensor;
+  readonly labels: Uint32Array;
+}
+
+/** Options of {@link Dataset.batches}. */
+export interface BatchOptions {
+  /** Samples of a batch, default 128; the last one may have fewer. */
+  batchSize?: number;
+  /** Whether samples come in a random order, default false. */
+  shuffle?: boolean;
+  /** Seed of that order, default 0. */
+  seed?: number;
+  /** Whether a last batch that is not full is left out, default false. */
+  dropLast?: boolean;
+}
+
+/** The addon's handle of a data set. */
+export let nativeDataOf: (data: Dataset) => NativeDataset;
+
+const batchRules: Rules<BatchOptions> = { batchSize: size, shuffle: boolean, seed: seedRule, dropLast: boolean };
+
+/** Images with their labels, in memory; see {@link fromArrays} and {@link fashionMnist}. */
+export class Dataset {
+  readonly #native: NativeDataset;
+
+  /** @internal */
+  constructor(native: NativeDataset) {
+    this.#native = native;
+  }
+
+  static {
+    nativeDataOf = (data) => data.#native;
+  }
+
+  /** Number of samples. */
+  get length(): number {
+    return this.#native.length;
+  }
+
+  /** Channels, height and width of an image. */
+  get imageShape(): readonly number[] {
+    return this.#native.imageShape;
+  }
+
+  /** Number of classes; labels are below it. */
+  get numClasses(): number {
+    return this.#native.numClasses;
+  }
+
+  /** Names of the classes by label, if there are any. */
+  get classNames(): readonly string[] | undefined {
+    return this.#native.classNames ?? undefined;
+  }
+
+  /**
+   * The first `count` samples, or all if there are fewer; shares the images.
+   * @throws `ERR_INVALID_ARGUMENT` if `count` is no integer of at least 1.
+   */
+  take(count: number): Dataset {
+    check("count", count, size);
+    return new Dataset(translated(() => this.#native.take(count)));
+  }
+
+  /**
+   * Goes through the samples once, batch by batch, prepared on threads.
+   *
+   * @example
+   * ```ts
+   * for await (const { images, labels } of data.validation.batches({ batchSize: 32 })) {
+   *   console.log(model.accuracy(await model.predict(images), labels));
+   * }
+   * ```
+   * @throws `ERR_INVALID_ARGUMENT` for options that cannot be.
+   */
+  batches(options?: BatchOptions): AsyncGenerator<Batch, void, void> {
+    const { batchSize = 128, shuffle = false, seed = 0, dropLast = false } = checkOptions(options, batchRules);
+    const order = shuffle ? seed : undefined;
+    return drain(translated(() => this.#native.batches({ batchSize, shuffle: order, dropLast })));
+  }
+}
+
+/** The rule for a parameter that is a data set. */
+export const datasetRule: Rule<Dataset> = instance("a data set such as fromArrays(…) makes", Dataset);
+
+async function* drain(batches: ReturnType<NativeDataset["batches"]>): AsyncGenerator<Batch, void, void> {
+  for (;;) {
+    const batch = await cancellable(undefined, () => batches.next());
+    if (batch === null) return;
+    yield batch;
+  }
+}
+
+/** What {@link fromArrays} takes. */
+export interface Arrays {
+  /** Pixels of all images, (N, C, H, W) in row-major order. Bytes are kept as such and divided by 255 in batches. */
+  images: Numbers;
+  /** (N, C, H, W). */
+  shape: readonly number[];
+  /** A label for each image, counting from 0. */
+  labels: Numbers;
+  /** Names of the classes by label; without them the largest label tells how many classes there are. */
+  classNames?: readonly string[];
+}
+
+/**
+ * A data set of images that are already in memory; they are copied.
+ *
+ * @example
+ * ```ts
+ * const data = fromArrays({ images: new Uint8Array(2 * 28 * 28), shape: [2, 1, 28, 28], labels: [0, 1] });
+ * ```
+ * @throws `ERR_SHAPE` if lengths do not fit the shape, `ERR_LABEL` if a label is outside the classes,
+ * `ERR_INVALID_ARGUMENT` for an empty set or a wrong type.
+ */
+export function fromArrays(arrays: Arrays): Dataset {
+  const any: Rule<never> = { expected: "", accepts: () => true };
+  const names = list(string, "an array of strings");
+  checkOptions(check("arrays", arrays, instance("an object", Object)), { images: any, shape: any, labels: any, classNames: names });
+  const pixels = checkNumbers("images", arrays.images);
+  const images = isBytes(pixels) ? Uint8Array.from(pixels) : Float32Array.from(pixels);
+  const shape = checkShape("shape", arrays.shape);
+  const labels = checkLabels("labels", arrays.labels);
+  const classNames = arrays.classNames && [...arrays.classNames];
+  return new Dataset(translated(() => addon.NativeDataset.fromArrays(images, shape, labels, classNames)));
+}

@@ -1,0 +1,214 @@
+import type { NativeRun } from "./binding.js";
+import { Dataset, datasetRule, nativeDataOf } from "./data.js";
+import { translate, translated } from "./errors.js";
+import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
+import { type EpochRow, History } from "./history.js";
+import { type Model, modelRule, nativeOf } from "./models.js";
+import { type Optimizer, optimizer as optimizerRule, sgd } from "./optim.js";
+import { boolean, callback, check, checkOptions, type Rules, seed, size } from "./options.js";
+import { type SignalOptions, signalRules } from "./signal.js";
+
+/** A training set, with a validation set if there is one. */
+export interface TrainingData {
+  readonly train: Dataset;
+  readonly validation?: Dataset;
+}
+
+/** Options of {@link fit}. */
+export interface FitOptions extends SignalOptions {
+  /** How many times the training set is gone through, default 1. */
+  epochs?: number;
+  /** Samples of an update, default 128. */
+  batchSize?: number;
+  /** The optimiser, by default `sgd()` with its learning rate of 0.1. */
+  optimizer?: Optimizer;
+  /** Seed of the sample order, by default the model's. */
+  seed?: number;
+  /** Whether each epoch takes the samples in an order of its own, default true. */
+  shuffle?: boolean;
+  /** Whether a last batch that is not full is left out, default false. */
+  dropLast?: boolean;
+  /** Called with the newest step as often as the event loop gets to it. */
+  onStep?: (event: StepEvent) => unknown;
+  /** Called after each epoch. If it returns a promise, training waits for it. */
+  onEpochEnd?: (row: EpochRow, history: History) => unknown;
+}
+
+const rules: Rules<FitOptions> = {
+  ...signalRules,
+  epochs: size,
+  batchSize: size,
+  optimizer: optimizerRule,
+  seed,
+  shuffle: boolean,
+  dropLast: boolean,
+  onStep: callback as Rules<FitOptions>["onStep"],
+  onEpochEnd: callback as Rules<FitOptions>["onEpochEnd"],
+};
+
+/**
+ * Trains a model, on threads of its own. Starts at once and never throws: await the result for the {@link History}, iterate
+ * it for the events, or both.
+ *
+ * An abort stops within one batch and rejects with the signal's reason; a callback that throws rejects with what it threw.
+ * The weights are then those of the last whole step, and the error, where it is an object, has the `history` so far.
+ *
+ * @example
+ * ```ts
+ * const run = fit(model, data, { epochs: 10, optimizer: sgd({ lr: 0.01 }) });
+ * for await (const event of run) if (event.type === "epoch") console.log(event.validationAccuracy);
+ * const history = await run;
+ * ```
+ *
+ * Rejects with `ERR_BUSY` while another call writes to the model, `ERR_SHAPE` or `ERR_LABEL` if the data do not fit,
+ * `ERR_NON_FINITE_LOSS` if the loss becomes NaN or infinite, `ERR_INVALID_ARGUMENT` for options that cannot be.
+ */
+export function fit(model: Model, data: Dataset | TrainingData, options?: FitOptions): FitRun {
+  return new FitRun(model, data, options);
+}
+
+/** A training run: a promise of its {@link History}, and an iterable of its events. Made by {@link fit}. */
+export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
+  /** What it is. */
+  readonly [Symbol.toStringTag] = "FitRun";
+  readonly #history = new History();
+  readonly #readers = new Set<EventQueue>();
+  readonly #result: Promise<History>;
+  #end: { readonly error?: unknown } | undefined;
+  #awaited = false;
+
+  /** @internal */
+  constructor(model: Model, data: Dataset | TrainingData, options: FitOptions | undefined) {
+    this.#result = this.#conduct(model, data, options);
+    this.#result.then(
+      () => this.#close({}),
+      (error: unknown) => {
+        // Who iterates gets the error there. If nobody listens, it must surface as an unhandled rejection does.
+        const heard = this.#readers.size > 0;
+        this.#close({ error });
+        setImmediate(() => heard || this.#awaited || void Promise.reject(error));
+      },
+    );
+  }
+
+  // oxlint-disable-next-line unicorn/no-thenable -- to be awaited is what it is for
+  then<A = History, B = never>(
+    onFulfilled?: ((history: History) => A | PromiseLike<A>) | null,
+    onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.#awaited = true;
+    return this.#result.then(onFulfilled, onRejected);
+  }
+
+  /** As a promise's. */
+  catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<History | B> {
+    return this.then(undefined, onRejected);
+  }
+
+  /** As a promise's. */
+  finally(onSettled?: (() => void) | null): Promise<History> {
+    this.#awaited = true;
+    return this.#result.finally(onSettled);
+  }
+
+  /** The events; leaving the iteration only stops listening. */
+  [Symbol.asyncIterator](): AsyncGenerator<FitEvent, void, void> {
+    const queue = new EventQueue(this.#history.rows.map((row) => ({ type: "epoch", ...row })));
+    if (this.#end === undefined) this.#readers.add(queue);
+    else queue.close(this.#end);
+    this.#awaited ||= this.#end !== undefined;
+    return queue.read(() => this.#readers.delete(queue));
+  }
+
+  async #conduct(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
+    const { signal, onStep, onEpochEnd, ...settings } = checkOptions(options, rules);
+    signal?.throwIfAborted();
+    const run = start(model, data, settings);
+    const brake = new Brake(run);
+    const abort = () => brake.pull(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      for (let done = false; !done; ) {
+        const news = await run.next();
+        if (news.step) {
+          const event = this.#tell({ type: "step", ...news.step });
+          brake.watch(() => onStep?.(event));
+        }
+        if (news.validation) this.#tell({ type: "validation", ...news.validation });
+        if (news.epoch) {
+          this.#history.rows.push(news.epoch);
+          this.#tell({ type: "epoch", ...news.epoch });
+          const row = news.epoch;
+          await brake.watch(() => onEpochEnd?.(row, this.#history));
+          run.resume(row.epoch);
+        }
+        done = news.done;
+      }
+      brake.check();
+      return this.#history;
+    } catch (error) {
+      throw withHistory(brake.pulled ? brake.reason : translate(error), this.#history);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  #tell<E extends FitEvent>(event: E): E {
+    for (const reader of this.#readers) reader.push(event);
+    return event;
+  }
+
+  #close(end: { readonly error?: unknown }): void {
+    this.#end = end;
+    for (const reader of this.#readers) reader.close(end);
+  }
+}
+
+/** Stops a run early, for the first reason that comes up. */
+class Brake {
+  readonly #run: NativeRun;
+  readonly #stopped: Promise<void>;
+  #release!: () => void;
+  pulled = false;
+  reason: unknown;
+
+  constructor(run: NativeRun) {
+    this.#run = run;
+    this.#stopped = new Promise((resolve) => (this.#release = resolve));
+  }
+
+  pull(reason: unknown): void {
+    if (this.pulled) return;
+    this.pulled = true;
+    this.reason = reason;
+    this.#run.cancel();
+    this.#release();
+  }
+
+  /** Calls back; an error, also a later one, stops the run. Resolves when the callback has ended, or the run must. */
+  async watch(call: () => unknown): Promise<void> {
+    if (this.pulled) return;
+    const called = (async () => call())().catch((error: unknown) => this.pull(error));
+    await Promise.race([called, this.#stopped]);
+  }
+
+  check(): void {
+    if (this.pulled) throw this.reason;
+  }
+}
+
+function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
+  const { epochs = 1, batchSize = 128, optimizer = sgd(), seed, shuffle = true, dropLast = false } = options;
+  const native = nativeOf(check("model", model, modelRule));
+  const parts = data instanceof Dataset ? { train: data } : data;
+  const train = nativeDataOf(check("data.train", parts?.train, datasetRule));
+  const validation = parts.validation && nativeDataOf(check("data.validation", parts.validation, datasetRule));
+  return translated(() => native.fit(train, validation, { epochs, batchSize, optimizer, seed, shuffle, dropLast }));
+}
+
+function withHistory(error: unknown, history: History): unknown {
+  if (typeof error === "object" && error !== null && Object.isExtensible(error)) {
+    Object.defineProperty(error, "history", { value: history, configurable: true, writable: true });
+  }
+  return error;
+}

@@ -1,0 +1,231 @@
+import { addon, type NativeModel } from "./binding.js";
+import { ResNetError, translated } from "./errors.js";
+import { boolean, check, checkOptions, filePath, instance, integer, list, oneOf, type Rule, type Rules, seed, size } from "./options.js";
+import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import { LayerSummary } from "./summary.js";
+import { checkLabels, checkShape, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
+
+/** Options that every model has. */
+export interface ModelOptions {
+  /** Channels of the input; by default the first batch, or the first weights loaded, tell. */
+  inChannels?: number;
+  /** Seed of the initial weights, an integer of at least 0; default 0, so that runs repeat. */
+  seed?: number;
+  /** Threads that compute; by default all cores, less one for the event loop where there are more than two. */
+  threads?: number;
+}
+
+/** Names that {@link Model.loadWeights} could not match; both empty when it was strict. */
+export interface LoadReport {
+  /** Names that the network has and the file lacks. */
+  readonly missing: readonly string[];
+  /** Names that the file has and the network lacks. */
+  readonly unexpected: readonly string[];
+}
+
+/** The addon's handle of a model. */
+export let nativeOf: (model: Model) => NativeModel;
+/** The layer tree of a model, as JSON. */
+export let layerOf: (model: Model) => string;
+
+export const modelRules: Rules<ModelOptions> = { inChannels: size, seed, threads: integer(1, 1024) };
+
+const depthRule = oneOf("stages", "layers");
+
+/**
+ * A network and its weights. Its work runs on a thread of its own, one call after the other; during a `fit` the reading
+ * calls are served between two steps. Dispose of it to free its memory before the garbage collector does.
+ */
+export abstract class Model implements Disposable {
+  readonly #native: NativeModel;
+
+  /** @internal */
+  constructor(source: NativeModel | string, options: ModelOptions = {}) {
+    this.#native = typeof source === "string" ? build(source, options) : source;
+  }
+
+  static {
+    nativeOf = (model) => model.#native;
+    layerOf = (model) => translated(() => model.#native.layer);
+  }
+
+  /** Channels of the input, once they are known. */
+  get inChannels(): number | undefined {
+    return this.#native.inChannels ?? undefined;
+  }
+
+  /**
+   * Number of learnt parameters.
+   * @throws `ERR_NOT_BUILT` before the input channels are known.
+   */
+  get numParameters(): number {
+    return translated(() => this.#native.numParameters);
+  }
+
+  /**
+   * What each stage (or layer) makes of images of shape (N, C, H, W); works before the input channels are known and leaves
+   * them open.
+   * @throws `ERR_SHAPE` if such images do not fit the network.
+   */
+  layerSummary(shape: readonly number[], options?: { depth?: "stages" | "layers" }): LayerSummary {
+    const sizes = checkShape("shape", shape);
+    const { depth = "stages" } = checkOptions(options, { depth: depthRule });
+    return LayerSummary.from(translated(() => this.#native.summary(sizes, depth === "layers"))) as LayerSummary;
+  }
+
+  /**
+   * The network's output for images (N, C, H, W), all at once. With `training` (default false), batch norms use the
+   * batch's statistics; running statistics never change.
+   *
+   * Rejects with `ERR_SHAPE` if the images do not fit the network.
+   */
+  async forward(images: Tensor, options?: SignalOptions & { training?: boolean }): Promise<Tensor> {
+    const { data, shape } = checkTensor("images", images);
+    const { training = false, signal } = checkOptions(options, { ...signalRules, training: boolean });
+    return cancellable(signal, (flag) => this.#native.forward(data, [...shape], training, shape[0]!, flag));
+  }
+
+  /**
+   * The logits (N, classes) of images (N, C, H, W), computed in batches of `batchSize` (default 128).
+   *
+   * Rejects with `ERR_SHAPE` if the images do not fit the network.
+   */
+  async predict(images: Tensor, options?: SignalOptions & { batchSize?: number }): Promise<Tensor> {
+    const { data, shape } = checkTensor("images", images);
+    const { batchSize = 128, signal } = checkOptions(options, { ...signalRules, batchSize: size });
+    return cancellable(signal, (flag) => this.#native.forward(data, [...shape], false, batchSize, flag));
+  }
+
+  /**
+   * Share of rows of the logits (N, classes) whose largest value, the first one if there are several, stands at the label.
+   * @throws `ERR_SHAPE` if there is not a label for each row.
+   */
+  accuracy(logits: Tensor, labels: Numbers): number {
+    const { data, shape } = checkTensor("logits", logits);
+    const wanted = checkLabels("labels", labels);
+    const [rows = 0, classes = 0] = shape;
+    if (shape.length !== 2) throw new ResNetError("ERR_SHAPE", `logits: expected a shape (N, classes), got [${shape}]`);
+    if (wanted.length !== rows) throw new ResNetError("ERR_SHAPE", `labels: expected ${rows}, got ${wanted.length}`);
+    let correct = 0;
+    for (let row = 0; row < rows; row++) {
+      const scores = data.subarray(row * classes, (row + 1) * classes);
+      correct += Number(scores.indexOf(Math.max(...scores)) === wanted[row]);
+    }
+    return correct / rows;
+  }
+
+  /**
+   * Parameters and running statistics by state-dict name (torchvision's names), in order.
+   *
+   * Rejects with `ERR_NOT_BUILT` before the input channels are known.
+   */
+  async stateDict(): Promise<Map<string, Tensor>> {
+    return toMap(await cancellable(undefined, () => this.#native.stateDict()));
+  }
+
+  /**
+   * Takes the weights of a safetensors file. With `strict` (default true) a name that only one side has is an error; in any
+   * error the weights stay as they were.
+   *
+   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged, `ERR_IO` if it
+   * cannot be read, `ERR_BUSY` during a fit.
+   */
+  async loadWeights(path: string | URL, options?: SignalOptions & { strict?: boolean }): Promise<LoadReport> {
+    const file = filePath("path", path);
+    const { strict = true, signal } = checkOptions(options, { ...signalRules, strict: boolean });
+    return cancellable(signal, (flag) => this.#native.loadWeights(file, strict, flag));
+  }
+
+  /**
+   * Writes network and weights to a safetensors file that {@link loadModel} reads; either the whole file or nothing.
+   *
+   * Rejects with `ERR_NOT_BUILT` before the input channels are known, `ERR_IO` if the file cannot be written.
+   */
+  async save(path: string | URL, options?: SignalOptions): Promise<void> {
+    const file = filePath("path", path);
+    const { signal } = checkOptions(options, signalRules);
+    return cancellable(signal, (flag) => this.#native.save(file, flag));
+  }
+
+  /** Stops what runs and frees the memory; later calls reject with `ERR_DISPOSED`. */
+  dispose(): void {
+    this.#native.dispose();
+  }
+
+  /** Same as {@link dispose}. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function build(layer: string, options: ModelOptions): NativeModel {
+  const { inChannels, seed = 0, threads } = options;
+  const network = `{"init":"xavier_uniform","root":${layer}}`;
+  return translated(() => new addon.NativeModel(network, { inChannels, seed, threads }));
+}
+
+/** The rule for a parameter that is a model. */
+export const modelRule: Rule<Model> = instance("a model such as new ResNet18()", Model);
+
+/** A model that is nothing more. */
+export class Network extends Model {}
+
+/** Options of a residual network. */
+export interface ResNetOptions extends ModelOptions {
+  /** Number of classes, default 10. */
+  numClasses?: number;
+}
+
+/** A stage: how many residual blocks, and the channels of their outputs. */
+export type Stage = readonly [numResiduals: number, numChannels: number];
+
+const archRule = list(list(size, "", 2), "an array of [numResiduals, numChannels], integers of at least 1");
+const resNetRules: Rules<ResNetOptions> = { ...modelRules, numClasses: size };
+
+/**
+ * A residual network (He et al., 2016, https://arxiv.org/abs/1512.03385) as d2l.ai 8.6 defines it: stem, stages, global
+ * average pool, linear. Each stage but the first halves height and width.
+ *
+ * @example
+ * ```ts
+ * const model = new ResNet([[2, 64], [2, 128]], { numClasses: 10 });
+ * ```
+ */
+export class ResNet extends Model {
+  /** @throws `ERR_INVALID_ARGUMENT` for stages or options that cannot be. */
+  constructor(arch: readonly Stage[], options?: ResNetOptions) {
+    const stages = check("arch", arch, archRule).map(([blocks, channels]) => [blocks, channels] as [number, number]);
+    const { numClasses = 10, ...rest } = checkOptions(options, resNetRules);
+    super(translated(() => addon.describeResnet(stages, numClasses)), rest);
+  }
+}
+
+/**
+ * ResNet-18: two blocks each of 64, 128, 256 and 512 channels.
+ *
+ * @example
+ * ```ts
+ * const model = new ResNet18({ numClasses: 10, seed: 42 });
+ * console.log(model.layerSummary([1, 1, 96, 96]));
+ * ```
+ */
+export class ResNet18 extends ResNet {
+  /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
+  constructor(options?: ResNetOptions) {
+    super([[2, 64], [2, 128], [2, 256], [2, 512]], options);
+  }
+}
+
+/**
+ * The model of a file that {@link Model.save} wrote: the file tells the network.
+ *
+ * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_IO` if it cannot be read.
+ */
+export async function loadModel(
+  path: string | URL,
+  options?: SignalOptions & { threads?: number },
+): Promise<Model> {
+  const file = filePath("path", path);
+  const { signal, threads } = checkOptions(options, { ...signalRules, threads: modelRules.threads });
+  return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, threads, flag)));
+}

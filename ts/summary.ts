@@ -1,0 +1,39 @@
+import { inspect } from "node:util";
+import { table } from "./table.js";
+
+/** A stage or a layer of a network. */
+export interface LayerRow {
+  /** Name of the stage, or state-dict name of the layer. */
+  readonly name: string;
+  /** What it is, such as `Conv2d`. */
+  readonly kind: string;
+  /** Sizes of its output, batch included. */
+  readonly outputShape: readonly number[];
+  /** Number of its learnt parameters. */
+  readonly params: number;
+  /** Multiply-adds of its convolutions and linear layers for one image. */
+  readonly macs: number;
+}
+
+/** The rows of a network. Prints as a table. */
+export class LayerSummary extends Array<LayerRow> {
+  static override get [Symbol.species](): ArrayConstructor {
+    return Array;
+  }
+
+  /** The rows as a table, with a last row for the sums. */
+  override toString(): string {
+    const count = (value: number) => value.toLocaleString("en");
+    const total = (of: (row: LayerRow) => number) => count(this.reduce((sum, row) => sum + of(row), 0));
+    const rows = this.map(({ name, kind, outputShape, params, macs }) => {
+      return [name, kind, outputShape.join("×"), count(params), count(macs)];
+    });
+    rows.push(["total", "", "", total((row) => row.params), total((row) => row.macs)]);
+    return table(["name", "kind", "output", "parameters", "multiply-adds"], rows);
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}

@@ -1,0 +1,53 @@
+import type { NativeTrainer } from "./binding.js";
+import { type Model, modelRule, nativeOf } from "./models.js";
+import { type Optimizer, optimizer as optimizerRule, sgd } from "./optim.js";
+import { check, checkOptions } from "./options.js";
+import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
+
+/** Loss and accuracy over samples. */
+export interface Metrics {
+  /** Mean cross-entropy, in nats. */
+  readonly loss: number;
+  /** Share of samples whose largest logit is at the label. */
+  readonly accuracy: number;
+}
+
+/**
+ * Makes single updates, for training loops of one's own.
+ *
+ * @example
+ * ```ts
+ * const trainer = new Trainer(model, { optimizer: sgd({ lr: 0.01 }) });
+ * for await (const { images, labels } of data.train.batches({ shuffle: true })) {
+ *   const { loss } = await trainer.step(images, labels);
+ * }
+ * ```
+ */
+export class Trainer {
+  readonly #native: NativeTrainer;
+
+  /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
+  constructor(model: Model, options?: { optimizer?: Optimizer }) {
+    const { optimizer = sgd() } = checkOptions(options, { optimizer: optimizerRule });
+    this.#native = nativeOf(check("model", model, modelRule)).trainer(optimizer);
+  }
+
+  /**
+   * One update on images (N, C, H, W) with a label each; resolves to loss and accuracy before it.
+   *
+   * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the batch does not fit, `ERR_BUSY` while another call writes to the model,
+   * `ERR_NON_FINITE_LOSS` if the loss is NaN or infinite; in each case the weights stay as they were.
+   */
+  async step(images: Tensor, labels: Numbers, options?: SignalOptions): Promise<Metrics> {
+    const { data, shape } = checkTensor("images", images);
+    const wanted = checkLabels("labels", labels);
+    const { signal } = checkOptions(options, signalRules);
+    return cancellable(signal, (flag) => this.#native.step(data, [...shape], wanted, flag));
+  }
+
+  /** The last step's gradients by state-dict name, in order; empty before the first step. */
+  async gradients(): Promise<Map<string, Tensor>> {
+    return toMap(await cancellable(undefined, () => this.#native.gradients()));
+  }
+}
