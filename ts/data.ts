@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { addon, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
 import { boolean, check, checkOptions, instance, list, type Rule, type Rules, seed as seedRule, size, string } from "./options.js";
@@ -38,6 +39,11 @@ export class Dataset {
 
   static {
     nativeDataOf = (data) => data.#native;
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return `Dataset(${this.length} images of ${this.imageShape.join("×")}, ${this.numClasses} classes)`;
   }
 
   /** Number of samples. */
@@ -93,7 +99,7 @@ export const datasetRule: Rule<Dataset> = instance("a data set such as fromArray
 async function* drain(batches: ReturnType<NativeDataset["batches"]>): AsyncGenerator<Batch, void, void> {
   for (;;) {
     const batch = await cancellable(undefined, () => batches.next());
-    if (batch === null) return;
+    if (!batch) return;
     yield batch;
   }
 }
@@ -110,6 +116,15 @@ export interface Arrays {
   classNames?: readonly string[];
 }
 
+const anything: Rule<never> = { expected: "anything", accepts: () => true };
+/** Numbers and shapes are looked at more closely below. */
+const arraysRules: Rules<Arrays> = {
+  images: anything,
+  shape: anything,
+  labels: anything,
+  classNames: list(string, "an array of strings"),
+};
+
 /**
  * A data set of images that are already in memory; they are copied.
  *
@@ -121,9 +136,7 @@ export interface Arrays {
  * `ERR_INVALID_ARGUMENT` for an empty set or a wrong type.
  */
 export function fromArrays(arrays: Arrays): Dataset {
-  const any: Rule<never> = { expected: "", accepts: () => true };
-  const names = list(string, "an array of strings");
-  checkOptions(check("arrays", arrays, instance("an object", Object)), { images: any, shape: any, labels: any, classNames: names });
+  checkOptions(arrays, arraysRules);
   const pixels = checkNumbers("images", arrays.images);
   const images = isBytes(pixels) ? Uint8Array.from(pixels) : Float32Array.from(pixels);
   const shape = checkShape("shape", arrays.shape);

@@ -1,4 +1,4 @@
-import { Dataset, datasetRule, nativeDataOf } from "./data.js";
+import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
 import { type Model, modelRule, nativeOf } from "./models.js";
 import { check, checkOptions, size } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";

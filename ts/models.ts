@@ -70,7 +70,7 @@ export abstract class Model implements Disposable {
   layerSummary(shape: readonly number[], options?: { depth?: "stages" | "layers" }): LayerSummary {
     const sizes = checkShape("shape", shape);
     const { depth = "stages" } = checkOptions(options, { depth: depthRule });
-    return LayerSummary.from(translated(() => this.#native.summary(sizes, depth === "layers"))) as LayerSummary;
+    return new LayerSummary(...translated(() => this.#native.summary(sizes, depth === "layers")));
   }
 
   /**

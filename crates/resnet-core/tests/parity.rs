@@ -106,9 +106,8 @@ fn compute(executor: Executor, fixture: &Fixture) -> Quantities {
     let mut session = session(executor);
     let mut trainer = Trainer::new(Sgd { lr: 0.001, momentum: 0.9, nesterov: false, weight_decay: 1e-4 });
     let mut found = BTreeMap::new();
-    let logits = |session: &mut Session| {
-        session.forward_f64(Images { data: &images(0), shape: SHAPE }, false).unwrap().data
-    };
+    let logits =
+        |session: &mut Session| session.forward_f64(Images { data: &images(0), shape: SHAPE }, false).unwrap().data;
     found.insert("logits.before".to_owned(), logits(&mut session));
     let mut losses = Vec::new();
     for (step, &batch) in fixture.batches.iter().enumerate() {
@@ -137,14 +136,17 @@ fn gradients(session: &Session, trainer: &Trainer) -> Quantities {
         ("gradient_scale".to_owned(), vec![norm(&all) / (all.len() as f64).sqrt()]),
         ("gradient_norms".to_owned(), lasting.map(|(_, gradient)| norm(&gradient.data)).collect()),
     ]);
-    found.extend(gradients.iter().map(|(name, gradient)| (format!("gradient.{name}"), hashed::sample(name, &gradient.data))));
+    found.extend(
+        gradients.iter().map(|(name, gradient)| (format!("gradient.{name}"), hashed::sample(name, &gradient.data))),
+    );
     found
 }
 
 /// Asserts that every distance is within its bound, and names those that are not.
 fn assert_within(backend: &str, distances: &BTreeMap<String, f64>, bound: impl Fn(&str) -> f64) {
     let beyond = distances.iter().filter(|(name, &distance)| distance.is_nan() || distance > bound(name));
-    let list: Vec<String> = beyond.map(|(name, distance)| format!("{name}: {distance:.2e} > {:.2e}", bound(name))).collect();
+    let list: Vec<String> =
+        beyond.map(|(name, distance)| format!("{name}: {distance:.2e} > {:.2e}", bound(name))).collect();
     assert!(list.is_empty(), "{backend}, {} of {} beyond:\n{}", list.len(), distances.len(), list.join("\n"));
 }
 
@@ -159,14 +161,14 @@ fn the_hash_is_that_of_the_script() {
 fn the_reference_in_f64_computes_what_pytorch_does() {
     let fixture = Fixture::read();
     let distances = fixture.distances(&compute(Executor::ReferenceF64, &fixture));
-    assert_within("reference f64", &distances, |_| 1e-8);
+    assert_within("reference f64", &distances, |_| 1e-10);
 }
 
 #[test]
-fn the_reference_in_f32_stays_near() {
+fn the_reference_rounds_no_worse_than_four_times_pytorch_f32() {
     let fixture = Fixture::read();
     let distances = fixture.distances(&compute(Executor::ReferenceF32, &fixture));
-    assert_within("reference f32", &distances, |_| 1e-3);
+    assert_within("reference f32", &distances, |name| 4.0 * fixture.own[name]);
 }
 
 #[test]

@@ -92,19 +92,18 @@ impl Actor {
     }
 
     /// Serves a call, between the steps of a fit if one runs. The writer, if there is one, is given back before the promise
-    /// is settled.
+    /// is settled; the reply says it too where nobody serves calls any more.
     pub fn call<T, V>(
         &self,
         reply: Reply<T>,
         cancel: CancelFlag,
         writer: Option<Writer>,
         body: impl FnOnce(&mut Desk) -> Result<V> + Send + 'static,
-    ) -> Result<()>
-    where
+    ) where
         T: ToNapiValue + 'static,
         V: Into<T> + Send + 'static,
     {
-        self.post(move |desk, inbox| {
+        let _ = self.post(move |desk, inbox| {
             let result = desk.and_then(|desk| {
                 let result = guarded(|| cancel.check().and_then(|()| body(desk)));
                 inbox.note(desk.session, result.as_ref().err());
@@ -112,7 +111,7 @@ impl Actor {
             });
             drop(writer);
             reply.settle(result);
-        })
+        });
     }
 
     /// Puts a command into the inbox. `ERR_DISPOSED` if nobody serves it any more.

@@ -28,7 +28,6 @@ use std::sync::Arc;
 pub struct NativeModel {
     actor: Arc<Actor>,
     network: Network,
-    seed: u64,
     trainers: AtomicUsize,
 }
 
@@ -39,9 +38,9 @@ impl NativeModel {
     pub fn new(network: String, options: ModelOptions) -> napi::Result<Self> {
         let network = Network::from_json(&network).map_err(raise)?;
         let options = SessionOptions::from(options);
-        let (seed, described) = (options.seed, network.clone());
+        let described = network.clone();
         let actor = Actor::new(options.in_channels, move || Session::new(described, &options));
-        Ok(Self { actor, network, seed, trainers: AtomicUsize::new(0) })
+        Ok(Self { actor, network, trainers: AtomicUsize::new(0) })
     }
 
     /// The model of a file.
@@ -55,22 +54,16 @@ impl NativeModel {
         let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), threads.map(|n| n as usize)));
         let (reply, promise) = Reply::new(env)?;
         let handle = actor.clone();
-        let load = actor.call(reply, cancel.clone(), None, move |desk| {
-            Ok(Loaded { actor: handle, network: desk.session.network().clone(), seed: desk.session.seed() })
+        actor.call(reply, cancel.clone(), None, move |desk| {
+            Ok(Loaded { actor: handle, network: desk.session.network().clone() })
         });
-        load.map_err(raise).map(|()| promise)
+        Ok(promise)
     }
 
     /// The layer tree.
     #[napi(getter)]
     pub fn layer(&self) -> napi::Result<String> {
         serde_json::to_string(&self.network.root).map_err(|error| raise(Error::new(Code::Internal, error.to_string())))
-    }
-
-    /// The seed of the initial weights.
-    #[napi(getter)]
-    pub fn seed(&self) -> i64 {
-        self.seed as i64
     }
 
     /// Channels of the input, once known.
@@ -159,10 +152,10 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, NativeLoadReport>> {
         let writer = self.actor.writer().map_err(raise)?;
         let (reply, promise) = Reply::new(env)?;
-        let load = self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
+        self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
             desk.session.load_weights(&PathBuf::from(path), strict)
         });
-        load.map_err(raise).map(|()| promise)
+        Ok(promise)
     }
 
     /// Starts training.
@@ -209,8 +202,8 @@ impl NativeModel {
         V: Into<T> + Send + 'static,
     {
         let (reply, promise) = Reply::new(env)?;
-        let call = self.actor.call(reply, cancel.clone(), None, move |desk| body(desk.session));
-        call.map_err(raise).map(|()| promise)
+        self.actor.call(reply, cancel.clone(), None, move |desk| body(desk.session));
+        Ok(promise)
     }
 }
 
@@ -249,11 +242,10 @@ fn forward(
 struct Loaded {
     actor: Arc<Actor>,
     network: Network,
-    seed: u64,
 }
 
 impl From<Loaded> for NativeModel {
-    fn from(Loaded { actor, network, seed }: Loaded) -> Self {
-        Self { actor, network, seed, trainers: AtomicUsize::new(0) }
+    fn from(Loaded { actor, network }: Loaded) -> Self {
+        Self { actor, network, trainers: AtomicUsize::new(0) }
     }
 }

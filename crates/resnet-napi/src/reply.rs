@@ -35,7 +35,7 @@ impl<T: ToNapiValue + 'static> Reply<T> {
 impl<T: ToNapiValue> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(deferred) = self.0.take() {
-            let message = "the object was disposed of before the call was served";
+            let message = "the object was disposed of, or no thread could be started, before the call was served";
             deferred.reject(raise(Error::new(Code::Disposed, message)));
         }
     }
@@ -51,7 +51,8 @@ where
     V: Into<T> + Send + 'static,
 {
     let (reply, promise) = Reply::new(env)?;
-    spawn("resnet-data", move || reply.settle(guarded(body))).map_err(raise)?;
+    // Where no thread starts, the reply says so.
+    let _ = spawn("resnet-data", move || reply.settle(guarded(body)));
     Ok(promise)
 }
 

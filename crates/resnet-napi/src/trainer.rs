@@ -37,11 +37,11 @@ impl NativeTrainer {
         let (images, labels) = (images.to_vec(), labels.to_vec());
         let (reply, promise) = Reply::new(env)?;
         let (number, optimizer) = (self.number, self.optimizer);
-        let step = self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
+        self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
             let trainer = desk.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
             trainer.step(desk.session, Images { data: &images, shape }, &labels)
         });
-        step.map_err(raise).map(|()| promise)
+        Ok(promise)
     }
 
     /// The last step's gradients by state-dict name.
@@ -49,11 +49,11 @@ impl NativeTrainer {
     pub fn gradients<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Vec<NamedTensor>>> {
         let (reply, promise) = Reply::new(env)?;
         let number = self.number;
-        let gradients = self.actor.call(reply, CancelFlag::default(), None, move |desk| {
+        self.actor.call(reply, CancelFlag::default(), None, move |desk| {
             let trainer = desk.trainers.get(&number);
             trainer.map_or(Ok(Vec::new()), |trainer| trainer.gradients(desk.session)).map(NamedTensors)
         });
-        gradients.map_err(raise).map(|()| promise)
+        Ok(promise)
     }
 }
 

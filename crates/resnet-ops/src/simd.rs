@@ -69,8 +69,12 @@ impl Isa {
 pub(crate) trait Simd: Copy + 'static {
     /// The lanes.
     type V: Copy;
-    /// Registers' worth of accumulators of 16 lanes that a kernel can hold beside its operands.
+    /// Sums of 16 lanes that fit the registers beside what they are made of.
     const ACCUMULATORS: usize;
+    /// Blocks of 16 output channels that a tile of a convolution covers.
+    const VECTORS: usize = if Self::ACCUMULATORS >= 24 { 2 } else { 1 };
+    /// Pixels, or source channels, that it covers.
+    const ROWS: usize = Self::ACCUMULATORS / Self::VECTORS;
     /// All lanes `value`.
     unsafe fn splat(value: f32) -> Self::V;
     /// 16 values at `p`.
@@ -90,6 +94,22 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn where_equal(a: Self::V, b: Self::V, value: Self::V) -> Self::V;
     /// Lane by lane: `value` where a > b or a is NaN, else `other`.
     unsafe fn where_above(a: Self::V, b: Self::V, value: Self::V, other: Self::V) -> Self::V;
+
+    /// sums += p\[OFFSET\] · vectors, for one or two vectors: the heart of a convolution.
+    #[inline(always)]
+    unsafe fn add_scaled<const N: usize, const OFFSET: usize>(
+        sums: &mut [Self::V; N],
+        p: *const f32,
+        vectors: &[Self::V; N],
+    ) {
+        // SAFETY: the caller grants a value at `p + OFFSET`.
+        unsafe {
+            let value = Self::splat(*p.add(OFFSET));
+            for (sum, &vector) in sums.iter_mut().zip(vectors) {
+                *sum = Self::fma(value, vector, *sum);
+            }
+        }
+    }
 
     /// The first `count` (at most 16) values at `p`, the rest zero.
     #[inline(always)]
@@ -208,11 +228,42 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
 
+    /// sum0 += p\[OFFSET\] · vector0, sum1 += p\[OFFSET\] · vector1. Written out, because LLVM would load the values of all
+    /// rows of a tile first and then lack registers for the sums.
+    macro_rules! add_scaled_pair {
+        ($name:ident, $feature:literal, $class:ident, $vector:ty) => {
+            #[inline]
+            #[target_feature(enable = $feature)]
+            unsafe fn $name<const OFFSET: usize>(sums: [&mut $vector; 2], p: *const f32, vectors: [$vector; 2]) {
+                // Only its type matters: it tells the register's size.
+                let _value: $vector;
+                // SAFETY: reads one value at `p + OFFSET`, which the caller grants, and touches nothing but registers else.
+                unsafe {
+                    std::arch::asm!(
+                        "vbroadcastss {value}, dword ptr [{p} + {offset}]",
+                        "vfmadd231ps {sum0}, {value}, {vector0}",
+                        "vfmadd231ps {sum1}, {value}, {vector1}",
+                        value = out($class) _value,
+                        p = in(reg) p,
+                        offset = const OFFSET * size_of::<f32>(),
+                        sum0 = inout($class) *sums[0],
+                        sum1 = inout($class) *sums[1],
+                        vector0 = in($class) vectors[0],
+                        vector1 = in($class) vectors[1],
+                        options(pure, readonly, nostack, preserves_flags),
+                    )
+                }
+            }
+        };
+    }
+    add_scaled_pair!(add_scaled_zmm, "avx512f", zmm_reg, __m512);
+    add_scaled_pair!(add_scaled_ymm, "avx2,fma", ymm_reg, __m256);
+
     // SAFETY (all functions): inlined into code compiled for AVX-512; the caller grants 16 values at pointers.
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Simd for Avx512 {
         type V = __m512;
-        const ACCUMULATORS: usize = 28;
+        const ACCUMULATORS: usize = 24;
         #[inline(always)]
         unsafe fn splat(value: f32) -> __m512 {
             unsafe { _mm512_set1_ps(value) }
@@ -240,6 +291,19 @@ mod x86 {
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn add_scaled<const N: usize, const OFFSET: usize>(
+            sums: &mut [__m512; N],
+            p: *const f32,
+            vectors: &[__m512; N],
+        ) {
+            unsafe {
+                if let ([sum0, sum1, ..], [vector0, vector1, ..]) = (&mut sums[..], &vectors[..]) {
+                    return add_scaled_zmm::<OFFSET>([sum0, sum1], p, [*vector0, *vector1]);
+                }
+                sums[0] = Self::fma(Self::splat(*p.add(OFFSET)), vectors[0], sums[0]);
+            }
         }
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
@@ -303,6 +367,17 @@ mod x86 {
         #[inline(always)]
         unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
             unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+        }
+        #[inline(always)]
+        unsafe fn add_scaled<const N: usize, const OFFSET: usize>(
+            sums: &mut [Self::V; N],
+            p: *const f32,
+            vectors: &[Self::V; N],
+        ) {
+            for (sum, &vector) in sums.iter_mut().zip(vectors) {
+                let [sum0, sum1] = sum;
+                unsafe { add_scaled_ymm::<OFFSET>([sum0, sum1], p, vector) }
+            }
         }
         #[inline(always)]
         unsafe fn max(a: Self::V, b: Self::V) -> Self::V {

@@ -61,32 +61,40 @@ fn window(op: &MaxPool2d, axis: usize, index: usize) -> (Range<usize>, usize) {
 
 kernel! {
     fn pool<S>(op: &MaxPool2d, x: &[f32], y: &mut [f32], argmax: &mut [u8]) {
-        let x = x.as_chunks::<LANES>().0;
+        let (start, ahead) = (x.as_ptr(), x.len() / y.len());
+        let (x, width) = (x.as_chunks::<LANES>().0, op.input[1]);
         let (y, argmax) = (y.as_chunks_mut::<LANES>().0, argmax.as_chunks_mut::<LANES>().0);
         let output_width = op.output()[1];
-        for (index, (y, argmax)) in y.iter_mut().zip(argmax).enumerate() {
-            let (rows, top) = window(op, 0, index / output_width);
-            let (columns, left) = window(op, 1, index % output_width);
-            // SAFETY: every pointer is to an array of 16 values.
-            let numbers = unsafe {
-                let mut best = S::load(x[top * op.input[1] + left].as_ptr());
-                // f32 holds every pixel number exactly.
-                let mut number = S::splat((rows.start * op.kernel[1] + columns.start) as f32);
-                for (row, r) in rows.enumerate() {
-                    let line = &x[(top + row) * op.input[1] + left..][..columns.len()];
-                    for (pixel, s) in line.iter().zip(columns.clone()) {
-                        let value = S::load(pixel.as_ptr());
-                        let here = S::splat((r * op.kernel[1] + s) as f32);
-                        number = S::where_above(value, best, here, number);
-                        best = S::where_above(value, best, value, best);
-                    }
+        let lines = y.chunks_mut(output_width).zip(argmax.chunks_mut(output_width));
+        for (p, (y, argmax)) in lines.enumerate() {
+            let (rows, top) = window(op, 0, p);
+            for (q, (y, argmax)) in y.iter_mut().zip(argmax).enumerate() {
+                let (columns, left) = window(op, 1, q);
+                for pixel in 0..ahead {
+                    S::prefetch(start.wrapping_add((((p + 2) * output_width + q) * ahead + pixel) * LANES));
                 }
-                S::store(y.as_mut_ptr(), best);
-                S::lanes(number)
-            };
-            for lane in 0..LANES {
-                // SAFETY: a whole number from 0 to 254. The checked conversion would take longer than the maximum.
-                argmax[lane] = unsafe { numbers[lane].to_int_unchecked::<i32>() } as u8;
+                // SAFETY: every pointer is to an array of 16 values.
+                let numbers = unsafe {
+                    let mut best = S::load(x[top * width + left].as_ptr());
+                    // f32 holds every pixel number exactly.
+                    let mut number = S::splat((rows.start * op.kernel[1] + columns.start) as f32);
+                    for (row, r) in rows.clone().enumerate() {
+                        let line = &x[(top + row) * width + left..][..columns.len()];
+                        let mut here = (r * op.kernel[1] + columns.start) as f32;
+                        for pixel in line {
+                            let value = S::load(pixel.as_ptr());
+                            number = S::where_above(value, best, S::splat(here), number);
+                            best = S::where_above(value, best, value, best);
+                            here += 1.0;
+                        }
+                    }
+                    S::store(y.as_mut_ptr(), best);
+                    S::lanes(number)
+                };
+                for lane in 0..LANES {
+                    // SAFETY: a whole number from 0 to 254. The checked conversion would take longer than the maximum.
+                    argmax[lane] = unsafe { numbers[lane].to_int_unchecked::<i32>() } as u8;
+                }
             }
         }
     }
@@ -95,25 +103,29 @@ kernel! {
 kernel! {
     /// Adds each gradient where its maximum was.
     fn scatter<S>(op: &MaxPool2d, dy: &[f32], argmax: &[u8], dx: &mut [f32]) {
+        let (dx, width) = (dx.as_chunks_mut::<LANES>().0, op.input[1]);
         let (dy, argmax) = (dy.as_chunks::<LANES>().0, argmax.as_chunks::<LANES>().0);
-        let dx = dx.as_chunks_mut::<LANES>().0;
         let output_width = op.output()[1];
-        for (index, (dy, argmax)) in dy.iter().zip(argmax).enumerate() {
-            let (rows, top) = window(op, 0, index / output_width);
-            let (columns, left) = window(op, 1, index % output_width);
-            let mut numbers = [0f32; LANES];
-            for lane in 0..LANES {
-                numbers[lane] = f32::from(argmax[lane]);
-            }
-            // SAFETY: every pointer is to an array of 16 values.
-            unsafe {
-                let (dy, numbers) = (S::load(dy.as_ptr()), S::load(numbers.as_ptr()));
-                for (row, r) in rows.enumerate() {
-                    let line = &mut dx[(top + row) * op.input[1] + left..][..columns.len()];
-                    for (pixel, s) in line.iter_mut().zip(columns.clone()) {
-                        let here = S::splat((r * op.kernel[1] + s) as f32);
-                        let share = S::where_equal(numbers, here, dy);
-                        S::store(pixel.as_mut_ptr(), S::add(S::load(pixel.as_ptr()), share));
+        let lines = dy.chunks(output_width).zip(argmax.chunks(output_width));
+        for (p, (dy, argmax)) in lines.enumerate() {
+            let (rows, top) = window(op, 0, p);
+            for (q, (dy, argmax)) in dy.iter().zip(argmax).enumerate() {
+                let (columns, left) = window(op, 1, q);
+                let mut numbers = [0f32; LANES];
+                for lane in 0..LANES {
+                    numbers[lane] = f32::from(argmax[lane]);
+                }
+                // SAFETY: every pointer is to an array of 16 values.
+                unsafe {
+                    let (dy, numbers) = (S::load(dy.as_ptr()), S::load(numbers.as_ptr()));
+                    for (row, r) in rows.clone().enumerate() {
+                        let line = &mut dx[(top + row) * width + left..][..columns.len()];
+                        let mut here = (r * op.kernel[1] + columns.start) as f32;
+                        for pixel in line {
+                            let share = S::where_equal(numbers, S::splat(here), dy);
+                            S::store(pixel.as_mut_ptr(), S::add(S::load(pixel.as_ptr()), share));
+                            here += 1.0;
+                        }
                     }
                 }
             }

@@ -5,9 +5,9 @@
 //! list of taps, none of which falls on padding, so one micro-kernel serves forward and input gradient of any shape:
 //!
 //! ```text
-//!            rows: up to 14 pixels of a region, down, across, or over images
+//!            rows: up to 12 pixels of a region, from as many lines and images as it takes
 //!   taps ×   ┌──────────────┐
-//!   channels │ broadcast x  │ × 2 vectors of weights  →  28 accumulators
+//!   channels │ broadcast x  │ × 2 vectors of weights  →  24 sums in registers (AVX-512; half as many elsewhere)
 //!            └──────────────┘
 //! ```
 //!
@@ -15,7 +15,7 @@
 
 mod pack;
 mod regions;
-mod rows;
+mod tile;
 mod weights;
 
 use super::{Conv2d, Pass, Shape};
@@ -23,11 +23,13 @@ use crate::executor::Cpu;
 use crate::layout::{self, LANES};
 use crate::{Buffer, Result, View, ViewMut};
 use regions::{Axis, Region};
-use rows::{Rows, RowsAlong, Tap};
 use std::ops::Range;
+use tile::{Tap, Tile, MOST_ROWS};
 
 /// Weights that fit the caches beside the images: below, all blocks of an image are worked out while it is at hand.
 const CACHED_WEIGHTS: usize = 128 * 1024;
+/// Floats of source and target that a task works on: half of a second-level cache of 512 KiB.
+const CACHED_IMAGES: usize = 64 * 1024;
 
 /// What depends on the shape alone.
 pub(super) struct Direct {
@@ -47,9 +49,9 @@ pub(super) struct Sweep {
     span: usize,
     /// Floats of packed weights for a pair of blocks.
     pair: usize,
-    /// Most blocks of target channels that a tile covers.
+    /// Most pixels, and blocks of target channels, that a tile covers.
+    rows: usize,
     vectors: usize,
-    max_rows: usize,
 }
 
 /// Where things are in an activation.
@@ -78,10 +80,10 @@ impl Map {
 
 impl Direct {
     pub(super) fn new(cpu: &Cpu, shape: &Shape) -> Self {
-        let accumulators = rows::accumulators(cpu.isa);
-        let forward = Sweep::forward(shape, accumulators);
-        let input_gradient = (!shape.plain_input).then(|| Sweep::input_gradient(shape, accumulators));
-        let weights = weights::Plan::new(shape, &forward, accumulators);
+        let largest = tile::largest(cpu.isa);
+        let forward = Sweep::forward(shape, largest);
+        let input_gradient = (!shape.plain_input).then(|| Sweep::input_gradient(shape, largest));
+        let weights = weights::Plan::new(shape, &forward);
         Self { forward, input_gradient, weights }
     }
 
@@ -104,7 +106,7 @@ impl Direct {
 }
 
 impl Sweep {
-    fn forward(shape: &Shape, accumulators: usize) -> Self {
+    fn forward(shape: &Shape, largest: (usize, usize)) -> Self {
         let output = shape.output();
         let axes = [0, 1].map(|i| {
             Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i])
@@ -127,10 +129,10 @@ impl Sweep {
                 blocked_taps(&source, y, x, tap)
             }
         };
-        Self::new(axes, source, target, spans, pair, accumulators, taps)
+        Self::new(axes, source, target, spans, pair, largest, taps)
     }
 
-    fn input_gradient(shape: &Shape, accumulators: usize) -> Self {
+    fn input_gradient(shape: &Shape, largest: (usize, usize)) -> Self {
         let output = shape.output();
         let axes = [0, 1].map(|i| {
             Axis::input_gradient(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i])
@@ -139,7 +141,7 @@ impl Sweep {
         let spans = group_spans(shape.in_channels, shape.out_channels, shape.groups);
         let pair = shape.kernel[0] * shape.kernel[1] * LANES * LANES;
         let tap = |r, s| (r * shape.kernel[1] + s) * LANES * LANES;
-        Self::new(axes, source, target, spans, pair, accumulators, |y, x| blocked_taps(&source, y, x, tap))
+        Self::new(axes, source, target, spans, pair, largest, |y, x| blocked_taps(&source, y, x, tap))
     }
 
     fn new(
@@ -148,19 +150,17 @@ impl Sweep {
         target: Map,
         spans: Vec<Range<usize>>,
         pair: usize,
-        accumulators: usize,
+        (rows, vectors): (usize, usize),
         taps: impl Fn(&Axis, &Axis) -> Vec<Tap>,
     ) -> Self {
-        let vectors = if accumulators >= 24 { 2 } else { 1 };
-        let max_rows = accumulators / vectors;
         let [ys, xs] = &axes;
         let regions = ys
             .iter()
             .flat_map(|y| xs.iter().map(move |x| (y, x)))
-            .map(|(y, x)| Region::new(y, x, &source, &target, taps(y, x), max_rows))
+            .map(|(y, x)| Region::new(y, x, &source, &target, taps(y, x)))
             .collect();
         let span = spans.iter().map(Range::len).max().unwrap_or(0);
-        Self { regions, source, target, spans, span, pair, vectors, max_rows }
+        Self { regions, source, target, spans, span, pair, rows, vectors }
     }
 
     /// Blocks of target channels from `first` on that one tile covers: they must see the same source blocks.
@@ -268,7 +268,8 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
     let blocks = sweep.spans.len();
     let (weights, bias) = packed[..blocks * (sweep.span * sweep.pair + LANES)].split_at(blocks * sweep.span * sweep.pair);
 
-    let chunks = n.div_ceil(sweep.max_rows);
+    let chunk = (CACHED_IMAGES / (sweep.source.image + sweep.target.image)).max(1);
+    let chunks = n.div_ceil(chunk);
     let strips = blocks.div_ceil(sweep.vectors);
     let images_first = weights.len() <= CACHED_WEIGHTS;
     cpu.pool.run(chunks * strips, |task| {
@@ -306,53 +307,40 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn run(&self, images: Range<usize>) {
-        let inside = |region: &&Region| region.rows_along != RowsAlong::Images;
-        for image in images.clone() {
-            for region in self.sweep.regions.iter().filter(inside) {
-                let (lines, count) = match region.rows_along {
-                    RowsAlong::X => (region.y, region.x.count),
-                    _ => (region.x, region.y.count),
-                };
-                for line in 0..lines.count {
-                    let (source, target) = (line * lines.source, line * lines.target);
-                    self.rows(region, image, source, target, region.along(), count);
-                }
-            }
-        }
-        for region in self.sweep.regions.iter().filter(|region| !inside(region)) {
-            for line in 0..region.y.count {
-                for pixel in 0..region.x.count {
-                    let source = line * region.y.source + pixel * region.x.source;
-                    let target = line * region.y.target + pixel * region.x.target;
-                    let pitches = (self.sweep.source.image, self.sweep.target.image);
-                    self.rows(region, images.start, source, target, pitches, images.len());
-                }
+        for region in &self.sweep.regions {
+            let pixels = images.len() * region.y.count * region.x.count;
+            let tiles = pixels.div_ceil(self.sweep.rows);
+            let mut places = region.places(images.clone(), self.sweep.source.image, self.sweep.target.image);
+            for index in 0..tiles {
+                let rows = pixels * (index + 1) / tiles - pixels * index / tiles;
+                self.tile(region, rows, &mut places);
             }
         }
     }
 
-    fn rows(&self, region: &Region, image: usize, source: usize, target: usize, pitches: (usize, usize), count: usize) {
+    /// Computes the next `rows` pixels.
+    fn tile(&self, region: &Region, rows: usize, places: &mut impl Iterator<Item = (usize, usize)>) {
         let sweep = self.sweep;
         let span = &sweep.spans[self.block];
-        let x = image * sweep.source.image + span.start * sweep.source.block + source;
-        let y = image * sweep.target.image + self.block * sweep.target.block + region.target + target;
-        let rows = Rows {
-            x: self.source[x..].as_ptr(),
-            // SAFETY: `y` is a pixel of the target, whose length `run` has checked.
-            y: unsafe { self.target.0.add(y) },
-            x_pitch: pitches.0,
-            y_pitch: pitches.1,
-            count,
+        let (mut x, mut y) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null_mut(); MOST_ROWS]);
+        for (row, (source, target)) in places.take(rows).enumerate() {
+            x[row] = self.source[source + span.start * sweep.source.block..].as_ptr();
+            // SAFETY: a pixel of the target, whose length `run` has checked.
+            y[row] = unsafe { self.target.0.add(target + self.block * sweep.target.block) };
+        }
+        let tile = Tile {
+            x,
+            y,
+            taps: &region.taps,
             blocks: span.len(),
             x_block: sweep.source.block,
             w: self.weights[self.block * sweep.span * sweep.pair..].as_ptr(),
             w_block: sweep.pair,
             w_vector: sweep.span * sweep.pair,
             y_vector: sweep.target.block,
-            taps: &region.taps,
             bias: self.bias[self.block * LANES..].as_ptr(),
             accumulate: self.accumulate,
         };
-        rows::run(self.cpu.isa, &rows, self.vectors, sweep.max_rows);
+        tile::run(self.cpu.isa, &tile, rows, self.vectors);
     }
 }

@@ -1,7 +1,8 @@
 //! Cuts a map into rectangles of pixels that touch the same kernel taps.
 
-use super::rows::{RowsAlong, Tap};
+use super::tile::Tap;
 use super::Map;
+use std::ops::Range;
 
 /// A run of target coordinates along one axis that touch the same taps.
 pub(super) struct Axis {
@@ -78,27 +79,37 @@ pub(super) struct Region {
     pub(super) y: Steps,
     pub(super) x: Steps,
     /// The first target pixel, in floats from the start of the channel block.
-    pub(super) target: usize,
+    target: usize,
     pub(super) taps: Vec<Tap>,
-    pub(super) rows_along: RowsAlong,
 }
 
 impl Region {
-    pub(super) fn new(y: &Axis, x: &Axis, source: &Map, target: &Map, taps: Vec<Tap>, max_rows: usize) -> Self {
+    pub(super) fn new(y: &Axis, x: &Axis, source: &Map, target: &Map, taps: Vec<Tap>) -> Self {
         let steps = |axis: &Axis, source: usize, target: usize| Steps {
             count: axis.count,
             source: axis.source_step * source,
             target: axis.target.1 * target,
         };
         let first = y.target.0 * target.line + x.target.0 * target.pixel;
-        let rows_along = RowsAlong::of(x.count, y.count, max_rows);
-        Self { y: steps(y, source.line, target.line), x: steps(x, source.pixel, target.pixel), target: first, taps, rows_along }
+        let (y, x) = (steps(y, source.line, target.line), steps(x, source.pixel, target.pixel));
+        Self { y, x, target: first, taps }
     }
 
-    /// Floats between neighbouring rows of a tile, in source and target.
-    pub(super) fn along(&self) -> (usize, usize) {
-        let steps = if self.rows_along == RowsAlong::X { self.x } else { self.y };
-        (steps.source, steps.target)
+    /// Its pixels in some images, across, then down, then image by image: where each is in source and target. The source
+    /// place is the one that the taps' offsets count from.
+    pub(super) fn places(
+        &self,
+        images: Range<usize>,
+        source_image: usize,
+        target_image: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + '_ {
+        images.flat_map(move |image| {
+            (0..self.y.count).flat_map(move |line| {
+                let source = image * source_image + line * self.y.source;
+                let target = image * target_image + line * self.y.target + self.target;
+                (0..self.x.count).map(move |pixel| (source + pixel * self.x.source, target + pixel * self.x.target))
+            })
+        })
     }
 }
 

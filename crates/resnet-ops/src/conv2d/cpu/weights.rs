@@ -32,8 +32,6 @@ pub(super) struct Plan {
     /// Output lines of a patch, and images if those are all lines.
     lines: usize,
     images: usize,
-    vectors: usize,
-    max_rows: usize,
 }
 
 /// The output pixels that meet some taps, which lie next to each other in source and partial sum.
@@ -50,7 +48,7 @@ struct Job {
 }
 
 impl Plan {
-    pub(super) fn new(shape: &Shape, forward: &Sweep, accumulators: usize) -> Self {
+    pub(super) fn new(shape: &Shape, forward: &Sweep) -> Self {
         let vectors = forward.vectors;
         let [oh, ow] = shape.output();
         let sums = forward.spans.len() * forward.span * forward.pair;
@@ -58,9 +56,8 @@ impl Plan {
         let line = shape.stride[0] * forward.source.line + vectors * ow * LANES;
         let lines = (PATCH / line).clamp(1, oh);
         let images = if lines == oh { (PATCH / (line * oh)).max(1) } else { 1 };
-        let max_rows = (accumulators / vectors).min(8);
         let jobs = if shape.plain_input { plain_jobs(shape) } else { blocked_jobs(shape, forward) };
-        Self { jobs, sums, strips, image_blocks: PIECES.div_ceil(strips), lines, images, vectors, max_rows }
+        Self { jobs, sums, strips, image_blocks: PIECES.div_ceil(strips), lines, images }
     }
 
     /// Blocks of images with partial sums of their own; a rule of shape and batch, so that the bits are too.
@@ -219,7 +216,7 @@ impl Piece<'_> {
                         sums: unsafe { sums.add(job.sum) },
                         sums_vector: vector,
                     };
-                    patch_tiles(self.cpu.isa, &patch, job.rows, self.vectors, plan.max_rows);
+                    patch_tiles(self.cpu.isa, &patch, job.rows, self.vectors);
                 }
             }
         }
@@ -238,29 +235,28 @@ struct Patch {
     sums_vector: usize,
 }
 
+/// Most rows of a tile: more would not share the loads of output gradients any better.
+const MOST_ROWS: usize = 8;
+
 kernel! {
-    fn patch_tiles<S>(patch: &Patch, rows: usize, vectors: usize, max_rows: usize) {
-        let tiles = rows.div_ceil(max_rows);
+    fn patch_tiles<S>(patch: &Patch, rows: usize, vectors: usize) {
+        let tiles = rows.div_ceil(S::ROWS.min(MOST_ROWS));
         for index in 0..tiles {
             let (first, end) = (rows * index / tiles, rows * (index + 1) / tiles);
-            // SAFETY: `Piece::run` made the patch from pixels inside the activations.
-            unsafe { tile_of::<S>(patch, first, end - first, vectors) }
+            macro_rules! pick {
+                ($($rows:literal)*) => {
+                    match (end - first, vectors) {
+                        // SAFETY: `Piece::run` made the patch from pixels inside the activations.
+                        $(($rows, 1) if S::ROWS >= $rows => unsafe { tile::<S, $rows, 1>(patch, first) },)*
+                        // SAFETY: as above.
+                        $(($rows, 2) if S::ROWS >= $rows && S::VECTORS >= 2 => unsafe { tile::<S, $rows, 2>(patch, first) },)*
+                        (rows, _) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+                    }
+                };
+            }
+            pick!(1 2 3 4 5 6 7 8)
         }
     }
-}
-
-#[inline(always)]
-unsafe fn tile_of<S: Simd>(patch: &Patch, first: usize, rows: usize, vectors: usize) {
-    macro_rules! pick {
-        ($($size:literal)*) => {
-            match (rows, vectors) {
-                $(($size, 2) if S::ACCUMULATORS >= 2 * $size => unsafe { tile::<S, $size, 2>(patch, first) },)*
-                $(($size, 1) if S::ACCUMULATORS >= $size => unsafe { tile::<S, $size, 1>(patch, first) },)*
-                _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
-            }
-        };
-    }
-    pick!(1 2 3 4 5 6 7 8)
 }
 
 #[inline(always)]
@@ -285,10 +281,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, 
                         gradients[v] = S::load(dy.add(v * patch.dy_vector));
                     }
                     for row in 0..ROWS {
-                        let value = S::splat(*x.add(row));
-                        for v in 0..VECTORS {
-                            sums[row][v] = S::fma(value, gradients[v], sums[row][v]);
-                        }
+                        S::add_scaled::<VECTORS, 0>(&mut sums[row], x.add(row), &gradients);
                     }
                     x = x.wrapping_add(patch.x_steps[2]);
                     dy = dy.wrapping_add(patch.dy_steps[2]);

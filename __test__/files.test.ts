@@ -1,0 +1,119 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { fit, loadModel, ResNet, type ResNetError, tensor } from "resnet-native";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { digest, pictures, rejection } from "./pictures.js";
+import { safetensors, writeWeights } from "./weights.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const tiny = (inChannels?: number) => new ResNet([[1, 8]], { numClasses: 4, inChannels });
+const image = tensor(Float32Array.from({ length: 256 }, (_, i) => i / 256), [1, 1, 16, 16]);
+
+test("a saved model comes back from its file alone", async () => {
+  using model = tiny();
+  await fit(model, pictures(32), { batchSize: 16 });
+  const path = join(folder, "model.safetensors");
+  await model.save(path);
+  expect(await readdir(folder)).toEqual(["model.safetensors"]);
+  using loaded = await loadModel(pathToFileURL(path), { threads: 1 });
+  expect([loaded.inChannels, loaded.numParameters]).toEqual([1, model.numParameters]);
+  expect(await digest(loaded)).toBe(await digest(model));
+  expect(await loaded.predict(image)).toEqual(await model.predict(image));
+  expect(loaded.layerSummary([1, 1, 16, 16])).toEqual(model.layerSummary([1, 1, 16, 16]));
+  using other = tiny();
+  expect(await other.loadWeights(path)).toEqual({ missing: [], unexpected: [] });
+  expect(other.inChannels).toBe(1);
+  expect(await digest(other)).toBe(await digest(model));
+});
+
+test("a model can be saved while it is trained", async () => {
+  using model = tiny();
+  const path = join(folder, "model.safetensors");
+  let saved = "";
+  await fit(model, pictures(64), {
+    epochs: 2,
+    batchSize: 16,
+    async onEpochEnd({ epoch }) {
+      if (epoch > 1) return;
+      await model.save(path);
+      saved = await digest(model);
+    },
+  });
+  using loaded = await loadModel(path);
+  expect(await digest(loaded)).toBe(saved);
+  expect(await digest(model)).not.toBe(saved);
+});
+
+test("weights that do not fit are refused, and nothing changes", async () => {
+  using model = tiny(1);
+  const before = await digest(model);
+  const weights = [...(await model.stateDict())];
+  const path = join(folder, "weights.safetensors");
+  const refused = async (tensors: typeof weights, message: RegExp) => {
+    await writeWeights(path, tensors);
+    expect(await rejection(model.loadWeights(path))).toMatchObject({
+      name: "ResNetError",
+      code: "ERR_STATE_DICT",
+      message: expect.stringMatching(message),
+    });
+    expect(await digest(model)).toBe(before);
+  };
+  const extra = tensor([1, 2], [2]);
+  await refused(weights.slice(1), /conv1\.weight/);
+  await refused([...weights, ["extra.weight", extra]], /extra\.weight/);
+  await refused(weights.map(([name, value]) => [name, name === "fc.bias" ? extra : value] as const) as typeof weights, /fc\.bias.*\[4\].*\[2\]/);
+  await writeWeights(path, [...weights.slice(1), ["extra.weight", extra]]);
+  expect(await model.loadWeights(path, { strict: false })).toEqual({ missing: ["conv1.weight"], unexpected: ["extra.weight"] });
+});
+
+test("files that are no model are refused", async () => {
+  const path = join(folder, "model.safetensors");
+  using model = tiny(1);
+  await model.save(path);
+  const whole = await readFile(path);
+  const overlapping = { a: { dtype: "F32", shape: [2], data_offsets: [0, 8] }, b: { dtype: "F32", shape: [2], data_offsets: [4, 12] } };
+  const damages: Record<string, Buffer> = {
+    truncated: whole.subarray(0, whole.length - 10),
+    "with a tail": Buffer.concat([whole, Buffer.alloc(8)]),
+    empty: Buffer.alloc(0),
+    "a header beyond the file": Buffer.concat([Buffer.alloc(8, 0x7f), Buffer.from("{}")]),
+    "no JSON": safetensors("{", Buffer.alloc(0)),
+    overlapping: safetensors(overlapping, Buffer.alloc(12)),
+  };
+  for (const [damage, bytes] of Object.entries(damages)) {
+    await writeFile(path, bytes);
+    for (const call of [() => loadModel(path), () => model.loadWeights(path)]) {
+      const error = (await rejection(call())) as ResNetError;
+      expect(error, damage).toMatchObject({ name: "ResNetError", code: "ERR_MODEL_FILE" });
+      expect(error.message, damage).toContain(path);
+    }
+  }
+  await writeWeights(path, await model.stateDict());
+  expect(await rejection(loadModel(path))).toMatchObject({ code: "ERR_MODEL_FILE" });
+  expect(await rejection(loadModel(join(folder, "absent")))).toMatchObject({ code: "ERR_IO" });
+  expect(await rejection(model.save(join(folder, "absent", "model")))).toMatchObject({ code: "ERR_IO" });
+});
+
+test("calls with an aborted signal reject with its reason", async () => {
+  using model = tiny(1);
+  const reason = new Error("no");
+  const options = { signal: AbortSignal.abort(reason) };
+  const path = join(folder, "model.safetensors");
+  for (const call of [
+    () => model.save(path, options),
+    () => model.loadWeights(path, options),
+    () => loadModel(path, options),
+    () => model.predict(image, options),
+    () => model.forward(image, options),
+  ]) {
+    expect(await rejection(call())).toBe(reason);
+  }
+  expect(await readdir(folder)).toEqual([]);
+});

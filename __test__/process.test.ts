@@ -1,0 +1,70 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const child = (name: string) => fileURLToPath(new URL(`children/${name}`, import.meta.url));
+const run = async (name: string, env: Record<string, string> = {}) => {
+  return promisify(execFile)(process.execPath, [child(name)], { timeout: 50_000, env: { ...process.env, ...env } });
+};
+
+async function whenRunning(): Promise<ChildProcess> {
+  const fit = spawn(process.execPath, [child("fit.mjs")], { stdio: ["ignore", "pipe", "inherit"] });
+  await once(fit.stdout, "data");
+  return fit;
+}
+
+test("the addon loads in workers, and survives their end in the middle of a fit", async () => {
+  const { stdout, stderr } = await run("workers.mjs");
+  expect(JSON.parse(stdout)).toEqual({ messages: ["running", 3], code: 0, shape: [1, 3, 6, 6] });
+  expect(stderr).toBe("");
+});
+
+test("a pending fit keeps the process; resting models do not", async () => {
+  expect(await run("fit.mjs", { EPOCHS: "5" })).toEqual({ stdout: "running\n5 epochs\n", stderr: "" });
+  expect(await run("idle.mjs")).toEqual({ stdout: "idle", stderr: "" });
+});
+
+test("a signal ends the process in the middle of a fit", async () => {
+  const fit = await whenRunning();
+  fit.kill("SIGINT");
+  expect(await once(fit, "exit")).toEqual([null, "SIGINT"]);
+});
+
+test("process.exit in the middle of a fit gives its code", async () => {
+  const script = `import("${child("fit.mjs")}"); setTimeout(() => process.exit(7), 500);`;
+  const codes = [0, 1, 2].map(async () => once(spawn(process.execPath, ["-e", script], { stdio: "ignore" }), "exit"));
+  expect(await Promise.all(codes)).toEqual([[7, null], [7, null], [7, null]]);
+});
+
+test("a failure that nobody hears of is reported, any other is not", async () => {
+  const { stdout, stderr } = await run("unhandled.mjs");
+  expect(stdout).toBe('iterated ["ignored","left"]');
+  expect(stderr).toBe("");
+});
+
+test("require() works", async () => {
+  expect((await run("require.cjs")).stdout).toBe("11178378");
+});
+
+test("without the addon the error says what to do", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+  try {
+    for (const name of ["binding.js", "errors.js"]) {
+      await copyFile(new URL(`../dist/${name}`, import.meta.url), join(folder, name.replace(".js", ".mjs")));
+    }
+    const { readFile, writeFile } = await import("node:fs/promises");
+    const path = join(folder, "binding.mjs");
+    await writeFile(path, (await readFile(path, "utf8")).replace("./errors.js", "./errors.mjs"));
+    const failing = promisify(execFile)(process.execPath, [path]);
+    const { stderr } = (await failing.catch((error: unknown) => error)) as { stderr: string };
+    expect(stderr).toMatch(/ResNetError: addon: expected .*resnet\..*\.node for this machine .*it is not there.*npm run build/);
+    expect(stderr).toContain("ERR_ADDON");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

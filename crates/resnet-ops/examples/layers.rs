@@ -1,0 +1,206 @@
+//! Speed of the CPU convolution kernels on each layer of ResNet-18 at 1x96x96.
+//!
+//! `cargo run --release -p resnet-ops --example layers -- [--threads N] [--batch N] [--runs N]` shows a table on stderr and
+//! writes a line of JSON for each layer to stdout. Packing of weights is included; rates count two operations for a
+//! multiply-add, taps on padding as well.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
+
+use resnet_ops::conv2d::{self, Conv2d, Pass, Shape};
+use resnet_ops::{Buffer, DType, Executor, Isa, Result};
+use std::time::Instant;
+
+/// Name, input channels, output channels, kernel, stride, input size and how many of it the network has.
+type Layer = (&'static str, usize, usize, usize, usize, usize, usize);
+const LAYERS: [Layer; 11] = [
+    ("stem 7x7/2", 1, 64, 7, 2, 96, 1),
+    ("64 3x3", 64, 64, 3, 1, 24, 4),
+    ("64-128 3x3/2", 64, 128, 3, 2, 24, 1),
+    ("64-128 1x1/2", 64, 128, 1, 2, 24, 1),
+    ("128 3x3", 128, 128, 3, 1, 12, 3),
+    ("128-256 3x3/2", 128, 256, 3, 2, 12, 1),
+    ("128-256 1x1/2", 128, 256, 1, 2, 12, 1),
+    ("256 3x3", 256, 256, 3, 1, 6, 3),
+    ("256-512 3x3/2", 256, 512, 3, 2, 6, 1),
+    ("256-512 1x1/2", 256, 512, 1, 2, 6, 1),
+    ("512 3x3", 512, 512, 3, 1, 3, 3),
+];
+const PASSES: [&str; 3] = ["forward", "input gradient", "weight gradient"];
+
+fn main() -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (threads, batch, runs) = (option("--threads", cores), option("--batch", 128), option("--runs", 9));
+    let (executor, isa) = (Executor::cpu(threads)?, Isa::from_environment()?);
+    let peak = (0..3).map(|_| fma_peak(isa, threads)).fold(0.0, f64::max);
+    eprintln!("{} on {threads} threads, batch {batch}, medians of {runs}; FMA peak {peak:.0} GF/s\n", isa.name());
+    println!(r#"{{"isa":"{}","threads":{threads},"batch":{batch},"runs":{runs},"peakGflops":{peak:.1}}}"#, isa.name());
+    eprintln!("{:<14} {:>2} {:>20} {:>20} {:>20}", "layer", "x", PASSES[0], PASSES[1], PASSES[2]);
+    let (mut work, mut total) = ([0.0; 3], [0.0; 3]);
+    for layer in LAYERS {
+        let (shape, count) = (shape(layer), layer.6);
+        let [height, width] = shape.output();
+        let gflop = 2e-9 * (batch * height * width * shape.weight_len()) as f64;
+        let seconds = measure(&executor, &shape, batch, runs)?;
+        for (i, seconds) in seconds.iter().enumerate() {
+            if let Some(seconds) = seconds {
+                work[i] += gflop * count as f64;
+                total[i] += seconds * count as f64;
+            }
+        }
+        eprintln!("{:<14} {count:>2} {}", layer.0, cells(seconds.map(|seconds| seconds.map(|s| (gflop / s, s)))));
+        let rates = seconds.map(|seconds| seconds.map_or("null".to_owned(), |s| format!("{:.2}", gflop / s)));
+        println!(
+            r#"{{"layer":"{}","count":{count},"gflop":{gflop:.4},"forward":{},"inputGradient":{},"weightGradient":{}}}"#,
+            layer.0, rates[0], rates[1], rates[2]
+        );
+    }
+    let sums: [_; 3] = std::array::from_fn(|i| Some((work[i] / total[i], total[i])));
+    eprintln!("{:<14} {:>2} {}", "all", "", cells(sums));
+    let (work, total): (f64, f64) = (work.iter().sum(), total.iter().sum());
+    eprintln!("\nall passes of a step: {:.0} ms, {:.0} GF/s", total * 1e3, work / total);
+    Ok(())
+}
+
+/// The number after an option on the command line.
+fn option(name: &str, default: usize) -> usize {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
+    arguments.next().map_or(default, |value| value.parse().expect("a number"))
+}
+
+fn shape((_, in_channels, out_channels, kernel, stride, size, _): Layer) -> Shape {
+    Shape {
+        in_channels,
+        out_channels,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [kernel / 2; 2],
+        groups: 1,
+        bias: true,
+        input: [size; 2],
+        plain_input: in_channels == 1,
+    }
+}
+
+fn cells(passes: [Option<(f64, f64)>; 3]) -> String {
+    let cell = |pass: Option<(f64, f64)>| match pass {
+        Some((rate, seconds)) => format!("{rate:>7.0} GF/s {:>5.1} ms", seconds * 1e3),
+        None => format!("{:>21}", "-"),
+    };
+    passes.map(cell).join(" ")
+}
+
+/// Median seconds of each pass; a stem has no input gradient.
+fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Result<[Option<f64>; 3]> {
+    let conv = Conv2d::new(executor, shape.clone())?;
+    let [height, width] = shape.output();
+    let x = noise(conv2d::input_len(executor, shape, batch))?;
+    let dy = noise(executor.activation_len(batch, shape.out_channels, height, width))?;
+    let params = noise(shape.params_len())?;
+    let zeros = |len| Buffer::zeros(DType::F32, len);
+    let (mut y, mut dx, mut grads) = (zeros(dy.len())?, zeros(x.len())?, zeros(params.len())?);
+    let mut packed = [zeros(conv.packed_len(Pass::Forward))?, zeros(conv.packed_len(Pass::InputGradient))?];
+    let mut scratch = zeros(conv.scratch_len(batch))?;
+    let view = || params.view(0..params.len());
+    // In the networks a batch norm follows all but the 1x1 convolutions.
+    let skip_bias = shape.kernel != [1; 2];
+
+    let forward = median(runs, || {
+        conv2d::pack(executor, &conv, Pass::Forward, view(), &mut packed[0])?;
+        conv2d::forward(executor, &conv, batch, &x, view(), &packed[0], &mut y)
+    })?;
+    let weight_gradient = median(runs, || {
+        let grads = grads.view_mut(0..params.len());
+        conv2d::weight_gradient(executor, &conv, batch, &x, &dy, &mut scratch, grads, skip_bias)
+    })?;
+    if shape.plain_input {
+        return Ok([Some(forward), None, Some(weight_gradient)]);
+    }
+    let input_gradient = median(runs, || {
+        conv2d::pack(executor, &conv, Pass::InputGradient, view(), &mut packed[1])?;
+        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed[1], &mut dx, false)
+    })?;
+    Ok([Some(forward), Some(input_gradient), Some(weight_gradient)])
+}
+
+/// Values in [-0.5, 0.5), none of them denormal or special.
+fn noise(len: usize) -> Result<Buffer> {
+    let values: Vec<f32> =
+        (0..len as u32).map(|i| i.wrapping_mul(2_654_435_769) as f32 / u32::MAX as f32 - 0.5).collect();
+    Buffer::from_slice(&values)
+}
+
+/// Median seconds of a call, after one that is not counted.
+fn median(runs: usize, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    call()?;
+    let mut seconds = Vec::with_capacity(runs);
+    for _ in 0..runs.max(1) {
+        let start = Instant::now();
+        call()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
+}
+
+/// GF/s of `threads` threads that do nothing but multiply-adds on registers.
+fn fma_peak(isa: Isa, threads: usize) -> f64 {
+    const ROUNDS: usize = 3_000_000;
+    /// Independent chains: enough to fill two units with a latency of four or five cycles.
+    const CHAINS: usize = 12;
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| std::hint::black_box(multiply_add::<CHAINS>(isa, ROUNDS)));
+        }
+    });
+    let lanes = if isa == Isa::Avx2 { 8 } else { 16 };
+    2e-9 * (threads * ROUNDS * CHAINS * lanes) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// `rounds` multiply-adds on each of `CHAINS` vectors.
+fn multiply_add<const CHAINS: usize>(isa: Isa, rounds: usize) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    match isa {
+        // SAFETY: `isa` comes from `Isa::from_environment`, which names only what this machine has.
+        Isa::Avx512 => return unsafe { multiply_add_avx512::<CHAINS>(rounds) },
+        // SAFETY: likewise.
+        Isa::Avx2 => return unsafe { multiply_add_avx2::<CHAINS>(rounds) },
+        Isa::Portable => {}
+    }
+    let mut sums = [[1.0f32; 16]; CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            for lane in sum {
+                *lane = *lane * 0.999 + 0.001;
+            }
+        }
+    }
+    sums.iter().flatten().sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn multiply_add_avx512<const CHAINS: usize>(rounds: usize) -> f32 {
+    use std::arch::x86_64::{_mm512_add_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
+    let (factor, term) = (_mm512_set1_ps(0.999), _mm512_set1_ps(0.001));
+    let mut sums = [_mm512_set1_ps(1.0); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, term);
+        }
+    }
+    _mm512_reduce_add_ps(sums.into_iter().fold(_mm512_set1_ps(0.0), |total, sum| _mm512_add_ps(total, sum)))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_add_avx2<const CHAINS: usize>(rounds: usize) -> f32 {
+    use std::arch::x86_64::{_mm256_add_ps, _mm256_cvtss_f32, _mm256_fmadd_ps, _mm256_set1_ps};
+    let (factor, term) = (_mm256_set1_ps(0.999), _mm256_set1_ps(0.001));
+    let mut sums = [_mm256_set1_ps(1.0); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, term);
+        }
+    }
+    _mm256_cvtss_f32(sums.into_iter().fold(_mm256_set1_ps(0.0), |total, sum| _mm256_add_ps(total, sum)))
+}

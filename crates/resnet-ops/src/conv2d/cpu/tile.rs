@@ -1,0 +1,121 @@
+//! The micro-kernel of forward and input gradient: a few pixels, the rows, times one or two vectors of channels.
+
+use crate::simd::{kernel, Simd, LANES};
+
+/// Most rows of a tile on any instruction set.
+pub(super) const MOST_ROWS: usize = 12;
+
+/// A kernel tap, or a run of taps, of a region.
+pub(super) struct Tap {
+    /// Floats from a row's place in the source to its first source value.
+    pub(super) x: usize,
+    /// Floats from a block's weights to the first weight.
+    pub(super) w: usize,
+    /// Source values that lie next to each other here: 16 channels, or taps of a kernel row in a plain input.
+    pub(super) depth: usize,
+}
+
+/// Pixels of a region for one or two blocks of target channels.
+pub(super) struct Tile<'a> {
+    /// The first block of source channels of each row's image, at the pixel that tap offsets count from.
+    pub(super) x: [*const f32; MOST_ROWS],
+    /// The first block of target channels of each row's pixel.
+    pub(super) y: [*mut f32; MOST_ROWS],
+    pub(super) taps: &'a [Tap],
+    /// Blocks of source channels.
+    pub(super) blocks: usize,
+    pub(super) x_block: usize,
+    pub(super) w: *const f32,
+    pub(super) w_block: usize,
+    /// Floats between the vectors of a tile, in weights and target.
+    pub(super) w_vector: usize,
+    pub(super) y_vector: usize,
+    pub(super) bias: *const f32,
+    /// Adds to `y` instead of starting from the bias.
+    pub(super) accumulate: bool,
+}
+
+kernel! {
+    /// Rows and vectors of the largest tile.
+    pub(super) fn largest<S>() -> (usize, usize) {
+        (S::ROWS, S::VECTORS)
+    }
+}
+
+kernel! {
+    /// Computes the first `rows` rows of a tile. Sizes that an instruction set has no registers for are compiled away.
+    pub(super) fn run<S>(tile: &Tile, rows: usize, vectors: usize) {
+        macro_rules! pick {
+            ($($rows:literal)*) => {
+                match (rows, vectors) {
+                    // SAFETY: whoever makes a tile points its rows at pixels of the activations.
+                    $(($rows, 1) if S::ROWS >= $rows => unsafe { sum::<S, $rows, 1>(tile) },)*
+                    // SAFETY: as above.
+                    $(($rows, 2) if S::ROWS >= $rows && S::VECTORS >= 2 => unsafe { sum::<S, $rows, 2>(tile) },)*
+                    _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
+                }
+            };
+        }
+        pick!(1 2 3 4 5 6 7 8 9 10 11 12)
+    }
+}
+
+#[inline(always)]
+unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+    // SAFETY: rows are pixels of the activations, taps stay inside the source, and the weights hold `blocks` blocks of
+    // every tap for each vector: so it was laid out when the convolution was prepared.
+    unsafe {
+        let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
+        for row in 0..ROWS {
+            for v in 0..VECTORS {
+                sums[row][v] = if tile.accumulate {
+                    S::load(tile.y[row].add(v * tile.y_vector))
+                } else {
+                    S::load(tile.bias.add(v * LANES))
+                };
+            }
+        }
+        for block in 0..tile.blocks {
+            for tap in tile.taps {
+                let offset = block * tile.x_block + tap.x;
+                let mut w = tile.w.add(block * tile.w_block + tap.w);
+                let mut c = 0;
+                // Two source values at a time, so that each row's address serves two loads.
+                while c + 2 <= tap.depth {
+                    let (even, odd) = (vectors::<S, VECTORS>(w, tile.w_vector), vectors::<S, VECTORS>(w.add(LANES), tile.w_vector));
+                    for row in 0..ROWS {
+                        let x = tile.x[row].add(offset + c);
+                        S::add_scaled::<VECTORS, 0>(&mut sums[row], x, &even);
+                        S::add_scaled::<VECTORS, 1>(&mut sums[row], x, &odd);
+                    }
+                    c += 2;
+                    w = w.add(2 * LANES);
+                }
+                if c < tap.depth {
+                    let last = vectors::<S, VECTORS>(w, tile.w_vector);
+                    for row in 0..ROWS {
+                        S::add_scaled::<VECTORS, 0>(&mut sums[row], tile.x[row].add(offset + c), &last);
+                    }
+                }
+            }
+        }
+        for row in 0..ROWS {
+            for v in 0..VECTORS {
+                S::store(tile.y[row].add(v * tile.y_vector), sums[row][v]);
+            }
+        }
+    }
+}
+
+/// The weights of one source channel.
+#[inline(always)]
+unsafe fn vectors<S: Simd, const VECTORS: usize>(w: *const f32, pitch: usize) -> [S::V; VECTORS] {
+    // SAFETY: as in `sum`.
+    unsafe {
+        let mut vectors = [S::splat(0.0); VECTORS];
+        for v in 0..VECTORS {
+            vectors[v] = S::load(w.add(v * pitch));
+        }
+        vectors
+    }
+}
