@@ -12,7 +12,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const x = tensor(Float32Array.from({ length: 4 * 3 * 36 }, (_, i) => Math.sin(i) + 1), [4, 3, 6, 6]);
+const x = tensor(
+  Float32Array.from({ length: 4 * 3 * 36 }, (_, i) => Math.sin(i) + 1),
+  [4, 3, 6, 6],
+);
 
 test("a block keeps the shape (row 1)", async () => {
   using block = new Residual(3);
@@ -30,19 +33,22 @@ test("a block without one cannot change them", async () => {
   expect(block.inChannels).toBeUndefined();
 });
 
-test.each([["bn2.weight", "bn2.bias"], ["conv2.weight", "conv2.bias"]])(
-  "with %s and %s at zero a block is the identity on what a ReLU gave (row 14)",
-  async (...names) => {
-    using block = new Residual(3, { inChannels: 3 });
-    const zero = ({ data, shape }: Tensor): Tensor => ({ data: new Float32Array(data.length), shape });
-    const weights = await block.stateDict();
-    const path = join(folder, "zeros.safetensors");
-    await writeWeights(path, names.map((name) => [name, zero(weights.get(name)!)] as const));
-    const { missing, unexpected } = await block.loadWeights(path, { strict: false });
-    expect([missing, unexpected]).toEqual([[...weights.keys()].filter((name) => !names.includes(name)), []]);
-    for (const training of [false, true]) expect((await block.forward(x, { training })).data).toEqual(x.data);
-  },
-);
+test.each([
+  ["bn2.weight", "bn2.bias"],
+  ["conv2.weight", "conv2.bias"],
+])("with %s and %s at zero a block is the identity on what a ReLU gave (row 14)", async (...names) => {
+  using block = new Residual(3, { inChannels: 3 });
+  const zero = ({ data, shape }: Tensor): Tensor => ({ data: new Float32Array(data.length), shape });
+  const weights = await block.stateDict();
+  const path = join(folder, "zeros.safetensors");
+  await writeWeights(
+    path,
+    names.map((name) => [name, zero(weights.get(name)!)] as const),
+  );
+  const { missing, unexpected } = await block.loadWeights(path, { strict: false });
+  expect([missing, unexpected]).toEqual([[...weights.keys()].filter((name) => !names.includes(name)), []]);
+  for (const training of [false, true]) expect((await block.forward(x, { training })).data).toEqual(x.data);
+});
 
 test("a block's output is ReLU'd and differs from its input as initialised", async () => {
   using block = new Residual(3);
@@ -72,6 +78,11 @@ test("a network of blocks with wider first stage has its 1x1 shortcut (row 3)", 
     const names = new ResNet(arch).layerSummary([1, 1, 32, 32], { depth: "layers" }).map(({ name }) => name);
     return names.filter((name) => name.includes("downsample"));
   };
-  expect(layers([[2, 64], [2, 128]])).toEqual(["layer2.0.downsample.0"]);
+  expect(
+    layers([
+      [2, 64],
+      [2, 128],
+    ]),
+  ).toEqual(["layer2.0.downsample.0"]);
   expect(layers([[1, 32]])).toEqual(["layer1.0.downsample.0"]);
 });

@@ -11,7 +11,12 @@ import { download } from "../ts/download.js";
 import { pictures, rejection } from "./pictures.js";
 
 const SAMPLE = new URL("../data/fashion-mnist-sample/", import.meta.url);
-const FILES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+const FILES = [
+  "train-images-idx3-ubyte",
+  "train-labels-idx1-ubyte",
+  "t10k-images-idx3-ubyte",
+  "t10k-labels-idx1-ubyte",
+];
 
 let folder: string;
 beforeEach(async () => {
@@ -50,7 +55,11 @@ test("arrays become batches of floats; bytes are divided by 255", async () => {
     labels: new Uint32Array([2, 0]),
   });
   expect(last!.labels).toEqual(new Uint32Array([1]));
-  const bytes = fromArrays({ images: Buffer.from([0, 51, 102, 255]), shape: [2, 1, 1, 2], labels: new Uint8Array([0, 1]) });
+  const bytes = fromArrays({
+    images: Buffer.from([0, 51, 102, 255]),
+    shape: [2, 1, 1, 2],
+    labels: new Uint8Array([0, 1]),
+  });
   const [batch] = await collect(bytes);
   expect(batch!.images.data).toEqual(Float32Array.from([0, 0.2, 0.4, 1]));
   expect(inspect(bytes)).toBe("Dataset(2 images of 1×1×2, 2 classes)");
@@ -68,8 +77,15 @@ test("batches come in order, or in the seed's order; the last may be left out", 
   const labels = async (options: Parameters<Dataset["batches"]>[0]) => {
     return (await collect(data, { batchSize: 4, ...options })).map((batch) => [...batch.labels]);
   };
-  expect(await labels({})).toEqual([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]);
-  expect(await labels({ dropLast: true })).toEqual([[0, 1, 2, 3], [4, 5, 6, 7]]);
+  expect(await labels({})).toEqual([
+    [0, 1, 2, 3],
+    [4, 5, 6, 7],
+    [8, 9],
+  ]);
+  expect(await labels({ dropLast: true })).toEqual([
+    [0, 1, 2, 3],
+    [4, 5, 6, 7],
+  ]);
   const shuffled = await labels({ shuffle: true, seed: 3 });
   expect(shuffled).toEqual(await labels({ shuffle: true, seed: 3 }));
   expect(shuffled).not.toEqual(await labels({ shuffle: true, seed: 4 }));
@@ -84,14 +100,44 @@ test("take keeps the first samples", async () => {
 });
 
 test.each([
-  ["no images", { images: [], shape: [0, 1, 1, 1], labels: [] }, "ERR_INVALID_ARGUMENT", /shape: expected .*, got \[0, 1, 1, 1\]/],
-  ["too few values", { images: [1, 2, 3], shape: [2, 1, 1, 2], labels: [0, 1] }, "ERR_SHAPE", /images: .*\[2, 1, 1, 2\].*got 3/],
-  ["a wrong rank", { images: [1, 2], shape: [2, 1], labels: [0, 1] }, "ERR_SHAPE", /shape: expected .*\(N, C, H, W\), got \[2, 1\]/],
+  [
+    "no images",
+    { images: [], shape: [0, 1, 1, 1], labels: [] },
+    "ERR_INVALID_ARGUMENT",
+    /shape: expected .*, got \[0, 1, 1, 1\]/,
+  ],
+  [
+    "too few values",
+    { images: [1, 2, 3], shape: [2, 1, 1, 2], labels: [0, 1] },
+    "ERR_SHAPE",
+    /images: .*\[2, 1, 1, 2\].*got 3/,
+  ],
+  [
+    "a wrong rank",
+    { images: [1, 2], shape: [2, 1], labels: [0, 1] },
+    "ERR_SHAPE",
+    /shape: expected .*\(N, C, H, W\), got \[2, 1\]/,
+  ],
   ["too few labels", { images: [1, 2], shape: [2, 1, 1, 1], labels: [0] }, "ERR_SHAPE", /labels: .*2 images, got 1/],
-  ["a label that is no class", { images: [1, 2], shape: [2, 1, 1, 1], labels: [0, 2], classNames: ["a", "b"] }, "ERR_LABEL", /labels\[1\].*got 2/],
+  [
+    "a label that is no class",
+    { images: [1, 2], shape: [2, 1, 1, 1], labels: [0, 2], classNames: ["a", "b"] },
+    "ERR_LABEL",
+    /labels\[1\].*got 2/,
+  ],
   ["a negative label", { images: [1, 2], shape: [2, 1, 1, 1], labels: [0, -1] }, "ERR_LABEL", /labels\[1\].*got -1/],
-  ["an unknown option", { images: [1], shape: [1, 1, 1, 1], labels: [0], classnames: ["a"] }, "ERR_INVALID_ARGUMENT", /did you mean classNames/],
-  ["strings", { images: ["1"], shape: [1, 1, 1, 1], labels: [0] }, "ERR_INVALID_ARGUMENT", /images: expected .*numbers, got \["1"\]/],
+  [
+    "an unknown option",
+    { images: [1], shape: [1, 1, 1, 1], labels: [0], classnames: ["a"] },
+    "ERR_INVALID_ARGUMENT",
+    /did you mean classNames/,
+  ],
+  [
+    "strings",
+    { images: ["1"], shape: [1, 1, 1, 1], labels: [0] },
+    "ERR_INVALID_ARGUMENT",
+    /images: expected .*numbers, got \["1"\]/,
+  ],
 ])("arrays with %s are refused", (_, arrays, code, message) => {
   expect(() => fromArrays(arrays as Parameters<typeof fromArrays>[0])).toThrow(
     expect.objectContaining({ name: "ResNetError", code, message: expect.stringMatching(message) }),
@@ -118,14 +164,22 @@ test("the full set is looked for in root, below it, and where the environment sa
 test("unpacked files do as well, and the cache is looked at", async () => {
   const cache = join(folder, "cache", "resnet-native", "fashion-mnist");
   await mkdir(cache, { recursive: true });
-  for (const name of FILES) await writeFile(join(cache, name), gunzipSync(await readFile(new URL(`${name}.gz`, SAMPLE))));
+  for (const name of FILES)
+    await writeFile(join(cache, name), gunzipSync(await readFile(new URL(`${name}.gz`, SAMPLE))));
   expect((await fashionMnist()).source).toBe(cache);
 });
 
 test("a root that lacks files is an error that names each place and way", async () => {
   const error = (await rejection(fashionMnist({ root: folder }))) as ResNetError;
   expect(error).toMatchObject({ name: "ResNetError", code: "ERR_DATA_NOT_FOUND" });
-  for (const part of [folder, join(folder, "fashion-mnist"), "dataset-fashion-mnist", "http", "RESNET_NATIVE_DATA", "sample"]) {
+  for (const part of [
+    folder,
+    join(folder, "fashion-mnist"),
+    "dataset-fashion-mnist",
+    "http",
+    "RESNET_NATIVE_DATA",
+    "sample",
+  ]) {
     expect(error.message).toContain(part);
   }
 });
@@ -160,7 +214,10 @@ async function serve(answer: (url: string) => Buffer | undefined): Promise<Serve
 }
 
 /** Where Debian's package is installed nothing is ever downloaded. */
-const hasSystemSet = await stat("/usr/share/datasets/fashion-mnist").then(() => true, () => false);
+const hasSystemSet = await stat("/usr/share/datasets/fashion-mnist").then(
+  () => true,
+  () => false,
+);
 
 test("a download comes to the folder only when it is the published file", async () => {
   const server = await serve((url) => (url === "/set/train-images-idx3-ubyte.gz" ? Buffer.alloc(1000) : undefined));

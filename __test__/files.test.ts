@@ -14,7 +14,10 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 const tiny = (inChannels?: number) => new ResNet([[1, 8]], { numClasses: 4, inChannels });
-const image = tensor(Float32Array.from({ length: 256 }, (_, i) => i / 256), [1, 1, 16, 16]);
+const image = tensor(
+  Float32Array.from({ length: 256 }, (_, i) => i / 256),
+  [1, 1, 16, 16],
+);
 
 test("a saved model comes back from its file alone", async () => {
   using model = tiny();
@@ -68,9 +71,15 @@ test("weights that do not fit are refused, and nothing changes", async () => {
   const extra = tensor([1, 2], [2]);
   await refused(weights.slice(1), /conv1\.weight/);
   await refused([...weights, ["extra.weight", extra]], /extra\.weight/);
-  await refused(weights.map(([name, value]) => [name, name === "fc.bias" ? extra : value] as const) as typeof weights, /fc\.bias.*\[4\].*\[2\]/);
+  await refused(
+    weights.map(([name, value]) => [name, name === "fc.bias" ? extra : value] as const) as typeof weights,
+    /fc\.bias.*\[4\].*\[2\]/,
+  );
   await writeWeights(path, [...weights.slice(1), ["extra.weight", extra]]);
-  expect(await model.loadWeights(path, { strict: false })).toEqual({ missing: ["conv1.weight"], unexpected: ["extra.weight"] });
+  expect(await model.loadWeights(path, { strict: false })).toEqual({
+    missing: ["conv1.weight"],
+    unexpected: ["extra.weight"],
+  });
 });
 
 test("files that are no model are refused", async () => {
@@ -78,7 +87,10 @@ test("files that are no model are refused", async () => {
   using model = tiny(1);
   await model.save(path);
   const whole = await readFile(path);
-  const overlapping = { a: { dtype: "F32", shape: [2], data_offsets: [0, 8] }, b: { dtype: "F32", shape: [2], data_offsets: [4, 12] } };
+  const overlapping = {
+    a: { dtype: "F32", shape: [2], data_offsets: [0, 8] },
+    b: { dtype: "F32", shape: [2], data_offsets: [4, 12] },
+  };
   const damages: Record<string, Buffer> = {
     truncated: whole.subarray(0, whole.length - 10),
     "with a tail": Buffer.concat([whole, Buffer.alloc(8)]),

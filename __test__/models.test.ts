@@ -17,7 +17,13 @@ test("ResNet-18's summary shows the chapter's six stages", () => {
 
 test("a summary by layers shows the stem's convolution and prints as a table", () => {
   const rows = new ResNet18().layerSummary([1, 1, 96, 96], { depth: "layers" });
-  expect(rows[0]).toEqual({ name: "conv1", kind: "Conv2d", outputShape: [1, 64, 48, 48], params: 3200, macs: 7_225_344 });
+  expect(rows[0]).toEqual({
+    name: "conv1",
+    kind: "Conv2d",
+    outputShape: [1, 64, 48, 48],
+    params: 3200,
+    macs: 7_225_344,
+  });
   expect(rows.filter(({ kind }) => kind === "AddReLU")).toHaveLength(8);
   const lines = String(rows).split("\n");
   expect(lines[0]).toMatch(/^name +kind +output +parameters +multiply-adds$/);
@@ -41,7 +47,14 @@ test("the first batch tells the input channels; a summary does not", async () =>
   await model.predict(tensor(new Float32Array(2 * 3 * 16 * 16), [2, 3, 16, 16]));
   expect(model.inChannels).toBe(3);
   const names = [...(await model.stateDict()).keys()];
-  expect(names.slice(0, 6)).toEqual(["conv1.weight", "conv1.bias", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"]);
+  expect(names.slice(0, 6)).toEqual([
+    "conv1.weight",
+    "conv1.bias",
+    "bn1.weight",
+    "bn1.bias",
+    "bn1.running_mean",
+    "bn1.running_var",
+  ]);
   expect(names.at(-1)).toBe("fc.bias");
   expect(names.some((name) => name.endsWith("num_batches_tracked"))).toBe(false);
 });
@@ -55,7 +68,10 @@ test("the seed decides the weights", async () => {
 
 test("predictions do not depend on how images are batched", async () => {
   using model = new ResNet([[1, 8]], { numClasses: 4 });
-  const images = tensor(Float32Array.from({ length: 7 * 256 }, (_, i) => (i % 13) / 13), [7, 1, 16, 16]);
+  const images = tensor(
+    Float32Array.from({ length: 7 * 256 }, (_, i) => (i % 13) / 13),
+    [7, 1, 16, 16],
+  );
   const whole = await model.predict(images);
   expect(whole.shape).toEqual([7, 4]);
   expect(await model.predict(images, { batchSize: 3 })).toEqual(whole);
@@ -65,7 +81,10 @@ test("predictions do not depend on how images are batched", async () => {
 test("forward in training mode uses the batch's statistics and keeps the running ones", async () => {
   using model = new ResNet([[1, 8]], { numClasses: 4, inChannels: 1 });
   const before = await digest(model);
-  const images = tensor(Float32Array.from({ length: 4 * 256 }, (_, i) => (i % 17) / 17), [4, 1, 16, 16]);
+  const images = tensor(
+    Float32Array.from({ length: 4 * 256 }, (_, i) => (i % 17) / 17),
+    [4, 1, 16, 16],
+  );
   const [training, evaluating] = [await model.forward(images, { training: true }), await model.forward(images)];
   expect(training.data).not.toEqual(evaluating.data);
   expect(await digest(model)).toBe(before);

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,7 +38,11 @@ test("a signal ends the process in the middle of a fit", async () => {
 test("process.exit in the middle of a fit gives its code", async () => {
   const script = `import("${child("fit.mjs")}"); setTimeout(() => process.exit(7), 500);`;
   const codes = [0, 1, 2].map(async () => once(spawn(process.execPath, ["-e", script], { stdio: "ignore" }), "exit"));
-  expect(await Promise.all(codes)).toEqual([[7, null], [7, null], [7, null]]);
+  expect(await Promise.all(codes)).toEqual([
+    [7, null],
+    [7, null],
+    [7, null],
+  ]);
 });
 
 test("a failure that nobody hears of is reported, any other is not", async () => {
@@ -54,15 +58,15 @@ test("require() works", async () => {
 test("without the addon the error says what to do", async () => {
   const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
   try {
+    await writeFile(join(folder, "package.json"), '{ "type": "module" }');
     for (const name of ["binding.js", "errors.js"]) {
-      await copyFile(new URL(`../dist/${name}`, import.meta.url), join(folder, name.replace(".js", ".mjs")));
+      await copyFile(new URL(`../dist/${name}`, import.meta.url), join(folder, name));
     }
-    const { readFile, writeFile } = await import("node:fs/promises");
-    const path = join(folder, "binding.mjs");
-    await writeFile(path, (await readFile(path, "utf8")).replace("./errors.js", "./errors.mjs"));
-    const failing = promisify(execFile)(process.execPath, [path]);
+    const failing = promisify(execFile)(process.execPath, [join(folder, "binding.js")]);
     const { stderr } = (await failing.catch((error: unknown) => error)) as { stderr: string };
-    expect(stderr).toMatch(/ResNetError: addon: expected .*resnet\..*\.node for this machine .*it is not there.*npm run build/);
+    expect(stderr).toMatch(
+      /ResNetError: addon: expected .*resnet\..*\.node for this machine .*it is not there.*npm run build/,
+    );
     expect(stderr).toContain("ERR_ADDON");
   } finally {
     await rm(folder, { recursive: true });

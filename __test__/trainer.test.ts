@@ -67,10 +67,21 @@ test("a bad batch is refused and changes nothing", async () => {
   const { images, labels } = await firstBatch();
   const trainer = new Trainer(model);
   const before = await digest(model);
-  const nan = tensor(images.data.map(() => NaN), images.shape);
+  const nan = tensor(
+    images.data.map(() => NaN),
+    images.shape,
+  );
   const steps = [
     [() => trainer.step(images, labels.subarray(1)), "ERR_SHAPE", /labels.*16.*15/],
-    [() => trainer.step(images, labels.map(() => 4)), "ERR_LABEL", /4 classes, got 4/],
+    [
+      () =>
+        trainer.step(
+          images,
+          labels.map(() => 4),
+        ),
+      "ERR_LABEL",
+      /4 classes, got 4/,
+    ],
     [() => trainer.step(images, [-1]), "ERR_LABEL", /labels\[0\].*got -1/],
     [() => trainer.step(images, [0.5]), "ERR_LABEL", /labels\[0\].*got 0.5/],
     [() => trainer.step(nan, labels), "ERR_NON_FINITE_LOSS", /NaN/],
@@ -79,7 +90,11 @@ test("a bad batch is refused and changes nothing", async () => {
     [() => trainer.step([1, 2] as never, [0]), "ERR_INVALID_ARGUMENT", /images: expected a tensor.*got \[1, 2\]/],
   ] as const;
   for (const [step, code, message] of steps) {
-    expect(await rejection(step())).toMatchObject({ name: "ResNetError", code, message: expect.stringMatching(message) });
+    expect(await rejection(step())).toMatchObject({
+      name: "ResNetError",
+      code,
+      message: expect.stringMatching(message),
+    });
   }
   expect(await digest(model)).toBe(before);
   expect((await trainer.step(images, labels)).loss).toBeGreaterThan(0);

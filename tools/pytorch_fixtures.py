@@ -258,9 +258,9 @@ def main():
         print(f"{threads} threads, {str(memory_format).removeprefix('torch.')}, oneDNN {onednn}: {row}")
     tensors = exact | {f"distance.{name}": np.array([distance]) for name, distance in largest.items()}
     tensors["batches"] = np.array(batches)
-    versions = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    versions = f"torch {torch.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, TARGET, versions | {"written_by": "tools/pytorch_fixtures.py"})
+    save_file(tensors, TARGET, {"written_by": f"tools/pytorch_fixtures.py, {versions}"})
     print(f"{TARGET}: {len(tensors)} tensors, {TARGET.stat().st_size} bytes")
 
 

@@ -1,7 +1,7 @@
 import { addon } from "./binding.js";
 import { translated } from "./errors.js";
 import { layerOf, Model, type ModelOptions, modelRule, modelRules, Network } from "./models.js";
-import { boolean, check, checkOptions, list, type Rules, size } from "./options.js";
+import { boolean, check, checkOptions, count, list, type Rules } from "./options.js";
 
 /** Options of a residual block. */
 export interface ResidualOptions extends ModelOptions {
@@ -11,11 +11,11 @@ export interface ResidualOptions extends ModelOptions {
   strides?: number;
 }
 
-const residualRules: Rules<ResidualOptions> = { ...modelRules, use1x1Conv: boolean, strides: size };
+const residualRules: Rules<ResidualOptions> = { ...modelRules, use1x1Conv: boolean, strides: count };
 
 /**
- * The residual block of two 3x3 convolutions (He et al., 2016): conv, norm, ReLU, conv, norm, added to the shortcut, ReLU.
- * Images (N, C, H, W) become (N, numChannels, ⌈H / strides⌉, ⌈W / strides⌉).
+ * The residual block of two 3x3 convolutions (He et al., 2016): conv, norm, ReLU, conv, norm, added to the shortcut,
+ * ReLU. Images (N, C, H, W) become (N, numChannels, ⌈H / strides⌉, ⌈W / strides⌉).
  *
  * @example
  * ```ts
@@ -25,17 +25,20 @@ const residualRules: Rules<ResidualOptions> = { ...modelRules, use1x1Conv: boole
 export class Residual extends Model {
   /** @throws `ERR_INVALID_ARGUMENT` for numbers or options that cannot be. */
   constructor(numChannels: number, options?: ResidualOptions) {
-    const channels = check("numChannels", numChannels, size);
+    const channels = check("numChannels", numChannels, count);
     const { use1x1Conv = false, strides = 1, ...rest } = checkOptions(options, residualRules);
-    super(translated(() => addon.describeResidual(channels, use1x1Conv, strides)), rest);
+    super(
+      translated(() => addon.describeResidual(channels, use1x1Conv, strides)),
+      rest,
+    );
   }
 }
 
 const blocksRule = list(modelRule, "an array of blocks");
 
 /**
- * Blocks, one after the other. Only their descriptions are taken: the result has weights of its own, also where the same
- * block stands twice.
+ * Blocks, one after the other. Only their descriptions are taken: the result has weights of its own, also where the
+ * same block stands twice.
  *
  * @example
  * ```ts

@@ -1,13 +1,26 @@
 import { inspect } from "node:util";
 import { addon, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
-import { boolean, check, checkOptions, instance, list, type Rule, type Rules, seed as seedRule, size, string } from "./options.js";
+import {
+  boolean,
+  check,
+  checkOptions,
+  instance,
+  list,
+  type Rule,
+  type Rules,
+  seed as seedRule,
+  size,
+  string,
+} from "./options.js";
 import { cancellable } from "./signal.js";
 import { checkLabels, checkNumbers, checkShape, isBytes, type Numbers, type Tensor } from "./tensor.js";
 
 /** Some images (N, C, H, W) with a label each. */
 export interface Batch {
+  /** Pixels, scaled to [0, 1] if they are bytes. */
   readonly images: Tensor;
+  /** A class for each image, counting from 0. */
   readonly labels: Uint32Array;
 }
 

@@ -27,7 +27,11 @@ export function cacheFolder(): string {
     darwin: join(homedir(), "Library", "Caches"),
     win32: LOCALAPPDATA || join(homedir(), "AppData", "Local"),
   };
-  return join(system[process.platform] ?? (XDG_CACHE_HOME || join(homedir(), ".cache")), "resnet-native", "fashion-mnist");
+  return join(
+    system[process.platform] ?? (XDG_CACHE_HOME || join(homedir(), ".cache")),
+    "resnet-native",
+    "fashion-mnist",
+  );
 }
 
 /** Downloads the four files into a folder and returns it. A file appears there only when it is whole and verified. */

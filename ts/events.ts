@@ -2,6 +2,7 @@ import type { EpochRow } from "./history.js";
 
 /** An update was made. */
 export interface StepEvent {
+  /** What it is. */
   readonly type: "step";
   /** Counts from 1. */
   readonly epoch: number;
@@ -21,6 +22,7 @@ export interface StepEvent {
 
 /** A batch of the validation set was evaluated. */
 export interface ValidationEvent {
+  /** What it is. */
   readonly type: "validation";
   /** Counts from 1. */
   readonly epoch: number;
@@ -32,10 +34,11 @@ export interface ValidationEvent {
 
 /** An epoch came to its end. */
 export interface EpochEvent extends EpochRow {
+  /** What it is. */
   readonly type: "epoch";
 }
 
-/** What a training run tells. Who reads slowly gets the newest step, not each one; the end of an epoch is never left out. */
+/** What a training run tells. Who reads slowly gets the newest step, not each one; an epoch's end is never left out. */
 export type FitEvent = StepEvent | ValidationEvent | EpochEvent;
 
 /** Events on their way to one reader. */

@@ -24,7 +24,9 @@ export interface FashionMnistOptions extends SignalOptions {
 
 /** Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017). */
 export interface FashionMnist {
+  /** For training: 60,000 images, or 4,096 in the sample. */
   readonly train: Dataset;
+  /** For validation: 10,000 images, or 1,024 in the sample. */
   readonly validation: Dataset;
   /** The folder that it came from, or `"sample"`. */
   readonly source: string;
@@ -45,8 +47,8 @@ const SYSTEM = "/usr/share/datasets/fashion-mnist";
 /**
  * Loads Fashion-MNIST: 28x28 grey images of ten kinds of clothing, scaled to [0, 1] in batches.
  *
- * It is looked for in `root`, or else in the folder that the environment variable `RESNET_NATIVE_DATA` names, the user's
- * cache and the folder of Debian's package `dataset-fashion-mnist`; then it is downloaded into the cache.
+ * It is looked for in `root`, or else in the folder that the environment variable `RESNET_NATIVE_DATA` names, the
+ * user's cache and the folder of Debian's package `dataset-fashion-mnist`; then it is downloaded into the cache.
  *
  * @example
  * ```ts
@@ -61,7 +63,8 @@ export async function fashionMnist(options?: FashionMnistOptions): Promise<Fashi
   const sample = fileURLToPath(new URL("../data/fashion-mnist-sample", import.meta.url));
   const folder = source === "sample" ? sample : await locate(root, signal, onProgress);
   const [height, width] = typeof resize === "number" ? [resize, resize] : (resize ?? []);
-  const size = height && width ? { size: [height, width] as [number, number], pil: interpolation === "pil" } : undefined;
+  const size =
+    height && width ? { size: [height, width] as [number, number], pil: interpolation === "pil" } : undefined;
   const splits = await cancellable(signal, () => addon.loadFashionMnist(folder, size));
   const [train, validation] = [new Dataset(splits.train), new Dataset(splits.validation)];
   return { train, validation, source: source === "sample" ? "sample" : folder };
@@ -88,8 +91,14 @@ async function locate(
 
 /** Whether a folder has the four files, packed or not. */
 async function isComplete(folder: string): Promise<boolean> {
-  const there = (name: string) => access(join(folder, name)).then(() => true, () => false);
-  const files = addon.fashionMnistFiles().map(async ({ name }) => (await there(name)) || there(name.replace(/\.gz$/, "")));
+  const there = (name: string) =>
+    access(join(folder, name)).then(
+      () => true,
+      () => false,
+    );
+  const files = addon
+    .fashionMnistFiles()
+    .map(async ({ name }) => (await there(name)) || there(name.replace(/\.gz$/, "")));
   return (await Promise.all(files)).every(Boolean);
 }
 

@@ -10,7 +10,9 @@ import { type SignalOptions, signalRules } from "./signal.js";
 
 /** A training set, with a validation set if there is one. */
 export interface TrainingData {
+  /** What the network learns from. */
   readonly train: Dataset;
+  /** What it is measured on after each epoch, by default nothing. */
   readonly validation?: Dataset;
 }
 
@@ -47,11 +49,11 @@ const rules: Rules<FitOptions> = {
 };
 
 /**
- * Trains a model, on threads of its own. Starts at once and never throws: await the result for the {@link History}, iterate
- * it for the events, or both.
+ * Trains a model, on threads of its own. Starts at once and never throws: await the result for the {@link History},
+ * iterate it for the events, or both.
  *
- * An abort stops within one batch and rejects with the signal's reason; a callback that throws rejects with what it threw.
- * The weights are then those of the last whole step, and the error, where it is an object, has the `history` so far.
+ * An abort stops within one batch and rejects with the signal's reason; a callback that throws rejects with what it
+ * threw. The weights are then those of the last whole step, and the error, where it is an object, has the `history` so far.
  *
  * @example
  * ```ts
@@ -91,6 +93,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     );
   }
 
+  /** As a promise's. */
   // oxlint-disable-next-line unicorn/no-thenable -- to be awaited is what it is for
   then<A = History, B = never>(
     onFulfilled?: ((history: History) => A | PromiseLike<A>) | null,
@@ -128,7 +131,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     const abort = () => brake.pull(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      for (let done = false; !done; ) {
+      for (let done = false; !done;) {
         const news = await run.next();
         if (news.step) {
           const event = this.#tell({ type: "step", ...news.step });

@@ -12,7 +12,16 @@ export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.
 export { type FashionMnist, fashionMnist, type FashionMnistOptions } from "./fashion-mnist.js";
 export { fit, type FitOptions, FitRun, type TrainingData } from "./fit.js";
 export { type EpochRow, History } from "./history.js";
-export { loadModel, type LoadReport, Model, type ModelOptions, ResNet, ResNet18, type ResNetOptions, type Stage } from "./models.js";
+export {
+  loadModel,
+  type LoadReport,
+  Model,
+  type ModelOptions,
+  ResNet,
+  ResNet18,
+  type ResNetOptions,
+  type Stage,
+} from "./models.js";
 export { type Optimizer, sgd, type SgdOptions } from "./optim.js";
 export type { SignalOptions } from "./signal.js";
 export { type LayerRow, LayerSummary } from "./summary.js";

@@ -1,6 +1,20 @@
 import { addon, type NativeModel } from "./binding.js";
 import { ResNetError, translated } from "./errors.js";
-import { boolean, check, checkOptions, filePath, instance, integer, list, oneOf, type Rule, type Rules, seed, size } from "./options.js";
+import {
+  boolean,
+  check,
+  checkOptions,
+  count,
+  filePath,
+  instance,
+  integer,
+  list,
+  oneOf,
+  type Rule,
+  type Rules,
+  seed,
+  size,
+} from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { LayerSummary } from "./summary.js";
 import { checkLabels, checkShape, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
@@ -28,7 +42,7 @@ export let nativeOf: (model: Model) => NativeModel;
 /** The layer tree of a model, as JSON. */
 export let layerOf: (model: Model) => string;
 
-export const modelRules: Rules<ModelOptions> = { inChannels: size, seed, threads: integer(1, 1024) };
+export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, threads: integer(1, 1024) };
 
 const depthRule = oneOf("stages", "layers");
 
@@ -63,8 +77,8 @@ export abstract class Model implements Disposable {
   }
 
   /**
-   * What each stage (or layer) makes of images of shape (N, C, H, W); works before the input channels are known and leaves
-   * them open.
+   * What each stage (or layer) makes of images of shape (N, C, H, W); works before the input channels are known and
+   * leaves them open.
    * @throws `ERR_SHAPE` if such images do not fit the network.
    */
   layerSummary(shape: readonly number[], options?: { depth?: "stages" | "layers" }): LayerSummary {
@@ -97,7 +111,8 @@ export abstract class Model implements Disposable {
   }
 
   /**
-   * Share of rows of the logits (N, classes) whose largest value, the first one if there are several, stands at the label.
+   * Share of rows of the logits (N, classes) whose largest value, the first one if there are several, stands at the
+   * label.
    * @throws `ERR_SHAPE` if there is not a label for each row.
    */
   accuracy(logits: Tensor, labels: Numbers): number {
@@ -124,11 +139,11 @@ export abstract class Model implements Disposable {
   }
 
   /**
-   * Takes the weights of a safetensors file. With `strict` (default true) a name that only one side has is an error; in any
-   * error the weights stay as they were.
+   * Takes the weights of a safetensors file. With `strict` (default true) a name that only one side has is an error; in
+   * any error the weights stay as they were.
    *
-   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged, `ERR_IO` if it
-   * cannot be read, `ERR_BUSY` during a fit.
+   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged, `ERR_IO` if
+   * it cannot be read, `ERR_BUSY` during a fit.
    */
   async loadWeights(path: string | URL, options?: SignalOptions & { strict?: boolean }): Promise<LoadReport> {
     const file = filePath("path", path);
@@ -179,8 +194,8 @@ export interface ResNetOptions extends ModelOptions {
 /** A stage: how many residual blocks, and the channels of their outputs. */
 export type Stage = readonly [numResiduals: number, numChannels: number];
 
-const archRule = list(list(size, "", 2), "an array of [numResiduals, numChannels], integers of at least 1");
-const resNetRules: Rules<ResNetOptions> = { ...modelRules, numClasses: size };
+const archRule = list(list(count, "", 2), "an array of [numResiduals, numChannels], integers of at least 1");
+const resNetRules: Rules<ResNetOptions> = { ...modelRules, numClasses: count };
 
 /**
  * A residual network (He et al., 2016, https://arxiv.org/abs/1512.03385) as d2l.ai 8.6 defines it: stem, stages, global
@@ -196,7 +211,10 @@ export class ResNet extends Model {
   constructor(arch: readonly Stage[], options?: ResNetOptions) {
     const stages = check("arch", arch, archRule).map(([blocks, channels]) => [blocks, channels] as [number, number]);
     const { numClasses = 10, ...rest } = checkOptions(options, resNetRules);
-    super(translated(() => addon.describeResnet(stages, numClasses)), rest);
+    super(
+      translated(() => addon.describeResnet(stages, numClasses)),
+      rest,
+    );
   }
 }
 
@@ -212,7 +230,15 @@ export class ResNet extends Model {
 export class ResNet18 extends ResNet {
   /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
   constructor(options?: ResNetOptions) {
-    super([[2, 64], [2, 128], [2, 256], [2, 512]], options);
+    super(
+      [
+        [2, 64],
+        [2, 128],
+        [2, 256],
+        [2, 512],
+      ],
+      options,
+    );
   }
 }
 
@@ -221,10 +247,7 @@ export class ResNet18 extends ResNet {
  *
  * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_IO` if it cannot be read.
  */
-export async function loadModel(
-  path: string | URL,
-  options?: SignalOptions & { threads?: number },
-): Promise<Model> {
+export async function loadModel(path: string | URL, options?: SignalOptions & { threads?: number }): Promise<Model> {
   const file = filePath("path", path);
   const { signal, threads } = checkOptions(options, { ...signalRules, threads: modelRules.threads });
   return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, threads, flag)));

@@ -23,6 +23,8 @@ export const string = rule<string>("a string", (value) => typeof value === "stri
 export const callback = rule<(...values: never[]) => unknown>("a function", (value) => typeof value === "function");
 export const abortSignal = rule<AbortSignal>("an AbortSignal", (value) => value instanceof AbortSignal);
 export const size = integer(1, MAX_U32);
+/** Channels, classes and strides: far beyond any use, far from any overflow. */
+export const count = integer(1, 2 ** 20);
 export const seed = integer(0, Number.MAX_SAFE_INTEGER);
 export const path = rule<string | URL>("a path or a file URL", (value) => {
   return value instanceof URL ? value.protocol === "file:" : typeof value === "string" && value !== "";

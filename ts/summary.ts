@@ -17,6 +17,7 @@ export interface LayerRow {
 
 /** The rows of a network. Prints as a table. */
 export class LayerSummary extends Array<LayerRow> {
+  /** @internal */
   static override get [Symbol.species](): ArrayConstructor {
     return Array;
   }

@@ -4,7 +4,9 @@ import { check, list, MAX_U32, shown, size, unexpected } from "./options.js";
 
 /** Values with their shape, in row-major order; images are (N, C, H, W), logits (N, classes). */
 export interface Tensor {
+  /** The values. */
   readonly data: Float32Array;
+  /** The sizes; their product is the number of values. */
   readonly shape: readonly number[];
 }
 
@@ -34,8 +36,8 @@ const shapeRule = list(size, "an array of integers of at least 1");
  */
 export function tensor(data: Numbers, shape: readonly number[]): Tensor {
   const values = checkNumbers("data", data);
-  const given = { data: isBytes(values) ? fromBytes(values) : Float32Array.from(values), shape: [...checkShape("shape", shape)] };
-  return checkTensor("tensor", given);
+  const floats = isBytes(values) ? fromBytes(values) : Float32Array.from(values);
+  return checkTensor("tensor", { data: floats, shape: checkShape("shape", shape) });
 }
 
 /** Returns the tensor, if it is one. */
@@ -57,7 +59,7 @@ export function checkShape(parameter: string, shape: readonly number[]): number[
 }
 
 /** Returns numbers, if that is what they are. */
-export function checkNumbers(parameter: string, values: Numbers): Exclude<Numbers, readonly number[]> | readonly number[] {
+export function checkNumbers(parameter: string, values: Numbers): Numbers {
   const typed = ArrayBuffer.isView(values) && !(values instanceof DataView) && !isBigInts(values);
   if (!typed && !(Array.isArray(values) && values.every((value) => typeof value === "number"))) {
     throw unexpected(parameter, "an array or typed array of numbers", values);
@@ -70,7 +72,10 @@ export function checkLabels(parameter: string, labels: Numbers): Uint32Array {
   const values = checkNumbers(parameter, labels);
   const wrong = values.findIndex((label: number) => !(Number.isInteger(label) && label >= 0 && label <= MAX_U32));
   if (wrong >= 0) {
-    throw new ResNetError("ERR_LABEL", `${parameter}[${wrong}]: expected an integer of at least 0, got ${values[wrong]}`);
+    throw new ResNetError(
+      "ERR_LABEL",
+      `${parameter}[${wrong}]: expected an integer of at least 0, got ${values[wrong]}`,
+    );
   }
   return Uint32Array.from(values);
 }

@@ -36,8 +36,8 @@ export class Trainer {
   /**
    * One update on images (N, C, H, W) with a label each; resolves to loss and accuracy before it.
    *
-   * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the batch does not fit, `ERR_BUSY` while another call writes to the model,
-   * `ERR_NON_FINITE_LOSS` if the loss is NaN or infinite; in each case the weights stay as they were.
+   * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the batch does not fit, `ERR_BUSY` while another call writes to the
+   * model, `ERR_NON_FINITE_LOSS` if the loss is NaN or infinite; in each case the weights stay as they were.
    */
   async step(images: Tensor, labels: Numbers, options?: SignalOptions): Promise<Metrics> {
     const { data, shape } = checkTensor("images", images);

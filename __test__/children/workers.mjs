@@ -1,4 +1,4 @@
-// Runs fits in worker threads and ends the workers in each way there is; the main thread loads the addon only at the end.
+// Runs fits in worker threads and ends the workers in each way there is; the main thread loads the addon at the end.
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 

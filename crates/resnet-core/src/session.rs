@@ -118,7 +118,12 @@ impl Session {
     pub fn build(&mut self, in_channels: usize) -> Result<()> {
         if let Some(built) = &self.built {
             if built.in_channels != in_channels {
-                return Err(Error::expected(Code::Shape, "images", format!("{} channels", built.in_channels), in_channels));
+                return Err(Error::expected(
+                    Code::Shape,
+                    "images",
+                    format!("{} channels", built.in_channels),
+                    in_channels,
+                ));
             }
             return Ok(());
         }
@@ -161,8 +166,8 @@ impl Session {
         while let Some(batch) = loader.next() {
             let batch = batch?;
             let images = Images { data: &batch.images, shape: batch.shape };
-            self.check_labels(images.shape, &batch.labels)?;
             let mut run = self.prepare(&images, Mode::Eval)?;
+            check_labels(run.plan.output(), images.shape[0], &batch.labels)?;
             run.forward(images.data, batch.labels.len())?;
             metrics.add(run.loss(&batch.labels)?, batch.labels.len());
             if !progress(self, metrics.samples(), data.len()) {
@@ -180,9 +185,9 @@ impl Session {
         optimizer: &Sgd,
         velocity: &mut Option<Buffer>,
     ) -> Result<Metrics> {
-        self.check_labels(images.shape, labels)?;
-        let n = labels.len();
+        let n = images.shape[0];
         let mut run = self.prepare(&images, Mode::Train)?;
+        check_labels(run.plan.output(), n, labels)?;
         check_norms(run.plan, n)?;
         let (dtype, len) = (run.executor.dtype(), run.weights.learnt.len());
         if run.weights.gradients.is_empty() {
@@ -210,9 +215,8 @@ impl Session {
     /// Refuses, before a training run begins, what a step of it would refuse.
     pub(crate) fn check_training(&mut self, data: &Dataset, batch_size: usize, last_batch: usize) -> Result<()> {
         let [channels, height, width] = data.image_shape();
-        let shape = [batch_size, channels, height, width];
-        self.check_labels([data.len(), channels, height, width], data.labels())?;
-        let run = self.prepare_shape(shape, Mode::Train)?;
+        let run = self.prepare_shape([batch_size, channels, height, width], Mode::Train)?;
+        check_labels(run.plan.output(), data.len(), data.labels())?;
         check_norms(run.plan, batch_size)?;
         check_norms(run.plan, last_batch)
     }
@@ -223,7 +227,8 @@ impl Session {
         if let Some(expected) = self.in_channels().filter(|&expected| expected != channels) {
             return Err(Error::expected(Code::Shape, "validation", format!("{expected} channels"), channels));
         }
-        self.check_labels([data.len(), channels, height, width], data.labels())
+        let trace = trace(&self.network.root, Shape::map(channels, height, width))?;
+        check_labels(trace.shapes[trace.output], data.len(), data.labels())
     }
 
     /// Parameters and running statistics by state-dict name, in canonical order, without `num_batches_tracked`.
@@ -298,11 +303,16 @@ impl Session {
         let Built { in_channels, params, weights, updates, .. } = self.built()?;
         let header = ModelHeader { network: self.network.clone(), in_channels: *in_channels, seed: self.seed };
         let (learnt, running) = (weights.learnt_f32()?, weights.running_f32()?);
-        state_dict::write_model(path, &header, &Values { params, learnt: &learnt, running: &running, updates: *updates })
+        state_dict::write_model(
+            path,
+            &header,
+            &Values { params, learnt: &learnt, running: &running, updates: *updates },
+        )
     }
 
     fn built(&self) -> Result<&Built> {
-        let message = "the network's input channels are not known yet: pass inChannels, or a first batch, or load weights";
+        let message =
+            "the network's input channels are not known yet: pass inChannels, or a first batch, or load weights";
         self.built.as_ref().ok_or_else(|| Error::new(Code::NotBuilt, message))
     }
 
@@ -336,31 +346,11 @@ impl Session {
         let plan = place.as_ref().expect("planned");
         Ok(Run { plan, executor, slots, weights })
     }
-
-    fn check_labels(&self, [n, channels, height, width]: [usize; 4], labels: &[u32]) -> Result<()> {
-        if labels.len() != n {
-            return Err(Error::expected(Code::Shape, "labels", format!("one for each of {n} images"), labels.len()));
-        }
-        let trace = trace(&self.network.root, Shape::map(channels, height, width))?;
-        let Shape::Features(classes) = trace.shapes[trace.output] else {
-            let output = trace.shapes[trace.output];
-            return Err(Error::expected(Code::Shape, "network", "logits (N, classes) to compare with labels", output));
-        };
-        match labels.iter().position(|&label| label as usize >= classes) {
-            Some(index) => {
-                let expected = format!("labels below the network's {classes} classes");
-                let got = format!("{} at index {index}", labels[index]);
-                Err(Error::expected(Code::Label, "labels", expected, got))
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 impl Built {
     fn new(executor: &Executor, in_channels: usize, params: Params, learnt: &[f32], running: &[f32]) -> Result<Self> {
-        let mut weights =
-            Weights { learnt: Buffer::empty(), running: Buffer::empty(), gradients: Buffer::empty() };
+        let mut weights = Weights { learnt: Buffer::empty(), running: Buffer::empty(), gradients: Buffer::empty() };
         weights.set(executor, learnt, running)?;
         Ok(Self { in_channels, params, weights, updates: 0, slots: Slots::default(), train: None, eval: None })
     }
@@ -395,8 +385,26 @@ fn read_f32(buffer: &Buffer) -> Result<Vec<f32>> {
 }
 
 pub(crate) fn narrow(named: Vec<(String, Tensor<f64>)>) -> Vec<(String, Tensor)> {
-    let narrow = |Tensor { data, shape }: Tensor<f64>| Tensor { data: data.into_iter().map(|x| x as f32).collect(), shape };
+    let narrow =
+        |Tensor { data, shape }: Tensor<f64>| Tensor { data: data.into_iter().map(|x| x as f32).collect(), shape };
     named.into_iter().map(|(name, tensor)| (name, narrow(tensor))).collect()
+}
+
+/// There must be a label for each image, one of the network's classes.
+fn check_labels(output: Shape, n: usize, labels: &[u32]) -> Result<()> {
+    let Shape::Features(classes) = output else {
+        return Err(Error::expected(Code::Shape, "network", "logits (N, classes) to compare with labels", output));
+    };
+    if labels.len() != n {
+        return Err(Error::expected(Code::Shape, "labels", format!("one for each of {n} images"), labels.len()));
+    }
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(index) => {
+            let expected = format!("labels below the network's {classes} classes");
+            Err(Error::expected(Code::Label, "labels", expected, format!("{} at index {index}", labels[index])))
+        }
+        None => Ok(()),
+    }
 }
 
 /// One value per channel has no variance to divide by.

@@ -56,7 +56,11 @@ fn training_agrees_with_the_plain_definitions_and_threads_do_not_matter() {
             assert!(distance(&one.1, &expected.1) < 1e-4, "{isa:?} losses: {:?} {:?}", one.1, expected.1);
             assert!(distance(&one.2, &expected.2) < 1e-4, "{isa:?} weights: {}", distance(&one.2, &expected.2));
             for threads in [2, 3] {
-                assert_eq!(one, train(Executor::cpu_with(threads, isa).unwrap(), channels), "{isa:?} {threads} threads");
+                assert_eq!(
+                    one,
+                    train(Executor::cpu_with(threads, isa).unwrap(), channels),
+                    "{isa:?} {threads} threads"
+                );
             }
         }
     }
@@ -96,14 +100,10 @@ fn the_same_value_may_be_added_to_itself() {
     let body = Layer::Sequential { children: vec![] };
     let twice = Layer::Residual { body: Box::new(body), shortcut: None };
     let layers = vec![
-        Child::new("conv", Layer::Conv2d {
-            out_channels: 4,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0, 0],
-            groups: 1,
-            bias: true,
-        }),
+        Child::new(
+            "conv",
+            Layer::Conv2d { out_channels: 4, kernel: [1, 1], stride: [1, 1], padding: [0, 0], groups: 1, bias: true },
+        ),
         Child::new("twice", twice),
         Child::new("pool", Layer::GlobalAvgPool2d),
     ];
@@ -142,7 +142,10 @@ fn what_does_not_fit_is_refused() {
         (error.code, error.message)
     };
     let (code, message) = step([2, 1, 32, 32], &[0, 7]);
-    assert_eq!((code, message.as_str()), (Code::Label, "labels: expected labels below the network's 7 classes, got 7 at index 1"));
+    assert_eq!(
+        (code, message.as_str()),
+        (Code::Label, "labels: expected labels below the network's 7 classes, got 7 at index 1")
+    );
     assert_eq!(step([2, 1, 32, 32], &[0]).0, Code::Shape);
     assert_eq!(step([2, 1, 32, 33], &[0, 1]).0, Code::Shape);
     assert_eq!(step([usize::MAX, 4, 32, 32], &[0, 1]).0, Code::Shape);

@@ -7,6 +7,7 @@
 
 use resnet_ops::conv2d::{self, Conv2d, Pass, Shape};
 use resnet_ops::{Buffer, DType, Executor, Isa, Result};
+use std::hint::black_box;
 use std::time::Instant;
 
 /// Name, input channels, output channels, kernel, stride, input size and how many of it the network has.
@@ -30,7 +31,7 @@ fn main() -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (threads, batch, runs) = (option("--threads", cores), option("--batch", 128), option("--runs", 9));
     let (executor, isa) = (Executor::cpu(threads)?, Isa::from_environment()?);
-    let peak = (0..3).map(|_| fma_peak(isa, threads)).fold(0.0, f64::max);
+    let peak = (0..20).map(|_| fma_peak(isa, threads)).fold(0.0, f64::max);
     eprintln!("{} on {threads} threads, batch {batch}, medians of {runs}; FMA peak {peak:.0} GF/s\n", isa.name());
     println!(r#"{{"isa":"{}","threads":{threads},"batch":{batch},"runs":{runs},"peakGflops":{peak:.1}}}"#, isa.name());
     eprintln!("{:<14} {:>2} {:>20} {:>20} {:>20}", "layer", "x", PASSES[0], PASSES[1], PASSES[2]);
@@ -97,15 +98,15 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
     let params = noise(shape.params_len())?;
     let zeros = |len| Buffer::zeros(DType::F32, len);
     let (mut y, mut dx, mut grads) = (zeros(dy.len())?, zeros(x.len())?, zeros(params.len())?);
-    let mut packed = [zeros(conv.packed_len(Pass::Forward))?, zeros(conv.packed_len(Pass::InputGradient))?];
+    let mut packed = zeros(conv.packed_len(Pass::Forward))?;
     let mut scratch = zeros(conv.scratch_len(batch))?;
     let view = || params.view(0..params.len());
     // In the networks a batch norm follows all but the 1x1 convolutions.
     let skip_bias = shape.kernel != [1; 2];
 
     let forward = median(runs, || {
-        conv2d::pack(executor, &conv, Pass::Forward, view(), &mut packed[0])?;
-        conv2d::forward(executor, &conv, batch, &x, view(), &packed[0], &mut y)
+        conv2d::pack(executor, &conv, Pass::Forward, view(), &mut packed)?;
+        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut y)
     })?;
     let weight_gradient = median(runs, || {
         let grads = grads.view_mut(0..params.len());
@@ -114,9 +115,10 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
     if shape.plain_input {
         return Ok([Some(forward), None, Some(weight_gradient)]);
     }
+    let mut packed = zeros(conv.packed_len(Pass::InputGradient))?;
     let input_gradient = median(runs, || {
-        conv2d::pack(executor, &conv, Pass::InputGradient, view(), &mut packed[1])?;
-        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed[1], &mut dx, false)
+        conv2d::pack(executor, &conv, Pass::InputGradient, view(), &mut packed)?;
+        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed, &mut dx, false)
     })?;
     Ok([Some(forward), Some(input_gradient), Some(weight_gradient)])
 }
@@ -144,33 +146,33 @@ fn median(runs: usize, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
 /// GF/s of `threads` threads that do nothing but multiply-adds on registers.
 fn fma_peak(isa: Isa, threads: usize) -> f64 {
     const ROUNDS: usize = 3_000_000;
-    /// Independent chains: enough to fill two units with a latency of four or five cycles.
+    // Enough independent chains to fill two units with a latency of four or five cycles.
     const CHAINS: usize = 12;
     let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| std::hint::black_box(multiply_add::<CHAINS>(isa, ROUNDS)));
+            scope.spawn(|| black_box(multiply_add::<CHAINS>(isa, ROUNDS, black_box(0.999), black_box(0.001))));
         }
     });
     let lanes = if isa == Isa::Avx2 { 8 } else { 16 };
     2e-9 * (threads * ROUNDS * CHAINS * lanes) as f64 / start.elapsed().as_secs_f64()
 }
 
-/// `rounds` multiply-adds on each of `CHAINS` vectors.
-fn multiply_add<const CHAINS: usize>(isa: Isa, rounds: usize) -> f32 {
+/// `rounds` multiply-adds on each of `CHAINS` vectors. Factor and term are arguments so that nothing is known beforehand.
+fn multiply_add<const CHAINS: usize>(isa: Isa, rounds: usize, factor: f32, term: f32) -> f32 {
     #[cfg(target_arch = "x86_64")]
     match isa {
         // SAFETY: `isa` comes from `Isa::from_environment`, which names only what this machine has.
-        Isa::Avx512 => return unsafe { multiply_add_avx512::<CHAINS>(rounds) },
+        Isa::Avx512 => return unsafe { multiply_add_avx512::<CHAINS>(rounds, factor, term) },
         // SAFETY: likewise.
-        Isa::Avx2 => return unsafe { multiply_add_avx2::<CHAINS>(rounds) },
+        Isa::Avx2 => return unsafe { multiply_add_avx2::<CHAINS>(rounds, factor, term) },
         Isa::Portable => {}
     }
     let mut sums = [[1.0f32; 16]; CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
             for lane in sum {
-                *lane = *lane * 0.999 + 0.001;
+                *lane = *lane * factor + term;
             }
         }
     }
@@ -179,9 +181,9 @@ fn multiply_add<const CHAINS: usize>(isa: Isa, rounds: usize) -> f32 {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn multiply_add_avx512<const CHAINS: usize>(rounds: usize) -> f32 {
+fn multiply_add_avx512<const CHAINS: usize>(rounds: usize, factor: f32, term: f32) -> f32 {
     use std::arch::x86_64::{_mm512_add_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
-    let (factor, term) = (_mm512_set1_ps(0.999), _mm512_set1_ps(0.001));
+    let (factor, term) = (_mm512_set1_ps(factor), _mm512_set1_ps(term));
     let mut sums = [_mm512_set1_ps(1.0); CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
@@ -193,9 +195,9 @@ fn multiply_add_avx512<const CHAINS: usize>(rounds: usize) -> f32 {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn multiply_add_avx2<const CHAINS: usize>(rounds: usize) -> f32 {
+fn multiply_add_avx2<const CHAINS: usize>(rounds: usize, factor: f32, term: f32) -> f32 {
     use std::arch::x86_64::{_mm256_add_ps, _mm256_cvtss_f32, _mm256_fmadd_ps, _mm256_set1_ps};
-    let (factor, term) = (_mm256_set1_ps(0.999), _mm256_set1_ps(0.001));
+    let (factor, term) = (_mm256_set1_ps(factor), _mm256_set1_ps(term));
     let mut sums = [_mm256_set1_ps(1.0); CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {

@@ -69,7 +69,8 @@ impl Buffer {
         let size = std::mem::size_of::<T>();
         let total = len.checked_add(CACHE_LINE / size).ok_or_else(|| Error::Msg(format!("{len} elements")))?;
         let mut data: Vec<T> = Vec::new();
-        data.try_reserve_exact(total).map_err(|_| Error::Msg(format!("out of memory: {} bytes asked for", total * size)))?;
+        data.try_reserve_exact(total)
+            .map_err(|_| Error::Msg(format!("out of memory: {} bytes asked for", total * size)))?;
         data.resize(total, T::default());
         let start = data.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size);
         Ok(Self { storage: Storage::Cpu(T::storage(data)), start, len })

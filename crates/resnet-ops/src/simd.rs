@@ -111,6 +111,18 @@ pub(crate) trait Simd: Copy + 'static {
         }
     }
 
+    /// Starts to bring the cache line at `p`, which may be any address, near the core.
+    #[inline(always)]
+    fn prefetch(p: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch touches no memory as far as the program can tell; every x86-64 machine has it.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
+
     /// The first `count` (at most 16) values at `p`, the rest zero.
     #[inline(always)]
     unsafe fn load_first(p: *const f32, count: usize) -> Self::V {
@@ -311,9 +323,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn where_positive(condition: __m512, value: __m512) -> __m512 {
-            unsafe {
-                _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(condition, _mm512_setzero_ps()), value)
-            }
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(condition, _mm512_setzero_ps()), value) }
         }
         #[inline(always)]
         unsafe fn where_equal(a: __m512, b: __m512, value: __m512) -> __m512 {

@@ -18,7 +18,7 @@ const MOST_PLAIN_CHANNELS: usize = 4;
 pub(super) enum Op {
     /// Brings images (N, C, H, W) to the backend's layout.
     Import,
-    Conv2d(Conv2d),
+    Conv2d(Box<Conv2d>),
     /// With one input, or with the shortcut as the second.
     BatchNorm(BatchNorm),
     Relu,
@@ -109,7 +109,7 @@ fn op(executor: &Executor, kind: &Kind, input: Shape, plain_input: bool) -> Resu
                 input: size,
                 plain_input,
             };
-            Op::Conv2d(Conv2d::new(executor, shape)?)
+            Op::Conv2d(Box::new(Conv2d::new(executor, shape)?))
         }
         Layer::BatchNorm2d { eps, momentum } => {
             Op::BatchNorm(BatchNorm { channels, size, eps: *eps, momentum: *momentum, relu: false })

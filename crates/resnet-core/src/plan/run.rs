@@ -5,8 +5,8 @@ use super::schedule::{Action, Instruction, Plan};
 use super::slots::{Slot, Slots};
 use crate::error::Result;
 use resnet_ops::{
-    add_relu, batch_norm, conv2d, cross_entropy, global_avg_pool, layout, linear, max_pool2d, relu, Buffer, DType, Executor,
-    View,
+    add_relu, batch_norm, conv2d, cross_entropy, global_avg_pool, layout, linear, max_pool2d, relu, Buffer, DType,
+    Executor, View,
 };
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! Writes a graph as flat lists of instructions, and gives every value a slot.
 
+use super::fuse::fuse;
 use super::lower::{lower, Graph, Node, Op};
 use super::slots::{assign, Class, Need, Slot, Slots};
-use super::fuse::fuse;
 use crate::error::Result;
 use crate::model::params::Params;
 use crate::model::shape::{trace, Shape};
@@ -95,7 +95,14 @@ pub struct Plan {
 
 impl Plan {
     /// Lowers and schedules a network for batches of up to `capacity` images.
-    pub fn new(executor: &Executor, root: &Layer, params: &Params, input: Shape, capacity: usize, mode: Mode) -> Result<Self> {
+    pub fn new(
+        executor: &Executor,
+        root: &Layer,
+        params: &Params,
+        input: Shape,
+        capacity: usize,
+        mode: Mode,
+    ) -> Result<Self> {
         let trace = trace(root, input)?;
         let mut graph = lower(executor, &trace, params)?;
         if matches!(executor, Executor::Cpu(_)) {
@@ -362,7 +369,13 @@ impl<'a> Writer<'a> {
         self.backward.push(instruction);
     }
 
-    fn instruction(&mut self, action: Action, node: usize, reads: Vec<usize>, writes: Vec<usize>) -> Instruction<usize> {
+    fn instruction(
+        &mut self,
+        action: Action,
+        node: usize,
+        reads: Vec<usize>,
+        writes: Vec<usize>,
+    ) -> Instruction<usize> {
         for &need in reads.iter().chain(&writes) {
             self.touch(need);
         }

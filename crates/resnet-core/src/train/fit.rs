@@ -18,11 +18,13 @@ pub fn fit(
     config: &FitConfig,
     control: &mut dyn Control,
 ) -> Result<Vec<EpochRow>> {
-    if config.epochs == 0 {
-        return Err(Error::expected(Code::InvalidArgument, "epochs", "at least 1", 0));
+    for (parameter, value) in [("epochs", config.epochs), ("batch_size", config.batch_size)] {
+        if value == 0 {
+            return Err(Error::expected(Code::InvalidArgument, parameter, "at least 1", 0));
+        }
     }
     let batch_size = config.batch_size.min(train.len());
-    let rest = if batch_size == 0 || config.drop_last { 0 } else { train.len() % batch_size };
+    let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 { batch_size } else { rest };
     session.check_training(train, batch_size, last_batch)?;
     if let Some(validation) = validation {
@@ -53,7 +55,8 @@ impl Run<'_> {
         for step in 1..=steps {
             let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
             let images = Images { data: &batch.images, shape: batch.shape };
-            let metrics = self.trainer.step(self.session, images, &batch.labels).map_err(|error| at(error, epoch, step))?;
+            let metrics =
+                self.trainer.step(self.session, images, &batch.labels).map_err(|error| at(error, epoch, step))?;
             total.merge(metrics);
             let seconds = began.elapsed().as_secs_f64();
             self.tell(&Event::Step {

@@ -10,5 +10,5 @@ pub use config::FitConfig;
 pub use event::{Control, EpochRow, Event, Flow};
 pub use fit::fit;
 pub use metrics::Metrics;
-pub use trainer::Trainer;
 pub use resnet_ops::sgd::Sgd;
+pub use trainer::Trainer;

@@ -13,6 +13,12 @@ pub fn forward(executor: &Executor, len: usize, a: &Buffer, b: &Buffer, y: &mut 
 }
 
 /// target = source for the first `len` elements, or target + source if `accumulate`.
-pub fn add_gradient(executor: &Executor, len: usize, source: &Buffer, target: &mut Buffer, accumulate: bool) -> Result<()> {
+pub fn add_gradient(
+    executor: &Executor,
+    len: usize,
+    source: &Buffer,
+    target: &mut Buffer,
+    accumulate: bool,
+) -> Result<()> {
     by_backend!(executor, add_gradient(len, source, target, accumulate))
 }

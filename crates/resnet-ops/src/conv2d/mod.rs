@@ -58,16 +58,20 @@ impl Shape {
         if positive.iter().chain(&self.kernel).chain(&self.stride).chain(&self.input).any(|&size| size == 0) {
             bail!("convolution: every size must be at least 1, got {self:?}");
         }
-        if self.in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
+        if !self.in_channels.is_multiple_of(self.groups) || !self.out_channels.is_multiple_of(self.groups) {
             bail!(
                 "convolution: {} groups must divide {} input and {} output channels",
-                self.groups, self.in_channels, self.out_channels
+                self.groups,
+                self.in_channels,
+                self.out_channels
             );
         }
         if (0..2).any(|i| self.input[i] + 2 * self.padding[i] < self.kernel[i]) {
             bail!(
                 "convolution: a {:?} kernel is larger than the {:?} input with padding {:?}",
-                self.kernel, self.input, self.padding
+                self.kernel,
+                self.input,
+                self.padding
             );
         }
         Ok(())
@@ -161,9 +165,6 @@ pub fn input_gradient(
     dx: &mut Buffer,
     accumulate: bool,
 ) -> Result<()> {
-    if conv.shape.plain_input && matches!(executor, Executor::Cpu(_)) {
-        bail!("convolution: a plain input has no gradient");
-    }
     by_backend!(executor, input_gradient(conv, n, dy, params, packed, dx, accumulate))
 }
 

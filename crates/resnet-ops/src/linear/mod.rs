@@ -46,6 +46,13 @@ pub fn input_gradient(
 }
 
 /// Writes the gradients of weights and bias.
-pub fn weight_gradient(executor: &Executor, op: &Linear, n: usize, x: &Buffer, dy: &Buffer, grads: ViewMut) -> Result<()> {
+pub fn weight_gradient(
+    executor: &Executor,
+    op: &Linear,
+    n: usize,
+    x: &Buffer,
+    dy: &Buffer,
+    grads: ViewMut,
+) -> Result<()> {
     by_backend!(executor, weight_gradient(op, n, x, dy, grads))
 }

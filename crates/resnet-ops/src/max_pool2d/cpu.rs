@@ -61,7 +61,9 @@ fn window(op: &MaxPool2d, axis: usize, index: usize) -> (Range<usize>, usize) {
 
 kernel! {
     fn pool<S>(op: &MaxPool2d, x: &[f32], y: &mut [f32], argmax: &mut [u8]) {
-        let (start, ahead) = (x.as_ptr(), x.len() / y.len());
+        // Pixels of the input for each of the output. A window's lines, read side by side, keep the hardware from seeing
+        // that the plane as a whole is read in order, so each window asks for what one two lines below will need.
+        let (start, share) = (x.as_ptr(), x.len() / y.len());
         let (x, width) = (x.as_chunks::<LANES>().0, op.input[1]);
         let (y, argmax) = (y.as_chunks_mut::<LANES>().0, argmax.as_chunks_mut::<LANES>().0);
         let output_width = op.output()[1];
@@ -70,8 +72,9 @@ kernel! {
             let (rows, top) = window(op, 0, p);
             for (q, (y, argmax)) in y.iter_mut().zip(argmax).enumerate() {
                 let (columns, left) = window(op, 1, q);
-                for pixel in 0..ahead {
-                    S::prefetch(start.wrapping_add((((p + 2) * output_width + q) * ahead + pixel) * LANES));
+                let later = start.wrapping_add(((p + 2) * output_width + q) * share * LANES);
+                for pixel in 0..share {
+                    S::prefetch(later.wrapping_add(pixel * LANES));
                 }
                 // SAFETY: every pointer is to an array of 16 values.
                 let numbers = unsafe {

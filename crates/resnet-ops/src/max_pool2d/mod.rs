@@ -52,7 +52,14 @@ impl MaxPool2d {
 
 /// Takes the maximum of each window and keeps where it was: `argmax` (u8, as long as y) gets the pixel's number in its
 /// window, in reading order.
-pub fn forward(executor: &Executor, op: &MaxPool2d, n: usize, x: &Buffer, y: &mut Buffer, argmax: &mut Buffer) -> Result<()> {
+pub fn forward(
+    executor: &Executor,
+    op: &MaxPool2d,
+    n: usize,
+    x: &Buffer,
+    y: &mut Buffer,
+    argmax: &mut Buffer,
+) -> Result<()> {
     by_backend!(executor, forward(op, n, x, y, argmax))
 }
 

@@ -22,6 +22,7 @@ use super::{Conv2d, Pass, Shape};
 use crate::executor::Cpu;
 use crate::layout::{self, LANES};
 use crate::{Buffer, Result, View, ViewMut};
+use candle_core::bail;
 use regions::{Axis, Region};
 use std::ops::Range;
 use tile::{Tap, Tile, MOST_ROWS};
@@ -88,19 +89,19 @@ impl Direct {
     }
 
     pub(super) fn packed_len(&self, pass: Pass) -> usize {
-        let sweep = self.sweep(pass);
         // After the weights comes the bias, in whole blocks.
-        sweep.spans.len() * (sweep.span * sweep.pair + LANES)
+        self.sweep(pass).map_or(0, |sweep| sweep.spans.len() * (sweep.span * sweep.pair + LANES))
     }
 
     pub(super) fn scratch_len(&self, n: usize) -> usize {
         self.weights.scratch_len(n)
     }
 
-    fn sweep(&self, pass: Pass) -> &Sweep {
+    /// None for the input gradient of a plain input.
+    fn sweep(&self, pass: Pass) -> Option<&Sweep> {
         match pass {
-            Pass::Forward => &self.forward,
-            Pass::InputGradient => self.input_gradient.as_ref().expect("a plain input has no gradient"),
+            Pass::Forward => Some(&self.forward),
+            Pass::InputGradient => self.input_gradient.as_ref(),
         }
     }
 }
@@ -108,9 +109,8 @@ impl Direct {
 impl Sweep {
     fn forward(shape: &Shape, largest: (usize, usize)) -> Self {
         let output = shape.output();
-        let axes = [0, 1].map(|i| {
-            Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i])
-        });
+        let axes = [0, 1]
+            .map(|i| Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i]));
         let target = Map::blocked(shape.out_channels, output);
         let (source, pair, spans) = if shape.plain_input {
             let source = Map::plain(shape.in_channels, shape.input);
@@ -207,8 +207,10 @@ fn plain_taps(shape: &Shape, y: &Axis, x: &Axis) -> Vec<Tap> {
 
 pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
     let direct = conv.direct();
-    let packed = &mut packed.slice_mut::<f32>()?[..direct.packed_len(pass)];
-    pack::pack(cpu, &conv.shape, direct.sweep(pass), pass, params.slice()?, packed);
+    if let Some(sweep) = direct.sweep(pass) {
+        let packed = &mut packed.slice_mut::<f32>()?[..direct.packed_len(pass)];
+        pack::pack(cpu, &conv.shape, sweep, pass, params.slice()?, packed);
+    }
     Ok(())
 }
 
@@ -236,7 +238,9 @@ pub(super) fn input_gradient(
     dx: &mut Buffer,
     accumulate: bool,
 ) -> Result<()> {
-    let sweep = conv.direct().sweep(Pass::InputGradient);
+    let Some(sweep) = conv.direct().sweep(Pass::InputGradient) else {
+        bail!("convolution: a plain input has no gradient");
+    };
     run(cpu, sweep, n, dy.slice()?, packed.slice()?, dx.slice_mut()?, accumulate);
     Ok(())
 }
@@ -266,7 +270,8 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
     let source = &source[..n * sweep.source.image];
     let target = Target(target[..n * sweep.target.image].as_mut_ptr());
     let blocks = sweep.spans.len();
-    let (weights, bias) = packed[..blocks * (sweep.span * sweep.pair + LANES)].split_at(blocks * sweep.span * sweep.pair);
+    let (weights, bias) =
+        packed[..blocks * (sweep.span * sweep.pair + LANES)].split_at(blocks * sweep.span * sweep.pair);
 
     let chunk = (CACHED_IMAGES / (sweep.source.image + sweep.target.image)).max(1);
     let chunks = n.div_ceil(chunk);

@@ -120,7 +120,9 @@ mod tests {
     /// Every pair (target, source, tap) that a convolution joins is in exactly one run, and no other.
     #[test]
     fn runs_cover_the_convolution() {
-        for (input, kernel, stride, padding) in [(7, 3, 1, 1), (8, 3, 2, 1), (9, 7, 2, 3), (5, 1, 2, 0), (4, 2, 3, 1), (3, 3, 1, 2)] {
+        for (input, kernel, stride, padding) in
+            [(7, 3, 1, 1), (8, 3, 2, 1), (9, 7, 2, 3), (5, 1, 2, 0), (4, 2, 3, 1), (3, 3, 1, 2)]
+        {
             let output = (input + 2 * padding - kernel) / stride + 1;
             let mut joined = Vec::new();
             for o in 0..output {

@@ -82,7 +82,8 @@ unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
                 let mut c = 0;
                 // Two source values at a time, so that each row's address serves two loads.
                 while c + 2 <= tap.depth {
-                    let (even, odd) = (vectors::<S, VECTORS>(w, tile.w_vector), vectors::<S, VECTORS>(w.add(LANES), tile.w_vector));
+                    let (even, odd) =
+                        (vectors::<S, VECTORS>(w, tile.w_vector), vectors::<S, VECTORS>(w.add(LANES), tile.w_vector));
                     for row in 0..ROWS {
                         let x = tile.x[row].add(offset + c);
                         S::add_scaled::<VECTORS, 0>(&mut sums[row], x, &even);

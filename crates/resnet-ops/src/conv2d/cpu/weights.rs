@@ -93,7 +93,8 @@ fn blocked_jobs(shape: &Shape, forward: &Sweep) -> Vec<Job> {
 
 fn plain_jobs(shape: &Shape) -> Vec<Job> {
     let ([h, w], output) = (shape.input, shape.output());
-    let [ys, xs] = [0, 1].map(|i| Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i]));
+    let [ys, xs] =
+        [0, 1].map(|i| Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i]));
     let mut jobs = Vec::new();
     for channel in 0..shape.in_channels {
         for r in 0..shape.kernel[0] {
@@ -209,7 +210,11 @@ impl Piece<'_> {
                         x: x[source..].as_ptr(),
                         dy: dy[(lines.start * ow + job.x.start) * LANES..].as_ptr(),
                         counts: [count, lines.len(), job.x.len()],
-                        x_steps: [sweep.source.image, self.shape.stride[0] * sweep.source.line, self.shape.stride[1] * sweep.source.pixel],
+                        x_steps: [
+                            sweep.source.image,
+                            self.shape.stride[0] * sweep.source.line,
+                            self.shape.stride[1] * sweep.source.pixel,
+                        ],
                         dy_steps: [sweep.target.image, ow * LANES, LANES],
                         dy_vector: sweep.target.block,
                         // SAFETY: the job's part of a pair's partial sum.
@@ -297,7 +302,15 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, 
 }
 
 /// Adds the partial sums of the image blocks, in order, and writes them as (out, in / groups, height, width).
-fn unpack(cpu: &Cpu, shape: &Shape, plan: &Plan, sweep: &Sweep, image_blocks: usize, sums: &[f32], weights: &mut [f32]) {
+fn unpack(
+    cpu: &Cpu,
+    shape: &Shape,
+    plan: &Plan,
+    sweep: &Sweep,
+    image_blocks: usize,
+    sums: &[f32],
+    weights: &mut [f32],
+) {
     let per_output = shape.weight_len() / shape.out_channels;
     cpu.pool.chunks_mut(weights, LANES * per_output, |block, weights| {
         let first = block * LANES * per_output;

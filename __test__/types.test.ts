@@ -1,0 +1,68 @@
+import * as api from "resnet-native";
+import { expect, expectTypeOf, test } from "vitest";
+
+// What the compiler must accept and refuse: `npm run typecheck` reads this file, running it only builds the values.
+
+test("the package gives these values and no others", () => {
+  expect(Object.keys(api).toSorted()).toEqual([
+    "Dataset",
+    "FitRun",
+    "History",
+    "LayerSummary",
+    "Model",
+    "ResNet",
+    "ResNet18",
+    "ResNetError",
+    "Residual",
+    "Trainer",
+    "evaluate",
+    "fashionMnist",
+    "fit",
+    "fromArrays",
+    "loadModel",
+    "sequential",
+    "sgd",
+    "tensor",
+  ]);
+});
+
+test("models", () => {
+  expectTypeOf(api.ResNet18).toBeConstructibleWith({ numClasses: 10, seed: 1, inChannels: 3, threads: 2 });
+  expectTypeOf(api.ResNet).toBeConstructibleWith([
+    [2, 64],
+    [2, 128],
+  ] as const);
+  expectTypeOf<api.ResNet18>().toExtend<api.Model>();
+  expectTypeOf<api.Residual>().toExtend<Disposable>();
+  expectTypeOf<api.Model["predict"]>().returns.toEqualTypeOf<Promise<api.Tensor>>();
+  expectTypeOf<api.Model["stateDict"]>().returns.resolves.toEqualTypeOf<Map<string, api.Tensor>>();
+  expectTypeOf(api.loadModel).returns.resolves.toEqualTypeOf<api.Model>();
+  expectTypeOf(api.sequential).returns.toEqualTypeOf<api.Model>();
+  // @ts-expect-error unknown option
+  expectTypeOf(api.ResNet18).toBeConstructibleWith({ classes: 10 });
+  // @ts-expect-error a stage is a pair
+  expectTypeOf(api.ResNet).toBeConstructibleWith([[2, 64, 3]]);
+});
+
+test("training", () => {
+  expectTypeOf(api.fit).returns.toExtend<Promise<api.History>>();
+  expectTypeOf(api.fit).returns.toExtend<AsyncIterable<api.FitEvent>>();
+  expectTypeOf(api.fit).parameter(1).toEqualTypeOf<api.Dataset | api.TrainingData>();
+  expectTypeOf<api.FashionMnist>().toExtend<api.TrainingData>();
+  expectTypeOf<Extract<api.FitEvent, { type: "epoch" }>>().toExtend<api.EpochRow>();
+  expectTypeOf<Extract<api.FitEvent, { type: "step" }>["loss"]>().toEqualTypeOf<number>();
+  expectTypeOf<api.EpochRow["validationLoss"]>().toEqualTypeOf<number | undefined>();
+  expectTypeOf<api.Trainer["step"]>().returns.resolves.toEqualTypeOf<api.Metrics>();
+  expectTypeOf<api.FitOptions["optimizer"]>().toEqualTypeOf<api.Optimizer | undefined>();
+});
+
+test("data", () => {
+  expectTypeOf(api.tensor).toBeCallableWith(Buffer.alloc(4), [4]);
+  expectTypeOf(api.tensor).toBeCallableWith([1, 2], [2] as const);
+  expectTypeOf<api.Dataset["batches"]>().returns.toExtend<AsyncIterable<api.Batch>>();
+  expectTypeOf(api.fashionMnist).parameter(0).toEqualTypeOf<api.FashionMnistOptions | undefined>();
+  // @ts-expect-error no such interpolation
+  expectTypeOf(api.fashionMnist).toBeCallableWith({ interpolation: "cubic" });
+  // @ts-expect-error big integers are no numbers here
+  expectTypeOf(api.tensor).toBeCallableWith(new BigInt64Array(1), [1]);
+});
