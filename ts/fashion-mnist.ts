@@ -5,7 +5,7 @@ import { addon } from "./binding.js";
 import { Dataset } from "./data.js";
 import { cacheFolder, download, type DownloadProgress, mirror } from "./download.js";
 import { ResNetError } from "./errors.js";
-import { callback, checkOptions, either, filePath, integer, list, oneOf, path, type Rules } from "./options.js";
+import { boolean, callback, checkOptions, either, filePath, integer, list, oneOf, path, type Rules } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 
 /** Options of {@link fashionMnist}. */
@@ -18,6 +18,8 @@ export interface FashionMnistOptions extends SignalOptions {
   interpolation?: "pil" | "float";
   /** `"full"` (default): 60,000 + 10,000 images. `"sample"`: the 4,096 + 1,024 of them that come with this package. */
   source?: "full" | "sample";
+  /** Whether files that are nowhere are downloaded, default true. */
+  download?: boolean;
   /** Called while files are downloaded. */
   onProgress?: (progress: DownloadProgress) => void;
 }
@@ -39,6 +41,7 @@ const rules: Rules<FashionMnistOptions> = {
   resize: either(side, list(side, "a pair [height, width] of such", 2)) as Rules<FashionMnistOptions>["resize"],
   interpolation: oneOf("pil", "float"),
   source: oneOf("full", "sample"),
+  download: boolean,
   onProgress: callback as Rules<FashionMnistOptions>["onProgress"],
 };
 
@@ -59,28 +62,27 @@ const SYSTEM = "/usr/share/datasets/fashion-mnist";
  * Rejects with `ERR_DATA_NOT_FOUND`, which lists the places and the ways to get the files, or `ERR_DATA_CORRUPT`.
  */
 export async function fashionMnist(options?: FashionMnistOptions): Promise<FashionMnist> {
-  const { root, resize, interpolation = "pil", source = "full", signal, onProgress } = checkOptions(options, rules);
+  const { root, resize, interpolation = "pil", source = "full", ...fetching } = checkOptions(options, rules);
   const sample = fileURLToPath(new URL("../data/fashion-mnist-sample", import.meta.url));
-  const folder = source === "sample" ? sample : await locate(root, signal, onProgress);
+  const folder = source === "sample" ? sample : await locate(root, fetching);
   const [height, width] = typeof resize === "number" ? [resize, resize] : (resize ?? []);
   const size =
     height && width ? { size: [height, width] as [number, number], pil: interpolation === "pil" } : undefined;
-  const splits = await cancellable(signal, () => addon.loadFashionMnist(folder, size));
+  const splits = await cancellable(fetching.signal, () => addon.loadFashionMnist(folder, size));
   const [train, validation] = [new Dataset(splits.train), new Dataset(splits.validation)];
   return { train, validation, source: source === "sample" ? "sample" : folder };
 }
 
 async function locate(
   root: string | URL | undefined,
-  signal: AbortSignal | undefined,
-  onProgress: FashionMnistOptions["onProgress"],
+  { download: allowed = true, signal, onProgress }: FashionMnistOptions,
 ): Promise<string> {
   const below = (folder: string) => [folder, join(folder, "fashion-mnist"), join(folder, "FashionMNIST", "raw")];
   const environment = process.env["RESNET_NATIVE_DATA"];
   const cache = cacheFolder();
   const places = root ? below(filePath("root", root)) : [...(environment ? below(environment) : []), cache, SYSTEM];
   for (const place of places) if (await isComplete(place)) return place;
-  if (root) throw notFound(places, []);
+  if (root || !allowed) throw notFound(places, []);
   try {
     return await download(cache, signal, onProgress);
   } catch (cause) {

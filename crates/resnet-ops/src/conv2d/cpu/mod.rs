@@ -327,15 +327,9 @@ impl Work<'_> {
     fn tile(&self, region: &Region, rows: usize, places: &mut impl Iterator<Item = (usize, usize)>) {
         let sweep = self.sweep;
         let span = &sweep.spans[self.block];
-        let (mut x, mut y) = ([std::ptr::null(); MOST_ROWS], [std::ptr::null_mut(); MOST_ROWS]);
-        for (row, (source, target)) in places.take(rows).enumerate() {
-            x[row] = self.source[source + span.start * sweep.source.block..].as_ptr();
-            // SAFETY: a pixel of the target, whose length `run` has checked.
-            y[row] = unsafe { self.target.0.add(target + self.block * sweep.target.block) };
-        }
-        let tile = Tile {
-            x,
-            y,
+        let mut tile = Tile {
+            x: [std::ptr::null(); MOST_ROWS],
+            y: [std::ptr::null_mut(); MOST_ROWS],
             taps: &region.taps,
             blocks: span.len(),
             x_block: sweep.source.block,
@@ -346,6 +340,11 @@ impl Work<'_> {
             bias: self.bias[self.block * LANES..].as_ptr(),
             accumulate: self.accumulate,
         };
+        for (row, (source, target)) in places.take(rows).enumerate() {
+            tile.x[row] = self.source[source + span.start * sweep.source.block..].as_ptr();
+            // SAFETY: a pixel of the target, whose length `run` has checked.
+            tile.y[row] = unsafe { self.target.0.add(target + self.block * sweep.target.block) };
+        }
         tile::run(self.cpu.isa, &tile, rows, self.vectors);
     }
 }
