@@ -1,18 +1,19 @@
 // The house rules: what must not be found, and where.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, sep } from "node:path";
 import { root } from "./steps.mjs";
 
 const FOLDERS = ["crates", "ts", "__test__", "examples", "benchmark", "scripts", "tools"];
+const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 const MOST_LINES = 500;
 
-/** A rule: files whose path fits `where` must not contain `never`. */
+/** In files whose path fits `where`, no line may fit `never`. */
 const rules = [
   { why: "the N-API boundary sees the core alone", where: /^crates\/resnet-napi\//, never: /candle|resnet.ops/ },
   { why: "the core is safe and knows no N-API and no CUDA", where: /^crates\/resnet-core\//, never: /\bnapi\b|\bunsafe\b|feature = "cuda"/ },
-  { why: "the kernels know no networks and no N-API", where: /^crates\/resnet-ops\//, never: /resnet_core|resnet-core|\bnapi\b/ },
-  { why: "only binding.ts imports the addon", where: /^ts\/(?!binding\.ts)/, never: /["'][^"']*native\/[^"']*["']|\.node\b/ },
+  { why: "kernels know no networks and no N-API", where: /^crates\/resnet-ops\//, never: /resnet.core|\bnapi\b/ },
+  { why: "only binding.ts imports the addon", where: /^ts\/(?!binding\.ts$)/, never: /["'][^"']*native\/|\.node["']/ },
   { why: "nothing is left unfinished", where: /^(?!package-lock)/, never: /\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b|\b(to[d]o|unimplemente[d])!/ },
   { why: "no test is switched off", where: /^(crates|__test__)\//, never: /#\[ignore|\b(test|it|describe)\.(skip|only|to[d]o)\b/ },
   { why: "the library never prints", where: /^crates\/(?!.*\/examples\/)/, never: /\b(e?println|e?print|dbg)!/ },
@@ -22,14 +23,19 @@ const rules = [
 /** Returns what is broken, if something is. */
 export function houseRules() {
   const broken = [];
-  for (const file of [...FOLDERS.flatMap(filesOf), "package-lock.json"]) {
+  for (const file of [...FOLDERS.flatMap(filesOf), ...DOCUMENTS, "package-lock.json"]) {
     const lines = readFileSync(join(root, file), "utf8").split("\n");
     for (const { why, where, never } of rules.filter((rule) => rule.where.test(file))) {
       const line = lines.findIndex((text) => never.test(text));
       if (line >= 0) broken.push(`${file}:${line + 1}: ${why}`);
     }
-    if (/(^|\/)(utils?|helpers?|common|misc)(\.|\/)/.test(file)) broken.push(`${file}: a file is named after what is in it`);
+    if (/(^|\/)(utils?|helpers?|common|misc)[./]/.test(file)) broken.push(`${file}: a file is named after what is in it`);
     if (/^(crates|ts)\//.test(file) && lines.length > MOST_LINES) broken.push(`${file}: ${lines.length} lines, at most ${MOST_LINES}`);
+    if (DOCUMENTS.includes(file)) {
+      const named = lines.join("\n").match(new RegExp(`\\b(${FOLDERS.join("|")})/[\\w./-]*`, "g")) ?? [];
+      const gone = named.filter((path) => !path.includes("NAME") && !existsSync(join(root, path)));
+      broken.push(...gone.map((path) => `${file}: there is no ${path}`));
+    }
   }
   return broken.length > 0 ? `\n${broken.join("\n")}` : undefined;
 }

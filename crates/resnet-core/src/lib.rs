@@ -9,7 +9,9 @@ mod plan;
 pub mod rng;
 pub mod session;
 pub mod state_dict;
+pub mod tensor;
 pub mod train;
+mod weights;
 
 pub use error::{Code, Error, Result};
 pub use session::{Session, SessionOptions};

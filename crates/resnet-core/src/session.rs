@@ -3,27 +3,21 @@
 use crate::data::{Dataset, Loader, Order};
 use crate::error::{Code, Error, Result};
 use crate::model::init::initialise;
-use crate::model::params::{Params, Role};
+use crate::model::params::Params;
 use crate::model::shape::{trace, Shape};
 use crate::model::summary::{rows, Depth, Row};
 use crate::model::Network;
-use crate::plan::{read_f64, Mode, Plan, Run, Slots, Weights};
+use crate::plan::{Mode, Plan, Run, Slots};
 use crate::state_dict::{self, Entry, ModelHeader, Values};
+use crate::tensor::narrow;
 use crate::train::Metrics;
+use crate::weights::Weights;
 use resnet_ops::sgd::{self, Sgd};
-use resnet_ops::{Buffer, DType, Executor};
+use resnet_ops::{Buffer, Executor};
 use std::path::Path;
 
 pub use crate::state_dict::LoadReport;
-
-/// Values with their shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor<T = f32> {
-    /// The values in row-major order.
-    pub data: Vec<T>,
-    /// The sizes.
-    pub shape: Vec<usize>,
-}
+pub use crate::tensor::{Images, Named, Tensor};
 
 /// How a session is set up.
 #[derive(Clone, Debug, Default)]
@@ -54,15 +48,6 @@ struct Built {
     slots: Slots,
     train: Option<Plan>,
     eval: Option<Plan>,
-}
-
-/// A batch of images (N, C, H, W).
-#[derive(Clone, Copy, Debug)]
-pub struct Images<'a> {
-    /// Pixels in row-major order.
-    pub data: &'a [f32],
-    /// The sizes.
-    pub shape: [usize; 4],
 }
 
 impl Session {
@@ -140,8 +125,7 @@ impl Session {
     /// The network's output for images. With `training`, batch norms use the batch's statistics; running statistics never
     /// change. Binds the input channels if they were not known.
     pub fn forward(&mut self, images: Images, training: bool) -> Result<Tensor> {
-        let Tensor { data, shape } = self.forward_f64(images, training)?;
-        Ok(Tensor { data: data.into_iter().map(|value| value as f32).collect(), shape })
+        Ok(self.forward_f64(images, training)?.narrow())
     }
 
     /// [`Session::forward`] in f64, for the f64 backend.
@@ -233,35 +217,20 @@ impl Session {
 
     /// Parameters and running statistics by state-dict name, in canonical order, without `num_batches_tracked`.
     /// `ERR_NOT_BUILT` before the input channels are known.
-    pub fn state_dict(&self) -> Result<Vec<(String, Tensor)>> {
+    pub fn state_dict(&self) -> Result<Named> {
         Ok(narrow(self.state_dict_f64()?))
     }
 
     /// [`Session::state_dict`] in f64, for the f64 backend.
-    pub fn state_dict_f64(&self) -> Result<Vec<(String, Tensor<f64>)>> {
+    pub fn state_dict_f64(&self) -> Result<Named<f64>> {
         let Built { params, weights, .. } = self.built()?;
-        let named = params.in_order().into_iter().map(|parameter| {
-            let storage = match parameter.role {
-                Role::RunningMean | Role::RunningVar => &weights.running,
-                _ => &weights.learnt,
-            };
-            let data = read_f64(storage, parameter.range.clone())?;
-            Ok((parameter.name.clone(), Tensor { data, shape: parameter.shape.clone() }))
-        });
-        named.collect()
+        weights.named(params)
     }
 
     /// The last step's gradients by parameter name, in canonical order; none before the first step.
-    pub(crate) fn gradients_f64(&self) -> Result<Vec<(String, Tensor<f64>)>> {
+    pub(crate) fn gradients_f64(&self) -> Result<Named<f64>> {
         let Built { params, weights, .. } = self.built()?;
-        if weights.gradients.is_empty() {
-            return Ok(Vec::new());
-        }
-        let named = params.learnt.iter().map(|parameter| {
-            let data = read_f64(&weights.gradients, parameter.range.clone())?;
-            Ok((parameter.name.clone(), Tensor { data, shape: parameter.shape.clone() }))
-        });
-        named.collect()
+        weights.named_gradients(params)
     }
 
     /// Takes the weights of a safetensors file; binds the input channels. Strict: every name of either side must be on the
@@ -277,23 +246,19 @@ impl Session {
     }
 
     fn take_entries(&mut self, in_channels: usize, entries: &[Entry], strict: bool) -> Result<LoadReport> {
-        let fresh = match &self.built {
-            Some(_) => None,
-            None => Some(self.params_for(in_channels)?),
+        let params = match &self.built {
+            Some(built) => built.params.clone(),
+            None => self.params_for(in_channels)?,
         };
-        let params = fresh.as_ref().unwrap_or_else(|| &self.built.as_ref().expect("built or fresh").params);
-        let (matched, report) = state_dict::matching(params, entries, strict)?;
+        let (matched, report) = state_dict::matching(&params, entries, strict)?;
         let (mut learnt, mut running) = match &self.built {
-            Some(built) => (built.weights.learnt_f32()?, built.weights.running_f32()?),
-            None => initialise(self.network.init, params, self.seed)?,
+            Some(built) => built.weights.values()?,
+            None => initialise(self.network.init, &params, self.seed)?,
         };
         matched.copy_to(&mut learnt, &mut running);
-        match (&mut self.built, fresh) {
-            (Some(built), _) => built.weights.set(&self.executor, &learnt, &running)?,
-            (None, Some(params)) => {
-                self.built = Some(Built::new(&self.executor, in_channels, params, &learnt, &running)?);
-            }
-            (None, None) => unreachable!("built or fresh"),
+        match &mut self.built {
+            Some(built) => built.weights.set(&learnt, &running)?,
+            None => self.built = Some(Built::new(&self.executor, in_channels, params, &learnt, &running)?),
         }
         Ok(report)
     }
@@ -302,7 +267,7 @@ impl Session {
     pub fn save(&self, path: &Path) -> Result<()> {
         let Built { in_channels, params, weights, updates, .. } = self.built()?;
         let header = ModelHeader { network: self.network.clone(), in_channels: *in_channels, seed: self.seed };
-        let (learnt, running) = (weights.learnt_f32()?, weights.running_f32()?);
+        let (learnt, running) = weights.values()?;
         state_dict::write_model(
             path,
             &header,
@@ -350,44 +315,9 @@ impl Session {
 
 impl Built {
     fn new(executor: &Executor, in_channels: usize, params: Params, learnt: &[f32], running: &[f32]) -> Result<Self> {
-        let mut weights = Weights { learnt: Buffer::empty(), running: Buffer::empty(), gradients: Buffer::empty() };
-        weights.set(executor, learnt, running)?;
+        let weights = Weights::new(executor.dtype(), learnt, running)?;
         Ok(Self { in_channels, params, weights, updates: 0, slots: Slots::default(), train: None, eval: None })
     }
-}
-
-impl Weights {
-    fn set(&mut self, executor: &Executor, learnt: &[f32], running: &[f32]) -> Result<()> {
-        let buffer = |values: &[f32]| -> Result<Buffer> {
-            Ok(match executor.dtype() {
-                DType::F64 => Buffer::from_slice(&values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())?,
-                _ => Buffer::from_slice(values)?,
-            })
-        };
-        (self.learnt, self.running) = (buffer(learnt)?, buffer(running)?);
-        Ok(())
-    }
-
-    fn learnt_f32(&self) -> Result<Vec<f32>> {
-        read_f32(&self.learnt)
-    }
-
-    fn running_f32(&self) -> Result<Vec<f32>> {
-        read_f32(&self.running)
-    }
-}
-
-fn read_f32(buffer: &Buffer) -> Result<Vec<f32>> {
-    Ok(match buffer.dtype() {
-        DType::F32 => buffer.slice::<f32>()?.to_vec(),
-        _ => read_f64(buffer, 0..buffer.len())?.into_iter().map(|value| value as f32).collect(),
-    })
-}
-
-pub(crate) fn narrow(named: Vec<(String, Tensor<f64>)>) -> Vec<(String, Tensor)> {
-    let narrow =
-        |Tensor { data, shape }: Tensor<f64>| Tensor { data: data.into_iter().map(|x| x as f32).collect(), shape };
-    named.into_iter().map(|(name, tensor)| (name, narrow(tensor))).collect()
 }
 
 /// There must be a label for each image, one of the network's classes.

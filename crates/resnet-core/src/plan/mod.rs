@@ -4,12 +4,80 @@
 //! the forward, backward and update lists and gives every value a slot by its lifetime, [`run`] walks the lists.
 
 mod fuse;
+mod instruction;
 mod lower;
 mod run;
 mod schedule;
 mod slots;
 
-pub(crate) use run::read_f64;
-pub use run::{Run, Weights};
-pub use schedule::{Mode, Plan};
+pub use run::Run;
 pub use slots::Slots;
+
+use crate::error::Result;
+use crate::model::params::Params;
+use crate::model::shape::{trace, Shape};
+use crate::model::Layer;
+use instruction::Lists;
+use lower::{Graph, Node, Op};
+use resnet_ops::Executor;
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch norms use the batch's statistics; there are gradients.
+    Train,
+    /// Batch norms use the running statistics.
+    Eval,
+}
+
+/// A network lowered for a backend, an input size and a largest batch.
+pub struct Plan {
+    graph: Graph,
+    lists: Lists,
+    input: Shape,
+    capacity: usize,
+}
+
+impl Plan {
+    /// Lowers and schedules a network for batches of up to `capacity` images.
+    pub fn new(
+        executor: &Executor,
+        root: &Layer,
+        params: &Params,
+        input: Shape,
+        capacity: usize,
+        mode: Mode,
+    ) -> Result<Self> {
+        let trace = trace(root, input)?;
+        let mut graph = lower::lower(executor, &trace, params)?;
+        if matches!(executor, Executor::Cpu(_)) {
+            fuse::fuse(&mut graph);
+        }
+        let lists = schedule::schedule(executor, &graph, capacity, mode);
+        Ok(Self { graph, lists, input, capacity })
+    }
+
+    /// Whether it runs batches of `n` images of this shape.
+    pub fn fits(&self, input: Shape, n: usize) -> bool {
+        self.input == input && n <= self.capacity
+    }
+
+    /// Makes room for it.
+    pub fn reserve(&self, executor: &Executor, slots: &mut Slots) -> Result<()> {
+        slots.reserve(executor.dtype(), &self.lists.lengths)
+    }
+
+    /// Shape of the network's output.
+    pub fn output(&self) -> Shape {
+        self.graph.shapes[self.graph.output]
+    }
+
+    /// Pixels of the smallest map that a batch norm sees; None without a batch norm.
+    pub fn smallest_norm(&self) -> Option<usize> {
+        let pixels = |node: &Node| match &node.op {
+            Op::BatchNorm(op) => Some(op.size[0] * op.size[1]),
+            _ => None,
+        };
+        self.graph.nodes.iter().filter_map(pixels).min()
+    }
+}

@@ -1,27 +1,18 @@
 //! Walks the lists of a plan.
 
+use super::instruction::{Action, Instruction};
 use super::lower::Op;
-use super::schedule::{Action, Instruction, Plan};
 use super::slots::{Slot, Slots};
+use super::Plan;
 use crate::error::Result;
+use crate::weights::{read_f64, Weights};
 use resnet_ops::{
     add_relu, batch_norm, conv2d, cross_entropy, global_avg_pool, layout, linear, max_pool2d, relu, Buffer, DType,
     Executor, View,
 };
-use std::ops::Range;
 
 /// Most storage that one instruction writes.
 const MOST_WRITES: usize = 3;
-
-/// The flat storage that lives longer than a step.
-pub struct Weights {
-    /// Learnt parameters, in canonical order.
-    pub learnt: Buffer,
-    /// Running statistics, in canonical order.
-    pub running: Buffer,
-    /// Gradients of the learnt parameters; empty before the first training step.
-    pub gradients: Buffer,
-}
 
 /// A plan with all that it works on.
 pub struct Run<'a> {
@@ -97,14 +88,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// The values of a part of a buffer, as f64.
-pub(crate) fn read_f64(buffer: &Buffer, range: Range<usize>) -> Result<Vec<f64>> {
-    Ok(match buffer.dtype() {
-        DType::F64 => buffer.slice::<f64>()?[range].to_vec(),
-        _ => buffer.slice::<f32>()?[range].iter().map(|&value| f64::from(value)).collect(),
-    })
 }
 
 /// One instruction of a walk; what it writes has been taken out of the slots.

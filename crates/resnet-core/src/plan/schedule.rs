@@ -1,140 +1,15 @@
 //! Writes a graph as flat lists of instructions, and gives every value a slot.
 
-use super::fuse::fuse;
-use super::lower::{lower, Graph, Node, Op};
-use super::slots::{assign, Class, Need, Slot, Slots};
-use crate::error::Result;
-use crate::model::params::Params;
-use crate::model::shape::{trace, Shape};
-use crate::model::Layer;
+use super::instruction::{Action, Instruction, Lists};
+use super::lower::{Graph, Op};
+use super::slots::{assign, Class, Need, Slot};
+use super::Mode;
 use resnet_ops::conv2d::Pass;
 use resnet_ops::Executor;
 
-/// What a plan is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Batch norms use the batch's statistics; there are gradients.
-    Train,
-    /// Batch norms use the running statistics.
-    Eval,
-}
-
-/// What an instruction does. What it reads and writes is listed behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// x → y
-    Import,
-    /// → packed
-    Pack(Pass),
-    /// x, packed → y
-    ConvForward,
-    /// dy, packed → dx
-    ConvInputGradient { accumulate: bool },
-    /// x, dy → scratch
-    ConvWeightGradient,
-    /// x, \[shortcut\] → y, saved, scratch
-    NormTrain,
-    /// x, \[shortcut\] → y
-    NormEval,
-    /// x, saved → dy becomes dx, scratch
-    NormBackward,
-    /// x, saved, y → dy becomes that of the sum, scratch, dx
-    NormAddBackward,
-    /// saved →
-    NormUpdate,
-    /// x → y
-    Relu,
-    /// y → dy becomes dx
-    ReluBackward,
-    /// a, b → y
-    AddRelu,
-    /// source → target
-    AddGradient { accumulate: bool },
-    /// x → y, argmax
-    MaxPool,
-    /// dy, argmax → dx
-    MaxPoolBackward { accumulate: bool },
-    /// x → y
-    AvgPool,
-    /// dy → dx
-    AvgPoolBackward { accumulate: bool },
-    /// x → y
-    Linear,
-    /// dy → dx
-    LinearInputGradient { accumulate: bool },
-    /// x, dy →
-    LinearWeightGradient,
-}
-
-/// A kernel call: `B` names storage, by need while the lists are written and by slot afterwards.
-pub(super) struct Instruction<B> {
-    pub(super) action: Action,
-    pub(super) node: usize,
-    pub(super) reads: Vec<B>,
-    pub(super) writes: Vec<B>,
-}
-
-/// The lists over slots, and what slots there are.
-pub(super) struct Lists {
-    pub(super) forward: Vec<Instruction<Slot>>,
-    pub(super) backward: Vec<Instruction<Slot>>,
-    pub(super) update: Vec<Instruction<Slot>>,
-    pub(super) images: Slot,
-    pub(super) logits: Slot,
-    pub(super) logits_gradient: Option<Slot>,
-    lengths: [Vec<usize>; 3],
-}
-
-/// A network lowered for a backend, an input size and a largest batch.
-pub struct Plan {
-    pub(super) graph: Graph,
-    pub(super) lists: Lists,
-    input: Shape,
-    capacity: usize,
-}
-
-impl Plan {
-    /// Lowers and schedules a network for batches of up to `capacity` images.
-    pub fn new(
-        executor: &Executor,
-        root: &Layer,
-        params: &Params,
-        input: Shape,
-        capacity: usize,
-        mode: Mode,
-    ) -> Result<Self> {
-        let trace = trace(root, input)?;
-        let mut graph = lower(executor, &trace, params)?;
-        if matches!(executor, Executor::Cpu(_)) {
-            fuse(&mut graph);
-        }
-        let lists = Writer::new(executor, &graph, capacity).write(mode).place();
-        Ok(Self { graph, lists, input, capacity })
-    }
-
-    /// Whether it runs batches of `n` images of this shape.
-    pub fn fits(&self, input: Shape, n: usize) -> bool {
-        self.input == input && n <= self.capacity
-    }
-
-    /// Makes room for it.
-    pub fn reserve(&self, executor: &Executor, slots: &mut Slots) -> Result<()> {
-        slots.reserve(executor.dtype(), &self.lists.lengths)
-    }
-
-    /// Shape of the network's output.
-    pub fn output(&self) -> Shape {
-        self.graph.shapes[self.graph.output]
-    }
-
-    /// Pixels of the smallest map that a batch norm sees; None without a batch norm.
-    pub fn smallest_norm(&self) -> Option<usize> {
-        let pixels = |node: &Node| match &node.op {
-            Op::BatchNorm(op) => Some(op.size[0] * op.size[1]),
-            _ => None,
-        };
-        self.graph.nodes.iter().filter_map(pixels).min()
-    }
+/// Writes the lists of a graph for batches of up to `capacity` images.
+pub(super) fn schedule(executor: &Executor, graph: &Graph, capacity: usize, mode: Mode) -> Lists {
+    Writer::new(executor, graph, capacity).write(mode).place()
 }
 
 /// Writes the lists. Storage is named by its place in `needs`.

@@ -2,7 +2,8 @@
 
 use super::{Metrics, Sgd};
 use crate::error::Result;
-use crate::session::{narrow, Images, Session, Tensor};
+use crate::session::Session;
+use crate::tensor::{narrow, Images, Named};
 use resnet_ops::Buffer;
 
 /// Makes updates: holds what an optimiser keeps between steps.
@@ -36,12 +37,12 @@ impl Trainer {
     }
 
     /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step.
-    pub fn gradients(&self, session: &Session) -> Result<Vec<(String, Tensor)>> {
+    pub fn gradients(&self, session: &Session) -> Result<Named> {
         Ok(narrow(self.gradients_f64(session)?))
     }
 
     /// [`Trainer::gradients`] in f64, for the f64 backend.
-    pub fn gradients_f64(&self, session: &Session) -> Result<Vec<(String, Tensor<f64>)>> {
+    pub fn gradients_f64(&self, session: &Session) -> Result<Named<f64>> {
         if !self.stepped {
             return Ok(Vec::new());
         }

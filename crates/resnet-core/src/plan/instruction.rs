@@ -1,0 +1,71 @@
+//! What the lists of a plan are made of.
+
+use super::slots::Slot;
+use resnet_ops::conv2d::Pass;
+
+/// What an instruction does. What it reads and writes is listed behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// x → y
+    Import,
+    /// → packed
+    Pack(Pass),
+    /// x, packed → y
+    ConvForward,
+    /// dy, packed → dx
+    ConvInputGradient { accumulate: bool },
+    /// x, dy → scratch
+    ConvWeightGradient,
+    /// x, \[shortcut\] → y, saved, scratch
+    NormTrain,
+    /// x, \[shortcut\] → y
+    NormEval,
+    /// x, saved → dy becomes dx, scratch
+    NormBackward,
+    /// x, saved, y → dy becomes that of the sum, scratch, dx
+    NormAddBackward,
+    /// saved →
+    NormUpdate,
+    /// x → y
+    Relu,
+    /// y → dy becomes dx
+    ReluBackward,
+    /// a, b → y
+    AddRelu,
+    /// source → target
+    AddGradient { accumulate: bool },
+    /// x → y, argmax
+    MaxPool,
+    /// dy, argmax → dx
+    MaxPoolBackward { accumulate: bool },
+    /// x → y
+    AvgPool,
+    /// dy → dx
+    AvgPoolBackward { accumulate: bool },
+    /// x → y
+    Linear,
+    /// dy → dx
+    LinearInputGradient { accumulate: bool },
+    /// x, dy →
+    LinearWeightGradient,
+}
+
+/// A kernel call: `B` names storage, by need while the lists are written and by slot afterwards.
+pub(super) struct Instruction<B> {
+    pub(super) action: Action,
+    pub(super) node: usize,
+    pub(super) reads: Vec<B>,
+    pub(super) writes: Vec<B>,
+}
+
+/// The lists over slots, and what slots there are.
+pub(super) struct Lists {
+    pub(super) forward: Vec<Instruction<Slot>>,
+    pub(super) backward: Vec<Instruction<Slot>>,
+    pub(super) update: Vec<Instruction<Slot>>,
+    pub(super) images: Slot,
+    pub(super) logits: Slot,
+    pub(super) logits_gradient: Option<Slot>,
+    /// Lengths of the slots of each class, longest first.
+    pub(super) lengths: [Vec<usize>; 3],
+}
