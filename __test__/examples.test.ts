@@ -1,25 +1,92 @@
-import { readdir } from "node:fs/promises";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { loadModel } from "resnet-native";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
-const shown: string[] = [];
-beforeEach(() => {
-  shown.length = 0;
-  vi.spyOn(console, "log").mockImplementation((...values: unknown[]) => void shown.push(values.map(String).join(" ")));
+const root = fileURLToPath(new URL("..", import.meta.url));
+const demo = join(root, "examples/fashion-mnist.mjs");
+const SAVED = "out/demo/resnet18-fashion-mnist.safetensors";
+/** Where examples run, and a Fashion-MNIST of few images. */
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+  for (const [part, count] of [["train", 32], ["t10k", 12]] as const) {
+    const images = new Uint8Array(16 + count * 784).map((_, i) => (i * 31) % 256);
+    images.set([0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28]);
+    const labels = new Uint8Array(8 + count).map((_, i) => i % 10);
+    labels.set([0, 0, 8, 1, 0, 0, 0, count]);
+    await writeFile(join(folder, `${part}-images-idx3-ubyte`), images);
+    await writeFile(join(folder, `${part}-labels-idx1-ubyte`), labels);
+  }
 });
-afterEach(() => vi.restoreAllMocks());
 
-const expected: Record<string, RegExp> = {
-  "train.ts": /stem[^]*epoch 2: validation accuracy 0\.\d+[^]*accuracy of a batch: \d/,
-  "own-loop.ts": /epoch 1: loss 2\.\d+, gradient norm \d[^]*epoch 2: loss 1\.\d+/,
+afterAll(async () => rm(folder, { recursive: true }));
+
+function start(file: string): ChildProcess {
+  const env = { ...process.env, RESNET_NATIVE_DATA: folder };
+  return spawn(process.execPath, [file], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
+}
+
+async function run(file: string): Promise<string> {
+  const child = start(file);
+  const [output, errors, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, "exit")]);
+  expect([code, errors]).toEqual([0, ""]);
+  return output;
+}
+
+test("the README's example does what it says", async () => {
+  const [, code] = /^```js\n(.*?)^```/ms.exec(await readFile(join(root, "README.md"), "utf8"))!;
+  // The package finds itself by its name from files inside it.
+  const file = join(root, "out", "readme-example.mjs");
+  await mkdir(join(root, "out"), { recursive: true });
+  await writeFile(file, code!);
+  const epochs = (await run(file)).trim().split("\n").map((line) => line.split(" ").map(Number));
+  expect(epochs.map(([epoch]) => epoch)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  expect(epochs.flat().every(Number.isFinite)).toBe(true);
+  await access(join(folder, "resnet18.safetensors"));
+});
+
+test("the demo trains, saves and predicts", async () => {
+  const output = await run(demo);
+  expect(output).toContain(`Fashion-MNIST from ${folder}`);
+  expect(output).toMatch(/epoch {2}train loss {2}validation loss {2}validation accuracy {2}seconds\n +1 ( +\d+\.\d+){4}\n/);
+  expect(output.split("true name    predicted\n")[1]!.trim().split("\n")).toHaveLength(10);
+  using model = await loadModel(join(folder, SAVED));
+  expect(model.numParameters).toBe(11_178_378);
+});
+
+test.skipIf(process.platform === "win32")("Ctrl-C stops the demo, which saves what it has", async () => {
+  await rm(join(folder, "out"), { recursive: true, force: true });
+  const child = start(demo);
+  await once(child.stdout!, "data");
+  child.kill("SIGINT");
+  child.kill("SIGINT");
+  expect(await once(child, "exit")).toEqual([130, null]);
+  await access(join(folder, SAVED));
+});
+
+/** What the short ones show. */
+const shown: Record<string, RegExp> = {
   "blocks.ts": /^4,3,6,6\n4,6,3,3\n[^]*downsample/,
+  "own-loop.ts": /epoch 1: loss 2\.\d+, gradient norm \d[^]*epoch 2: loss 1\.\d+/,
   "save-load.ts": /^2,2 \d/,
+  "train.ts": /stem[^]*epoch 2: validation accuracy 0\.\d+[^]*accuracy of a batch: \d/,
 };
 
-test("each example has its expectation", async () => {
-  expect(await readdir(new URL("../examples", import.meta.url))).toEqual(Object.keys(expected).toSorted());
+test("no short example is forgotten", async () => {
+  const files = await readdir(join(root, "examples"));
+  expect(files.filter((file) => file.endsWith(".ts")).toSorted()).toEqual(Object.keys(shown));
 });
 
-test.each(Object.entries(expected))("%s runs", async (name, output) => {
-  await import(new URL(`../examples/${name}`, import.meta.url).href);
-  expect(shown.join("\n")).toMatch(output);
+test.each(Object.entries(shown))("%s runs", async (name, output) => {
+  const log = vi.spyOn(console, "log").mockReturnValue();
+  await import(join(root, "examples", name));
+  expect(log.mock.calls.map((values) => values.join(" ")).join("\n")).toMatch(output);
+  log.mockRestore();
 });

@@ -12,8 +12,18 @@ const FILE = "out/demo/resnet18-fashion-mnist.safetensors";
 const optimizer = full ? sgd({ lr: 0.01 }) : sgd({ lr: 0.02, momentum: 0.9 });
 const recipe = full ? { epochs: 10, batchSize: 128 } : { epochs: 3, batchSize: 32 };
 
+// The first Ctrl-C stops after the step at hand, a later one at once; npm doubles each.
+const stop = new AbortController();
+let pressed = Infinity;
+process.on("SIGINT", () => {
+  if (performance.now() > pressed + 500) process.exit(130);
+  pressed = Math.min(pressed, performance.now());
+  stop.abort();
+});
+
 // Without --full nothing is downloaded: the sample in this package does.
-const all = await fashionMnist({ resize: [96, 96], download: full }).catch((error) => {
+const onProgress = ({ file, received, total }) => received === total && console.log(`Downloaded ${file}`);
+const all = await fashionMnist({ resize: [96, 96], download: full, onProgress }).catch((error) => {
   if (full || error.code !== "ERR_DATA_NOT_FOUND") throw error;
   return fashionMnist({ resize: [96, 96], source: "sample" });
 });
@@ -28,15 +38,6 @@ ResNet-18 of d2l.ai 8.6, ${count(model.numParameters)} parameters, seed ${SEED}
   ${recipe.epochs} epochs, batch ${recipe.batchSize}, SGD, learning rate ${optimizer.lr}, momentum ${optimizer.momentum}
 `);
 
-// The first Ctrl-C stops after the step at hand, the second at once. npm passes a Ctrl-C on that came already.
-const stop = new AbortController();
-let pressed = Infinity;
-process.on("SIGINT", () => {
-  if (performance.now() - pressed > 500) process.exit(130);
-  if (!stop.signal.aborted) pressed = performance.now();
-  stop.abort();
-});
-
 const progress = new Progress(recipe.epochs);
 try {
   const run = fit(model, data, { ...recipe, optimizer, signal: stop.signal });
@@ -46,6 +47,7 @@ try {
   process.exitCode = 130;
 }
 progress.end();
+if (stop.signal.aborted) console.log("Stopped: the weights are those of the last whole step.");
 
 await mkdir("out/demo", { recursive: true });
 await model.save(FILE);

@@ -25,7 +25,7 @@ export function houseRules() {
   const broken = [];
   for (const file of [...FOLDERS.flatMap(filesOf), ...DOCUMENTS, "package-lock.json"]) {
     const lines = readFileSync(join(root, file), "utf8").split("\n");
-    for (const { why, where, never } of rules.filter((rule) => rule.where.test(file))) {
+    for (const { why, never } of rules.filter(({ where }) => where.test(file))) {
       const line = lines.findIndex((text) => never.test(text));
       if (line >= 0) broken.push(`${file}:${line + 1}: ${why}`);
     }

@@ -18,7 +18,7 @@ export async function step(title, run) {
   console.log(`\n${bold(`▸ ${title}`)}${command ? `: ${command}` : ""}`);
   const failure = command ? execute(command) : await run();
   if (failure) {
-    console.error(`\n${bold(`✗ ${title} failed`)} after ${since(start)}: ${failure}`);
+    console.log(`\n${bold(`✗ ${title} failed`)} after ${since(start)}: ${failure}`);
     console.log(`\n${passed} passed, 1 failed`);
     process.exit(1);
   }
