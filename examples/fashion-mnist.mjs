@@ -9,7 +9,7 @@ import { Progress } from "./progress.mjs";
 const { full } = parseArgs({ options: { full: { type: "boolean", default: false } } }).values;
 const SEED = 42;
 const FILE = "out/demo/resnet18-fashion-mnist.safetensors";
-const optimizer = full ? sgd({ lr: 0.01 }) : sgd({ lr: 0.02, momentum: 0.9 });
+const optimizer = full ? sgd({ lr: 0.01 }) : sgd({ lr: 0.01, momentum: 0.9 });
 const recipe = full ? { epochs: 10, batchSize: 128 } : { epochs: 3, batchSize: 32 };
 
 // The first Ctrl-C stops after the step at hand, a later one at once; npm doubles each.

@@ -80,8 +80,8 @@ unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
                 let offset = block * tile.x_block + tap.x;
                 let mut w = tile.w.add(block * tile.w_block + tap.w);
                 let mut c = 0;
-                // Two source values at a time, so that each row's address serves two loads.
-                while c + 2 <= tap.depth {
+                // Where registers allow, two source values at a time, so that each row's address serves two loads.
+                while S::VECTORS > 1 && c + 2 <= tap.depth {
                     let (even, odd) =
                         (vectors::<S, VECTORS>(w, tile.w_vector), vectors::<S, VECTORS>(w.add(LANES), tile.w_vector));
                     for row in 0..ROWS {
@@ -92,11 +92,13 @@ unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
                     c += 2;
                     w = w.add(2 * LANES);
                 }
-                if c < tap.depth {
-                    let last = vectors::<S, VECTORS>(w, tile.w_vector);
+                while c < tap.depth {
+                    let weights = vectors::<S, VECTORS>(w, tile.w_vector);
                     for row in 0..ROWS {
-                        S::add_scaled::<VECTORS, 0>(&mut sums[row], tile.x[row].add(offset + c), &last);
+                        S::add_scaled::<VECTORS, 0>(&mut sums[row], tile.x[row].add(offset + c), &weights);
                     }
+                    c += 1;
+                    w = w.add(LANES);
                 }
             }
         }
