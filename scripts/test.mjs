@@ -11,7 +11,7 @@ await step("Rust format", "cargo fmt --all --check");
 await step("types", "npm run --silent typecheck");
 await step("TypeScript lint", "npm run --silent lint");
 await step("TypeScript docs", "npm run --silent docs");
-await step("Rust lint", "cargo clippy --locked --workspace --all-targets -- -D warnings");
+await step("Rust lint", "cargo clippy --locked --workspace --lib --tests --examples -- -D warnings");
 await step("Rust docs", "cargo doc --locked --workspace --no-deps");
 await step("Rust tests", "cargo test --locked --workspace");
 await step("TypeScript tests", "npm run --silent test:ts");
