@@ -1,6 +1,6 @@
 // What `npm run demo` and `npm test` begin with: is all there that a build needs, the npm packages, the build.
 
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { output, root, step } from "./steps.mjs";
@@ -10,9 +10,30 @@ const read = (file) => readFileSync(join(root, file), "utf8");
 /** Installs and builds what is not up to date; `tools` names cargo's commands that are needed beside `build`. */
 export async function setUp(tools = []) {
   await step("requirements", () => requirements(tools));
-  if (!installed()) await step("npm packages", "npm ci --no-audit --no-fund");
-  await step("native addon", "npm run --silent build:native");
-  await step("TypeScript", "npm run --silent build:ts");
+  await make("npm packages", "npm ci --no-audit --no-fund", "node_modules/.package-lock.json", "package-lock.json");
+  // Cargo alone would do, but napi makes it build the addon anew the second time.
+  await make("native addon", "npm run --silent build:native", addon(), "Cargo.toml", "Cargo.lock", "crates");
+  await make("TypeScript", "npm run --silent build:ts", "dist/index.js", "tsconfig.json", "ts", "native/index.d.ts");
+}
+
+/** The addon's file, named after the platform; any name before it has been built. */
+function addon() {
+  const found = existsSync(join(root, "native")) && readdirSync(join(root, "native")).find((name) => name.endsWith(".node"));
+  return `native/${found || "none"}`;
+}
+
+/** A step that is left out if no input is newer than the output. */
+async function make(title, command, output, ...inputs) {
+  const time = (path) => newest(join(root, path));
+  const current = existsSync(join(root, output)) && time(output) >= Math.max(...inputs.map(time));
+  await step(title, current ? () => console.log("up to date") : command);
+}
+
+/** When a file, or something in a folder, was last changed. */
+function newest(path) {
+  const stats = statSync(path);
+  const within = stats.isDirectory() ? readdirSync(path).map((name) => newest(join(path, name))) : [];
+  return Math.max(stats.mtimeMs, ...within);
 }
 
 /** Says what is missing, with the fix. */
@@ -49,11 +70,4 @@ function isAtLeast(version, least) {
   const [a, b] = [version, least].map((text) => text.split(".").map((part) => Number.parseInt(part, 10)));
   const differing = b.findIndex((part, i) => a[i] !== part);
   return differing < 0 || a[differing] > b[differing];
-}
-
-/** Whether npm has installed since the lock file changed. */
-function installed() {
-  const time = (file) => statSync(join(root, file)).mtimeMs;
-  const record = "node_modules/.package-lock.json";
-  return existsSync(join(root, record)) && time(record) >= time("package-lock.json");
 }
