@@ -5,7 +5,6 @@ use crate::error::{Code, Error, Result};
 use crate::model::init::initialise;
 use crate::model::params::Params;
 use crate::model::shape::{trace, Shape};
-use crate::model::summary::{rows, Depth, Row};
 use crate::model::Network;
 use crate::plan::{Mode, Plan, Run, Slots};
 use crate::state_dict::{self, Entry, ModelHeader, Values};
@@ -87,16 +86,6 @@ impl Session {
     /// Input channels, once known.
     pub fn in_channels(&self) -> Option<usize> {
         self.built.as_ref().map(|built| built.in_channels)
-    }
-
-    /// Rows of a summary for an input of shape (N, C, H, W); binds nothing.
-    pub fn summary(&self, input: &[usize], depth: Depth) -> Result<Vec<Row>> {
-        rows(&self.network, input, depth)
-    }
-
-    /// Number of learnt parameters. `ERR_NOT_BUILT` before the input channels are known.
-    pub fn num_parameters(&self) -> Result<usize> {
-        Ok(self.built()?.params.learnt_len())
     }
 
     /// Draws the weights for a number of input channels, or checks that it is the one they were drawn for.
@@ -253,6 +242,8 @@ impl Session {
         let (matched, report) = state_dict::matching(&params, entries, strict)?;
         let (mut learnt, mut running) = match &self.built {
             Some(built) => built.weights.values()?,
+            // Nothing is left to be drawn.
+            None if strict => (vec![0.0; params.learnt_len()], vec![0.0; params.running_len()]),
             None => initialise(self.network.init, &params, self.seed)?,
         };
         matched.copy_to(&mut learnt, &mut running);
@@ -304,11 +295,11 @@ impl Session {
         if !place.as_ref().is_some_and(|plan| plan.fits(input, n)) {
             // The old plan goes first: its successor may need the room.
             *place = None;
-            let plan = Plan::new(executor, &self.network.root, params, input, n, mode)?;
-            plan.reserve(executor, slots)?;
-            *place = Some(plan);
+            *place = Some(Plan::new(executor, &self.network.root, params, input, n, mode)?);
         }
         let plan = place.as_ref().expect("planned");
+        // Each time: another plan may have failed to get its room, and taken some of this one's.
+        plan.reserve(executor, slots)?;
         Ok(Run { plan, executor, slots, weights })
     }
 }

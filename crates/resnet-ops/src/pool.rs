@@ -62,11 +62,6 @@ impl Pool {
         Self { shared, workers, turn: Mutex::new(()) }
     }
 
-    /// Number of threads, the calling one included.
-    pub fn threads(&self) -> usize {
-        self.workers.len() + 1
-    }
-
     /// Calls `function(0..tasks)`, each number once, on all threads; returns when all calls have.
     ///
     /// `function` must not call the pool again. A panic in it is passed on after all threads have let go of it.

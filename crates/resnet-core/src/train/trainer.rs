@@ -20,11 +20,6 @@ impl Trainer {
         Self { optimizer, velocity: None, stepped: false }
     }
 
-    /// The optimiser's settings.
-    pub fn optimizer(&self) -> &Sgd {
-        &self.optimizer
-    }
-
     /// One update on images with their labels; returns loss and accuracy before the update.
     ///
     /// # Errors

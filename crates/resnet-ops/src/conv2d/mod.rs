@@ -3,7 +3,7 @@
 //! y\[n,k,p,q\] = bias\[k\] + Σ over c of k's group, r, s of x\[n, c, p·stride+r−padding, q·stride+s−padding\] · w\[k,c,r,s\].
 
 use crate::executor::by_backend;
-use crate::{layout, Buffer, DType, Executor, Result, View, ViewMut};
+use crate::{layout, Buffer, Executor, Result, View, ViewMut};
 use candle_core::bail;
 
 mod cpu;
@@ -120,11 +120,6 @@ impl Conv2d {
     /// Elements of scratch space that [`weight_gradient`] needs for a batch of `n` images.
     pub fn scratch_len(&self, n: usize) -> usize {
         self.direct.as_ref().map_or(0, |direct| direct.scratch_len(n))
-    }
-
-    /// The element type of packed weights and scratch space.
-    pub fn packed_dtype(&self) -> DType {
-        DType::F32
     }
 
     fn direct(&self) -> &cpu::Direct {

@@ -3,7 +3,7 @@
 use super::ops::{gradient, Op};
 use super::{activation, blank_activation, flat, garbage, read_activation, Parameters, Random};
 use resnet_ops::conv2d::{self, Conv2d, Pass};
-use resnet_ops::{Buffer, Executor, Result};
+use resnet_ops::{Buffer, DType, Executor, Result};
 
 /// Convolution; inputs: parameters, x (without a gradient if it is plain).
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Convolution {
     }
 
     fn packed(&self, executor: &Executor, conv: &Conv2d, pass: Pass, params: &Parameters) -> Result<Buffer> {
-        let mut packed = garbage(conv.packed_dtype(), conv.packed_len(pass));
+        let mut packed = garbage(DType::F32, conv.packed_len(pass));
         conv2d::pack(executor, conv, pass, params.view(), &mut packed)?;
         Ok(packed)
     }
@@ -40,7 +40,7 @@ impl Convolution {
         let conv = Conv2d::new(executor, self.shape.clone())?;
         let x = self.x(executor, x)?;
         let dy = activation(executor, self.output_shape(), dy)?;
-        let mut scratch = garbage(conv.packed_dtype(), conv.scratch_len(self.n));
+        let mut scratch = garbage(DType::F32, conv.scratch_len(self.n));
         let mut grads = Parameters::blank(executor, self.shape.params_len());
         conv2d::weight_gradient(executor, &conv, self.n, &x, &dy, &mut scratch, grads.view_mut(), skip_bias)?;
         Ok(grads.read())

@@ -108,40 +108,27 @@ impl Direct {
 
 impl Sweep {
     fn forward(shape: &Shape, largest: (usize, usize)) -> Self {
-        let output = shape.output();
-        let axes = [0, 1]
-            .map(|i| Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i]));
-        let target = Map::blocked(shape.out_channels, output);
-        let (source, pair, spans) = if shape.plain_input {
+        let axes = Axis::both(shape, Axis::forward);
+        let target = Map::blocked(shape.out_channels, shape.output());
+        let taps = shape.kernel[0] * shape.kernel[1];
+        if shape.plain_input {
             let source = Map::plain(shape.in_channels, shape.input);
-            let pair = shape.in_channels * shape.kernel[0] * shape.kernel[1] * LANES;
-            (source, pair, vec![0..1; layout::blocks(shape.out_channels)])
-        } else {
-            let source = Map::blocked(shape.in_channels, shape.input);
-            let spans = group_spans(shape.out_channels, shape.in_channels, shape.groups);
-            (source, shape.kernel[0] * shape.kernel[1] * LANES * LANES, spans)
-        };
-        let tap = |r, s| (r * shape.kernel[1] + s) * LANES * LANES;
-        let taps = |y: &Axis, x: &Axis| {
-            if shape.plain_input {
-                plain_taps(shape, y, x)
-            } else {
-                blocked_taps(&source, y, x, tap)
-            }
-        };
-        Self::new(axes, source, target, spans, pair, largest, taps)
+            let (pair, spans) = (shape.in_channels * taps * LANES, vec![0..1; layout::blocks(shape.out_channels)]);
+            return Self::new(axes, source, target, spans, pair, largest, |y, x| plain_taps(shape, y, x));
+        }
+        let source = Map::blocked(shape.in_channels, shape.input);
+        let spans = group_spans(shape.out_channels, shape.in_channels, shape.groups);
+        let pair = taps * LANES * LANES;
+        Self::new(axes, source, target, spans, pair, largest, |y, x| blocked_taps(shape, &source, y, x))
     }
 
     fn input_gradient(shape: &Shape, largest: (usize, usize)) -> Self {
-        let output = shape.output();
-        let axes = [0, 1].map(|i| {
-            Axis::input_gradient(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i])
-        });
-        let (source, target) = (Map::blocked(shape.out_channels, output), Map::blocked(shape.in_channels, shape.input));
+        let axes = Axis::both(shape, Axis::input_gradient);
+        let source = Map::blocked(shape.out_channels, shape.output());
+        let target = Map::blocked(shape.in_channels, shape.input);
         let spans = group_spans(shape.in_channels, shape.out_channels, shape.groups);
         let pair = shape.kernel[0] * shape.kernel[1] * LANES * LANES;
-        let tap = |r, s| (r * shape.kernel[1] + s) * LANES * LANES;
-        Self::new(axes, source, target, spans, pair, largest, |y, x| blocked_taps(&source, y, x, tap))
+        Self::new(axes, source, target, spans, pair, largest, |y, x| blocked_taps(shape, &source, y, x))
     }
 
     fn new(
@@ -163,10 +150,17 @@ impl Sweep {
         Self { regions, source, target, spans, span, pair, rows, vectors }
     }
 
-    /// Blocks of target channels from `first` on that one tile covers: they must see the same source blocks.
-    fn vectors_at(&self, first: usize) -> usize {
-        let same = |&block: &usize| self.spans.get(block) == Some(&self.spans[first]);
-        (first..first + self.vectors).take_while(same).count()
+    /// Strips that the blocks of target channels are cut into, as many blocks in each as a tile can cover.
+    fn strips(&self) -> usize {
+        self.spans.len().div_ceil(self.vectors)
+    }
+
+    /// The tiles' parts of a strip, as first block and number of blocks: those of one tile must see the same source blocks.
+    fn strip(&self, strip: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let first = strip * self.vectors;
+        let blocks = &self.spans[first..(first + self.vectors).min(self.spans.len())];
+        let parts = blocks.chunk_by(|a, b| a == b);
+        parts.scan(first, |next, part| Some((std::mem::replace(next, *next + part.len()), part.len())))
     }
 }
 
@@ -181,11 +175,12 @@ fn group_spans(targets: usize, sources: usize, groups: usize) -> Vec<Range<usize
     (0..layout::blocks(targets)).map(span).collect()
 }
 
-fn blocked_taps(source: &Map, y: &Axis, x: &Axis, weight: impl Fn(usize, usize) -> usize) -> Vec<Tap> {
+fn blocked_taps(shape: &Shape, source: &Map, y: &Axis, x: &Axis) -> Vec<Tap> {
     let mut taps = Vec::new();
     for &(r, line) in &y.taps {
         for &(s, pixel) in &x.taps {
-            taps.push(Tap { x: line * source.line + pixel * source.pixel, w: weight(r, s), depth: LANES });
+            let weight = (r * shape.kernel[1] + s) * LANES * LANES;
+            taps.push(Tap { x: line * source.line + pixel * source.pixel, w: weight, depth: LANES });
         }
     }
     taps
@@ -274,19 +269,14 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
         packed[..blocks * (sweep.span * sweep.pair + LANES)].split_at(blocks * sweep.span * sweep.pair);
 
     let chunk = (CACHED_IMAGES / (sweep.source.image + sweep.target.image)).max(1);
-    let chunks = n.div_ceil(chunk);
-    let strips = blocks.div_ceil(sweep.vectors);
+    let (chunks, strips) = (n.div_ceil(chunk), sweep.strips());
     let images_first = weights.len() <= CACHED_WEIGHTS;
     cpu.pool.run(chunks * strips, |task| {
         let (chunk, strip) = if images_first { (task / strips, task % strips) } else { (task % chunks, task / chunks) };
         let images = n * chunk / chunks..n * (chunk + 1) / chunks;
-        let mut block = strip * sweep.vectors;
-        let end = (block + sweep.vectors).min(blocks);
-        while block < end {
-            let vectors = sweep.vectors_at(block).min(end - block);
+        for (block, vectors) in sweep.strip(strip) {
             let work = Work { cpu, sweep, source, target: &target, weights, bias, block, vectors, accumulate };
             work.run(images.clone());
-            block += vectors;
         }
     });
 }

@@ -1,7 +1,7 @@
 //! Cuts a map into rectangles of pixels that touch the same kernel taps.
 
 use super::tile::Tap;
-use super::Map;
+use super::{Map, Shape};
 use std::ops::Range;
 
 /// A run of target coordinates along one axis that touch the same taps.
@@ -17,6 +17,12 @@ pub(super) struct Axis {
 }
 
 impl Axis {
+    /// Runs down and across a convolution's target: `cut` is [`Axis::forward`] or [`Axis::input_gradient`].
+    pub(super) fn both(shape: &Shape, cut: fn(usize, usize, usize, usize, usize) -> Vec<Self>) -> [Vec<Self>; 2] {
+        let output = shape.output();
+        [0, 1].map(|i| cut(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i]))
+    }
+
     /// Runs of output coordinates: output o meets inputs o·stride + r − padding.
     pub(super) fn forward(input: usize, output: usize, kernel: usize, stride: usize, padding: usize) -> Vec<Self> {
         let taps = |o: usize| -> Vec<(usize, usize)> {

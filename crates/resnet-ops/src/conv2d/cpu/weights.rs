@@ -52,7 +52,7 @@ impl Plan {
         let vectors = forward.vectors;
         let [oh, ow] = shape.output();
         let sums = forward.spans.len() * forward.span * forward.pair;
-        let strips = forward.spans.len().div_ceil(vectors) * forward.span;
+        let strips = forward.strips() * forward.span;
         let line = shape.stride[0] * forward.source.line + vectors * ow * LANES;
         let lines = (PATCH / line).clamp(1, oh);
         let images = if lines == oh { (PATCH / (line * oh)).max(1) } else { 1 };
@@ -92,9 +92,8 @@ fn blocked_jobs(shape: &Shape, forward: &Sweep) -> Vec<Job> {
 }
 
 fn plain_jobs(shape: &Shape) -> Vec<Job> {
-    let ([h, w], output) = (shape.input, shape.output());
-    let [ys, xs] =
-        [0, 1].map(|i| Axis::forward(shape.input[i], output[i], shape.kernel[i], shape.stride[i], shape.padding[i]));
+    let [h, w] = shape.input;
+    let [ys, xs] = Axis::both(shape, Axis::forward);
     let mut jobs = Vec::new();
     for channel in 0..shape.in_channels {
         for r in 0..shape.kernel[0] {
@@ -135,14 +134,10 @@ pub(super) fn run(
     cpu.pool.run(image_blocks * plan.strips, |task| {
         let (image_block, strip) = (task / plan.strips, task % plan.strips);
         let images = n * image_block / image_blocks..n * (image_block + 1) / image_blocks;
-        let (mut block, offset) = (strip / sweep.span * sweep.vectors, strip % sweep.span);
-        let end = (block + sweep.vectors).min(sweep.spans.len());
-        while block < end {
-            let vectors = sweep.vectors_at(block).min(end - block);
-            let piece = Piece { cpu, shape, plan, sweep, x, dy, block, offset, vectors };
+        for (block, vectors) in sweep.strip(strip / sweep.span) {
+            let piece = Piece { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
             // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
             unsafe { piece.run(images.clone(), sums.at(image_block * plan.sums)) };
-            block += vectors;
         }
     });
     unpack(cpu, shape, plan, sweep, image_blocks, scratch, weights);
