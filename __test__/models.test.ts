@@ -23,11 +23,12 @@ test("a summary by layers shows the stem's convolution and prints as a table", (
     outputShape: [1, 64, 48, 48],
     params: 3200,
     macs: 7_225_344,
+    activationBytes: 4 * 64 * 48 * 48,
   });
   expect(rows.filter(({ kind }) => kind === "AddReLU")).toHaveLength(8);
   const lines = String(rows).split("\n");
-  expect(lines[0]).toMatch(/^name +kind +output +parameters +multiply-adds$/);
-  expect(lines.at(-1)).toMatch(/^total +11,178,378 +318,657,536$/);
+  expect(lines[0]).toMatch(/^name +kind +output +parameters +multiply-adds +activations$/);
+  expect(lines.at(-1)).toMatch(/^total +11,178,378 +318,657,536 +\d+\.\d\d MiB$/);
 });
 
 test("ResNet-18 has 11,178,378 parameters for one channel, and more for three", () => {

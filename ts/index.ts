@@ -3,7 +3,22 @@
  *
  * @packageDocumentation
  */
-export { Residual, type ResidualOptions, sequential } from "./blocks.js";
+export {
+  Bottleneck,
+  type BottleneckOptions,
+  concat,
+  type Flavor,
+  Inception,
+  PreActBottleneck,
+  PreActResidual,
+  Residual,
+  residual,
+  type ResidualOptions,
+  type ResidualParts,
+  ResNeXtBlock,
+  type ResNeXtBlockOptions,
+  sequential,
+} from "./blocks.js";
 export { type Arrays, type Batch, type BatchOptions, Dataset, fromArrays } from "./data.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
@@ -13,15 +28,49 @@ export { type FashionMnist, fashionMnist, type FashionMnistOptions } from "./fas
 export { fit, type FitOptions, FitRun, type TrainingData } from "./fit.js";
 export { type EpochRow, History } from "./history.js";
 export {
-  loadModel,
-  type LoadReport,
-  Model,
-  type ModelOptions,
+  type AvgPool2dOptions,
+  avgPool2d,
+  type BatchNorm2dOptions,
+  batchNorm2d,
+  type Conv2dOptions,
+  conv2d,
+  dropout,
+  globalAvgPool2d,
+  type Init,
+  linear,
+  type LinearOptions,
+  maxPool2d,
+  type MaxPool2dOptions,
+  type Pair,
+  relu,
+} from "./layers.js";
+export { loadModel, type LoadReport, Model, type ModelOptions } from "./models.js";
+export {
+  CifarResNet,
+  type CifarResNetOptions,
+  GoogLeNet,
+  PreActResNet101,
+  PreActResNet152,
+  PreActResNet18,
+  PreActResNet34,
+  PreActResNet50,
   ResNet,
+  ResNet101,
+  ResNet152,
   ResNet18,
+  ResNet34,
+  ResNet50,
+  type ResNetName,
   type ResNetOptions,
+  ResNeXt101_32x8d,
+  ResNeXt101_64x4d,
+  ResNeXt18,
+  ResNeXt34,
+  ResNeXt50_32x4d,
   type Stage,
-} from "./models.js";
+  WideResNet101_2,
+  WideResNet50_2,
+} from "./networks.js";
 export { type Optimizer, sgd, type SgdOptions } from "./optim.js";
 export type { SignalOptions } from "./signal.js";
 export { type LayerRow, LayerSummary } from "./summary.js";

@@ -2,13 +2,11 @@ import { addon, type NativeModel } from "./binding.js";
 import { ResNetError, translated } from "./errors.js";
 import {
   boolean,
-  check,
   checkOptions,
   count,
   filePath,
   instance,
   integer,
-  list,
   oneOf,
   type Rule,
   type Rules,
@@ -60,7 +58,7 @@ export abstract class Model implements Disposable {
 
   static {
     nativeOf = (model) => model.#native;
-    layerOf = (model) => translated(() => model.#native.layer);
+    layerOf = (model) => model.#native.layer;
   }
 
   /** Channels of the input, once they are known. */
@@ -85,6 +83,14 @@ export abstract class Model implements Disposable {
     const sizes = checkShape("shape", shape);
     const { depth = "stages" } = checkOptions(options, { depth: depthRule });
     return new LayerSummary(...translated(() => this.#native.summary(sizes, depth === "layers")));
+  }
+
+  /**
+   * Multiply-adds of the convolutions and linear layers for one image of shape (N, C, H, W), zero padding included.
+   * @throws `ERR_SHAPE` if such images do not fit the network.
+   */
+  macs(shape: readonly number[]): number {
+    return this.layerSummary(shape).reduce((sum, row) => sum + row.macs, 0);
   }
 
   /**
@@ -175,8 +181,12 @@ export abstract class Model implements Disposable {
 
 function build(layer: string, options: ModelOptions): NativeModel {
   const { inChannels, seed = 0, threads } = options;
-  const network = `{"init":"xavier_uniform","root":${layer}}`;
-  return translated(() => new addon.NativeModel(network, { inChannels, seed, threads }));
+  return translated(() => new addon.NativeModel(layer, { inChannels, seed, threads }));
+}
+
+/** The layer tree, as JSON, that a recipe asks for. */
+export function describe(recipe: Readonly<Record<string, unknown>> & { type: string }): string {
+  return translated(() => addon.describe(JSON.stringify(recipe)));
 }
 
 /** The rule for a parameter that is a model. */
@@ -184,63 +194,6 @@ export const modelRule: Rule<Model> = instance("a model such as new ResNet18()",
 
 /** A model that is nothing more. */
 export class Network extends Model {}
-
-/** Options of a residual network. */
-export interface ResNetOptions extends ModelOptions {
-  /** Number of classes, default 10. */
-  numClasses?: number;
-}
-
-/** A stage: how many residual blocks, and the channels of their outputs. */
-export type Stage = readonly [numResiduals: number, numChannels: number];
-
-const archRule = list(list(count, "", 2), "an array of [numResiduals, numChannels], integers of at least 1");
-const resNetRules: Rules<ResNetOptions> = { ...modelRules, numClasses: count };
-
-/**
- * A residual network (He et al., 2016, https://arxiv.org/abs/1512.03385) as d2l.ai 8.6 defines it: stem, stages, global
- * average pool, linear. Each stage but the first halves height and width.
- *
- * @example
- * ```ts
- * const model = new ResNet([[2, 64], [2, 128]], { numClasses: 10 });
- * ```
- */
-export class ResNet extends Model {
-  /** @throws `ERR_INVALID_ARGUMENT` for stages or options that cannot be. */
-  constructor(arch: readonly Stage[], options?: ResNetOptions) {
-    const stages = check("arch", arch, archRule).map(([blocks, channels]) => [blocks, channels] as [number, number]);
-    const { numClasses = 10, ...rest } = checkOptions(options, resNetRules);
-    super(
-      translated(() => addon.describeResnet(stages, numClasses)),
-      rest,
-    );
-  }
-}
-
-/**
- * ResNet-18: two blocks each of 64, 128, 256 and 512 channels.
- *
- * @example
- * ```ts
- * const model = new ResNet18({ numClasses: 10, seed: 42 });
- * console.log(model.layerSummary([1, 1, 96, 96]));
- * ```
- */
-export class ResNet18 extends ResNet {
-  /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
-  constructor(options?: ResNetOptions) {
-    super(
-      [
-        [2, 64],
-        [2, 128],
-        [2, 256],
-        [2, 512],
-      ],
-      options,
-    );
-  }
-}
 
 /**
  * The model of a file that {@link Model.save} wrote: the file tells the network.

@@ -13,6 +13,8 @@ export interface LayerRow {
   readonly params: number;
   /** Multiply-adds of its convolutions and linear layers for one image. */
   readonly macs: number;
+  /** Bytes of what its layers put out, batch included: what training would keep if no two values shared memory. */
+  readonly activationBytes: number;
 }
 
 /** The rows of a network. Prints as a table. */
@@ -25,12 +27,14 @@ export class LayerSummary extends Array<LayerRow> {
   /** The rows as a table, with a last row for the sums. */
   override toString(): string {
     const count = (value: number) => value.toLocaleString("en");
-    const total = (of: (row: LayerRow) => number) => count(this.reduce((sum, row) => sum + of(row), 0));
-    const rows = this.map(({ name, kind, outputShape, params, macs }) => {
-      return [name, kind, outputShape.join("×"), count(params), count(macs)];
+    const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
+    const total = (of: (row: LayerRow) => number) => this.reduce((sum, row) => sum + of(row), 0);
+    const rows = this.map(({ name, kind, outputShape, params, macs, activationBytes }) => {
+      return [name, kind, outputShape.join("×"), count(params), count(macs), mebibytes(activationBytes)];
     });
-    rows.push(["total", "", "", total((row) => row.params), total((row) => row.macs)]);
-    return table(["name", "kind", "output", "parameters", "multiply-adds"], rows);
+    const [params, macs] = [total((row) => row.params), total((row) => row.macs)];
+    rows.push(["total", "", "", count(params), count(macs), mebibytes(total((row) => row.activationBytes))]);
+    return table(["name", "kind", "output", "parameters", "multiply-adds", "activations"], rows);
   }
 
   /** @internal */

@@ -11,6 +11,8 @@ pub enum Purpose {
     Init = 1,
     /// The order of samples.
     Shuffle = 2,
+    /// What dropout leaves out.
+    Dropout = 3,
 }
 
 /// A stream of random numbers.
@@ -30,6 +32,19 @@ impl Stream {
     pub fn uniform(&mut self, bound: f64) -> f64 {
         const STEPS: f64 = (1u32 << 24) as f64;
         (2.0 * f64::from(self.0.next_u32() >> 8) / STEPS - 1.0) * bound
+    }
+
+    /// Normal with mean 0 (Box and Muller, 1958).
+    pub fn normal(&mut self, deviation: f64) -> f64 {
+        const STEPS: f64 = (1u64 << 32) as f64;
+        let mut unit = || (f64::from(self.0.next_u32()) + 0.5) / STEPS;
+        let (radius, turn) = ((-2.0 * unit().ln()).sqrt(), unit());
+        deviation * radius * (std::f64::consts::TAU * turn).cos()
+    }
+
+    /// A number of 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// Uniform in 0..end.

@@ -4,9 +4,10 @@ use crate::data::{Dataset, Loader, Order};
 use crate::error::{Code, Error, Result};
 use crate::model::init::initialise;
 use crate::model::params::Params;
-use crate::model::shape::{trace, Shape};
-use crate::model::Network;
+use crate::model::shape::{trace, trace_channels, Shape};
+use crate::model::Layer;
 use crate::plan::{Mode, Plan, Run, Slots};
+use crate::rng::{stream, Purpose};
 use crate::state_dict::{self, Entry, ModelHeader, Values};
 use crate::tensor::narrow;
 use crate::train::Metrics;
@@ -31,7 +32,7 @@ pub struct SessionOptions {
 
 /// A network with its weights on a device.
 pub struct Session {
-    network: Network,
+    network: Layer,
     seed: u64,
     executor: Executor,
     built: Option<Built>,
@@ -51,7 +52,7 @@ struct Built {
 
 impl Session {
     /// Sets a network up on the CPU; draws its weights at once if the input channels are known.
-    pub fn new(network: Network, options: &SessionOptions) -> Result<Self> {
+    pub fn new(network: Layer, options: &SessionOptions) -> Result<Self> {
         let mut session = Self::on(network, executor(options.threads)?, options.seed);
         if let Some(in_channels) = options.in_channels {
             session.build(in_channels)?;
@@ -60,7 +61,7 @@ impl Session {
     }
 
     /// Sets a network up on a given backend.
-    pub fn on(network: Network, executor: Executor, seed: u64) -> Self {
+    pub fn on(network: Layer, executor: Executor, seed: u64) -> Self {
         Self { network, seed, executor, built: None }
     }
 
@@ -74,7 +75,7 @@ impl Session {
     }
 
     /// The network's description.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &Layer {
         &self.network
     }
 
@@ -102,13 +103,13 @@ impl Session {
             return Ok(());
         }
         let params = self.params_for(in_channels)?;
-        let (learnt, running) = initialise(self.network.init, &params, self.seed)?;
+        let (learnt, running) = initialise(&params, self.seed)?;
         self.built = Some(Built::new(&self.executor, in_channels, params, &learnt, &running)?);
         Ok(())
     }
 
     fn params_for(&self, channels: usize) -> Result<Params> {
-        Params::of(&trace(&self.network.root, Shape::Map { channels, size: None })?)
+        Params::of(&trace_channels(&self.network, channels)?)
     }
 
     /// The network's output for images. With `training`, batch norms use the batch's statistics; running statistics never
@@ -200,7 +201,7 @@ impl Session {
         if let Some(expected) = self.in_channels().filter(|&expected| expected != channels) {
             return Err(Error::expected(Code::Shape, "validation", format!("{expected} channels"), channels));
         }
-        let trace = trace(&self.network.root, Shape::map(channels, height, width))?;
+        let trace = trace(&self.network, Shape::map(channels, height, width))?;
         check_labels(trace.shapes[trace.output], data.len(), data.labels())
     }
 
@@ -226,7 +227,7 @@ impl Session {
     /// other (but `num_batches_tracked`), else nothing changes and `ERR_STATE_DICT` names them.
     pub fn load_weights(&mut self, path: &Path, strict: bool) -> Result<LoadReport> {
         let contents = state_dict::read(path)?;
-        let in_channels = self.in_channels().or_else(|| state_dict::in_channels(&self.network.root, &contents.entries));
+        let in_channels = self.in_channels().or_else(|| state_dict::in_channels(&self.network, &contents.entries));
         let in_channels = in_channels.ok_or_else(|| {
             let message = format!("{}: its tensors do not tell the network's input channels", path.display());
             Error::new(Code::StateDict, message)
@@ -244,7 +245,7 @@ impl Session {
             Some(built) => built.weights.values()?,
             // Nothing is left to be drawn.
             None if strict => (vec![0.0; params.learnt_len()], vec![0.0; params.running_len()]),
-            None => initialise(self.network.init, &params, self.seed)?,
+            None => initialise(&params, self.seed)?,
         };
         matched.copy_to(&mut learnt, &mut running);
         match &mut self.built {
@@ -286,21 +287,22 @@ impl Session {
         let input = Shape::map(channels, height, width);
         if self.built.is_none() {
             // A network that does not fit the images is refused before it takes their channels for good.
-            trace(&self.network.root, input)?;
+            trace(&self.network, input)?;
         }
         self.build(channels)?;
         let (built, executor) = (self.built.as_mut().expect("built"), &self.executor);
-        let Built { params, weights, slots, train, eval, .. } = built;
+        let Built { params, weights, updates, slots, train, eval, .. } = built;
         let place = if mode == Mode::Train { train } else { eval };
         if !place.as_ref().is_some_and(|plan| plan.fits(input, n)) {
             // The old plan goes first: its successor may need the room.
             *place = None;
-            *place = Some(Plan::new(executor, &self.network.root, params, input, n, mode)?);
+            *place = Some(Plan::new(executor, &self.network, params, input, n, mode)?);
         }
         let plan = place.as_ref().expect("planned");
         // Each time: another plan may have failed to get its room, and taken some of this one's.
         plan.reserve(executor, slots)?;
-        Ok(Run { plan, executor, slots, weights })
+        let noise = stream(self.seed, Purpose::Dropout, *updates, 0).bits();
+        Ok(Run { plan, executor, slots, weights, noise })
     }
 }
 

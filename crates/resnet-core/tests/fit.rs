@@ -2,15 +2,15 @@
 
 use resnet_core::data::{Dataset, Pixels};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
-use resnet_core::model::Network;
+use resnet_core::model::Layer;
 use resnet_core::session::Session;
 use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow, Sgd};
 use resnet_core::{Code, Result};
 use resnet_ops::Executor;
 
-fn network(num_classes: usize) -> Network {
+fn network(num_classes: usize) -> Layer {
     let arch = vec![Stage { num_residuals: 1, num_channels: 16 }];
-    resnet(&ResNetOptions { arch, num_classes }).unwrap()
+    resnet(&ResNetOptions { arch, num_classes, ..Default::default() }).unwrap()
 }
 
 fn session() -> Session {

@@ -5,8 +5,9 @@
 mod hashed;
 
 use resnet_core::model::params::Params;
-use resnet_core::model::resnet::{resnet, ResNetOptions};
+use resnet_core::model::resnet::resnet;
 use resnet_core::model::shape::{trace, Shape};
+use resnet_core::model::zoo::preset;
 use resnet_core::session::Images;
 use resnet_core::state_dict::{write, Values};
 use resnet_core::train::{Sgd, Trainer};
@@ -80,8 +81,8 @@ fn vanishes(name: &str) -> bool {
 
 /// The chapter's ResNet-18 on a backend, with hashed weights.
 fn session(executor: Executor) -> Session {
-    let network = resnet(&ResNetOptions::resnet18(CLASSES)).unwrap();
-    let params = Params::of(&trace(&network.root, Shape::Map { channels: 1, size: None }).unwrap()).unwrap();
+    let network = resnet(&preset("resnet18").unwrap()).unwrap();
+    let params = Params::of(&trace(&network, Shape::Map { channels: 1, size: None }).unwrap()).unwrap();
     let flat = |list| Vec::from_iter(Iterator::flat_map(<[_]>::iter(list), hashed::values));
     let (learnt, running) = (flat(&params.learnt), flat(&params.running));
     let folder = tempfile::tempdir().unwrap();

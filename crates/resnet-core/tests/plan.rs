@@ -1,7 +1,8 @@
 //! Whole networks on the CPU backend against the plain definitions in f64.
 
-use resnet_core::model::layer::{Child, Init, Layer, Network};
-use resnet_core::model::{block, resnet};
+use resnet_core::model::block::{residual, Block, BlockOptions};
+use resnet_core::model::layer::{Child, Init, Layer};
+use resnet_core::model::resnet;
 use resnet_core::session::{Images, Session};
 use resnet_core::train::{Sgd, Trainer};
 use resnet_core::Code;
@@ -18,10 +19,10 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(draw).collect()
 }
 
-fn small_resnet() -> Network {
+fn small_resnet() -> Layer {
     let stage = |num_residuals, num_channels| resnet::Stage { num_residuals, num_channels };
     let arch = vec![stage(2, 64), stage(1, 24), stage(1, 40)];
-    resnet::resnet(&resnet::ResNetOptions { arch, num_classes: 7 }).unwrap()
+    resnet::resnet(&resnet::ResNetOptions { arch, num_classes: 7, ..Default::default() }).unwrap()
 }
 
 /// Logits before, losses of three steps, and all weights after them.
@@ -77,7 +78,7 @@ fn a_smaller_batch_runs_on_the_plan_of_a_larger_one() {
 
 #[test]
 fn a_block_with_its_last_weights_at_zero_is_the_identity_on_what_a_relu_gave() {
-    let network = Network { init: Init::XavierUniform, root: block::residual(6, false, 1).unwrap() };
+    let network = residual(&BlockOptions::new(Block::Basic, 6)).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("zero.safetensors");
     let zeros = [0u8; 6 * 4];
@@ -98,16 +99,24 @@ fn a_block_with_its_last_weights_at_zero_is_the_identity_on_what_a_relu_gave() {
 #[test]
 fn the_same_value_may_be_added_to_itself() {
     let body = Layer::Sequential { children: vec![] };
-    let twice = Layer::Residual { body: Box::new(body), shortcut: None };
+    let twice = Layer::Residual { preactivation: None, body: Box::new(body), shortcut: None, relu: true };
     let layers = vec![
         Child::new(
             "conv",
-            Layer::Conv2d { out_channels: 4, kernel: [1, 1], stride: [1, 1], padding: [0, 0], groups: 1, bias: true },
+            Layer::Conv2d {
+                out_channels: 4,
+                kernel: [1, 1],
+                stride: [1, 1],
+                padding: [0, 0],
+                groups: 1,
+                bias: true,
+                init: Init::default(),
+            },
         ),
         Child::new("twice", twice),
         Child::new("pool", Layer::GlobalAvgPool2d),
     ];
-    let network = Network { init: Init::XavierUniform, root: Layer::Sequential { children: layers } };
+    let network = Layer::sequential(layers);
     let gradients = |executor| {
         let mut session = Session::on(network.clone(), executor, 1);
         let mut trainer = Trainer::new(SGD);

@@ -3,11 +3,11 @@
 //! Nothing here computes and nothing is global, so the addon can be loaded in any number of worker threads.
 
 mod actor;
-mod blocks;
 mod dataset;
 mod error;
 mod model;
 mod options;
+mod recipe;
 mod reply;
 mod run;
 mod trainer;

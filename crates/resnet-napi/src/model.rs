@@ -14,9 +14,9 @@ use napi::bindgen_prelude::{Float32Array, PromiseRaw, ToNapiValue};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::model::params::Params;
-use resnet_core::model::shape::{trace, Shape};
+use resnet_core::model::shape::trace_channels;
 use resnet_core::model::summary::{rows, Depth};
-use resnet_core::model::Network;
+use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
 use resnet_core::{Code, Error, Session, SessionOptions};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 #[napi]
 pub struct NativeModel {
     actor: Arc<Actor>,
-    network: Network,
+    network: Layer,
     trainers: AtomicUsize,
 }
 
@@ -36,8 +36,11 @@ impl NativeModel {
     /// A model of the described network; its thread starts, and its weights are drawn, with the first call.
     #[napi(constructor)]
     pub fn new(network: String, options: ModelOptions) -> napi::Result<Self> {
-        let network = Network::from_json(&network).map_err(raise)?;
+        let network = Layer::from_json(&network).map_err(raise)?;
         let options = SessionOptions::from(options);
+        if let Some(channels) = options.in_channels {
+            trace_channels(&network, channels).map_err(raise)?;
+        }
         let described = network.clone();
         let actor = Actor::new(options.in_channels, move || Session::new(described, &options));
         Ok(Self { actor, network, trainers: AtomicUsize::new(0) })
@@ -62,8 +65,8 @@ impl NativeModel {
 
     /// The layer tree.
     #[napi(getter)]
-    pub fn layer(&self) -> napi::Result<String> {
-        serde_json::to_string(&self.network.root).map_err(|error| raise(Error::new(Code::Internal, error.to_string())))
+    pub fn layer(&self) -> String {
+        self.network.to_json()
     }
 
     /// Channels of the input, once known.
@@ -88,10 +91,7 @@ impl NativeModel {
             let message = "model: expected known input channels (give inChannels, or a first batch), got none so far";
             raise(Error::new(Code::NotBuilt, message))
         })?;
-        let count = || {
-            let trace = trace(&self.network.root, Shape::Map { channels, size: None })?;
-            Ok(Params::of(&trace)?.learnt_len() as f64)
-        };
+        let count = || Ok(Params::of(&trace_channels(&self.network, channels)?)?.learnt_len() as f64);
         count().map_err(raise)
     }
 
@@ -241,7 +241,7 @@ fn forward(
 /// What the thread tells about a loaded model.
 struct Loaded {
     actor: Arc<Actor>,
-    network: Network,
+    network: Layer,
 }
 
 impl From<Loaded> for NativeModel {

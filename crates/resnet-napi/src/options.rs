@@ -71,6 +71,7 @@ pub struct NativeRow {
     pub output_shape: Vec<u32>,
     pub params: f64,
     pub macs: f64,
+    pub activation_bytes: f64,
 }
 
 impl From<ModelOptions> for SessionOptions {
@@ -127,6 +128,7 @@ impl From<Row> for NativeRow {
             output_shape: sizes_to_js(&row.output_shape),
             params: row.params as f64,
             macs: row.macs as f64,
+            activation_bytes: row.activation_bytes as f64,
         }
     }
 }

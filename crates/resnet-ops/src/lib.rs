@@ -4,10 +4,13 @@
 //! plain definition in f32 and f64, and `cpu.rs` (or `cpu/`) its multi-threaded, vectorised form.
 //! Every function takes an [`Executor`], which decides which of them runs.
 
-pub mod add_relu;
+pub mod add;
+pub mod avg_pool2d;
 pub mod batch_norm;
+pub mod concat;
 pub mod conv2d;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod global_avg_pool;
 pub mod layout;
 pub mod linear;

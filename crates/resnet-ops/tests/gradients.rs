@@ -39,7 +39,7 @@ fn check<O: Op>(cases: Vec<O>) {
         }
         let accumulated = case.backward(&executor, &inputs, &r, true).unwrap();
         for (index, (accumulated, mut expected)) in accumulated.iter().zip(gradients).enumerate() {
-            if case.accumulates() == Some(index) {
+            if case.accumulates(index) {
                 expected.iter_mut().zip(&inputs[index]).for_each(|(gradient, start)| *gradient += start);
             }
             assert_close(accumulated, &expected, 1e-12, &format!("{case:?}, input {index}, accumulated"));
@@ -68,8 +68,18 @@ fn relu() {
 }
 
 #[test]
-fn add_relu() {
-    check(shapes::add_relus());
+fn add() {
+    check(shapes::additions());
+}
+
+#[test]
+fn concat() {
+    check(shapes::concatenations());
+}
+
+#[test]
+fn dropout() {
+    check(shapes::droppings());
 }
 
 #[test]
@@ -78,8 +88,13 @@ fn max_pool2d() {
 }
 
 #[test]
-fn global_avg_pool() {
+fn avg_pool2d() {
     check(shapes::average_poolings());
+}
+
+#[test]
+fn global_avg_pool() {
+    check(shapes::global_average_poolings());
 }
 
 #[test]

@@ -110,8 +110,18 @@ fn relu() {
 }
 
 #[test]
-fn add_relu() {
-    check(shapes::add_relus());
+fn add() {
+    check(shapes::additions());
+}
+
+#[test]
+fn concat() {
+    check(shapes::concatenations());
+}
+
+#[test]
+fn dropout() {
+    check(shapes::droppings());
 }
 
 #[test]
@@ -120,8 +130,13 @@ fn max_pool2d() {
 }
 
 #[test]
-fn global_avg_pool() {
+fn avg_pool2d() {
     check(shapes::average_poolings());
+}
+
+#[test]
+fn global_avg_pool() {
+    check(shapes::global_average_poolings());
 }
 
 #[test]

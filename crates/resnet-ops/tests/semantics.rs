@@ -4,13 +4,16 @@
 mod support;
 
 use candle_core::{Device, Tensor};
+use resnet_ops::avg_pool2d::{self, AvgPool2d};
 use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::concat::{self, Concat};
 use resnet_ops::conv2d::{self, Conv2d, Pass};
 use resnet_ops::max_pool2d::MaxPool2d;
-use resnet_ops::{add_relu, batch_norm, cross_entropy, relu, sgd, Buffer, DType, Executor};
+use resnet_ops::{add, batch_norm, cross_entropy, relu, sgd, Buffer, DType, Executor};
 use support::convolution::Convolution;
 use support::normalisation::Normalisation;
-use support::ops::{MaxPooling, Op};
+use support::ops::Op;
+use support::pooling::{AveragePooling, MaxPooling};
 use support::{activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage, read_flat};
 use support::{read_activation, shapes, Parameters, Random};
 
@@ -34,12 +37,14 @@ fn relu_keeps_nan_and_stops_the_gradient_at_zero() {
 }
 
 #[test]
-fn add_relu_keeps_nan() {
+fn add_keeps_nan() {
     for executor in every_executor() {
         let (a, b) = (flat(&executor, &[1.0, NAN, 1.0, -3.0]), flat(&executor, &[NAN, 1.0, 2.0, 1.0]));
         let mut y = garbage(executor.dtype(), 4);
-        add_relu::forward(&executor, 4, &a, &b, &mut y).unwrap();
-        assert_same(&read_flat(4, &y), &[NAN, NAN, 3.0, 0.0]);
+        for (relu, last) in [(true, 0.0), (false, -2.0)] {
+            add::forward(&executor, 4, &a, &b, &mut y, relu).unwrap();
+            assert_same(&read_flat(4, &y), &[NAN, NAN, 3.0, last]);
+        }
     }
 }
 
@@ -121,6 +126,81 @@ fn max_pool2d_refuses_what_it_cannot_do() {
     refused(3, 1, 0, [2, 4], "larger than");
     pooling(3, 2, 1, [1, 1]).op.check().unwrap();
     pooling(15, 1, 7, [1, 1]).op.check().unwrap();
+}
+
+fn average(kernel: usize, stride: usize, padding: usize, modes: [bool; 2], input: [usize; 2]) -> AveragePooling {
+    let ([ceil_mode, count_include_pad], channels) = (modes, 1);
+    let (kernel, stride, padding) = ([kernel; 2], [stride; 2], [padding; 2]);
+    AveragePooling { n: 1, op: AvgPool2d { channels, input, kernel, stride, padding, ceil_mode, count_include_pad } }
+}
+
+#[test]
+fn avg_pool2d_is_pytorchs() {
+    // Input, kernel, stride, padding, ceil_mode and output size; then torch.nn.AvgPool2d of 1, 2, 3, … in reading order,
+    // with and without count_include_pad.
+    type Case = ([usize; 2], [usize; 3], bool, [usize; 2], [&'static [f64]; 2]);
+    let cases: [Case; 9] = [
+        ([3, 5], [2, 2, 0], false, [1, 2], [&[4.0, 6.0]; 2]),
+        ([3, 5], [2, 2, 0], true, [2, 3], [&[4.0, 6.0, 7.5, 11.5, 13.5, 15.0]; 2]),
+        ([3, 3], [3, 2, 1], false, [2, 2], [&[4.0 / 3.0, 16.0 / 9.0, 8.0 / 3.0, 28.0 / 9.0], &[3.0, 4.0, 6.0, 7.0]]),
+        ([4, 4], [3, 2, 1], false, [2, 2], [&[14.0 / 9.0, 10.0 / 3.0, 19.0 / 3.0, 11.0], &[3.5, 5.0, 9.5, 11.0]]),
+        // Windows that hang over the padded input.
+        (
+            [4, 4],
+            [3, 2, 1],
+            true,
+            [3, 3],
+            [
+                &[14.0 / 9.0, 10.0 / 3.0, 2.0, 19.0 / 3.0, 11.0, 6.0, 4.5, 7.5, 4.0],
+                &[3.5, 5.0, 6.0, 9.5, 11.0, 12.0, 13.5, 15.0, 16.0],
+            ],
+        ),
+        // A last window that would begin in the padding: below, and on both sides.
+        ([2, 6], [2, 3, 1], true, [1, 3], [&[0.25, 1.75, 1.5], &[1.0, 3.5, 6.0]]),
+        ([2, 2], [2, 3, 1], true, [1, 1], [&[0.25], &[1.0]]),
+        ([5, 2], [3, 3, 1], true, [2, 1], [&[10.0 / 9.0, 5.0], &[2.5, 7.5]]),
+        ([1, 1], [2, 1, 1], false, [2, 2], [&[0.25; 4], &[1.0; 4]]),
+    ];
+    for executor in every_executor() {
+        for (input, [kernel, stride, padding], ceil_mode, output, expected) in cases {
+            let x: Vec<f64> = (1..=input[0] * input[1]).map(|value| value as f64).collect();
+            for (count_include_pad, expected) in [true, false].into_iter().zip(expected) {
+                let case = average(kernel, stride, padding, [ceil_mode, count_include_pad], input);
+                case.op.check().unwrap();
+                assert_eq!(case.op.output(), output, "{case:?}");
+                let found = case.forward(&executor, std::slice::from_ref(&x)).unwrap();
+                assert_close(&found, expected, 1e-6, &format!("{case:?}"));
+            }
+        }
+    }
+    assert_eq!(avg_pool2d::output_size(224, 3, 2, 1, false), 112);
+    assert_eq!(avg_pool2d::output_size(112, 3, 2, 0, true), 56);
+}
+
+#[test]
+fn avg_pool2d_refuses_what_it_cannot_do() {
+    let refused = |kernel, stride, padding, input, word: &str| {
+        let error = average(kernel, stride, padding, [false; 2], input).op.check().unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    refused(0, 1, 0, [4, 4], "at least 1");
+    refused(2, 0, 0, [4, 4], "at least 1");
+    refused(2, 1, 0, [4, 0], "at least 1");
+    refused(3, 1, 2, [4, 4], "half the kernel");
+    refused(3, 1, 0, [4, 2], "larger than");
+    average(20, 1, 10, [false; 2], [1, 1]).op.check().unwrap();
+}
+
+#[test]
+fn concat_refuses_inputs_that_it_does_not_have() {
+    let op = Concat { channels: vec![1, 2], size: [1, 1] };
+    for executor in every_executor() {
+        let (x, mut y) = (activation(&executor, [1, 1, 1, 1], &[1.0]).unwrap(), garbage(executor.dtype(), 16));
+        let error = concat::forward(&executor, &op, 1, &[&x], &mut y).unwrap_err().to_string();
+        assert!(error.contains("expected 2 inputs, got 1"), "{error}");
+        let error = concat::backward(&executor, &op, 1, 2, &x, &mut y, false).unwrap_err().to_string();
+        assert!(error.contains("expected one of 2 inputs, got number 2"), "{error}");
+    }
 }
 
 fn simple(groups: usize, kernel: usize, stride: usize, padding: usize) -> conv2d::Shape {

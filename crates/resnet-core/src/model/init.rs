@@ -1,7 +1,7 @@
 //! The weights that a network starts with.
 
 use super::layer::Init;
-use super::params::{Parameter, Params, Role};
+use super::params::{Parameter, Params};
 use crate::error::{Code, Error, Result};
 use crate::rng::{stream, Purpose};
 
@@ -10,14 +10,14 @@ use crate::rng::{stream, Purpose};
 ///
 /// # Errors
 /// `ERR_INVALID_ARGUMENT` if there is not enough memory.
-pub fn initialise(init: Init, params: &Params, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
+pub fn initialise(params: &Params, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
     let mut learnt = reserve(params.learnt_len())?;
     for parameter in &params.learnt {
-        draw(init, parameter, seed, &mut learnt);
+        draw(parameter, seed, &mut learnt);
     }
     let mut running = reserve(params.running_len())?;
     for parameter in &params.running {
-        draw(init, parameter, seed, &mut running);
+        draw(parameter, seed, &mut running);
     }
     Ok((learnt, running))
 }
@@ -32,18 +32,21 @@ fn reserve(len: usize) -> Result<Vec<f32>> {
 }
 
 /// Appends a parameter's first values.
-fn draw(init: Init, parameter: &Parameter, seed: u64, values: &mut Vec<f32>) {
+fn draw(parameter: &Parameter, seed: u64, values: &mut Vec<f32>) {
     let end = values.len() + parameter.range.len();
-    let bound = match parameter.role {
-        Role::NormWeight | Role::RunningVar => return values.resize(end, 1.0),
-        Role::NormBias | Role::RunningMean => return values.resize(end, 0.0),
-        Role::Weight => match init {
-            Init::XavierUniform => (6.0 / (parameter.fan_in as f64 + parameter.fan_out as f64)).sqrt(),
-        },
-        Role::Bias => 1.0 / (parameter.fan_in as f64).sqrt(),
-    };
+    let (fan_in, fan_out) = (parameter.fan_in as f64, parameter.fan_out as f64);
     let mut numbers = stream(seed, Purpose::Init, fnv1a64(&parameter.name), 0);
-    values.resize_with(end, || numbers.uniform(bound) as f32);
+    let mut uniform = |bound: f64| values.resize_with(end, || numbers.uniform(bound) as f32);
+    match parameter.init {
+        Init::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt()),
+        Init::TorchDefault => uniform(1.0 / fan_in.sqrt()),
+        Init::KaimingNormal => {
+            let deviation = (2.0 / fan_out).sqrt();
+            values.resize_with(end, || numbers.normal(deviation) as f32);
+        }
+        Init::Zeros => values.resize(end, 0.0),
+        Init::Ones => values.resize(end, 1.0),
+    }
 }
 
 /// The 64-bit FNV-1a hash.
@@ -54,10 +57,12 @@ fn fnv1a64(name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::residual;
+    use crate::model::block::basic;
     use crate::model::layer::{Child, Layer};
-    use crate::model::resnet::{resnet, ResNetOptions};
+    use crate::model::params::Role;
+    use crate::model::resnet::{resnet, Flavor, ResNetOptions};
     use crate::model::shape::{trace, Shape};
+    use crate::model::zoo::preset;
 
     fn params(root: &Layer) -> Params {
         Params::of(&trace(root, Shape::Map { channels: 64, size: None }).unwrap()).unwrap()
@@ -69,35 +74,43 @@ mod tests {
         assert_eq!(fnv1a64("foobar"), 0x8594_4171_f739_67e8);
     }
 
+    /// Variance, fourth moment over its square, and bound of what a parameter is drawn from, by PyTorch's formulas.
+    fn distribution(flavor: Flavor, parameter: &Parameter) -> (f64, f64, f64) {
+        let uniform = |bound: f64| (bound * bound / 3.0, 1.8, bound);
+        match (flavor, parameter.role, parameter.shape.as_slice()) {
+            (_, Role::Bias, _) | (Flavor::Torchvision, _, [_, _]) => uniform((1.0 / parameter.fan_in as f64).sqrt()),
+            (Flavor::Torchvision, _, &[outputs, _, h, w]) => (2.0 / (outputs * h * w) as f64, 3.0, f64::INFINITY),
+            (Flavor::D2l, _, &[outputs, inputs, h, w]) => uniform((6.0 / ((outputs + inputs) * h * w) as f64).sqrt()),
+            (_, _, shape) => uniform((6.0 / shape.iter().sum::<usize>() as f64).sqrt()),
+        }
+    }
+
     #[test]
-    fn weights_and_biases_fill_their_bounds() {
-        let network = resnet(&ResNetOptions::resnet18(10)).unwrap();
-        let params = params(&network.root);
-        let (learnt, _) = initialise(network.init, &params, 3).unwrap();
-        for parameter in params.learnt.iter().filter(|parameter| parameter.fan_in > 0) {
-            let bound = match (parameter.role, parameter.shape.as_slice()) {
-                (Role::Bias, _) => (1.0 / parameter.fan_in as f64).sqrt(),
-                (_, &[outputs, inputs, h, w]) => (6.0 / ((outputs + inputs) * h * w) as f64).sqrt(),
-                (_, shape) => (6.0 / shape.iter().sum::<usize>() as f64).sqrt(),
-            };
-            let values = &learnt[parameter.range.clone()];
-            let count = values.len() as f64;
-            let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
-            let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
-            let largest = values.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-            assert!(f64::from(largest) <= bound * (1.0 + 1e-7), "{}", parameter.name);
-            // Five standard deviations of the mean and of the variance of a uniform distribution.
-            let (expected, deviations) = (bound * bound / 3.0, 5.0 / count.sqrt());
-            assert!(mean.abs() < deviations * expected.sqrt(), "{} mean {mean}", parameter.name);
-            let allowed = deviations * 0.8f64.sqrt() * expected * (1.0 + deviations);
-            assert!((variance - expected).abs() < allowed, "{} variance {variance}", parameter.name);
+    fn weights_and_biases_have_the_distribution_of_their_flavor() {
+        for flavor in [Flavor::D2l, Flavor::Torchvision] {
+            let params = params(&resnet(&ResNetOptions { flavor, ..preset("resnet18").unwrap() }).unwrap());
+            let (learnt, _) = initialise(&params, 3).unwrap();
+            for parameter in params.learnt.iter().filter(|parameter| parameter.fan_in > 0) {
+                let (variance, kurtosis, bound) = distribution(flavor, parameter);
+                let values = &learnt[parameter.range.clone()];
+                let count = values.len() as f64;
+                let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+                let found = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+                let largest = values.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+                assert!(f64::from(largest) <= bound * (1.0 + 1e-7), "{}", parameter.name);
+                // Five standard deviations of the mean and of the variance.
+                let deviations = 5.0 / count.sqrt();
+                assert!(mean.abs() < deviations * variance.sqrt(), "{} mean {mean}", parameter.name);
+                let allowed = deviations * (kurtosis - 1.0).sqrt() * variance * (1.0 + deviations);
+                assert!((found - variance).abs() < allowed, "{} variance {found}", parameter.name);
+            }
         }
     }
 
     #[test]
     fn batch_norms_start_as_the_identity() {
-        let params = params(&residual(64, false, 1).unwrap());
-        let (learnt, running) = initialise(Init::XavierUniform, &params, 0).unwrap();
+        let params = params(&basic(64, false, 1));
+        let (learnt, running) = initialise(&params, 0).unwrap();
         assert_eq!(running.len(), params.running_len());
         for parameter in params.in_order() {
             let expected = match parameter.role {
@@ -111,11 +124,11 @@ mod tests {
 
     #[test]
     fn a_draw_depends_on_seed_and_name_alone() {
-        let block = || residual(64, false, 1).unwrap();
+        let block = || basic(64, false, 1);
         let children = vec![Child::new("other", block()), Child::new("", block())];
-        let (alone, longer) = (params(&block()), params(&Layer::Sequential { children }));
+        let (alone, longer) = (params(&block()), params(&Layer::sequential(children)));
         let draw = |params: &Params, seed| {
-            let (learnt, _) = initialise(Init::XavierUniform, params, seed).unwrap();
+            let (learnt, _) = initialise(params, seed).unwrap();
             let find = |parameter: &&Parameter| parameter.name == "conv2.weight";
             learnt[params.learnt.iter().find(find).unwrap().range.clone()].to_vec()
         };
@@ -132,8 +145,9 @@ mod tests {
             padding: [0, 0],
             groups: 1,
             bias: false,
+            init: Init::Zeros,
         };
-        let error = initialise(Init::XavierUniform, &params(&root), 0).unwrap_err();
+        let error = initialise(&params(&root), 0).unwrap_err();
         assert!(error.message.ends_with("got 2305843009213693952 parameters"), "{error}");
     }
 }

@@ -1,25 +1,24 @@
-//! The tree of plain data that a network is.
+//! The tree of plain data that a network is: all that is needed to build it anew, but its weights and its number of input
+//! channels.
 
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// A network's description: all that is needed to build it anew, but its weights and its number of input channels.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Network {
-    /// How weights are drawn.
-    pub init: Init,
-    /// The layers.
-    pub root: Layer,
-}
-
-/// How the weights of convolutions and linear layers are drawn; biases are drawn as PyTorch does by default, uniform in
-/// ±1/√fan_in, batch norms start as the identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// How a parameter is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Init {
     /// Uniform in ±√(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
+    #[default]
     XavierUniform,
+    /// Normal with variance 2 / fan_out (He et al., 2015), as torchvision draws convolutions.
+    KaimingNormal,
+    /// Uniform in ±1/√fan_in, PyTorch's default.
+    TorchDefault,
+    /// All zero.
+    Zeros,
+    /// All one.
+    Ones,
 }
 
 /// A layer, or layers put together. Input channels are not part of it: they follow from what comes before.
@@ -38,8 +37,11 @@ pub enum Layer {
         padding: [usize; 2],
         /// Groups that the channels are divided into.
         groups: usize,
-        /// Whether a bias is added.
+        /// Whether a bias is added; it is drawn as PyTorch's default says.
         bias: bool,
+        /// How its weight is drawn.
+        #[serde(default)]
+        init: Init,
     },
     /// Batch normalisation.
     BatchNorm2d {
@@ -47,6 +49,9 @@ pub enum Layer {
         eps: f64,
         /// Weight of the new statistic in the running one.
         momentum: f64,
+        /// Whether γ starts at 0 instead of 1, which makes a residual block whose last norm it is start as its shortcut.
+        #[serde(default)]
+        zero_init: bool,
     },
     /// max(x, 0).
     Relu,
@@ -59,31 +64,64 @@ pub enum Layer {
         /// Rows and columns around the input that never win.
         padding: [usize; 2],
     },
+    /// Average-pooling, as PyTorch defines it.
+    AvgPool2d {
+        /// Height and width of a window.
+        kernel: [usize; 2],
+        /// Pixels between neighbouring windows, down and across.
+        stride: [usize; 2],
+        /// Zero rows and columns around the input.
+        padding: [usize; 2],
+        /// Whether a last window may hang over the edge.
+        ceil_mode: bool,
+        /// Whether padding counts in the mean.
+        count_include_pad: bool,
+    },
     /// Mean of each channel's map: (N, C, H, W) to (N, C).
     GlobalAvgPool2d,
+    /// In training, zeroes each value with probability p and scales the others by 1 / (1 − p); else the identity.
+    Dropout {
+        /// Probability, below 1.
+        p: f64,
+    },
     /// Fully connected layer.
     Linear {
         /// Features of the output.
         out_features: usize,
-        /// Whether a bias is added.
+        /// Whether a bias is added; it is drawn as PyTorch's default says.
         bias: bool,
+        /// How its weight is drawn.
+        #[serde(default)]
+        init: Init,
     },
     /// One after the other.
     Sequential {
         /// The layers in order.
         children: Vec<Child>,
     },
-    /// relu(body(x) + shortcut(x)); without a shortcut, relu(body(x) + x). The body's parameters are named as if they were
-    /// the block's own, the shortcut's stand under `downsample`.
+    /// body(p(x)) + shortcut(p(x)), where p is the preactivation, if there is one; without a shortcut, body(p(x)) + x. The
+    /// parameters of preactivation and body are named as if they were the block's own, the shortcut's stand under
+    /// `downsample`.
     Residual {
+        /// What body and shortcut have in common.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preactivation: Option<Box<Layer>>,
         /// The residual branch.
         body: Box<Layer>,
-        /// What brings x to the body's shape.
+        /// What brings the input to the body's shape.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         shortcut: Option<Box<Layer>>,
+        /// Whether ReLU follows the sum.
+        relu: bool,
+    },
+    /// Branches that read the same input; their outputs become the channels of one, in order.
+    Concat {
+        /// The branches.
+        branches: Vec<Child>,
     },
 }
 
-/// A named layer of a [`Layer::Sequential`].
+/// A named layer of a [`Layer::Sequential`] or [`Layer::Concat`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Child {
@@ -108,13 +146,18 @@ impl Child {
     }
 }
 
-impl Network {
+impl Layer {
+    /// Layers, one after the other.
+    pub fn sequential(children: Vec<Child>) -> Self {
+        Self::Sequential { children }
+    }
+
     /// The description as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("plain data")
     }
 
-    /// The description that [`Network::to_json`] wrote.
+    /// The description that [`Layer::to_json`] wrote.
     ///
     /// # Errors
     /// If it is not one.

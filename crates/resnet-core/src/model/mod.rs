@@ -1,11 +1,14 @@
 //! What a network is: a tree of plain data, and the walks over it.
 
 pub mod block;
+pub mod googlenet;
 pub mod init;
 pub mod layer;
 pub mod params;
+pub mod recipe;
 pub mod resnet;
 pub mod shape;
 pub mod summary;
+pub mod zoo;
 
-pub use layer::{Child, Layer, Network};
+pub use layer::{Child, Layer};

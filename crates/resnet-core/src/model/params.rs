@@ -1,6 +1,6 @@
 //! The parameters of a network: their names, shapes and places in flat storage, in canonical order.
 
-use super::layer::Layer;
+use super::layer::{Init, Layer};
 use super::shape::{Kind, Shape, Trace};
 use crate::error::{Code, Error, Result};
 use std::collections::HashSet;
@@ -36,6 +36,8 @@ pub struct Parameter {
     pub fan_in: usize,
     /// Outputs that each input of its layer goes to, as PyTorch counts them; 0 for a batch norm.
     pub fan_out: usize,
+    /// How it is drawn.
+    pub init: Init,
     /// Its elements in the flat storage.
     pub range: Range<usize>,
 }
@@ -117,30 +119,34 @@ impl Params {
     fn list(&mut self, layer: &Layer, path: &str, input: Shape) -> Result<()> {
         let channels = input.channels();
         match layer {
-            Layer::Conv2d { out_channels, kernel, groups, bias, .. } => {
+            Layer::Conv2d { out_channels, kernel, groups, bias, init, .. } => {
                 let shape = vec![*out_channels, channels / groups, kernel[0], kernel[1]];
-                self.push_weighted(path, shape, *bias)
+                self.push_weighted(path, shape, *bias, *init)
             }
-            Layer::Linear { out_features, bias } => self.push_weighted(path, vec![*out_features, channels], *bias),
-            Layer::BatchNorm2d { .. } => {
-                push(&mut self.learnt, path, "weight", vec![channels], Role::NormWeight, (0, 0))?;
-                push(&mut self.learnt, path, "bias", vec![channels], Role::NormBias, (0, 0))?;
-                push(&mut self.running, path, "running_mean", vec![channels], Role::RunningMean, (0, 0))?;
-                push(&mut self.running, path, "running_var", vec![channels], Role::RunningVar, (0, 0))
+            Layer::Linear { out_features, bias, init } => {
+                self.push_weighted(path, vec![*out_features, channels], *bias, *init)
+            }
+            Layer::BatchNorm2d { zero_init, .. } => {
+                let weight = if *zero_init { Init::Zeros } else { Init::Ones };
+                let shape = || vec![channels];
+                push(&mut self.learnt, path, "weight", shape(), Role::NormWeight, (0, 0), weight)?;
+                push(&mut self.learnt, path, "bias", shape(), Role::NormBias, (0, 0), Init::Zeros)?;
+                push(&mut self.running, path, "running_mean", shape(), Role::RunningMean, (0, 0), Init::Zeros)?;
+                push(&mut self.running, path, "running_var", shape(), Role::RunningVar, (0, 0), Init::Ones)
             }
             _ => Ok(()),
         }
     }
 
     /// Weight (out, in, …) and bias.
-    fn push_weighted(&mut self, path: &str, shape: Vec<usize>, bias: bool) -> Result<()> {
+    fn push_weighted(&mut self, path: &str, shape: Vec<usize>, bias: bool, init: Init) -> Result<()> {
         let outputs = shape[0];
         // Saturated fans belong to weights that `push` refuses.
         let pixels = shape[2..].iter().fold(1, |pixels: usize, &size| pixels.saturating_mul(size));
         let fans = (shape[1].saturating_mul(pixels), outputs.saturating_mul(pixels));
-        push(&mut self.learnt, path, "weight", shape, Role::Weight, fans)?;
+        push(&mut self.learnt, path, "weight", shape, Role::Weight, fans, init)?;
         if bias {
-            push(&mut self.learnt, path, "bias", vec![outputs], Role::Bias, fans)?;
+            push(&mut self.learnt, path, "bias", vec![outputs], Role::Bias, fans, Init::TorchDefault)?;
         }
         Ok(())
     }
@@ -153,6 +159,7 @@ fn push(
     shape: Vec<usize>,
     role: Role,
     fans: (usize, usize),
+    init: Init,
 ) -> Result<()> {
     let start = list.last().map_or(0, |last| last.range.end);
     let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
@@ -161,7 +168,7 @@ fn push(
         let given = format!("{shape:?}");
         return Err(Error::expected(Code::InvalidArgument, &name, "sizes whose values can be counted", given));
     };
-    list.push(Parameter { name, shape, role, fan_in: fans.0, fan_out: fans.1, range: start..end });
+    list.push(Parameter { name, shape, role, fan_in: fans.0, fan_out: fans.1, init, range: start..end });
     Ok(())
 }
 
@@ -172,7 +179,15 @@ mod tests {
     use crate::model::shape::trace;
 
     fn conv(out_channels: usize, kernel: [usize; 2], groups: usize) -> Layer {
-        Layer::Conv2d { out_channels, kernel, stride: [1, 1], padding: [0, 0], groups, bias: true }
+        Layer::Conv2d {
+            out_channels,
+            kernel,
+            stride: [1, 1],
+            padding: [0, 0],
+            groups,
+            bias: true,
+            init: Init::default(),
+        }
     }
 
     fn list(children: Vec<Child>) -> Result<Params> {
@@ -182,7 +197,7 @@ mod tests {
 
     #[test]
     fn fans_and_places_follow_the_layers() {
-        let norm = Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1 };
+        let norm = Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false };
         let params = list(vec![Child::new("a", conv(4, [3, 5], 2)), Child::new("b", norm)]).unwrap();
         let weight = &params.learnt[0];
         assert_eq!((weight.shape.as_slice(), weight.fan_in, weight.fan_out), ([4, 3, 3, 5].as_slice(), 45, 60));

@@ -1,11 +1,12 @@
 //! Residual networks: a stem, stages of blocks, a head.
 
-use super::block::{batch_norm, check_size, conv, residual};
-use super::layer::{Child, Init, Layer, Network};
+use super::block::{batch_norm, check_size, conv, residual, BlockOptions};
+use super::layer::{Child, Init, Layer};
 use crate::error::{Code, Error, Result};
+use serde::Deserialize;
 
-/// Channels of the stem's output.
-const STEM_CHANNELS: usize = 64;
+pub use super::block::{Block, Flavor, Shortcut};
+
 /// Most blocks of a network: a hundred times the deepest one that was ever published.
 const MAX_BLOCKS: usize = 10_000;
 
@@ -14,43 +15,77 @@ const MAX_BLOCKS: usize = 10_000;
 pub struct Stage {
     /// How many residual blocks follow each other.
     pub num_residuals: usize,
-    /// Channels of their outputs.
+    /// The channels c of its blocks.
     pub num_channels: usize,
 }
 
+/// What comes before the stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stem {
+    /// A 7x7 convolution to 64 channels and a max-pooling, each with stride 2 (He et al., 2016).
+    #[default]
+    Imagenet,
+    /// Three 3x3 convolutions in place of the 7x7 one (ResNet-C; He et al., 2019).
+    Deep,
+    /// A 3x3 convolution to the first stage's channels, for small images (He et al., 2016, 4.2).
+    Small,
+}
+
 /// What a residual network is made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResNetOptions {
     /// The stages in order.
     pub arch: Vec<Stage>,
+    /// What they are made of.
+    pub block: Block,
+    /// Whether norm and ReLU come before the convolutions (He et al., 2016b).
+    pub pre_activation: bool,
+    /// What comes before them.
+    pub stem: Stem,
+    /// How shortcuts change shape.
+    pub shortcut: Shortcut,
+    /// Whose network it is.
+    pub flavor: Flavor,
+    /// Whether each block starts as its shortcut (Goyal et al., 2017).
+    pub zero_init_residual: bool,
     /// Number of classes.
     pub num_classes: usize,
 }
 
-impl ResNetOptions {
-    /// ResNet-18 (He et al., 2016).
-    pub fn resnet18(num_classes: usize) -> Self {
-        let arch = [64, 128, 256, 512].map(|num_channels| Stage { num_residuals: 2, num_channels });
-        Self { arch: arch.into(), num_classes }
-    }
-}
-
 /// A residual network for images (N, C, H, W): logits (N, `num_classes`). Each stage but the first halves height and width.
 ///
+/// Names are torchvision's or, for pre-activation, those of timm's resnetv2.
+///
 /// # Errors
-/// `ERR_INVALID_ARGUMENT` if there is no stage, a number is 0 or beyond 2^20, or there are more than 10 000 blocks.
-pub fn resnet(options: &ResNetOptions) -> Result<Network> {
-    let ResNetOptions { arch, num_classes } = options;
-    check_size("num_classes", *num_classes)?;
-    check_blocks(arch)?;
-    let mut children = vec![stem()];
-    let mut channels = STEM_CHANNELS;
-    for (i, part) in arch.iter().enumerate() {
-        children.push(Child::new(format!("layer{}", i + 1), stage(*part, i == 0, channels)?));
-        channels = part.num_channels;
+/// `ERR_INVALID_ARGUMENT` if there is no stage, a number is 0 or beyond 2^20, there are more than 10 000 blocks, or for what
+/// [`residual`] refuses.
+pub fn resnet(options: &ResNetOptions) -> Result<Layer> {
+    check_size("num_classes", options.num_classes)?;
+    check_blocks(&options.arch)?;
+    let mut channels = match options.stem {
+        Stem::Imagenet | Stem::Deep => 64,
+        Stem::Small => options.arch[0].num_channels,
+    };
+    check_size("num_channels", channels)?;
+    let mut children = vec![Child::group("stem", stem(options, channels))];
+    for (i, &part) in options.arch.iter().enumerate() {
+        let name = if options.pre_activation { format!("stages.{i}") } else { format!("layer{}", i + 1) };
+        let strides = if i == 0 { 1 } else { 2 };
+        children.push(Child::new(name, stage(options, part, strides, channels)?));
+        channels = part.num_channels * options.block.expansion();
     }
-    children.push(head(*num_classes));
-    Ok(Network { init: Init::XavierUniform, root: Layer::Sequential { children } })
+    children.push(match options.pre_activation {
+        false => head(options.flavor, "fc", options.num_classes),
+        true => {
+            let mut head = head(options.flavor, "head.fc", options.num_classes);
+            if let Layer::Sequential { children } = &mut head.layer {
+                children.splice(0..0, [Child::new("norm", batch_norm(false)), Child::new("relu", Layer::Relu)]);
+            }
+            head
+        }
+    });
+    Ok(Layer::sequential(children))
 }
 
 fn check_blocks(arch: &[Stage]) -> Result<()> {
@@ -65,31 +100,67 @@ fn check_blocks(arch: &[Stage]) -> Result<()> {
     Ok(())
 }
 
-fn stem() -> Child {
-    let pool = Layer::MaxPool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
-    let layers = [conv(STEM_CHANNELS, 7, 2, 3), batch_norm(), Layer::Relu, pool];
-    Child::group("stem", named(["conv1", "bn1", "relu", "maxpool"], layers))
-}
-
-fn stage(Stage { num_residuals, num_channels }: Stage, first: bool, in_channels: usize) -> Result<Layer> {
-    let strides = if first { 1 } else { 2 };
-    let children = (0..num_residuals).map(|i| {
-        let block = match i {
-            0 => residual(num_channels, !first || in_channels != num_channels, strides),
-            _ => residual(num_channels, false, 1),
+/// Convolutions, each with norm and ReLU (but the last of a pre-activation network), and the pool.
+fn stem(options: &ResNetOptions, channels: usize) -> Vec<Child> {
+    let conv = |out_channels, kernel, stride| conv(options.flavor, out_channels, kernel, stride);
+    let convolutions = match options.stem {
+        Stem::Imagenet => vec![conv(channels, 7, 2)],
+        Stem::Deep => vec![conv(channels / 2, 3, 2), conv(channels / 2, 3, 1), conv(channels, 3, 1)],
+        Stem::Small => vec![conv(channels, 3, 1)],
+    };
+    let last = convolutions.len() - 1;
+    let mut children = Vec::new();
+    for (i, conv) in convolutions.into_iter().enumerate() {
+        let names = match (options.pre_activation, options.stem) {
+            (true, Stem::Deep) => [format!("stem.conv{}", i + 1), format!("stem.norm{}", i + 1)],
+            (true, _) => ["stem.conv".into(), String::new()],
+            // The deep stem is a sequence in the place of torchvision's conv1; its last norm is bn1.
+            (false, Stem::Deep) if i < last => [format!("conv1.{}", 3 * i), format!("conv1.{}", 3 * i + 1)],
+            (false, Stem::Deep) => [format!("conv1.{}", 3 * i), "bn1".into()],
+            (false, _) => ["conv1".into(), "bn1".into()],
         };
-        Ok(Child::new(i.to_string(), block?))
-    });
-    Ok(Layer::Sequential { children: children.collect::<Result<_>>()? })
+        let [conv_name, norm_name] = names;
+        children.push(Child::new(conv_name, conv));
+        if i < last || !options.pre_activation {
+            children
+                .extend([Child::new(norm_name, batch_norm(false)), Child::new(format!("relu{}", i + 1), Layer::Relu)]);
+        }
+    }
+    if options.stem != Stem::Small {
+        let name = if options.pre_activation { "stem.pool" } else { "maxpool" };
+        let pool = Layer::MaxPool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2] };
+        children.push(Child::new(name, pool));
+    }
+    children
 }
 
-fn head(num_classes: usize) -> Child {
-    let linear = Layer::Linear { out_features: num_classes, bias: true };
-    Child::group("head", named(["avgpool", "fc"], [Layer::GlobalAvgPool2d, linear]))
+fn stage(options: &ResNetOptions, part: Stage, strides: usize, in_channels: usize) -> Result<Layer> {
+    let block = |i: usize| {
+        let strides = if i == 0 { strides } else { 1 };
+        let changes = strides != 1 || in_channels != part.num_channels * options.block.expansion();
+        let layer = residual(&BlockOptions {
+            block: options.block,
+            pre_activation: options.pre_activation,
+            num_channels: part.num_channels,
+            strides,
+            use_1x1_conv: i == 0 && changes,
+            shortcut: options.shortcut,
+            flavor: options.flavor,
+            zero_init_residual: options.zero_init_residual,
+        })?;
+        Ok(Child::new(if options.pre_activation { format!("blocks.{i}") } else { i.to_string() }, layer))
+    };
+    Ok(Layer::sequential((0..part.num_residuals).map(block).collect::<Result<_>>()?))
 }
 
-fn named<const N: usize>(names: [&str; N], layers: [Layer; N]) -> Vec<Child> {
-    names.into_iter().zip(layers).map(|(name, layer)| Child::new(name, layer)).collect()
+/// Global average pool and linear layer.
+pub(super) fn head(flavor: Flavor, name: &str, num_classes: usize) -> Child {
+    let init = match flavor {
+        Flavor::D2l => Init::XavierUniform,
+        Flavor::Torchvision => Init::TorchDefault,
+    };
+    let linear = Layer::Linear { out_features: num_classes, bias: true, init };
+    Child::group("head", vec![Child::new("avgpool", Layer::GlobalAvgPool2d), Child::new(name, linear)])
 }
 
 #[cfg(test)]
@@ -97,27 +168,26 @@ mod tests {
     use super::*;
     use crate::model::params::Params;
     use crate::model::shape::{trace, Shape};
+    use crate::model::zoo::preset;
+
+    fn resnet18() -> ResNetOptions {
+        preset("resnet18").unwrap()
+    }
 
     fn params(options: &ResNetOptions, channels: usize) -> Params {
         let network = resnet(options).unwrap();
-        Params::of(&trace(&network.root, Shape::Map { channels, size: None }).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn resnet18_has_pytorch_s_number_of_parameters() {
-        let params = params(&ResNetOptions::resnet18(10), 1);
-        assert_eq!(params.learnt_len(), 11_178_378);
-        assert_eq!(params.running_len(), 7_808);
+        Params::of(&trace(&network, Shape::Map { channels, size: None }).unwrap()).unwrap()
     }
 
     #[test]
     fn names_and_shapes_are_torchvision_s() {
-        let params = params(&ResNetOptions::resnet18(10), 1);
+        let params = params(&resnet18(), 1);
         let list = params.in_order();
         let shown = |range: std::ops::Range<usize>| -> Vec<String> {
             list[range].iter().map(|parameter| format!("{} {:?}", parameter.name, parameter.shape)).collect()
         };
         assert_eq!(list.len(), 110);
+        assert_eq!(params.running_len(), 7_808);
         assert_eq!(
             shown(0..8),
             [
@@ -148,9 +218,23 @@ mod tests {
     }
 
     #[test]
+    fn stems_have_their_names() {
+        let names = |stem, pre_activation| {
+            let params = params(&ResNetOptions { stem, pre_activation, ..resnet18() }, 3);
+            let stem = params.learnt.iter().map(|parameter| parameter.name.as_str());
+            let stem = stem.take_while(|name| !name.starts_with("layer1") && !name.starts_with("stages"));
+            stem.filter_map(|name| name.strip_suffix(".weight")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(Stem::Deep, false), "conv1.0 conv1.1 conv1.3 conv1.4 conv1.6 bn1");
+        assert_eq!(names(Stem::Small, false), "conv1 bn1");
+        assert_eq!(names(Stem::Deep, true), "stem.conv1 stem.norm1 stem.conv2 stem.norm2 stem.conv3");
+        assert_eq!(names(Stem::Imagenet, true), "stem.conv");
+    }
+
+    #[test]
     fn the_first_stage_has_a_1x1_shortcut_only_where_channels_differ() {
         let arch = vec![Stage { num_residuals: 1, num_channels: 32 }];
-        let params = params(&ResNetOptions { arch, num_classes: 2 }, 3);
+        let params = params(&ResNetOptions { arch, num_classes: 2, ..ResNetOptions::default() }, 3);
         let shortcut = params.learnt.iter().find(|parameter| parameter.name == "layer1.0.downsample.0.weight");
         assert_eq!(shortcut.unwrap().shape, [32, 64, 1, 1]);
     }
@@ -159,10 +243,10 @@ mod tests {
     fn thousands_of_blocks_need_no_deep_stack() {
         let arch = vec![Stage { num_residuals: 5_000, num_channels: 64 }];
         let small_stack = std::thread::Builder::new().stack_size(128 << 10).spawn(move || {
-            let network = resnet(&ResNetOptions { arch, num_classes: 2 }).unwrap();
-            let nodes = trace(&network.root, Shape::map(1, 32, 32)).unwrap().nodes.len();
+            let network = resnet(&ResNetOptions { arch, num_classes: 2, ..ResNetOptions::default() }).unwrap();
+            let nodes = trace(&network, Shape::map(1, 32, 32)).unwrap().nodes.len();
             assert_eq!(nodes, 4 + 5_000 * 6 + 2);
-            assert_eq!(Network::from_json(&network.to_json()).unwrap(), network);
+            assert_eq!(Layer::from_json(&network.to_json()).unwrap(), network);
         });
         small_stack.unwrap().join().unwrap();
     }
@@ -172,10 +256,10 @@ mod tests {
         let stage = |num_residuals, num_channels| Stage { num_residuals, num_channels };
         let archs = [vec![], vec![stage(0, 64)], vec![stage(2, 0)], vec![stage(usize::MAX, 64), stage(1, 64)]];
         for arch in archs {
-            let error = resnet(&ResNetOptions { arch, num_classes: 10 }).unwrap_err();
+            let error = resnet(&ResNetOptions { arch, ..resnet18() }).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument);
         }
-        let error = resnet(&ResNetOptions::resnet18(0)).unwrap_err();
+        let error = resnet(&ResNetOptions { num_classes: 0, ..resnet18() }).unwrap_err();
         assert_eq!(error.message, "num_classes: expected a number from 1 to 1048576, got 0");
     }
 }

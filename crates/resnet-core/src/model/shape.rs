@@ -2,6 +2,7 @@
 
 use super::layer::{Child, Layer};
 use crate::error::{Code, Error, Result};
+use resnet_ops::avg_pool2d;
 use std::fmt;
 
 /// Longest path of a layer in state-dict names, in bytes.
@@ -32,6 +33,14 @@ impl Shape {
         match self {
             Self::Map { channels, .. } => channels,
             Self::Features(features) => features,
+        }
+    }
+
+    /// The same with another number of channels or features.
+    fn with_channels(self, channels: usize) -> Self {
+        match self {
+            Self::Map { size, .. } => Self::Map { channels, size },
+            Self::Features(_) => Self::Features(channels),
         }
     }
 
@@ -67,8 +76,13 @@ impl fmt::Display for Shape {
 pub enum Kind<'a> {
     /// A layer that is not made of others.
     Layer(&'a Layer),
-    /// The end of a residual block: relu(first + second).
-    AddRelu,
+    /// The end of a residual block: first + second, then ReLU if `relu`.
+    Add {
+        /// Whether ReLU follows.
+        relu: bool,
+    },
+    /// The end of branches: their channels in order.
+    Concat,
 }
 
 /// A step of the computation.
@@ -119,6 +133,25 @@ pub fn trace(root: &Layer, input: Shape) -> Result<Trace<'_>> {
     Ok(trace)
 }
 
+/// Walks over the tree with an input whose size is not known, and refuses a network that fits no size: where a shortcut and
+/// its body divide the size differently.
+///
+/// # Errors
+/// As [`trace`]; shapes in messages are then those for images of 224x224.
+pub fn trace_channels(root: &Layer, channels: usize) -> Result<Trace<'_>> {
+    // Usual strides divide the one; the other is for windows that fit odd sizes only.
+    const SIZES: [usize; 2] = [3 << 20, (3 << 20) - 1];
+    let found = trace(root, Shape::Map { channels, size: None })?;
+    let errors = SIZES.map(|size| trace(root, Shape::map(channels, size, size)).err());
+    match errors {
+        [Some(error), Some(_)] => {
+            let usual = trace(root, Shape::map(channels, 224, 224)).err().unwrap_or(error);
+            Err(Error::new(usual.code, format!("{} (for images of 224x224)", usual.message)))
+        }
+        _ => Ok(found),
+    }
+}
+
 /// `path.name`, where either may be empty.
 pub(crate) fn join(path: &str, name: &str) -> String {
     match (path, name) {
@@ -139,18 +172,27 @@ impl<'a> Trace<'a> {
             Layer::Sequential { children } => children
                 .iter()
                 .try_fold(input, |value, Child { name, layer, .. }| self.walk(layer, &join(path, name), stage, value)),
-            Layer::Residual { body, shortcut } => {
-                let result = self.walk(body, path, stage, input)?;
+            Layer::Residual { preactivation, body, shortcut, relu } => {
+                let start = match preactivation {
+                    Some(preactivation) => self.walk(preactivation, path, stage, input)?,
+                    None => input,
+                };
+                let result = self.walk(body, path, stage, start)?;
                 let shortcut = match shortcut {
-                    Some(shortcut) => self.walk(shortcut, &join(path, "downsample"), stage, input)?,
+                    Some(shortcut) => self.walk(shortcut, &join(path, "downsample"), stage, start)?,
                     None => input,
                 };
                 let (a, b) = (self.shapes[result], self.shapes[shortcut]);
                 if a != b {
-                    let message = format!("{}: cannot add a body of {a} and a shortcut of {b}", named(path));
-                    return Err(Error::new(Code::Shape, message));
+                    return Err(cannot_add(path, a, b));
                 }
-                Ok(self.push(path, stage, Kind::AddRelu, vec![result, shortcut], a))
+                Ok(self.push(path, stage, Kind::Add { relu: *relu }, vec![result, shortcut], a))
+            }
+            Layer::Concat { branches } => {
+                let walk = |Child { name, layer, .. }: &'a Child| self.walk(layer, &join(path, name), stage, input);
+                let values = branches.iter().map(walk).collect::<Result<Vec<_>>>()?;
+                let shape = self.concatenated(path, &values)?;
+                Ok(self.push(path, stage, Kind::Concat, values, shape))
             }
             leaf => {
                 let output = leaf_output(leaf, path, self.shapes[input])?;
@@ -159,12 +201,47 @@ impl<'a> Trace<'a> {
         }
     }
 
+    /// The shape of values side by side.
+    fn concatenated(&self, path: &str, values: &[usize]) -> Result<Shape> {
+        let shapes: Vec<Shape> = values.iter().map(|&value| self.shapes[value]).collect();
+        let Some(&first) = shapes.first() else {
+            return Err(Error::expected(Code::InvalidArgument, named(path), "at least 1 branch", 0));
+        };
+        if let Some(other) = shapes.iter().find(|shape| shape.with_channels(0) != first.with_channels(0)) {
+            let message = format!("{}: cannot concatenate branches of {first} and {other}", named(path));
+            return Err(Error::new(Code::Shape, message));
+        }
+        let channels = shapes.iter().try_fold(0usize, |sum, shape| sum.checked_add(shape.channels()));
+        let channels = channels.ok_or_else(|| {
+            Error::expected(Code::InvalidArgument, named(path), "channels that can be counted", "more")
+        })?;
+        Ok(first.with_channels(channels))
+    }
+
     fn push(&mut self, path: &str, stage: usize, kind: Kind<'a>, inputs: Vec<usize>, shape: Shape) -> usize {
         let output = self.shapes.len();
         self.shapes.push(shape);
         self.nodes.push(Node { path: path.to_owned(), stage, kind, inputs, output });
         output
     }
+}
+
+/// Why body and shortcut do not fit each other.
+fn cannot_add(path: &str, body: Shape, shortcut: Shape) -> Error {
+    let mut differing = Vec::new();
+    if body.channels() != shortcut.channels() {
+        differing.push("channels");
+    }
+    if body.with_channels(0) != shortcut.with_channels(0) {
+        differing.push("height and width");
+    }
+    let message = format!(
+        "{}: cannot add a body of {body} and a shortcut of {shortcut}: {} differ; a 1x1 convolution with the body's \
+         channels and stride makes the shortcut fit",
+        named(path),
+        differing.join(", ")
+    );
+    Error::new(Code::Shape, message)
 }
 
 fn named(path: &str) -> &str {
@@ -181,23 +258,7 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
         Shape::Map { channels, size } => Ok((channels, size)),
         Shape::Features(_) => Err(Error::expected(Code::Shape, at, "maps (N, C, H, W)", input)),
     };
-    let windows = |size: Option<[usize; 2]>, kernel: &[usize; 2], stride: &[usize; 2], padding: &[usize; 2]| {
-        if kernel.contains(&0) || stride.contains(&0) {
-            let given = format!("kernel {kernel:?}, stride {stride:?}");
-            return Err(Error::expected(Code::InvalidArgument, at, "a kernel and a stride of at least 1", given));
-        }
-        let Some(size) = size else { return Ok(None) };
-        let mut output = [0; 2];
-        for i in 0..2 {
-            let padded = padding[i].checked_mul(2).and_then(|both| both.checked_add(size[i]));
-            let rest = padded.and_then(|padded| padded.checked_sub(kernel[i])).ok_or_else(|| {
-                let least = format!("a map of at least {kernel:?} pixels with padding {padding:?}");
-                Error::expected(Code::Shape, at, least, input)
-            })?;
-            output[i] = rest / stride[i] + 1;
-        }
-        Ok(Some(output))
-    };
+    let windows = |size, kernel, stride, padding| windows(at, input, size, kernel, stride, padding);
     match layer {
         Layer::Conv2d { out_channels, kernel, stride, padding, groups, .. } => {
             let (channels, size) = maps()?;
@@ -216,7 +277,23 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
             }
             Ok(Shape::Map { channels, size: windows(size, kernel, stride, padding)? })
         }
-        Layer::BatchNorm2d { eps, momentum } => {
+        Layer::AvgPool2d { kernel, stride, padding, ceil_mode, .. } => {
+            let (channels, size) = maps()?;
+            if (0..2).any(|i| padding[i] > kernel[i] / 2) {
+                let given = format!("kernel {kernel:?}, padding {padding:?}");
+                return Err(Error::expected(Code::InvalidArgument, at, "padding of at most half the window", given));
+            }
+            let floor = windows(size, kernel, stride, padding)?;
+            let rounded = |size: [usize; 2]| {
+                [0, 1].map(|i| avg_pool2d::output_size(size[i], kernel[i], stride[i], padding[i], *ceil_mode))
+            };
+            Ok(Shape::Map { channels, size: floor.and(size).map(rounded) })
+        }
+        Layer::Dropout { p } => match (0.0..1.0).contains(p) {
+            true => Ok(input),
+            false => Err(Error::expected(Code::InvalidArgument, at, "a probability from 0 to below 1", p)),
+        },
+        Layer::BatchNorm2d { eps, momentum, .. } => {
             if !(eps.is_finite() && *eps >= 0.0 && (0.0..=1.0).contains(momentum)) {
                 let given = format!("eps {eps}, momentum {momentum}");
                 let expected = "an eps of at least 0 and a momentum from 0 to 1";
@@ -231,8 +308,36 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
             Shape::Features(_) => Err(Error::expected(Code::InvalidArgument, at, "at least 1 output feature", 0)),
             Shape::Map { .. } => Err(Error::expected(Code::Shape, at, "features (N, F)", input)),
         },
-        Layer::Sequential { .. } | Layer::Residual { .. } => unreachable!("made of other layers"),
+        Layer::Sequential { .. } | Layer::Residual { .. } | Layer::Concat { .. } => {
+            unreachable!("made of other layers")
+        }
     }
+}
+
+/// Height and width of what windows over an input make, if its size is known, rounded down.
+fn windows(
+    at: &str,
+    input: Shape,
+    size: Option<[usize; 2]>,
+    kernel: &[usize; 2],
+    stride: &[usize; 2],
+    padding: &[usize; 2],
+) -> Result<Option<[usize; 2]>> {
+    if kernel.contains(&0) || stride.contains(&0) {
+        let given = format!("kernel {kernel:?}, stride {stride:?}");
+        return Err(Error::expected(Code::InvalidArgument, at, "a kernel and a stride of at least 1", given));
+    }
+    let Some(size) = size else { return Ok(None) };
+    let mut output = [0; 2];
+    for i in 0..2 {
+        let padded = padding[i].checked_mul(2).and_then(|both| both.checked_add(size[i]));
+        let rest = padded.and_then(|padded| padded.checked_sub(kernel[i])).ok_or_else(|| {
+            let least = format!("a map of at least {kernel:?} pixels with padding {padding:?}");
+            Error::expected(Code::Shape, at, least, input)
+        })?;
+        output[i] = rest / stride[i] + 1;
+    }
+    Ok(Some(output))
 }
 
 #[cfg(test)]
@@ -242,10 +347,10 @@ mod tests {
     #[test]
     fn batch_norms_that_cannot_work_are_refused() {
         for (eps, momentum) in [(-1e-5, 0.1), (f64::NAN, 0.1), (f64::INFINITY, 0.1), (1e-5, -0.1), (1e-5, 1.5)] {
-            let layer = Layer::BatchNorm2d { eps, momentum };
+            let layer = Layer::BatchNorm2d { eps, momentum, zero_init: false };
             assert_eq!(trace(&layer, Shape::map(1, 2, 2)).unwrap_err().code, Code::InvalidArgument);
         }
-        assert!(trace(&Layer::BatchNorm2d { eps: 0.0, momentum: 1.0 }, Shape::map(1, 2, 2)).is_ok());
+        assert!(trace(&Layer::BatchNorm2d { eps: 0.0, momentum: 1.0, zero_init: false }, Shape::map(1, 2, 2)).is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What a network shows of itself: shapes, parameters and multiply-adds, by stage or by layer.
+//! What a network shows of itself: shapes, parameters, multiply-adds and activations, by stage or by layer.
 
-use super::layer::{Child, Layer, Network};
+use super::layer::{Child, Layer};
 use super::params::Params;
 use super::shape::{trace, Kind, Node, Shape, Trace};
 use crate::error::{Code, Error, Result};
@@ -28,26 +28,28 @@ pub struct Row {
     pub params: usize,
     /// Multiply-adds of its convolutions and linear layers for ONE image, zero padding included.
     pub macs: u64,
+    /// Bytes of what its layers put out, as f32, batch included: what training would keep if no two values shared memory.
+    pub activation_bytes: u64,
 }
 
 /// The rows of a network for an input of shape (N, C, H, W).
 ///
 /// # Errors
 /// `ERR_SHAPE` if the input is not of that form, does not fit the network, or makes values too large to be counted.
-pub fn rows(network: &Network, input: &[usize], depth: Depth) -> Result<Vec<Row>> {
+pub fn rows(root: &Layer, input: &[usize], depth: Depth) -> Result<Vec<Row>> {
     let &[batch, channels, height, width] = input else {
         return Err(Error::expected(Code::Shape, "input", "4 sizes (N, C, H, W)", format!("{input:?}")));
     };
     if input.contains(&0) {
         return Err(Error::expected(Code::Shape, "input", "sizes of at least 1", format!("{input:?}")));
     }
-    let trace = trace(&network.root, Shape::map(channels, height, width))?;
+    let trace = trace(root, Shape::map(channels, height, width))?;
     let params = Params::of(&trace)?;
     let walk = Walk { batch, trace: &trace, params: &params };
     if trace.shapes.iter().any(|shape| product(&shape.with_batch(batch)).is_none()) {
         return Err(walk.too_large());
     }
-    match (depth, &network.root) {
+    match (depth, root) {
         (Depth::Layers, _) => (0..trace.nodes.len()).map(|i| walk.layer(i)).collect(),
         (Depth::Stages, Layer::Sequential { children }) => walk.stages(children),
         (Depth::Stages, root) => Ok(vec![walk.row("", kind(root), 0..trace.nodes.len())?]),
@@ -65,7 +67,9 @@ impl Walk<'_> {
         let node = &self.trace.nodes[i];
         let kind = match node.kind {
             Kind::Layer(layer) => kind(layer),
-            Kind::AddRelu => "AddReLU",
+            Kind::Add { relu: true } => "AddReLU",
+            Kind::Add { relu: false } => "Add",
+            Kind::Concat => "Concat",
         };
         self.row(&node.path, kind, i..i + 1)
     }
@@ -85,17 +89,20 @@ impl Walk<'_> {
     fn row(&self, name: &str, kind: &'static str, nodes: Range<usize>) -> Result<Row> {
         // Without nodes, what comes out is what went in: what the node before wrote.
         let output = nodes.end.checked_sub(1).map_or(0, |last| self.trace.nodes[last].output);
-        let mut macs = 0u64;
+        let (mut macs, mut activations) = (0u64, 0u64);
         for node in &self.trace.nodes[nodes.clone()] {
-            let sum = self.macs(node).and_then(|more| macs.checked_add(more));
-            macs = sum.ok_or_else(|| self.too_large())?;
+            let values = product(&self.trace.shapes[node.output].with_batch(self.batch)).unwrap_or(u64::MAX);
+            let sums = self.macs(node).and_then(|more| macs.checked_add(more)).zip(activations.checked_add(values));
+            (macs, activations) = sums.ok_or_else(|| self.too_large())?;
         }
+        let activation_bytes = activations.checked_mul(4).ok_or_else(|| self.too_large())?;
         Ok(Row {
             name: if name.is_empty() { kind } else { name }.to_owned(),
             kind,
             output_shape: self.trace.shapes[output].with_batch(self.batch),
             params: self.params.nodes[nodes].iter().map(|places| places.params.len()).sum(),
             macs,
+            activation_bytes,
         })
     }
 
@@ -130,26 +137,26 @@ fn kind(layer: &Layer) -> &'static str {
         Layer::BatchNorm2d { .. } => "BatchNorm2d",
         Layer::Relu => "ReLU",
         Layer::MaxPool2d { .. } => "MaxPool2d",
+        Layer::AvgPool2d { .. } => "AvgPool2d",
         Layer::GlobalAvgPool2d => "GlobalAvgPool2d",
+        Layer::Dropout { .. } => "Dropout",
         Layer::Linear { .. } => "Linear",
         Layer::Sequential { .. } => "Sequential",
         Layer::Residual { .. } => "Residual",
+        Layer::Concat { .. } => "Concat",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::residual;
+    use crate::model::block::basic;
     use crate::model::layer::Init;
-    use crate::model::resnet::{resnet, ResNetOptions};
+    use crate::model::resnet::resnet;
+    use crate::model::zoo::preset;
 
-    fn resnet18() -> Network {
-        resnet(&ResNetOptions::resnet18(10)).unwrap()
-    }
-
-    fn network(root: Layer) -> Network {
-        Network { init: Init::XavierUniform, root }
+    fn resnet18() -> Layer {
+        resnet(&preset("resnet18").unwrap()).unwrap()
     }
 
     #[test]
@@ -184,8 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn activations_are_those_of_the_batch() {
+        let block = basic(6, true, 2);
+        for batch in [1, 4] {
+            let stages = rows(&block, &[batch, 3, 6, 6], Depth::Stages).unwrap();
+            let layers = rows(&block, &[batch, 3, 6, 6], Depth::Layers).unwrap();
+            assert_eq!(stages[0].activation_bytes, 7 * 4 * 54 * batch as u64);
+            assert!(layers.iter().all(|row| row.activation_bytes == 4 * 54 * batch as u64));
+        }
+    }
+
+    #[test]
     fn layers_are_shown_in_the_order_in_which_they_run() {
-        let block = network(residual(6, true, 2).unwrap());
+        let block = basic(6, true, 2);
         let rows = rows(&block, &[4, 3, 6, 6], Depth::Layers).unwrap();
         let shown: Vec<String> =
             rows.iter().map(|row| format!("{} {} {} {}", row.name, row.kind, row.params, row.macs)).collect();
@@ -194,7 +212,7 @@ mod tests {
             [
                 "conv1 Conv2d 168 1458",
                 "bn1 BatchNorm2d 12 0",
-                "relu ReLU 0 0",
+                "relu1 ReLU 0 0",
                 "conv2 Conv2d 330 2916",
                 "bn2 BatchNorm2d 12 0",
                 "downsample.0 Conv2d 24 162",
@@ -206,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_root_that_is_no_sequence_is_one_row() {
-        let block = network(residual(6, true, 2).unwrap());
+        let block = basic(6, true, 2);
         let rows = rows(&block, &[4, 3, 6, 6], Depth::Stages).unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].name.as_str(), rows[0].kind, rows[0].params), ("Residual", "Residual", 546));
@@ -217,7 +235,7 @@ mod tests {
         let empty = || Layer::Sequential { children: Vec::new() };
         let children =
             vec![Child::new("a", empty()), Child::new("b", Layer::GlobalAvgPool2d), Child::new("c", empty())];
-        let rows = rows(&network(Layer::Sequential { children }), &[2, 3, 4, 5], Depth::Stages).unwrap();
+        let rows = rows(&Layer::sequential(children), &[2, 3, 4, 5], Depth::Stages).unwrap();
         let shapes: Vec<&[usize]> = rows.iter().map(|row| row.output_shape.as_slice()).collect();
         assert_eq!(shapes, [[2, 3, 4, 5].as_slice(), &[2, 3], &[2, 3]]);
     }
@@ -231,8 +249,9 @@ mod tests {
             padding: [1, 0],
             groups,
             bias: false,
+            init: Init::default(),
         };
-        let macs = |groups| rows(&network(conv(groups)), &[1, 64, 10, 9], Depth::Stages).unwrap()[0].macs;
+        let macs = |groups| rows(&conv(groups), &[1, 64, 10, 9], Depth::Stages).unwrap()[0].macs;
         assert_eq!(macs(1), 10 * 5 * 32 * 64 * 3);
         assert_eq!(macs(16), macs(1) / 16);
     }

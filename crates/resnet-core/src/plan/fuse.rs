@@ -12,7 +12,7 @@ pub(super) fn fuse(graph: &mut Graph) {
             Op::BatchNorm(_) if node.inputs.len() == 1 && graph.readers(node.output) == 1 => {
                 norms[node.output] = Some(index);
             }
-            Op::Relu | Op::AddRelu => {
+            Op::Relu | Op::Add { relu: true } => {
                 if let Some(norm) = norms[node.inputs[0]] {
                     join(&mut graph.nodes, norm, index);
                 }

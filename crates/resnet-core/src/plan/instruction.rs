@@ -31,14 +31,22 @@ pub(super) enum Action {
     /// y → dy becomes dx
     ReluBackward,
     /// a, b → y
-    AddRelu,
+    Add,
+    /// branches → y
+    Concat,
+    /// dy → dx of a branch
+    ConcatBackward { branch: usize, accumulate: bool },
+    /// x → y
+    Dropout,
+    /// → dy becomes dx
+    DropoutBackward,
     /// source → target
     AddGradient { accumulate: bool },
     /// x → y, argmax
     MaxPool,
     /// dy, argmax → dx
     MaxPoolBackward { accumulate: bool },
-    /// x → y
+    /// x → y, over windows or whole maps
     AvgPool,
     /// dy → dx
     AvgPoolBackward { accumulate: bool },

@@ -1,11 +1,15 @@
 //! From the walk over the tree to a backend's nodes.
 
+use super::Mode;
 use crate::error::Result;
 use crate::model::layer::Layer;
 use crate::model::params::{Params, Places};
 use crate::model::shape::{Kind, Shape, Trace};
+use resnet_ops::avg_pool2d::AvgPool2d;
 use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::concat::Concat;
 use resnet_ops::conv2d::{self, Conv2d};
+use resnet_ops::dropout::Dropout;
 use resnet_ops::global_avg_pool::GlobalAvgPool;
 use resnet_ops::linear::Linear;
 use resnet_ops::max_pool2d::MaxPool2d;
@@ -22,8 +26,13 @@ pub(super) enum Op {
     /// With one input, or with the shortcut as the second.
     BatchNorm(BatchNorm),
     Relu,
-    AddRelu,
+    Add {
+        relu: bool,
+    },
+    Concat(Concat),
+    Dropout(Dropout),
     MaxPool2d(MaxPool2d),
+    AvgPool2d(AvgPool2d),
     GlobalAvgPool(GlobalAvgPool),
     Linear(Linear),
 }
@@ -46,24 +55,35 @@ pub(super) struct Graph {
 }
 
 /// Lowers a traced network.
-pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params) -> Result<Graph> {
+pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: Mode) -> Result<Graph> {
     let mut graph = Graph { nodes: Vec::new(), shapes: trace.shapes.clone(), output: trace.output };
     let plain = reads_plain_images(trace);
-    // Where the images cannot be read as they come, value `images` holds them in the backend's layout.
-    let images = if plain { 0 } else { graph.import() };
-    let place = |value: usize| if value == 0 { images } else { value };
-    graph.output = place(trace.output);
-    for (node, places) in trace.nodes.iter().zip(&params.nodes) {
-        let input = trace.shapes[node.inputs[0]];
+    // Where each value of the trace is: elsewhere for images that must be imported, and behind layers that do nothing.
+    let mut places: Vec<usize> = (0..trace.shapes.len()).collect();
+    if !plain {
+        places[0] = graph.import();
+    }
+    for (node, parameters) in trace.nodes.iter().zip(&params.nodes) {
+        if is_identity(&node.kind, mode) {
+            places[node.output] = places[node.inputs[0]];
+            continue;
+        }
+        let inputs: Vec<Shape> = node.inputs.iter().map(|&input| trace.shapes[input]).collect();
         graph.nodes.push(Node {
-            op: op(executor, &node.kind, input, plain && node.inputs[0] == 0)?,
-            inputs: node.inputs.iter().map(|&value| place(value)).collect(),
+            op: op(executor, &node.kind, &inputs, plain && node.inputs[0] == 0)?,
+            inputs: node.inputs.iter().map(|&value| places[value]).collect(),
             output: node.output,
-            places: places.clone(),
+            places: parameters.clone(),
             bias_cancels: false,
         });
     }
+    graph.output = places[trace.output];
     Ok(graph)
+}
+
+/// Whether a node would hand its input on as it is.
+fn is_identity(kind: &Kind, mode: Mode) -> bool {
+    matches!(kind, Kind::Layer(Layer::Dropout { p }) if mode == Mode::Eval || *p == 0.0)
 }
 
 /// Whether the images go to one convolution only, and have few channels.
@@ -90,14 +110,17 @@ impl Graph {
     }
 }
 
-fn op(executor: &Executor, kind: &Kind, input: Shape, plain_input: bool) -> Result<Op> {
-    let (channels, size) = (input.channels(), input.size());
+fn op(executor: &Executor, kind: &Kind, inputs: &[Shape], plain_input: bool) -> Result<Op> {
+    let (channels, size) = (inputs[0].channels(), inputs[0].size());
     let layer = match kind {
-        Kind::AddRelu => return Ok(Op::AddRelu),
+        Kind::Add { relu } => return Ok(Op::Add { relu: *relu }),
+        Kind::Concat => {
+            return Ok(Op::Concat(Concat { channels: inputs.iter().map(|input| input.channels()).collect(), size }))
+        }
         Kind::Layer(layer) => layer,
     };
     Ok(match layer {
-        Layer::Conv2d { out_channels, kernel, stride, padding, groups, bias } => {
+        Layer::Conv2d { out_channels, kernel, stride, padding, groups, bias, .. } => {
             let shape = conv2d::Shape {
                 in_channels: channels,
                 out_channels: *out_channels,
@@ -111,7 +134,7 @@ fn op(executor: &Executor, kind: &Kind, input: Shape, plain_input: bool) -> Resu
             };
             Op::Conv2d(Box::new(Conv2d::new(executor, shape)?))
         }
-        Layer::BatchNorm2d { eps, momentum } => {
+        Layer::BatchNorm2d { eps, momentum, .. } => {
             Op::BatchNorm(BatchNorm { channels, size, eps: *eps, momentum: *momentum, relu: false })
         }
         Layer::Relu => Op::Relu,
@@ -120,10 +143,26 @@ fn op(executor: &Executor, kind: &Kind, input: Shape, plain_input: bool) -> Resu
             op.check()?;
             Op::MaxPool2d(op)
         }
+        Layer::AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad } => {
+            let op = AvgPool2d {
+                channels,
+                input: size,
+                kernel: *kernel,
+                stride: *stride,
+                padding: *padding,
+                ceil_mode: *ceil_mode,
+                count_include_pad: *count_include_pad,
+            };
+            op.check()?;
+            Op::AvgPool2d(op)
+        }
+        Layer::Dropout { p } => Op::Dropout(Dropout { p: *p, channels, size }),
         Layer::GlobalAvgPool2d => Op::GlobalAvgPool(GlobalAvgPool { channels, input: size }),
-        Layer::Linear { out_features, bias } => {
+        Layer::Linear { out_features, bias, .. } => {
             Op::Linear(Linear { in_features: channels, out_features: *out_features, bias: *bias })
         }
-        Layer::Sequential { .. } | Layer::Residual { .. } => unreachable!("a trace has no layers made of others"),
+        Layer::Sequential { .. } | Layer::Residual { .. } | Layer::Concat { .. } => {
+            unreachable!("a trace has no layers made of others")
+        }
     })
 }

@@ -49,7 +49,7 @@ impl Plan {
         mode: Mode,
     ) -> Result<Self> {
         let trace = trace(root, input)?;
-        let mut graph = lower::lower(executor, &trace, params)?;
+        let mut graph = lower::lower(executor, &trace, params, mode)?;
         if matches!(executor, Executor::Cpu(_)) {
             fuse::fuse(&mut graph);
         }

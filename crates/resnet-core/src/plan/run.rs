@@ -7,8 +7,8 @@ use super::Plan;
 use crate::error::Result;
 use crate::weights::{read_f64, Weights};
 use resnet_ops::{
-    add_relu, batch_norm, conv2d, cross_entropy, global_avg_pool, layout, linear, max_pool2d, relu, Buffer, DType,
-    Executor, View,
+    add, avg_pool2d, batch_norm, concat, conv2d, cross_entropy, dropout, global_avg_pool, layout, linear, max_pool2d,
+    relu, Buffer, DType, Executor, View,
 };
 
 /// Most storage that one instruction writes.
@@ -24,6 +24,8 @@ pub struct Run<'a> {
     pub slots: &'a mut Slots,
     /// Parameters, running statistics and gradients.
     pub weights: &'a mut Weights,
+    /// What this step's dropout is drawn from.
+    pub noise: u64,
 }
 
 impl Run<'_> {
@@ -79,7 +81,8 @@ impl Run<'_> {
             for (place, &slot) in written.iter_mut().zip(&instruction.writes) {
                 *place = std::mem::take(self.slots.get_mut(slot));
             }
-            let step = Step { plan: self.plan, instruction, executor: self.executor, slots: self.slots, n };
+            let (plan, executor, noise) = (self.plan, self.executor, self.noise);
+            let step = Step { plan, instruction, executor, slots: self.slots, n, noise };
             let result = step.run(self.weights, &mut written);
             for (place, &slot) in written.into_iter().zip(&instruction.writes) {
                 *self.slots.get_mut(slot) = place;
@@ -97,6 +100,7 @@ struct Step<'a> {
     executor: &'a Executor,
     slots: &'a Slots,
     n: usize,
+    noise: u64,
 }
 
 impl Step<'_> {
@@ -109,7 +113,7 @@ impl Step<'_> {
         let places = node.places.params.clone();
         match (&node.op, instruction.action) {
             (_, Action::AddGradient { accumulate }) => {
-                add_relu::add_gradient(executor, self.len(node.output), read(0), first, accumulate)?;
+                add::add_gradient(executor, self.len(node.output), read(0), first, accumulate)?;
             }
             (Op::Import, _) => {
                 let shape = plan.graph.shapes[node.output];
@@ -145,14 +149,27 @@ impl Step<'_> {
                 batch_norm::backward(executor, op, n, read(0), params, read(1), second, first, y_and_dx, grads)?;
             }
             (Op::Relu, Action::Relu) => relu::forward(executor, self.len(node.output), read(0), first)?,
-            (Op::AddRelu, Action::AddRelu) => {
-                add_relu::forward(executor, self.len(node.output), read(0), read(1), first)?;
+            (Op::Add { relu }, Action::Add) => {
+                add::forward(executor, self.len(node.output), read(0), read(1), first, *relu)?;
             }
-            (Op::Relu | Op::AddRelu, _) => relu::backward(executor, self.len(node.output), read(0), first)?,
+            (Op::Concat(op), Action::ConcatBackward { branch, accumulate }) => {
+                concat::backward(executor, op, n, branch, read(0), first, accumulate)?;
+            }
+            (Op::Concat(op), _) => {
+                let inputs: Vec<&Buffer> = instruction.reads.iter().map(|&slot| self.slots.get(slot)).collect();
+                concat::forward(executor, op, n, &inputs, first)?;
+            }
+            (Op::Dropout(op), Action::Dropout) => dropout::forward(executor, op, n, self.key(), read(0), first)?,
+            (Op::Dropout(op), _) => dropout::backward(executor, op, n, self.key(), first)?,
+            (Op::Relu | Op::Add { .. }, _) => relu::backward(executor, self.len(node.output), read(0), first)?,
             (Op::MaxPool2d(op), Action::MaxPoolBackward { accumulate }) => {
                 max_pool2d::backward(executor, op, n, read(0), read(1), first, accumulate)?;
             }
             (Op::MaxPool2d(op), _) => max_pool2d::forward(executor, op, n, read(0), first, second)?,
+            (Op::AvgPool2d(op), Action::AvgPoolBackward { accumulate }) => {
+                avg_pool2d::backward(executor, op, n, read(0), first, accumulate)?;
+            }
+            (Op::AvgPool2d(op), _) => avg_pool2d::forward(executor, op, n, read(0), first)?,
             (Op::GlobalAvgPool(op), Action::AvgPoolBackward { accumulate }) => {
                 global_avg_pool::backward(executor, op, n, read(0), first, accumulate)?;
             }
@@ -166,6 +183,12 @@ impl Step<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a dropout layer draws its mask from in this step.
+    fn key(&self) -> u64 {
+        // Output values number the layers, alike in every backend.
+        self.noise.wrapping_add(self.plan.graph.nodes[self.instruction.node].output as u64)
     }
 
     /// Elements of a value in the batch at hand.

@@ -133,14 +133,16 @@ impl<'a> Writer<'a> {
             }
             Op::BatchNorm(_) => Action::NormEval,
             Op::Relu => Action::Relu,
-            Op::AddRelu => Action::AddRelu,
+            Op::Add { .. } => Action::Add,
+            Op::Concat(_) => Action::Concat,
+            Op::Dropout(_) => Action::Dropout,
             Op::MaxPool2d(_) => {
                 let places = self.need(Class::Place, self.needs[output].len);
                 self.kept[index] = Some(places);
                 writes.push(places);
                 Action::MaxPool
             }
-            Op::GlobalAvgPool(_) => Action::AvgPool,
+            Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => Action::AvgPool,
             Op::Linear(_) => Action::Linear,
         };
         self.push_forward(action, index, reads, writes);
@@ -161,7 +163,7 @@ impl<'a> Writer<'a> {
                     let packed = self.need(Class::Real, conv.packed_len(Pass::InputGradient));
                     self.push_backward(Action::Pack(Pass::InputGradient), index, vec![], vec![packed]);
                     let action = |accumulate| Action::ConvInputGradient { accumulate };
-                    self.push_input_gradient(action, index, vec![dy, packed]);
+                    self.push_input_gradient(action, index, 0, vec![dy, packed]);
                 }
             }
             Op::BatchNorm(op) => {
@@ -177,31 +179,48 @@ impl<'a> Writer<'a> {
                     self.hand_on(index, dy, input);
                 }
             }
-            Op::Relu | Op::AddRelu => {
-                let y = self.value(node.output);
-                self.push_backward(Action::ReluBackward, index, vec![y], vec![dy]);
+            Op::Relu | Op::Add { .. } => {
+                if !matches!(node.op, Op::Add { relu: false }) {
+                    let y = self.value(node.output);
+                    self.push_backward(Action::ReluBackward, index, vec![y], vec![dy]);
+                }
                 for &input in &node.inputs {
                     self.hand_on(index, dy, input);
                 }
             }
+            Op::Concat(_) => {
+                for branch in 0..node.inputs.len() {
+                    let action = |accumulate| Action::ConcatBackward { branch, accumulate };
+                    self.push_input_gradient(action, index, branch, vec![dy]);
+                }
+            }
+            Op::Dropout(_) => {
+                self.push_backward(Action::DropoutBackward, index, vec![], vec![dy]);
+                self.hand_on(index, dy, input);
+            }
             Op::MaxPool2d(_) => {
                 let places = self.kept[index].expect("kept by the forward list");
-                self.push_input_gradient(|accumulate| Action::MaxPoolBackward { accumulate }, index, vec![dy, places]);
+                self.push_input_gradient(
+                    |accumulate| Action::MaxPoolBackward { accumulate },
+                    index,
+                    0,
+                    vec![dy, places],
+                );
             }
-            Op::GlobalAvgPool(_) => {
-                self.push_input_gradient(|accumulate| Action::AvgPoolBackward { accumulate }, index, vec![dy]);
+            Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => {
+                self.push_input_gradient(|accumulate| Action::AvgPoolBackward { accumulate }, index, 0, vec![dy]);
             }
             Op::Linear(_) => {
                 let x = self.value(input);
                 self.push_backward(Action::LinearWeightGradient, index, vec![x, dy], vec![]);
-                self.push_input_gradient(|accumulate| Action::LinearInputGradient { accumulate }, index, vec![dy]);
+                self.push_input_gradient(|accumulate| Action::LinearInputGradient { accumulate }, index, 0, vec![dy]);
             }
         }
     }
 
-    /// Writes the gradient of the node's input if it is wanted: over it the first time, adding to it later.
-    fn push_input_gradient(&mut self, action: impl Fn(bool) -> Action, index: usize, reads: Vec<usize>) {
-        let input = self.graph.nodes[index].inputs[0];
+    /// Writes the gradient of one of the node's inputs if it is wanted: over it the first time, adding to it later.
+    fn push_input_gradient(&mut self, action: impl Fn(bool) -> Action, index: usize, input: usize, reads: Vec<usize>) {
+        let input = self.graph.nodes[index].inputs[input];
         if !self.learns[input] {
             return;
         }

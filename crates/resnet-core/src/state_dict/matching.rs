@@ -117,23 +117,33 @@ fn first_weighted<'a>(layer: &'a Layer, path: &str) -> Option<(String, &'a Layer
         Layer::Sequential { children } => {
             children.iter().find_map(|child| first_weighted(&child.layer, &join(path, &child.name)))
         }
-        Layer::Residual { body, shortcut } => {
-            first_weighted(body, path).or_else(|| first_weighted(shortcut.as_ref()?, &join(path, "downsample")))
+        Layer::Residual { preactivation, body, shortcut, .. } => preactivation
+            .as_ref()
+            .and_then(|preactivation| first_weighted(preactivation, path))
+            .or_else(|| first_weighted(body, path))
+            .or_else(|| first_weighted(shortcut.as_ref()?, &join(path, "downsample"))),
+        Layer::Concat { branches } => {
+            branches.iter().find_map(|branch| first_weighted(&branch.layer, &join(path, &branch.name)))
         }
         Layer::Conv2d { .. } | Layer::Linear { .. } | Layer::BatchNorm2d { .. } => Some((path.to_owned(), layer)),
-        Layer::Relu | Layer::MaxPool2d { .. } | Layer::GlobalAvgPool2d => None,
+        Layer::Relu
+        | Layer::MaxPool2d { .. }
+        | Layer::AvgPool2d { .. }
+        | Layer::GlobalAvgPool2d
+        | Layer::Dropout { .. } => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::residual;
-    use crate::model::resnet::{resnet, ResNetOptions};
+    use crate::model::block::basic;
+    use crate::model::resnet::resnet;
     use crate::model::shape::{trace, Shape};
+    use crate::model::zoo::preset;
 
     fn params() -> Params {
-        Params::of(&trace(&residual(2, false, 1).unwrap(), Shape::map(2, 4, 4)).unwrap()).unwrap()
+        Params::of(&trace(&basic(2, false, 1), Shape::map(2, 4, 4)).unwrap()).unwrap()
     }
 
     /// Every parameter, filled with its place in the order.
@@ -204,11 +214,11 @@ mod tests {
 
     #[test]
     fn weights_tell_the_input_channels() {
-        let network = resnet(&ResNetOptions::resnet18(10)).unwrap();
+        let network = resnet(&preset("resnet18").unwrap()).unwrap();
         let stem = |shape| Entry { name: "conv1.weight".into(), shape, data: vec![] };
-        assert_eq!(in_channels(&network.root, &[stem(vec![64, 3, 7, 7])]), Some(3));
-        assert_eq!(in_channels(&network.root, &[stem(vec![64])]), None);
-        assert_eq!(in_channels(&network.root, &[]), None);
-        assert_eq!(in_channels(&residual(6, true, 2).unwrap(), &[stem(vec![6, 5, 3, 3])]), Some(5));
+        assert_eq!(in_channels(&network, &[stem(vec![64, 3, 7, 7])]), Some(3));
+        assert_eq!(in_channels(&network, &[stem(vec![64])]), None);
+        assert_eq!(in_channels(&network, &[]), None);
+        assert_eq!(in_channels(&basic(6, true, 2), &[stem(vec![6, 5, 3, 3])]), Some(5));
     }
 }

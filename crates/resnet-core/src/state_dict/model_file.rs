@@ -3,8 +3,8 @@
 use super::{matching, read, write, Entry, Values};
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
-use crate::model::shape::{trace, Shape};
-use crate::model::Network;
+use crate::model::shape::trace_channels;
+use crate::model::Layer;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ const MAX_LEN: usize = 16 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelHeader {
     /// The network.
-    pub network: Network,
+    pub network: Layer,
     /// Channels of its input.
     pub in_channels: usize,
     /// Seed of its initial weights.
@@ -98,36 +98,36 @@ fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
 
 /// The network is one, and the tensors are its weights: nothing is allocated on the word of the description.
 fn check(header: &ModelHeader, entries: &[Entry]) -> Result<()> {
-    let input = Shape::Map { channels: header.in_channels, size: None };
-    let params = Params::of(&trace(&header.network.root, input)?)?;
+    let params = Params::of(&trace_channels(&header.network, header.in_channels)?)?;
     matching(&params, entries, true).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::residual;
+    use crate::model::block::basic;
     use crate::model::init::initialise;
     use crate::model::layer::{Init, Layer};
+    use crate::model::shape::{trace, Shape};
 
     /// Writes a block of two channels with its weights under a header that may say something else.
     fn write_with(path: &Path, header: &ModelHeader) {
-        let root = residual(2, true, 2).unwrap();
+        let root = basic(2, true, 2);
         let params = Params::of(&trace(&root, Shape::map(3, 4, 4)).unwrap()).unwrap();
-        let (learnt, running) = initialise(Init::XavierUniform, &params, 1).unwrap();
+        let (learnt, running) = initialise(&params, 1).unwrap();
         let values = Values { params: &params, learnt: &learnt, running: &running, updates: 0 };
         write_model(path, header, &values).unwrap();
     }
 
     fn header(root: Layer, in_channels: usize) -> ModelHeader {
-        ModelHeader { network: Network { init: Init::XavierUniform, root }, in_channels, seed: u64::MAX }
+        ModelHeader { network: root, in_channels, seed: u64::MAX }
     }
 
     #[test]
     fn a_file_alone_is_enough() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
-        let header = header(residual(2, true, 2).unwrap(), 3);
+        let header = header(basic(2, true, 2), 3);
         write_with(&path, &header);
         let model = read_model(&path).unwrap();
         assert_eq!(model.header, header);
@@ -138,13 +138,13 @@ mod tests {
     fn weights_that_are_not_the_network_s_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
-        let huge = Layer::Linear { out_features: usize::MAX, bias: true };
+        let huge = Layer::Linear { out_features: usize::MAX, bias: true, init: Init::default() };
         let headers = [
-            header(residual(2, true, 2).unwrap(), 4),
-            header(residual(2, false, 1).unwrap(), 2),
-            header(residual(1 << 20, true, 2).unwrap(), 1 << 50),
+            header(basic(2, true, 2), 4),
+            header(basic(2, false, 1), 2),
+            header(basic(1 << 20, true, 2), 1 << 50),
             header(huge, 3),
-            header(residual(2, true, 2).unwrap(), 0),
+            header(basic(2, true, 2), 0),
         ];
         for header in headers {
             write_with(&path, &header);
@@ -170,15 +170,14 @@ mod tests {
 
     #[test]
     fn descriptions_that_are_none_are_refused() {
-        let relu = r#"{"init":"xavier_uniform","root":{"type":"relu"}}"#;
+        let relu = r#"{"type":"relu"}"#;
         let with = |version: &str, network: &str| {
             format!(r#"{{"version":{version},"network":{network},"in_channels":1,"seed":0}}"#)
         };
         assert!(parse(&with("1", relu)).is_ok());
         assert!(parse(&with("2", r#"{"unknown":1}"#)).unwrap_err().contains("version 1, got 2"));
         let deep = format!("{}{}", r#"{"type":"residual","body":"#.repeat(100_000), "}".repeat(100_000));
-        let tree = format!(r#"{{"init":"xavier_uniform","root":{deep}}}"#);
-        for json in [with("\"1\"", relu), with("1", "{}"), with("1", &tree), "{".into(), " ".repeat(MAX_LEN + 1)] {
+        for json in [with("\"1\"", relu), with("1", "{}"), with("1", &deep), "{".into(), " ".repeat(MAX_LEN + 1)] {
             assert!(parse(&json).is_err());
         }
     }
@@ -187,7 +186,7 @@ mod tests {
     fn damaged_descriptions_never_panic() {
         let json = serde_json::to_string(&Description {
             version: VERSION,
-            network: header(residual(2, true, 2).unwrap(), 3).network,
+            network: header(basic(2, true, 2), 3).network,
             in_channels: 3,
             seed: 1,
         })

@@ -111,20 +111,19 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::block::residual;
+    use crate::model::block::basic;
     use crate::model::init::initialise;
-    use crate::model::layer::Init;
     use crate::model::shape::{trace, Shape};
     use crate::state_dict::{matching, read};
     use safetensors::SafeTensors;
 
     fn params() -> Params {
-        Params::of(&trace(&residual(2, true, 1).unwrap(), Shape::map(3, 4, 4)).unwrap()).unwrap()
+        Params::of(&trace(&basic(2, true, 1), Shape::map(3, 4, 4)).unwrap()).unwrap()
     }
 
     fn write_sample(path: &Path, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
         let params = params();
-        let (learnt, running) = initialise(Init::XavierUniform, &params, seed)?;
+        let (learnt, running) = initialise(&params, seed)?;
         let values = Values { params: &params, learnt: &learnt, running: &running, updates: 7 };
         write(path, &values, HashMap::from([("k".to_owned(), "v".to_owned())]))?;
         Ok((learnt, running))

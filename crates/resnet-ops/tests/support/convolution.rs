@@ -82,7 +82,7 @@ impl Op for Convolution {
         Ok(gradients)
     }
 
-    fn accumulates(&self) -> Option<usize> {
-        (!self.shape.plain_input).then_some(1)
+    fn accumulates(&self, input: usize) -> bool {
+        input == 1 && !self.shape.plain_input
     }
 }

@@ -1,5 +1,5 @@
 //! What the tests of all ops share: seeded data, buffers with garbage around the part in use, every op behind one trait
-//! (`ops`, `convolution`, `normalisation`) and the shapes that it is tried on (`shapes`).
+//! (`ops`, `convolution`, `normalisation`, `pooling`) and the shapes that it is tried on (`shapes`).
 
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
@@ -7,6 +7,7 @@
 pub mod convolution;
 pub mod normalisation;
 pub mod ops;
+pub mod pooling;
 pub mod shapes;
 
 use resnet_ops::{layout, Buffer, DType, Executor, Isa, Result, View, ViewMut};

@@ -1,10 +1,10 @@
 //! Every op with a gradient as a function of (N, C, H, W) values, so that one test can be written for all.
 
-use super::{activation, blank_activation, buffer, flat, garbage, read_activation, read_flat, Parameters, Random};
-use resnet_ops::global_avg_pool::{self, GlobalAvgPool};
+use super::{activation, blank_activation, flat, garbage, read_activation, read_flat, Parameters, Random};
+use resnet_ops::concat::{self, Concat};
+use resnet_ops::dropout::{self, Dropout};
 use resnet_ops::linear::{self, Linear};
-use resnet_ops::max_pool2d::{self, MaxPool2d};
-use resnet_ops::{add_relu, cross_entropy, relu, Buffer, DType, Executor, Result};
+use resnet_ops::{add, cross_entropy, relu, Buffer, Executor, Result};
 use std::fmt::Debug;
 
 /// Input values closer than this to a kink of the function are not drawn.
@@ -18,14 +18,14 @@ pub trait Op: Debug {
     /// The output.
     fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>>;
 
-    /// The gradients of the inputs, of which the last may be missing. If `accumulate`, the one of [`Op::accumulates`] is
-    /// added to a copy of that input.
+    /// The gradients of the inputs, of which the last may be missing. If `accumulate`, those of [`Op::accumulates`] are
+    /// added to copies of their inputs.
     fn backward(&self, executor: &Executor, inputs: &[Vec<f64>], dy: &[f64], accumulate: bool)
         -> Result<Vec<Vec<f64>>>;
 
-    /// The input whose gradient can be added to what is there.
-    fn accumulates(&self) -> Option<usize> {
-        None
+    /// Whether this input's gradient can be added to what is there.
+    fn accumulates(&self, _input: usize) -> bool {
+        false
     }
 }
 
@@ -61,22 +61,25 @@ impl Op for Relu {
     }
 }
 
-/// Addition and ReLU of a number of elements; inputs: a, b.
+/// Addition of a number of elements, with or without ReLU; inputs: a, b.
 #[derive(Debug)]
-pub struct AddRelu(pub usize);
+pub struct Addition {
+    pub len: usize,
+    pub relu: bool,
+}
 
-impl Op for AddRelu {
+impl Op for Addition {
     fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
-        let (sums, b) = (away_from_zero(random.values(self.0)), random.values(self.0));
+        let (sums, b) = (away_from_zero(random.values(self.len)), random.values(self.len));
         // Multiples of 2⁻²³ below 2 in size: the differences are exact in f32.
         vec![sums.iter().zip(&b).map(|(sum, b)| sum - b).collect(), b]
     }
 
     fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
         let (a, b) = (flat(executor, &inputs[0]), flat(executor, &inputs[1]));
-        let mut y = garbage(executor.dtype(), self.0);
-        add_relu::forward(executor, self.0, &a, &b, &mut y)?;
-        Ok(read_flat(self.0, &y))
+        let mut y = garbage(executor.dtype(), self.len);
+        add::forward(executor, self.len, &a, &b, &mut y, self.relu)?;
+        Ok(read_flat(self.len, &y))
     }
 
     fn backward(
@@ -88,116 +91,21 @@ impl Op for AddRelu {
     ) -> Result<Vec<Vec<f64>>> {
         let y = flat(executor, &self.forward(executor, inputs)?);
         let mut db = flat(executor, dy);
-        relu::backward(executor, self.0, &y, &mut db)?;
-        let mut da = if accumulate { flat(executor, &inputs[0]) } else { garbage(executor.dtype(), self.0) };
-        add_relu::add_gradient(executor, self.0, &db, &mut da, accumulate)?;
-        Ok(vec![read_flat(self.0, &da), read_flat(self.0, &db)])
+        if self.relu {
+            relu::backward(executor, self.len, &y, &mut db)?;
+        }
+        let mut da = if accumulate { flat(executor, &inputs[0]) } else { garbage(executor.dtype(), self.len) };
+        add::add_gradient(executor, self.len, &db, &mut da, accumulate)?;
+        Ok(vec![read_flat(self.len, &da), read_flat(self.len, &db)])
     }
 
-    fn accumulates(&self) -> Option<usize> {
-        Some(0)
+    fn accumulates(&self, input: usize) -> bool {
+        input == 0
     }
 }
 
 fn away_from_zero(values: Vec<f64>) -> Vec<f64> {
     values.into_iter().map(|value| if value.abs() < MARGIN { 0.5 } else { value }).collect()
-}
-
-/// Max-pooling.
-#[derive(Debug)]
-pub struct MaxPooling {
-    pub n: usize,
-    pub op: MaxPool2d,
-}
-
-impl MaxPooling {
-    fn input_shape(&self) -> [usize; 4] {
-        [self.n, self.op.channels, self.op.input[0], self.op.input[1]]
-    }
-
-    fn output_shape(&self) -> [usize; 4] {
-        let [height, width] = self.op.output();
-        [self.n, self.op.channels, height, width]
-    }
-
-    fn outputs(&self, executor: &Executor, x: &[f64]) -> Result<(Buffer, Buffer)> {
-        let x = activation(executor, self.input_shape(), x)?;
-        let [n, c, h, w] = self.output_shape();
-        let mut y = blank_activation(executor, self.output_shape());
-        let mut argmax = buffer(DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
-        max_pool2d::forward(executor, &self.op, self.n, &x, &mut y, &mut argmax)?;
-        Ok((y, argmax))
-    }
-}
-
-impl Op for MaxPooling {
-    fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
-        let len: usize = self.input_shape().iter().product();
-        let mut x: Vec<f64> = (0..len).map(|i| f64::from(i as f32 / len as f32 * 2.0 - 1.0)).collect();
-        (1..len).for_each(|i| x.swap(i, random.below(i + 1)));
-        vec![x]
-    }
-
-    fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
-        read_activation(executor, self.output_shape(), &self.outputs(executor, &inputs[0])?.0)
-    }
-
-    fn backward(
-        &self,
-        executor: &Executor,
-        inputs: &[Vec<f64>],
-        dy: &[f64],
-        accumulate: bool,
-    ) -> Result<Vec<Vec<f64>>> {
-        let (_, argmax) = self.outputs(executor, &inputs[0])?;
-        let dy = activation(executor, self.output_shape(), dy)?;
-        let mut dx = gradient(executor, self.input_shape(), &inputs[0], accumulate)?;
-        max_pool2d::backward(executor, &self.op, self.n, &dy, &argmax, &mut dx, accumulate)?;
-        Ok(vec![read_activation(executor, self.input_shape(), &dx)?])
-    }
-
-    fn accumulates(&self) -> Option<usize> {
-        Some(0)
-    }
-}
-
-/// Global average pooling.
-#[derive(Debug)]
-pub struct AveragePooling {
-    pub n: usize,
-    pub op: GlobalAvgPool,
-}
-
-impl Op for AveragePooling {
-    fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
-        vec![random.values(self.n * self.op.channels * self.op.input[0] * self.op.input[1])]
-    }
-
-    fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
-        let (c, [h, w]) = (self.op.channels, self.op.input);
-        let x = activation(executor, [self.n, c, h, w], &inputs[0])?;
-        let mut y = blank_activation(executor, [self.n, c, 1, 1]);
-        global_avg_pool::forward(executor, &self.op, self.n, &x, &mut y)?;
-        read_activation(executor, [self.n, c, 1, 1], &y)
-    }
-
-    fn backward(
-        &self,
-        executor: &Executor,
-        inputs: &[Vec<f64>],
-        dy: &[f64],
-        accumulate: bool,
-    ) -> Result<Vec<Vec<f64>>> {
-        let (c, [h, w]) = (self.op.channels, self.op.input);
-        let dy = activation(executor, [self.n, c, 1, 1], dy)?;
-        let mut dx = gradient(executor, [self.n, c, h, w], &inputs[0], accumulate)?;
-        global_avg_pool::backward(executor, &self.op, self.n, &dy, &mut dx, accumulate)?;
-        Ok(vec![read_activation(executor, [self.n, c, h, w], &dx)?])
-    }
-
-    fn accumulates(&self) -> Option<usize> {
-        Some(0)
-    }
 }
 
 /// Fully connected layer; inputs: parameters, x.
@@ -238,8 +146,91 @@ impl Op for Connection {
         Ok(vec![grads.read(), read_activation(executor, input_shape, &dx)?])
     }
 
-    fn accumulates(&self) -> Option<usize> {
-        Some(1)
+    fn accumulates(&self, input: usize) -> bool {
+        input == 1
+    }
+}
+
+/// Concatenation; inputs: each of its.
+#[derive(Debug)]
+pub struct Concatenation {
+    pub n: usize,
+    pub op: Concat,
+}
+
+impl Concatenation {
+    fn shape(&self, channels: usize) -> [usize; 4] {
+        [self.n, channels, self.op.size[0], self.op.size[1]]
+    }
+}
+
+impl Op for Concatenation {
+    fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
+        self.op.channels.iter().map(|&channels| random.values(self.shape(channels).iter().product())).collect()
+    }
+
+    fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let inputs = self.op.channels.iter().zip(inputs);
+        let inputs = inputs.map(|(&channels, values)| activation(executor, self.shape(channels), values));
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let shape = self.shape(self.op.output_channels());
+        let mut y = blank_activation(executor, shape);
+        concat::forward(executor, &self.op, self.n, &inputs.iter().collect::<Vec<_>>(), &mut y)?;
+        read_activation(executor, shape, &y)
+    }
+
+    fn backward(
+        &self,
+        executor: &Executor,
+        inputs: &[Vec<f64>],
+        dy: &[f64],
+        accumulate: bool,
+    ) -> Result<Vec<Vec<f64>>> {
+        let dy = activation(executor, self.shape(self.op.output_channels()), dy)?;
+        let gradients = inputs.iter().enumerate().map(|(branch, values)| {
+            let shape = self.shape(self.op.channels[branch]);
+            let mut dx = gradient(executor, shape, values, accumulate)?;
+            concat::backward(executor, &self.op, self.n, branch, &dy, &mut dx, accumulate)?;
+            read_activation(executor, shape, &dx)
+        });
+        gradients.collect()
+    }
+
+    fn accumulates(&self, _input: usize) -> bool {
+        true
+    }
+}
+
+/// Dropout.
+#[derive(Debug)]
+pub struct Dropping {
+    pub n: usize,
+    pub key: u64,
+    pub op: Dropout,
+}
+
+impl Dropping {
+    fn shape(&self) -> [usize; 4] {
+        [self.n, self.op.channels, self.op.size[0], self.op.size[1]]
+    }
+}
+
+impl Op for Dropping {
+    fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
+        vec![random.values(self.shape().iter().product())]
+    }
+
+    fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let x = activation(executor, self.shape(), &inputs[0])?;
+        let mut y = blank_activation(executor, self.shape());
+        dropout::forward(executor, &self.op, self.n, self.key, &x, &mut y)?;
+        read_activation(executor, self.shape(), &y)
+    }
+
+    fn backward(&self, executor: &Executor, _: &[Vec<f64>], dy: &[f64], _: bool) -> Result<Vec<Vec<f64>>> {
+        let mut dy = activation(executor, self.shape(), dy)?;
+        dropout::backward(executor, &self.op, self.n, self.key, &mut dy)?;
+        Ok(vec![read_activation(executor, self.shape(), &dy)?])
     }
 }
 

@@ -2,10 +2,14 @@
 
 use super::convolution::Convolution;
 use super::normalisation::Normalisation;
-use super::ops::{AddRelu, AveragePooling, Connection, Loss, MaxPooling, Relu};
+use super::ops::{Addition, Concatenation, Connection, Dropping, Loss, Relu};
+use super::pooling::{AveragePooling, GlobalAveragePooling, MaxPooling};
 use super::Random;
+use resnet_ops::avg_pool2d::AvgPool2d;
 use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::concat::Concat;
 use resnet_ops::conv2d::Shape;
+use resnet_ops::dropout::Dropout;
 use resnet_ops::global_avg_pool::GlobalAvgPool;
 use resnet_ops::linear::Linear;
 use resnet_ops::max_pool2d::MaxPool2d;
@@ -58,9 +62,21 @@ pub fn convolutions() -> Vec<Convolution> {
         conv(10, [16, 16, 1], [3, 3], [1, 1], [1, 1], [14, 13]),
         conv(1, [16, 24, 1], [3, 3], [1, 1], [1, 1], [37, 61]),
         conv(2, [6, 16, 1], [3, 3], [2, 2], [1, 1], [50, 33]),
+        // Inception's.
+        conv(1, [96, 208, 1], [3, 3], [1, 1], [1, 1], [5, 4]),
+        conv(1, [112, 24, 1], [1, 1], [1, 1], [0, 0], [4, 5]),
+        conv(2, [24, 112, 1], [5, 5], [1, 1], [2, 2], [4, 3]),
+        conv(1, [16, 48, 1], [5, 5], [1, 1], [2, 2], [7, 6]),
     ];
+    // ResNeXt's: groups, and channels of one.
+    for (i, groups) in [2, 4, 8, 16, 32].into_iter().enumerate() {
+        for (j, width) in [1, 2, 3, 4, 8, 24].into_iter().enumerate() {
+            let (channels, stride) = (groups * width, 1 + (i + j) % 2);
+            list.push(conv(1, [channels, channels, groups], [3, 3], [stride; 2], [1, 1], [3 + j % 3, 3 + i % 2]));
+        }
+    }
     let mut random = Random::new(1);
-    while list.len() < 45 {
+    for _ in 0..19 {
         let (n, ci, co) = (1 + random.below(3), random.pick(&CHANNELS), random.pick(&CHANNELS));
         let divisors: Vec<usize> = (1..=ci.min(co)).filter(|groups| ci % groups == 0 && co % groups == 0).collect();
         let groups = random.pick(&divisors);
@@ -136,9 +152,46 @@ pub fn relus() -> Vec<Relu> {
     lengths().into_iter().map(Relu).collect()
 }
 
-/// Additions with ReLU.
-pub fn add_relus() -> Vec<AddRelu> {
-    lengths().into_iter().map(AddRelu).collect()
+/// Additions with and without ReLU.
+pub fn additions() -> Vec<Addition> {
+    let cases = lengths().into_iter().flat_map(|len| [false, true].map(|relu| Addition { len, relu }));
+    cases.collect()
+}
+
+/// Concatenations, an Inception block's and one of features among them.
+pub fn concatenations() -> Vec<Concatenation> {
+    let concat = |n, channels: &[usize], size| Concatenation { n, op: Concat { channels: channels.to_vec(), size } };
+    let mut list = vec![
+        concat(2, &[64, 128, 32, 32], [6, 5]),
+        concat(1, &[16], [3, 3]),
+        concat(2, &[3], [2, 5]),
+        concat(3, &[17, 32], [1, 1]),
+        concat(2, &[3, 6, 24], [4, 3]),
+        concat(1, &[24, 24, 16], [3, 4]),
+        concat(2, &[1, 1, 1, 1, 1], [2, 2]),
+        concat(1, &[15, 1, 16], [5, 1]),
+        concat(1, &[16, 3, 16], [40, 37]),
+    ];
+    let mut random = Random::new(9);
+    while list.len() < 40 {
+        let channels: Vec<usize> = (0..1 + random.below(5)).map(|_| random.pick(&[3, 6, 24, 16, 17, 32])).collect();
+        list.push(concat(1 + random.below(3), &channels, [1 + random.below(6), 1 + random.below(6)]));
+    }
+    list
+}
+
+/// Dropouts, those of features among them.
+pub fn droppings() -> Vec<Dropping> {
+    let mut random = Random::new(10);
+    let mut list = Vec::new();
+    for channels in CHANNELS {
+        for p in [0.0, 0.1, 0.5, 0.9] {
+            let size = if p == 0.5 { [1, 1] } else { [1 + random.below(7), 1 + random.below(7)] };
+            let key = random.below(usize::MAX) as u64;
+            list.push(Dropping { n: 1 + random.below(4), key, op: Dropout { p, channels, size } });
+        }
+    }
+    list
 }
 
 /// Max-poolings, the stem's among them.
@@ -154,9 +207,10 @@ pub fn max_poolings() -> Vec<MaxPooling> {
         pool(1, 6, [3, 3], [1, 1], [1, 1], [4, 4]),
         pool(3, 1, [1, 1], [1, 1], [0, 0], [3, 2]),
         pool(1, 24, [2, 2], [3, 3], [1, 1], [1, 1]),
+        pool(1, 208, [3, 3], [1, 1], [1, 1], [7, 6]),
     ];
     let mut random = Random::new(5);
-    while list.len() < 26 {
+    while list.len() < 27 {
         let (mut kernel, mut stride, mut padding, mut input) = ([0; 2], [0; 2], [0; 2], [0; 2]);
         for i in 0..2 {
             kernel[i] = 1 + random.below(4);
@@ -169,14 +223,42 @@ pub fn max_poolings() -> Vec<MaxPooling> {
     list
 }
 
-/// Global average poolings.
+/// Average poolings with and without padding in the divisor and windows that hang over.
 pub fn average_poolings() -> Vec<AveragePooling> {
+    let mut random = Random::new(11);
+    let mut list = Vec::new();
+    let mut pool = |n, channels, kernel, stride, padding, input| {
+        for (ceil_mode, count_include_pad) in [(false, false), (false, true), (true, false), (true, true)] {
+            let op = AvgPool2d { channels, input, kernel, stride, padding, ceil_mode, count_include_pad };
+            list.push(AveragePooling { n, op });
+        }
+    };
+    // A ResNet-D shortcut's, an Inception branch's, LeNet's, and one of the whole map.
+    pool(2, 24, [2, 2], [2, 2], [0, 0], [7, 5]);
+    pool(1, 33, [3, 3], [1, 1], [1, 1], [5, 6]);
+    pool(2, 16, [2, 2], [2, 2], [0, 0], [6, 8]);
+    pool(1, 3, [17, 18], [1, 1], [0, 0], [17, 18]);
+    for _ in 0..10 {
+        let (mut kernel, mut stride, mut padding, mut input) = ([0; 2], [0; 2], [0; 2], [0; 2]);
+        for i in 0..2 {
+            kernel[i] = 1 + random.below(5);
+            stride[i] = 1 + random.below(5);
+            padding[i] = random.below(kernel[i] / 2 + 1);
+            input[i] = (kernel[i] - 2 * padding[i]).max(1) + random.below(8);
+        }
+        pool(1 + random.below(2), random.pick(&CHANNELS), kernel, stride, padding, input);
+    }
+    list
+}
+
+/// Global average poolings.
+pub fn global_average_poolings() -> Vec<GlobalAveragePooling> {
     let mut random = Random::new(6);
     let mut list = Vec::new();
     for channels in CHANNELS {
         for _ in 0..4 {
             let input = [1 + random.below(9), 1 + random.below(9)];
-            list.push(AveragePooling { n: 1 + random.below(4), op: GlobalAvgPool { channels, input } });
+            list.push(GlobalAveragePooling { n: 1 + random.below(4), op: GlobalAvgPool { channels, input } });
         }
     }
     list

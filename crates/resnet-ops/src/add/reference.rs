@@ -1,11 +1,11 @@
 use crate::executor::Real;
 use crate::{Buffer, Result};
 
-pub(super) fn forward<T: Real>(len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer) -> Result<()> {
+pub(super) fn forward<T: Real>(len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     let (a, b) = (&a.slice::<T>()?[..len], &b.slice::<T>()?[..len]);
     for ((y, &a), &b) in y.slice_mut::<T>()?[..len].iter_mut().zip(a).zip(b) {
         // Written so that a NaN passes.
-        *y = if a + b < T::zero() { T::zero() } else { a + b };
+        *y = if relu && a + b < T::zero() { T::zero() } else { a + b };
     }
     Ok(())
 }

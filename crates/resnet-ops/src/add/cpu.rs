@@ -1,4 +1,4 @@
-//! Residual addition with ReLU, 16,384 elements at a time.
+//! Residual addition, 16,384 elements at a time.
 
 use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
@@ -6,10 +6,10 @@ use crate::{Buffer, Cpu, Result};
 /// Elements that one task works on.
 const PIECE: usize = 16 * 1024;
 
-pub(super) fn forward(cpu: &Cpu, len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer) -> Result<()> {
+pub(super) fn forward(cpu: &Cpu, len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     let (a, b) = (&a.slice::<f32>()?[..len], &b.slice::<f32>()?[..len]);
     let y = &mut y.slice_mut::<f32>()?[..len];
-    cpu.pool.chunks_mut(y, PIECE, |piece, y| add_rectify(cpu.isa, &a[piece * PIECE..], &b[piece * PIECE..], y));
+    cpu.pool.chunks_mut(y, PIECE, |piece, y| sum(cpu.isa, &a[piece * PIECE..], &b[piece * PIECE..], y, relu));
     Ok(())
 }
 
@@ -25,7 +25,7 @@ pub(super) fn add_gradient(
     cpu.pool.chunks_mut(target, PIECE, |piece, target| {
         let source = &source[piece * PIECE..][..target.len()];
         match accumulate {
-            true => add(cpu.isa, source, target),
+            true => add_to(cpu.isa, source, target),
             false => target.copy_from_slice(source),
         }
     });
@@ -33,17 +33,18 @@ pub(super) fn add_gradient(
 }
 
 kernel! {
-    fn add_rectify<S>(a: &[f32], b: &[f32], y: &mut [f32]) {
+    fn sum<S>(a: &[f32], b: &[f32], y: &mut [f32], relu: bool) {
         for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
             let sum = a + b;
             // This way round NaN stays NaN.
-            *y = if sum <= 0.0 { 0.0 } else { sum };
+            *y = if relu && sum <= 0.0 { 0.0 } else { sum };
         }
     }
 }
 
 kernel! {
-    fn add<S>(source: &[f32], target: &mut [f32]) {
+    /// target += source.
+    pub(crate) fn add_to<S>(source: &[f32], target: &mut [f32]) {
         for (target, &source) in target.iter_mut().zip(source) {
             *target += source;
         }
@@ -52,7 +53,7 @@ kernel! {
 
 #[cfg(test)]
 mod tests {
-    use crate::{add_relu, Buffer, Executor, Isa};
+    use crate::{add, Buffer, Executor, Isa};
 
     #[test]
     fn adds_rectifies_and_accumulates() {
@@ -64,14 +65,17 @@ mod tests {
             let cpu = Executor::cpu_with(2, isa).unwrap();
             let (a, b) = (Buffer::from_slice(&first).unwrap(), Buffer::from_slice(&second).unwrap());
             let mut y = Buffer::from_slice(&vec![9f32; len]).unwrap();
-            add_relu::forward(&cpu, len, &a, &b, &mut y).unwrap();
+            add::forward(&cpu, len, &a, &b, &mut y, true).unwrap();
+            let mut plain = Buffer::from_slice(&vec![9f32; len]).unwrap();
+            add::forward(&cpu, len, &a, &b, &mut plain, false).unwrap();
             let mut sum = Buffer::from_slice(&vec![9f32; len]).unwrap();
-            add_relu::add_gradient(&cpu, len, &b, &mut sum, false).unwrap();
-            add_relu::add_gradient(&cpu, len, &b, &mut sum, true).unwrap();
-            let (y, sum) = (y.slice::<f32>().unwrap(), sum.slice::<f32>().unwrap());
-            assert!(y[17].is_nan());
+            add::add_gradient(&cpu, len, &b, &mut sum, false).unwrap();
+            add::add_gradient(&cpu, len, &b, &mut sum, true).unwrap();
+            let [y, plain, sum] = [&y, &plain, &sum].map(|buffer| buffer.slice::<f32>().unwrap());
+            assert!(y[17].is_nan() && plain[17].is_nan());
             for i in (0..len).filter(|&i| i != 17) {
-                assert_eq!((y[i], sum[i]), ((first[i] + second[i]).max(0.0), 2.0 * second[i]));
+                assert_eq!((y[i], plain[i]), ((first[i] + second[i]).max(0.0), first[i] + second[i]));
+                assert_eq!(sum[i], 2.0 * second[i]);
             }
         }
     }

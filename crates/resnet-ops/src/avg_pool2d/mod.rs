@@ -1,0 +1,93 @@
+//! Two-dimensional average pooling with the meaning of PyTorch's `AvgPool2d`: y is a window's sum, in which padding counts
+//! as zero, divided by the number of its pixels.
+
+use crate::executor::by_backend;
+use crate::{Buffer, Executor, Result};
+use candle_core::bail;
+use std::ops::Range;
+
+mod cpu;
+mod reference;
+
+/// An average pooling of a given map size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AvgPool2d {
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Pixels between neighbouring windows, down and across.
+    pub stride: [usize; 2],
+    /// Rows and columns of zeros around the input; at most half the kernel.
+    pub padding: [usize; 2],
+    /// Whether a last window may hang over the padded input, so that no pixel is left out; see [`output_size`].
+    pub ceil_mode: bool,
+    /// Whether the padding's pixels in a window count in the divisor. Those beyond the padded input never do.
+    pub count_include_pad: bool,
+}
+
+/// Windows along an axis; `input + 2 * padding` must be at least `kernel`, the stride at least 1.
+///
+/// With `ceil_mode` the number is rounded up, but a last window that would begin behind the input's last pixel is left out.
+pub fn output_size(input: usize, kernel: usize, stride: usize, padding: usize, ceil_mode: bool) -> usize {
+    let room = input + 2 * padding - kernel;
+    if ceil_mode {
+        (room.div_ceil(stride) + 1).min((input + padding).div_ceil(stride))
+    } else {
+        room / stride + 1
+    }
+}
+
+impl AvgPool2d {
+    /// Height and width of the output.
+    pub fn output(&self) -> [usize; 2] {
+        let size = |i| output_size(self.input[i], self.kernel[i], self.stride[i], self.padding[i], self.ceil_mode);
+        [size(0), size(1)]
+    }
+
+    /// # Errors
+    /// If a size is zero, the padding is more than half the kernel, or the kernel is larger than the padded input.
+    pub fn check(&self) -> Result<()> {
+        if self.kernel.iter().chain(&self.stride).chain(&self.input).any(|&size| size == 0) || self.channels == 0 {
+            bail!("average pooling: every size must be at least 1, got {self:?}");
+        }
+        if (0..2).any(|i| self.padding[i] > self.kernel[i] / 2) {
+            bail!("average pooling: padding is at most half the kernel, got {:?} for {:?}", self.padding, self.kernel);
+        }
+        if (0..2).any(|i| self.input[i] + 2 * self.padding[i] < self.kernel[i]) {
+            bail!("average pooling: a {:?} kernel is larger than the padded {:?} input", self.kernel, self.input);
+        }
+        Ok(())
+    }
+
+    /// Along an axis, the input's pixels that window number `index` covers (at least one), and how many count in the
+    /// divisor, which is the product of the two axes' counts.
+    fn window(&self, axis: usize, index: usize) -> (Range<usize>, usize) {
+        let (input, padding) = (self.input[axis], self.padding[axis]);
+        // In the padded input.
+        let start = index * self.stride[axis];
+        let end = (start + self.kernel[axis]).min(input + 2 * padding);
+        let pixels = start.saturating_sub(padding)..(end - padding).min(input);
+        let counted = if self.count_include_pad { end - start } else { pixels.len() };
+        (pixels, counted)
+    }
+}
+
+/// Takes the mean of each window.
+pub fn forward(executor: &Executor, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
+    by_backend!(executor, forward(op, n, x, y))
+}
+
+/// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`.
+pub fn backward(
+    executor: &Executor,
+    op: &AvgPool2d,
+    n: usize,
+    dy: &Buffer,
+    dx: &mut Buffer,
+    accumulate: bool,
+) -> Result<()> {
+    by_backend!(executor, backward(op, n, dy, dx, accumulate))
+}

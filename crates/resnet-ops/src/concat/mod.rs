@@ -1,0 +1,60 @@
+//! Concatenation along the channels: (N, C₀, H, W), (N, C₁, H, W), … to (N, C₀ + C₁ + …, H, W). Features (N, F) are maps
+//! of 1x1.
+
+use crate::executor::by_backend;
+use crate::{Buffer, Executor, Result};
+use candle_core::bail;
+
+mod cpu;
+mod reference;
+
+/// A concatenation of maps of a given size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concat {
+    /// Channels of each input, in order.
+    pub channels: Vec<usize>,
+    /// Height and width of every input and of the output.
+    pub size: [usize; 2],
+}
+
+impl Concat {
+    /// Channels of the output.
+    pub fn output_channels(&self) -> usize {
+        self.channels.iter().sum()
+    }
+
+    /// The output's channel with which input number `branch` begins.
+    fn offset(&self, branch: usize) -> usize {
+        self.channels[..branch].iter().sum()
+    }
+}
+
+/// Writes the inputs one behind the other, each of `n` images.
+///
+/// # Errors
+/// If there are not as many inputs as `op` has channel numbers.
+pub fn forward(executor: &Executor, op: &Concat, n: usize, inputs: &[&Buffer], y: &mut Buffer) -> Result<()> {
+    if inputs.len() != op.channels.len() {
+        bail!("concatenation: expected {} inputs, got {}", op.channels.len(), inputs.len());
+    }
+    by_backend!(executor, forward(op, n, inputs, y))
+}
+
+/// Writes the gradient of input number `branch`, or adds it to what `dx` holds if `accumulate`.
+///
+/// # Errors
+/// If there is no such input.
+pub fn backward(
+    executor: &Executor,
+    op: &Concat,
+    n: usize,
+    branch: usize,
+    dy: &Buffer,
+    dx: &mut Buffer,
+    accumulate: bool,
+) -> Result<()> {
+    if branch >= op.channels.len() {
+        bail!("concatenation: expected one of {} inputs, got number {branch}", op.channels.len());
+    }
+    by_backend!(executor, backward(op, n, branch, dy, dx, accumulate))
+}

@@ -1,0 +1,18 @@
+use super::Dropout;
+use crate::executor::Real;
+use crate::{Buffer, Result};
+
+pub(super) fn forward<T: Real>(op: &Dropout, n: usize, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
+    let len = n * op.channels * op.size[0] * op.size[1];
+    y.slice_mut::<T>()?[..len].copy_from_slice(&x.slice::<T>()?[..len]);
+    backward::<T>(op, n, key, y)
+}
+
+pub(super) fn backward<T: Real>(op: &Dropout, n: usize, key: u64, dy: &mut Buffer) -> Result<()> {
+    let (mask, scale) = (op.mask(key), T::of(op.scale()));
+    let dy = &mut dy.slice_mut::<T>()?[..n * op.channels * op.size[0] * op.size[1]];
+    for (index, dy) in dy.iter_mut().enumerate() {
+        *dy = *dy * if mask.drops(index as u64) { T::zero() } else { scale };
+    }
+    Ok(())
+}
