@@ -1,6 +1,7 @@
 //! Whole networks on the CPU backend against the plain definitions in f64.
 
-use resnet_core::model::block::{residual, Block, BlockOptions};
+use resnet_core::model::block::{residual, Block, BlockOptions, Flavor, Shortcut};
+use resnet_core::model::googlenet::{inception, Inception};
 use resnet_core::model::layer::{Child, Init, Layer};
 use resnet_core::model::resnet;
 use resnet_core::session::{Images, Session};
@@ -25,9 +26,64 @@ fn small_resnet() -> Layer {
     resnet::resnet(&resnet::ResNetOptions { arch, num_classes: 7, ..Default::default() }).unwrap()
 }
 
+/// Every kind of layer, at channels that do not fill blocks; the images go to two branches and a shortcut.
+fn every_kind() -> Layer {
+    let conv = |out_channels, kernel: usize, groups| Layer::Conv2d {
+        out_channels,
+        kernel: [kernel; 2],
+        stride: [1; 2],
+        padding: [kernel / 2; 2],
+        groups,
+        bias: true,
+        init: Init::KaimingNormal,
+    };
+    let pool = |size, stride, ceil_mode| Layer::AvgPool2d {
+        kernel: [size; 2],
+        stride: [stride; 2],
+        padding: [size / 2; 2],
+        ceil_mode,
+        count_include_pad: !ceil_mode,
+    };
+    let numbered = |layers: Vec<Layer>| -> Vec<Child> {
+        layers.into_iter().enumerate().map(|(i, layer)| Child::new(i.to_string(), layer)).collect()
+    };
+    let identity = Layer::sequential(vec![]);
+    let plain = BlockOptions::new(Block::Basic, 23);
+    let bottleneck = Block::Bottleneck { groups: 3, width_per_group: 64 };
+    let deeper = BlockOptions { use_1x1_conv: true, strides: 2, shortcut: Shortcut::AvgPool, ..plain };
+    let options = [
+        BlockOptions { pre_activation: true, ..plain },
+        deeper,
+        BlockOptions { pre_activation: true, flavor: Flavor::Torchvision, ..deeper },
+        BlockOptions { block: bottleneck, num_channels: 5, ..deeper },
+        BlockOptions {
+            block: Block::ResNeXt { groups: 4, bot_mul: 0.6 },
+            num_channels: 20,
+            use_1x1_conv: true,
+            ..plain
+        },
+    ];
+    let concat = Layer::Concat { branches: numbered(vec![conv(20, 3, 1), identity.clone()]) };
+    let mut layers = vec![concat, Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false }];
+    layers.extend(options.iter().map(|options| residual(options).unwrap()));
+    let sum = |body| Layer::Residual { preactivation: None, body: Box::new(body), shortcut: None, relu: false };
+    layers.extend([
+        inception(Inception { c1: 3, c2: [4, 17], c3: [2, 5], c4: 7 }).unwrap(),
+        pool(3, 2, true),
+        Layer::Dropout { p: 0.3 },
+        sum(Layer::Concat { branches: numbered(vec![conv(20, 1, 2), conv(12, 3, 4)]) }),
+        pool(3, 1, false),
+        Layer::GlobalAvgPool2d,
+        sum(Layer::Linear { out_features: 32, bias: false, init: Init::TorchDefault }),
+        Layer::Dropout { p: 0.5 },
+        Layer::Linear { out_features: 7, bias: true, init: Init::XavierUniform },
+    ]);
+    Layer::sequential(numbered(layers))
+}
+
 /// Logits before, losses of three steps, and all weights after them.
-fn train(executor: Executor, channels: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-    let mut session = Session::on(small_resnet(), executor, 3);
+fn train(network: Layer, executor: Executor, channels: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let mut session = Session::on(network, executor, 3);
     let mut trainer = Trainer::new(SGD);
     let shape = [5, channels, 40, 36];
     let images = |step| numbers(shape.iter().product(), step);
@@ -46,25 +102,35 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
+/// The network trains alike on the plain definitions and on every kernel, and threads do not matter.
+fn agrees(network: &Layer, channels: usize) {
+    let expected = train(network.clone(), Executor::ReferenceF64, channels);
+    for isa in Isa::available() {
+        let one = train(network.clone(), Executor::cpu_with(1, isa).unwrap(), channels);
+        assert!(distance(&one.0, &expected.0) < 1e-5, "{isa:?} logits: {}", distance(&one.0, &expected.0));
+        assert!(distance(&one.1, &expected.1) < 1e-4, "{isa:?} losses: {:?} {:?}", one.1, expected.1);
+        assert!(distance(&one.2, &expected.2) < 1e-4, "{isa:?} weights: {}", distance(&one.2, &expected.2));
+        for threads in [2, 3] {
+            assert_eq!(
+                one,
+                train(network.clone(), Executor::cpu_with(threads, isa).unwrap(), channels),
+                "{threads} threads"
+            );
+        }
+    }
+}
+
 #[test]
 fn training_agrees_with_the_plain_definitions_and_threads_do_not_matter() {
     // One input channel is read as it comes, five are brought to blocks first.
     for channels in [1, 5] {
-        let expected = train(Executor::ReferenceF64, channels);
-        for isa in Isa::available() {
-            let one = train(Executor::cpu_with(1, isa).unwrap(), channels);
-            assert!(distance(&one.0, &expected.0) < 1e-5, "{isa:?} logits: {}", distance(&one.0, &expected.0));
-            assert!(distance(&one.1, &expected.1) < 1e-4, "{isa:?} losses: {:?} {:?}", one.1, expected.1);
-            assert!(distance(&one.2, &expected.2) < 1e-4, "{isa:?} weights: {}", distance(&one.2, &expected.2));
-            for threads in [2, 3] {
-                assert_eq!(
-                    one,
-                    train(Executor::cpu_with(threads, isa).unwrap(), channels),
-                    "{isa:?} {threads} threads"
-                );
-            }
-        }
+        agrees(&small_resnet(), channels);
     }
+}
+
+#[test]
+fn so_does_a_network_of_every_kind_of_layer() {
+    agrees(&every_kind(), 3);
 }
 
 #[test]

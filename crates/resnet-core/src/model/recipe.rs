@@ -176,7 +176,12 @@ impl Settings {
             Block::ResNeXt { .. } => BlockName::Resnext,
         });
         let refuse = |given: bool, option, blocks| match given {
-            true => Err(Error::expected(Code::InvalidArgument, option, format!("{blocks} block"), format!("{name:?}"))),
+            true => Err(Error::expected(
+                Code::InvalidArgument,
+                option,
+                format!("{blocks} block"),
+                format!("{name:?}").to_lowercase(),
+            )),
             false => Ok(()),
         };
         refuse(self.groups.is_some() && name == BlockName::Basic, "groups", "a bottleneck or resnext")?;
@@ -200,5 +205,74 @@ impl Settings {
                 Block::ResNeXt { groups: self.groups.unwrap_or(groups), bot_mul: self.bot_mul.unwrap_or(factor) }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(json: &str) -> Layer {
+        Recipe::layer(json).unwrap()
+    }
+
+    fn refusal(json: &str) -> String {
+        let error = Recipe::layer(json).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument);
+        error.message
+    }
+
+    #[test]
+    fn what_is_not_given_is_the_named_network_s() {
+        let wide = zoo::preset("wide_resnet50_2").unwrap();
+        assert_eq!(layer(r#"{"type":"resnet","arch":"wide_resnet50_2"}"#), resnet(&wide).unwrap());
+        let changed = ResNetOptions {
+            block: Block::Bottleneck { groups: 2, width_per_group: 128 },
+            stem: Stem::Deep,
+            shortcut: Shortcut::AvgPool,
+            flavor: Flavor::D2l,
+            zero_init_residual: true,
+            num_classes: 3,
+            ..wide
+        };
+        let json = r#"{"type":"resnet","arch":"wide_resnet50_2","groups":2,"stem":"deep","shortcut":"avgpool","flavor":"d2l",
+                       "zeroInitResidual":true,"numClasses":3}"#;
+        assert_eq!(layer(json), resnet(&changed).unwrap());
+    }
+
+    #[test]
+    fn stages_of_ones_own_are_the_chapter_s_network() {
+        let json = r#"{"type":"resnet","arch":[[2,64],[2,128],[2,256],[2,512]]}"#;
+        assert_eq!(layer(json), resnet(&zoo::preset("resnet18").unwrap()).unwrap());
+        let resnext = json.replace("]]", r#"]],"block":"resnext","groups":16,"botMul":1"#);
+        assert_eq!(layer(&resnext), resnet(&zoo::preset("resnext18").unwrap()).unwrap());
+    }
+
+    #[test]
+    fn blocks_have_the_options_of_networks() {
+        let options = BlockOptions { use_1x1_conv: true, strides: 2, ..BlockOptions::new(Block::BOTTLENECK, 8) };
+        let json = r#"{"type":"residual","numChannels":8,"strides":2,"use1x1Conv":true,"block":"bottleneck"}"#;
+        assert_eq!(layer(json), residual(&options).unwrap());
+        let channels = Inception { c1: 1, c2: [2, 3], c3: [4, 5], c4: 6 };
+        assert_eq!(layer(r#"{"type":"inception","c1":1,"c2":[2,3],"c3":[4,5],"c4":6}"#), inception(channels).unwrap());
+        assert_eq!(layer(r#"{"type":"googlenet","numClasses":7}"#), googlenet(7).unwrap());
+        let cifar = resnet(&zoo::cifar(29, Some(true), true).unwrap()).unwrap();
+        assert_eq!(layer(r#"{"type":"cifar_resnet","depth":29,"block":"bottleneck","preActivation":true}"#), cifar);
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        let with = |options: &str| refusal(&format!(r#"{{"type":"resnet","arch":"resnet18",{options}}}"#));
+        assert_eq!(with(r#""groups":2"#), "groups: expected a bottleneck or resnext block, got basic");
+        assert_eq!(
+            with(r#""widthPerGroup":2,"block":"resnext""#),
+            "widthPerGroup: expected a bottleneck block, got resnext"
+        );
+        assert_eq!(with(r#""botMul":2,"block":"bottleneck""#), "botMul: expected a resnext block, got bottleneck");
+        assert!(with(r#""preActivation":true,"block":"resnext""#).starts_with("block: expected basic or bottleneck"));
+        assert!(
+            refusal(r#"{"type":"resnet","arch":"resnet19"}"#).starts_with("arch: expected one of resnet18, resnet34")
+        );
+        assert!(refusal(r#"{"type":"lenet"}"#).starts_with("options: "));
     }
 }

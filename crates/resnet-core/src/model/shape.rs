@@ -141,14 +141,15 @@ pub fn trace(root: &Layer, input: Shape) -> Result<Trace<'_>> {
 pub fn trace_channels(root: &Layer, channels: usize) -> Result<Trace<'_>> {
     // Usual strides divide the one; the other is for windows that fit odd sizes only.
     const SIZES: [usize; 2] = [3 << 20, (3 << 20) - 1];
-    let found = trace(root, Shape::Map { channels, size: None })?;
-    let errors = SIZES.map(|size| trace(root, Shape::map(channels, size, size)).err());
-    match errors {
-        [Some(error), Some(_)] => {
-            let usual = trace(root, Shape::map(channels, 224, 224)).err().unwrap_or(error);
-            Err(Error::new(usual.code, format!("{} (for images of 224x224)", usual.message)))
-        }
-        _ => Ok(found),
+    let found = trace(root, Shape::Map { channels, size: None });
+    let [Some(error), Some(_)] = SIZES.map(|size| trace(root, Shape::map(channels, size, size)).err()) else {
+        return found;
+    };
+    let usual = trace(root, Shape::map(channels, 224, 224)).err().unwrap_or(error);
+    match found {
+        // Sizes have no part in it.
+        Err(error) if error.message == usual.message => Err(error),
+        _ => Err(Error::new(usual.code, format!("{} (for images of 224x224)", usual.message))),
     }
 }
 
@@ -361,5 +362,71 @@ mod tests {
         };
         assert!(trace(&nested(10), Shape::map(1, 2, 2)).is_ok());
         assert_eq!(trace(&nested(11), Shape::map(1, 2, 2)).unwrap_err().code, Code::InvalidArgument);
+    }
+
+    fn conv(out_channels: usize, kernel: usize, stride: usize, padding: usize) -> Layer {
+        Layer::Conv2d {
+            out_channels,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 2],
+            groups: 1,
+            bias: false,
+            init: Default::default(),
+        }
+    }
+
+    fn sum(body: Layer, shortcut: Option<Layer>) -> Layer {
+        let block =
+            Layer::Residual { preactivation: None, body: Box::new(body), shortcut: shortcut.map(Box::new), relu: true };
+        Layer::sequential(vec![Child::new("layer1.0", block)])
+    }
+
+    #[test]
+    fn sums_that_fit_no_size_are_refused_without_one() {
+        let error = trace_channels(&sum(conv(8, 3, 2, 1), None), 8).unwrap_err();
+        assert_eq!(error.code, Code::Shape);
+        assert_eq!(
+            error.message,
+            "layer1.0: cannot add a body of (N, 8, 112, 112) and a shortcut of (N, 8, 224, 224): height and width differ; a \
+             1x1 convolution with the body's channels and stride makes the shortcut fit (for images of 224x224)"
+        );
+        let both = trace_channels(&sum(conv(8, 3, 2, 1), None), 4).unwrap_err();
+        assert!(both.message.contains("channels, height and width differ"), "{both}");
+    }
+
+    #[test]
+    fn sums_that_fit_even_or_odd_sizes_only_are_not() {
+        for (body, shortcut) in [(conv(4, 3, 2, 1), conv(4, 2, 2, 0)), (conv(4, 3, 2, 0), conv(4, 2, 2, 0))] {
+            assert!(trace_channels(&sum(body, Some(shortcut)), 4).is_ok());
+        }
+    }
+
+    #[test]
+    fn branches_must_have_one_size() {
+        let branch = |stride: usize| Child::new(stride.to_string(), conv(3, 1, stride, 0));
+        let concat = |branches| Layer::sequential(vec![Child::new("mixed", Layer::Concat { branches })]);
+        let fits = concat(vec![branch(1), branch(1)]);
+        assert_eq!(trace(&fits, Shape::map(5, 4, 6)).unwrap().shapes[3], Shape::map(6, 4, 6));
+        let error = trace(&concat(vec![branch(1), branch(2)]), Shape::map(5, 4, 6)).unwrap_err();
+        assert_eq!(error.message, "mixed: cannot concatenate branches of (N, 3, 4, 6) and (N, 3, 2, 3)");
+        assert_eq!(trace(&concat(vec![]), Shape::map(5, 4, 6)).unwrap_err().code, Code::InvalidArgument);
+    }
+
+    #[test]
+    fn sizes_too_small_for_the_strides_name_the_layer() {
+        let pool = Layer::AvgPool2d {
+            kernel: [4; 2],
+            stride: [4; 2],
+            padding: [0; 2],
+            ceil_mode: true,
+            count_include_pad: true,
+        };
+        let network = Layer::sequential(vec![Child::new("conv", conv(3, 1, 2, 0)), Child::new("pool", pool)]);
+        let error = trace(&network, Shape::map(5, 6, 6)).unwrap_err();
+        assert_eq!(
+            error.message,
+            "pool: expected a map of at least [4, 4] pixels with padding [0, 0], got (N, 3, 3, 3)"
+        );
     }
 }
