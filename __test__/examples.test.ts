@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const demo = join(root, "examples/fashion-mnist.mjs");
 const SAVED = "out/demo/resnet18-fashion-mnist.safetensors";
+const CHART = "out/demo/resnet18-fashion-mnist.svg";
 /** Where examples run, and a Fashion-MNIST of few images. */
 let folder: string;
 
@@ -52,13 +53,15 @@ test("the README's example does what it says", async () => {
   await access(join(folder, "resnet18.safetensors"));
 });
 
-test("the demo trains, saves and predicts", async () => {
+test("the demo trains, saves, draws and predicts", async () => {
   const output = await run(demo);
   expect(output).toContain(`Fashion-MNIST from ${folder}`);
   expect(output).toMatch(/epoch {2}train loss {2}validation loss {2}validation accuracy {2}seconds\n +1 ( +\d+\.\d+){4}\n/);
   expect(output.split("true name    predicted\n")[1]!.trim().split("\n")).toHaveLength(10);
   using model = await loadModel(join(folder, SAVED));
   expect(model.numParameters).toBe(11_178_378);
+  expect(output).toContain(CHART);
+  expect(await readFile(join(folder, CHART), "utf8")).toContain("Epochs 1 to 3. Last values: training loss");
 });
 
 test.skipIf(process.platform === "win32")("Ctrl-C stops the demo, which saves what it has", async () => {

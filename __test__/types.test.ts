@@ -51,6 +51,7 @@ test("the package gives these values and no others", () => {
     "linear",
     "loadModel",
     "maxPool2d",
+    "plot",
     "relu",
     "residual",
     "sequential",

@@ -1,14 +1,15 @@
 // Trains the ResNet-18 of d2l.ai 8.6 on Fashion-MNIST at 96x96: `npm run demo`. With `--full` as the chapter does: all
 // images, batch 128, plain SGD with learning rate 0.01, 10 epochs.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { fashionMnist, fit, ResNet18, sgd } from "resnet-native";
+import { fashionMnist, fit, plot, ResNet18, sgd } from "resnet-native";
 import { Progress } from "./progress.mjs";
 
 const { full } = parseArgs({ options: { full: { type: "boolean", default: false } } }).values;
 const SEED = 42;
 const FILE = "out/demo/resnet18-fashion-mnist.safetensors";
+const CHART = "out/demo/resnet18-fashion-mnist.svg";
 const optimizer = full ? sgd({ lr: 0.01 }) : sgd({ lr: 0.01, momentum: 0.9 });
 const recipe = full ? { epochs: 10, batchSize: 128 } : { epochs: 3, batchSize: 32 };
 
@@ -39,12 +40,15 @@ ResNet-18 of d2l.ai 8.6, ${count(model.numParameters)} parameters, seed ${SEED}
 `);
 
 const progress = new Progress(recipe.epochs);
+let history;
 try {
   const run = fit(model, data, { ...recipe, optimizer, signal: stop.signal });
   for await (const event of run) progress.show(event);
+  history = await run;
 } catch (error) {
   if (error !== stop.signal.reason) throw error;
   process.exitCode = 130;
+  history = error.history;
 }
 progress.end();
 if (stop.signal.aborted) console.log("Stopped: the weights are those of the last whole step.");
@@ -52,6 +56,10 @@ if (stop.signal.aborted) console.log("Stopped: the weights are those of the last
 await mkdir("out/demo", { recursive: true });
 await model.save(FILE);
 console.log(`\nSaved to ${FILE}; to load it: await loadModel("${FILE}")`);
+if (history?.rows.length > 0) {
+  await writeFile(CHART, await plot(history, { title: "ResNet-18 on Fashion-MNIST" }));
+  console.log(`Losses and accuracy by epoch drawn in ${CHART}`);
+}
 
 if (!stop.signal.aborted) {
   const { value: batch } = await data.validation.batches({ batchSize: 10 }).next();

@@ -72,6 +72,7 @@ export {
   WideResNet50_2,
 } from "./networks.js";
 export { type Optimizer, sgd, type SgdOptions } from "./optim.js";
+export { plot, type PlotOptions } from "./plot.js";
 export type { SignalOptions } from "./signal.js";
 export { type LayerRow, LayerSummary } from "./summary.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
