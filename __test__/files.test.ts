@@ -2,7 +2,8 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { fit, loadModel, ResNet, type ResNetError, tensor } from "resnet-native";
+import { gunzipSync } from "node:zlib";
+import { fit, loadModel, ResNet, ResNet18, type ResNetError, tensor } from "resnet-native";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { digest, pictures, rejection } from "./pictures.js";
 import { safetensors, writeWeights } from "./weights.js";
@@ -12,6 +13,14 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
 });
 afterEach(() => rm(folder, { recursive: true }));
+
+/** torchvision's ResNet-18 as PyTorch saved it; `tools/torch_files.py` made it. */
+async function torchvisionFile(): Promise<string> {
+  const packed = new URL("../crates/resnet-core/tests/fixtures/torch_files/resnet18.pth.gz", import.meta.url);
+  const path = join(folder, "resnet18.pth");
+  await writeFile(path, gunzipSync(await readFile(packed)));
+  return path;
+}
 
 const tiny = (inChannels?: number) => new ResNet([[1, 8]], { numClasses: 4, inChannels });
 const image = tensor(
@@ -31,7 +40,7 @@ test("a saved model comes back from its file alone", async () => {
   expect(await loaded.predict(image)).toEqual(await model.predict(image));
   expect(loaded.layerSummary([1, 1, 16, 16])).toEqual(model.layerSummary([1, 1, 16, 16]));
   using other = tiny();
-  expect(await other.loadWeights(path)).toEqual({ missing: [], unexpected: [] });
+  expect(await other.loadWeights(path)).toEqual({ missing: [], unexpected: [], kept: [] });
   expect(other.inChannels).toBe(1);
   expect(await digest(other)).toBe(await digest(model));
 });
@@ -79,7 +88,44 @@ test("weights that do not fit are refused, and nothing changes", async () => {
   expect(await model.loadWeights(path, { strict: false })).toEqual({
     missing: ["conv1.weight"],
     unexpected: ["extra.weight"],
+    kept: [],
   });
+});
+
+test("torchvision's own file gives its logits; another head and other channels are taken on request", async () => {
+  const path = await torchvisionFile();
+  using model = new ResNet18({ flavor: "torchvision", numClasses: 1000 });
+  expect(await model.loadWeights(path)).toEqual({ missing: [], unexpected: [], kept: [] });
+  expect(model.inChannels).toBe(3);
+  using other = new ResNet18({ flavor: "torchvision", inChannels: 1 });
+  expect(await rejection(other.loadWeights(path))).toMatchObject({
+    code: "ERR_STATE_DICT",
+    message: expect.stringMatching(/newHead: true.*adaptInput: true/),
+  });
+  const { kept } = await other.loadWeights(path, { newHead: true, adaptInput: true });
+  expect(kept).toEqual(["fc.weight", "fc.bias"]);
+  const [given, taken] = [await model.stateDict(), await other.stateDict()];
+  const same = Buffer.from(given.get("layer2.0.conv1.weight")!.data.buffer);
+  expect(same.equals(Buffer.from(taken.get("layer2.0.conv1.weight")!.data.buffer))).toBe(true);
+  const [rgb, grey] = [given.get("conv1.weight")!.data, taken.get("conv1.weight")!.data];
+  expect(grey[10]).toBeCloseTo(rgb[10]! + rgb[49 + 10]! + rgb[98 + 10]!, 5);
+});
+
+test("a PyTorch file that asks for code is refused and runs nothing", async () => {
+  const path = join(folder, "evil.pth");
+  const mark = join(folder, "mark");
+  // PyTorch's form before zip files: a magic number, a version, { little_endian: true }, then an object that reduces to
+  // os.system("touch …").
+  const parts = [
+    Buffer.from("80028a0a6cfc9c46f9206aa850192e80024de9032e", "hex"),
+    Buffer.from("80027d580d0000006c6974746c655f656e6469616e88732e", "hex"),
+    Buffer.from(`\x80\x02cposix\nsystem\nX${String.fromCharCode(mark.length + 6)}\0\0\0touch ${mark}\x85R.`, "latin1"),
+  ];
+  await writeFile(path, Buffer.concat(parts));
+  using model = tiny(1);
+  const error = await rejection(model.loadWeights(path));
+  expect(error).toMatchObject({ code: "ERR_MODEL_FILE", message: expect.stringContaining("posix.system") });
+  expect(await readdir(folder)).toEqual(["evil.pth"]);
 });
 
 test("files that are no model are refused", async () => {

@@ -44,7 +44,7 @@ export {
   type Pair,
   relu,
 } from "./layers.js";
-export { loadModel, type LoadReport, Model, type ModelOptions } from "./models.js";
+export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export {
   CifarResNet,
   type CifarResNetOptions,

@@ -27,12 +27,30 @@ export interface ModelOptions {
   threads?: number;
 }
 
-/** Names that {@link Model.loadWeights} could not match; both empty when it was strict. */
+/** Options of {@link Model.loadWeights}. */
+export interface LoadOptions extends SignalOptions {
+  /** Whether a name that only one side has is an error, default true. */
+  strict?: boolean;
+  /**
+   * Whether the last linear layer keeps its own values where the file's has another number of classes, or none; default
+   * false.
+   */
+  newHead?: boolean;
+  /**
+   * Whether the first convolution is fitted to the model's input channels, default false: to one channel the file's are
+   * summed, to others they are repeated in turn and scaled by the file's number over the model's.
+   */
+  adaptInput?: boolean;
+}
+
+/** Names that {@link Model.loadWeights} did not match; `missing` and `unexpected` are empty when it was strict. */
 export interface LoadReport {
   /** Names that the network has and the file lacks. */
   readonly missing: readonly string[];
   /** Names that the file has and the network lacks. */
   readonly unexpected: readonly string[];
+  /** Names whose values stay by request: those of a new head. */
+  readonly kept: readonly string[];
 }
 
 /** The addon's handle of a model. */
@@ -42,6 +60,7 @@ export let layerOf: (model: Model) => string;
 
 export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, threads: integer(1, 1024) };
 
+const loadRules: Rules<LoadOptions> = { ...signalRules, strict: boolean, newHead: boolean, adaptInput: boolean };
 const depthRule = oneOf("stages", "layers");
 
 /**
@@ -145,16 +164,23 @@ export abstract class Model implements Disposable {
   }
 
   /**
-   * Takes the weights of a safetensors file. With `strict` (default true) a name that only one side has is an error; in
-   * any error the weights stay as they were.
+   * Takes the weights of a file: safetensors, or a state dict that PyTorch saved (`.pth`, `.pt`; also within a checkpoint or
+   * with the prefix of data-parallel training), of which no code is ever run. Tensors may be f16, bf16, f32 or f64. In any
+   * error the weights stay as they were.
    *
-   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged, `ERR_IO` if
-   * it cannot be read, `ERR_BUSY` during a fit.
+   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged or asks for code,
+   * `ERR_IO` if it cannot be read, `ERR_BUSY` during a fit.
+   *
+   * @example
+   * ```ts
+   * const model = new ResNet50({ flavor: "torchvision", numClasses: 10, inChannels: 1 });
+   * const { kept } = await model.loadWeights("resnet50.pth", { newHead: true, adaptInput: true }); // fc.weight, fc.bias
+   * ```
    */
-  async loadWeights(path: string | URL, options?: SignalOptions & { strict?: boolean }): Promise<LoadReport> {
+  async loadWeights(path: string | URL, options?: LoadOptions): Promise<LoadReport> {
     const file = filePath("path", path);
-    const { strict = true, signal } = checkOptions(options, { ...signalRules, strict: boolean });
-    return cancellable(signal, (flag) => this.#native.loadWeights(file, strict, flag));
+    const { strict = true, newHead = false, adaptInput = false, signal } = checkOptions(options, loadRules);
+    return cancellable(signal, (flag) => this.#native.loadWeights(file, { strict, newHead, adaptInput }, flag));
   }
 
   /**

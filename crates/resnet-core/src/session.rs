@@ -16,7 +16,7 @@ use resnet_ops::sgd::{self, Sgd};
 use resnet_ops::{Buffer, Executor};
 use std::path::Path;
 
-pub use crate::state_dict::LoadReport;
+pub use crate::state_dict::{LoadOptions, LoadReport};
 pub use crate::tensor::{Images, Named, Tensor};
 
 /// How a session is set up.
@@ -70,7 +70,7 @@ impl Session {
         let file = state_dict::read_model(path)?;
         let ModelHeader { network, in_channels, seed } = file.header;
         let mut session = Self::on(network, executor(threads)?, seed);
-        session.take_entries(in_channels, &file.entries, true)?;
+        session.take_entries(in_channels, &file.entries, &LoadOptions::default())?;
         Ok(session)
     }
 
@@ -223,28 +223,31 @@ impl Session {
         weights.named_gradients(params)
     }
 
-    /// Takes the weights of a safetensors file; binds the input channels. Strict: every name of either side must be on the
-    /// other (but `num_batches_tracked`), else nothing changes and `ERR_STATE_DICT` names them.
-    pub fn load_weights(&mut self, path: &Path, strict: bool) -> Result<LoadReport> {
+    /// Takes the weights of a safetensors or PyTorch file (see [`state_dict::read`]); binds the input channels. If they do
+    /// not fit as the options say, nothing changes and `ERR_STATE_DICT` names what differs; `num_batches_tracked` never
+    /// does.
+    pub fn load_weights(&mut self, path: &Path, options: &LoadOptions) -> Result<LoadReport> {
         let contents = state_dict::read(path)?;
         let in_channels = self.in_channels().or_else(|| state_dict::in_channels(&self.network, &contents.entries));
         let in_channels = in_channels.ok_or_else(|| {
             let message = format!("{}: its tensors do not tell the network's input channels", path.display());
             Error::new(Code::StateDict, message)
         })?;
-        self.take_entries(in_channels, &contents.entries, strict)
+        self.take_entries(in_channels, &contents.entries, options)
     }
 
-    fn take_entries(&mut self, in_channels: usize, entries: &[Entry], strict: bool) -> Result<LoadReport> {
+    fn take_entries(&mut self, in_channels: usize, entries: &[Entry], options: &LoadOptions) -> Result<LoadReport> {
         let params = match &self.built {
             Some(built) => built.params.clone(),
             None => self.params_for(in_channels)?,
         };
-        let (matched, report) = state_dict::matching(&params, entries, strict)?;
+        let (matched, report) = state_dict::matching(&params, &self.network, entries, options)?;
         let (mut learnt, mut running) = match &self.built {
             Some(built) => built.weights.values()?,
             // Nothing is left to be drawn.
-            None if strict => (vec![0.0; params.learnt_len()], vec![0.0; params.running_len()]),
+            None if options.strict && report.kept.is_empty() => {
+                (vec![0.0; params.learnt_len()], vec![0.0; params.running_len()])
+            }
             None => initialise(&params, self.seed)?,
         };
         matched.copy_to(&mut learnt, &mut running);

@@ -8,7 +8,7 @@ use resnet_core::model::params::Params;
 use resnet_core::model::resnet::resnet;
 use resnet_core::model::shape::{trace, Shape};
 use resnet_core::model::zoo::preset;
-use resnet_core::session::Images;
+use resnet_core::session::{Images, LoadOptions};
 use resnet_core::state_dict::{write, Values};
 use resnet_core::train::{Sgd, Trainer};
 use resnet_core::Session;
@@ -90,7 +90,7 @@ fn session(executor: Executor) -> Session {
     let values = Values { params: &params, learnt: &learnt, running: &running, updates: 0 };
     write(&path, &values, HashMap::new()).unwrap();
     let mut session = Session::on(network, executor, 0);
-    session.load_weights(&path, true).unwrap();
+    session.load_weights(&path, &LoadOptions::default()).unwrap();
     session
 }
 

@@ -4,8 +4,8 @@ use crate::actor::Actor;
 use crate::dataset::NativeDataset;
 use crate::error::{aborted, raise};
 use crate::options::{
-    image_shape, FitOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadReport, NativeMetrics, NativeRow,
-    NativeTensor, SgdOptions,
+    image_shape, FitOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions, NativeLoadReport,
+    NativeMetrics, NativeRow, NativeTensor, SgdOptions,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -147,13 +147,13 @@ impl NativeModel {
         &self,
         env: &'env Env,
         path: String,
-        strict: bool,
+        options: NativeLoadOptions,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeLoadReport>> {
         let writer = self.actor.writer().map_err(raise)?;
         let (reply, promise) = Reply::new(env)?;
         self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
-            desk.session.load_weights(&PathBuf::from(path), strict)
+            desk.session.load_weights(&PathBuf::from(path), &options.into())
         });
         Ok(promise)
     }

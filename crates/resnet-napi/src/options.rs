@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::Float32Array;
 use napi_derive::napi;
 use resnet_core::model::summary::Row;
-use resnet_core::session::{LoadReport, SessionOptions, Tensor};
+use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
 use resnet_core::train::{FitConfig, Metrics, Sgd};
 use resnet_core::{Code, Error, Result};
 
@@ -56,11 +56,20 @@ pub struct NativeMetrics {
     pub accuracy: f64,
 }
 
+/// See [`LoadOptions`].
+#[napi(object)]
+pub struct NativeLoadOptions {
+    pub strict: bool,
+    pub new_head: bool,
+    pub adapt_input: bool,
+}
+
 /// See [`LoadReport`].
 #[napi(object)]
 pub struct NativeLoadReport {
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
+    pub kept: Vec<String>,
 }
 
 /// See [`Row`].
@@ -139,9 +148,15 @@ impl From<Metrics> for NativeMetrics {
     }
 }
 
+impl From<NativeLoadOptions> for LoadOptions {
+    fn from(NativeLoadOptions { strict, new_head, adapt_input }: NativeLoadOptions) -> Self {
+        Self { strict, new_head, adapt_input }
+    }
+}
+
 impl From<LoadReport> for NativeLoadReport {
-    fn from(LoadReport { missing, unexpected }: LoadReport) -> Self {
-        Self { missing, unexpected }
+    fn from(LoadReport { missing, unexpected, kept }: LoadReport) -> Self {
+        Self { missing, unexpected, kept }
     }
 }
 

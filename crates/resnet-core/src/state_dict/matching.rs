@@ -1,15 +1,33 @@
 //! Whether named tensors fit a network, told before anything is changed.
 
+use super::fitting::{fits, head, input, is_new, layer_of, Adaption};
 use super::Entry;
 use crate::error::{Code, Error, Result};
 use crate::model::layer::Layer;
-use crate::model::params::{Parameter, Params, Role};
-use crate::model::shape::join;
-use std::collections::HashMap;
+use crate::model::params::{Params, Role};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// How many names of a kind a message lists.
 const LISTED: usize = 5;
+
+/// How weights are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Every name of either side must be on the other.
+    pub strict: bool,
+    /// The last linear layer keeps its drawn values if the file has another number of classes, or lacks it.
+    pub new_head: bool,
+    /// The first convolution takes weights for another number of input channels: summed for one channel, else repeated
+    /// in turn and scaled by the ratio of the numbers, so that its outputs stay as large.
+    pub adapt_input: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { strict: true, new_head: false, adapt_input: false }
+    }
+}
 
 /// What was not there, or not wanted, in loaded weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,15 +36,22 @@ pub struct LoadReport {
     pub missing: Vec<String>,
     /// Names that the file has and the network lacks.
     pub unexpected: Vec<String>,
+    /// Names that keep their drawn values, as [`LoadOptions::new_head`] asked.
+    pub kept: Vec<String>,
 }
 
 /// Tensors with the places in flat storage that they belong to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matched<'a> {
-    /// What training learns.
-    pub learnt: Vec<(Range<usize>, &'a [f32])>,
-    /// Running statistics.
-    pub running: Vec<(Range<usize>, &'a [f32])>,
+    learnt: Vec<Placed<'a>>,
+    running: Vec<Placed<'a>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Placed<'a> {
+    range: Range<usize>,
+    data: &'a [f32],
+    adaption: Option<Adaption>,
 }
 
 impl Matched<'_> {
@@ -36,57 +61,108 @@ impl Matched<'_> {
     /// If the storages are shorter than those of the [`Params`] that were matched.
     pub fn copy_to(&self, learnt: &mut [f32], running: &mut [f32]) {
         for (places, storage) in [(&self.learnt, learnt), (&self.running, running)] {
-            for (range, data) in places {
-                storage[range.clone()].copy_from_slice(data);
+            for Placed { range, data, adaption } in places {
+                let target = &mut storage[range.clone()];
+                match adaption {
+                    Some(adaption) => adaption.write(data, target),
+                    None => target.copy_from_slice(data),
+                }
             }
         }
     }
+
+    fn is_adapted(&self) -> bool {
+        self.learnt.iter().any(|placed| placed.adaption.is_some())
+    }
 }
 
-/// Finds each parameter's tensor. A name without `num_batches_tracked` on one side only is reported or, if `strict`,
-/// refused.
+/// Finds each parameter's tensor for the network `root`. A name on one side only is reported or, if strict, refused; a
+/// linear layer also takes the weight of a 1x1 convolution.
 ///
 /// # Errors
-/// `ERR_STATE_DICT` if a tensor's shape is not the parameter's, if a name is there twice, or for what `strict` refuses.
-pub fn matching<'a>(params: &Params, entries: &'a [Entry], strict: bool) -> Result<(Matched<'a>, LoadReport)> {
-    let mut left = HashMap::with_capacity(entries.len());
-    for entry in entries {
-        if left.insert(entry.name.as_str(), entry).is_some() {
-            let given = format!("{} twice", entry.name);
-            return Err(Error::expected(Code::StateDict, "weights", "names that differ", given));
+/// `ERR_STATE_DICT` if a tensor's shape is not the parameter's and no option takes it, if a name is there twice, or for
+/// what strictness refuses.
+pub fn matching<'a>(
+    params: &Params,
+    root: &Layer,
+    entries: &'a [Entry],
+    options: &LoadOptions,
+) -> Result<(Matched<'a>, LoadReport)> {
+    let mut names = HashSet::with_capacity(entries.len());
+    if let Some(twice) = entries.iter().find(|entry| !names.insert(&entry.name)) {
+        let given = format!("{} twice", twice.name);
+        return Err(Error::expected(Code::StateDict, "weights", "names that differ", given));
+    }
+    let found = Findings::of(params, root, entries, options);
+    if found.accepted(options) {
+        return Ok((found.matched, found.report));
+    }
+    let all = Findings::of(params, root, entries, &LoadOptions { new_head: true, adapt_input: true, ..*options });
+    let mut message = format!("weights do not fit the network: {}", found.problems(options));
+    if all.accepted(options) {
+        if all.report.kept.len() > found.report.kept.len() {
+            message += "; newHead: true keeps the network's own last layer";
+        }
+        if all.matched.is_adapted() && !found.matched.is_adapted() {
+            message += "; adaptInput: true fits the first convolution to the network's input channels";
         }
     }
-    let (mut matched, mut report, mut misfits) = (Matched::default(), LoadReport::default(), Vec::new());
-    for parameter in params.in_order() {
-        match left.remove(parameter.name.as_str()) {
-            None => report.missing.push(parameter.name.clone()),
-            Some(entry) if !fits(parameter, entry) => misfits.push((parameter, entry)),
-            Some(entry) => {
-                let running = matches!(parameter.role, Role::RunningMean | Role::RunningVar);
-                let places = if running { &mut matched.running } else { &mut matched.learnt };
-                places.push((parameter.range.clone(), entry.data.as_slice()));
-            }
-        }
-    }
-    let unexpected = entries.iter().filter(|entry| left.contains_key(entry.name.as_str()));
-    report.unexpected = unexpected.map(|entry| entry.name.clone()).collect();
-    if misfits.is_empty() && (!strict || report == LoadReport::default()) {
-        return Ok((matched, report));
-    }
-    let shapes: Vec<String> = misfits
-        .iter()
-        .map(|(parameter, entry)| format!("{} (expected {:?}, got {:?})", entry.name, parameter.shape, entry.shape))
-        .collect();
-    let mut kinds = vec![listed("wrong shapes", &shapes)];
-    if strict {
-        kinds.extend([listed("missing", &report.missing), listed("unexpected", &report.unexpected)]);
-    }
-    kinds.retain(|kind| !kind.is_empty());
-    Err(Error::new(Code::StateDict, format!("weights do not fit the network: {}", kinds.join("; "))))
+    Err(Error::new(Code::StateDict, message))
 }
 
-fn fits(parameter: &Parameter, entry: &Entry) -> bool {
-    parameter.shape == entry.shape && parameter.range.len() == entry.data.len()
+/// What a comparison of network and tensors shows.
+#[derive(Default)]
+struct Findings<'a> {
+    matched: Matched<'a>,
+    report: LoadReport,
+    /// Names, and the shapes that were expected and given.
+    misfits: Vec<String>,
+}
+
+impl<'a> Findings<'a> {
+    fn of(params: &Params, root: &Layer, entries: &'a [Entry], options: &LoadOptions) -> Self {
+        let mut left: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        let mut found = Self::default();
+        let head = head(params).filter(|head| options.new_head && is_new(params, head, &left));
+        left.retain(|name, _| Some(layer_of(name)) != head);
+        let input = if options.adapt_input { input(root) } else { None };
+        for parameter in params.in_order() {
+            let name = &parameter.name;
+            let Some(entry) = left.remove(name.as_str()) else {
+                let list =
+                    if Some(layer_of(name)) == head { &mut found.report.kept } else { &mut found.report.missing };
+                list.push(name.clone());
+                continue;
+            };
+            let (data, is_input) = (entry.data.as_slice(), input.as_deref() == Some(name));
+            let adaption = if is_input { Adaption::of(&parameter.shape, entry) } else { None };
+            let range = parameter.range.clone();
+            if adaption.is_none() && !(fits(&parameter.shape, entry) && data.len() == range.len()) {
+                found.misfits.push(format!("{name} (expected {:?}, got {:?})", parameter.shape, entry.shape));
+                continue;
+            }
+            let running = matches!(parameter.role, Role::RunningMean | Role::RunningVar);
+            let places = if running { &mut found.matched.running } else { &mut found.matched.learnt };
+            places.push(Placed { range, data, adaption });
+        }
+        let unexpected = entries.iter().filter(|entry| left.contains_key(entry.name.as_str()));
+        found.report.unexpected = unexpected.map(|entry| entry.name.clone()).collect();
+        found
+    }
+
+    fn accepted(&self, options: &LoadOptions) -> bool {
+        let complete = self.report.missing.is_empty() && self.report.unexpected.is_empty();
+        self.misfits.is_empty() && (!options.strict || complete)
+    }
+
+    fn problems(&self, options: &LoadOptions) -> String {
+        let mut kinds = vec![listed("wrong shapes", &self.misfits)];
+        if options.strict {
+            kinds.extend([listed("missing", &self.report.missing), listed("unexpected", &self.report.unexpected)]);
+        }
+        kinds.retain(|kind| !kind.is_empty());
+        kinds.join("; ")
+    }
 }
 
 /// `kind: first, second and 3 more`, or nothing.
@@ -98,53 +174,28 @@ fn listed(kind: &str, names: &[String]) -> String {
     }
 }
 
-/// The number of input channels that the weights of a network's first layer ask for; none if that layer has no weight
-/// among the tensors, or one that cannot be its own.
-pub fn in_channels(root: &Layer, entries: &[Entry]) -> Option<usize> {
-    let (path, layer) = first_weighted(root, "")?;
-    let name = join(&path, "weight");
-    let shape = &entries.iter().find(|entry| entry.name == name)?.shape;
-    match layer {
-        Layer::Conv2d { groups, .. } => shape.get(1)?.checked_mul(*groups),
-        Layer::Linear { .. } => shape.get(1).copied(),
-        _ => shape.first().copied(),
-    }
-}
-
-/// The first layer with a weight, and its path: no layer before it changes the number of channels.
-fn first_weighted<'a>(layer: &'a Layer, path: &str) -> Option<(String, &'a Layer)> {
-    match layer {
-        Layer::Sequential { children } => {
-            children.iter().find_map(|child| first_weighted(&child.layer, &join(path, &child.name)))
-        }
-        Layer::Residual { preactivation, body, shortcut, .. } => preactivation
-            .as_ref()
-            .and_then(|preactivation| first_weighted(preactivation, path))
-            .or_else(|| first_weighted(body, path))
-            .or_else(|| first_weighted(shortcut.as_ref()?, &join(path, "downsample"))),
-        Layer::Concat { branches } => {
-            branches.iter().find_map(|branch| first_weighted(&branch.layer, &join(path, &branch.name)))
-        }
-        Layer::Conv2d { .. } | Layer::Linear { .. } | Layer::BatchNorm2d { .. } => Some((path.to_owned(), layer)),
-        Layer::Relu
-        | Layer::MaxPool2d { .. }
-        | Layer::AvgPool2d { .. }
-        | Layer::GlobalAvgPool2d
-        | Layer::Dropout { .. } => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::block::basic;
-    use crate::model::resnet::resnet;
-    use crate::model::shape::{trace, Shape};
-    use crate::model::zoo::preset;
+    use crate::model::layer::{Child, Init};
+    use crate::model::params::Parameter;
+    use crate::model::shape::trace_channels;
+
+    fn block() -> Layer {
+        basic(2, false, 1)
+    }
 
     fn params() -> Params {
-        Params::of(&trace(&basic(2, false, 1), Shape::map(2, 4, 4)).unwrap()).unwrap()
+        params_of(&block(), 2)
     }
+
+    fn params_of(root: &Layer, channels: usize) -> Params {
+        Params::of(&trace_channels(root, channels).unwrap()).unwrap()
+    }
+
+    const STRICT: LoadOptions = LoadOptions { strict: true, new_head: false, adapt_input: false };
+    const NAMES_MAY_DIFFER: LoadOptions = LoadOptions { strict: false, ..STRICT };
 
     /// Every parameter, filled with its place in the order.
     fn entries(params: &Params) -> Vec<Entry> {
@@ -161,7 +212,7 @@ mod tests {
         let params = params();
         let mut entries = entries(&params);
         entries.reverse();
-        let (matched, report) = matching(&params, &entries, true).unwrap();
+        let (matched, report) = matching(&params, &block(), &entries, &STRICT).unwrap();
         assert_eq!(report, LoadReport::default());
         let (mut learnt, mut running) = (vec![-1.0; params.learnt_len()], vec![-1.0; params.running_len()]);
         matched.copy_to(&mut learnt, &mut running);
@@ -179,7 +230,7 @@ mod tests {
         for i in 0..7 {
             some.push(Entry { name: format!("extra{i}"), shape: vec![], data: vec![0.0] });
         }
-        let error = matching(&params, &some, true).unwrap_err();
+        let error = matching(&params, &block(), &some, &STRICT).unwrap_err();
         assert_eq!(error.code, Code::StateDict);
         assert_eq!(
             error.message,
@@ -194,13 +245,13 @@ mod tests {
         let mut some = entries(&params);
         some.remove(1);
         some.push(Entry { name: "extra".into(), shape: vec![], data: vec![0.0] });
-        let (matched, report) = matching(&params, &some, false).unwrap();
+        let (matched, report) = matching(&params, &block(), &some, &NAMES_MAY_DIFFER).unwrap();
         assert_eq!((report.missing.join(" "), report.unexpected.join(" ")), ("conv1.bias".into(), "extra".into()));
         let mut learnt = vec![-1.0; params.learnt_len()];
         matched.copy_to(&mut learnt, &mut vec![0.0; params.running_len()]);
         assert_eq!(learnt[params.learnt[1].range.clone()], [-1.0, -1.0]);
         some[0].shape = vec![36];
-        let message = matching(&params, &some, false).unwrap_err().message;
+        let message = matching(&params, &block(), &some, &NAMES_MAY_DIFFER).unwrap_err().message;
         assert!(message.ends_with("wrong shapes: conv1.weight (expected [2, 2, 3, 3], got [36])"), "{message}");
     }
 
@@ -209,16 +260,142 @@ mod tests {
         let params = params();
         let mut twice = entries(&params);
         twice.push(twice[0].clone());
-        assert_eq!(matching(&params, &twice, false).unwrap_err().code, Code::StateDict);
+        assert_eq!(matching(&params, &block(), &twice, &NAMES_MAY_DIFFER).unwrap_err().code, Code::StateDict);
+    }
+
+    /// A stem, a grouped convolution and a head of three classes.
+    fn network(stem_groups: usize) -> Layer {
+        let conv = |groups| Layer::Conv2d {
+            out_channels: 6,
+            kernel: [2, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            groups,
+            bias: false,
+            init: Init::default(),
+        };
+        let linear = |out_features| Layer::Linear { out_features, bias: true, init: Init::default() };
+        let children = vec![
+            Child::new("stem", conv(stem_groups)),
+            Child::new("pool", Layer::GlobalAvgPool2d),
+            Child::new("hidden", linear(4)),
+            Child::new("fc", linear(3)),
+        ];
+        Layer::Sequential { children }
+    }
+
+    fn entry(name: &str, shape: &[usize], value: impl Fn(usize) -> f32) -> Entry {
+        Entry { name: name.into(), shape: shape.into(), data: (0..shape.iter().product()).map(value).collect() }
+    }
+
+    /// Weights for [`network`] with other input channels and classes.
+    fn weights(channels: usize, classes: usize) -> Vec<Entry> {
+        vec![
+            entry("stem.weight", &[6, channels, 2, 1], |i| i as f32),
+            entry("hidden.weight", &[4, 6], |i| i as f32),
+            entry("hidden.bias", &[4], |i| i as f32),
+            entry("fc.weight", &[classes, 4], |i| i as f32),
+            entry("fc.bias", &[classes], |i| i as f32),
+        ]
+    }
+
+    /// What [`network`] learns from weights, where -1 stands for what keeps its value.
+    fn learnt(channels: usize, weights: &[Entry], options: &LoadOptions) -> (Vec<f32>, Vec<String>) {
+        let params = params_of(&network(1), channels);
+        let (matched, report) = matching(&params, &network(1), weights, options).unwrap();
+        let mut learnt = vec![-1.0; params.learnt_len()];
+        matched.copy_to(&mut learnt, &mut []);
+        (learnt, report.kept)
+    }
+
+    fn refusal(root: &Layer, channels: usize, weights: &[Entry], options: &LoadOptions) -> String {
+        matching(&params_of(root, channels), root, weights, options).unwrap_err().message
     }
 
     #[test]
-    fn weights_tell_the_input_channels() {
-        let network = resnet(&preset("resnet18").unwrap()).unwrap();
-        let stem = |shape| Entry { name: "conv1.weight".into(), shape, data: vec![] };
-        assert_eq!(in_channels(&network, &[stem(vec![64, 3, 7, 7])]), Some(3));
-        assert_eq!(in_channels(&network, &[stem(vec![64])]), None);
-        assert_eq!(in_channels(&network, &[]), None);
-        assert_eq!(in_channels(&basic(6, true, 2), &[stem(vec![6, 5, 3, 3])]), Some(5));
+    fn a_linear_layer_takes_a_1x1_convolution() {
+        let mut weights = weights(1, 3);
+        weights[3].shape = vec![3, 4, 1, 1];
+        let (learnt, _) = learnt(1, &weights, &STRICT);
+        assert_eq!(learnt[40..52], Vec::from_iter((0..12).map(|i| i as f32)));
+    }
+
+    #[test]
+    fn a_new_head_keeps_its_values() {
+        let options = LoadOptions { new_head: true, ..STRICT };
+        let whole = weights(1, 3);
+        let lacking: [Vec<Entry>; 4] =
+            [weights(1, 5), whole[..3].to_vec(), whole[..4].to_vec(), [&whole[..3], &whole[4..]].concat()];
+        for weights in lacking {
+            let (learnt, kept) = learnt(1, &weights, &options);
+            assert_eq!(kept, ["fc.weight", "fc.bias"]);
+            assert_eq!(learnt.iter().position(|&value| value == -1.0), Some(40));
+            assert!(learnt[40..].iter().all(|&value| value == -1.0));
+        }
+        let (learnt, kept) = learnt(1, &whole, &options);
+        assert!(kept.is_empty() && !learnt.contains(&-1.0));
+    }
+
+    #[test]
+    fn a_head_of_another_kind_is_no_new_head() {
+        let options = LoadOptions { new_head: true, ..STRICT };
+        let mut wide = weights(1, 5);
+        wide[3] = entry("fc.weight", &[5, 7], |_| 0.0);
+        let message = refusal(&network(1), 1, &wide, &options);
+        assert!(message.contains("fc.weight (expected [3, 4], got [5, 7])"), "{message}");
+        let mut hidden = weights(1, 3);
+        hidden[2] = entry("hidden.bias", &[5], |_| 0.0);
+        assert!(refusal(&network(1), 1, &hidden, &options).contains("hidden.bias"));
+    }
+
+    #[test]
+    fn the_first_convolution_takes_other_channels() {
+        let options = LoadOptions { adapt_input: true, ..STRICT };
+        // Filter 0 of three channels and two rows is 0 1 | 2 3 | 4 5.
+        let (one, _) = learnt(1, &weights(3, 3), &options);
+        assert_eq!(one[..4], [6.0, 9.0, 24.0, 27.0]);
+        let (four, _) = learnt(4, &weights(3, 3), &options);
+        assert_eq!(four[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 1.0].map(|value| value * 0.75));
+        let (two, _) = learnt(2, &weights(3, 3), &options);
+        assert_eq!(two[..6], [0.0, 1.0, 2.0, 3.0, 6.0, 7.0].map(|value| value * 1.5));
+        let (three, _) = learnt(3, &weights(1, 3), &options);
+        assert_eq!(three[..6], [0.0, 1.0, 0.0, 1.0, 0.0, 1.0].map(|value| value * (1.0 / 3.0)));
+    }
+
+    #[test]
+    fn only_a_first_convolution_s_channels_adapt() {
+        let options = LoadOptions { adapt_input: true, ..STRICT };
+        let grouped = refusal(&network(2), 2, &weights(3, 3), &options);
+        assert!(grouped.ends_with("stem.weight (expected [6, 1, 2, 1], got [6, 3, 2, 1])"), "{grouped}");
+        for shape in [&[6, 3, 1, 2][..], &[5, 3, 2, 1], &[6, 3, 2], &[6, 0, 2, 1]] {
+            let mut weights = weights(3, 3);
+            weights[0] = entry("stem.weight", shape, |_| 0.0);
+            assert!(refusal(&network(1), 1, &weights, &options).contains("wrong shapes: stem.weight"));
+        }
+    }
+
+    #[test]
+    fn the_message_names_the_options_that_help() {
+        let (head, input) = (
+            "; newHead: true keeps the network's own last layer",
+            "; adaptInput: true fits the first convolution to the network's input channels",
+        );
+        let message = refusal(&network(1), 1, &weights(1, 5), &STRICT);
+        assert_eq!(
+            message,
+            format!(
+                "weights do not fit the network: wrong shapes: fc.weight (expected [3, 4], got [5, 4]), \
+                 fc.bias (expected [3], got [5]){head}"
+            )
+        );
+        assert!(refusal(&network(1), 1, &weights(1, 3)[..3], &STRICT).ends_with(head));
+        assert!(refusal(&network(1), 1, &weights(3, 3), &STRICT).ends_with(&format!("got [6, 3, 2, 1]){input}")));
+        assert!(refusal(&network(1), 1, &weights(3, 5), &STRICT).ends_with(&format!("{head}{input}")));
+        let with_head = LoadOptions { new_head: true, ..STRICT };
+        assert!(refusal(&network(1), 1, &weights(3, 5), &with_head).ends_with(&format!("got [6, 3, 2, 1]){input}")));
+        let mut more = weights(3, 5);
+        more.push(entry("extra", &[1], |_| 0.0));
+        assert!(refusal(&network(1), 1, &more, &STRICT).ends_with("unexpected: extra"));
+        assert!(refusal(&network(1), 1, &more, &NAMES_MAY_DIFFER).ends_with(&format!("{head}{input}")));
     }
 }

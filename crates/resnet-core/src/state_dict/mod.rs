@@ -1,11 +1,19 @@
 //! Weights by name: how they come out of files and go into them, and whether they fit a network.
 
+mod fitting;
 mod matching;
 mod model_file;
+mod pickle;
 mod read;
+mod safetensors_file;
+mod torch_file;
+mod torch_state;
+mod unpickle;
 mod write;
+mod zip;
 
-pub use matching::{in_channels, matching, LoadReport, Matched};
+pub use fitting::in_channels;
+pub use matching::{matching, LoadOptions, LoadReport, Matched};
 pub use model_file::{read_model, write_model, Model, ModelHeader};
 pub use read::{read, Contents};
 pub use write::{write, Values};
@@ -23,3 +31,8 @@ pub struct Entry {
 
 /// The name that PyTorch gives to a batch norm's number of updates, beside its other names; read over, never required.
 const BATCHES_TRACKED: &str = "num_batches_tracked";
+
+/// Whether a name is that of a batch norm's number of updates.
+fn is_counter(name: &str) -> bool {
+    name.rsplit('.').next() == Some(BATCHES_TRACKED)
+}

@@ -1,6 +1,6 @@
 //! Model files: weights with the description of their network, so that a file alone is enough.
 
-use super::{matching, read, write, Entry, Values};
+use super::{matching, read, write, Entry, LoadOptions, Values};
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
 use crate::model::shape::trace_channels;
@@ -99,7 +99,7 @@ fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
 /// The network is one, and the tensors are its weights: nothing is allocated on the word of the description.
 fn check(header: &ModelHeader, entries: &[Entry]) -> Result<()> {
     let params = Params::of(&trace_channels(&header.network, header.in_channels)?)?;
-    matching(&params, entries, true).map(|_| ())
+    matching(&params, &header.network, entries, &LoadOptions::default()).map(|_| ())
 }
 
 #[cfg(test)]
@@ -143,6 +143,7 @@ mod tests {
             header(basic(2, true, 2), 4),
             header(basic(2, false, 1), 2),
             header(basic(1 << 20, true, 2), 1 << 50),
+            header(basic(2, true, 2), 1 << 50),
             header(huge, 3),
             header(basic(2, true, 2), 0),
         ];

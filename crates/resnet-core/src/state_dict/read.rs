@@ -1,105 +1,92 @@
-//! Named tensors out of safetensors files, which may be damaged or hostile.
+//! Named tensors out of files, which may be damaged or hostile.
 
-use super::{Entry, BATCHES_TRACKED};
+use super::{safetensors_file, torch_file, Entry};
 use crate::error::{Code, Error, Result};
 use half::{bf16, f16};
-use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 /// Largest file that is read: 8 GiB.
 const MAX_FILE: u64 = 8 << 30;
-/// Largest header that the format allows.
-const MAX_HEADER: u64 = 100_000_000;
 
-/// What a safetensors file holds.
+/// What a file of weights holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
-    /// The tensors in the order of their data, as f32, without `num_batches_tracked`.
+    /// The tensors as f32, without `num_batches_tracked`: in the order of a PyTorch file's state dict, or of the data
+    /// in a safetensors file.
     pub entries: Vec<Entry>,
-    /// The header's text entries.
+    /// The text entries of a safetensors file's header.
     pub metadata: HashMap<String, String>,
 }
 
-/// Reads a whole file. Tensors may be F32, F64, F16 or BF16.
+/// Reads a safetensors file, or one that `torch.save` wrote: its first bytes tell. Tensors may be f32, f64, f16 or
+/// bf16.
+///
+/// A PyTorch file holds a state dict, or a checkpoint with one as `state_dict`, `model_state_dict` or `model`. Nothing
+/// in it is executed; prefixes that `DataParallel` and `torch.compile` give to every name are taken off.
 ///
 /// # Errors
-/// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is not a safetensors file, is damaged, or
-/// has tensors of another type.
+/// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is neither, is damaged, needs code to
+/// be loaded, or has tensors of another type.
 pub fn read(path: &Path) -> Result<Contents> {
-    let io = |error: std::io::Error| Error::io("read", path, &error);
+    let io = |error: io::Error| Error::io("read", path, &error);
     // Opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(io)?.is_file() {
         return Err(Error::new(Code::Io, format!("cannot read {}: not a file", path.display())));
     }
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
-    parse(file, len).map_err(|problem| match problem {
+    parse(BufReader::with_capacity(1 << 16, file), len).map_err(|problem| match problem {
         Problem::Io(error) => io(error),
         Problem::Damaged(reason) => Error::new(Code::ModelFile, format!("{}: {reason}", path.display())),
     })
 }
 
-enum Problem {
-    Io(std::io::Error),
+/// Why a file cannot be read.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The system's reason.
+    Io(io::Error),
+    /// What is wrong with its contents.
     Damaged(String),
 }
 
-impl From<std::io::Error> for Problem {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
+pub(super) type Outcome<T> = std::result::Result<T, Problem>;
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged("cut off".into()),
+            _ => Self::Io(error),
+        }
     }
 }
 
-fn damaged<T>(reason: impl Into<String>) -> std::result::Result<T, Problem> {
+pub(super) fn damaged<T>(reason: impl Into<String>) -> Outcome<T> {
     Err(Problem::Damaged(reason.into()))
 }
 
-fn parse(mut file: impl Read, len: u64) -> std::result::Result<Contents, Problem> {
+fn parse(mut file: impl BufRead + Seek, len: u64) -> Outcome<Contents> {
     if len > MAX_FILE {
         return damaged(format!("larger than {MAX_FILE} bytes"));
     }
-    let Some(rest) = len.checked_sub(8) else {
-        return damaged("too short to be a safetensors file");
-    };
-    let mut header_len = [0; 8];
-    file.read_exact(&mut header_len)?;
-    let header_len = u64::from_le_bytes(header_len);
-    if header_len > rest.min(MAX_HEADER) {
-        return damaged("not a safetensors file, or cut off");
+    let mut head = Vec::new();
+    file.by_ref().take(32).read_to_end(&mut head)?;
+    file.rewind()?;
+    // A safetensors file begins with the length of its header, which may look like anything, and then the header.
+    match head.get(8) {
+        Some(b'{') => safetensors_file::parse(file, len),
+        _ if head.starts_with(b"PK\x03\x04") => torch_file::read_zip(file, len),
+        _ if torch_file::is_legacy(&head) => torch_file::read_legacy(file, len),
+        _ => safetensors_file::parse(file, len),
     }
-    let mut header = zeroed(header_len as usize)?;
-    file.read_exact(&mut header)?;
-    let metadata = match parse_header(&header) {
-        Ok(metadata) => metadata,
-        Err(reason) => return damaged(reason),
-    };
-    if metadata.data_len() as u64 != rest - header_len {
-        let (told, there) = (metadata.data_len(), rest - header_len);
-        return damaged(format!("the header tells of {told} bytes of data, the file has {there}"));
-    }
-    let mut entries = Vec::new();
-    for name in metadata.offset_keys() {
-        let Some(info) = metadata.info(&name) else { continue };
-        let (start, end) = info.data_offsets;
-        let mut bytes = zeroed(end - start)?;
-        file.read_exact(&mut bytes)?;
-        if name.rsplit('.').next() == Some(BATCHES_TRACKED) {
-            continue;
-        }
-        let data = floats(info.dtype, &bytes).map_err(|reason| Problem::Damaged(format!("{name}: {reason}")))?;
-        entries.push(Entry { name, shape: info.shape.clone(), data });
-    }
-    Ok(Contents { entries, metadata: metadata.metadata().clone().unwrap_or_default() })
 }
 
-fn zeroed(len: usize) -> std::result::Result<Vec<u8>, Problem> {
+/// Room for so many bytes, which the caller has compared with the file's.
+pub(super) fn zeroed(len: usize) -> Outcome<Vec<u8>> {
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(len).is_err() {
         return damaged(format!("no memory for {len} bytes"));
@@ -108,14 +95,8 @@ fn zeroed(len: usize) -> std::result::Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-fn parse_header(json: &[u8]) -> std::result::Result<Metadata, String> {
-    let mut header: Header = serde_json::from_slice(json).map_err(|error| format!("header: {error}"))?;
-    header.tensors.sort_by_key(|(_, info)| info.data_offsets);
-    // Checks that the tensors' data follow each other without gaps and are as long as shape and type say.
-    Metadata::new(header.metadata, header.tensors).map_err(|error| format!("header: {error}"))
-}
-
-fn floats(dtype: Dtype, bytes: &[u8]) -> std::result::Result<Vec<f32>, String> {
+/// Little-endian numbers as f32.
+pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> std::result::Result<Vec<f32>, String> {
     match dtype {
         Dtype::F32 => convert(bytes, f32::from_le_bytes),
         Dtype::F64 => convert(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
@@ -133,145 +114,9 @@ fn convert<const N: usize>(bytes: &[u8], to_f32: impl Fn([u8; N]) -> f32) -> std
     Ok(data)
 }
 
-/// A header as it stands in the file; other readers let the last of two tensors with the same name win.
-struct Header {
-    metadata: Option<HashMap<String, String>>,
-    tensors: Vec<(String, TensorInfo)>,
-}
-
-impl<'de> Deserialize<'de> for Header {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        deserializer.deserialize_map(HeaderVisitor)
-    }
-}
-
-struct HeaderVisitor;
-
-impl<'de> Visitor<'de> for HeaderVisitor {
-    type Value = Header;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str("an object of tensors")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
-        let mut names = HashSet::new();
-        let mut header = Header { metadata: None, tensors: Vec::new() };
-        while let Some(name) = map.next_key::<String>()? {
-            if !names.insert(name.clone()) {
-                return Err(A::Error::custom(format!("{name} is there twice")));
-            }
-            if name == "__metadata__" {
-                header.metadata = map.next_value()?;
-            } else {
-                header.tensors.push((name, map.next_value()?));
-            }
-        }
-        Ok(header)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file(header: &str, data: &[u8]) -> Vec<u8> {
-        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
-    }
-
-    fn reason(bytes: &[u8]) -> String {
-        match parse(bytes, bytes.len() as u64) {
-            Ok(contents) => panic!("accepted {contents:?}"),
-            Err(Problem::Io(error)) => panic!("{error}"),
-            Err(Problem::Damaged(reason)) => reason,
-        }
-    }
-
-    fn sample() -> Vec<u8> {
-        let header = r#"{"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
-            "b.num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[8,16]},
-            "b":{"dtype":"BF16","shape":[1,1],"data_offsets":[16,18]}}"#;
-        let data: [&[u8]; 4] = [&1f32.to_le_bytes(), &(-2f32).to_le_bytes(), &7i64.to_le_bytes(), &[0x80, 0x3f]];
-        file(header, &data.concat())
-    }
-
-    #[test]
-    fn every_float_type_becomes_f32() {
-        let values: [(&str, &[u8]); 4] = [
-            ("F32", &1.5f32.to_le_bytes()),
-            ("F64", &1.5f64.to_le_bytes()),
-            ("F16", &f16::from_f32(1.5).to_le_bytes()),
-            ("BF16", &bf16::from_f32(1.5).to_le_bytes()),
-        ];
-        for (dtype, data) in values {
-            let header = format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{}]}}}}"#, data.len());
-            let bytes = file(&header, data);
-            let contents = parse(bytes.as_slice(), bytes.len() as u64).ok().unwrap();
-            assert_eq!(contents.entries, [Entry { name: "x".into(), shape: vec![1], data: vec![1.5] }]);
-        }
-    }
-
-    #[test]
-    fn tensors_come_in_the_order_of_their_data() {
-        let bytes = sample();
-        let contents = parse(bytes.as_slice(), bytes.len() as u64).ok().unwrap();
-        let a = Entry { name: "a".into(), shape: vec![2], data: vec![1.0, -2.0] };
-        let b = Entry { name: "b".into(), shape: vec![1, 1], data: vec![1.0] };
-        assert_eq!(contents.entries, [a, b]);
-        assert_eq!(contents.metadata["k"], "v");
-    }
-
-    #[test]
-    fn other_types_are_refused_by_name() {
-        let header = r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
-        assert_eq!(reason(&file(header, &[0])), "x: expected F32, F64, F16 or BF16, got U8");
-    }
-
-    #[test]
-    fn a_file_cut_off_anywhere_is_refused() {
-        let bytes = sample();
-        for len in 0..bytes.len() {
-            reason(&bytes[..len]);
-        }
-        reason(&[&bytes[..], &[0]].concat());
-    }
-
-    #[test]
-    fn flipped_bits_never_panic() {
-        let bytes = sample();
-        for i in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut flipped = bytes.clone();
-                flipped[i] ^= 1 << bit;
-                let _ = parse(flipped.as_slice(), flipped.len() as u64);
-            }
-        }
-    }
-
-    #[test]
-    fn headers_that_lie_are_refused() {
-        let info = |shape: &str, start: u64, end: u64| {
-            format!(r#"{{"dtype":"F32","shape":{shape},"data_offsets":[{start},{end}]}}"#)
-        };
-        let huge = "[4611686018427387904]";
-        let headers = [
-            format!(r#"{{"a":{},"b":{}}}"#, info("[2]", 0, 8), info("[2]", 4, 12)),
-            format!(r#"{{"a":{},"b":{}}}"#, info("[1]", 0, 4), info("[1]", 8, 12)),
-            format!(r#"{{"a":{},"a":{}}}"#, info("[3]", 0, 12), info("[3]", 0, 12)),
-            format!(r#"{{"a":{}}}"#, info("[4]", 0, 12)),
-            format!(r#"{{"a":{}}}"#, info("[2]", 0, 8)),
-            format!(r#"{{"a":{}}}"#, info("[3]", 12, 0)),
-            format!(r#"{{"a":{}}}"#, info(huge, 0, u64::MAX)),
-            format!(r#"{{"a":{}}}"#, info("[-3]", 0, 12)),
-            r#"{"__metadata__":{"a":1}}"#.to_owned(),
-            "[]".to_owned(),
-            "[".repeat(100_000),
-        ];
-        for header in headers {
-            reason(&file(&header, &[0; 12]));
-        }
-        reason(&[0xff; 40]);
-    }
 
     #[test]
     fn a_path_that_is_no_file_is_an_io_error() {
@@ -280,6 +125,49 @@ mod tests {
             let error = read(&path).unwrap_err();
             assert_eq!(error.code, Code::Io);
             assert!(error.message.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
+
+    /// Files of every form, as PyTorch wrote them.
+    const FILES: [&[u8]; 5] = [
+        include_bytes!("../../tests/fixtures/torch_files/zip_protocol5.pth"),
+        include_bytes!("../../tests/fixtures/torch_files/checkpoint.pth"),
+        include_bytes!("../../tests/fixtures/torch_files/strided.pth"),
+        include_bytes!("../../tests/fixtures/torch_files/legacy_shared.pth"),
+        include_bytes!("../../tests/fixtures/torch_files/legacy_protocol4.pth"),
+    ];
+
+    fn parse_bytes(bytes: &[u8]) -> Outcome<Contents> {
+        parse(io::Cursor::new(bytes), bytes.len() as u64)
+    }
+
+    #[test]
+    fn pytorch_files_cut_off_anywhere_are_refused() {
+        for file in FILES {
+            assert!(parse_bytes(file).is_ok());
+            for len in 0..file.len() {
+                assert!(matches!(parse_bytes(&file[..len]), Err(Problem::Damaged(_))), "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn flipped_bits_of_pytorch_files_never_panic_or_expand() {
+        for file in FILES {
+            let mut flipped = file.to_vec();
+            for i in 0..file.len() {
+                for bit in 0..8 {
+                    flipped[i] ^= 1 << bit;
+                    match parse_bytes(&flipped) {
+                        Ok(contents) => {
+                            let values: usize = contents.entries.iter().map(|entry| entry.data.len()).sum();
+                            assert!(values <= file.len());
+                        }
+                        Err(problem) => assert!(matches!(problem, Problem::Damaged(_)), "{problem:?}"),
+                    }
+                    flipped[i] = file[i];
+                }
+            }
         }
     }
 }

@@ -113,12 +113,17 @@ mod tests {
     use super::*;
     use crate::model::block::basic;
     use crate::model::init::initialise;
+    use crate::model::layer::Layer;
     use crate::model::shape::{trace, Shape};
-    use crate::state_dict::{matching, read};
+    use crate::state_dict::{matching, read, LoadOptions};
     use safetensors::SafeTensors;
 
+    fn block() -> Layer {
+        basic(2, true, 1)
+    }
+
     fn params() -> Params {
-        Params::of(&trace(&basic(2, true, 1), Shape::map(3, 4, 4)).unwrap()).unwrap()
+        Params::of(&trace(&block(), Shape::map(3, 4, 4)).unwrap()).unwrap()
     }
 
     fn write_sample(path: &Path, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
@@ -142,7 +147,7 @@ mod tests {
         let params = params();
         let names = |entry: &str| contents.entries.iter().position(|other| other.name == entry);
         assert!(params.in_order().iter().enumerate().all(|(i, parameter)| names(&parameter.name) == Some(i)));
-        let (matched, _) = matching(&params, &contents.entries, true).unwrap();
+        let (matched, _) = matching(&params, &block(), &contents.entries, &LoadOptions::default()).unwrap();
         let (mut new_learnt, mut new_running) = (vec![0.0; learnt.len()], vec![0.0; running.len()]);
         matched.copy_to(&mut new_learnt, &mut new_running);
         assert_eq!((new_learnt, new_running), (learnt, running));

@@ -1,0 +1,167 @@
+//! Which tensors fit a network: as they are, or with another head or input than the weights were learnt for.
+
+use super::Entry;
+use crate::model::layer::Layer;
+use crate::model::params::{Parameter, Params, Role};
+use crate::model::shape::join;
+use std::collections::HashMap;
+
+/// Whether a tensor has a parameter's shape, or that of a 1x1 convolution for a linear layer.
+pub(super) fn fits(shape: &[usize], entry: &Entry) -> bool {
+    let given = match entry.shape.as_slice() {
+        [given @ .., 1, 1] if shape.len() == 2 => given,
+        given => given,
+    };
+    shape == given
+}
+
+/// A name without its last part.
+pub(super) fn layer_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(layer, _)| layer)
+}
+
+/// The last linear layer.
+pub(super) fn head(params: &Params) -> Option<&str> {
+    let is_linear = |parameter: &&Parameter| parameter.role == Role::Weight && parameter.shape.len() == 2;
+    params.learnt.iter().rfind(is_linear).map(|weight| layer_of(&weight.name))
+}
+
+/// Whether the tensors lack a part of a linear layer, or have it for another number of classes.
+pub(super) fn is_new(params: &Params, head: &str, entries: &HashMap<&str, &Entry>) -> bool {
+    let mut differs = false;
+    for Parameter { name, shape, .. } in params.learnt.iter().filter(|parameter| layer_of(&parameter.name) == head) {
+        let Some(entry) = entries.get(name.as_str()) else {
+            differs = true;
+            continue;
+        };
+        let classes = entry.shape.first().copied().unwrap_or(0);
+        let same_but_classes = [&[classes][..], &shape[1..]].concat();
+        if !fits(&same_but_classes, entry) {
+            return false;
+        }
+        differs |= classes != shape[0];
+    }
+    differs
+}
+
+/// The weight of the first layer, if that is a convolution without groups.
+pub(super) fn input(root: &Layer) -> Option<String> {
+    match first_weighted(root, "", &mut 1)? {
+        (path, Layer::Conv2d { groups: 1, .. }) => Some(join(&path, "weight")),
+        _ => None,
+    }
+}
+
+/// How a convolution's weight becomes one for other input channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Adaption {
+    given: usize,
+    wanted: usize,
+    /// Pixels of the kernel.
+    window: usize,
+}
+
+impl Adaption {
+    /// What brings a tensor to the shape of a convolution's weight, if the input channels differ and nothing else does.
+    pub fn of(shape: &[usize], entry: &Entry) -> Option<Self> {
+        let (&[out, wanted, height, width], &[_, given, ..]) = (shape, entry.shape.as_slice()) else { return None };
+        let window = height * width;
+        let is_whole = Some(entry.data.len()) == (out * window).checked_mul(given);
+        let is_other = given > 0 && given != wanted && entry.shape == [out, given, height, width];
+        (is_whole && is_other).then_some(Self { given, wanted, window })
+    }
+
+    /// Writes the weight: one channel is the sum of those that are given; else they are repeated in turn and scaled.
+    pub fn write(self, values: &[f32], target: &mut [f32]) {
+        let Self { given, wanted, window } = self;
+        let scale = given as f32 / wanted as f32;
+        for (from, to) in values.chunks_exact(given * window).zip(target.chunks_exact_mut(wanted * window)) {
+            if wanted == 1 {
+                to.iter_mut().enumerate().for_each(|(i, to)| *to = from[i..].iter().step_by(window).sum());
+            } else {
+                to.iter_mut().zip(from.iter().cycle()).for_each(|(to, from)| *to = scale * from);
+            }
+        }
+    }
+}
+
+/// The number of input channels that the weights of a network's first layer ask for; none if that layer has no weight
+/// among the tensors, or one that cannot be its own.
+pub fn in_channels(root: &Layer, entries: &[Entry]) -> Option<usize> {
+    let mut copies = 1;
+    let (path, layer) = first_weighted(root, "", &mut copies)?;
+    let name = join(&path, "weight");
+    let shape = &entries.iter().find(|entry| entry.name == name)?.shape;
+    let channels = match layer {
+        Layer::Conv2d { groups, .. } => shape.get(1)?.checked_mul(*groups)?,
+        Layer::Linear { .. } => *shape.get(1)?,
+        _ => *shape.first()?,
+    };
+    (copies > 0 && channels % copies == 0).then(|| channels / copies)
+}
+
+/// The first layer with a weight, and its path. Only concatenations change the number of channels before it: `copies` of the
+/// input's channels go in and, where there is no such layer, come out.
+fn first_weighted<'a>(layer: &'a Layer, path: &str, copies: &mut usize) -> Option<(String, &'a Layer)> {
+    match layer {
+        Layer::Sequential { children } => {
+            children.iter().find_map(|child| first_weighted(&child.layer, &join(path, &child.name), copies))
+        }
+        Layer::Residual { preactivation, body, shortcut, .. } => {
+            let found = preactivation.as_ref().and_then(|before| first_weighted(before, path, copies));
+            let start = *copies;
+            found.or_else(|| first_weighted(body, path, copies)).or_else(|| {
+                *copies = start;
+                first_weighted(shortcut.as_ref()?, &join(path, "downsample"), copies)
+            })
+        }
+        Layer::Concat { branches } => {
+            let start = std::mem::take(copies);
+            branches.iter().find_map(|branch| {
+                let mut inside = start;
+                let found = first_weighted(&branch.layer, &join(path, &branch.name), &mut inside);
+                *copies = if found.is_some() { inside } else { copies.saturating_add(inside) };
+                found
+            })
+        }
+        Layer::Conv2d { .. } | Layer::Linear { .. } | Layer::BatchNorm2d { .. } => Some((path.to_owned(), layer)),
+        Layer::Relu
+        | Layer::MaxPool2d { .. }
+        | Layer::AvgPool2d { .. }
+        | Layer::GlobalAvgPool2d
+        | Layer::Dropout { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::block::basic;
+    use crate::model::layer::{Child, Init};
+    use crate::model::resnet::resnet;
+    use crate::model::zoo::preset;
+
+    #[test]
+    fn weights_tell_the_input_channels() {
+        let network = resnet(&preset("resnet18").unwrap()).unwrap();
+        let stem = |shape| Entry { name: "conv1.weight".into(), shape, data: vec![] };
+        assert_eq!(in_channels(&network, &[stem(vec![64, 3, 7, 7])]), Some(3));
+        assert_eq!(in_channels(&network, &[stem(vec![64])]), None);
+        assert_eq!(in_channels(&network, &[]), None);
+        assert_eq!(in_channels(&basic(6, true, 2), &[stem(vec![6, 5, 3, 3])]), Some(5));
+    }
+
+    #[test]
+    fn concatenations_before_the_first_weight_count() {
+        let relu = || Child::new("", Layer::Relu);
+        let twice = || Layer::Concat { branches: vec![relu(), relu()] };
+        let conv = Layer::Linear { out_features: 5, bias: false, init: Init::Zeros };
+        let network =
+            Layer::sequential(vec![Child::new("a", twice()), Child::new("b", twice()), Child::new("conv", conv)]);
+        let weight = |inputs| [Entry { name: "conv.weight".into(), shape: vec![5, inputs], data: vec![] }];
+        assert_eq!(in_channels(&network, &weight(12)), Some(3));
+        assert_eq!(in_channels(&network, &weight(10)), None);
+        let beside = Layer::Concat { branches: vec![relu(), Child::new("", network)] };
+        assert_eq!(in_channels(&beside, &weight(12)), Some(3));
+    }
+}

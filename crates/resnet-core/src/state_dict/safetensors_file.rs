@@ -1,0 +1,198 @@
+//! Named tensors out of safetensors files, which may be damaged or hostile.
+
+use super::read::{damaged, floats, zeroed, Contents, Outcome, Problem};
+use super::{is_counter, Entry};
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io::Read;
+
+/// Largest header that the format allows.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Reads a file of `len` bytes: entries in the order of their data.
+pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
+    let Some(rest) = len.checked_sub(8) else {
+        return damaged("too short to be a safetensors file");
+    };
+    let mut header_len = [0; 8];
+    file.read_exact(&mut header_len)?;
+    let header_len = u64::from_le_bytes(header_len);
+    if header_len > rest.min(MAX_HEADER) {
+        return damaged("not a safetensors file, or cut off");
+    }
+    let mut header = zeroed(header_len as usize)?;
+    file.read_exact(&mut header)?;
+    let metadata = match parse_header(&header) {
+        Ok(metadata) => metadata,
+        Err(reason) => return damaged(reason),
+    };
+    if metadata.data_len() as u64 != rest - header_len {
+        let (told, there) = (metadata.data_len(), rest - header_len);
+        return damaged(format!("the header tells of {told} bytes of data, the file has {there}"));
+    }
+    let mut entries = Vec::new();
+    for name in metadata.offset_keys() {
+        let Some(info) = metadata.info(&name) else { continue };
+        let (start, end) = info.data_offsets;
+        let mut bytes = zeroed(end - start)?;
+        file.read_exact(&mut bytes)?;
+        if is_counter(&name) {
+            continue;
+        }
+        let data = floats(info.dtype, &bytes).map_err(|reason| Problem::Damaged(format!("{name}: {reason}")))?;
+        entries.push(Entry { name, shape: info.shape.clone(), data });
+    }
+    Ok(Contents { entries, metadata: metadata.metadata().clone().unwrap_or_default() })
+}
+
+fn parse_header(json: &[u8]) -> std::result::Result<Metadata, String> {
+    let mut header: Header = serde_json::from_slice(json).map_err(|error| format!("header: {error}"))?;
+    header.tensors.sort_by_key(|(_, info)| info.data_offsets);
+    // Checks that the tensors' data follow each other without gaps and are as long as shape and type say.
+    Metadata::new(header.metadata, header.tensors).map_err(|error| format!("header: {error}"))
+}
+
+/// A header as it stands in the file; other readers let the last of two tensors with the same name win.
+struct Header {
+    metadata: Option<HashMap<String, String>>,
+    tensors: Vec<(String, TensorInfo)>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
+        let mut names = HashSet::new();
+        let mut header = Header { metadata: None, tensors: Vec::new() };
+        while let Some(name) = map.next_key::<String>()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("{name} is there twice")));
+            }
+            if name == "__metadata__" {
+                header.metadata = map.next_value()?;
+            } else {
+                header.tensors.push((name, map.next_value()?));
+            }
+        }
+        Ok(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::{bf16, f16};
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    }
+
+    fn reason(bytes: &[u8]) -> String {
+        match parse(bytes, bytes.len() as u64) {
+            Ok(contents) => panic!("accepted {contents:?}"),
+            Err(Problem::Io(error)) => panic!("{error}"),
+            Err(Problem::Damaged(reason)) => reason,
+        }
+    }
+
+    fn sample() -> Vec<u8> {
+        let header = r#"{"__metadata__":{"k":"v"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+            "b.num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[8,16]},
+            "b":{"dtype":"BF16","shape":[1,1],"data_offsets":[16,18]}}"#;
+        let data: [&[u8]; 4] = [&1f32.to_le_bytes(), &(-2f32).to_le_bytes(), &7i64.to_le_bytes(), &[0x80, 0x3f]];
+        file(header, &data.concat())
+    }
+
+    #[test]
+    fn every_float_type_becomes_f32() {
+        let values: [(&str, &[u8]); 4] = [
+            ("F32", &1.5f32.to_le_bytes()),
+            ("F64", &1.5f64.to_le_bytes()),
+            ("F16", &f16::from_f32(1.5).to_le_bytes()),
+            ("BF16", &bf16::from_f32(1.5).to_le_bytes()),
+        ];
+        for (dtype, data) in values {
+            let header = format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{}]}}}}"#, data.len());
+            let bytes = file(&header, data);
+            let contents = parse(bytes.as_slice(), bytes.len() as u64).ok().unwrap();
+            assert_eq!(contents.entries, [Entry { name: "x".into(), shape: vec![1], data: vec![1.5] }]);
+        }
+    }
+
+    #[test]
+    fn tensors_come_in_the_order_of_their_data() {
+        let bytes = sample();
+        let contents = parse(bytes.as_slice(), bytes.len() as u64).ok().unwrap();
+        let a = Entry { name: "a".into(), shape: vec![2], data: vec![1.0, -2.0] };
+        let b = Entry { name: "b".into(), shape: vec![1, 1], data: vec![1.0] };
+        assert_eq!(contents.entries, [a, b]);
+        assert_eq!(contents.metadata["k"], "v");
+    }
+
+    #[test]
+    fn other_types_are_refused_by_name() {
+        let header = r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+        assert_eq!(reason(&file(header, &[0])), "x: expected F32, F64, F16 or BF16, got U8");
+    }
+
+    #[test]
+    fn a_file_cut_off_anywhere_is_refused() {
+        let bytes = sample();
+        for len in 0..bytes.len() {
+            reason(&bytes[..len]);
+        }
+        reason(&[&bytes[..], &[0]].concat());
+    }
+
+    #[test]
+    fn flipped_bits_never_panic() {
+        let bytes = sample();
+        for i in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[i] ^= 1 << bit;
+                let _ = parse(flipped.as_slice(), flipped.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn headers_that_lie_are_refused() {
+        let info = |shape: &str, start: u64, end: u64| {
+            format!(r#"{{"dtype":"F32","shape":{shape},"data_offsets":[{start},{end}]}}"#)
+        };
+        let huge = "[4611686018427387904]";
+        let headers = [
+            format!(r#"{{"a":{},"b":{}}}"#, info("[2]", 0, 8), info("[2]", 4, 12)),
+            format!(r#"{{"a":{},"b":{}}}"#, info("[1]", 0, 4), info("[1]", 8, 12)),
+            format!(r#"{{"a":{},"a":{}}}"#, info("[3]", 0, 12), info("[3]", 0, 12)),
+            format!(r#"{{"a":{}}}"#, info("[4]", 0, 12)),
+            format!(r#"{{"a":{}}}"#, info("[2]", 0, 8)),
+            format!(r#"{{"a":{}}}"#, info("[3]", 12, 0)),
+            format!(r#"{{"a":{}}}"#, info(huge, 0, u64::MAX)),
+            format!(r#"{{"a":{}}}"#, info("[-3]", 0, 12)),
+            r#"{"__metadata__":{"a":1}}"#.to_owned(),
+            "[]".to_owned(),
+            "[".repeat(100_000),
+        ];
+        for header in headers {
+            reason(&file(&header, &[0; 12]));
+        }
+        reason(&[0xff; 40]);
+    }
+}
