@@ -1,10 +1,10 @@
-// npm run bench [-- step | layers] [-- options]
+// npm run bench [-- step | blocks | layers | groups] [-- options]
 
-const benchmarks = { step: "./step.mjs", layers: "./layers.mjs" };
+const benchmarks = { step: "./step.mjs", blocks: "./blocks.mjs", layers: "./layers.mjs", groups: "./groups.mjs" };
 const args = process.argv.slice(2);
 const name = args[0]?.startsWith("--") === false ? args.shift() : "step";
 try {
-  if (!Object.hasOwn(benchmarks, name)) throw new Error(`expected ${Object.keys(benchmarks).join(" or ")}, got ${name}`);
+  if (!Object.hasOwn(benchmarks, name)) throw new Error(`expected one of ${Object.keys(benchmarks).join(", ")}, got ${name}`);
   const { main } = await import(benchmarks[name]);
   await main(args);
 } catch (error) {

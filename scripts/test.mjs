@@ -1,9 +1,11 @@
-// npm test: everything that must pass, in the order of what tells most in the shortest time.
+// npm test: everything that must pass, in the order of what tells most in the shortest time. npm run test:all: with every
+// network where `npm test` has one of each kind.
 
 import { houseRules } from "./check.mjs";
 import { setUp } from "./setup.mjs";
 import { finish, step } from "./steps.mjs";
 
+if (process.argv.includes("--all")) process.env.RESNET_NATIVE_TESTS = "all";
 process.env.RUSTDOCFLAGS = "-D warnings";
 await setUp(["fmt", "clippy"]);
 await step("house rules", houseRules);

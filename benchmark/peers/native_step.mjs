@@ -1,16 +1,17 @@
-// This package's side of `npm run bench`, through its public interface. Requests and answers are those of torch_step.py.
+// A network of this package as a side of `npm run bench`, through the public interface. Requests and answers are those of
+// torch_step.py.
 
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import { fashionMnist, fit, ResNet18, sgd } from "../../dist/index.js";
+import { fashionMnist, fit, sgd } from "../../dist/index.js";
+import { build } from "../networks.mjs";
 
-const { values } = parseArgs({
-  options: { data: { type: "string" }, threads: { type: "string" }, "batch-size": { type: "string" }, size: { type: "string" } },
-});
+const options = ["network", "data", "threads", "batch-size", "size"];
+const { values } = parseArgs({ options: Object.fromEntries(options.map((name) => [name, { type: "string" }])) });
 const [threads, batchSize, size] = [values.threads, values["batch-size"], values.size].map(Number);
 const data = await fashionMnist({ root: values.data, resize: size, interpolation: "float" });
-const model = new ResNet18({ numClasses: 10, inChannels: 1, seed: 42, threads });
+const model = build(values.network, { seed: 42, threads });
 
 /** Runs training steps, as one epoch of so many batches; the seconds of each. */
 async function train(steps, seed) {

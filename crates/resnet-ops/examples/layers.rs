@@ -1,8 +1,9 @@
-//! Speed of the CPU convolution kernels on each layer of ResNet-18 at 1x96x96.
+//! Speed of the CPU convolution kernels on each layer of ResNet-18 at 1x96x96; with `--groups`, on one layer divided into
+//! more and more groups.
 //!
-//! `cargo run --release -p resnet-ops --example layers -- [--threads N] [--batch N] [--runs N]` shows a table on stderr and
-//! writes a line of JSON for each layer to stdout. Packing of weights is included; rates count two operations for a
-//! multiply-add, taps on padding as well.
+//! `cargo run --release -p resnet-ops --example layers -- [--groups] [--threads N] [--batch N] [--runs N]` shows a table on
+//! stderr and writes a line of JSON for each layer to stdout. Packing of weights is included; rates count two operations for
+//! a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
 use resnet_ops::conv2d::{self, Conv2d, Pass, Shape};
@@ -25,6 +26,9 @@ const LAYERS: [Layer; 11] = [
     ("256-512 1x1/2", 256, 512, 1, 2, 6, 1),
     ("512 3x3", 512, 512, 3, 1, 3, 3),
 ];
+/// Wide enough to be divided as far as the papers do, and large enough that arithmetic is what one group spends its time on.
+const DIVIDED: Layer = ("256 3x3", 256, 256, 3, 1, 24, 1);
+const GROUPS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 256];
 const PASSES: [&str; 3] = ["forward", "input gradient", "weight gradient"];
 
 fn main() -> Result<()> {
@@ -36,8 +40,13 @@ fn main() -> Result<()> {
     println!(r#"{{"isa":"{}","threads":{threads},"batch":{batch},"runs":{runs},"peakGflops":{peak:.1}}}"#, isa.name());
     eprintln!("{:<14} {:>2} {:>20} {:>20} {:>20}", "layer", "x", PASSES[0], PASSES[1], PASSES[2]);
     let (mut work, mut total) = ([0.0; 3], [0.0; 3]);
-    for layer in LAYERS {
-        let (shape, count) = (shape(layer), layer.6);
+    let by_groups = std::env::args().any(|argument| argument == "--groups");
+    let layers: Vec<(String, Shape, usize)> = if by_groups {
+        GROUPS.map(|groups| (format!("groups {groups}"), Shape { groups, ..shape(DIVIDED) }, 1)).into()
+    } else {
+        LAYERS.map(|layer| (layer.0.to_owned(), shape(layer), layer.6)).into()
+    };
+    for (name, shape, count) in layers {
         let [height, width] = shape.output();
         let gflop = 2e-9 * (batch * height * width * shape.weight_len()) as f64;
         let seconds = measure(&executor, &shape, batch, runs)?;
@@ -47,12 +56,16 @@ fn main() -> Result<()> {
                 total[i] += seconds * count as f64;
             }
         }
-        eprintln!("{:<14} {count:>2} {}", layer.0, cells(seconds.map(|seconds| seconds.map(|s| (gflop / s, s)))));
+        eprintln!("{name:<14} {count:>2} {}", cells(seconds.map(|seconds| seconds.map(|s| (gflop / s, s)))));
         let rates = seconds.map(|seconds| seconds.map_or("null".to_owned(), |s| format!("{:.2}", gflop / s)));
+        let Shape { in_channels, out_channels, groups, input: [size, _], .. } = shape;
         println!(
-            r#"{{"layer":"{}","count":{count},"gflop":{gflop:.4},"forward":{},"inputGradient":{},"weightGradient":{}}}"#,
-            layer.0, rates[0], rates[1], rates[2]
+            r#"{{"layer":"{name}","count":{count},"channels":[{in_channels},{out_channels}],"groups":{groups},"size":{size},"gflop":{gflop:.4},"forward":{},"inputGradient":{},"weightGradient":{}}}"#,
+            rates[0], rates[1], rates[2]
         );
+    }
+    if by_groups {
+        return Ok(());
     }
     let sums: [_; 3] = std::array::from_fn(|i| Some((work[i] / total[i], total[i])));
     eprintln!("{:<14} {:>2} {}", "all", "", cells(sums));

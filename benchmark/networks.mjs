@@ -1,0 +1,49 @@
+// The networks that are measured, by name: for images of one channel and ten classes.
+
+import { batchNorm2d, concat, conv2d, globalAvgPool2d, linear, maxPool2d, relu, sequential } from "../dist/index.js";
+import { GoogLeNet, PreActResNet18, ResNet18, ResNeXt18 } from "../dist/index.js";
+
+const networks = {
+  "ResNet-18": (options) => new ResNet18(options),
+  "ResNeXt-18": (options) => new ResNeXt18(options),
+  "pre-activation ResNet-18": (options) => new PreActResNet18(options),
+  GoogLeNet: (options) => new GoogLeNet(options),
+  "GoogLeNet with norms": googLeNetWithNorms,
+};
+export const names = Object.keys(networks);
+
+/** A new network; options are a model's, such as `seed`. */
+export function build(name, options) {
+  return networks[name]({ inChannels: 1, ...options });
+}
+
+/** GoogLeNet with a batch norm behind each convolution, so that what its blocks do is told from what norms do. */
+function googLeNetWithNorms(options) {
+  const stem = [conv(64, 7, 2), pool(2), conv(64), conv(192, 3), pool(2)];
+  const inception3 = [inception(64, [96, 128], [16, 32], 32), inception(128, [128, 192], [32, 96], 64), pool(2)];
+  const inception4 = [
+    inception(192, [96, 208], [16, 48], 64),
+    inception(160, [112, 224], [24, 64], 64),
+    inception(128, [128, 256], [24, 64], 64),
+    inception(112, [144, 288], [32, 64], 64),
+    inception(256, [160, 320], [32, 128], 128),
+    pool(2),
+  ];
+  const inception5 = [inception(256, [160, 320], [32, 128], 128), inception(384, [192, 384], [48, 128], 128)];
+  const head = [globalAvgPool2d(), linear(10)];
+  return sequential([...stem, ...inception3, ...inception4, ...inception5, ...head], options);
+}
+
+function inception(c1, c2, c3, c4) {
+  const reduced = ([inner, outer], kernelSize) => sequential([conv(inner), conv(outer, kernelSize)]);
+  return concat([conv(c1), reduced(c2, 3), reduced(c3, 5), sequential([pool(1), conv(c4)])]);
+}
+
+function conv(channels, kernelSize = 1, stride = 1) {
+  const padding = (kernelSize - 1) / 2;
+  return sequential([conv2d(channels, { kernelSize, stride, padding }), batchNorm2d(), relu()]);
+}
+
+function pool(stride) {
+  return maxPool2d({ kernelSize: 3, stride, padding: 1 });
+}
