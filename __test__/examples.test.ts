@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
 import { loadModel } from "resnet-native";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
@@ -25,6 +26,8 @@ beforeAll(async () => {
     await writeFile(join(folder, `${part}-images-idx3-ubyte`), images);
     await writeFile(join(folder, `${part}-labels-idx1-ubyte`), labels);
   }
+  const packed = await readFile(join(root, "crates/resnet-core/tests/fixtures/torch_files/resnet18.pth.gz"));
+  await writeFile(join(folder, "resnet18.pth"), gunzipSync(packed));
 });
 
 afterAll(async () => rm(folder, { recursive: true }));
@@ -77,7 +80,14 @@ test.skipIf(process.platform === "win32")("Ctrl-C stops the demo, which saves wh
 /** What the short ones show. */
 const shown: Record<string, RegExp> = {
   "blocks.ts": /^4,3,6,6\n4,6,3,3\n[^]*downsample/,
+  "bottleneck.ts": /1×2048×7×7[^]*1181184 parameters\n[^]* 70784 parameters\n[^]*\nERR_SHAPE: 1: cannot add/,
+  "compose.ts": /5 +GlobalAvgPool2d[^]*validation accuracy[^]*\n3( +\d+\.\d+){6}/,
+  "inception.ts": /^1,256,12,12\n[^]*b4_2_relu[^]*\n1,256,12,12\n[^]*inception5[^]*layer4/,
+  "networks.ts": /ResNet-50 +25\.56 M +4\.09 G\n[^]*GoogLeNet +\d/,
   "own-loop.ts": /epoch 1: loss 2\.\d+, gradient norm \d[^]*epoch 2: loss 1\.\d+/,
+  "pre-activation.ts": /relu1[^]*norm2[^]*stages\.3[^]*\n1003 convolutions, 10,327,706 parameters\n[^]*epoch 2: /,
+  "pretrained.ts": /^Took the weights of .*resnet18\.pth; new are fc\.weight and fc\.bias\n[^]*\n1( +\d+\.\d+){6}/,
+  "resnext.ts": /^4,32,96,96\n[^]*16 groups: 1,327,104 multiply-adds\n[^]*1,697,546[^]*(loss \d\.\d{3}, .*\n?){5}/,
   "save-load.ts": /^2,2 \d/,
   "train.ts": /stem[^]*epoch 2: validation accuracy 0\.\d+[^]*accuracy of a batch: \d/,
 };
@@ -89,6 +99,8 @@ test("no short example is forgotten", async () => {
 
 test.each(Object.entries(shown))("%s runs", async (name, output) => {
   const log = vi.spyOn(console, "log").mockReturnValue();
+  // The file that one of them takes.
+  process.argv[2] = join(folder, "resnet18.pth");
   await import(join(root, "examples", name));
   expect(log.mock.calls.map((values) => values.join(" ")).join("\n")).toMatch(output);
   log.mockRestore();

@@ -53,6 +53,7 @@ test("the package gives these values and no others", () => {
     "maxPool2d",
     "plot",
     "relu",
+    "resNetNames",
     "residual",
     "sequential",
     "sgd",
@@ -72,10 +73,36 @@ test("models", () => {
   expectTypeOf<api.Model["stateDict"]>().returns.resolves.toEqualTypeOf<Map<string, api.Tensor>>();
   expectTypeOf(api.loadModel).returns.resolves.toEqualTypeOf<api.Model>();
   expectTypeOf(api.sequential).returns.toEqualTypeOf<api.Model>();
+  expectTypeOf(api.ResNet).toBeConstructibleWith("wide_resnet50_2", { flavor: "torchvision", stem: "deep" });
+  expectTypeOf(api.CifarResNet).toBeConstructibleWith({ depth: 110, preActivation: true, block: "basic" });
+  expectTypeOf<api.Model["macs"]>().returns.toEqualTypeOf<number>();
   // @ts-expect-error unknown option
   expectTypeOf(api.ResNet18).toBeConstructibleWith({ classes: 10 });
+  // @ts-expect-error no network has this name
+  expectTypeOf(api.ResNet).toBeConstructibleWith("resnet19");
+  // @ts-expect-error basic blocks have no groups
+  expectTypeOf(api.Residual).toBeConstructibleWith(64, { groups: 2 });
+  // @ts-expect-error its stem is the small one
+  expect(() => new api.CifarResNet({ depth: 20, stem: "imagenet" })).toThrow("got stem");
+  // @ts-expect-error a depth is needed
+  expectTypeOf(api.CifarResNet).toBeConstructibleWith({});
   // @ts-expect-error a stage is a pair
   expectTypeOf(api.ResNet).toBeConstructibleWith([[2, 64, 3]]);
+});
+
+test("layers and blocks", () => {
+  expectTypeOf(api.conv2d).toBeCallableWith(64, { kernelSize: [3, 1], stride: 2, groups: 4, bias: false, seed: 1 });
+  expectTypeOf(api.conv2d).returns.toEqualTypeOf<api.Model>();
+  expectTypeOf(api.residual).toBeCallableWith({ body: api.relu(), shortcut: new api.Residual(1), relu: false });
+  expectTypeOf(api.concat).toBeCallableWith([api.relu(), api.globalAvgPool2d()], { inChannels: 3 });
+  // @ts-expect-error a pool needs its kernel's size
+  expectTypeOf(api.maxPool2d).toBeCallableWith({ stride: 2 });
+  // @ts-expect-error a pair has two
+  expectTypeOf(api.avgPool2d).toBeCallableWith({ kernelSize: [1, 2, 3] });
+  // @ts-expect-error a body is needed
+  expectTypeOf(api.residual).toBeCallableWith({ shortcut: api.relu() });
+  // @ts-expect-error blocks come in an array
+  expectTypeOf(api.sequential).toBeCallableWith(api.relu(), api.relu());
 });
 
 test("training", () => {

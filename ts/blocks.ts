@@ -213,7 +213,8 @@ export interface ResidualParts extends ModelOptions {
 }
 
 /**
- * A residual block of your own: body(x) + shortcut(x), then ReLU. Body and shortcut must give the same shape.
+ * A residual block of your own: body(x) + shortcut(x), then ReLU. Body and shortcut must give the same shape. The names of their
+ * weights begin with `body` and `downsample`.
  *
  * @example
  * ```ts
@@ -226,10 +227,9 @@ export function residual(parts: ResidualParts): Model {
   const rules: Rules<ResidualParts> = { ...modelRules, body: modelRule, shortcut: modelRule, relu: boolean };
   const { body, shortcut, relu = true, ...rest } = checkOptions(parts, rules);
   const around = shortcut === undefined ? "" : `,"shortcut":${layerOf(shortcut)}`;
-  return new Network(
-    `{"type":"residual","body":${layerOf(check("body", body, modelRule))}${around},"relu":${relu}}`,
-    rest,
-  );
+  // Under a name of its own, so that a body with a shortcut inside gives no name twice.
+  const named = `{"type":"sequential","children":[{"name":"body","layer":${layerOf(check("body", body, modelRule))}}]}`;
+  return new Network(`{"type":"residual","body":${named}${around},"relu":${relu}}`, rest);
 }
 
 /**

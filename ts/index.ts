@@ -61,6 +61,7 @@ export {
   ResNet34,
   ResNet50,
   type ResNetName,
+  resNetNames,
   type ResNetOptions,
   ResNeXt101_32x8d,
   ResNeXt101_64x4d,

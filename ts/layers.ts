@@ -188,7 +188,7 @@ export function globalAvgPool2d(options?: ModelOptions): Model {
  * @throws `ERR_INVALID_ARGUMENT` for a probability that is none, or 1.
  */
 export function dropout(options?: ModelOptions & { p?: number }): Model {
-  const probability = { expected: "a number from 0 to below 1", accepts: (p: unknown) => Number(p) >= 0 && Number(p) < 1 };
+  const probability = { expected: "a number from 0 to below 1", accepts: (p: unknown) => number(0, 1).accepts(p) && p !== 1 };
   const { p = 0.5, ...rest } = checkOptions(options, { ...modelRules, p: probability });
   return layer({ type: "dropout", p }, rest);
 }

@@ -19,7 +19,10 @@ import { checkLabels, checkShape, checkTensor, type Numbers, type Tensor, toMap 
 
 /** Options that every model has. */
 export interface ModelOptions {
-  /** Channels of the input; by default the first batch, or the first weights loaded, tell. */
+  /**
+   * Channels of the input; by default the first batch, or the first weights loaded, tell. Where they are given, a network whose
+   * shapes do not fit each other is refused at once, with `ERR_SHAPE`.
+   */
   inChannels?: number;
   /** Seed of the initial weights, an integer of at least 0; default 0, so that runs repeat. */
   seed?: number;
@@ -101,7 +104,9 @@ export abstract class Model implements Disposable {
   layerSummary(shape: readonly number[], options?: { depth?: "stages" | "layers" }): LayerSummary {
     const sizes = checkShape("shape", shape);
     const { depth = "stages" } = checkOptions(options, { depth: depthRule });
-    return new LayerSummary(...translated(() => this.#native.summary(sizes, depth === "layers")));
+    const rows = translated(() => this.#native.summary(sizes, depth === "layers"));
+    // Deep networks have more rows than a call may have arguments.
+    return Object.assign(new LayerSummary(), rows);
   }
 
   /**
@@ -149,7 +154,8 @@ export abstract class Model implements Disposable {
     let correct = 0;
     for (let row = 0; row < rows; row++) {
       const scores = data.subarray(row * classes, (row + 1) * classes);
-      correct += Number(scores.indexOf(Math.max(...scores)) === wanted[row]);
+      const largest = scores.reduce((most, score) => Math.max(most, score));
+      correct += Number(scores.indexOf(largest) === wanted[row]);
     }
     return correct / rows;
   }

@@ -33,27 +33,8 @@ export interface ResNetOptions extends ModelOptions {
 /** A stage: how many residual blocks, and their channels (a bottleneck puts out four times as many). */
 export type Stage = readonly [numResiduals: number, numChannels: number];
 
-/** Name of a network whose stages are known. */
-export type ResNetName =
-  | "resnet18"
-  | "resnet34"
-  | "resnet50"
-  | "resnet101"
-  | "resnet152"
-  | "resnext18"
-  | "resnext34"
-  | "resnext50_32x4d"
-  | "resnext101_32x8d"
-  | "resnext101_64x4d"
-  | "wide_resnet50_2"
-  | "wide_resnet101_2"
-  | "preactresnet18"
-  | "preactresnet34"
-  | "preactresnet50"
-  | "preactresnet101"
-  | "preactresnet152";
-
-const names: readonly ResNetName[] = [
+/** The names that {@link ResNet} takes for its stages. */
+export const resNetNames = [
   "resnet18",
   "resnet34",
   "resnet50",
@@ -71,11 +52,13 @@ const names: readonly ResNetName[] = [
   "preactresnet50",
   "preactresnet101",
   "preactresnet152",
-];
+] as const;
 
+/** Name of a network whose stages are known. */
+export type ResNetName = (typeof resNetNames)[number];
 
 const stages = list(list(count, "", 2), "an array of [numResiduals, numChannels], integers of at least 1");
-const archRule = { ...either(stages, oneOf(...names)), expected: `${stages.expected}, or one of ${names.join(", ")}` };
+const archRule = { ...either(stages, oneOf(...resNetNames)), expected: `${stages.expected}, or one of ${resNetNames.join(", ")}` };
 const sharedRules = { ...modelRules, numClasses: count, flavor, preActivation: boolean, shortcut, zeroInitResidual: boolean };
 const resNetRules: Rules<ResNetOptions> = {
   ...sharedRules,
@@ -87,7 +70,7 @@ const resNetRules: Rules<ResNetOptions> = {
 };
 const cifarRules: Rules<CifarResNetOptions> = {
   ...sharedRules,
-  depth: integer(8, 60_002),
+  depth: integer(8, 20_000),
   block: oneOf("basic", "bottleneck"),
 };
 

@@ -34,7 +34,7 @@ export class LayerSummary extends Array<LayerRow> {
     });
     const [params, macs] = [total((row) => row.params), total((row) => row.macs)];
     rows.push(["total", "", "", count(params), count(macs), mebibytes(total((row) => row.activationBytes))]);
-    return table(["name", "kind", "output", "parameters", "multiply-adds", "activations"], rows);
+    return table(["name", "kind", "output", "parameters", "multiply-adds", "activations"], rows, 2);
   }
 
   /** @internal */

@@ -139,7 +139,7 @@ fn avg_pool2d_is_pytorchs() {
     // Input, kernel, stride, padding, ceil_mode and output size; then torch.nn.AvgPool2d of 1, 2, 3, … in reading order,
     // with and without count_include_pad.
     type Case = ([usize; 2], [usize; 3], bool, [usize; 2], [&'static [f64]; 2]);
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         ([3, 5], [2, 2, 0], false, [1, 2], [&[4.0, 6.0]; 2]),
         ([3, 5], [2, 2, 0], true, [2, 3], [&[4.0, 6.0, 7.5, 11.5, 13.5, 15.0]; 2]),
         ([3, 3], [3, 2, 1], false, [2, 2], [&[4.0 / 3.0, 16.0 / 9.0, 8.0 / 3.0, 28.0 / 9.0], &[3.0, 4.0, 6.0, 7.0]]),
@@ -160,6 +160,7 @@ fn avg_pool2d_is_pytorchs() {
         ([2, 2], [2, 3, 1], true, [1, 1], [&[0.25], &[1.0]]),
         ([5, 2], [3, 3, 1], true, [2, 1], [&[10.0 / 9.0, 5.0], &[2.5, 7.5]]),
         ([1, 1], [2, 1, 1], false, [2, 2], [&[0.25; 4], &[1.0; 4]]),
+        ([1, 3], [2, 2, 0], true, [1, 2], [&[1.5, 3.0]; 2]),
     ];
     for executor in every_executor() {
         for (input, [kernel, stride, padding], ceil_mode, output, expected) in cases {
@@ -173,8 +174,12 @@ fn avg_pool2d_is_pytorchs() {
             }
         }
     }
-    assert_eq!(avg_pool2d::output_size(224, 3, 2, 1, false), 112);
-    assert_eq!(avg_pool2d::output_size(112, 3, 2, 0, true), 56);
+    assert_eq!(avg_pool2d::output_size(224, 3, 2, 1, false), Some(112));
+    assert_eq!(avg_pool2d::output_size(112, 3, 2, 0, true), Some(56));
+    // A window may be larger than the map, if it is rounded up.
+    assert_eq!(avg_pool2d::output_size(1, 2, 2, 0, true), Some(1));
+    assert_eq!(avg_pool2d::output_size(1, 3, 2, 0, true), None);
+    assert_eq!(avg_pool2d::output_size(1, 2, 2, 0, false), None);
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn pre_activation(options: &BlockOptions, mut convolutions: Vec<Layer>) -> Layer
 /// The convolutions of the residual branch, in order.
 fn convolutions(options: &BlockOptions) -> Result<Vec<Layer>> {
     let BlockOptions { block, num_channels, strides, flavor, .. } = *options;
-    check_size("num_channels", num_channels)?;
+    check_size("numChannels", num_channels)?;
     check_size("strides", strides)?;
     let conv = |out_channels, kernel, stride| conv(flavor, out_channels, kernel, stride);
     let (width, groups) = match block {
@@ -198,13 +198,13 @@ fn convolutions(options: &BlockOptions) -> Result<Vec<Layer>> {
 /// Channels and groups of a bottleneck's 3x3 convolution.
 fn bottleneck(num_channels: usize, groups: usize, width_per_group: usize) -> Result<(usize, usize)> {
     check_size("groups", groups)?;
-    check_size("width_per_group", width_per_group)?;
+    check_size("widthPerGroup", width_per_group)?;
     let width = num_channels * width_per_group / 64 * groups;
     if (1..=MAX_SIZE).contains(&width) {
         return Ok((width, groups));
     }
     let expected = format!("a width for which {num_channels} channels make 3x3 convolutions of 1 to {MAX_SIZE}");
-    Err(Error::expected(Code::InvalidArgument, "width_per_group", expected, width_per_group))
+    Err(Error::expected(Code::InvalidArgument, "widthPerGroup", expected, width_per_group))
 }
 
 /// Channels and groups of the 3x3 convolution of d2l.ai's ResNeXt block.
@@ -214,7 +214,7 @@ fn resnext(num_channels: usize, groups: usize, bot_mul: f64) -> Result<(usize, u
     let width = (num_channels as f64 * bot_mul).round_ties_even();
     if !(width >= 1.0 && width <= MAX_SIZE as f64) {
         let expected = format!("a factor that makes 1 to {MAX_SIZE} of {num_channels} channels");
-        return Err(Error::expected(Code::InvalidArgument, "bot_mul", expected, bot_mul));
+        return Err(Error::expected(Code::InvalidArgument, "botMul", expected, bot_mul));
     }
     let width = width as usize;
     match width / groups {
@@ -384,7 +384,7 @@ mod tests {
         let options = BlockOptions::new(Block::Basic, 6);
         let error = refused(BlockOptions { num_channels: 0, ..options });
         assert_eq!(error.code, Code::InvalidArgument);
-        assert_eq!(error.message, "num_channels: expected a number from 1 to 1048576, got 0");
+        assert_eq!(error.message, "numChannels: expected a number from 1 to 1048576, got 0");
         assert!(refused(BlockOptions { strides: 0, ..options }).message.starts_with("strides: "));
         refused(BlockOptions { num_channels: usize::MAX, ..options });
         let block = Block::ResNeXt { groups: 16, bot_mul: 1.0 };

@@ -59,7 +59,7 @@ pub fn inception(Inception { c1, c2, c3, c4 }: Inception) -> Result<Layer> {
 /// # Errors
 /// `ERR_INVALID_ARGUMENT` if `num_classes` is 0 or beyond 2^20.
 pub fn googlenet(num_classes: usize) -> Result<Layer> {
-    check_size("num_classes", num_classes)?;
+    check_size("numClasses", num_classes)?;
     let stem = [
         [rectified("conv1", 64, 7, 2).to_vec(), vec![Child::new("maxpool1", pool(2))]].concat(),
         [rectified("conv2", 64, 1, 1), rectified("conv3", 192, 3, 1)].concat(),

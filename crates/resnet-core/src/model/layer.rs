@@ -3,6 +3,10 @@
 
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How deep layers may be nested.
+const MOST_NESTED: usize = 32;
 
 /// How a parameter is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,9 +164,50 @@ impl Layer {
     /// The description that [`Layer::to_json`] wrote.
     ///
     /// # Errors
-    /// If it is not one.
+    /// If it is not one, or its layers are nested more than 32 deep.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json)
-            .map_err(|error| Error::new(Code::InvalidArgument, format!("network description: {error}")))
+        let refused =
+            |reason: &dyn fmt::Display| Error::new(Code::InvalidArgument, format!("network description: {reason}"));
+        // The parser's own limit is three levels for each layer, and those around it in a model file.
+        let nested = format!("expected layers nested at most {MOST_NESTED} deep");
+        let layer: Self = serde_json::from_str(json).map_err(|error| match error.to_string() {
+            text if text.starts_with("recursion limit") => refused(&nested),
+            text => refused(&text),
+        })?;
+        if layer.depth() > MOST_NESTED {
+            return Err(refused(&nested));
+        }
+        Ok(layer)
+    }
+
+    /// How deep layers are nested in it, itself included.
+    fn depth(&self) -> usize {
+        let of = |layers: &[Child]| layers.iter().map(|child| child.layer.depth()).max().unwrap_or(0);
+        1 + match self {
+            Self::Sequential { children } | Self::Concat { branches: children } => of(children),
+            Self::Residual { preactivation, body, shortcut, .. } => {
+                let parts = [preactivation.as_deref(), Some(body.as_ref()), shortcut.as_deref()];
+                parts.into_iter().flatten().map(Self::depth).max().unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_nested_too_deep_are_refused_in_our_words() {
+        let nested = |depth: usize| {
+            let [open, close] = [r#"{"type":"sequential","children":[{"name":"0","layer":"#, "}]}"];
+            format!(r#"{}{{"type":"relu"}}{}"#, open.repeat(depth - 1), close.repeat(depth - 1))
+        };
+        assert!(Layer::from_json(&nested(MOST_NESTED)).is_ok());
+        for depth in [MOST_NESTED + 1, 50, 10_000] {
+            let message = Layer::from_json(&nested(depth)).unwrap_err().message;
+            assert_eq!(message, "network description: expected layers nested at most 32 deep");
+        }
     }
 }

@@ -146,7 +146,9 @@ impl Params {
         let fans = (shape[1].saturating_mul(pixels), outputs.saturating_mul(pixels));
         push(&mut self.learnt, path, "weight", shape, Role::Weight, fans, init)?;
         if bias {
-            push(&mut self.learnt, path, "bias", vec![outputs], Role::Bias, fans, Init::TorchDefault)?;
+            // A layer that is to start as zero has no bias either.
+            let init = if init == Init::Zeros { Init::Zeros } else { Init::TorchDefault };
+            push(&mut self.learnt, path, "bias", vec![outputs], Role::Bias, fans, init)?;
         }
         Ok(())
     }

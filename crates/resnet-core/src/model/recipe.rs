@@ -115,6 +115,15 @@ impl Recipe {
             }
             Self::Googlenet { num_classes } => googlenet(num_classes),
             Self::Residual { num_channels, strides, use_1x1_conv, settings } => {
+                if let (false, Some(shortcut)) = (use_1x1_conv, settings.shortcut) {
+                    let expected = "use1x1Conv: true beside it";
+                    return Err(Error::expected(
+                        Code::InvalidArgument,
+                        "shortcut",
+                        expected,
+                        format!("{shortcut:?} alone"),
+                    ));
+                }
                 // A block's options are those that it would have in a network.
                 let ResNetOptions { block, pre_activation, shortcut, flavor, zero_init_residual, .. } =
                     settings.onto(ResNetOptions::default())?;
@@ -273,6 +282,8 @@ mod tests {
         assert!(
             refusal(r#"{"type":"resnet","arch":"resnet19"}"#).starts_with("arch: expected one of resnet18, resnet34")
         );
+        let block = r#"{"type":"residual","numChannels":4,"shortcut":"avgpool"}"#;
+        assert_eq!(refusal(block), "shortcut: expected use1x1Conv: true beside it, got AvgPool alone");
         assert!(refusal(r#"{"type":"lenet"}"#).starts_with("options: "));
     }
 }

@@ -61,13 +61,13 @@ pub struct ResNetOptions {
 /// `ERR_INVALID_ARGUMENT` if there is no stage, a number is 0 or beyond 2^20, there are more than 10 000 blocks, or for what
 /// [`residual`] refuses.
 pub fn resnet(options: &ResNetOptions) -> Result<Layer> {
-    check_size("num_classes", options.num_classes)?;
+    check_size("numClasses", options.num_classes)?;
     check_blocks(&options.arch)?;
     let mut channels = match options.stem {
         Stem::Imagenet | Stem::Deep => 64,
         Stem::Small => options.arch[0].num_channels,
     };
-    check_size("num_channels", channels)?;
+    check_size("numChannels", channels)?;
     let mut children = vec![Child::group("stem", stem(options, channels))];
     for (i, &part) in options.arch.iter().enumerate() {
         let name = if options.pre_activation { format!("stages.{i}") } else { format!("layer{}", i + 1) };
@@ -260,6 +260,6 @@ mod tests {
             assert_eq!(error.code, Code::InvalidArgument);
         }
         let error = resnet(&ResNetOptions { num_classes: 0, ..resnet18() }).unwrap_err();
-        assert_eq!(error.message, "num_classes: expected a number from 1 to 1048576, got 0");
+        assert_eq!(error.message, "numClasses: expected a number from 1 to 1048576, got 0");
     }
 }

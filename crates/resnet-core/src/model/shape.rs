@@ -259,7 +259,7 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
         Shape::Map { channels, size } => Ok((channels, size)),
         Shape::Features(_) => Err(Error::expected(Code::Shape, at, "maps (N, C, H, W)", input)),
     };
-    let windows = |size, kernel, stride, padding| windows(at, input, size, kernel, stride, padding);
+    let windows = |size, kernel, stride, padding, ceil| windows(at, input, size, [kernel, stride, padding], ceil);
     match layer {
         Layer::Conv2d { out_channels, kernel, stride, padding, groups, .. } => {
             let (channels, size) = maps()?;
@@ -267,7 +267,7 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
                 let given = format!("{groups} groups for {channels} input and {out_channels} output channels");
                 return Err(Error::expected(Code::Shape, at, "groups that divide the channels", given));
             }
-            Ok(Shape::Map { channels: *out_channels, size: windows(size, kernel, stride, padding)? })
+            Ok(Shape::Map { channels: *out_channels, size: windows(size, kernel, stride, padding, false)? })
         }
         Layer::MaxPool2d { kernel, stride, padding } => {
             let (channels, size) = maps()?;
@@ -276,7 +276,7 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
                 let expected = "a window of at most 255 pixels and padding of at most half of it";
                 return Err(Error::expected(Code::InvalidArgument, at, expected, given));
             }
-            Ok(Shape::Map { channels, size: windows(size, kernel, stride, padding)? })
+            Ok(Shape::Map { channels, size: windows(size, kernel, stride, padding, false)? })
         }
         Layer::AvgPool2d { kernel, stride, padding, ceil_mode, .. } => {
             let (channels, size) = maps()?;
@@ -284,11 +284,7 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
                 let given = format!("kernel {kernel:?}, padding {padding:?}");
                 return Err(Error::expected(Code::InvalidArgument, at, "padding of at most half the window", given));
             }
-            let floor = windows(size, kernel, stride, padding)?;
-            let rounded = |size: [usize; 2]| {
-                [0, 1].map(|i| avg_pool2d::output_size(size[i], kernel[i], stride[i], padding[i], *ceil_mode))
-            };
-            Ok(Shape::Map { channels, size: floor.and(size).map(rounded) })
+            Ok(Shape::Map { channels, size: windows(size, kernel, stride, padding, *ceil_mode)? })
         }
         Layer::Dropout { p } => match (0.0..1.0).contains(p) {
             true => Ok(input),
@@ -315,30 +311,24 @@ fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Shape> {
     }
 }
 
-/// Height and width of what windows over an input make, if its size is known, rounded down.
+/// Height and width of what windows over an input make, if its size is known.
 fn windows(
     at: &str,
     input: Shape,
     size: Option<[usize; 2]>,
-    kernel: &[usize; 2],
-    stride: &[usize; 2],
-    padding: &[usize; 2],
+    [kernel, stride, padding]: [&[usize; 2]; 3],
+    ceil: bool,
 ) -> Result<Option<[usize; 2]>> {
     if kernel.contains(&0) || stride.contains(&0) {
         let given = format!("kernel {kernel:?}, stride {stride:?}");
         return Err(Error::expected(Code::InvalidArgument, at, "a kernel and a stride of at least 1", given));
     }
     let Some(size) = size else { return Ok(None) };
-    let mut output = [0; 2];
-    for i in 0..2 {
-        let padded = padding[i].checked_mul(2).and_then(|both| both.checked_add(size[i]));
-        let rest = padded.and_then(|padded| padded.checked_sub(kernel[i])).ok_or_else(|| {
-            let least = format!("a map of at least {kernel:?} pixels with padding {padding:?}");
-            Error::expected(Code::Shape, at, least, input)
-        })?;
-        output[i] = rest / stride[i] + 1;
-    }
-    Ok(Some(output))
+    let output = |i: usize| avg_pool2d::output_size(size[i], kernel[i], stride[i], padding[i], ceil);
+    output(0).zip(output(1)).map(|(height, width)| Some([height, width])).ok_or_else(|| {
+        let least = format!("a map of at least {kernel:?} pixels with padding {padding:?}");
+        Error::expected(Code::Shape, at, least, input)
+    })
 }
 
 #[cfg(test)]
@@ -419,7 +409,7 @@ mod tests {
             kernel: [4; 2],
             stride: [4; 2],
             padding: [0; 2],
-            ceil_mode: true,
+            ceil_mode: false,
             count_include_pad: true,
         };
         let network = Layer::sequential(vec![Child::new("conv", conv(3, 1, 2, 0)), Child::new("pool", pool)]);

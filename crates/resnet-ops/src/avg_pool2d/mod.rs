@@ -28,23 +28,19 @@ pub struct AvgPool2d {
     pub count_include_pad: bool,
 }
 
-/// Windows along an axis; `input + 2 * padding` must be at least `kernel`, the stride at least 1.
-///
-/// With `ceil_mode` the number is rounded up, but a last window that would begin behind the input's last pixel is left out.
-pub fn output_size(input: usize, kernel: usize, stride: usize, padding: usize, ceil_mode: bool) -> usize {
-    let room = input + 2 * padding - kernel;
-    if ceil_mode {
-        (room.div_ceil(stride) + 1).min((input + padding).div_ceil(stride))
-    } else {
-        room / stride + 1
-    }
+/// Pixels of the output along an axis; none if no window fits. With `ceil_mode` the number is rounded up, but a last window
+/// that would start beyond input and first padding is left out.
+pub fn output_size(input: usize, kernel: usize, stride: usize, padding: usize, ceil_mode: bool) -> Option<usize> {
+    let slack = if ceil_mode { stride - 1 } else { 0 };
+    let room = padding.checked_mul(2)?.checked_add(input)?.checked_add(slack)?.checked_sub(kernel)?;
+    let most = if ceil_mode { (input + padding).div_ceil(stride) } else { usize::MAX };
+    Some((room / stride + 1).min(most))
 }
 
 impl AvgPool2d {
     /// Height and width of the output.
     pub fn output(&self) -> [usize; 2] {
-        let size = |i| output_size(self.input[i], self.kernel[i], self.stride[i], self.padding[i], self.ceil_mode);
-        [size(0), size(1)]
+        [0, 1].map(|i| self.output_size(i).expect("checked"))
     }
 
     /// # Errors
@@ -56,10 +52,14 @@ impl AvgPool2d {
         if (0..2).any(|i| self.padding[i] > self.kernel[i] / 2) {
             bail!("average pooling: padding is at most half the kernel, got {:?} for {:?}", self.padding, self.kernel);
         }
-        if (0..2).any(|i| self.input[i] + 2 * self.padding[i] < self.kernel[i]) {
+        if (0..2).any(|i| self.output_size(i).is_none()) {
             bail!("average pooling: a {:?} kernel is larger than the padded {:?} input", self.kernel, self.input);
         }
         Ok(())
+    }
+
+    fn output_size(&self, axis: usize) -> Option<usize> {
+        output_size(self.input[axis], self.kernel[axis], self.stride[axis], self.padding[axis], self.ceil_mode)
     }
 
     /// Along an axis, the input's pixels that window number `index` covers (at least one), and how many count in the

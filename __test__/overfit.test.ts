@@ -1,0 +1,114 @@
+import {
+  CifarResNet,
+  fashionMnist,
+  GoogLeNet,
+  type Model,
+  type ModelOptions,
+  PreActResNet101,
+  PreActResNet152,
+  PreActResNet18,
+  PreActResNet34,
+  PreActResNet50,
+  ResNet,
+  ResNet101,
+  ResNet152,
+  ResNet18,
+  ResNet34,
+  ResNet50,
+  ResNeXt101_32x8d,
+  ResNeXt101_64x4d,
+  ResNeXt18,
+  ResNeXt34,
+  ResNeXt50_32x4d,
+  sgd,
+  type Tensor,
+  tensor,
+  Trainer,
+  WideResNet101_2,
+  WideResNet50_2,
+} from "resnet-native";
+import { beforeAll, expect, test } from "vitest";
+
+const all = process.env["RESNET_NATIVE_TESTS"] === "all";
+
+interface Run {
+  model: (options: ModelOptions) => Model;
+  lr: number;
+  steps: number;
+  /** Standard deviation of the pixels. */
+  contrast?: number;
+}
+
+/** One of each kind of block. */
+const kinds: Record<string, Run> = {
+  ResNet18: { model: (options) => new ResNet18(options), lr: 0.02, steps: 15 },
+  "ResNet-14 of bottlenecks": {
+    model: (options) => new ResNet([[1, 64], [1, 128], [1, 256], [1, 512]], { block: "bottleneck", ...options }),
+    lr: 0.005,
+    steps: 15,
+  },
+  ResNeXt18: { model: (options) => new ResNeXt18(options), lr: 0.02, steps: 15 },
+  PreActResNet18: { model: (options) => new PreActResNet18(options), lr: 0.02, steps: 15 },
+  CifarResNet20: { model: (options) => new CifarResNet({ depth: 20, ...options }), lr: 0.05, steps: 20 },
+  PreActCifarResNet29: {
+    model: (options) => new CifarResNet({ depth: 29, preActivation: true, ...options }),
+    lr: 0.1,
+    steps: 22,
+  },
+  // Without norms, bright and dark pixels far apart bring the last layer's inputs into reach of its weights.
+  GoogLeNet: { model: (options) => new GoogLeNet(options), lr: 0.0004, steps: 65, contrast: 200 },
+};
+
+const others: Record<string, Run> = {
+  ResNet34: { model: (options) => new ResNet34(options), lr: 0.005, steps: 16 },
+  ResNet50: { model: (options) => new ResNet50(options), lr: 0.002, steps: 15 },
+  ResNet101: { model: (options) => new ResNet101(options), lr: 0.001, steps: 16 },
+  ResNet152: { model: (options) => new ResNet152(options), lr: 0.001, steps: 16 },
+  ResNeXt34: { model: (options) => new ResNeXt34(options), lr: 0.01, steps: 16 },
+  ResNeXt50_32x4d: { model: (options) => new ResNeXt50_32x4d(options), lr: 0.01, steps: 18 },
+  ResNeXt101_32x8d: { model: (options) => new ResNeXt101_32x8d(options), lr: 0.005, steps: 16 },
+  ResNeXt101_64x4d: { model: (options) => new ResNeXt101_64x4d(options), lr: 0.005, steps: 16 },
+  WideResNet50_2: { model: (options) => new WideResNet50_2(options), lr: 0.005, steps: 18 },
+  WideResNet101_2: { model: (options) => new WideResNet101_2(options), lr: 0.005, steps: 18 },
+  PreActResNet34: { model: (options) => new PreActResNet34(options), lr: 0.01, steps: 16 },
+  PreActResNet50: { model: (options) => new PreActResNet50(options), lr: 0.01, steps: 16 },
+  PreActResNet101: { model: (options) => new PreActResNet101(options), lr: 0.01, steps: 16 },
+  PreActResNet152: { model: (options) => new PreActResNet152(options), lr: 0.005, steps: 18 },
+  "ResNet-50-D": {
+    model: (options) => {
+      return new ResNet("resnet50", { stem: "deep", shortcut: "avgpool", flavor: "torchvision", ...options });
+    },
+    lr: 0.01,
+    steps: 25,
+  },
+};
+
+let images: Tensor;
+let labels: Uint32Array;
+beforeAll(async () => {
+  const { train } = await fashionMnist({ source: "sample", resize: [32, 32] });
+  for await (const batch of train.take(64).batches({ batchSize: 64 })) ({ images, labels } = batch);
+});
+
+/** The images with a mean of 0 and the given standard deviation. */
+function standardised(contrast: number): Tensor {
+  const mean = images.data.reduce((sum, pixel) => sum + pixel, 0) / images.data.length;
+  const variance = images.data.reduce((sum, pixel) => sum + (pixel - mean) ** 2, 0) / images.data.length;
+  return tensor(
+    images.data.map((pixel) => ((pixel - mean) * contrast) / Math.sqrt(variance)),
+    images.shape,
+  );
+}
+
+test.each(Object.entries(all ? { ...kinds, ...others } : kinds))(
+  "%s overfits 64 images",
+  async (_, { model: make, lr, steps, contrast = 1 }) => {
+    using model = make({ seed: 1 });
+    const trainer = new Trainer(model, { optimizer: sgd({ lr, momentum: 0.9 }) });
+    const batch = standardised(contrast);
+    const losses: number[] = [];
+    for (let step = 0; step <= steps; step++) losses.push((await trainer.step(batch, labels)).loss);
+    expect(losses.at(-1)! * 5).toBeLessThan(losses[0]!);
+  },
+  300_000,
+);
