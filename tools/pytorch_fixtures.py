@@ -1,67 +1,93 @@
-"""Writes crates/resnet-core/tests/fixtures/resnet18.safetensors: what PyTorch computes for the chapter's ResNet-18.
+"""Writes crates/resnet-core/tests/fixtures/networks/*.safetensors: what PyTorch computes for each network.
 
-    python3 tools/pytorch_fixtures.py          (about two minutes; Python 3.11, torch 2.13.0, numpy 2, safetensors)
+    python3 tools/pytorch_fixtures.py                      every fixture (about 25 minutes on two cores)
+    python3 tools/pytorch_fixtures.py d2l_resnet18 …       these alone
 
-The test `crates/resnet-core/tests/parity.rs` computes the same quantities and compares. Weights and images are not stored:
-both sides draw them from a hash of their names.
+Python 3.11, torch 2.13.0, torchvision 0.28.0, timm 1.0.31, numpy 2, safetensors. The networks are those of
+tools/networks.py. The test `crates/resnet-core/tests/parity` computes the same quantities and compares. Weights and
+images are not stored: both sides draw them from a hash of their names.
 
-THE HASH. bits(NAME, i) = splitmix64(fnv1a64(NAME) + (i + 1) * 0x9E3779B97F4A7C15), all in wrapping 64-bit integers, with
-fnv1a64 over NAME's UTF-8 bytes and splitmix64 the three-line finaliser. unit(NAME, i) = (bits >> 11) / 2^53 lies in [0, 1)
-and u = 2 * unit - 1 in [-1, 1), both exact in f64. Every number below is worked out in f64 in the order written, rounded
-once to f32, and used from there, so that f32 and f64 runs start from identical numbers. NAME is the state-dict name:
+THE HASH. bits(NAME, i) = splitmix64(fnv1a64(NAME) + (i + 1) * 0x9E3779B97F4A7C15), all in wrapping 64-bit integers,
+with fnv1a64 over NAME's UTF-8 bytes and splitmix64 the three-line finaliser. unit(NAME, i) = (bits >> 11) / 2^53 lies
+in [0, 1) and u = 2 * unit - 1 in [-1, 1), both exact in f64. Every number below is worked out in f64 in the order
+written, rounded once to f32, and used from there, so that f32 and f64 runs start from identical numbers. NAME is the
+state-dict name:
 
     convolution or linear weight   sqrt(6 / (fan_in + fan_out)) * u, fan_in = in / groups * k * k, fan_out = out * k * k
     convolution or linear bias     0.1 * u
-    batch norm weight, bias        1 + 0.2 * u, 0.2 * u
+    batch norm weight, bias        0.5 + 0.1 * u, copysign(0.9, u) + 0.4 * u
     running_mean, running_var      0.1 * u, 1 + 0.3 * u
-    images of batch B              unit("images.B", i), shape (8, 1, 40, 32)
+    images of batch B              unit("images.B", i)
     labels of batch B              floor(10 * unit("labels.B", i))
 
-THE BATCHES. Logits are those of batch 0; the steps' batches are in the tensor `batches`. Where a ReLU's input is nearly
-zero or a max-pool's two largest values are nearly equal, a rounding changes which way the gradient goes, and an f32 run's
-distance from f64 becomes luck, a thousand times larger when it happens. So each step takes, of 128 candidates, the batch
-whose closest tie in the f64 run is the widest (about 1e-5, where activations are about 1). For the same reason the learning
-rate is small: at 0.01 so small a batch makes the steps chaotic, and they multiply roundings by a thousand.
+TIES. Where a ReLU's input is nearly zero or a max-pool's two largest values are nearly equal, a rounding changes
+which way the gradient goes, and an f32 run's distance from f64 becomes luck, a thousand times larger when it happens.
+Hence the biases of the batch norms, which keep most values two deviations away from zero. And each step takes the
+first batch, of a number of candidates, whose closest tie is at least FAR roundings wide, or else the one whose is the
+widest; a rounding being the root mean square, over the tensor, of the difference between an f32 and an f64 run. The
+learning rate is small for the same reason: so small a batch makes larger steps chaotic, and they multiply roundings
+by a thousand.
 
-Of a tensor with more than 64 entries only 64 are stored: entry j is the one at bits("index." + NAME, j) mod length.
+THE TENSORS, all from a run in f64. Parameters are in canonical order: that in which the layers run, a shortcut's
+after its block's body. Of a parameter's gradient and of a running statistic SAMPLES entries are stored, entry j being
+the one at bits("index." + NAME, j) mod length, and the root mean square of all of them.
 
-THE QUANTITIES, each an f64 tensor from a run in f64:
+    shape, lr, parameters  (I64, F64, I64)    of the images (N, C, H, W); learning rate; how many numbers are learnt
+    batches                (I64)              the numbers of the steps' batches
+    logits.before          (N, 10)            logits of batch 0, in evaluation mode, before training
+    gradients              (P, SAMPLES)       gradient of the first step's loss by each parameter
+    gradients.rms          (P)
+    losses                 (5)                loss of each of five steps of SGD, before its update
+                                              (momentum 0.9, weight decay 1e-4)
+    logits.after           (N, 10)            as logits.before, after them
+    running                (R, SAMPLES)       running statistics after them
+    running.rms            (R)
+    distances              (8)                PyTorch f32's own distances, in the order of DISTANCES: the largest over runs
+                                              with 1 and 2 threads, (N, C, H, W) and channels-last storage, with and
+                                              without oneDNN
 
-    logits.before          logits of batch 0, in evaluation mode, before training                      (8, 10)
-    gradient.NAME          gradient of the first step's loss, sampled
-    gradient_norms         L2 norm of each parameter's whole gradient, in state-dict order
-    gradient_scale         root mean square of all entries of all parameters' gradients               (1)
-    losses                 loss of each of five steps of SGD, before its update                           (5)
-                           (lr 0.001, momentum 0.9, weight decay 1e-4)
-    logits.after           as logits.before, after them
-    running.NAME           running statistics after them: bn1, layer2.0.bn2, layer4.1.bn2; sampled
+THE DISTANCES of a result a from the f64 result b:
 
-THE DISTANCE of a result a from the f64 result b is |a - b| / |b| in L2 norms over the stored entries. The bias of a
-convolution before a batch norm has a gradient that is zero in exact arithmetic: there |b| is replaced by gradient_scale *
-sqrt(entries), and `gradient_norms` leaves those biases out.
-
-`distance.QUANTITY` (one number each) is PyTorch f32's own distance: the largest over runs with 1 and 2 threads, with
-(N, C, H, W) and channels-last storage, and with and without oneDNN.
+    logits.before, losses, logits.after    |a - b| / |b| in L2 norms
+    gradients, running                     root mean square of (a - b) / r over all rows, r being the row's rms in b
+    gradients.rms, running.rms             root mean square of (a - b) / b
+    vanishing                              root mean square of a's gradients.rms over the rows that are zero in exact
+                                           arithmetic, such as the bias of a convolution before a batch norm; divided by
+                                           that of all of b's. They are those of b below VANISHING times the latter.
+                                           `gradients` and `gradients.rms` leave these rows out.
 """
 
+import argparse
+import copy
 import itertools
 import platform
+import re
+import time
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
+import torchvision
+from networks import CLASSES, NETWORKS
 from safetensors.numpy import save_file
 from torch import nn
 from torch.nn import functional as F
 
-TARGET = Path(__file__).parent.parent / "crates/resnet-core/tests/fixtures/resnet18.safetensors"
-SHAPE = (8, 1, 40, 32)
-CLASSES = 10
+TARGET = Path(__file__).parent.parent / "crates/resnet-core/tests/fixtures/networks"
+DISTANCES = (
+    *("logits.before", "gradients", "gradients.rms", "vanishing"),
+    *("losses", "logits.after", "running", "running.rms"),
+)
 STEPS = 5
-LR = 0.001
-CANDIDATES = 128
-SAMPLES = 64
-RUNNING = ["bn1", "layer2.0.bn2", "layer4.1.bn2"]
+SAMPLES = 4
+VANISHING = 1e-9
+FAR = 5.0
+CANDIDATES = 64
+# From this many parameters on: a smaller learning rate, fewer runs, and after the first step fewer candidates.
+LARGE = 30_000_000
+# One network of each kind of block a second time, in another shape.
+TWICE = ("d2l_resnet18", "d2l_resnet50", "d2l_resnext18", "d2l_preactresnet18", "d2l_googlenet")
 
 
 def bits(name, count):
@@ -80,98 +106,69 @@ def unit(name, count):
     return (bits(name, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def sample(name, values):
-    """The entries of a tensor that are stored."""
-    flat = values.detach().double().contiguous().reshape(-1).numpy()
-    if flat.size <= SAMPLES:
-        return flat
-    return flat[(bits("index." + name, SAMPLES) % np.uint64(flat.size)).astype(np.int64)]
-
-
-class Block(nn.Module):
-    """The chapter's Residual."""
-
-    def __init__(self, inputs, channels, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
-        self.bn2 = nn.BatchNorm2d(channels)
-        changes = stride != 1 or inputs != channels
-        self.downsample = nn.Sequential(nn.Conv2d(inputs, channels, 1, stride)) if changes else None
-        self.relu = nn.ReLU()
-
-    def forward(self, x):
-        y = self.relu(self.bn1(self.conv1(x)))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(self.bn2(self.conv2(y)) + shortcut)
-
-
-class ResNet18(nn.Module):
-    """The chapter's ResNet-18 with torchvision's names."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 64, 7, 2, 3)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inputs = 64
-        for stage, channels in enumerate((64, 128, 256, 512)):
-            blocks = [Block(inputs, channels, 1 if stage == 0 else 2), Block(channels, channels, 1)]
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-            inputs = channels
-        self.fc = nn.Linear(512, CLASSES)
-
-    def forward(self, x):
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-        return self.fc(x.mean((2, 3)))
-
-
-def hashed(name, like):
-    """The value that a parameter or running statistic starts from."""
+def hashed(layer, name, like):
+    """The value that a layer's parameter or running statistic starts from."""
     u = 2.0 * unit(name, like.numel()) - 1.0
-    layer, _, kind = name.rpartition(".")
-    norm = layer.rpartition(".")[2].startswith("bn")
+    kind = name.rpartition(".")[2]
     if kind == "running_mean":
         values = 0.1 * u
     elif kind == "running_var":
         values = 1.0 + 0.3 * u
+    elif isinstance(layer, nn.BatchNorm2d):
+        values = 0.5 + 0.1 * u if kind == "weight" else np.copysign(0.9, u) + 0.4 * u
     elif kind == "bias":
-        values = (0.2 if norm else 0.1) * u
-    elif norm:
-        values = 1.0 + 0.2 * u
+        values = 0.1 * u
     else:
         window = like[0, 0].numel()
         values = np.sqrt(6.0 / ((like.shape[1] + like.shape[0]) * window)) * u
     return torch.from_numpy(values.astype(np.float32)).reshape(like.shape)
 
 
-def batch(name, dtype):
+def start(network):
+    """Sets every parameter and running statistic to its hashed value."""
+    for path, layer in network.named_modules():
+        own = itertools.chain(layer.named_parameters(recurse=False), layer.named_buffers(recurse=False))
+        for kind, value in own:
+            if value.dim() > 0:
+                value.data.copy_(hashed(layer, f"{path}.{kind}", value))
+    return network
+
+
+def batch(name, shape, dtype):
     """A batch's images and labels."""
-    images = unit(f"images.{name}", int(np.prod(SHAPE))).astype(np.float32)
-    labels = np.floor(CLASSES * unit(f"labels.{name}", SHAPE[0])).astype(np.int64)
-    return torch.from_numpy(images).reshape(SHAPE).to(dtype), torch.from_numpy(labels)
+    images = unit(f"images.{name}", int(np.prod(shape))).astype(np.float32)
+    labels = np.floor(CLASSES * unit(f"labels.{name}", shape[0])).astype(np.int64)
+    return torch.from_numpy(images).reshape(shape).to(dtype), torch.from_numpy(labels)
 
 
-def vanishes(name):
-    """Whether a parameter's gradient is zero in exact arithmetic: a convolution's bias before a batch norm."""
-    return name.endswith("bias") and name.split(".")[-2].startswith("conv")
+def canonical(named):
+    """Names and tensors in canonical order. (timm registers a shortcut before its block's body.)"""
+    blocks = itertools.groupby(named, key=lambda item: re.match(r"((layer|stages\.)\d+\.(blocks\.)?\d+\.)?", item[0])[0])
+    return [item for _, block in blocks for item in sorted(block, key=lambda item: "downsample" in item[0])]
 
 
-def closest_tie(network, images):
-    """The smallest distance of a ReLU's input from zero, or of a max-pool's largest value from its second."""
-    ties = []
+def sampled(named):
+    """Samples of tensors, and their root mean squares."""
+    flat = [(name, value.detach().double().contiguous().reshape(-1).numpy()) for name, value in canonical(named)]
+    indices = [(bits(f"index.{name}", SAMPLES) % np.uint64(values.size)).astype(np.int64) for name, values in flat]
+    rows = [values[index] for index, (_, values) in zip(indices, flat)]
+    return np.array(rows), np.array([np.sqrt(np.square(values).mean()) for _, values in flat])
+
+
+def tied(network, images):
+    """For each ReLU and max-pool: its input, and how far the closest of its values is from changing the gradient's way."""
+    found = []
 
     def relu(_, inputs):
-        ties.append(inputs[0].abs().min().item())
+        found.append((inputs[0].clone(), inputs[0].abs().min().item()))
 
     def max_pool(module, inputs):
-        windows = F.unfold(inputs[0].flatten(0, 1)[:, None], module.kernel_size, padding=module.padding, stride=module.stride)
+        padded = F.pad(inputs[0], 4 * (module.padding,), value=-torch.inf).flatten(0, 1)[:, None]
+        windows = F.unfold(padded, module.kernel_size, stride=module.stride)
         first, second = windows.topk(2, dim=1).values.unbind(1)
-        ties.append((first - second)[first > 0].min().item())
+        gaps = first - second
+        # Equal ones are what convolutions make of zeros: wherever the gradient goes, it ends there.
+        found.append((inputs[0].clone(), gaps[gaps > 0].min().item()))
 
     hooks = {nn.ReLU: relu, nn.MaxPool2d: max_pool}
     handles = [m.register_forward_pre_hook(hooks[type(m)]) for m in network.modules() if type(m) in hooks]
@@ -179,89 +176,141 @@ def closest_tie(network, images):
         network(images)
     for handle in handles:
         handle.remove()
-    return min(ties)
+    return found
 
 
-def choose(network, step):
+def large(network):
+    """Whether a network is one for which less is done."""
+    return sum(parameter.numel() for parameter in network.parameters()) >= LARGE
+
+
+def choose(network, step, shape):
     """The number of the batch that a step takes."""
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    numbers = range(1 + step * CANDIDATES, 1 + (step + 1) * CANDIDATES)
-    ties = {number: closest_tie(network, batch(number, torch.float64)[0]) for number in numbers}
-    network.load_state_dict(state)
-    number = max(ties, key=ties.get)
-    print(f"step {step + 1} takes batch {number}: its closest tie is {ties[number]:.1e}")
+    exact, rounded = copy.deepcopy(network), copy.deepcopy(network).float()
+    first = 1 + step * CANDIDATES
+    images, _ = batch(first, shape, torch.float64)
+    pairs = zip(tied(exact, images), tied(rounded, images.float()))
+    roundings = [(a - b).square().mean().sqrt().item() for (a, _), (b, _) in pairs]
+    widest = {}
+    for number in range(first, first + (8 if step > 0 and large(network) else CANDIDATES)):
+        found = tied(rounded, batch(number, shape, torch.float32)[0])
+        widest[number] = min(gap / rounding for (_, gap), rounding in zip(found, roundings))
+        if widest[number] >= FAR:
+            break
+    number = max(widest, key=widest.get)
+    print(f"  step {step + 1} takes batch {number}: its closest tie is {widest[number]:.2g} roundings wide", flush=True)
     return number
 
 
-def run(dtype, batches=None, memory_format=torch.contiguous_format):
+def run(network, dtype, shape, batches=None, memory_format=torch.contiguous_format):
     """Every quantity; chooses the batches if none are given."""
-    network = ResNet18()
-    start = {name: hashed(name, value) for name, value in network.state_dict().items() if value.dim() > 0}
-    network.load_state_dict(start, strict=False)
-    network = network.to(dtype).to(memory_format=memory_format)
-    optimizer = torch.optim.SGD(network.parameters(), lr=LR, momentum=0.9, weight_decay=1e-4)
-    found = {}
+    network = copy.deepcopy(network).to(dtype).to(memory_format=memory_format)
+    lr = 1e-4 if large(network) else 1e-3
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
+    found = {"lr": np.array([lr])}
+
+    def forward(images):
+        return network(images.contiguous(memory_format=memory_format))
 
     def logits():
         network.eval()
         with torch.no_grad():
-            return network(batch(0, dtype)[0].contiguous(memory_format=memory_format)).double().numpy()
+            return forward(batch(0, shape, dtype)[0]).double().numpy()
 
     found["logits.before"] = logits()
     network.train()
     numbers, losses = [], []
     for step in range(STEPS):
-        numbers.append(batches[step] if batches else choose(network, step))
-        images, labels = batch(numbers[step], dtype)
+        numbers.append(batches[step] if batches else choose(network, step, shape))
+        images, labels = batch(numbers[step], shape, dtype)
         optimizer.zero_grad()
-        loss = F.cross_entropy(network(images.contiguous(memory_format=memory_format)), labels)
+        loss = F.cross_entropy(forward(images), labels)
         loss.backward()
         if step == 0:
-            gradients = {name: parameter.grad.double() for name, parameter in network.named_parameters()}
-            found |= {f"gradient.{name}": sample(name, gradient) for name, gradient in gradients.items()}
-            found["gradient_norms"] = np.array([g.norm().item() for name, g in gradients.items() if not vanishes(name)])
-            squares = sum(gradient.square().sum().item() for gradient in gradients.values())
-            found["gradient_scale"] = np.array([(squares / sum(g.numel() for g in gradients.values())) ** 0.5])
+            gradients = [(name, parameter.grad) for name, parameter in network.named_parameters()]
+            found["gradients"], found["gradients.rms"] = sampled(gradients)
         losses.append(loss.item())
         optimizer.step()
     found["losses"] = np.array(losses)
     found["logits.after"] = logits()
-    state = network.state_dict()
-    for name in (f"{layer}.{kind}" for layer in RUNNING for kind in ("running_mean", "running_var")):
-        found[f"running.{name}"] = sample(name, state[name])
+    statistics = [(name, value) for name, value in network.named_buffers() if value.dim() > 0]
+    if statistics:
+        found["running"], found["running.rms"] = sampled(statistics)
     return found, numbers
 
 
-def distances(found, exact):
-    """The distance of each quantity of `found` from that of `exact`."""
-    result = {}
-    for name, b in exact.items():
-        zero = name.startswith("gradient.") and vanishes(name)
-        scale = exact["gradient_scale"].item() * b.size**0.5 if zero else np.linalg.norm(b)
-        result[name] = np.linalg.norm(found[name] - b) / scale
-    return result
+def rms(values):
+    """Root mean square; zero of nothing."""
+    return np.sqrt(np.square(values).mean()) if values.size else 0.0
+
+
+def distances(a, b):
+    """The distance of each quantity of `a` from that of `b`, in the order of DISTANCES."""
+    whole = ("logits.before", "losses", "logits.after")
+    result = {name: np.linalg.norm(a[name] - b[name]) / np.linalg.norm(b[name]) for name in whole}
+    scale = rms(b["gradients.rms"])
+    lasting = b["gradients.rms"] > VANISHING * scale
+    result["vanishing"] = rms(a["gradients.rms"][~lasting]) / scale
+    for name, rows in (("gradients", lasting), ("running", slice(None))):
+        if name in b:
+            sizes = b[f"{name}.rms"][rows]
+            result[name] = rms((a[name] - b[name])[rows] / sizes[:, None])
+            result[f"{name}.rms"] = rms((a[f"{name}.rms"][rows] - sizes) / sizes)
+    return np.array([result.get(name, 0.0) for name in DISTANCES])
+
+
+def write(fixture, name, shape):
+    """Computes a fixture and writes it."""
+    begin = time.monotonic()
+    torch.manual_seed(0)
+    network = start(NETWORKS[name][0]())
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{fixture}: {parameters} parameters, {shape}", flush=True)
+    torch.set_num_threads(2)
+    exact, batches = run(network, torch.float64, shape)
+    live = exact["gradients.rms"] / rms(exact["gradients.rms"])
+    print("  losses " + " ".join(f"{loss:.3f}" for loss in exact["losses"]), end="")
+    print(f"; of {live.size} gradients {(live < VANISHING).sum()} vanish; the others' least rms is ", end="")
+    print(f"{live[live > VANISHING].min():.1e}, the largest of those {live[live < VANISHING].max(initial=0.0):.1e}")
+    largest = np.zeros(len(DISTANCES))
+    formats = (torch.contiguous_format, torch.channels_last)
+    for threads, memory_format, onednn in itertools.product((1, 2), formats, (True, False)):
+        if large(network) and (threads == 2) == (memory_format == torch.contiguous_format):
+            continue
+        torch.set_num_threads(threads)
+        torch._C._set_mkldnn_enabled(onednn)
+        own = distances(run(network, torch.float32, shape, batches, memory_format=memory_format)[0], exact)
+        largest = np.maximum(largest, own)
+        row = "  ".join(f"{name} {distance:.1e}" for name, distance in zip(DISTANCES, own))
+        print(f"  {threads} threads, {str(memory_format).removeprefix('torch.')}, oneDNN {onednn}: {row}", flush=True)
+    torch._C._set_mkldnn_enabled(True)
+    whole = {"shape": shape, "parameters": [parameters], "batches": batches}
+    tensors = exact | {key: np.array(values, dtype=np.int64) for key, values in whole.items()}
+    tensors["distances"] = largest
+    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
+    versions += f", numpy {np.__version__}, Python {platform.python_version()}"
+    path = TARGET / f"{fixture}.safetensors"
+    save_file(tensors, path, {"written_by": f"tools/pytorch_fixtures.py, {versions}"})
+    print(f"  {path.stat().st_size} bytes, {time.monotonic() - begin:.0f} seconds", flush=True)
+
+
+def fixtures():
+    """Each fixture's network and shape."""
+    table = {}
+    for name, (_, channels) in NETWORKS.items():
+        size = (20, 18) if "cifar" in name else (80, 72)
+        table[name] = (name, (2, channels, *size))
+    for name in TWICE:
+        table[f"{name}_64x64"] = (name, (4, NETWORKS[name][1], 64, 64))
+    return table
 
 
 def main():
-    torch.set_num_threads(1)
-    exact, batches = run(torch.float64)
-    largest = {}
-    formats = (torch.contiguous_format, torch.channels_last)
-    for threads, memory_format, onednn in itertools.product((1, 2), formats, (True, False)):
-        torch.set_num_threads(threads)
-        torch._C._set_mkldnn_enabled(onednn)
-        own = distances(run(torch.float32, batches, memory_format)[0], exact)
-        largest = {name: max(distance, largest.get(name, 0.0)) for name, distance in own.items()}
-        own["gradients"] = max(distance for name, distance in own.items() if name.startswith("gradient."))
-        shown = ("logits.before", "gradients", "gradient_norms", "losses", "logits.after")
-        row = "  ".join(f"{name} {own[name]:.1e}" for name in shown)
-        print(f"{threads} threads, {str(memory_format).removeprefix('torch.')}, oneDNN {onednn}: {row}")
-    tensors = exact | {f"distance.{name}": np.array([distance]) for name, distance in largest.items()}
-    tensors["batches"] = np.array(batches)
-    versions = f"torch {torch.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, TARGET, {"written_by": f"tools/pytorch_fixtures.py, {versions}"})
-    print(f"{TARGET}: {len(tensors)} tensors, {TARGET.stat().st_size} bytes")
+    table = fixtures()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("fixture", nargs="*", default=list(table), metavar="FIXTURE", help=", ".join(table))
+    for fixture in parser.parse_args().fixture:
+        write(fixture, *table[fixture])
 
 
 if __name__ == "__main__":
