@@ -19,7 +19,8 @@ const PASSES = ["forward", "inputGradient", "weightGradient"];
 export async function main(args) {
   const options = parse(args, { threads, rounds: 5, runs: 3, batch: 128 });
   const { rounds, ...settings } = options;
-  const program = ["--groups", ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])];
+  // The same kernels for all: without groups there would be faster ones.
+  const program = ["--groups", "--direct", ...Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])];
   const measured = [];
   for (let round = 1; round <= rounds; round += 1) {
     console.log(`round ${round}/${rounds}`);

@@ -84,7 +84,8 @@ SAMPLES = 4
 VANISHING = 1e-9
 FAR = 5.0
 CANDIDATES = 64
-# From this many parameters on: a smaller learning rate, fewer runs, and after the first step fewer candidates.
+# From this many parameters on there are so many ties that some are met: a learning rate at which those after the first
+# step hardly matter, and most candidates for that one. Fewer runs, to save time.
 LARGE = 30_000_000
 # One network of each kind of block a second time, in another shape.
 TWICE = ("d2l_resnet18", "d2l_resnet50", "d2l_resnext18", "d2l_preactresnet18", "d2l_googlenet")
@@ -191,8 +192,9 @@ def choose(network, step, shape):
     images, _ = batch(first, shape, torch.float64)
     pairs = zip(tied(exact, images), tied(rounded, images.float()))
     roundings = [(a - b).square().mean().sqrt().item() for (a, _), (b, _) in pairs]
+    candidates = (8 if step > 0 else 256) if large(network) else CANDIDATES
     widest = {}
-    for number in range(first, first + (8 if step > 0 and large(network) else CANDIDATES)):
+    for number in range(first, first + candidates):
         found = tied(rounded, batch(number, shape, torch.float32)[0])
         widest[number] = min(gap / rounding for (_, gap), rounding in zip(found, roundings))
         if widest[number] >= FAR:
@@ -205,7 +207,7 @@ def choose(network, step, shape):
 def run(network, dtype, shape, batches=None, memory_format=torch.contiguous_format):
     """Every quantity; chooses the batches if none are given."""
     network = copy.deepcopy(network).to(dtype).to(memory_format=memory_format)
-    lr = 1e-4 if large(network) else 1e-3
+    lr = 1e-5 if large(network) else 1e-3
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
     found = {"lr": np.array([lr])}
 

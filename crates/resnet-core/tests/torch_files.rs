@@ -1,6 +1,5 @@
 //! Files that PyTorch wrote, in every form; `tools/torch_files.py` wrote them and says what is in them.
 
-#[allow(dead_code)] // Other tests use the rest.
 mod hashed;
 
 use half::{bf16, f16};

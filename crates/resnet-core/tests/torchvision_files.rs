@@ -1,6 +1,5 @@
 //! Files of torchvision's ResNet-18 load strictly, and its logits agree; `tools/torch_files.py` wrote them.
 
-#[allow(dead_code)] // Other tests use the rest.
 mod hashed;
 
 use flate2::read::GzDecoder;

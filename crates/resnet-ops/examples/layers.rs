@@ -1,12 +1,12 @@
 //! Speed of the CPU convolution kernels on each layer of ResNet-18 at 1x96x96; with `--groups`, on one layer divided into
 //! more and more groups.
 //!
-//! `cargo run --release -p resnet-ops --example layers -- [--groups] [--threads N] [--batch N] [--runs N]` shows a table on
-//! stderr and writes a line of JSON for each layer to stdout. Packing of weights is included; rates count two operations for
-//! a multiply-add, taps on padding as well.
+//! `cargo run --release -p resnet-ops --example layers -- [--groups] [--direct] [--threads N] [--batch N] [--runs N]` shows a
+//! table on stderr and writes a line of JSON for each layer to stdout; with `--direct`, of the direct kernels alone. Packing of
+//! weights is included; rates count two operations for a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
-use resnet_ops::conv2d::{self, Conv2d, Pass, Shape};
+use resnet_ops::conv2d::{self, Algorithm, Conv2d, Pass, Shape};
 use resnet_ops::{Buffer, DType, Executor, Isa, Result};
 use std::hint::black_box;
 use std::time::Instant;
@@ -34,7 +34,9 @@ const PASSES: [&str; 3] = ["forward", "input gradient", "weight gradient"];
 fn main() -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (threads, batch, runs) = (option("--threads", cores), option("--batch", 128), option("--runs", 9));
-    let (executor, isa) = (Executor::cpu(threads)?, Isa::from_environment()?);
+    let direct = std::env::args().any(|argument| argument == "--direct");
+    let algorithm = if direct { Algorithm::Direct } else { Algorithm::Auto };
+    let (executor, isa) = (Executor::cpu(threads)?.with_convolution(algorithm), Isa::from_environment()?);
     let peak = (0..20).map(|_| fma_peak(isa, threads)).fold(0.0, f64::max);
     eprintln!("{} on {threads} threads, batch {batch}, medians of {runs}; FMA peak {peak:.0} GF/s\n", isa.name());
     println!(r#"{{"isa":"{}","threads":{threads},"batch":{batch},"runs":{runs},"peakGflops":{peak:.1}}}"#, isa.name());
@@ -112,14 +114,15 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
     let zeros = |len| Buffer::zeros(DType::F32, len);
     let (mut y, mut dx, mut grads) = (zeros(dy.len())?, zeros(x.len())?, zeros(params.len())?);
     let mut packed = zeros(conv.packed_len(Pass::Forward))?;
-    let mut scratch = zeros(conv.scratch_len(batch))?;
+    let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
+    let mut scratch = zeros(passes.map(|pass| conv.scratch_len(pass, batch)).into_iter().max().unwrap_or(0))?;
     let view = || params.view(0..params.len());
     // In the networks a batch norm follows all but the 1x1 convolutions.
     let skip_bias = shape.kernel != [1; 2];
 
     let forward = median(runs, || {
-        conv2d::pack(executor, &conv, Pass::Forward, view(), &mut packed)?;
-        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut y)
+        conv2d::pack(executor, &conv, batch, Pass::Forward, view(), &mut packed)?;
+        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut scratch, &mut y)
     })?;
     let weight_gradient = median(runs, || {
         let grads = grads.view_mut(0..params.len());
@@ -130,8 +133,8 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
     }
     let mut packed = zeros(conv.packed_len(Pass::InputGradient))?;
     let input_gradient = median(runs, || {
-        conv2d::pack(executor, &conv, Pass::InputGradient, view(), &mut packed)?;
-        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed, &mut dx, false)
+        conv2d::pack(executor, &conv, batch, Pass::InputGradient, view(), &mut packed)?;
+        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed, &mut scratch, &mut dx, false)
     })?;
     Ok([Some(forward), Some(input_gradient), Some(weight_gradient)])
 }

@@ -1,5 +1,6 @@
 //! What runs an op: the plain definitions, or the CPU kernels with their thread pool and instruction set.
 
+use crate::conv2d::Algorithm;
 use crate::{layout, Isa, Pool};
 use candle_core::{bail, DType, Result};
 
@@ -13,10 +14,11 @@ pub enum Executor {
     Cpu(Cpu),
 }
 
-/// The CPU backend's thread pool and instruction set.
+/// The CPU backend's thread pool, instruction set and choice of kernels.
 pub struct Cpu {
     pub(crate) pool: Pool,
     pub(crate) isa: Isa,
+    pub(crate) convolution: Algorithm,
 }
 
 impl Executor {
@@ -37,7 +39,15 @@ impl Executor {
         if !Isa::available().contains(&isa) {
             bail!("this machine lacks {}", isa.name());
         }
-        Ok(Self::Cpu(Cpu { pool: Pool::new(threads), isa }))
+        Ok(Self::Cpu(Cpu { pool: Pool::new(threads), isa, convolution: Algorithm::default() }))
+    }
+
+    /// The same with other kernels for convolutions that are prepared from now on; the plain backends have but one kind.
+    pub fn with_convolution(mut self, algorithm: Algorithm) -> Self {
+        if let Self::Cpu(cpu) = &mut self {
+            cpu.convolution = algorithm;
+        }
+        self
     }
 
     /// The type of activations, parameters and gradients.

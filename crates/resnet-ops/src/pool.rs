@@ -38,7 +38,7 @@ struct State {
 /// A borrowed task function with its number of tasks; the lifetime is erased, see [`Pool::run`].
 #[derive(Clone, Copy)]
 struct Job {
-    function: &'static (dyn Fn(usize) + Sync),
+    function: &'static (dyn Fn(usize, usize) + Sync),
     tasks: usize,
 }
 
@@ -56,29 +56,40 @@ impl Pool {
         let spawn = |index| {
             let shared = Arc::clone(&shared);
             let name = format!("resnet-kernel-{index}");
-            std::thread::Builder::new().name(name).spawn(move || work(&shared)).ok()
+            std::thread::Builder::new().name(name).spawn(move || work(&shared, index)).ok()
         };
-        let workers = (1..threads).filter_map(spawn).collect();
+        let workers = (1..threads).map_while(spawn).collect();
         Self { shared, workers, turn: Mutex::new(()) }
+    }
+
+    /// Number of threads, the calling one included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
     }
 
     /// Calls `function(0..tasks)`, each number once, on all threads; returns when all calls have.
     ///
     /// `function` must not call the pool again. A panic in it is passed on after all threads have let go of it.
     pub fn run(&self, tasks: usize, function: impl Fn(usize) + Sync) {
+        self.run_on(tasks, |_, task| function(task));
+    }
+
+    /// Like [`Pool::run`], but calls `function(thread, task)`: the thread, below [`Pool::threads`], says which workspace is
+    /// free. What a task computes must not depend on it.
+    pub fn run_on(&self, tasks: usize, function: impl Fn(usize, usize) + Sync) {
         let _flush = FlushDenormals::new();
         if self.workers.is_empty() || tasks <= 1 {
-            return (0..tasks).for_each(function);
+            return (0..tasks).for_each(|task| function(0, task));
         }
         let _turn = lock(&self.turn);
-        let function: &(dyn Fn(usize) + Sync) = &function;
+        let function: &(dyn Fn(usize, usize) + Sync) = &function;
         // SAFETY: workers see the reference only through `state.job`, count themselves in `state.running` under the lock
         // when they take it, and this function takes it back and waits for that count to be zero before it returns.
-        let function: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(function) };
+        let function: &'static (dyn Fn(usize, usize) + Sync) = unsafe { std::mem::transmute(function) };
         let job = Job { function, tasks };
         self.shared.next_task.store(0, Ordering::Relaxed);
         self.shared.announce(|state| state.job = Some(job));
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(job)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(job, 0)));
         let mut state = lock(&self.shared.state);
         state.job = None;
         while state.running > 0 {
@@ -137,18 +148,18 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    fn run_tasks(&self, job: Job) {
+    fn run_tasks(&self, job: Job, thread: usize) {
         loop {
             let task = self.next_task.fetch_add(1, Ordering::Relaxed);
             if task >= job.tasks {
                 return;
             }
-            (job.function)(task);
+            (job.function)(thread, task);
         }
     }
 }
 
-fn work(shared: &Shared) {
+fn work(shared: &Shared, thread: usize) {
     let _flush = FlushDenormals::new();
     let mut seen = 0;
     loop {
@@ -169,7 +180,7 @@ fn work(shared: &Shared) {
         let Some(job) = state.job else { continue };
         state.running += 1;
         drop(state);
-        if catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, thread))).is_err() {
             shared.panicked.store(true, Ordering::Relaxed);
         }
         let mut state = lock(&shared.state);

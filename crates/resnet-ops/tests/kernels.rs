@@ -3,6 +3,7 @@
 
 mod support;
 
+use resnet_ops::conv2d::Algorithm;
 use resnet_ops::{batch_norm, sgd, Executor};
 use support::ops::Op;
 use support::{assert_close, cpu_executors, elements, flat, read_flat, shapes, Parameters, Random};
@@ -31,14 +32,17 @@ fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&
 type Executors = Vec<(resnet_ops::Isa, [Executor; 2])>;
 
 fn check<O: Op>(cases: Vec<O>) {
-    let executors = cpu_executors();
+    check_on(&cpu_executors(), cases);
+}
+
+fn check_on<O: Op>(executors: &Executors, cases: Vec<O>) {
     assert!(cases.len() >= 20);
     for (seed, case) in cases.iter().enumerate() {
         let mut random = Random::new(seed as u64);
         let inputs = case.inputs(&mut random);
         let outputs = case.forward(&Executor::ReferenceF64, &inputs).unwrap().len();
         let dy = random.values(outputs);
-        compare(case, &executors, |executor| {
+        compare(case, executors, |executor| {
             let mut found = vec![("output".to_string(), case.forward(executor, &inputs).unwrap())];
             for accumulate in [false, true] {
                 let gradients = case.backward(executor, &inputs, &dy, accumulate).unwrap().into_iter().enumerate();
@@ -52,6 +56,13 @@ fn check<O: Op>(cases: Vec<O>) {
 #[test]
 fn conv2d() {
     check(shapes::convolutions());
+}
+
+#[test]
+fn conv2d_by_direct_kernels() {
+    let direct = |executors: [Executor; 2]| executors.map(|executor| executor.with_convolution(Algorithm::Direct));
+    let executors = cpu_executors().into_iter().map(|(isa, executors)| (isa, direct(executors))).collect();
+    check_on(&executors, shapes::convolutions());
 }
 
 #[test]

@@ -10,9 +10,9 @@ pub(super) enum Action {
     Import,
     /// → packed
     Pack(Pass),
-    /// x, packed → y
+    /// x, packed → y, scratch
     ConvForward,
-    /// dy, packed → dx
+    /// dy, packed → dx, scratch
     ConvInputGradient { accumulate: bool },
     /// x, dy → scratch
     ConvWeightGradient,

@@ -120,12 +120,12 @@ impl Step<'_> {
                 let [h, w] = shape.size();
                 layout::from_nchw(executor, [n, shape.channels(), h, w], read(0), first)?;
             }
-            (Op::Conv2d(conv), Action::Pack(pass)) => conv2d::pack(executor, conv, pass, params(), first)?,
+            (Op::Conv2d(conv), Action::Pack(pass)) => conv2d::pack(executor, conv, n, pass, params(), first)?,
             (Op::Conv2d(conv), Action::ConvForward) => {
-                conv2d::forward(executor, conv, n, read(0), params(), read(1), first)?;
+                conv2d::forward(executor, conv, n, read(0), params(), read(1), second, first)?;
             }
             (Op::Conv2d(conv), Action::ConvInputGradient { accumulate }) => {
-                conv2d::input_gradient(executor, conv, n, read(0), params(), read(1), first, accumulate)?;
+                conv2d::input_gradient(executor, conv, n, read(0), params(), read(1), second, first, accumulate)?;
             }
             (Op::Conv2d(conv), _) => {
                 let grads = weights.gradients.view_mut(places);

@@ -123,7 +123,10 @@ impl<'a> Writer<'a> {
         let mut writes = vec![output];
         let action = match &node.op {
             Op::Import => Action::Import,
-            Op::Conv2d(_) => Action::ConvForward,
+            Op::Conv2d(conv) => {
+                writes.push(self.need(Class::Real, conv.scratch_len(Pass::Forward, self.capacity)));
+                Action::ConvForward
+            }
             Op::BatchNorm(op) if mode == Mode::Train => {
                 let saved = self.need(Class::Real, op.saved_len());
                 let scratch = self.need(Class::Sum, op.scratch_len(self.capacity));
@@ -156,14 +159,15 @@ impl<'a> Writer<'a> {
         match &node.op {
             Op::Import => {}
             Op::Conv2d(conv) => {
-                let scratch = self.need(Class::Real, conv.scratch_len(self.capacity));
+                let scratch = self.need(Class::Real, conv.scratch_len(Pass::WeightGradient, self.capacity));
                 let x = self.value(input);
                 self.push_backward(Action::ConvWeightGradient, index, vec![x, dy], vec![scratch]);
                 if self.learns[input] {
                     let packed = self.need(Class::Real, conv.packed_len(Pass::InputGradient));
                     self.push_backward(Action::Pack(Pass::InputGradient), index, vec![], vec![packed]);
+                    let scratch = self.need(Class::Real, conv.scratch_len(Pass::InputGradient, self.capacity));
                     let action = |accumulate| Action::ConvInputGradient { accumulate };
-                    self.push_input_gradient(action, index, 0, vec![dy, packed]);
+                    self.push_input_gradient(action, index, 0, vec![dy, packed], vec![scratch]);
                 }
             }
             Op::BatchNorm(op) => {
@@ -191,7 +195,7 @@ impl<'a> Writer<'a> {
             Op::Concat(_) => {
                 for branch in 0..node.inputs.len() {
                     let action = |accumulate| Action::ConcatBackward { branch, accumulate };
-                    self.push_input_gradient(action, index, branch, vec![dy]);
+                    self.push_input_gradient(action, index, branch, vec![dy], vec![]);
                 }
             }
             Op::Dropout(_) => {
@@ -200,26 +204,32 @@ impl<'a> Writer<'a> {
             }
             Op::MaxPool2d(_) => {
                 let places = self.kept[index].expect("kept by the forward list");
-                self.push_input_gradient(
-                    |accumulate| Action::MaxPoolBackward { accumulate },
-                    index,
-                    0,
-                    vec![dy, places],
-                );
+                let action = |accumulate| Action::MaxPoolBackward { accumulate };
+                self.push_input_gradient(action, index, 0, vec![dy, places], vec![]);
             }
             Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => {
-                self.push_input_gradient(|accumulate| Action::AvgPoolBackward { accumulate }, index, 0, vec![dy]);
+                let action = |accumulate| Action::AvgPoolBackward { accumulate };
+                self.push_input_gradient(action, index, 0, vec![dy], vec![]);
             }
             Op::Linear(_) => {
                 let x = self.value(input);
                 self.push_backward(Action::LinearWeightGradient, index, vec![x, dy], vec![]);
-                self.push_input_gradient(|accumulate| Action::LinearInputGradient { accumulate }, index, 0, vec![dy]);
+                let action = |accumulate| Action::LinearInputGradient { accumulate };
+                self.push_input_gradient(action, index, 0, vec![dy], vec![]);
             }
         }
     }
 
-    /// Writes the gradient of one of the node's inputs if it is wanted: over it the first time, adding to it later.
-    fn push_input_gradient(&mut self, action: impl Fn(bool) -> Action, index: usize, input: usize, reads: Vec<usize>) {
+    /// Writes the gradient of one of the node's inputs if it is wanted, over it the first time, adding to it later, and
+    /// `scratch`.
+    fn push_input_gradient(
+        &mut self,
+        action: impl Fn(bool) -> Action,
+        index: usize,
+        input: usize,
+        reads: Vec<usize>,
+        scratch: Vec<usize>,
+    ) {
         let input = self.graph.nodes[index].inputs[input];
         if !self.learns[input] {
             return;
@@ -227,7 +237,8 @@ impl<'a> Writer<'a> {
         let before = self.gradients[input];
         let dx = before.unwrap_or_else(|| self.need_like(input));
         self.gradients[input] = Some(dx);
-        self.push_backward(action(before.is_some()), index, reads, vec![dx]);
+        let writes = [vec![dx], scratch].concat();
+        self.push_backward(action(before.is_some()), index, reads, writes);
     }
 
     /// Makes `gradient`, which was computed in place, that of `value` too. The first value takes the storage itself; another

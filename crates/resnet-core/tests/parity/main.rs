@@ -16,6 +16,7 @@ use resnet_core::session::{Images, LoadOptions};
 use resnet_core::state_dict::{write, Values};
 use resnet_core::train::{Sgd, Trainer};
 use resnet_core::Session;
+use resnet_ops::conv2d::Algorithm;
 use resnet_ops::{Executor, Isa};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -104,7 +105,10 @@ fn cpu_rounds_no_worse_than_four_times_pytorch_f32(name: &str, network: Layer) {
     let available = Isa::available();
     let first = if fixture.parameters <= SMALL { 0 } else { available.len() - 1 };
     for &isa in &available[first..] {
-        assert_rounding(&fixture, isa.name(), network.clone(), Executor::cpu_with(1, isa).unwrap());
+        for algorithm in [Algorithm::Direct, Algorithm::Auto] {
+            let executor = Executor::cpu_with(1, isa).unwrap().with_convolution(algorithm);
+            assert_rounding(&fixture, &format!("{isa:?}, {algorithm:?}"), network.clone(), executor);
+        }
     }
 }
 

@@ -82,15 +82,30 @@ impl Shape {
 pub struct Conv2d {
     shape: Shape,
     direct: Option<cpu::Direct>,
+    winograd: Option<cpu::Winograd>,
 }
 
-/// Which weights a pass needs packed.
+/// Which kernels the CPU backend runs convolutions with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The fastest for shape and batch, by a fixed rule.
+    #[default]
+    Auto,
+    /// Direct kernels, which round least.
+    Direct,
+    /// Winograd's wherever it is defined (3x3 kernels of stride 1 and padding 1, one group), fast or not.
+    Winograd,
+}
+
+/// A way through the convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// From input to output.
     Forward,
     /// From output gradient to input gradient.
     InputGradient,
+    /// From input and output gradient to the gradients of weights and bias; it needs no packed weights.
+    WeightGradient,
 }
 
 impl Conv2d {
@@ -100,11 +115,11 @@ impl Conv2d {
     /// If a size is zero, groups do not divide the channels, or the kernel is larger than the padded input.
     pub fn new(executor: &Executor, shape: Shape) -> Result<Self> {
         shape.check()?;
-        let direct = match executor {
-            Executor::Cpu(cpu) => Some(cpu::Direct::new(cpu, &shape)),
-            _ => None,
+        let (direct, winograd) = match executor {
+            Executor::Cpu(cpu) => (Some(cpu::Direct::new(cpu, &shape)), cpu::Winograd::new(cpu, &shape)),
+            _ => (None, None),
         };
-        Ok(Self { shape, direct })
+        Ok(Self { shape, direct, winograd })
     }
 
     /// The shape it was prepared for.
@@ -114,12 +129,19 @@ impl Conv2d {
 
     /// Elements that the packed weights of a pass take; 0 if the backend reads the parameters as they are.
     pub fn packed_len(&self, pass: Pass) -> usize {
-        self.direct.as_ref().map_or(0, |direct| direct.packed_len(pass))
+        let direct = self.direct.as_ref().map_or(0, |direct| direct.packed_len(pass));
+        direct.max(self.winograd.as_ref().map_or(0, |winograd| winograd.packed_len(pass)))
     }
 
-    /// Elements of scratch space that [`weight_gradient`] needs for a batch of `n` images.
-    pub fn scratch_len(&self, n: usize) -> usize {
-        self.direct.as_ref().map_or(0, |direct| direct.scratch_len(n))
+    /// Elements of scratch space that a pass needs for a batch of up to `n` images.
+    pub fn scratch_len(&self, pass: Pass, n: usize) -> usize {
+        let direct = self.direct.as_ref().map_or(0, |direct| direct.scratch_len(pass, n));
+        direct.max(self.winograd.as_ref().map_or(0, |winograd| winograd.scratch_len(pass, n)))
+    }
+
+    /// Winograd's kernels, if they are to run a batch of `n` images.
+    fn winograd(&self, n: usize) -> Option<&cpu::Winograd> {
+        self.winograd.as_ref().filter(|winograd| winograd.takes(n))
     }
 
     fn direct(&self) -> &cpu::Direct {
@@ -127,15 +149,15 @@ impl Conv2d {
     }
 }
 
-/// Writes the weights in the order in which the backend's kernels of `pass` read them.
-pub fn pack(executor: &Executor, conv: &Conv2d, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
+/// Writes the weights in the order in which the backend's kernels of `pass` read them for a batch of `n` images.
+pub fn pack(executor: &Executor, conv: &Conv2d, n: usize, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
     match executor {
-        Executor::Cpu(cpu) => cpu::pack(cpu, conv, pass, params, packed),
+        Executor::Cpu(cpu) => cpu::pack(cpu, conv, n, pass, params, packed),
         _ => Ok(()),
     }
 }
 
-/// y = conv(x) + bias for `n` images. `packed` holds the weights of [`Pass::Forward`].
+/// y = conv(x) + bias for `n` images. `packed` holds the weights of [`Pass::Forward`] for as many images.
 pub fn forward(
     executor: &Executor,
     conv: &Conv2d,
@@ -143,13 +165,14 @@ pub fn forward(
     x: &Buffer,
     params: View,
     packed: &Buffer,
+    scratch: &mut Buffer,
     y: &mut Buffer,
 ) -> Result<()> {
-    by_backend!(executor, forward(conv, n, x, params, packed, y))
+    by_backend!(executor, forward(conv, n, x, params, packed, scratch, y))
 }
 
 /// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`. `packed` holds the weights of
-/// [`Pass::InputGradient`].
+/// [`Pass::InputGradient`] for as many images.
 pub fn input_gradient(
     executor: &Executor,
     conv: &Conv2d,
@@ -157,10 +180,11 @@ pub fn input_gradient(
     dy: &Buffer,
     params: View,
     packed: &Buffer,
+    scratch: &mut Buffer,
     dx: &mut Buffer,
     accumulate: bool,
 ) -> Result<()> {
-    by_backend!(executor, input_gradient(conv, n, dy, params, packed, dx, accumulate))
+    by_backend!(executor, input_gradient(conv, n, dy, params, packed, scratch, dx, accumulate))
 }
 
 /// Writes the gradients of weights and bias. `skip_bias` leaves the bias gradient zero without computing it, for a

@@ -11,6 +11,7 @@ pub(super) fn forward<T: Real>(
     x: &Buffer,
     params: View,
     _packed: &Buffer,
+    _scratch: &mut Buffer,
     y: &mut Buffer,
 ) -> Result<()> {
     let shape = &conv.shape;
@@ -34,6 +35,7 @@ pub(super) fn input_gradient<T: Real>(
     dy: &Buffer,
     params: View,
     _packed: &Buffer,
+    _scratch: &mut Buffer,
     dx: &mut Buffer,
     accumulate: bool,
 ) -> Result<()> {

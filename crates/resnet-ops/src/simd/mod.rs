@@ -65,6 +65,17 @@ pub(crate) trait Simd: Copy + 'static {
         }
     }
 
+    /// Exchanges rows and columns of 16 x 16 values: value j of row i goes to place i of row j. Pitches are floats between rows.
+    #[inline(always)]
+    unsafe fn transpose(source: *const f32, source_pitch: usize, target: *mut f32, target_pitch: usize) {
+        for i in 0..LANES {
+            for j in 0..LANES {
+                // SAFETY: the caller grants 16 rows of 16 values on both sides.
+                unsafe { *target.add(j * target_pitch + i) = *source.add(i * source_pitch + j) };
+            }
+        }
+    }
+
     /// Starts to bring the cache line at `p`, which may be any address, near the core.
     #[inline(always)]
     fn prefetch(p: *const f32) {

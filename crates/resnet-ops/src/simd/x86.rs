@@ -85,6 +85,38 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn transpose(source: *const f32, source_pitch: usize, target: *mut f32, target_pitch: usize) {
+        unsafe {
+            let rows: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(source.add(i * source_pitch)));
+            // Within each 128-bit part of four rows, 4 x 4 values; then the parts change places.
+            let mut quads = [_mm512_setzero_ps(); 16];
+            for i in (0..16).step_by(4) {
+                let (low0, high0) =
+                    (_mm512_unpacklo_ps(rows[i], rows[i + 1]), _mm512_unpackhi_ps(rows[i], rows[i + 1]));
+                let (low1, high1) =
+                    (_mm512_unpacklo_ps(rows[i + 2], rows[i + 3]), _mm512_unpackhi_ps(rows[i + 2], rows[i + 3]));
+                quads[i] = _mm512_shuffle_ps::<0x44>(low0, low1);
+                quads[i + 1] = _mm512_shuffle_ps::<0xee>(low0, low1);
+                quads[i + 2] = _mm512_shuffle_ps::<0x44>(high0, high1);
+                quads[i + 3] = _mm512_shuffle_ps::<0xee>(high0, high1);
+            }
+            for j in 0..4 {
+                let (even0, odd0) = (
+                    _mm512_shuffle_f32x4::<0x88>(quads[j], quads[j + 4]),
+                    _mm512_shuffle_f32x4::<0xdd>(quads[j], quads[j + 4]),
+                );
+                let (even1, odd1) = (
+                    _mm512_shuffle_f32x4::<0x88>(quads[j + 8], quads[j + 12]),
+                    _mm512_shuffle_f32x4::<0xdd>(quads[j + 8], quads[j + 12]),
+                );
+                _mm512_storeu_ps(target.add(j * target_pitch), _mm512_shuffle_f32x4::<0x88>(even0, even1));
+                _mm512_storeu_ps(target.add((j + 4) * target_pitch), _mm512_shuffle_f32x4::<0x88>(odd0, odd1));
+                _mm512_storeu_ps(target.add((j + 8) * target_pitch), _mm512_shuffle_f32x4::<0xdd>(even0, even1));
+                _mm512_storeu_ps(target.add((j + 12) * target_pitch), _mm512_shuffle_f32x4::<0xdd>(odd0, odd1));
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn max(a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_max_ps(a, b) }
     }
@@ -154,6 +186,32 @@ impl Simd for Avx2 {
         for (sum, &vector) in sums.iter_mut().zip(vectors) {
             let [sum0, sum1] = sum;
             unsafe { add_scaled_ymm::<OFFSET>([sum0, sum1], p, vector) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(source: *const f32, source_pitch: usize, target: *mut f32, target_pitch: usize) {
+        for (i, j) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+            unsafe {
+                let (source, target) = (source.add(i * source_pitch + j), target.add(j * target_pitch + i));
+                let rows: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(source.add(i * source_pitch)));
+                // Within each 128-bit half of four rows, 4 x 4 values; then the halves change places.
+                let mut quads = [_mm256_setzero_ps(); 8];
+                for i in [0, 4] {
+                    let (low0, high0) =
+                        (_mm256_unpacklo_ps(rows[i], rows[i + 1]), _mm256_unpackhi_ps(rows[i], rows[i + 1]));
+                    let (low1, high1) =
+                        (_mm256_unpacklo_ps(rows[i + 2], rows[i + 3]), _mm256_unpackhi_ps(rows[i + 2], rows[i + 3]));
+                    quads[i] = _mm256_shuffle_ps::<0x44>(low0, low1);
+                    quads[i + 1] = _mm256_shuffle_ps::<0xee>(low0, low1);
+                    quads[i + 2] = _mm256_shuffle_ps::<0x44>(high0, high1);
+                    quads[i + 3] = _mm256_shuffle_ps::<0xee>(high0, high1);
+                }
+                for j in 0..4 {
+                    let (first, second) = (quads[j], quads[j + 4]);
+                    _mm256_storeu_ps(target.add(j * target_pitch), _mm256_permute2f128_ps::<0x20>(first, second));
+                    _mm256_storeu_ps(target.add((j + 4) * target_pitch), _mm256_permute2f128_ps::<0x31>(first, second));
+                }
+            }
         }
     }
     #[inline(always)]

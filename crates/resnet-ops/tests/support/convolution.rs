@@ -32,15 +32,19 @@ impl Convolution {
 
     fn packed(&self, executor: &Executor, conv: &Conv2d, pass: Pass, params: &Parameters) -> Result<Buffer> {
         let mut packed = garbage(DType::F32, conv.packed_len(pass));
-        conv2d::pack(executor, conv, pass, params.view(), &mut packed)?;
+        conv2d::pack(executor, conv, self.n, pass, params.view(), &mut packed)?;
         Ok(packed)
+    }
+
+    fn scratch(&self, conv: &Conv2d, pass: Pass) -> Buffer {
+        garbage(DType::F32, conv.scratch_len(pass, self.n))
     }
 
     pub fn weight_gradient(&self, executor: &Executor, x: &[f64], dy: &[f64], skip_bias: bool) -> Result<Vec<f64>> {
         let conv = Conv2d::new(executor, self.shape.clone())?;
         let x = self.x(executor, x)?;
         let dy = activation(executor, self.output_shape(), dy)?;
-        let mut scratch = garbage(DType::F32, conv.scratch_len(self.n));
+        let mut scratch = self.scratch(&conv, Pass::WeightGradient);
         let mut grads = Parameters::blank(executor, self.shape.params_len());
         conv2d::weight_gradient(executor, &conv, self.n, &x, &dy, &mut scratch, grads.view_mut(), skip_bias)?;
         Ok(grads.read())
@@ -58,7 +62,8 @@ impl Op for Convolution {
         let packed = self.packed(executor, &conv, Pass::Forward, &params)?;
         let x = self.x(executor, &inputs[1])?;
         let mut y = blank_activation(executor, self.output_shape());
-        conv2d::forward(executor, &conv, self.n, &x, params.view(), &packed, &mut y)?;
+        let mut scratch = self.scratch(&conv, Pass::Forward);
+        conv2d::forward(executor, &conv, self.n, &x, params.view(), &packed, &mut scratch, &mut y)?;
         read_activation(executor, self.output_shape(), &y)
     }
 
@@ -76,7 +81,8 @@ impl Op for Convolution {
             let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
             let dy = activation(executor, self.output_shape(), dy)?;
             let mut dx = gradient(executor, self.input_shape(), &inputs[1], accumulate)?;
-            conv2d::input_gradient(executor, &conv, self.n, &dy, params.view(), &packed, &mut dx, accumulate)?;
+            let (n, mut scratch) = (self.n, self.scratch(&conv, Pass::InputGradient));
+            conv2d::input_gradient(executor, &conv, n, &dy, params.view(), &packed, &mut scratch, &mut dx, accumulate)?;
             gradients.push(read_activation(executor, self.input_shape(), &dx)?);
         }
         Ok(gradients)

@@ -17,6 +17,9 @@ mod pack;
 mod regions;
 mod tile;
 mod weights;
+mod winograd;
+
+pub(super) use winograd::Winograd;
 
 use super::{Conv2d, Pass, Shape};
 use crate::executor::Cpu;
@@ -26,6 +29,7 @@ use candle_core::bail;
 use regions::{Axis, Region};
 use std::ops::Range;
 use tile::{Tap, Tile, MOST_ROWS};
+use winograd::Way;
 
 /// Weights that fit the caches beside the images: below, all blocks of an image are worked out while it is at hand.
 const CACHED_WEIGHTS: usize = 128 * 1024;
@@ -93,15 +97,20 @@ impl Direct {
         self.sweep(pass).map_or(0, |sweep| sweep.spans.len() * (sweep.span * sweep.pair + LANES))
     }
 
-    pub(super) fn scratch_len(&self, n: usize) -> usize {
-        self.weights.scratch_len(n)
+    pub(super) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
+        if pass == Pass::WeightGradient {
+            self.weights.scratch_len(n)
+        } else {
+            0
+        }
     }
 
-    /// None for the input gradient of a plain input.
+    /// None for the input gradient of a plain input, and for the weight gradient.
     fn sweep(&self, pass: Pass) -> Option<&Sweep> {
         match pass {
             Pass::Forward => Some(&self.forward),
             Pass::InputGradient => self.input_gradient.as_ref(),
+            Pass::WeightGradient => None,
         }
     }
 }
@@ -200,9 +209,11 @@ fn plain_taps(shape: &Shape, y: &Axis, x: &Axis) -> Vec<Tap> {
     taps
 }
 
-pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
+pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, n: usize, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
     let direct = conv.direct();
-    if let Some(sweep) = direct.sweep(pass) {
+    if let Some(winograd) = conv.winograd(n) {
+        winograd.pack(cpu, &conv.shape, pass, params.slice()?, packed.slice_mut()?);
+    } else if let Some(sweep) = direct.sweep(pass) {
         let packed = &mut packed.slice_mut::<f32>()?[..direct.packed_len(pass)];
         pack::pack(cpu, &conv.shape, sweep, pass, params.slice()?, packed);
     }
@@ -216,8 +227,14 @@ pub(super) fn forward(
     x: &Buffer,
     _params: View,
     packed: &Buffer,
+    scratch: &mut Buffer,
     y: &mut Buffer,
 ) -> Result<()> {
+    if let Some(winograd) = conv.winograd(n) {
+        let way = Way { pass: Pass::Forward, n, source: x.slice()?, packed: packed.slice()?, accumulate: false };
+        winograd.outputs(cpu, &way, scratch.slice_mut()?, y.slice_mut()?);
+        return Ok(());
+    }
     let sweep = &conv.direct().forward;
     run(cpu, sweep, n, x.slice()?, packed.slice()?, y.slice_mut()?, false);
     Ok(())
@@ -230,9 +247,15 @@ pub(super) fn input_gradient(
     dy: &Buffer,
     _params: View,
     packed: &Buffer,
+    scratch: &mut Buffer,
     dx: &mut Buffer,
     accumulate: bool,
 ) -> Result<()> {
+    if let Some(winograd) = conv.winograd(n) {
+        let way = Way { pass: Pass::InputGradient, n, source: dy.slice()?, packed: packed.slice()?, accumulate };
+        winograd.outputs(cpu, &way, scratch.slice_mut()?, dx.slice_mut()?);
+        return Ok(());
+    }
     let Some(sweep) = conv.direct().sweep(Pass::InputGradient) else {
         bail!("convolution: a plain input has no gradient");
     };
@@ -252,7 +275,13 @@ pub(super) fn weight_gradient(
 ) -> Result<()> {
     let direct = conv.direct();
     let (x, dy) = (&x.slice()?[..n * direct.forward.source.image], &dy.slice()?[..n * direct.forward.target.image]);
-    let scratch = &mut scratch.slice_mut()?[..direct.scratch_len(n)];
+    if let Some(winograd) = conv.winograd(n) {
+        let (weights, bias) = grads.slice_mut()?.split_at_mut(conv.shape.weight_len());
+        winograd.weights(cpu, &conv.shape, n, x, dy, scratch.slice_mut()?, weights);
+        weights::bias_gradients(cpu, &conv.shape, n, dy, bias, skip_bias);
+        return Ok(());
+    }
+    let scratch = &mut scratch.slice_mut()?[..direct.scratch_len(Pass::WeightGradient, n)];
     weights::run(cpu, &conv.shape, direct, n, x, dy, scratch, grads.slice_mut()?, skip_bias);
     Ok(())
 }

@@ -22,14 +22,12 @@ pub(super) fn pack(cpu: &Cpu, shape: &Shape, sweep: &Sweep, pass: Pass, params: 
             return;
         }
         match pass {
-            Pass::Forward if shape.plain_input => {
-                each_plain(shape, block, |place, weight| pair[place] = params[weight])
-            }
-            Pass::Forward => each(shape, block, source, |tap, input, output, weight| {
-                pair[(tap * LANES + input) * LANES + output] = params[weight];
-            }),
             Pass::InputGradient => each(shape, source, block, |tap, input, output, weight| {
                 pair[(tap * LANES + output) * LANES + input] = params[weight];
+            }),
+            _ if shape.plain_input => each_plain(shape, block, |place, weight| pair[place] = params[weight]),
+            _ => each(shape, block, source, |tap, input, output, weight| {
+                pair[(tap * LANES + input) * LANES + output] = params[weight];
             }),
         }
     });

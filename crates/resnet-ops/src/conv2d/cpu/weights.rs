@@ -141,11 +141,7 @@ pub(super) fn run(
         }
     });
     unpack(cpu, shape, plan, sweep, image_blocks, scratch, weights);
-    if skip_bias {
-        bias.fill(0.0);
-    } else {
-        cpu.pool.chunks_mut(bias, LANES, |block, bias| bias_gradient(shape, n, dy, block, bias));
-    }
+    bias_gradients(cpu, shape, n, dy, bias, skip_bias);
 }
 
 /// The partial sums, which tasks write at places of their own.
@@ -324,8 +320,17 @@ fn unpack(
     });
 }
 
+/// Writes the gradient of the bias, or zeros if it is to be skipped.
+pub(super) fn bias_gradients(cpu: &Cpu, shape: &Shape, n: usize, dy: &[f32], bias: &mut [f32], skip: bool) {
+    if skip {
+        bias.fill(0.0);
+    } else {
+        cpu.pool.chunks_mut(bias, LANES, |block, bias| bias_gradient(shape, n, dy, block, bias));
+    }
+}
+
 /// The sum of a block's output gradients over pixels, then over images.
-fn bias_gradient(shape: &Shape, n: usize, dy: &[f32], block: usize, bias: &mut [f32]) {
+pub(super) fn bias_gradient(shape: &Shape, n: usize, dy: &[f32], block: usize, bias: &mut [f32]) {
     let pixels = shape.output()[0] * shape.output()[1];
     let mut total = [0f64; LANES];
     for image in 0..n {

@@ -1,0 +1,233 @@
+//! The one-dimensional transforms of F(4, 3) and F(3, 3), and how they apply to both sides of a tile.
+//!
+//! y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A for a tile d of (m + 2)² pixels, a 3x3 kernel w and m² outputs y, with the points 0, 1, −1,
+//! 2, −2, ∞ for m = 4 and 0, 1, −1, 2, ∞ for m = 3. Transposed, the same matrices give the weight gradient:
+//! dw = Gᵀ[(Bᵀ d B) ⊙ (A dy Aᵀ)]G.
+//!
+//! ```text
+//!    columns first              then rows
+//!   ┌ │ │ │ │ │ │ ┐  FROM × TO  ┌ ───────── ┐
+//!   │ ↓ ↓ ↓ ↓ ↓ ↓ │ ──────────▶ │ ────────▶ │   each arrow one transform of vectors of 16 channels
+//!   └ │ │ │ │ │ │ ┘             └ ───────── ┘
+//! ```
+
+use crate::simd::Simd;
+
+/// Longest side of a transformed tile.
+pub(super) const MOST_SIDE: usize = 6;
+
+/// A line of a tile, in vectors of 16 channels; a shorter one leaves the rest unused.
+pub(super) type Line<S> = [<S as Simd>::V; MOST_SIDE];
+
+/// A linear map between lines.
+pub(super) trait Transform {
+    /// Values read and values made.
+    const FROM: usize;
+    const TO: usize;
+    unsafe fn apply<S: Simd>(line: Line<S>) -> Line<S>;
+}
+
+/// The transforms of one tile size.
+pub(super) trait Form {
+    /// Outputs of a tile along one side.
+    const OUTPUTS: usize;
+    /// Points along one side: outputs + 2.
+    const SIDE: usize = Self::OUTPUTS + 2;
+    /// Bᵀ: pixels to points.
+    type Input: Transform;
+    /// Aᵀ: points to outputs.
+    type Output: Transform;
+    /// A: output gradients to points.
+    type Gradient: Transform;
+    /// G: weights to points.
+    type Weights: Transform;
+    /// Gᵀ: points to weight gradients.
+    type WeightGradient: Transform;
+}
+
+/// Applies a transform to both sides: `column(j)` gives column j of a tile, `row(i, line)` takes row i of the result.
+#[inline(always)]
+pub(super) unsafe fn both<S: Simd, T: Transform>(
+    column: impl Fn(usize) -> Line<S>,
+    mut row: impl FnMut(usize, Line<S>),
+) {
+    // SAFETY: arithmetic on registers, in code compiled for the instruction set.
+    unsafe {
+        let mut half = [[S::splat(0.0); MOST_SIDE]; MOST_SIDE];
+        for j in 0..T::FROM {
+            half[j] = T::apply::<S>(column(j));
+        }
+        for i in 0..T::TO {
+            row(i, T::apply::<S>([half[0][i], half[1][i], half[2][i], half[3][i], half[4][i], half[5][i]]));
+        }
+    }
+}
+
+macro_rules! transform {
+    ($name:ident<$S:ident>: $from:literal to $to:literal, |$line:ident| $body:expr) => {
+        pub(super) struct $name;
+        impl Transform for $name {
+            const FROM: usize = $from;
+            const TO: usize = $to;
+            #[inline(always)]
+            unsafe fn apply<$S: Simd>($line: Line<$S>) -> Line<$S> {
+                // SAFETY: arithmetic on registers, in code compiled for the instruction set.
+                unsafe { $body }
+            }
+        }
+    };
+}
+
+/// F(4x4, 3x3): 36 products for 16 outputs.
+pub(super) struct Four;
+impl Form for Four {
+    const OUTPUTS: usize = 4;
+    type Input = Input4;
+    type Output = Output4;
+    type Gradient = Gradient4;
+    type Weights = Weights4;
+    type WeightGradient = WeightGradient4;
+}
+
+/// F(3x3, 3x3): 25 products for 9 outputs.
+pub(super) struct Three;
+impl Form for Three {
+    const OUTPUTS: usize = 3;
+    type Input = Input3;
+    type Output = Output3;
+    type Gradient = Gradient3;
+    type Weights = Weights3;
+    type WeightGradient = WeightGradient3;
+}
+
+transform!(Input4<S>: 6 to 6, |d| {
+    let (two, four) = (S::splat(2.0), S::splat(4.0));
+    let (minus_two, minus_four, minus_five) = (S::splat(-2.0), S::splat(-4.0), S::splat(-5.0));
+    let (even, odd) = (S::fma(minus_four, d[2], d[4]), S::fma(minus_four, d[1], d[3]));
+    let (even2, odd2) = (S::sub(d[4], d[2]), S::sub(d[3], d[1]));
+    [
+        S::fma(four, d[0], S::fma(minus_five, d[2], d[4])),
+        S::add(even, odd),
+        S::sub(even, odd),
+        S::fma(two, odd2, even2),
+        S::fma(minus_two, odd2, even2),
+        S::fma(four, d[1], S::fma(minus_five, d[3], d[5])),
+    ]
+});
+
+transform!(Output4<S>: 6 to 4, |m| {
+    let (two, four, eight, zero) = (S::splat(2.0), S::splat(4.0), S::splat(8.0), S::splat(0.0));
+    let (even, odd) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+    let (even2, odd2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+    [
+        S::add(S::add(m[0], even), even2),
+        S::fma(two, odd2, odd),
+        S::fma(four, even2, even),
+        S::add(S::fma(eight, odd2, odd), m[5]),
+        zero,
+        zero,
+    ]
+});
+
+transform!(Gradient4<S>: 4 to 6, |y| {
+    let (two, four) = (S::splat(2.0), S::splat(4.0));
+    let (even, odd) = (S::add(y[0], y[2]), S::add(y[1], y[3]));
+    let (even2, odd2) = (S::fma(four, y[2], y[0]), S::mul(two, S::fma(four, y[3], y[1])));
+    [y[0], S::add(even, odd), S::sub(even, odd), S::add(even2, odd2), S::sub(even2, odd2), y[3]]
+});
+
+transform!(Weights4<S>: 3 to 6, |w| {
+    let (quarter, sixth) = (S::splat(0.25), S::splat(-1.0 / 6.0));
+    let (even, odd) = (S::mul(sixth, S::add(w[0], w[2])), S::mul(sixth, w[1]));
+    let even2 = S::fma(S::splat(1.0 / 24.0), w[0], S::mul(S::splat(1.0 / 6.0), w[2]));
+    let odd2 = S::mul(S::splat(1.0 / 12.0), w[1]);
+    [
+        S::mul(quarter, w[0]),
+        S::add(even, odd),
+        S::sub(even, odd),
+        S::add(even2, odd2),
+        S::sub(even2, odd2),
+        w[2],
+    ]
+});
+
+transform!(WeightGradient4<S>: 6 to 3, |u| {
+    let (sixth, zero) = (S::splat(1.0 / 6.0), S::splat(0.0));
+    let (even, odd) = (S::add(u[1], u[2]), S::sub(u[2], u[1]));
+    let (even2, odd2) = (S::add(u[3], u[4]), S::sub(u[3], u[4]));
+    [
+        S::fma(S::splat(0.25), u[0], S::fma(S::splat(-1.0 / 6.0), even, S::mul(S::splat(1.0 / 24.0), even2))),
+        S::fma(sixth, odd, S::mul(S::splat(1.0 / 12.0), odd2)),
+        S::fma(sixth, S::sub(even2, even), u[5]),
+        zero,
+        zero,
+        zero,
+    ]
+});
+
+transform!(Input3<S>: 5 to 5, |d| {
+    let (two, minus_two, minus_three) = (S::splat(2.0), S::splat(-2.0), S::splat(-3.0));
+    let odd = S::sub(d[3], d[1]);
+    [
+        S::fma(two, S::sub(d[0], d[2]), odd),
+        S::sub(S::fma(minus_two, d[1], d[3]), d[2]),
+        S::fma(two, d[1], S::fma(minus_three, d[2], d[3])),
+        odd,
+        S::fma(minus_two, odd, S::sub(d[4], d[2])),
+        S::splat(0.0),
+    ]
+});
+
+transform!(Output3<S>: 5 to 3, |m| {
+    let (two, four, zero) = (S::splat(2.0), S::splat(4.0), S::splat(0.0));
+    let even = S::add(m[1], m[2]);
+    [
+        S::add(S::add(m[0], even), m[3]),
+        S::fma(two, m[3], S::sub(m[1], m[2])),
+        S::add(S::fma(four, m[3], even), m[4]),
+        zero,
+        zero,
+        zero,
+    ]
+});
+
+transform!(Gradient3<S>: 3 to 5, |y| {
+    let two = S::splat(2.0);
+    let even = S::add(y[0], y[2]);
+    [
+        y[0],
+        S::add(even, y[1]),
+        S::sub(even, y[1]),
+        S::fma(two, S::fma(two, y[2], y[1]), y[0]),
+        y[2],
+        S::splat(0.0),
+    ]
+});
+
+transform!(Weights3<S>: 3 to 5, |w| {
+    let (two, half, sixth) = (S::splat(2.0), S::splat(0.5), S::splat(1.0 / 6.0));
+    let even = S::add(w[0], w[2]);
+    [
+        S::mul(half, w[0]),
+        S::mul(S::splat(-0.5), S::add(even, w[1])),
+        S::mul(sixth, S::sub(w[1], even)),
+        S::mul(sixth, S::fma(two, S::fma(two, w[2], w[1]), w[0])),
+        w[2],
+        S::splat(0.0),
+    ]
+});
+
+transform!(WeightGradient3<S>: 5 to 3, |u| {
+    let (two, four, half, zero) = (S::splat(2.0), S::splat(4.0), S::splat(0.5), S::splat(0.0));
+    let sixth = S::splat(1.0 / 6.0);
+    let (first, second, third) = (S::mul(half, u[1]), S::mul(sixth, u[2]), S::mul(sixth, u[3]));
+    let even = S::add(first, second);
+    [
+        S::sub(S::fma(half, u[0], third), even),
+        S::fma(two, third, S::sub(second, first)),
+        S::fma(four, third, S::sub(u[4], even)),
+        zero,
+        zero,
+        zero,
+    ]
+});

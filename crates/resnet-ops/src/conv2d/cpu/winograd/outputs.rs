@@ -1,0 +1,110 @@
+//! Forward and input gradient.
+//!
+//! ```text
+//!   a block of tiles, alone with its thread, in a workspace that fits a second-level cache up to some 128 channels:
+//!
+//!     source ── Bᵀ · B ──▶ V ── point by point, · U ──▶ M ── Aᵀ · A ──▶ target
+//!                          └ planes 1 … points          └ planes 0 … points − 1: a point's products go where the
+//!                                                         point before, used up, was
+//! ```
+
+use super::super::super::Pass;
+use super::tiles::{self, Blocks, Finish, Planes};
+use super::{gemm, Shared, Winograd};
+use crate::executor::Cpu;
+use crate::layout::LANES;
+use std::ops::Range;
+
+/// Most tiles that a thread works on at a time: whole rows of the micro-kernels, and often whole images.
+const TILES: usize = 36;
+
+/// One way through the convolution.
+pub(in crate::conv2d) struct Way<'a> {
+    pub(in crate::conv2d) pass: Pass,
+    pub(in crate::conv2d) n: usize,
+    pub(in crate::conv2d) source: &'a [f32],
+    pub(in crate::conv2d) packed: &'a [f32],
+    /// Adds to the target.
+    pub(in crate::conv2d) accumulate: bool,
+}
+
+impl Winograd {
+    /// Floats of a workspace's plane.
+    fn workspace_plane(&self, pass: Pass, n: usize) -> usize {
+        let ends = self.ends(pass);
+        Planes::plane(ends.source.max(ends.target), TILES.min(n * self.tiling.per_image()))
+    }
+
+    pub(super) fn outputs_scratch(&self, pass: Pass, n: usize) -> usize {
+        self.threads * (self.tiling.size.points() + 1) * self.workspace_plane(pass, n)
+    }
+
+    /// Computes every target pixel. The target's bits do not depend on how the tiles are cut into blocks.
+    pub(in crate::conv2d) fn outputs(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32], target: &mut [f32]) {
+        assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
+        let (ends, block) = (self.ends(way.pass), self.tiling.block());
+        let plane = self.workspace_plane(way.pass, way.n);
+        let scratch = Shared(scratch[..self.outputs_scratch(way.pass, way.n)].as_mut_ptr());
+        let work = Work {
+            winograd: self,
+            cpu,
+            pass: way.pass,
+            source: &way.source[..way.n * ends.source * block],
+            packed: &way.packed[..self.packed_len(way.pass)],
+            target: Shared(target[..way.n * ends.target * block].as_mut_ptr()),
+            accumulate: way.accumulate,
+            plane,
+        };
+        let all = way.n * self.tiling.per_image();
+        // As many for each thread, while there are tiles enough.
+        let pieces = all.div_ceil(TILES).next_multiple_of(cpu.pool.threads()).min(all);
+        cpu.pool.run_on(pieces, |thread, piece| {
+            // SAFETY: a thread has a workspace of its own.
+            let workspace = unsafe { scratch.at(thread * (self.tiling.size.points() + 1) * plane) };
+            work.run(workspace, all * piece / pieces..all * (piece + 1) / pieces);
+        });
+    }
+}
+
+struct Work<'a> {
+    winograd: &'a Winograd,
+    cpu: &'a Cpu,
+    pass: Pass,
+    source: &'a [f32],
+    packed: &'a [f32],
+    target: Shared,
+    accumulate: bool,
+    /// Floats of a workspace's plane.
+    plane: usize,
+}
+
+impl Work<'_> {
+    fn run(&self, workspace: *mut f32, tiles: Range<usize>) {
+        let Winograd { tiling, vectors, .. } = self.winograd;
+        let (isa, ends, plane) = (self.cpu.isa, self.winograd.ends(self.pass), self.plane);
+        let m = Planes { start: workspace, point: plane, block: tiles.len() * LANES };
+        let v = Planes { start: workspace.wrapping_add(plane), ..m };
+        let blocks = |of| Blocks { of, range: 0..of };
+        tiles::input(isa, tiling, self.source.as_ptr(), &blocks(ends.source), &tiles, v);
+
+        let u_plane = Winograd::plane(ends);
+        for point in 0..tiling.size.points() {
+            for (strip, first) in (0..ends.target).step_by(*vectors).enumerate() {
+                let product = gemm::Output {
+                    v: v.start.wrapping_add(point * plane),
+                    v_block: v.block,
+                    blocks: ends.source,
+                    u: self.packed[point * u_plane + self.winograd.strip(ends, strip)..].as_ptr(),
+                    m: m.start.wrapping_add(point * plane + first * m.block),
+                    m_block: m.block,
+                    tiles: tiles.len(),
+                };
+                gemm::output(isa, &product, (*vectors).min(ends.target - first));
+            }
+        }
+
+        let bias = self.packed[tiling.size.points() * u_plane..].as_ptr();
+        let finish = Finish { bias, accumulate: self.accumulate };
+        tiles::output(isa, tiling, m, &blocks(ends.target), &tiles, self.target.0, finish);
+    }
+}

@@ -1,0 +1,215 @@
+//! The weight gradient.
+//!
+//! ```text
+//!    x ── Bᵀ · B ──▶ V ─┐
+//!                       ├─ point by point, Vᵀ · D, summed over tiles ──▶ dU ── Gᵀ · G ──▶ dw
+//!   dy ── A · Aᵀ ──▶ D ─┘
+//!
+//!   apart:     dU fits a cache. A fixed number of groups of tiles, each with a dU of its own, are one task each, which
+//!              goes through its tiles a few at a time; the groups' dU are added in order.
+//!   together:  dU does not. All threads work on V and D of the same tiles, as many as a last-level cache holds, then on
+//!              one dU, of which a task has one point of some blocks of K.
+//! ```
+
+use super::super::super::{Pass, Shape};
+use super::pack::PAIR;
+use super::tiles::{self, Blocks, Planes};
+use super::{gemm, Shared, Winograd};
+use crate::executor::Cpu;
+use crate::layout::LANES;
+use std::ops::Range;
+
+/// Largest dU, in floats, of which each group has one: most of a second-level cache of 1 MiB.
+const MOST_APART: usize = 200 * 1024;
+/// Most groups; tiles that each has at least, and takes at a time.
+const MOST_GROUPS: usize = 16;
+const FEWEST_TILES: usize = 144;
+const TILES_APART: usize = 72;
+/// Floats of V and D of the tiles that are worked on together, so that they stay in caches; as many as half of dU if that
+/// is more, which goes through memory each time.
+const MOST_TOGETHER: usize = 1 << 20;
+/// Tiles, and blocks of K, of a task.
+const TILES_OF_TASK: usize = 36;
+const BLOCKS_OF_TASK: usize = 8;
+
+/// How the work is cut: a rule of shape and batch, so that the bits are too.
+struct Plan {
+    /// Tiles in all, and most at a time.
+    all: usize,
+    at_once: usize,
+    /// Groups with a dU of their own; None if there is one that is worked on together.
+    groups: Option<usize>,
+    /// Floats of V and D of the tiles at a time, and of one dU.
+    factors: usize,
+    sums: usize,
+}
+
+/// V and D of some tiles.
+#[derive(Clone, Copy)]
+struct Factors {
+    v: Planes,
+    d: Planes,
+}
+
+impl Winograd {
+    fn weights_plan(&self, n: usize) -> Plan {
+        let (all, points) = (n * self.tiling.per_image(), self.tiling.size.points());
+        let sums = points * Self::plane(self.ends(Pass::Forward));
+        let groups = (sums <= MOST_APART).then(|| (all / FEWEST_TILES).clamp(1, MOST_GROUPS));
+        let most = match groups {
+            Some(_) => TILES_APART,
+            None => MOST_TOGETHER.max(sums / 2) / (points * (self.input + self.output) * LANES),
+        };
+        let at_once = most.min(all).max(1);
+        let factors = points * (Planes::plane(self.input, at_once) + Planes::plane(self.output, at_once));
+        Plan { all, at_once, groups, factors, sums }
+    }
+
+    pub(super) fn weights_scratch(&self, n: usize) -> usize {
+        let plan = self.weights_plan(n);
+        match plan.groups {
+            Some(groups) => self.threads * plan.factors + groups * plan.sums,
+            None => plan.factors + plan.sums,
+        }
+    }
+
+    /// Writes the gradients of the weights.
+    pub(in crate::conv2d) fn weights(
+        &self,
+        cpu: &Cpu,
+        shape: &Shape,
+        n: usize,
+        x: &[f32],
+        dy: &[f32],
+        scratch: &mut [f32],
+        gradients: &mut [f32],
+    ) {
+        assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
+        let plan = self.weights_plan(n);
+        let block = self.tiling.block();
+        let work = Work {
+            winograd: self,
+            cpu,
+            x: &x[..n * self.input * block],
+            dy: &dy[..n * self.output * block],
+            plane: Self::plane(self.ends(Pass::Forward)),
+        };
+        let workspaces = if plan.groups.is_some() { self.threads } else { 1 };
+        let (factors, sums) = scratch[..self.weights_scratch(n)].split_at_mut(workspaces * plan.factors);
+        let (factors, all_sums) = (Shared(factors.as_mut_ptr()), Shared(sums.as_mut_ptr()));
+        match plan.groups {
+            Some(groups) => work.apart(&plan, groups, &factors, &all_sums),
+            None => work.together(&plan, &factors, &all_sums),
+        }
+        let gradients = Shared(gradients[..shape.weight_len()].as_mut_ptr());
+        let (sums, groups) = (&*sums, plan.groups.unwrap_or(1));
+        cpu.pool.run(self.input * self.output, |task| {
+            let pair = [task / self.input, task % self.input];
+            self.unpack(cpu, shape, pair, &sums[task * PAIR..], groups, &gradients);
+        });
+    }
+
+    /// Where V and D of `tiles` tiles are, in a workspace for `at_once`.
+    fn factors(&self, workspace: *mut f32, at_once: usize, tiles: usize) -> Factors {
+        let planes = |start, blocks| Planes { start, point: Planes::plane(blocks, at_once), block: tiles * LANES };
+        let v = planes(workspace, self.input);
+        Factors { v, d: planes(workspace.wrapping_add(self.tiling.size.points() * v.point), self.output) }
+    }
+}
+
+struct Work<'a> {
+    winograd: &'a Winograd,
+    cpu: &'a Cpu,
+    x: &'a [f32],
+    dy: &'a [f32],
+    /// Floats of a plane of dU.
+    plane: usize,
+}
+
+impl Work<'_> {
+    fn apart(&self, plan: &Plan, groups: usize, workspaces: &Shared, sums: &Shared) {
+        let Winograd { input, output, .. } = *self.winograd;
+        self.cpu.pool.run_on(groups, |thread, group| {
+            let group_tiles = plan.all * group / groups..plan.all * (group + 1) / groups;
+            // SAFETY: a thread has a workspace of its own, a group its own dU.
+            let (workspace, sums) = unsafe { (workspaces.at(thread * plan.factors), sums.at(group * plan.sums)) };
+            for tiles in parts(&group_tiles, plan.at_once) {
+                let factors = self.winograd.factors(workspace, plan.at_once, tiles.len());
+                self.transform(&tiles, 0..input, 0..output, factors);
+                for point in 0..self.winograd.tiling.size.points() {
+                    let sums = sums.wrapping_add(point * self.plane);
+                    self.multiply(factors, point, tiles.len(), 0..output, sums, tiles.start > group_tiles.start);
+                }
+            }
+        });
+    }
+
+    fn together(&self, plan: &Plan, workspace: &Shared, sums: &Shared) {
+        let Winograd { input, output, .. } = *self.winograd;
+        let strips = output.div_ceil(BLOCKS_OF_TASK);
+        for tiles in parts(&(0..plan.all), plan.at_once) {
+            let factors = || self.winograd.factors(workspace.0, plan.at_once, tiles.len());
+            let shares: Vec<_> = parts(&tiles, TILES_OF_TASK).collect();
+            self.cpu.pool.run(shares.len() * (input + output), |task| {
+                let (block, share) = (task / shares.len(), &shares[task % shares.len()]);
+                let k = block.saturating_sub(input)..(block + 1).saturating_sub(input);
+                let c = block.min(input)..(block + 1).min(input);
+                // Each task writes a block of its own, and tiles of its own.
+                let at = |planes: Planes, block: usize| Planes {
+                    start: planes.start.wrapping_add(block * planes.block + (share.start - tiles.start) * LANES),
+                    ..planes
+                };
+                let Factors { v, d } = factors();
+                let place = Factors { v: at(v, c.start), d: at(d, k.start) };
+                self.transform(share, c, k, place);
+            });
+            self.cpu.pool.run(self.winograd.tiling.size.points() * strips, |task| {
+                let (point, strip) = (task / strips, task % strips);
+                let k = strip * BLOCKS_OF_TASK..((strip + 1) * BLOCKS_OF_TASK).min(output);
+                // SAFETY: a point's blocks of K belong to one task.
+                let sums = unsafe { sums.at(point * self.plane + k.start * input * PAIR) };
+                self.multiply(factors(), point, tiles.len(), k, sums, tiles.start > 0);
+            });
+        }
+    }
+
+    /// V and D of some tiles, in some blocks of C and of K.
+    fn transform(&self, tiles: &Range<usize>, c: Range<usize>, k: Range<usize>, place: Factors) {
+        let Winograd { input, output, tiling, .. } = self.winograd;
+        tiles::input(self.cpu.isa, tiling, self.x.as_ptr(), &Blocks { of: *input, range: c }, tiles, place.v);
+        tiles::gradient(self.cpu.isa, tiling, self.dy.as_ptr(), &Blocks { of: *output, range: k }, tiles, place.d);
+    }
+
+    /// dU (+)= Vᵀ · D at one point, over some tiles, between all blocks of C and some of K.
+    fn multiply(
+        &self,
+        factors: Factors,
+        point: usize,
+        tiles: usize,
+        k: Range<usize>,
+        sums: *mut f32,
+        accumulate: bool,
+    ) {
+        let at = |planes: Planes, block: usize| planes.start.wrapping_add(point * planes.point + block * planes.block);
+        let product = gemm::Weights {
+            v: at(factors.v, 0),
+            v_block: factors.v.block,
+            v_blocks: self.winograd.input,
+            d: at(factors.d, k.start),
+            d_block: factors.d.block,
+            d_blocks: k.len(),
+            tiles,
+            u: sums,
+            u_block: self.winograd.input * PAIR,
+            accumulate,
+        };
+        gemm::weights(self.cpu.isa, &product);
+    }
+}
+
+/// A range in as few parts of at most `most` as will do, of about the same length.
+fn parts(range: &Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let (start, len) = (range.start, range.len());
+    let count = len.div_ceil(most);
+    (0..count).map(move |part| start + len * part / count..start + len * (part + 1) / count)
+}

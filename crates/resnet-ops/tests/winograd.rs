@@ -1,0 +1,149 @@
+//! Winograd's convolution wherever it is defined, whether it pays there or not, against the plain definition in f64: on every
+//! instruction set, with the same bits on one, two and three threads.
+
+mod support;
+
+use resnet_ops::conv2d::{self, Algorithm, Conv2d, Pass, Shape};
+use resnet_ops::{DType, Executor, Isa};
+use support::convolution::Convolution;
+use support::ops::Op;
+use support::{activation, blank_activation, garbage, norm, read_activation, Parameters, Random};
+
+/// Most relative root mean square error.
+const TOLERANCE: f64 = 1e-5;
+
+fn executors(isa: Isa, algorithm: Algorithm) -> [Executor; 3] {
+    [1, 2, 3].map(|threads| Executor::cpu_with(threads, isa).unwrap().with_convolution(algorithm))
+}
+
+fn convolution(n: usize, [in_channels, out_channels]: [usize; 2], input: [usize; 2]) -> Convolution {
+    let (kernel, stride, padding) = ([3; 2], [1; 2], [1; 2]);
+    let shape = Shape {
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding,
+        groups: 1,
+        bias: n % 2 == 1,
+        input,
+        plain_input: false,
+    };
+    Convolution { n, shape }
+}
+
+/// Output, gradients, and gradients with the input's added to.
+fn compute(case: &Convolution, executor: &Executor, inputs: &[Vec<f64>], dy: &[f64]) -> Vec<(&'static str, Vec<f64>)> {
+    let mut found = vec![("output", case.forward(executor, inputs).unwrap())];
+    for accumulate in [false, true] {
+        let gradients = case.backward(executor, inputs, dy, accumulate).unwrap();
+        found.extend(["weight gradient", "input gradient"].into_iter().zip(gradients));
+    }
+    let weights = case.weight_gradient(executor, &inputs[1], dy, true).unwrap();
+    found.push(("weight gradient without bias", weights));
+    found
+}
+
+/// The largest error of each pass: output, weight gradient, input gradient.
+fn check(case: &Convolution) -> [f64; 3] {
+    let mut random = Random::new(case.n as u64);
+    let mut inputs = case.inputs(&mut random);
+    // Weights as they are in a network, so that outputs, and what is added to, are of one size.
+    let scale = (3.0 / (9.0 * case.shape.in_channels as f64)).sqrt();
+    inputs[0].iter_mut().for_each(|weight| *weight = f64::from((*weight * scale) as f32));
+    let [height, width] = case.shape.output();
+    let dy = random.values(case.n * case.shape.out_channels * height * width);
+    let expected = compute(case, &Executor::ReferenceF64, &inputs, &dy);
+    let mut errors = [0f64; 3];
+    for isa in Isa::available() {
+        let [one, more @ ..] = executors(isa, Algorithm::Winograd);
+        let found = compute(case, &one, &inputs, &dy);
+        for (index, ((name, found), (_, expected))) in found.iter().zip(&expected).enumerate() {
+            let difference: Vec<f64> = found.iter().zip(expected).map(|(found, expected)| found - expected).collect();
+            let error = norm(&difference) / norm(expected);
+            assert!(error < TOLERANCE, "{case:?}, {}, {name}: relative error {error:e}", isa.name());
+            let pass = [0, 1, 2, 1, 2, 1][index];
+            errors[pass] = errors[pass].max(error);
+        }
+        for executor in more {
+            for ((name, one), (_, other)) in found.iter().zip(compute(case, &executor, &inputs, &dy)) {
+                let same = one.iter().zip(other).all(|(one, other)| one.to_bits() == other.to_bits());
+                assert!(same, "{case:?}, {}, {name}: other bits on other threads", isa.name());
+            }
+        }
+    }
+    errors
+}
+
+#[test]
+fn odd_shapes() {
+    for channels in [[3, 17], [17, 3], [24, 16], [16, 33], [40, 96], [1, 1]] {
+        for input in [[1, 1], [3, 3], [4, 4], [5, 6], [7, 9], [13, 8], [2, 11]] {
+            check(&convolution(1, channels, input));
+        }
+    }
+    for n in [2, 5, 18, 37] {
+        check(&convolution(n, [17, 24], [3, 3]));
+        check(&convolution(n, [33, 16], [8, 6]));
+    }
+    // Many tiles, so that there are several groups of them; more channels than a micro-kernel sums at once.
+    check(&convolution(3, [16, 16], [50, 47]));
+    check(&convolution(1, [144, 160], [5, 9]));
+    check(&convolution(40, [130, 140], [3, 3]));
+}
+
+/// The layers of ResNet-18 at 96x96.
+#[test]
+fn errors_of_deep_layers_are_small() {
+    for (channels, size, n) in [(64, 24, 2), (128, 12, 2), (256, 6, 2), (512, 3, 3)] {
+        let errors = check(&convolution(n, [channels; 2], [size; 2]));
+        // Measured: at most 3.1e-6 for outputs and input gradients, 2.2e-6 for weight gradients.
+        assert!(errors.iter().all(|&error| error < 4e-6), "{channels} channels: {errors:?}");
+    }
+}
+
+/// A plan has storage for its largest batch and runs smaller ones in it, by other kernels if the rule says so.
+#[test]
+fn any_batch_runs_in_the_storage_of_a_larger_one() {
+    let (most, channels, size) = (38, [256, 32], [3, 3]);
+    for algorithm in [Algorithm::Auto, Algorithm::Winograd, Algorithm::Direct] {
+        let executor = Executor::cpu(2).unwrap().with_convolution(algorithm);
+        let largest = convolution(most, channels, size);
+        let conv = Conv2d::new(&executor, largest.shape.clone()).unwrap();
+        let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
+        let mut scratch = passes.map(|pass| garbage(DType::F32, conv.scratch_len(pass, most)));
+        let mut packed = passes.map(|pass| garbage(DType::F32, conv.packed_len(pass)));
+        for n in [38, 1, 37, 36, 19, 2, 18] {
+            let case = Convolution { n, shape: largest.shape.clone() };
+            let (mut random, shape) = (Random::new(n as u64), [n, channels[1], size[0], size[1]]);
+            let inputs = case.inputs(&mut random);
+            let params = Parameters::new(&executor, &inputs[0]);
+            let x = activation(&executor, [n, channels[0], size[0], size[1]], &inputs[1]).unwrap();
+            let mut y = blank_activation(&executor, shape);
+            conv2d::pack(&executor, &conv, n, Pass::Forward, params.view(), &mut packed[0]).unwrap();
+            conv2d::forward(&executor, &conv, n, &x, params.view(), &packed[0], &mut scratch[0], &mut y).unwrap();
+            assert_eq!(read_activation(&executor, shape, &y).unwrap(), case.forward(&executor, &inputs).unwrap());
+
+            let dy = read_activation(&executor, shape, &y).unwrap();
+            let mut gradients = Parameters::blank(&executor, case.shape.params_len());
+            let target = gradients.view_mut();
+            conv2d::weight_gradient(&executor, &conv, n, &x, &y, &mut scratch[2], target, false).unwrap();
+            let expected = case.weight_gradient(&executor, &inputs[1], &dy, false).unwrap();
+            assert_eq!(gradients.read(), expected);
+        }
+    }
+}
+
+#[test]
+fn auto_takes_the_kernels_of_the_rule() {
+    let forward = |algorithm, n| {
+        let executor = Executor::cpu(1).unwrap().with_convolution(algorithm);
+        let case = convolution(n, [256; 2], [6, 6]);
+        case.forward(&executor, &case.inputs(&mut Random::new(1))).unwrap()
+    };
+    for (n, expected) in [(1, Algorithm::Direct), (2, Algorithm::Winograd), (8, Algorithm::Winograd)] {
+        let other = if expected == Algorithm::Direct { Algorithm::Winograd } else { Algorithm::Direct };
+        assert_eq!(forward(Algorithm::Auto, n), forward(expected, n));
+        assert_ne!(forward(Algorithm::Auto, n), forward(other, n));
+    }
+}
