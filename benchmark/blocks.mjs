@@ -11,11 +11,14 @@
 
 import { fashionMnist, fit, sgd } from "../dist/index.js";
 import { table } from "../dist/table.js";
-import { build, names } from "./networks.mjs";
+import { build } from "./networks.mjs";
 import { parse, sample, threads } from "./options.mjs";
 import { machine, save } from "./report.mjs";
-import { nativeSide, range, ratio, SIZE, takeTurns } from "./turns.mjs";
+import { nativeSide, range, ratio, spreadText, takeTurns } from "./turns.mjs";
 
+const names = ["ResNet-18", "ResNeXt-18", "pre-activation ResNet-18", "GoogLeNet", "GoogLeNet with norms"];
+/** Height and width. */
+const SIZE = 96;
 const RECIPE = { batchSize: 32, optimizer: sgd({ lr: 0.01, momentum: 0.9 }) };
 
 export async function main(args) {
@@ -36,7 +39,7 @@ function sizes(name) {
 
 /** Seconds and peak memory by network. */
 async function timeSteps({ threads, rounds, steps, batchSize }) {
-  const sides = names.map((name) => nativeSide(name, name, { threads, batchSize, data: sample }));
+  const sides = names.map((name) => nativeSide(name, { network: name, threads, batchSize, data: sample, channels: 1, size: SIZE }));
   try {
     for (const side of sides) await side.read();
     console.log(`training steps, 1x${SIZE}x${SIZE}, batch ${batchSize}, ${threads} threads, turns of ${steps} steps\n`);
@@ -73,8 +76,7 @@ function show(networks, { batchSize, epochs }) {
   const [first] = networks;
   const head = ["", "parameters", "multiply-adds", "s/step", "from–to", `× ${first.name}`, "peak memory"];
   const rows = networks.map(({ name, parameters, macs, step, trainings }) => {
-    const { median, lowest, highest } = ratio(first.step, step);
-    const relative = `${median.toFixed(2)} (${lowest.toFixed(2)}–${highest.toFixed(2)})`;
+    const relative = spreadText(ratio(first.step, step));
     const memory = `${(step.peakBytes / 1e6).toFixed(0)} MB`;
     const accuracies = shown.map((epoch) => {
       const values = trainings.map(({ epochs }) => epochs[epoch - 1].validationAccuracy);

@@ -1,7 +1,7 @@
-// The networks that are measured, by name: for images of one channel and ten classes.
+// The networks that are measured, by name: ten classes.
 
 import { batchNorm2d, concat, conv2d, globalAvgPool2d, linear, maxPool2d, relu, sequential } from "../dist/index.js";
-import { GoogLeNet, PreActResNet18, ResNet18, ResNeXt18 } from "../dist/index.js";
+import { GoogLeNet, PreActResNet18, ResNet18, ResNet50, ResNeXt18 } from "../dist/index.js";
 
 const networks = {
   "ResNet-18": (options) => new ResNet18(options),
@@ -9,8 +9,15 @@ const networks = {
   "pre-activation ResNet-18": (options) => new PreActResNet18(options),
   GoogLeNet: (options) => new GoogLeNet(options),
   "GoogLeNet with norms": googLeNetWithNorms,
+  "ResNet-50": (options) => new ResNet50({ flavor: "torchvision", ...options }),
 };
-export const names = Object.keys(networks);
+
+/** What peers build too, by their name for it: our network, and the images that it is given. */
+export const workloads = {
+  resnet18: { network: "ResNet-18", channels: 1, size: 96 },
+  resnext18: { network: "ResNeXt-18", channels: 1, size: 96 },
+  resnet50: { network: "ResNet-50", channels: 3, size: 64 },
+};
 
 /** A new network; options are a model's, such as `seed`. */
 export function build(name, options) {

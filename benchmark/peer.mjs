@@ -9,9 +9,10 @@ export class Peer {
   #closed;
   #errors = "";
 
-  constructor(name, command, args) {
+  /** Starts the program; `environment` adds to this process's. */
+  constructor(name, command, args, environment = {}) {
     this.name = name;
-    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...environment } });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
     this.#child.stderr.on("data", (text) => (this.#errors += text));
     this.#closed = new Promise((resolve) => this.#child.once("close", resolve));
@@ -25,7 +26,7 @@ export class Peer {
     const { value, done } = await this.#lines.next();
     if (!done) return JSON.parse(value);
     await this.#closed;
-    throw new Error(`${this.name} ended:\n${this.#errors.trim()}`);
+    throw Object.assign(new Error(`${this.name} ended:\n${this.#errors.trim()}`), { peer: this });
   }
 
   /** Its answer to a request. */
@@ -39,4 +40,10 @@ export class Peer {
     this.#child.stdin.end();
     await this.#closed;
   }
+}
+
+/** What the error of an ended side comes down to. */
+export function reasonOf(error) {
+  const lines = error.message.split("\n").map((line) => line.trim());
+  return lines.find((line) => /^[\w.]*(Error|Exception)\b.*:/.test(line)) ?? lines.at(-1);
 }

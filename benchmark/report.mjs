@@ -2,19 +2,24 @@
 
 import { execFileSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { arch, cpus, platform, release, totalmem } from "node:os";
+import { arch, cpus, loadavg, platform, release, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** The processor and its memory, Node and the package. */
+/** Variables that choose kernels, ours and the peers'. */
+const KERNELS = ["RESNET_NATIVE_ISA", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"];
+
+/** The processor and its memory, how busy it is, Node and the package. */
 export async function machine() {
   const { version } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
   return {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: cpus().length,
     instructionSet: await instructionSet(),
+    environment: Object.fromEntries(KERNELS.filter((name) => process.env[name]).map((name) => [name, process.env[name]])),
     memoryBytes: totalmem(),
+    loadAverages: loadavg(),
     system: `${platform()} ${release()} ${arch()}`,
     node: process.version,
     "resnet-native": version,

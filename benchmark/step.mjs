@@ -1,78 +1,94 @@
-// npm run bench: the training step of the chapter's ResNet-18 (1x96x96, batch 128, SGD, loader included), and inference,
-// interleaved with PyTorch eager in its default layout, each side in a process of its own.
+// npm run bench: the training step of the chapter's ResNet-18 (1x96x96, SGD, loader included), inference in batches and the
+// latency of one image, beside each peer (peers.mjs): ours and the peer in turns, each in a process of its own.
 //
+//   --network NAME   resnet18 (default), resnext18 or resnet50 (torchvision's, 3x64x64)
+//   --peers A,B      default eager,channels_last,compiled,keras,onnx
+//   --runs A,B       default train,predict,latency
 //   --threads N      threads of each side, default all cores
 //   --rounds N       turns of each side, default 5
-//   --steps N        steps in a turn, default 3
-//   --batch-size N   default 128
+//   --steps N        steps in a turn, default 3; of latency, 20 times as many
+//   --batch-size N   default 128; of latency, 1
 //   --data FOLDER    the four Fashion-MNIST files, default the carried sample
-//
-// RESNET_NATIVE_PYTHON names a Python that has torch; default python3.
 
-import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { table } from "../dist/table.js";
+import { workloads } from "./networks.mjs";
 import { parse, sample, threads } from "./options.mjs";
-import { Peer } from "./peer.mjs";
+import { reasonOf } from "./peer.mjs";
+import { peers } from "./peers.mjs";
 import { machine, save } from "./report.mjs";
-import { nativeSide, peerFile, range, ratio, SIZE, takeTurns, workload } from "./turns.mjs";
+import { nativeSide, range, ratio, spreadText, takeTurns } from "./turns.mjs";
 
-/** Times each side takes its turn to predict, and how many batches then. */
-const PREDICT = { rounds: 4, steps: 3 };
+/** What is measured: the request, how many times `--steps` a turn has, of which batch, and what a step is told as. */
+const throughput = { times: 1, unit: "images/s", told: (seconds, batchSize) => batchSize / seconds };
+const runs = {
+  train: { ...throughput, request: "train" },
+  predict: { ...throughput, request: "predict" },
+  latency: { request: "predict", times: 20, batchSize: 1, unit: "ms", told: (seconds) => 1e3 * seconds },
+};
 
 export async function main(args) {
-  const options = parse(args, { threads, rounds: 5, steps: 3, batchSize: 128, data: sample });
-  const sides = [nativeSide("resnet-native", "ResNet-18", options)];
-  const torch = peerPython();
-  if (torch.found) sides.push(pytorch(torch.python, options));
-  else console.log(torch.missing);
+  const lists = { peers: Object.keys(peers).join(","), runs: Object.keys(runs).join(",") };
+  const options = parse(args, { network: "resnet18", ...lists, threads, rounds: 5, steps: 3, batchSize: 128, data: sample });
+  const [{ channels, size }] = chosen("network", workloads, options);
+  const [chosenPeers, chosenRuns] = [chosen("peers", peers, options), chosen("runs", runs, options)];
+  console.log(`${options.network}, ${channels}x${size}x${size}, ${options.threads} threads a side\n`);
+  const [comparisons, versions, skipped] = [[], {}, {}];
+  for (const run of chosenRuns) {
+    const before = comparisons.length;
+    for (const peer of chosenPeers) {
+      if (!peer.runs.includes(run.name) || skipped[peer.name]) continue;
+      const comparison = await compare(run, peer, options, versions);
+      if (typeof comparison !== "string") comparisons.push(comparison);
+      else console.log(`skipped: ${peer.name} (${(skipped[peer.name] = comparison)})`);
+    }
+    if (comparisons.length === before) comparisons.push(await compare(run, undefined, options, versions));
+  }
+  show(comparisons);
+  for (const [name, reason] of Object.entries(skipped)) console.log(`skipped: ${name} (${reason})`);
+  console.log(`\n${await save(options.network, { machine: await machine(), options, versions, skipped, comparisons })}`);
+}
+
+/** The entries that an option names, with their names. */
+function chosen(option, entries, options) {
+  return options[option].split(",").map((key) => {
+    if (!Object.hasOwn(entries, key)) throw new Error(`--${option}: expected one of ${Object.keys(entries).join(", ")}, got ${key}`);
+    return { name: key, ...entries[key] };
+  });
+}
+
+/** Ours and a peer in turns, or ours alone; a text if the peer cannot. Adds to `versions`, by name. */
+async function compare(run, peer, options, versions) {
+  if (peer && !peer.networks.includes(options.network)) return `builds ${peer.networks.join(", ")}`;
+  const { network, channels, size } = workloads[options.network];
+  const settings = { ...options, channels, size, batchSize: run.batchSize ?? options.batchSize };
+  const ours = nativeSide("resnet-native", { ...settings, network });
+  const sides = peer ? [ours, peer.start(peer.name, settings)] : [ours];
   try {
-    const hello = {};
-    for (const side of sides) hello[side.name] = await side.read();
-    const { threads, batchSize, rounds, steps } = options;
-    console.log(`ResNet-18, 1x${SIZE}x${SIZE}, batch ${batchSize}, ${threads} threads a side, turns of ${steps} steps\n`);
-    // Memory is read before inference: training alone is compared.
-    const train = await compare(sides, "train", rounds, steps);
-    const predict = await compare(sides, "predict", PREDICT.rounds, PREDICT.steps);
-    show(train, predict, batchSize);
-    const result = { machine: await machine(), peer: hello["PyTorch"], options, train, predict };
-    console.log(`\n${await save("step", result)}`);
+    for (const side of sides) versions[side.name] = await side.read();
+    const counts = sides.map(({ name }) => versions[name].parameters);
+    if (new Set(counts).size > 1) throw new Error(`${peer.name}: expected ${counts[0]} parameters, got ${counts[1]}`);
+    const results = await takeTurns(sides, run.request, options.rounds, options.steps * run.times);
+    const [one, other] = sides.map(({ name }) => results[name]);
+    return { run: run.name, batchSize: settings.batchSize, ours: one, ...(peer && { peer: peer.name, theirs: other, ratio: ratio(one, other) }) };
+  } catch (error) {
+    if (!peer || error.peer !== sides[1]) throw error;
+    return versions[peer.name] ? reasonOf(error) : `${reasonOf(error)}; needs ${peer.needs}`;
   } finally {
     await Promise.all(sides.map((side) => side.close()));
   }
 }
 
-function pytorch(python, options) {
-  const files = ["images", "labels"].flatMap((part, i) => {
-    return [`--${part}`, join(options.data, `train-${part}-idx${i ? 1 : 3}-ubyte.gz`)];
+function show(comparisons) {
+  const rows = comparisons.map(({ run, batchSize, peer = "", ours, theirs, ratio }) => {
+    const { unit, told } = runs[run];
+    const speed = (result) => {
+      if (!result) return ["", ""];
+      return [told(result.median, batchSize).toFixed(1), range(result.seconds.flat().map((seconds) => told(seconds, batchSize)), 1)];
+    };
+    const memory = (result) => (result ? `${(result.peakBytes / 1e6).toFixed(0)} MB` : "");
+    const steps = String(ours.seconds.flat().length);
+    return [`${run}, ${unit}`, peer, steps, ...speed(ours), ...speed(theirs), ratio ? spreadText(ratio) : "", memory(ours), memory(theirs)];
   });
-  return new Peer("PyTorch", python, [peerFile("torch_step.py"), ...files, ...workload(options)]);
-}
-
-function peerPython() {
-  const python = process.env["RESNET_NATIVE_PYTHON"] ?? "python3";
-  if (spawnSync(python, ["-c", "import torch"]).status === 0) return { found: true, python };
-  const how = "python3 -m pip install torch==2.13.0 numpy, or name a Python that has it in RESNET_NATIVE_PYTHON";
-  return { found: false, missing: `PyTorch: left out, ${python} cannot import torch. To compare: ${how}\n` };
-}
-
-/** What each side took, and PyTorch's time as a ratio to ours. */
-async function compare(sides, run, rounds, steps) {
-  const results = await takeTurns(sides, run, rounds, steps);
-  const [ours, theirs] = Object.values(results);
-  return { sides: results, ...(theirs && { ratio: ratio(ours, theirs) }) };
-}
-
-function show(train, predict, batchSize) {
-  const rows = [];
-  for (const [what, { sides, ratio }] of Object.entries({ train, predict })) {
-    for (const [i, [name, { seconds, median: middle, peakBytes }]] of Object.entries(sides).entries()) {
-      const all = seconds.flat();
-      const memory = what === "train" ? `${(peakBytes / 1e6).toFixed(0)} MB` : "";
-      const speed = (batchSize / middle).toFixed(1);
-      const times = i === 0 && ratio ? `${ratio.median.toFixed(2)} (${ratio.lowest.toFixed(2)}–${ratio.highest.toFixed(2)})` : "";
-      rows.push([`${what}, ${name}`, String(all.length), middle.toFixed(3), range(all, 3), speed, times, memory]);
-    }
-  }
-  console.log(`\n${table(["", "steps", "s/step", "from–to", "images/s", "× PyTorch, by turn", "peak memory"], rows)}`);
+  const head = ["", "beside", "steps", "ours", "from–to", "theirs", "from–to", "× by turn", "peak memory", "theirs"];
+  console.log(`\n${table(head, rows, 2)}\n`);
 }

@@ -1,9 +1,9 @@
 //! Speed of the CPU convolution kernels on each layer of ResNet-18 at 1x96x96; with `--groups`, on one layer divided into
 //! more and more groups.
 //!
-//! `cargo run --release -p resnet-ops --example layers -- [--groups] [--direct] [--threads N] [--batch N] [--runs N]` shows a
-//! table on stderr and writes a line of JSON for each layer to stdout; with `--direct`, of the direct kernels alone. Packing of
-//! weights is included; rates count two operations for a multiply-add, taps on padding as well.
+//! `cargo run --release -p resnet-ops --example layers -- [--groups [--channels N]] [--direct] [--threads N] [--batch N]
+//! [--runs N]` shows a table on stderr and writes a line of JSON for each layer to stdout; with `--direct`, of the direct
+//! kernels alone. Packing of weights is included; rates count two operations for a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
 use resnet_ops::conv2d::{self, Algorithm, Conv2d, Pass, Shape};
@@ -26,8 +26,11 @@ const LAYERS: [Layer; 11] = [
     ("256-512 1x1/2", 256, 512, 1, 2, 6, 1),
     ("512 3x3", 512, 512, 3, 1, 3, 3),
 ];
-/// Wide enough to be divided as far as the papers do, and large enough that arithmetic is what one group spends its time on.
-const DIVIDED: Layer = ("256 3x3", 256, 256, 3, 1, 24, 1);
+/// By default wide enough to be divided as far as the papers do, and large enough that arithmetic is what one group spends
+/// its time on.
+fn divided(channels: usize) -> Layer {
+    ("divided", channels, channels, 3, 1, 24, 1)
+}
 const GROUPS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 256];
 const PASSES: [&str; 3] = ["forward", "input gradient", "weight gradient"];
 
@@ -44,7 +47,9 @@ fn main() -> Result<()> {
     let (mut work, mut total) = ([0.0; 3], [0.0; 3]);
     let by_groups = std::env::args().any(|argument| argument == "--groups");
     let layers: Vec<(String, Shape, usize)> = if by_groups {
-        GROUPS.map(|groups| (format!("groups {groups}"), Shape { groups, ..shape(DIVIDED) }, 1)).into()
+        let channels = option("--channels", 256);
+        let divisors = GROUPS.into_iter().filter(|&groups| channels.is_multiple_of(groups));
+        divisors.map(|groups| (format!("groups {groups}"), Shape { groups, ..shape(divided(channels)) }, 1)).collect()
     } else {
         LAYERS.map(|layer| (layer.0.to_owned(), shape(layer), layer.6)).into()
     };
@@ -60,9 +65,11 @@ fn main() -> Result<()> {
         }
         eprintln!("{name:<14} {count:>2} {}", cells(seconds.map(|seconds| seconds.map(|s| (gflop / s, s)))));
         let rates = seconds.map(|seconds| seconds.map_or("null".to_owned(), |s| format!("{:.2}", gflop / s)));
-        let Shape { in_channels, out_channels, groups, input: [size, _], .. } = shape;
+        let Shape {
+            in_channels, out_channels, groups, input: [size, _], kernel: [kernel, _], stride: [stride, _], ..
+        } = shape;
         println!(
-            r#"{{"layer":"{name}","count":{count},"channels":[{in_channels},{out_channels}],"groups":{groups},"size":{size},"gflop":{gflop:.4},"forward":{},"inputGradient":{},"weightGradient":{}}}"#,
+            r#"{{"layer":"{name}","count":{count},"channels":[{in_channels},{out_channels}],"kernel":{kernel},"stride":{stride},"groups":{groups},"size":{size},"gflop":{gflop:.4},"forward":{},"inputGradient":{},"weightGradient":{}}}"#,
             rates[0], rates[1], rates[2]
         );
     }

@@ -1,0 +1,65 @@
+// What users could pick instead, each as a side of `npm run bench`, and where each is found.
+//
+//   RESNET_NATIVE_PYTHON      a Python with torch and numpy, torchvision (resnet50), onnx and onnxscript (ONNX Runtime); default python3
+//   RESNET_NATIVE_TF_PYTHON   a Python with tensorflow and keras, default the one above
+//   RESNET_NATIVE_ORT         the folder where onnxruntime-node is installed, default the working folder
+
+import { resolve } from "node:path";
+import { workloads } from "./networks.mjs";
+import { Peer } from "./peer.mjs";
+import { peerFile, workload } from "./turns.mjs";
+
+const python = process.env["RESNET_NATIVE_PYTHON"] || "python3";
+const tensorflowPython = process.env["RESNET_NATIVE_TF_PYTHON"] || python;
+const runtime = resolve(process.env["RESNET_NATIVE_ORT"] || ".");
+
+/** glibc keeps what is freed instead of giving it back to the system, so that no page is faulted in twice. */
+const KEEP_MEMORY = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: String(2 ** 33), MALLOC_TOP_PAD_: String(2 ** 28) };
+
+export const TORCH = "a Python with torch and numpy: RESNET_NATIVE_PYTHON";
+const everywhere = Object.keys(workloads);
+
+/** By the word that `--peers` takes: its name, the runs and networks that it is compared in, what it needs, and a side that it is. */
+export const peers = {
+  eager: { name: "PyTorch", runs: ["train", "predict", "latency"], networks: everywhere, needs: TORCH, start: torch() },
+  channels_last: {
+    name: "PyTorch channels_last",
+    runs: ["train", "predict", "latency"],
+    networks: everywhere,
+    needs: TORCH,
+    start: torch(["--channels-last"]),
+  },
+  compiled: {
+    name: "PyTorch compiled, channels_last, malloc",
+    runs: ["train", "predict"],
+    networks: everywhere,
+    needs: TORCH,
+    start: torch(["--channels-last", "--compile"], KEEP_MEMORY),
+  },
+  keras: {
+    name: "Keras on TensorFlow",
+    runs: ["train", "predict"],
+    networks: ["resnet18"],
+    needs: "a Python with tensorflow and keras: RESNET_NATIVE_TF_PYTHON",
+    start: (name, options) => new Peer(name, tensorflowPython, [peerFile("keras_step.py"), ...workload(options)]),
+  },
+  onnx: {
+    name: "ONNX Runtime",
+    runs: ["predict", "latency"],
+    networks: everywhere,
+    needs: "a folder with onnxruntime-node: RESNET_NATIVE_ORT; a Python with torch, onnx and onnxscript: RESNET_NATIVE_PYTHON",
+    start: (name, options) => {
+      return new Peer(name, process.execPath, [peerFile("onnx_step.mjs"), ...workload(options), "--runtime", runtime, "--python", python]);
+    },
+  },
+};
+
+/** PyTorch's convolutions, layer by layer; memory is kept, so that kernels are compared and not page faults. */
+export function torchLayers({ threads, batch }) {
+  const args = [peerFile("torch_layers.py"), "--threads", String(threads), "--batch", String(batch)];
+  return new Peer("PyTorch", python, args, KEEP_MEMORY);
+}
+
+function torch(flags = [], environment = {}) {
+  return (name, options) => new Peer(name, python, [peerFile("torch_step.py"), ...workload(options), ...flags], environment);
+}

@@ -1,0 +1,37 @@
+"""Writes a network of torch_networks.py as ONNX, for a fixed batch, and tells about it in a line of JSON on stdout.
+
+`logits` are PyTorch's own for images that count up: value i, in row-major order, is (i mod 251) / 251. Written for Python
+3.11 with PyTorch 2.13, onnx 1.23 and onnxscript 0.7.
+"""
+
+import argparse
+import contextlib
+import sys
+
+import onnx
+import torch
+
+import side
+import torch_networks
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Writes a network of the benchmark as ONNX")
+    parser.add_argument("--network", required=True)
+    parser.add_argument("--shape", type=int, nargs=4, required=True, help="of the images: N C H W")
+    parser.add_argument("--file", required=True)
+    options = parser.parse_args()
+    network = torch_networks.build(options.network, options.shape[1]).eval()
+    images = (torch.arange(torch.Size(options.shape).numel()) % 251).float().div_(251).reshape(options.shape)
+    # The exporter reports on stdout.
+    with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
+        logits = network(images)
+        names = {"input_names": ["images"], "output_names": ["logits"]}
+        torch.onnx.export(network, (images,), options.file, dynamo=True, external_data=False, **names)
+    opset = onnx.load(options.file).opset_import[0].version
+    versions = {"torch": torch.__version__, "onnx": onnx.__version__, "opset": opset}
+    side.write({**versions, "parameters": torch_networks.parameters(network), "logits": logits.flatten().tolist()})
+
+
+if __name__ == "__main__":
+    main()
