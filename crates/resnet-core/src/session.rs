@@ -177,6 +177,7 @@ impl Session {
             return Err(Error::new(Code::NonFiniteLoss, message));
         }
         run.backward(n)?;
+        run.weights.version += 1;
         run.update(n)?;
         let Weights { learnt, gradients, .. } = run.weights;
         sgd::step(run.executor, optimizer, learnt, gradients, velocity.as_mut())?;

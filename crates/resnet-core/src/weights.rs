@@ -14,19 +14,22 @@ pub struct Weights {
     pub running: Buffer,
     /// Gradients of the learnt parameters; empty before the first training step.
     pub gradients: Buffer,
+    /// Counts the changes of parameters and running statistics.
+    pub version: u64,
 }
 
 impl Weights {
     /// Weights with these values in a backend's type.
     pub fn new(dtype: DType, learnt: &[f32], running: &[f32]) -> Result<Self> {
         let (learnt, running) = (buffer(dtype, learnt)?, buffer(dtype, running)?);
-        Ok(Self { learnt, running, gradients: Buffer::empty() })
+        Ok(Self { learnt, running, gradients: Buffer::empty(), version: 0 })
     }
 
     /// Takes other values.
     pub fn set(&mut self, learnt: &[f32], running: &[f32]) -> Result<()> {
         let dtype = self.learnt.dtype();
         (self.learnt, self.running) = (buffer(dtype, learnt)?, buffer(dtype, running)?);
+        self.version += 1;
         Ok(())
     }
 

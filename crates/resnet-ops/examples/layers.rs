@@ -6,7 +6,7 @@
 //! kernels alone. Packing of weights is included; rates count two operations for a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
-use resnet_ops::conv2d::{self, Algorithm, Conv2d, Pass, Shape};
+use resnet_ops::conv2d::{self, Algorithm, Conv2d, Epilogue, Pass, Shape};
 use resnet_ops::{Buffer, DType, Executor, Isa, Result};
 use std::hint::black_box;
 use std::time::Instant;
@@ -129,7 +129,7 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
 
     let forward = median(runs, || {
         conv2d::pack(executor, &conv, batch, Pass::Forward, view(), &mut packed)?;
-        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut scratch, &mut y)
+        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut scratch, &mut y, &Epilogue::default())
     })?;
     let weight_gradient = median(runs, || {
         let grads = grads.view_mut(0..params.len());

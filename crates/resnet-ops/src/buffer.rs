@@ -54,6 +54,21 @@ element!(f32, F32);
 element!(f64, F64);
 element!(u8, U8);
 
+/// Asks for huge pages for a large allocation that nobody has touched yet: fewer faults, and fewer misses of the TLB.
+#[cfg(target_os = "linux")]
+fn advise_huge_pages<T>(data: &Vec<T>) {
+    const HUGE_PAGE: usize = 2 << 20;
+    let start = data.as_ptr() as usize;
+    let (first, end) = (start.next_multiple_of(HUGE_PAGE), start + data.capacity() * std::mem::size_of::<T>());
+    if let Some(len) = (end - end % HUGE_PAGE).checked_sub(first).filter(|&len| len > 0) {
+        // SAFETY: the range lies within the allocation, and the advice changes no contents. Refused, it changes nothing.
+        unsafe { libc::madvise(first as *mut libc::c_void, len, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge_pages<T>(_: &Vec<T>) {}
+
 impl Buffer {
     /// `len` zeros of `dtype` (F32, F64 or U8) in host memory.
     pub fn zeros(dtype: DType, len: usize) -> Result<Self> {
@@ -71,6 +86,7 @@ impl Buffer {
         let mut data: Vec<T> = Vec::new();
         data.try_reserve_exact(total)
             .map_err(|_| Error::Msg(format!("out of memory: {} bytes asked for", total * size)))?;
+        advise_huge_pages(&data);
         data.resize(total, T::default());
         let start = data.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size);
         Ok(Self { storage: Storage::Cpu(T::storage(data)), start, len })

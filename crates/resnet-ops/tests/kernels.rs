@@ -66,6 +66,26 @@ fn conv2d_by_direct_kernels() {
 }
 
 #[test]
+fn conv2d_with_shortcut_and_relu() {
+    let kernels = [Algorithm::Direct, Algorithm::Winograd];
+    for (seed, case) in shapes::convolutions().iter().chain(&shapes::plain_convolutions()).enumerate() {
+        let inputs = case.inputs(&mut Random::new(seed as u64));
+        let outputs = case.forward(&Executor::ReferenceF64, &inputs).unwrap().len();
+        let shortcut = Random::new(seed as u64 + 1).values(outputs);
+        let executors = cpu_executors().into_iter();
+        let executors = executors.map(|(isa, pair)| (isa, pair.map(|one| one.with_convolution(kernels[seed % 2]))));
+        compare(case, &executors.collect(), |executor| {
+            let result = |shortcut, relu| case.forward_with(executor, &inputs, shortcut, relu).unwrap();
+            vec![
+                ("ReLU".to_string(), result(None, true)),
+                ("shortcut".to_string(), result(Some(&shortcut), false)),
+                ("shortcut and ReLU".to_string(), result(Some(&shortcut), true)),
+            ]
+        });
+    }
+}
+
+#[test]
 fn conv2d_of_plain_input() {
     check(shapes::plain_convolutions());
 }

@@ -49,6 +49,32 @@ fn add_keeps_nan() {
 }
 
 #[test]
+fn a_folded_batch_norm_does_what_it_did_behind_the_convolution() {
+    let running: Vec<f64> = [0.5, -1.0, 2.0, 0.0, 1.0, 0.2, 3.0, 0.5].into();
+    for bias in [true, false] {
+        let shape = conv2d::Shape { bias, ..shapes::convolutions()[0].shape.clone() };
+        let shape = conv2d::Shape { in_channels: 4, out_channels: 4, groups: 2, ..shape };
+        let case = Convolution { n: 2, shape: shape.clone() };
+        let op = BatchNorm { channels: 4, size: shape.output(), eps: 1e-5, momentum: 0.1, relu: false };
+        let norm = Normalisation { n: 2, op: op.clone(), shortcut: false };
+        let mut random = Random::new(1);
+        let (inputs, norm_params) = (case.inputs(&mut random), random.values(8));
+        for executor in every_executor() {
+            let y = case.forward(&executor, &inputs).unwrap();
+            let expected = norm.eval(&executor, &[norm_params.clone(), y], &running).unwrap();
+            let [conv, params, statistics] =
+                [&inputs[0], &norm_params, &running].map(|v| Parameters::new(&executor, v));
+            let mut folded = Parameters::blank(&executor, shape.weight_len() + 4);
+            let views = (conv.view(), params.view(), statistics.view());
+            batch_norm::fold(&executor, &op, views.0, views.1, views.2, folded.view_mut()).unwrap();
+            let both = Convolution { n: 2, shape: conv2d::Shape { bias: true, ..shape.clone() } };
+            let found = both.forward(&executor, &[folded.read(), inputs[1].clone()]).unwrap();
+            assert_close(&found, &expected, 1e-4, &format!("bias: {bias}"));
+        }
+    }
+}
+
+#[test]
 fn batch_norm_keeps_nan() {
     let op = BatchNorm { channels: 2, size: [1, 2], eps: 1e-5, momentum: 0.1, relu: true };
     let case = Normalisation { n: 2, op, shortcut: false };

@@ -3,7 +3,7 @@
 
 mod support;
 
-use resnet_ops::conv2d::{self, Algorithm, Conv2d, Pass, Shape};
+use resnet_ops::conv2d::{self, Algorithm, Conv2d, Epilogue, Pass, Shape};
 use resnet_ops::{DType, Executor, Isa};
 use support::convolution::Convolution;
 use support::ops::Op;
@@ -121,7 +121,8 @@ fn any_batch_runs_in_the_storage_of_a_larger_one() {
             let x = activation(&executor, [n, channels[0], size[0], size[1]], &inputs[1]).unwrap();
             let mut y = blank_activation(&executor, shape);
             conv2d::pack(&executor, &conv, n, Pass::Forward, params.view(), &mut packed[0]).unwrap();
-            conv2d::forward(&executor, &conv, n, &x, params.view(), &packed[0], &mut scratch[0], &mut y).unwrap();
+            let (workspace, epilogue) = (&mut scratch[0], Epilogue::default());
+            conv2d::forward(&executor, &conv, n, &x, params.view(), &packed[0], workspace, &mut y, &epilogue).unwrap();
             assert_eq!(read_activation(&executor, shape, &y).unwrap(), case.forward(&executor, &inputs).unwrap());
 
             let dy = read_activation(&executor, shape, &y).unwrap();

@@ -1,53 +1,70 @@
-//! Joins a batch norm with the ReLU, or the addition and ReLU, that follows it, and marks biases that a batch norm cancels.
+//! Joins what a backend does in one pass: a batch norm or a convolution with the ReLU, or the addition, that follows it; when
+//! nothing is learnt, a convolution with its batch norm. Marks biases that a batch norm cancels.
 
 use super::lower::{Graph, Node, Op};
+use super::Mode;
+use crate::error::Result;
+use resnet_ops::conv2d::{Conv2d, Shape};
+use resnet_ops::Executor;
 
 /// Rewrites the graph; the values of nodes that were joined are no longer written.
-pub(super) fn fuse(graph: &mut Graph) {
-    cancel_biases(graph);
-    let mut norms: Vec<Option<usize>> = vec![None; graph.shapes.len()];
+pub(super) fn fuse(graph: &mut Graph, executor: &Executor, mode: Mode) -> Result<()> {
+    let readers = graph.readers();
+    let mut writers: Vec<Option<usize>> = vec![None; graph.shapes.len()];
     for index in 0..graph.nodes.len() {
-        let node = &graph.nodes[index];
-        match node.op {
-            Op::BatchNorm(_) if node.inputs.len() == 1 && graph.readers(node.output) == 1 => {
-                norms[node.output] = Some(index);
-            }
-            Op::Relu | Op::Add { relu: true } => {
-                if let Some(norm) = norms[node.inputs[0]] {
-                    join(&mut graph.nodes, norm, index);
-                }
-            }
+        // The writer of what this node continues, if nobody else reads it.
+        let input = graph.nodes[index].inputs[0];
+        let writer = writers[input].filter(|_| readers[input] == 1);
+        match (&graph.nodes[index].op, writer) {
+            (Op::BatchNorm(_), Some(writer)) => norm(graph, executor, mode, writer, index)?,
+            (Op::Relu | Op::Add { .. }, Some(writer)) => follower(&mut graph.nodes, writer, index),
             _ => {}
+        }
+        let node = &graph.nodes[index];
+        if !node.inputs.is_empty() {
+            writers[node.output] = Some(index);
         }
     }
     graph.nodes.retain(|node| !node.inputs.is_empty());
+    Ok(())
 }
 
-/// Puts the batch norm in the place of its follower, where the shortcut has been computed, and empties its own.
-fn join(nodes: &mut [Node], norm: usize, follower: usize) {
-    let inputs = std::mem::take(&mut nodes[norm].inputs);
-    let follower_inputs = std::mem::take(&mut nodes[follower].inputs);
-    nodes.swap(norm, follower);
-    let output = nodes[norm].output;
-    let joined = &mut nodes[follower];
-    joined.inputs = inputs;
-    joined.inputs.extend_from_slice(&follower_inputs[1..]);
-    joined.output = output;
-    if let Op::BatchNorm(op) = &mut joined.op {
-        op.relu = true;
+/// A batch norm behind a convolution: folded into it for good, or at least the bias has no gradient.
+fn norm(graph: &mut Graph, executor: &Executor, mode: Mode, writer: usize, index: usize) -> Result<()> {
+    let (before, behind) = graph.nodes.split_at_mut(index);
+    let (node, norm) = (&mut before[writer], &mut behind[0]);
+    let (Op::Conv2d(convolution), Op::BatchNorm(op)) = (&mut node.op, &norm.op) else { return Ok(()) };
+    if mode == Mode::Train {
+        convolution.bias_cancels = !convolution.relu;
+        return Ok(());
     }
+    if convolution.relu || node.inputs.len() > 1 {
+        return Ok(());
+    }
+    convolution.kernels = Conv2d::new(executor, Shape { bias: true, ..convolution.kernels.shape().clone() })?;
+    convolution.folded = Some((op.clone(), norm.places.clone()));
+    node.output = norm.output;
+    norm.inputs.clear();
+    // The node that goes on in the norm's place must be found there.
+    graph.nodes.swap(writer, index);
+    Ok(())
 }
 
-fn cancel_biases(graph: &mut Graph) {
-    for index in 0..graph.nodes.len() {
-        let Op::BatchNorm(_) = graph.nodes[index].op else { continue };
-        let value = graph.nodes[index].inputs[0];
-        if graph.readers(value) != 1 {
-            continue;
-        }
-        let writer = graph.nodes.iter_mut().find(|node| node.output == value && matches!(node.op, Op::Conv2d(_)));
-        if let Some(writer) = writer {
-            writer.bias_cancels = true;
-        }
+/// Puts a convolution or a batch norm in the place of the ReLU or addition behind it, where a shortcut has been computed, and
+/// empties its own.
+fn follower(nodes: &mut [Node], writer: usize, index: usize) {
+    let adds = nodes[index].inputs.len() > 1;
+    let relu = matches!(nodes[index].op, Op::Relu | Op::Add { relu: true });
+    let taken = nodes[writer].inputs.len() > 1;
+    match &mut nodes[writer].op {
+        Op::BatchNorm(op) if !op.relu && !taken && relu => op.relu = true,
+        Op::Conv2d(convolution) if !(convolution.relu || taken && adds) => convolution.relu = relu,
+        _ => return,
     }
+    let mut inputs = std::mem::take(&mut nodes[writer].inputs);
+    let follower_inputs = std::mem::take(&mut nodes[index].inputs);
+    nodes.swap(writer, index);
+    inputs.extend_from_slice(&follower_inputs[1..]);
+    nodes[index].inputs = inputs;
+    nodes[index].output = nodes[writer].output;
 }

@@ -1,6 +1,6 @@
 //! What the lists of a plan are made of.
 
-use super::slots::Slot;
+use super::slots::{Slot, CLASSES};
 use resnet_ops::conv2d::Pass;
 
 /// What an instruction does. What it reads and writes is listed behind it.
@@ -8,9 +8,11 @@ use resnet_ops::conv2d::Pass;
 pub(super) enum Action {
     /// x → y
     Import,
-    /// → packed
+    /// → weights and bias
+    Fold,
+    /// \[weights and bias\] → packed
     Pack(Pass),
-    /// x, packed → y, scratch
+    /// x, packed, \[shortcut\] → y, scratch
     ConvForward,
     /// dy, packed → dx, scratch
     ConvInputGradient { accumulate: bool },
@@ -28,7 +30,7 @@ pub(super) enum Action {
     NormUpdate,
     /// x → y
     Relu,
-    /// y → dy becomes dx
+    /// y → dy becomes that of what the ReLU was given
     ReluBackward,
     /// a, b → y
     Add,
@@ -68,6 +70,8 @@ pub(super) struct Instruction<B> {
 
 /// The lists over slots, and what slots there are.
 pub(super) struct Lists {
+    /// What is worked out from the weights alone, and kept while they stay as they are.
+    pub(super) prepare: Vec<Instruction<Slot>>,
     pub(super) forward: Vec<Instruction<Slot>>,
     pub(super) backward: Vec<Instruction<Slot>>,
     pub(super) update: Vec<Instruction<Slot>>,
@@ -75,5 +79,5 @@ pub(super) struct Lists {
     pub(super) logits: Slot,
     pub(super) logits_gradient: Option<Slot>,
     /// Lengths of the slots of each class, longest first.
-    pub(super) lengths: [Vec<usize>; 3],
+    pub(super) lengths: [Vec<usize>; CLASSES],
 }

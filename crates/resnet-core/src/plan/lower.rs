@@ -22,7 +22,8 @@ const MOST_PLAIN_CHANNELS: usize = 4;
 pub(super) enum Op {
     /// Brings images (N, C, H, W) to the backend's layout.
     Import,
-    Conv2d(Box<Conv2d>),
+    /// With one input, or with the shortcut as the second.
+    Conv2d(Box<Convolution>),
     /// With one input, or with the shortcut as the second.
     BatchNorm(BatchNorm),
     Relu,
@@ -37,14 +38,22 @@ pub(super) enum Op {
     Linear(Linear),
 }
 
+/// A convolution with what is done in the same passes.
+pub(super) struct Convolution {
+    pub(super) kernels: Conv2d,
+    /// The batch norm, and its places, whose running statistics are folded into the weights.
+    pub(super) folded: Option<(BatchNorm, Places)>,
+    pub(super) relu: bool,
+    /// A batch norm takes the bias away again, so its gradient is zero and need not be computed.
+    pub(super) bias_cancels: bool,
+}
+
 /// An op with the values that it reads and writes.
 pub(super) struct Node {
     pub(super) op: Op,
     pub(super) inputs: Vec<usize>,
     pub(super) output: usize,
     pub(super) places: Places,
-    /// A batch norm takes the bias away again, so its gradient is zero and need not be computed.
-    pub(super) bias_cancels: bool,
 }
 
 /// A network as a backend's nodes. Value 0 is the input, as (N, C, H, W) whatever the backend.
@@ -74,7 +83,6 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: M
             inputs: node.inputs.iter().map(|&value| places[value]).collect(),
             output: node.output,
             places: parameters.clone(),
-            bias_cancels: false,
         });
     }
     graph.output = places[trace.output];
@@ -99,14 +107,17 @@ impl Graph {
         let output = self.shapes.len();
         self.shapes.push(self.shapes[0]);
         let places = Places::default();
-        self.nodes.push(Node { op: Op::Import, inputs: vec![0], output, places, bias_cancels: false });
+        self.nodes.push(Node { op: Op::Import, inputs: vec![0], output, places });
         output
     }
 
-    /// How many nodes read a value; the network's output counts as read.
-    pub(super) fn readers(&self, value: usize) -> usize {
-        let reads = self.nodes.iter().flat_map(|node| &node.inputs).filter(|&&input| input == value).count();
-        reads + usize::from(value == self.output)
+    /// How many times each value is read; the network's output counts as read.
+    pub(super) fn readers(&self) -> Vec<usize> {
+        let mut readers = vec![0; self.shapes.len()];
+        for &value in self.nodes.iter().flat_map(|node| &node.inputs).chain([&self.output]) {
+            readers[value] += 1;
+        }
+        readers
     }
 }
 
@@ -132,7 +143,8 @@ fn op(executor: &Executor, kind: &Kind, inputs: &[Shape], plain_input: bool) -> 
                 input: size,
                 plain_input,
             };
-            Op::Conv2d(Box::new(Conv2d::new(executor, shape)?))
+            let kernels = Conv2d::new(executor, shape)?;
+            Op::Conv2d(Box::new(Convolution { kernels, folded: None, relu: false, bias_cancels: false }))
         }
         Layer::BatchNorm2d { eps, momentum, .. } => {
             Op::BatchNorm(BatchNorm { channels, size, eps: *eps, momentum: *momentum, relu: false })

@@ -20,6 +20,7 @@ use crate::model::Layer;
 use instruction::Lists;
 use lower::{Graph, Node, Op};
 use resnet_ops::Executor;
+use std::cell::Cell;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Plan {
     lists: Lists,
     input: Shape,
     capacity: usize,
+    /// The weights' version, and the batch, that the list of preparations was run for.
+    prepared: Cell<Option<(u64, usize)>>,
 }
 
 impl Plan {
@@ -51,10 +54,10 @@ impl Plan {
         let trace = trace(root, input)?;
         let mut graph = lower::lower(executor, &trace, params, mode)?;
         if matches!(executor, Executor::Cpu(_)) {
-            fuse::fuse(&mut graph);
+            fuse::fuse(&mut graph, executor, mode)?;
         }
         let lists = schedule::schedule(executor, &graph, capacity, mode);
-        Ok(Self { graph, lists, input, capacity })
+        Ok(Self { graph, lists, input, capacity, prepared: Cell::new(None) })
     }
 
     /// Whether it runs batches of `n` images of this shape.

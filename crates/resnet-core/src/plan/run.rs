@@ -7,8 +7,8 @@ use super::Plan;
 use crate::error::Result;
 use crate::weights::{read_f64, Weights};
 use resnet_ops::{
-    add, avg_pool2d, batch_norm, concat, conv2d, cross_entropy, dropout, global_avg_pool, layout, linear, max_pool2d,
-    relu, Buffer, DType, Executor, View,
+    add, avg_pool2d, batch_norm, concat, conv2d, conv2d::Epilogue, cross_entropy, dropout, global_avg_pool, layout,
+    linear, max_pool2d, relu, Buffer, DType, Executor, View,
 };
 
 /// Most storage that one instruction writes.
@@ -29,8 +29,15 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the forward list on `n` images (N, C, H, W).
+    /// Runs the forward list, and before it what the weights have changed, on `n` images (N, C, H, W).
     pub fn forward(&mut self, images: &[f32], n: usize) -> Result<()> {
+        // Kernels, and so the order of packed weights, may depend on the batch.
+        let state = Some((self.weights.version, n));
+        if self.plan.prepared.get() != state {
+            self.plan.prepared.set(None);
+            self.walk(&self.plan.lists.prepare, n)?;
+            self.plan.prepared.set(state);
+        }
         let target = self.slots.get_mut(self.plan.lists.images);
         match self.executor.dtype() {
             DType::F64 => {
@@ -120,16 +127,31 @@ impl Step<'_> {
                 let [h, w] = shape.size();
                 layout::from_nchw(executor, [n, shape.channels(), h, w], read(0), first)?;
             }
-            (Op::Conv2d(conv), Action::Pack(pass)) => conv2d::pack(executor, conv, n, pass, params(), first)?,
-            (Op::Conv2d(conv), Action::ConvForward) => {
-                conv2d::forward(executor, conv, n, read(0), params(), read(1), second, first)?;
+            (Op::Conv2d(convolution), Action::Fold) => {
+                let (norm, places) = convolution.folded.as_ref().expect("a list folds what was joined");
+                let statistics = weights.running.view(places.running.clone());
+                let norm_params = weights.learnt.view(places.params.clone());
+                let folded = first.view_mut(0..convolution.kernels.shape().params_len());
+                batch_norm::fold(executor, norm, params(), norm_params, statistics, folded)?;
             }
-            (Op::Conv2d(conv), Action::ConvInputGradient { accumulate }) => {
-                conv2d::input_gradient(executor, conv, n, read(0), params(), read(1), second, first, accumulate)?;
+            (Op::Conv2d(convolution), Action::Pack(pass)) => {
+                let kernels = &convolution.kernels;
+                let folded = convolution.folded.as_ref().map(|_| read(0).view(0..kernels.shape().params_len()));
+                conv2d::pack(executor, kernels, n, pass, folded.unwrap_or_else(params), first)?;
             }
-            (Op::Conv2d(conv), _) => {
-                let grads = weights.gradients.view_mut(places);
-                conv2d::weight_gradient(executor, conv, n, read(0), read(1), first, grads, node.bias_cancels)?;
+            (Op::Conv2d(convolution), Action::ConvForward) => {
+                let shortcut = instruction.reads.get(2).map(|&slot| self.slots.get(slot));
+                let epilogue = Epilogue { shortcut, relu: convolution.relu };
+                let kernels = &convolution.kernels;
+                conv2d::forward(executor, kernels, n, read(0), params(), read(1), second, first, &epilogue)?;
+            }
+            (Op::Conv2d(convolution), Action::ConvInputGradient { accumulate }) => {
+                let kernels = &convolution.kernels;
+                conv2d::input_gradient(executor, kernels, n, read(0), params(), read(1), second, first, accumulate)?;
+            }
+            (Op::Conv2d(convolution), Action::ConvWeightGradient) => {
+                let (grads, skip_bias) = (weights.gradients.view_mut(places), convolution.bias_cancels);
+                conv2d::weight_gradient(executor, &convolution.kernels, n, read(0), read(1), first, grads, skip_bias)?;
             }
             (Op::BatchNorm(op), Action::NormTrain) => {
                 batch_norm::forward_train(executor, op, n, read(0), shortcut, params(), second, third, first)?;
@@ -161,7 +183,9 @@ impl Step<'_> {
             }
             (Op::Dropout(op), Action::Dropout) => dropout::forward(executor, op, n, self.key(), read(0), first)?,
             (Op::Dropout(op), _) => dropout::backward(executor, op, n, self.key(), first)?,
-            (Op::Relu | Op::Add { .. }, _) => relu::backward(executor, self.len(node.output), read(0), first)?,
+            (Op::Conv2d(_) | Op::Relu | Op::Add { .. }, _) => {
+                relu::backward(executor, self.len(node.output), read(0), first)?
+            }
             (Op::MaxPool2d(op), Action::MaxPoolBackward { accumulate }) => {
                 max_pool2d::backward(executor, op, n, read(0), read(1), first, accumulate)?;
             }

@@ -1,7 +1,7 @@
 //! Writes a graph as flat lists of instructions, and gives every value a slot.
 
 use super::instruction::{Action, Instruction, Lists};
-use super::lower::{Graph, Op};
+use super::lower::{Convolution, Graph, Op};
 use super::slots::{assign, Class, Need, Slot};
 use super::Mode;
 use resnet_ops::conv2d::Pass;
@@ -27,6 +27,7 @@ struct Writer<'a> {
     kept: Vec<Option<usize>>,
     /// Instructions so far, the pause between forward and backward included.
     time: usize,
+    prepare: Vec<Instruction<usize>>,
     forward: Vec<Instruction<usize>>,
     backward: Vec<Instruction<usize>>,
     update: Vec<Instruction<usize>>,
@@ -50,6 +51,7 @@ impl<'a> Writer<'a> {
             learns,
             kept: vec![None; graph.nodes.len()],
             time: 0,
+            prepare: Vec::new(),
             forward: Vec::new(),
             backward: Vec::new(),
             update: Vec::new(),
@@ -102,6 +104,7 @@ impl<'a> Writer<'a> {
             images: slots[self.value(0)],
             logits: slots[self.value(self.graph.output)],
             logits_gradient: self.logits_gradient.map(|need| slots[need]),
+            prepare: place(self.prepare),
             forward: place(self.forward),
             backward: place(self.backward),
             update: place(self.update),
@@ -113,18 +116,16 @@ impl<'a> Writer<'a> {
         let graph = self.graph;
         let node = &graph.nodes[index];
         let mut reads: Vec<usize> = node.inputs.iter().map(|&input| self.value(input)).collect();
-        if let Op::Conv2d(conv) = &node.op {
-            let packed = self.need(Class::Real, conv.packed_len(Pass::Forward));
-            self.push_forward(Action::Pack(Pass::Forward), index, vec![], vec![packed]);
-            reads.push(packed);
+        if let Op::Conv2d(convolution) = &node.op {
+            reads.insert(1, self.write_pack(index, convolution, mode));
         }
         let output = self.need_like(node.output);
         self.values[node.output] = Some(output);
         let mut writes = vec![output];
         let action = match &node.op {
             Op::Import => Action::Import,
-            Op::Conv2d(conv) => {
-                writes.push(self.need(Class::Real, conv.scratch_len(Pass::Forward, self.capacity)));
+            Op::Conv2d(convolution) => {
+                writes.push(self.need(Class::Real, convolution.kernels.scratch_len(Pass::Forward, self.capacity)));
                 Action::ConvForward
             }
             Op::BatchNorm(op) if mode == Mode::Train => {
@@ -151,6 +152,29 @@ impl<'a> Writer<'a> {
         self.push_forward(action, index, reads, writes);
     }
 
+    /// Packs a convolution's weights: before each use if they are learnt meanwhile, else beforehand. Returns their storage.
+    fn write_pack(&mut self, index: usize, convolution: &Convolution, mode: Mode) -> usize {
+        let (kernels, action) = (&convolution.kernels, Action::Pack(Pass::Forward));
+        let packed_len = kernels.packed_len(Pass::Forward);
+        if mode == Mode::Train {
+            let packed = self.need(Class::Real, packed_len);
+            self.push_forward(action, index, vec![], vec![packed]);
+            return packed;
+        }
+        let mut params = vec![];
+        if convolution.folded.is_some() {
+            params.push(self.need(Class::Real, kernels.shape().params_len()));
+            let fold = self.instruction(Action::Fold, index, vec![], params.clone());
+            self.prepare.push(fold);
+        }
+        let packed = self.need(Class::Packed, packed_len);
+        // Nothing else may take its place.
+        self.needs[packed].first = 0;
+        let pack = self.instruction(action, index, params, vec![packed]);
+        self.prepare.push(pack);
+        packed
+    }
+
     fn write_backward(&mut self, index: usize) {
         let graph = self.graph;
         let node = &graph.nodes[index];
@@ -158,16 +182,24 @@ impl<'a> Writer<'a> {
         let input = node.inputs[0];
         match &node.op {
             Op::Import => {}
-            Op::Conv2d(conv) => {
-                let scratch = self.need(Class::Real, conv.scratch_len(Pass::WeightGradient, self.capacity));
+            Op::Conv2d(convolution) => {
+                let kernels = &convolution.kernels;
+                if convolution.relu {
+                    let y = self.value(node.output);
+                    self.push_backward(Action::ReluBackward, index, vec![y], vec![dy]);
+                }
+                let scratch = self.need(Class::Real, kernels.scratch_len(Pass::WeightGradient, self.capacity));
                 let x = self.value(input);
                 self.push_backward(Action::ConvWeightGradient, index, vec![x, dy], vec![scratch]);
                 if self.learns[input] {
-                    let packed = self.need(Class::Real, conv.packed_len(Pass::InputGradient));
+                    let packed = self.need(Class::Real, kernels.packed_len(Pass::InputGradient));
                     self.push_backward(Action::Pack(Pass::InputGradient), index, vec![], vec![packed]);
-                    let scratch = self.need(Class::Real, conv.scratch_len(Pass::InputGradient, self.capacity));
+                    let scratch = self.need(Class::Real, kernels.scratch_len(Pass::InputGradient, self.capacity));
                     let action = |accumulate| Action::ConvInputGradient { accumulate };
                     self.push_input_gradient(action, index, 0, vec![dy, packed], vec![scratch]);
+                }
+                if let Some(&shortcut) = node.inputs.get(1) {
+                    self.hand_on(index, dy, shortcut);
                 }
             }
             Op::BatchNorm(op) => {

@@ -12,9 +12,11 @@ pub(super) enum Class {
     Sum,
     /// Places in a window, as bytes.
     Place,
+    /// Weights packed for as long as they stay as they are.
+    Packed,
 }
 
-const CLASSES: usize = 3;
+pub(super) const CLASSES: usize = 4;
 
 /// A slot: its class, and its number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,8 @@ pub struct Slots {
 impl Slots {
     /// Makes room for slots of these lengths, longest first in each class; what is there and long enough stays.
     pub(super) fn reserve(&mut self, real: DType, lengths: &[Vec<usize>; CLASSES]) -> Result<()> {
-        for ((buffers, lengths), dtype) in self.buffers.iter_mut().zip(lengths).zip([real, DType::F64, DType::U8]) {
+        for ((buffers, lengths), dtype) in self.buffers.iter_mut().zip(lengths).zip([real, DType::F64, DType::U8, real])
+        {
             for (index, &length) in lengths.iter().enumerate() {
                 if index == buffers.len() {
                     buffers.push(Buffer::zeros(dtype, length)?);

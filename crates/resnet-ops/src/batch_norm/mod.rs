@@ -5,6 +5,7 @@
 
 use crate::executor::by_backend;
 use crate::{layout, Buffer, Executor, Result, View, ViewMut};
+use candle_core::DType;
 
 mod cpu;
 mod reference;
@@ -70,6 +71,23 @@ pub fn forward_eval(
     y: &mut Buffer,
 ) -> Result<()> {
     by_backend!(executor, forward_eval(op, n, x, shortcut, params, running, y))
+}
+
+/// Folds a batch norm with its running statistics into the convolution before it: writes the weights and the bias of one
+/// convolution that does the work of both, γ·w/√(variance + ε) and γ·(bias − mean)/√(variance + ε) + β. `conv` holds the
+/// convolution's weights, then, if it has one, its bias.
+pub fn fold(
+    executor: &Executor,
+    op: &BatchNorm,
+    conv: View,
+    params: View,
+    running: View,
+    folded: ViewMut,
+) -> Result<()> {
+    match executor.dtype() {
+        DType::F64 => reference::fold::<f64>(op, conv, params, running, folded),
+        _ => reference::fold::<f32>(op, conv, params, running, folded),
+    }
 }
 
 /// Moves the running statistics towards the saved ones of a batch of `n` images:

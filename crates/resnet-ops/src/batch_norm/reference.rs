@@ -39,6 +39,32 @@ pub(super) fn forward_eval<T: Real>(
     normalise(op, n, x.slice::<T>()?, shortcut, params, mean, &inverse, y)
 }
 
+/// In f64 throughout, so that a folded weight is rounded once.
+pub(super) fn fold<T: Real>(
+    op: &BatchNorm,
+    conv: View,
+    params: View,
+    running: View,
+    mut folded: ViewMut,
+) -> Result<()> {
+    let (gamma, beta) = params.slice::<T>()?.split_at(op.channels);
+    let (mean, variance) = running.slice::<T>()?.split_at(op.channels);
+    let folded = folded.slice_mut::<T>()?;
+    let (weights, bias) = folded.split_at_mut(folded.len() - op.channels);
+    let (given_weights, given_bias) = conv.slice::<T>()?.split_at(weights.len());
+    let fan_in = weights.len() / op.channels;
+    for c in 0..op.channels {
+        let scale = gamma[c].into() / (variance[c].into() + op.eps).sqrt();
+        let filter = c * fan_in..(c + 1) * fan_in;
+        for (folded, &weight) in weights[filter.clone()].iter_mut().zip(&given_weights[filter]) {
+            *folded = T::of(scale * weight.into());
+        }
+        let shift = given_bias.get(c).map_or(0.0, |&bias| bias.into()) - mean[c].into();
+        bias[c] = T::of(scale * shift + beta[c].into());
+    }
+    Ok(())
+}
+
 pub(super) fn update_running<T: Real>(op: &BatchNorm, n: usize, saved: &Buffer, mut running: ViewMut) -> Result<()> {
     let (mean, variance, _) = saved_parts(op, saved.slice::<T>()?);
     let (running_mean, running_variance) = running.slice_mut::<T>()?.split_at_mut(op.channels);

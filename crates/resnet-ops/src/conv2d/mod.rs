@@ -157,7 +157,17 @@ pub fn pack(executor: &Executor, conv: &Conv2d, n: usize, pass: Pass, params: Vi
     }
 }
 
-/// y = conv(x) + bias for `n` images. `packed` holds the weights of [`Pass::Forward`] for as many images.
+/// What follows a convolution in the pass that writes its output.
+#[derive(Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// Added to the output, of which it has the shape and layout.
+    pub shortcut: Option<&'a Buffer>,
+    /// Whether a ReLU follows.
+    pub relu: bool,
+}
+
+/// y = act(conv(x) + bias + shortcut) for `n` images, where act is ReLU or nothing and the shortcut may be absent. `packed`
+/// holds the weights of [`Pass::Forward`] for as many images.
 pub fn forward(
     executor: &Executor,
     conv: &Conv2d,
@@ -167,8 +177,9 @@ pub fn forward(
     packed: &Buffer,
     scratch: &mut Buffer,
     y: &mut Buffer,
+    epilogue: &Epilogue,
 ) -> Result<()> {
-    by_backend!(executor, forward(conv, n, x, params, packed, scratch, y))
+    by_backend!(executor, forward(conv, n, x, params, packed, scratch, y, epilogue))
 }
 
 /// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`. `packed` holds the weights of

@@ -1,6 +1,6 @@
 //! The definition: every pass walks the same triples of weight, output and input, and fills in the one it is after.
 
-use super::{Conv2d, Shape};
+use super::{Conv2d, Epilogue, Shape};
 use crate::executor::Real;
 use crate::{Buffer, Result, View, ViewMut};
 use std::ops::Range;
@@ -13,6 +13,7 @@ pub(super) fn forward<T: Real>(
     _packed: &Buffer,
     _scratch: &mut Buffer,
     y: &mut Buffer,
+    epilogue: &Epilogue,
 ) -> Result<()> {
     let shape = &conv.shape;
     let (weights, bias) = params.slice::<T>()?.split_at(shape.weight_len());
@@ -26,6 +27,12 @@ pub(super) fn forward<T: Real>(
             *y += w * x;
         }
     });
+    let y = &mut y[..n * shape.out_channels * pixels(shape)];
+    if let Some(shortcut) = epilogue.shortcut {
+        y.iter_mut().zip(shortcut.slice::<T>()?).for_each(|(y, &shortcut)| *y += shortcut);
+    }
+    // Written so that a NaN passes.
+    y.iter_mut().filter(|y| epilogue.relu && **y < T::zero()).for_each(|y| *y = T::zero());
     Ok(())
 }
 

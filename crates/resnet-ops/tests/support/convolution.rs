@@ -2,7 +2,7 @@
 
 use super::ops::{gradient, Op};
 use super::{activation, blank_activation, flat, garbage, read_activation, Parameters, Random};
-use resnet_ops::conv2d::{self, Conv2d, Pass};
+use resnet_ops::conv2d::{self, Conv2d, Epilogue, Pass};
 use resnet_ops::{Buffer, DType, Executor, Result};
 
 /// Convolution; inputs: parameters, x (without a gradient if it is plain).
@@ -40,6 +40,26 @@ impl Convolution {
         garbage(DType::F32, conv.scratch_len(pass, self.n))
     }
 
+    /// act(conv(x) + bias + shortcut).
+    pub fn forward_with(
+        &self,
+        executor: &Executor,
+        inputs: &[Vec<f64>],
+        shortcut: Option<&[f64]>,
+        relu: bool,
+    ) -> Result<Vec<f64>> {
+        let conv = Conv2d::new(executor, self.shape.clone())?;
+        let params = Parameters::new(executor, &inputs[0]);
+        let packed = self.packed(executor, &conv, Pass::Forward, &params)?;
+        let x = self.x(executor, &inputs[1])?;
+        let mut y = blank_activation(executor, self.output_shape());
+        let mut scratch = self.scratch(&conv, Pass::Forward);
+        let shortcut = shortcut.map(|values| activation(executor, self.output_shape(), values)).transpose()?;
+        let (n, epilogue) = (self.n, Epilogue { shortcut: shortcut.as_ref(), relu });
+        conv2d::forward(executor, &conv, n, &x, params.view(), &packed, &mut scratch, &mut y, &epilogue)?;
+        read_activation(executor, self.output_shape(), &y)
+    }
+
     pub fn weight_gradient(&self, executor: &Executor, x: &[f64], dy: &[f64], skip_bias: bool) -> Result<Vec<f64>> {
         let conv = Conv2d::new(executor, self.shape.clone())?;
         let x = self.x(executor, x)?;
@@ -57,14 +77,7 @@ impl Op for Convolution {
     }
 
     fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
-        let conv = Conv2d::new(executor, self.shape.clone())?;
-        let params = Parameters::new(executor, &inputs[0]);
-        let packed = self.packed(executor, &conv, Pass::Forward, &params)?;
-        let x = self.x(executor, &inputs[1])?;
-        let mut y = blank_activation(executor, self.output_shape());
-        let mut scratch = self.scratch(&conv, Pass::Forward);
-        conv2d::forward(executor, &conv, self.n, &x, params.view(), &packed, &mut scratch, &mut y)?;
-        read_activation(executor, self.output_shape(), &y)
+        self.forward_with(executor, inputs, None, false)
     }
 
     fn backward(

@@ -15,19 +15,21 @@
 
 mod pack;
 mod regions;
+mod target;
 mod tile;
 mod weights;
 mod winograd;
 
 pub(super) use winograd::Winograd;
 
-use super::{Conv2d, Pass, Shape};
+use super::{Conv2d, Epilogue, Pass, Shape};
 use crate::executor::Cpu;
 use crate::layout::{self, LANES};
 use crate::{Buffer, Result, View, ViewMut};
 use candle_core::bail;
 use regions::{Axis, Region};
 use std::ops::Range;
+use target::Target;
 use tile::{Tap, Tile, MOST_ROWS};
 use winograd::Way;
 
@@ -229,14 +231,18 @@ pub(super) fn forward(
     packed: &Buffer,
     scratch: &mut Buffer,
     y: &mut Buffer,
+    epilogue: &Epilogue,
 ) -> Result<()> {
-    if let Some(winograd) = conv.winograd(n) {
-        let way = Way { pass: Pass::Forward, n, source: x.slice()?, packed: packed.slice()?, accumulate: false };
-        winograd.outputs(cpu, &way, scratch.slice_mut()?, y.slice_mut()?);
-        return Ok(());
-    }
     let sweep = &conv.direct().forward;
-    run(cpu, sweep, n, x.slice()?, packed.slice()?, y.slice_mut()?, false);
+    let (source, packed) = (x.slice()?, packed.slice()?);
+    let target = Target::new(y, n * sweep.target.image, epilogue)?;
+    match conv.winograd(n) {
+        Some(winograd) => {
+            let way = Way { pass: Pass::Forward, n, source, packed, target };
+            winograd.outputs(cpu, &way, scratch.slice_mut()?);
+        }
+        None => run(cpu, sweep, n, source, packed, target),
+    }
     Ok(())
 }
 
@@ -251,15 +257,18 @@ pub(super) fn input_gradient(
     dx: &mut Buffer,
     accumulate: bool,
 ) -> Result<()> {
-    if let Some(winograd) = conv.winograd(n) {
-        let way = Way { pass: Pass::InputGradient, n, source: dy.slice()?, packed: packed.slice()?, accumulate };
-        winograd.outputs(cpu, &way, scratch.slice_mut()?, dx.slice_mut()?);
-        return Ok(());
-    }
     let Some(sweep) = conv.direct().sweep(Pass::InputGradient) else {
         bail!("convolution: a plain input has no gradient");
     };
-    run(cpu, sweep, n, dy.slice()?, packed.slice()?, dx.slice_mut()?, accumulate);
+    let (source, packed) = (dy.slice()?, packed.slice()?);
+    let target = Target::gradient(dx, n * sweep.target.image, accumulate)?;
+    match conv.winograd(n) {
+        Some(winograd) => {
+            let way = Way { pass: Pass::InputGradient, n, source, packed, target };
+            winograd.outputs(cpu, &way, scratch.slice_mut()?);
+        }
+        None => run(cpu, sweep, n, source, packed, target),
+    }
     Ok(())
 }
 
@@ -287,12 +296,11 @@ pub(super) fn weight_gradient(
 }
 
 /// Computes every target pixel of `n` images.
-fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], target: &mut [f32], accumulate: bool) {
+fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], target: Target) {
     if n == 0 {
         return;
     }
     let source = &source[..n * sweep.source.image];
-    let target = Target(target[..n * sweep.target.image].as_mut_ptr());
     let blocks = sweep.spans.len();
     let (weights, bias) =
         packed[..blocks * (sweep.span * sweep.pair + LANES)].split_at(blocks * sweep.span * sweep.pair);
@@ -304,29 +312,22 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
         let (chunk, strip) = if images_first { (task / strips, task % strips) } else { (task % chunks, task / chunks) };
         let images = n * chunk / chunks..n * (chunk + 1) / chunks;
         for (block, vectors) in sweep.strip(strip) {
-            let work = Work { cpu, sweep, source, target: &target, weights, bias, block, vectors, accumulate };
+            let work = Work { cpu, sweep, source, target, weights, bias, block, vectors };
             work.run(images.clone());
         }
     });
 }
-
-/// The target activation, which tasks write at places of their own.
-struct Target(*mut f32);
-
-// SAFETY: tasks of `run` write disjoint (image, block of channels) parts.
-unsafe impl Sync for Target {}
 
 /// All pixels of some images for one or two blocks of target channels.
 struct Work<'a> {
     cpu: &'a Cpu,
     sweep: &'a Sweep,
     source: &'a [f32],
-    target: &'a Target,
+    target: Target,
     weights: &'a [f32],
     bias: &'a [f32],
     block: usize,
     vectors: usize,
-    accumulate: bool,
 }
 
 impl Work<'_> {
@@ -348,7 +349,8 @@ impl Work<'_> {
         let span = &sweep.spans[self.block];
         let mut tile = Tile {
             x: [std::ptr::null(); MOST_ROWS],
-            y: [std::ptr::null_mut(); MOST_ROWS],
+            y: [0; MOST_ROWS],
+            target: self.target,
             taps: &region.taps,
             blocks: span.len(),
             x_block: sweep.source.block,
@@ -357,12 +359,10 @@ impl Work<'_> {
             w_vector: sweep.span * sweep.pair,
             y_vector: sweep.target.block,
             bias: self.bias[self.block * LANES..].as_ptr(),
-            accumulate: self.accumulate,
         };
         for (row, (source, target)) in places.take(rows).enumerate() {
             tile.x[row] = self.source[source + span.start * sweep.source.block..].as_ptr();
-            // SAFETY: a pixel of the target, whose length `run` has checked.
-            tile.y[row] = unsafe { self.target.0.add(target + self.block * sweep.target.block) };
+            tile.y[row] = target + self.block * sweep.target.block;
         }
         tile::run(self.cpu.isa, &tile, rows, self.vectors);
     }

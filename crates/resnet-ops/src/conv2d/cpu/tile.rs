@@ -1,5 +1,6 @@
 //! The micro-kernel of forward and input gradient: a few pixels, the rows, times one or two vectors of channels.
 
+use super::target::Target;
 use crate::simd::{kernel, Simd, LANES};
 
 /// Most rows of a tile on any instruction set.
@@ -19,8 +20,9 @@ pub(super) struct Tap {
 pub(super) struct Tile<'a> {
     /// The first block of source channels of each row's image, at the pixel that tap offsets count from.
     pub(super) x: [*const f32; MOST_ROWS],
-    /// The first block of target channels of each row's pixel.
-    pub(super) y: [*mut f32; MOST_ROWS],
+    /// Each row's place in the target, for the first block of target channels.
+    pub(super) y: [usize; MOST_ROWS],
+    pub(super) target: Target,
     pub(super) taps: &'a [Tap],
     /// Blocks of source channels.
     pub(super) blocks: usize,
@@ -31,8 +33,6 @@ pub(super) struct Tile<'a> {
     pub(super) w_vector: usize,
     pub(super) y_vector: usize,
     pub(super) bias: *const f32,
-    /// Adds to `y` instead of starting from the bias.
-    pub(super) accumulate: bool,
 }
 
 kernel! {
@@ -68,11 +68,7 @@ unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         for row in 0..ROWS {
             for v in 0..VECTORS {
-                sums[row][v] = if tile.accumulate {
-                    S::load(tile.y[row].add(v * tile.y_vector))
-                } else {
-                    S::load(tile.bias.add(v * LANES))
-                };
+                sums[row][v] = S::load(tile.bias.add(v * LANES));
             }
         }
         for block in 0..tile.blocks {
@@ -104,7 +100,7 @@ unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
         }
         for row in 0..ROWS {
             for v in 0..VECTORS {
-                S::store(tile.y[row].add(v * tile.y_vector), sums[row][v]);
+                tile.target.write::<S>(tile.y[row] + v * tile.y_vector, sums[row][v]);
             }
         }
     }

@@ -9,7 +9,8 @@
 //! ```
 
 use super::super::super::Pass;
-use super::tiles::{self, Blocks, Finish, Planes};
+use super::super::target::Target;
+use super::tiles::{self, Blocks, Planes};
 use super::{gemm, Shared, Winograd};
 use crate::executor::Cpu;
 use crate::layout::LANES;
@@ -24,8 +25,7 @@ pub(in crate::conv2d) struct Way<'a> {
     pub(in crate::conv2d) n: usize,
     pub(in crate::conv2d) source: &'a [f32],
     pub(in crate::conv2d) packed: &'a [f32],
-    /// Adds to the target.
-    pub(in crate::conv2d) accumulate: bool,
+    pub(in crate::conv2d::cpu) target: Target,
 }
 
 impl Winograd {
@@ -40,7 +40,7 @@ impl Winograd {
     }
 
     /// Computes every target pixel. The target's bits do not depend on how the tiles are cut into blocks.
-    pub(in crate::conv2d) fn outputs(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32], target: &mut [f32]) {
+    pub(in crate::conv2d) fn outputs(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32]) {
         assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
         let (ends, block) = (self.ends(way.pass), self.tiling.block());
         let plane = self.workspace_plane(way.pass, way.n);
@@ -51,8 +51,7 @@ impl Winograd {
             pass: way.pass,
             source: &way.source[..way.n * ends.source * block],
             packed: &way.packed[..self.packed_len(way.pass)],
-            target: Shared(target[..way.n * ends.target * block].as_mut_ptr()),
-            accumulate: way.accumulate,
+            target: way.target,
             plane,
         };
         let all = way.n * self.tiling.per_image();
@@ -72,8 +71,7 @@ struct Work<'a> {
     pass: Pass,
     source: &'a [f32],
     packed: &'a [f32],
-    target: Shared,
-    accumulate: bool,
+    target: Target,
     /// Floats of a workspace's plane.
     plane: usize,
 }
@@ -104,7 +102,6 @@ impl Work<'_> {
         }
 
         let bias = self.packed[tiling.size.points() * u_plane..].as_ptr();
-        let finish = Finish { bias, accumulate: self.accumulate };
-        tiles::output(isa, tiling, m, &blocks(ends.target), &tiles, self.target.0, finish);
+        tiles::output(isa, tiling, m, &blocks(ends.target), &tiles, bias, self.target);
     }
 }

@@ -9,6 +9,7 @@
 //!   └───┴───┴───┘   are zero, outputs dropped      25 or 36 streams would fall on the same lines of the cache
 //! ```
 
+use super::super::target::Target;
 use super::form::{both, Form, Four, Line, Three, MOST_SIDE};
 use crate::simd::{kernel, Simd, LANES};
 use std::ops::Range;
@@ -223,30 +224,21 @@ unsafe fn gradient_of<S: Simd, F: Form>(
     }
 }
 
-/// What an output transform does besides.
-#[derive(Clone, Copy)]
-pub(super) struct Finish {
-    /// The bias of the first of all blocks.
-    pub(super) bias: *const f32,
-    /// Adds to the target.
-    pub(super) accumulate: bool,
-}
-
 kernel! {
-    /// Writes Aᵀ m A of some tiles to `target`, with bias.
+    /// Writes Aᵀ m A of some tiles to `target`, with bias, which begins with the first of all blocks.
     pub(super) fn output<S>(
         tiling: &Tiling,
         planes: Planes,
         blocks: &Blocks,
         tiles: &Range<usize>,
-        target: *mut f32,
-        finish: Finish,
+        bias: *const f32,
+        target: Target,
     ) {
         // SAFETY: the caller's target has these tiles and blocks, and the planes hold them.
         unsafe {
             match tiling.size {
-                Size::Four => output_of::<S, Four>(tiling, planes, blocks, tiles, target, finish),
-                Size::Three => output_of::<S, Three>(tiling, planes, blocks, tiles, target, finish),
+                Size::Four => output_of::<S, Four>(tiling, planes, blocks, tiles, bias, target),
+                Size::Three => output_of::<S, Three>(tiling, planes, blocks, tiles, bias, target),
             }
         }
     }
@@ -258,22 +250,22 @@ unsafe fn output_of<S: Simd, F: Form>(
     planes: Planes,
     blocks: &Blocks,
     tiles: &Range<usize>,
-    target: *mut f32,
-    finish: Finish,
+    bias: *const f32,
+    target: Target,
 ) {
     // SAFETY: only pixels inside the map are written.
     unsafe {
         for (image, part, place) in tiling.images(tiles) {
             for block in blocks.range.clone() {
-                let map = target.add((image * blocks.of + block) * tiling.block());
+                let map = (image * blocks.of + block) * tiling.block();
                 let mut source = planes.start.add((block - blocks.range.start) * planes.block + place * LANES);
-                let bias = S::load(finish.bias.add(block * LANES));
+                let bias = S::load(bias.add(block * LANES));
                 for tile in part.clone() {
-                    ahead::<S, F>(map.wrapping_add(tiling.block()), tile);
+                    ahead::<S, F>(target.place(map + tiling.block()), tile);
                     let (y, x) = (tile / tiling.across * F::OUTPUTS, tile % tiling.across * F::OUTPUTS);
                     let height = (tiling.height - y).min(F::OUTPUTS);
                     let width = (tiling.width - x).min(F::OUTPUTS);
-                    let first = map.add((y * tiling.width + x) * LANES);
+                    let first = map + (y * tiling.width + x) * LANES;
                     let column = |j: usize| {
                         let mut line: Line<S> = [S::splat(0.0); MOST_SIDE];
                         for i in 0..F::SIDE {
@@ -284,9 +276,8 @@ unsafe fn output_of<S: Simd, F: Form>(
                     both::<S, F::Output>(column, |i, line| {
                         for j in 0..F::OUTPUTS {
                             if i < height && j < width {
-                                let pixel = first.add((i * tiling.width + j) * LANES);
-                                let start = if finish.accumulate { S::load(pixel) } else { bias };
-                                S::store(pixel, S::add(line[j], start));
+                                let pixel = first + (i * tiling.width + j) * LANES;
+                                target.write::<S>(pixel, S::add(line[j], bias));
                             }
                         }
                     });
