@@ -13,6 +13,7 @@
 //!
 //! Each output element is summed in one order (channel blocks, taps, channels) whatever tile or thread it falls to.
 
+mod border;
 mod pack;
 mod regions;
 mod target;
@@ -26,6 +27,7 @@ use super::{Conv2d, Epilogue, Pass, Shape};
 use crate::executor::Cpu;
 use crate::layout::{self, LANES};
 use crate::{Buffer, Result, View, ViewMut};
+use border::Bordered;
 use candle_core::bail;
 use regions::{Axis, Region};
 use std::ops::Range;
@@ -41,6 +43,7 @@ const CACHED_IMAGES: usize = 64 * 1024;
 /// What depends on the shape alone.
 pub(super) struct Direct {
     forward: Sweep,
+    bordered: Option<Bordered>,
     input_gradient: Option<Sweep>,
     weights: weights::Plan,
 }
@@ -91,7 +94,8 @@ impl Direct {
         let forward = Sweep::forward(shape, largest);
         let input_gradient = (!shape.plain_input).then(|| Sweep::input_gradient(shape, largest));
         let weights = weights::Plan::new(shape, &forward);
-        Self { forward, input_gradient, weights }
+        let bordered = Bordered::new(shape, &forward, largest);
+        Self { forward, bordered, input_gradient, weights }
     }
 
     pub(super) fn packed_len(&self, pass: Pass) -> usize {
@@ -100,10 +104,10 @@ impl Direct {
     }
 
     pub(super) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
-        if pass == Pass::WeightGradient {
-            self.weights.scratch_len(n)
-        } else {
-            0
+        match pass {
+            Pass::Forward => self.bordered.as_ref().map_or(0, |bordered| bordered.scratch_len(n)),
+            Pass::InputGradient => 0,
+            Pass::WeightGradient => self.weights.scratch_len(n),
         }
     }
 
@@ -236,12 +240,15 @@ pub(super) fn forward(
     let sweep = &conv.direct().forward;
     let (source, packed) = (x.slice()?, packed.slice()?);
     let target = Target::new(y, n * sweep.target.image, epilogue)?;
-    match conv.winograd(n) {
-        Some(winograd) => {
-            let way = Way { pass: Pass::Forward, n, source, packed, target };
-            winograd.outputs(cpu, &way, scratch.slice_mut()?);
-        }
-        None => run(cpu, sweep, n, source, packed, target),
+    if let Some(winograd) = conv.winograd(n) {
+        let way = Way { pass: Pass::Forward, n, source, packed, target };
+        winograd.outputs(cpu, &way, scratch.slice_mut()?);
+    } else if let Some(bordered) = conv.direct().bordered.as_ref().filter(|bordered| bordered.takes(n)) {
+        let scratch = scratch.slice_mut()?;
+        bordered.surround(n, source, scratch);
+        run(cpu, &bordered.sweep, n, scratch, packed, target);
+    } else {
+        run(cpu, sweep, n, source, packed, target);
     }
     Ok(())
 }

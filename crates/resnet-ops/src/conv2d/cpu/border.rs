@@ -1,0 +1,76 @@
+//! Few small images, with a border of zeros instead of regions.
+//!
+//! ```text
+//!   regions of a 3x3 map           bordered
+//!   ┌─┬─┬─┐                        0 0 0 0 0
+//!   ├─┼─┼─┤   9 tiles of 1 row     0 x x x 0   1 tile of 9 rows: products with zeros are fewer
+//!   ├─┼─┼─┤   for 1 image          0 x x x 0   than what short tiles wait for weights
+//!   └─┴─┴─┘                        0 … … … 0
+//! ```
+
+use super::super::Shape;
+use super::Sweep;
+use crate::layout::{self, LANES};
+
+/// A tile waits as long as for so many rows, for its sums and then for its weights, measured on AVX-512.
+const FEWEST_ROWS: usize = 4;
+const WEIGHTS: usize = 2;
+/// Products with zeros are work, waiting may be somebody else's time.
+const MARGIN: f64 = 1.25;
+/// More images fill the regions' tiles.
+const MOST_IMAGES: usize = 12;
+
+/// A forward sweep over images with a border.
+pub(super) struct Bordered {
+    pub(super) sweep: Sweep,
+    /// Blocks of an image.
+    blocks: usize,
+    input: [usize; 2],
+    padding: [usize; 2],
+    /// Up to how many images it is the one to take.
+    most_images: usize,
+}
+
+impl Bordered {
+    /// None if it never is the one to take.
+    pub(super) fn new(shape: &Shape, regions: &Sweep, largest: (usize, usize)) -> Option<Self> {
+        let size = [0, 1].map(|i| shape.input[i] + 2 * shape.padding[i]);
+        let sweep = Sweep::forward(&Shape { input: size, padding: [0; 2], ..shape.clone() }, largest);
+        let pays = |n: &usize| MARGIN * cost(&sweep, *n) as f64 <= cost(regions, *n) as f64;
+        let most_images = (1..=MOST_IMAGES).take_while(pays).last()?;
+        let blocks = layout::blocks(shape.in_channels);
+        (!shape.plain_input).then_some(Self { sweep, blocks, input: shape.input, padding: shape.padding, most_images })
+    }
+
+    pub(super) fn takes(&self, n: usize) -> bool {
+        n <= self.most_images
+    }
+
+    pub(super) fn scratch_len(&self, n: usize) -> usize {
+        n.min(self.most_images) * self.sweep.source.image
+    }
+
+    /// Copies `n` images into the middle of zeros.
+    pub(super) fn surround(&self, n: usize, source: &[f32], bordered: &mut [f32]) {
+        let ([height, width], [top, left]) = (self.input, self.padding);
+        let line = (width + 2 * left) * LANES;
+        let planes = source.chunks_exact(height * width * LANES).take(n * self.blocks);
+        for (plane, target) in planes.zip(bordered.chunks_exact_mut((height + 2 * top) * line)) {
+            target.fill(0.0);
+            let lines = target.chunks_exact_mut(line).skip(top);
+            for (pixels, target) in plane.chunks_exact(width * LANES).zip(lines) {
+                target[left * LANES..][..width * LANES].copy_from_slice(pixels);
+            }
+        }
+    }
+}
+
+/// What a pair of blocks costs in a sweep over `n` images, in rows.
+fn cost(sweep: &Sweep, n: usize) -> usize {
+    let region = |region: &super::Region| {
+        let pixels = n * region.y.count * region.x.count;
+        let tiles = pixels.div_ceil(sweep.rows);
+        region.taps.len() * (pixels.max(FEWEST_ROWS * tiles) + WEIGHTS * tiles)
+    };
+    sweep.regions.iter().map(region).sum()
+}
