@@ -37,20 +37,37 @@ impl Target {
         self.y.wrapping_add(at)
     }
 
-    /// Writes 16 sums at a place.
+    /// Writes `ROWS` times `VECTORS` sums: those of a row at its place and, for its next vectors, every `pitch` floats.
     #[inline(always)]
-    pub(super) unsafe fn write<S: Simd>(&self, at: usize, sums: S::V) {
+    pub(super) unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        places: &[usize],
+        pitch: usize,
+        mut sums: [[S::V; VECTORS]; ROWS],
+    ) {
+        // Loops without branches, or the sums would have to lie in memory while they are added up.
         // SAFETY: the caller stays inside the activation.
         unsafe {
-            let mut values = sums;
             if !self.addend.is_null() {
-                values = S::add(values, S::load(self.addend.add(at)));
+                for row in 0..ROWS {
+                    for v in 0..VECTORS {
+                        sums[row][v] = S::add(sums[row][v], S::load(self.addend.add(places[row] + v * pitch)));
+                    }
+                }
             }
             if self.relu {
-                // In this order a NaN passes.
-                values = S::max(S::splat(0.0), values);
+                for row in 0..ROWS {
+                    for v in 0..VECTORS {
+                        // In this order a NaN passes.
+                        sums[row][v] = S::max(S::splat(0.0), sums[row][v]);
+                    }
+                }
             }
-            S::store(self.y.add(at), values);
+            for row in 0..ROWS {
+                for v in 0..VECTORS {
+                    S::store(self.y.add(places[row] + v * pitch), sums[row][v]);
+                }
+            }
         }
     }
 }

@@ -98,11 +98,7 @@ unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
                 }
             }
         }
-        for row in 0..ROWS {
-            for v in 0..VECTORS {
-                tile.target.write::<S>(tile.y[row] + v * tile.y_vector, sums[row][v]);
-            }
-        }
+        tile.target.write::<S, ROWS, VECTORS>(&tile.y, tile.y_vector, sums);
     }
 }
 

@@ -277,7 +277,7 @@ unsafe fn output_of<S: Simd, F: Form>(
                         for j in 0..F::OUTPUTS {
                             if i < height && j < width {
                                 let pixel = first + (i * tiling.width + j) * LANES;
-                                target.write::<S>(pixel, S::add(line[j], bias));
+                                target.write::<S, 1, 1>(&[pixel], 0, [[S::add(line[j], bias)]]);
                             }
                         }
                     });
