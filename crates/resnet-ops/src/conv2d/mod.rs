@@ -82,6 +82,8 @@ impl Shape {
 pub struct Conv2d {
     shape: Shape,
     direct: Option<cpu::Direct>,
+    /// Instead of `direct`, for shapes that they suit.
+    grouped: Option<cpu::Grouped>,
     winograd: Option<cpu::Winograd>,
 }
 
@@ -115,11 +117,13 @@ impl Conv2d {
     /// If a size is zero, groups do not divide the channels, or the kernel is larger than the padded input.
     pub fn new(executor: &Executor, shape: Shape) -> Result<Self> {
         shape.check()?;
-        let (direct, winograd) = match executor {
-            Executor::Cpu(cpu) => (Some(cpu::Direct::new(cpu, &shape)), cpu::Winograd::new(cpu, &shape)),
-            _ => (None, None),
-        };
-        Ok(Self { shape, direct, winograd })
+        let (mut direct, mut grouped, mut winograd) = (None, None, None);
+        if let Executor::Cpu(cpu) = executor {
+            grouped = cpu::Grouped::new(cpu, &shape);
+            direct = grouped.is_none().then(|| cpu::Direct::new(cpu, &shape));
+            winograd = cpu::Winograd::new(cpu, &shape);
+        }
+        Ok(Self { shape, direct, grouped, winograd })
     }
 
     /// The shape it was prepared for.
@@ -130,13 +134,15 @@ impl Conv2d {
     /// Elements that the packed weights of a pass take; 0 if the backend reads the parameters as they are.
     pub fn packed_len(&self, pass: Pass) -> usize {
         let direct = self.direct.as_ref().map_or(0, |direct| direct.packed_len(pass));
-        direct.max(self.winograd.as_ref().map_or(0, |winograd| winograd.packed_len(pass)))
+        let grouped = self.grouped.as_ref().map_or(0, |grouped| grouped.packed_len(pass));
+        direct.max(grouped).max(self.winograd.as_ref().map_or(0, |winograd| winograd.packed_len(pass)))
     }
 
     /// Elements of scratch space that a pass needs for a batch of up to `n` images.
     pub fn scratch_len(&self, pass: Pass, n: usize) -> usize {
         let direct = self.direct.as_ref().map_or(0, |direct| direct.scratch_len(pass, n));
-        direct.max(self.winograd.as_ref().map_or(0, |winograd| winograd.scratch_len(pass, n)))
+        let grouped = self.grouped.as_ref().map_or(0, |grouped| grouped.scratch_len(pass, n));
+        direct.max(grouped).max(self.winograd.as_ref().map_or(0, |winograd| winograd.scratch_len(pass, n)))
     }
 
     /// Winograd's kernels, if they are to run a batch of `n` images.

@@ -4,11 +4,13 @@
 //! picks one at run time from an [`Isa`].
 
 mod isa;
+mod part;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use isa::Isa;
+pub(crate) use part::Part;
 pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
@@ -23,6 +25,8 @@ pub(crate) const LANES: usize = crate::layout::LANES;
 pub(crate) trait Simd: Copy + 'static {
     /// The lanes.
     type V: Copy;
+    /// One register of the 16 lanes.
+    type Part: Part;
     /// Sums of 16 lanes that fit the registers beside what they are made of.
     const ACCUMULATORS: usize;
     /// Blocks of 16 output channels that a tile of a convolution covers.
@@ -131,35 +135,37 @@ pub(crate) trait Simd: Copy + 'static {
     }
 }
 
-/// Compiles a function that is generic over [`Simd`] for every instruction set, and makes the function of that name which
-/// takes an [`Isa`] first and calls the right one.
+/// Compiles a function that is generic over [`Simd`], and maybe sizes, for every instruction set, and makes the function of
+/// that name which takes an [`Isa`] first and calls the right one.
 macro_rules! kernel {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident<$S:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident<$S:ident $(, const $size:ident: usize)*>(
+        $($arg:ident: $type:ty),* $(,)?
+    ) $(-> $ret:ty)? $body:block) => {
         $(#[$doc])*
         #[inline]
-        $vis fn $name(isa: $crate::Isa, $($arg: $type),*) $(-> $ret)? {
+        $vis fn $name<$(const $size: usize),*>(isa: $crate::Isa, $($arg: $type),*) $(-> $ret)? {
             #[inline(always)]
-            unsafe fn generic<$S: $crate::simd::Simd>($($arg: $type),*) $(-> $ret)? $body
+            unsafe fn generic<$S: $crate::simd::Simd, $(const $size: usize),*>($($arg: $type),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $type),*) $(-> $ret)? {
+            unsafe fn avx2<$(const $size: usize),*>($($arg: $type),*) $(-> $ret)? {
                 // SAFETY: compiled for AVX2 and FMA.
-                unsafe { generic::<$crate::simd::Avx2>($($arg),*) }
+                unsafe { generic::<$crate::simd::Avx2, $($size),*>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-            unsafe fn avx512($($arg: $type),*) $(-> $ret)? {
+            unsafe fn avx512<$(const $size: usize),*>($($arg: $type),*) $(-> $ret)? {
                 // SAFETY: compiled for AVX-512.
-                unsafe { generic::<$crate::simd::Avx512>($($arg),*) }
+                unsafe { generic::<$crate::simd::Avx512, $($size),*>($($arg),*) }
             }
             // SAFETY: an `Isa` other than `Portable` exists only where the machine was found to have it.
             unsafe {
                 match isa {
-                    $crate::Isa::Portable => generic::<$crate::simd::Portable>($($arg),*),
+                    $crate::Isa::Portable => generic::<$crate::simd::Portable, $($size),*>($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::Isa::Avx2 => avx2($($arg),*),
+                    $crate::Isa::Avx2 => avx2::<$($size),*>($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::Isa::Avx512 => avx512($($arg),*),
+                    $crate::Isa::Avx512 => avx512::<$($size),*>($($arg),*),
                     #[cfg(not(target_arch = "x86_64"))]
                     _ => unreachable!("an x86 instruction set on another architecture"),
                 }

@@ -18,6 +18,7 @@ macro_rules! lanewise {
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    type Part = Self;
     const ACCUMULATORS: usize = 3;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self::V {

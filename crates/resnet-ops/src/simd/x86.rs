@@ -42,6 +42,7 @@ add_scaled_pair!(add_scaled_ymm, "avx2,fma", ymm_reg, __m256);
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx512 {
     type V = __m512;
+    type Part = Self;
     const ACCUMULATORS: usize = 24;
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
@@ -145,6 +146,7 @@ pub(crate) struct Avx2;
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
     type V = [__m256; 2];
+    type Part = Self;
     const ACCUMULATORS: usize = 6;
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self::V {

@@ -75,6 +75,30 @@ pub fn convolutions() -> Vec<Convolution> {
             list.push(conv(1, [channels, channels, groups], [3, 3], [stride; 2], [1, 1], [3 + j % 3, 3 + i % 2]));
         }
     }
+    // Groups of 4 to 32 channels: every width, a last block that is half full, lines of every cut, several images together.
+    for (i, (channels, width)) in
+        [(16, 4), (24, 4), (40, 4), (16, 8), (24, 8), (40, 8), (32, 16), (48, 16), (64, 32)].into_iter().enumerate()
+    {
+        for (j, input) in [[7, 5], [6, 3], [5, 13], [9, 8]].into_iter().enumerate() {
+            let (n, stride) = (1 + (i + 2 * j) % 7, 1 + (i + j) % 2);
+            list.push(conv(n, [channels, channels, channels / width], [3, 3], [stride; 2], [1, 1], input));
+        }
+    }
+    for columns in [1, 2, 4, 6, 9, 11, 15, 17, 27, 29] {
+        list.push(conv(1, [16, 16, 4], [3, 3], [1, 1 + columns % 2], [1, 1], [2, columns]));
+    }
+    for (kernel, stride, padding) in [
+        ([3, 3], [1, 1], [0, 0]),
+        ([3, 3], [2, 2], [2, 2]),
+        ([5, 3], [2, 1], [2, 1]),
+        ([2, 2], [1, 2], [1, 1]),
+        ([1, 1], [2, 2], [0, 0]),
+        ([3, 2], [3, 3], [3, 1]),
+        ([3, 5], [1, 1], [1, 2]),
+        ([3, 3], [1, 1], [1, 3]),
+    ] {
+        list.push(conv(5, [32, 32, 4], kernel, stride, padding, [6, 7]));
+    }
     let mut random = Random::new(1);
     for _ in 0..19 {
         let (n, ci, co) = (1 + random.below(3), random.pick(&CHANNELS), random.pick(&CHANNELS));

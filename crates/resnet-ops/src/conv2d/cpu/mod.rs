@@ -14,6 +14,7 @@
 //! Each output element is summed in one order (channel blocks, taps, channels) whatever tile or thread it falls to.
 
 mod border;
+mod grouped;
 mod pack;
 mod regions;
 mod target;
@@ -21,6 +22,7 @@ mod tile;
 mod weights;
 mod winograd;
 
+pub(super) use grouped::Grouped;
 pub(super) use winograd::Winograd;
 
 use super::{Conv2d, Epilogue, Pass, Shape};
@@ -216,6 +218,10 @@ fn plain_taps(shape: &Shape, y: &Axis, x: &Axis) -> Vec<Tap> {
 }
 
 pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, n: usize, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
+    if let Some(grouped) = &conv.grouped {
+        grouped.pack(cpu, pass, params.slice()?, packed.slice_mut()?);
+        return Ok(());
+    }
     let direct = conv.direct();
     if let Some(winograd) = conv.winograd(n) {
         winograd.pack(cpu, &conv.shape, pass, params.slice()?, packed.slice_mut()?);
@@ -237,10 +243,12 @@ pub(super) fn forward(
     y: &mut Buffer,
     epilogue: &Epilogue,
 ) -> Result<()> {
-    let sweep = &conv.direct().forward;
+    let [height, width] = conv.shape.output();
+    let target = Target::new(y, layout::blocked_len(n, conv.shape.out_channels, height, width), epilogue)?;
     let (source, packed) = (x.slice()?, packed.slice()?);
-    let target = Target::new(y, n * sweep.target.image, epilogue)?;
-    if let Some(winograd) = conv.winograd(n) {
+    if let Some(grouped) = &conv.grouped {
+        grouped.outputs(cpu, Pass::Forward, n, source, packed, target);
+    } else if let Some(winograd) = conv.winograd(n) {
         let way = Way { pass: Pass::Forward, n, source, packed, target };
         winograd.outputs(cpu, &way, scratch.slice_mut()?);
     } else if let Some(bordered) = conv.direct().bordered.as_ref().filter(|bordered| bordered.takes(n)) {
@@ -248,7 +256,7 @@ pub(super) fn forward(
         bordered.surround(n, source, scratch);
         run(cpu, &bordered.sweep, n, scratch, packed, target);
     } else {
-        run(cpu, sweep, n, source, packed, target);
+        run(cpu, &conv.direct().forward, n, source, packed, target);
     }
     Ok(())
 }
@@ -264,17 +272,19 @@ pub(super) fn input_gradient(
     dx: &mut Buffer,
     accumulate: bool,
 ) -> Result<()> {
-    let Some(sweep) = conv.direct().sweep(Pass::InputGradient) else {
+    if conv.shape.plain_input {
         bail!("convolution: a plain input has no gradient");
-    };
+    }
+    let [height, width] = conv.shape.input;
+    let target = Target::gradient(dx, layout::blocked_len(n, conv.shape.in_channels, height, width), accumulate)?;
     let (source, packed) = (dy.slice()?, packed.slice()?);
-    let target = Target::gradient(dx, n * sweep.target.image, accumulate)?;
-    match conv.winograd(n) {
-        Some(winograd) => {
-            let way = Way { pass: Pass::InputGradient, n, source, packed, target };
-            winograd.outputs(cpu, &way, scratch.slice_mut()?);
-        }
-        None => run(cpu, sweep, n, source, packed, target),
+    if let Some(grouped) = &conv.grouped {
+        grouped.outputs(cpu, Pass::InputGradient, n, source, packed, target);
+    } else if let Some(winograd) = conv.winograd(n) {
+        let way = Way { pass: Pass::InputGradient, n, source, packed, target };
+        winograd.outputs(cpu, &way, scratch.slice_mut()?);
+    } else if let Some(sweep) = conv.direct().sweep(Pass::InputGradient) {
+        run(cpu, sweep, n, source, packed, target);
     }
     Ok(())
 }
@@ -289,6 +299,11 @@ pub(super) fn weight_gradient(
     mut grads: ViewMut,
     skip_bias: bool,
 ) -> Result<()> {
+    if let Some(grouped) = &conv.grouped {
+        let (scratch, grads) = (scratch.slice_mut()?, grads.slice_mut()?);
+        grouped.weight_gradient(cpu, n, x.slice()?, dy.slice()?, scratch, grads, skip_bias);
+        return Ok(());
+    }
     let direct = conv.direct();
     let (x, dy) = (&x.slice()?[..n * direct.forward.source.image], &dy.slice()?[..n * direct.forward.target.image]);
     if let Some(winograd) = conv.winograd(n) {

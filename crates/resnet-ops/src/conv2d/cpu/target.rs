@@ -7,10 +7,10 @@ use crate::{Buffer, Result};
 /// An activation that tasks write at places of their own.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
-    y: *mut f32,
+    pub(super) y: *mut f32,
     /// What is added to the sums, place by place; null for nothing.
-    addend: *const f32,
-    relu: bool,
+    pub(super) addend: *const f32,
+    pub(super) relu: bool,
 }
 
 // SAFETY: each task writes places of its own, and reads the addend there only.

@@ -17,9 +17,9 @@ use crate::simd::{kernel, Simd};
 use std::ops::Range;
 
 /// Pieces of work to aim for, so that many threads have something to do.
-const PIECES: usize = 32;
+pub(super) const PIECES: usize = 32;
 /// Floats of source and output gradient that a patch may have: three quarters of a 32 KiB first-level cache.
-const PATCH: usize = 6 * 1024;
+pub(super) const PATCH: usize = 6 * 1024;
 
 /// What depends on the shape alone.
 pub(super) struct Plan {
@@ -71,24 +71,24 @@ impl Plan {
 }
 
 fn blocked_jobs(shape: &Shape, forward: &Sweep) -> Vec<Job> {
-    let output = shape.output();
-    // For each kernel place, the outputs that meet the input there, and the input of the first of them.
-    let reach = |i: usize, place: usize| {
-        let (stride, padding) = (shape.stride[i], shape.padding[i]);
-        let first = padding.saturating_sub(place).div_ceil(stride);
-        let end = (shape.input[i] + padding).saturating_sub(place).div_ceil(stride).min(output[i]);
-        (first < end).then(|| (first..end, first * stride + place - padding))
-    };
     let mut jobs = Vec::new();
     for r in 0..shape.kernel[0] {
         for s in 0..shape.kernel[1] {
-            let (Some((y, line)), Some((x, pixel))) = (reach(0, r), reach(1, s)) else { continue };
+            let (Some((y, line)), Some((x, pixel))) = (reach(shape, 0, r), reach(shape, 1, s)) else { continue };
             let sum = (r * shape.kernel[1] + s) * LANES * LANES;
             let source = line * forward.source.line + pixel * forward.source.pixel;
             jobs.push(Job { rows: LANES, sum, y, x, source });
         }
     }
     jobs
+}
+
+/// The outputs along an axis whose windows' kernel place `place` meets an input, and the input of the first of them.
+pub(super) fn reach(shape: &Shape, axis: usize, place: usize) -> Option<(Range<usize>, usize)> {
+    let (stride, padding) = (shape.stride[axis], shape.padding[axis]);
+    let first = padding.saturating_sub(place).div_ceil(stride);
+    let end = (shape.input[axis] + padding).saturating_sub(place).div_ceil(stride).min(shape.output()[axis]);
+    (first < end).then(|| (first..end, first * stride + place - padding))
 }
 
 fn plain_jobs(shape: &Shape) -> Vec<Job> {

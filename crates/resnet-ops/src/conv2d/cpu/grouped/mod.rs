@@ -1,0 +1,161 @@
+//! Grouped convolution without a loop over groups, for groups of 4, 8, 16 or, with AVX-512, 32 channels, as many in as out.
+//!
+//! A vector of 16 output channels holds 4, 2 or 1 groups, or half of one. Each lane sums over the channels of its own group,
+//! so the source pixel is spread: every lane gets channel j of its group, for one j after the other. One spread pixel serves
+//! all taps of a kernel row, each of which takes it to another column of the tile:
+//!
+//! ```text
+//!   source pixel  a b c d | e f g h | …      (groups of 4)
+//!   spread, j=1   b b b b | f f f f | …   ×  weights of (kernel row, j), one vector per tap
+//!                                         →  added to columns q+1, q, q−1 of the tile
+//!   tile: up to 14 columns of a target line, of 1, 2 or 4 images (12 with AVX2, 8 elsewhere), sums in registers
+//! ```
+//!
+//! Each output element is summed in one order (source blocks, kernel rows, channels of the group, taps) whatever tile or
+//! thread it falls to.
+
+mod columns;
+mod pack;
+mod tile;
+mod weights;
+
+use super::regions::Axis;
+use super::target::Target;
+use super::{Map, CACHED_IMAGES};
+use crate::conv2d::{Pass, Shape};
+use crate::executor::Cpu;
+use crate::layout::{self, LANES};
+use crate::Isa;
+use columns::Columns;
+use std::ops::Range;
+
+/// Widest kernel: a tile checks the columns of two taps on each side for padding.
+const WIDEST: usize = 3;
+
+/// What depends on the shape alone.
+pub(in crate::conv2d) struct Grouped {
+    shape: Shape,
+    /// Channels that a lane sums over in a source block: those of its group, at most 16.
+    width: usize,
+    /// Source blocks that a target block sees.
+    span: usize,
+    forward: Sweep,
+    input_gradient: Sweep,
+    weights: weights::Plan,
+}
+
+/// One way through the convolution: from a source activation to a target activation.
+struct Sweep {
+    source: Map,
+    target: Map,
+    lines: Vec<Axis>,
+    columns: Vec<Columns>,
+}
+
+impl Grouped {
+    /// None if the shape is not for these kernels.
+    pub(in crate::conv2d) fn new(cpu: &Cpu, shape: &Shape) -> Option<Self> {
+        let group = shape.in_channels / shape.groups;
+        // Of 32 channels, direct kernels waste nothing either, and with fewer registers they are faster on small maps.
+        let widths: &[usize] = if cpu.isa == Isa::Avx512 { &[4, 8, 16, 32] } else { &[4, 8, 16] };
+        let suits = widths.contains(&group)
+            && shape.groups > 1
+            && shape.in_channels == shape.out_channels
+            && !shape.plain_input
+            && shape.kernel[1] <= WIDEST
+            && shape.padding[1] < shape.kernel[1];
+        if !suits {
+            return None;
+        }
+        let [input, output] = [shape.input, shape.output()].map(|size| Map::blocked(shape.in_channels, size));
+        let [lines, _] = Axis::both(shape, Axis::forward);
+        let forward = Sweep { source: input, target: output, lines, columns: Columns::forward(shape) };
+        let [lines, _] = Axis::both(shape, Axis::input_gradient);
+        let input_gradient = Sweep { source: output, target: input, lines, columns: Columns::input_gradient(shape) };
+        let (width, span) = (group.min(LANES), layout::blocks(group));
+        let weights = weights::Plan::new(shape);
+        Some(Self { shape: shape.clone(), width, span, forward, input_gradient, weights })
+    }
+
+    pub(in crate::conv2d) fn packed_len(&self, pass: Pass) -> usize {
+        match pass {
+            // After the weights comes the bias, in whole blocks.
+            Pass::Forward | Pass::InputGradient => self.blocks() * (self.vectors() + 1) * LANES,
+            Pass::WeightGradient => 0,
+        }
+    }
+
+    pub(in crate::conv2d) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
+        match pass {
+            Pass::Forward | Pass::InputGradient => 0,
+            Pass::WeightGradient => self.weights.blocks_of(n) * self.blocks() * self.vectors() * LANES,
+        }
+    }
+
+    fn blocks(&self) -> usize {
+        layout::blocks(self.shape.out_channels)
+    }
+
+    /// Vectors of weights for a block of target channels.
+    fn vectors(&self) -> usize {
+        self.span * self.shape.kernel[0] * self.shape.kernel[1] * self.width
+    }
+
+    /// The source blocks that a target block sees.
+    fn sources(&self, block: usize) -> Range<usize> {
+        let first = block / self.span * self.span;
+        first..first + self.span
+    }
+
+    pub(super) fn pack(&self, cpu: &Cpu, pass: Pass, params: &[f32], packed: &mut [f32]) {
+        if pass != Pass::WeightGradient {
+            pack::pack(cpu, self, pass, params, &mut packed[..self.packed_len(pass)]);
+        }
+    }
+
+    /// Computes every target pixel of `n` images.
+    pub(super) fn outputs(&self, cpu: &Cpu, pass: Pass, n: usize, source: &[f32], packed: &[f32], target: Target) {
+        if n == 0 {
+            return;
+        }
+        let sweep = if pass == Pass::Forward { &self.forward } else { &self.input_gradient };
+        let source = &source[..n * sweep.source.image];
+        let (blocks, block_weights) = (self.blocks(), self.vectors() * LANES);
+        let (weights, bias) = packed[..self.packed_len(pass)].split_at(blocks * block_weights);
+        // Whole tiles of four images.
+        let chunk = (CACHED_IMAGES / (sweep.source.block * self.span + sweep.target.block)).max(1).next_multiple_of(4);
+        let chunks = n.div_ceil(chunk);
+        cpu.pool.run(chunks * blocks, |task| {
+            let (chunk_index, block) = (task / blocks, task % blocks);
+            let first = chunk_index * chunk;
+            let images = first..(first + chunk).min(n);
+            let work = tile::Work {
+                sweep,
+                width: self.width,
+                span: self.span,
+                kernel: self.shape.kernel,
+                source: &source[self.sources(block).start * sweep.source.block..],
+                target,
+                block: block * sweep.target.block,
+                weights: &weights[block * block_weights..][..block_weights],
+                bias: &bias[block * LANES..][..LANES],
+            };
+            tile::run(cpu.isa, &work, images);
+        });
+    }
+
+    pub(super) fn weight_gradient(
+        &self,
+        cpu: &Cpu,
+        n: usize,
+        x: &[f32],
+        dy: &[f32],
+        scratch: &mut [f32],
+        grads: &mut [f32],
+        skip_bias: bool,
+    ) {
+        let (x, dy) = (&x[..n * self.forward.source.image], &dy[..n * self.forward.target.image]);
+        let scratch = &mut scratch[..self.scratch_len(Pass::WeightGradient, n)];
+        weights::run(cpu, self, n, x, dy, scratch, grads, skip_bias);
+    }
+}

@@ -1,0 +1,274 @@
+//! The weight gradient: for each tap, spread source pixels times output gradients, summed over pixels and images.
+//!
+//! ```text
+//!   tile: the taps of a kernel row × 4 or 8 channels of the group, summed in registers over the pixels of a
+//!   patch that stays in the first-level cache, added to a partial sum; one spread pixel serves all taps of the row
+//! ```
+//!
+//! The work is cut into channel blocks and fixed blocks of images with partial sums of their own, which are added in order
+//! when they are brought to (out, in / groups, height, width).
+
+use super::columns::{Columns, Run};
+use super::{pack, Grouped, WIDEST};
+use crate::conv2d::cpu::weights::{bias_gradients, reach, PATCH, PIECES};
+use crate::conv2d::cpu::Map;
+use crate::conv2d::{Pass, Shape};
+use crate::executor::Cpu;
+use crate::layout::{self, LANES};
+use crate::simd::{kernel, Part, Simd};
+use std::ops::Range;
+
+/// Columns in the middle of a line, with no tap missing, that are worth a loop of their own.
+const LONG: usize = 8;
+
+/// What depends on the shape alone.
+pub(super) struct Plan {
+    /// Most blocks of images.
+    image_blocks: usize,
+    /// Output lines of a patch, and images if those are all lines.
+    lines: usize,
+    images: usize,
+    /// Each kernel row that meets the input, the output lines that do so, and the input line of the first of them.
+    rows: Vec<(usize, Range<usize>, usize)>,
+}
+
+impl Plan {
+    pub(super) fn new(shape: &Shape) -> Self {
+        let [height, columns] = shape.output();
+        // The patch and the next one, which is prefetched meanwhile.
+        let line = 2 * (shape.stride[0] * shape.input[1] + columns) * LANES;
+        let lines = (PATCH / line).clamp(1, height);
+        let images = if lines == height { (PATCH / (line * height)).max(1) } else { 1 };
+        let strips = layout::blocks(shape.out_channels);
+        let row = |row: usize| reach(shape, 0, row).map(|(lines, source)| (row, lines, source));
+        let rows = (0..shape.kernel[0]).filter_map(row).collect();
+        Self { image_blocks: PIECES.div_ceil(strips), lines, images, rows }
+    }
+
+    /// Blocks of images with partial sums of their own; a rule of shape and batch, so that the bits are too.
+    pub(super) fn blocks_of(&self, n: usize) -> usize {
+        self.image_blocks.min(n.div_ceil(self.images.max(4))).max(1)
+    }
+}
+
+pub(super) fn run(
+    cpu: &Cpu,
+    grouped: &Grouped,
+    n: usize,
+    x: &[f32],
+    dy: &[f32],
+    scratch: &mut [f32],
+    grads: &mut [f32],
+    skip_bias: bool,
+) {
+    let shape = &grouped.shape;
+    let (weights, bias) = grads.split_at_mut(shape.weight_len());
+    let (image_blocks, block_sums) = (grouped.weights.blocks_of(n), grouped.vectors() * LANES);
+    cpu.pool.chunks_mut(scratch, block_sums, |task, sums| {
+        let (image_block, block) = (task / grouped.blocks(), task % grouped.blocks());
+        let images = n * image_block / image_blocks..n * (image_block + 1) / image_blocks;
+        sums.fill(0.0);
+        let pair_sums = block_sums / grouped.span;
+        for (source, sums) in grouped.sources(block).zip(sums.chunks_exact_mut(pair_sums)) {
+            let pair = Pair {
+                grouped,
+                x: &x[source * grouped.forward.source.block..],
+                dy: &dy[block * grouped.forward.target.block..],
+            };
+            add_images(cpu.isa, &pair, images.clone(), sums);
+        }
+    });
+    let per_output = shape.weight_len() / shape.out_channels;
+    let scratch = &*scratch;
+    cpu.pool.chunks_mut(weights, LANES * per_output, |block, weights| {
+        pack::each(grouped, Pass::WeightGradient, block, |place, weight| {
+            let sums = (0..image_blocks).map(|i| scratch[(i * grouped.blocks() + block) * block_sums + place]);
+            weights[weight - block * LANES * per_output] = sums.sum();
+        });
+    });
+    bias_gradients(cpu, shape, n, dy, bias, skip_bias);
+}
+
+/// A block of source and one of output channels, in the first image of the batch.
+struct Pair<'a> {
+    grouped: &'a Grouped,
+    x: &'a [f32],
+    dy: &'a [f32],
+}
+
+/// Pixels of some images whose products are added to a tile's sums. Steps are of images, lines; counts likewise.
+struct Patch<'a> {
+    run: &'a Run,
+    x: *const f32,
+    dy: *const f32,
+    counts: [usize; 2],
+    x_steps: [usize; 2],
+    dy_steps: [usize; 2],
+    /// Output columns.
+    columns: usize,
+    /// Floats from source pixels and output gradients to those to prefetch meanwhile.
+    ahead: [usize; 2],
+    /// The sums of tap number 0, and floats to the next tap's.
+    sums: *mut f32,
+    sums_step: isize,
+}
+
+kernel! {
+    /// Adds the products of some images to the sums of a pair of blocks.
+    fn add_images<S>(pair: &Pair, images: Range<usize>, sums: &mut [f32]) {
+        // SAFETY: a pair's activations and sums have the sizes of the convolution.
+        unsafe {
+            match pair.grouped.width {
+                4 => patches::<S, S::Part, 4>(pair, images, sums),
+                8 => patches::<S, S::Part, 8>(pair, images, sums),
+                _ => patches::<S, S::Part, 16>(pair, images, sums),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Range<usize>, sums: &mut [f32]) {
+    let Grouped { shape, forward, weights: plan, .. } = pair.grouped;
+    let [height, columns] = shape.output();
+    let [Columns { runs, .. }] = &forward.columns[..] else { unreachable!("one set of output columns") };
+    let tap_sums = WIDTH * LANES;
+    for first_image in images.clone().step_by(plan.images) {
+        let count = plan.images.min(images.end - first_image);
+        for top in (0..height).step_by(plan.lines) {
+            // The next patch: lines further down, or the first of other images.
+            let step = |map: &Map, stride: usize| {
+                if top + plan.lines < height {
+                    plan.lines * stride * map.line
+                } else {
+                    (plan.images * map.image).saturating_sub(top * stride * map.line)
+                }
+            };
+            let ahead = [step(&forward.source, shape.stride[0]), step(&forward.target, 1)];
+            for (row, reached, first_line) in &plan.rows {
+                let lines = reached.start.max(top)..reached.end.min(top + plan.lines);
+                if lines.is_empty() {
+                    continue;
+                }
+                let source_line = first_line + (lines.start - reached.start) * shape.stride[0];
+                for run in runs {
+                    let x = first_image * forward.source.image + source_line * forward.source.line;
+                    let dy = first_image * forward.target.image + lines.start * forward.target.line;
+                    let mut patch = Patch {
+                        run,
+                        x: pair.x.as_ptr().wrapping_add(x).wrapping_offset(run.first * LANES as isize),
+                        dy: pair.dy[dy..].as_ptr(),
+                        counts: [count, lines.len()],
+                        x_steps: [forward.source.image, shape.stride[0] * forward.source.line],
+                        dy_steps: [forward.target.image, forward.target.line],
+                        columns,
+                        ahead,
+                        sums: sums[(row * shape.kernel[1] + run.tap) * tap_sums..].as_mut_ptr(),
+                        sums_step: run.tap_step * tap_sums as isize,
+                    };
+                    for lane in (0..LANES).step_by(P::LANES) {
+                        // Eight channels where registers allow: spreading takes some too unless it gives all lanes the same.
+                        let wide = WIDTH == LANES && P::LANES == LANES || WIDTH > 4 && run.taps == 1;
+                        for first in (0..WIDTH).step_by(if wide { 8 } else { 4 }) {
+                            patch.ahead = if (lane, first, *row) == (0, 0, plan.rows[0].0) { ahead } else { [0; 2] };
+                            // SAFETY: the patch lies inside activations and sums.
+                            unsafe {
+                                match (run.taps, wide) {
+                                    (1, false) => tile::<S, P, WIDTH, 1, 4>(&patch, lane, first),
+                                    (2, false) => tile::<S, P, WIDTH, 2, 4>(&patch, lane, first),
+                                    (_, false) => tile::<S, P, WIDTH, WIDEST, 4>(&patch, lane, first),
+                                    (1, true) => tile::<S, P, WIDTH, 1, 8>(&patch, lane, first),
+                                    (2, true) => tile::<S, P, WIDTH, 2, 8>(&patch, lane, first),
+                                    (_, true) => tile::<S, P, WIDTH, WIDEST, 8>(&patch, lane, first),
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds a patch to the sums of `TAPS` taps, of the lanes from `lane` and of the channels `first..first + CHANNELS` of the
+/// group.
+#[inline(always)]
+unsafe fn tile<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHANNELS: usize>(
+    patch: &Patch,
+    lane: usize,
+    first: usize,
+) {
+    // Source columns number start..end are inside the line; those before `all` or from `partial` lack a tap.
+    let (start, end) = (patch.run.inside.start, patch.run.inside.end.min(patch.columns + TAPS - 1));
+    let all = start.max(TAPS - 1).min(end);
+    let partial = end.min(patch.columns).max(all);
+    // SAFETY: see `Patch`.
+    unsafe {
+        if partial - all < LONG {
+            add::<S, P, WIDTH, TAPS, CHANNELS, true>(patch, lane, first, [start..end, 0..0]);
+        } else {
+            add::<S, P, WIDTH, TAPS, CHANNELS, true>(patch, lane, first, [start..all, partial..end]);
+            add::<S, P, WIDTH, TAPS, CHANNELS, false>(patch, lane, first, [all..partial, 0..0]);
+        }
+    }
+}
+
+/// Adds the source columns of the given numbers; `EDGES` if some lack a tap.
+#[inline(always)]
+unsafe fn add<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHANNELS: usize, const EDGES: bool>(
+    patch: &Patch,
+    lane: usize,
+    first: usize,
+    numbers: [Range<usize>; 2],
+) {
+    // SAFETY: see `Patch`.
+    unsafe {
+        let out = |tap: usize, channel: usize| {
+            patch.sums.offset(tap as isize * patch.sums_step).add((first + channel) * LANES + lane)
+        };
+        let mut sums = [[P::splat(0.0); CHANNELS]; TAPS];
+        for tap in 0..TAPS {
+            for channel in 0..CHANNELS {
+                sums[tap][channel] = P::load(out(tap, channel));
+            }
+        }
+        let x_step = patch.run.step * LANES;
+        for image in 0..patch.counts[0] {
+            for line in 0..patch.counts[1] {
+                let x = patch.x.wrapping_add(image * patch.x_steps[0] + line * patch.x_steps[1] + lane / WIDTH * WIDTH);
+                let dy = patch.dy.add(image * patch.dy_steps[0] + line * patch.dy_steps[1] + lane);
+                for numbers in &numbers[..1 + usize::from(EDGES)] {
+                    let (mut x, mut dy) =
+                        (x.wrapping_add(numbers.start * x_step), dy.wrapping_add(numbers.start * LANES));
+                    for number in numbers.clone() {
+                        S::prefetch(x.wrapping_add(patch.ahead[0]));
+                        S::prefetch(dy.wrapping_add(patch.ahead[1]));
+                        let mut gradients = [P::splat(0.0); TAPS];
+                        for tap in 0..TAPS {
+                            if !EDGES || number >= tap && number - tap < patch.columns {
+                                gradients[tap] = P::load(dy.wrapping_sub(tap * LANES));
+                            }
+                        }
+                        for channel in 0..CHANNELS {
+                            let value = P::spread::<WIDTH>(x, first + channel);
+                            for tap in 0..TAPS {
+                                sums[tap][channel] = P::fma(value, gradients[tap], sums[tap][channel]);
+                            }
+                            // LLVM would spread all channels first and then lack registers for the sums.
+                            for tap in 0..TAPS {
+                                P::pin(&mut sums[tap][channel]);
+                            }
+                        }
+                        x = x.wrapping_add(x_step);
+                        dy = dy.wrapping_add(LANES);
+                    }
+                }
+            }
+        }
+        for tap in 0..TAPS {
+            for channel in 0..CHANNELS {
+                P::store(out(tap, channel), sums[tap][channel]);
+            }
+        }
+    }
+}
