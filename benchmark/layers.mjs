@@ -51,7 +51,7 @@ export async function measureRounds(program, { rounds: count, ...settings }) {
 }
 
 /** What our program measures; its table goes to the terminal. */
-async function measureOurs(args) {
+export async function measureOurs(args) {
   const cargo = ["run", "--quiet", "--release", "--package", "resnet-ops", "--example", "layers", "--", ...args];
   const child = spawn("cargo", cargo, { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(child, "exit");

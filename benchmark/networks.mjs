@@ -1,7 +1,7 @@
 // The networks that are measured, by name: ten classes.
 
 import { batchNorm2d, concat, conv2d, globalAvgPool2d, linear, maxPool2d, relu, sequential } from "../dist/index.js";
-import { GoogLeNet, PreActResNet18, ResNet18, ResNet50, ResNeXt18 } from "../dist/index.js";
+import { GoogLeNet, PreActResNet18, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152, ResNeXt18 } from "../dist/index.js";
 
 const networks = {
   "ResNet-18": (options) => new ResNet18(options),
@@ -9,14 +9,18 @@ const networks = {
   "pre-activation ResNet-18": (options) => new PreActResNet18(options),
   GoogLeNet: (options) => new GoogLeNet(options),
   "GoogLeNet with norms": googLeNetWithNorms,
-  "ResNet-50": (options) => new ResNet50({ flavor: "torchvision", ...options }),
+  "ResNet-34": (options) => new ResNet34(options),
+  "ResNet-50": (options) => new ResNet50(options),
+  "ResNet-101": (options) => new ResNet101(options),
+  "ResNet-152": (options) => new ResNet152(options),
+  "torchvision's ResNet-50": (options) => new ResNet50({ flavor: "torchvision", ...options }),
 };
 
 /** What peers build too, by their name for it: our network, and the images that it is given. */
 export const workloads = {
   resnet18: { network: "ResNet-18", channels: 1, size: 96 },
   resnext18: { network: "ResNeXt-18", channels: 1, size: 96 },
-  resnet50: { network: "ResNet-50", channels: 3, size: 64 },
+  resnet50: { network: "torchvision's ResNet-50", channels: 3, size: 64 },
 };
 
 /** A new network; options are a model's, such as `seed`. */

@@ -1,11 +1,11 @@
-// npm run bench [-- step | blocks | layers | groups] [-- options]
+// npm run bench [-- step | blocks | layers | groups | scaling] [-- options]
 
-const benchmarks = { step: "./step.mjs", blocks: "./blocks.mjs", layers: "./layers.mjs", groups: "./groups.mjs" };
+const names = ["step", "blocks", "layers", "groups", "scaling"];
 const args = process.argv.slice(2);
 const name = args[0]?.startsWith("--") === false ? args.shift() : "step";
 try {
-  if (!Object.hasOwn(benchmarks, name)) throw new Error(`expected one of ${Object.keys(benchmarks).join(", ")}, got ${name}`);
-  const { main } = await import(benchmarks[name]);
+  if (!names.includes(name)) throw new Error(`expected one of ${names.join(", ")}, got ${name}`);
+  const { main } = await import(`./${name}.mjs`);
   await main(args);
 } catch (error) {
   console.error(`bench: ${error.message}${error.code === "ERR_MODULE_NOT_FOUND" ? "\nBuild first: npm run build" : ""}`);

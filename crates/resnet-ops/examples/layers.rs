@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release -p resnet-ops --example layers -- [--groups [--channels N]] [--direct] [--threads N] [--batch N]
 //! [--runs N]` shows a table on stderr and writes a line of JSON for each layer to stdout; with `--direct`, of the direct
-//! kernels alone. Packing of weights is included; rates count two operations for a multiply-add, taps on padding as well.
+//! kernels alone, with `--peak`, of nothing but multiply-adds. Packing of weights is included; rates count two operations for
+//! a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
 use resnet_ops::conv2d::{self, Algorithm, Conv2d, Epilogue, Pass, Shape};
@@ -37,15 +38,17 @@ const PASSES: [&str; 3] = ["forward", "input gradient", "weight gradient"];
 fn main() -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (threads, batch, runs) = (option("--threads", cores), option("--batch", 128), option("--runs", 9));
-    let direct = std::env::args().any(|argument| argument == "--direct");
-    let algorithm = if direct { Algorithm::Direct } else { Algorithm::Auto };
+    let algorithm = if flag("--direct") { Algorithm::Direct } else { Algorithm::Auto };
     let (executor, isa) = (Executor::cpu(threads)?.with_convolution(algorithm), Isa::from_environment()?);
     let peak = (0..20).map(|_| fma_peak(isa, threads)).fold(0.0, f64::max);
     eprintln!("{} on {threads} threads, batch {batch}, medians of {runs}; FMA peak {peak:.0} GF/s\n", isa.name());
     println!(r#"{{"isa":"{}","threads":{threads},"batch":{batch},"runs":{runs},"peakGflops":{peak:.1}}}"#, isa.name());
+    if flag("--peak") {
+        return Ok(());
+    }
     eprintln!("{:<14} {:>2} {:>20} {:>20} {:>20}", "layer", "x", PASSES[0], PASSES[1], PASSES[2]);
     let (mut work, mut total) = ([0.0; 3], [0.0; 3]);
-    let by_groups = std::env::args().any(|argument| argument == "--groups");
+    let by_groups = flag("--groups");
     let layers: Vec<(String, Shape, usize)> = if by_groups {
         let channels = option("--channels", 256);
         let divisors = GROUPS.into_iter().filter(|&groups| channels.is_multiple_of(groups));
@@ -81,6 +84,11 @@ fn main() -> Result<()> {
     let (work, total): (f64, f64) = (work.iter().sum(), total.iter().sum());
     eprintln!("\nall passes of a step: {:.0} ms, {:.0} GF/s", total * 1e3, work / total);
     Ok(())
+}
+
+/// Whether an option is on the command line.
+fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
 }
 
 /// The number after an option on the command line.
