@@ -14,7 +14,7 @@ import { table } from "../dist/table.js";
 import { measureOurs } from "./layers.mjs";
 import { build } from "./networks.mjs";
 import { parse, sample, threads } from "./options.mjs";
-import { machine, median, save } from "./report.mjs";
+import { machine, save } from "./report.mjs";
 import { lineChart } from "./line_chart.mjs";
 import { nativeSide, ratio, spread, spreadText, takeTurns } from "./turns.mjs";
 

@@ -14,10 +14,14 @@ use crate::train::Metrics;
 use crate::weights::Weights;
 use resnet_ops::sgd::{self, Sgd};
 use resnet_ops::{Buffer, Executor};
+use std::ops::Range;
 use std::path::Path;
 
 pub use crate::state_dict::{LoadOptions, LoadReport};
 pub use crate::tensor::{Images, Named, Tensor};
+
+/// Most images that an evaluation runs at a time: what a layer writes should be in a cache when the next one reads it.
+const EVALUATED_TOGETHER: usize = 32;
 
 /// How a session is set up.
 #[derive(Clone, Debug, Default)]
@@ -120,11 +124,37 @@ impl Session {
 
     /// [`Session::forward`] in f64, for the f64 backend.
     pub fn forward_f64(&mut self, images: Images, training: bool) -> Result<Tensor<f64>> {
-        let mode = if training { Mode::Train } else { Mode::Eval };
         let n = images.shape[0];
-        let mut run = self.prepare(&images, mode)?;
-        run.forward(images.data, n)?;
-        Ok(Tensor { data: run.output(n)?, shape: run.plan.output().with_batch(n) })
+        if training {
+            let mut run = self.prepare(&images, Mode::Train)?;
+            run.forward(images.data, n)?;
+            return Ok(Tensor { data: run.output(n)?, shape: run.plan.output().with_batch(n) });
+        }
+        let (mut data, mut shape) = (Vec::new(), None);
+        self.evaluate_parts(&images, |run, part| {
+            data.extend(run.output(part.len())?);
+            shape = Some(run.plan.output().with_batch(n));
+            Ok(())
+        })?;
+        Ok(Tensor { data, shape: shape.expect("there is an image") })
+    }
+
+    /// Runs images by the evaluation plan, a few at a time, and calls `then` after each part, as even as they can be.
+    fn evaluate_parts(
+        &mut self,
+        images: &Images,
+        mut then: impl FnMut(&mut Run, Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        check_images(images)?;
+        let n = images.shape[0];
+        let (parts, image) = (n.div_ceil(EVALUATED_TOGETHER), images.data.len() / n);
+        let [_, channels, height, width] = images.shape;
+        for part in (0..parts).map(|part| n * part / parts..n * (part + 1) / parts) {
+            let mut run = self.prepare_shape([n.div_ceil(parts), channels, height, width], Mode::Eval)?;
+            run.forward(&images.data[part.start * image..part.end * image], part.len())?;
+            then(&mut run, part)?;
+        }
+        Ok(())
     }
 
     /// Loss and accuracy over a data set. `progress(done, total)` is called after each batch; if it returns false, the call
@@ -140,10 +170,12 @@ impl Session {
         while let Some(batch) = loader.next() {
             let batch = batch?;
             let images = Images { data: &batch.images, shape: batch.shape };
-            let mut run = self.prepare(&images, Mode::Eval)?;
-            check_labels(run.plan.output(), images.shape[0], &batch.labels)?;
-            run.forward(images.data, batch.labels.len())?;
-            metrics.add(run.loss(&batch.labels)?, batch.labels.len());
+            self.evaluate_parts(&images, |run, part| {
+                let labels = &batch.labels[part];
+                check_labels(run.plan.output(), labels.len(), labels)?;
+                metrics.add(run.loss(labels)?, labels.len());
+                Ok(())
+            })?;
             if !progress(self, metrics.samples(), data.len()) {
                 return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
             }
@@ -279,11 +311,7 @@ impl Session {
 
     /// A plan for these images, with room for it.
     fn prepare(&mut self, images: &Images, mode: Mode) -> Result<Run<'_>> {
-        let elements = images.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        if elements != Some(images.data.len()) || elements == Some(0) {
-            let expected = format!("shape {:?} to hold its values, at least one", images.shape);
-            return Err(Error::expected(Code::Shape, "images", expected, format!("{} values", images.data.len())));
-        }
+        check_images(images)?;
         self.prepare_shape(images.shape, mode)
     }
 
@@ -315,6 +343,15 @@ impl Built {
         let weights = Weights::new(executor.dtype(), learnt, running)?;
         Ok(Self { in_channels, params, weights, updates: 0, slots: Slots::default(), train: None, eval: None })
     }
+}
+
+fn check_images(images: &Images) -> Result<()> {
+    let elements = images.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    if elements != Some(images.data.len()) || elements == Some(0) {
+        let expected = format!("shape {:?} to hold its values, at least one", images.shape);
+        return Err(Error::expected(Code::Shape, "images", expected, format!("{} values", images.data.len())));
+    }
+    Ok(())
 }
 
 /// There must be a label for each image, one of the network's classes.

@@ -154,6 +154,30 @@ fn a_smaller_batch_runs_on_the_plan_of_a_larger_one() {
     assert!(distance(&all[..7], &one) < 1e-6);
 }
 
+/// Evaluation goes by parts and keeps what it packed: neither the parts nor the kernels that suit a batch may show, and new
+/// weights must.
+#[test]
+fn evaluation_follows_batches_and_weights() {
+    let shape = [70, 1, 24, 24];
+    let (pixels, labels) = (numbers(shape.iter().product(), 3), vec![1; 8]);
+    let image = shape[2] * shape[3];
+    let mut session = Session::on(small_resnet(), Executor::cpu(2).unwrap(), 1);
+    let mut trainer = Trainer::new(SGD);
+    let mut before = Vec::new();
+    for _ in 0..2 {
+        let all = session.forward_f64(Images { data: &pixels, shape }, false).unwrap().data;
+        assert_eq!(all.len(), 70 * 7);
+        for (n, first) in [(1, 69), (33, 20), (1, 0), (5, 64)] {
+            let images = Images { data: &pixels[first * image..][..n * image], shape: [n, 1, 24, 24] };
+            let part = session.forward_f64(images, false).unwrap().data;
+            assert!(distance(&part, &all[first * 7..][..n * 7]) < 1e-5, "{n} images from {first}");
+        }
+        assert!(before.is_empty() || distance(&all, &before) > 1e-3);
+        before = all;
+        trainer.step(&mut session, Images { data: &pixels[..8 * image], shape: [8, 1, 24, 24] }, &labels).unwrap();
+    }
+}
+
 #[test]
 fn a_block_with_its_last_weights_at_zero_is_the_identity_on_what_a_relu_gave() {
     let network = residual(&BlockOptions::new(Block::Basic, 6)).unwrap();

@@ -70,6 +70,17 @@ impl Plan {
         slots.reserve(executor.dtype(), &self.lists.lengths)
     }
 
+    /// Whether what is packed is that of these weights, in the order for a batch of `n` images.
+    fn is_prepared(&self, version: u64, n: usize) -> bool {
+        let alike = |m: usize| {
+            self.graph.nodes.iter().all(|node| match &node.op {
+                Op::Conv2d(convolution) => convolution.kernels.packs_alike(m, n),
+                _ => true,
+            })
+        };
+        self.prepared.get().is_some_and(|(prepared, m)| prepared == version && alike(m))
+    }
+
     /// Shape of the network's output.
     pub fn output(&self) -> Shape {
         self.graph.shapes[self.graph.output]

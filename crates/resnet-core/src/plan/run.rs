@@ -31,12 +31,10 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Runs the forward list, and before it what the weights have changed, on `n` images (N, C, H, W).
     pub fn forward(&mut self, images: &[f32], n: usize) -> Result<()> {
-        // Kernels, and so the order of packed weights, may depend on the batch.
-        let state = Some((self.weights.version, n));
-        if self.plan.prepared.get() != state {
+        if !self.plan.is_prepared(self.weights.version, n) {
             self.plan.prepared.set(None);
             self.walk(&self.plan.lists.prepare, n)?;
-            self.plan.prepared.set(state);
+            self.plan.prepared.set(Some((self.weights.version, n)));
         }
         let target = self.slots.get_mut(self.plan.lists.images);
         match self.executor.dtype() {

@@ -145,6 +145,11 @@ impl Conv2d {
         direct.max(grouped).max(self.winograd.as_ref().map_or(0, |winograd| winograd.scratch_len(pass, n)))
     }
 
+    /// Whether weights that were packed for a batch of `n` images serve one of `m`.
+    pub fn packs_alike(&self, n: usize, m: usize) -> bool {
+        self.winograd(n).is_some() == self.winograd(m).is_some()
+    }
+
     /// Winograd's kernels, if they are to run a batch of `n` images.
     fn winograd(&self, n: usize) -> Option<&cpu::Winograd> {
         self.winograd.as_ref().filter(|winograd| winograd.takes(n))

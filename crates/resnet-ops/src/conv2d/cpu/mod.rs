@@ -355,6 +355,9 @@ struct Work<'a> {
 impl Work<'_> {
     fn run(&self, images: Range<usize>) {
         for region in &self.sweep.regions {
+            if region.taps.is_empty() && self.target.accumulates() {
+                continue;
+            }
             let pixels = images.len() * region.y.count * region.x.count;
             let tiles = pixels.div_ceil(self.sweep.rows);
             let mut places = region.places(images.clone(), self.sweep.source.image, self.sweep.target.image);

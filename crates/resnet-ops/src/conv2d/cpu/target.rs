@@ -32,6 +32,11 @@ impl Target {
         Ok(Self { y, addend: if accumulate { y } else { std::ptr::null() }, relu: false })
     }
 
+    /// Whether sums are added to what is there.
+    pub(super) fn accumulates(&self) -> bool {
+        std::ptr::eq(self.addend, self.y)
+    }
+
     /// A place, which may lie beyond the end.
     pub(super) fn place(&self, at: usize) -> *const f32 {
         self.y.wrapping_add(at)
