@@ -45,6 +45,22 @@ test("a saved model comes back from its file alone", async () => {
   expect(await digest(other)).toBe(await digest(model));
 });
 
+test("a strict model differs in rounding alone, and a file may be loaded as one", async () => {
+  const images = tensor(
+    Float32Array.from({ length: 16 * 1024 }, (_, i) => Math.sin(i)),
+    [16, 1, 32, 32],
+  );
+  using model = new ResNet([[1, 64]], { stem: "small", numClasses: 4, seed: 1 });
+  using strict = new ResNet([[1, 64]], { stem: "small", numClasses: 4, seed: 1, strict: true });
+  const [logits, strictLogits] = [await model.predict(images), await strict.predict(images)];
+  expect(logits.data).not.toEqual(strictLogits.data);
+  for (const [i, value] of logits.data.entries()) expect(value).toBeCloseTo(strictLogits.data[i]!, 4);
+  const path = join(folder, "model.safetensors");
+  await model.save(path);
+  using loaded = await loadModel(path, { strict: true });
+  expect(await loaded.predict(images)).toEqual(strictLogits);
+});
+
 test("a model can be saved while it is trained", async () => {
   using model = tiny();
   const path = join(folder, "model.safetensors");

@@ -1,4 +1,4 @@
-import { describe, layerOf, Model, type ModelOptions, modelRule, modelRules, Network } from "./models.js";
+import { describe, layerOf, Model, type ModelOptions, modelRule, modelRules, Network, parted } from "./models.js";
 import { boolean, check, checkOptions, count, list, number, oneOf, type Rules } from "./options.js";
 
 /**
@@ -60,8 +60,8 @@ abstract class Block extends Model {
   /** @internal */
   constructor(numChannels: number, options: ModelOptions | undefined, rules: Rules<ModelOptions>, kind: Kind) {
     check("numChannels", numChannels, count);
-    const { inChannels, seed, threads, ...settings } = checkOptions(options, rules);
-    super(describe({ type: "residual", numChannels, ...settings, ...kind }), { inChannels, seed, threads });
+    const [settings, own] = parted(checkOptions(options, rules));
+    super(describe({ type: "residual", numChannels, ...settings, ...kind }), own);
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Flavor, factor, flavor, shortcut } from "./blocks.js";
-import { describe, Model, type ModelOptions, modelRules } from "./models.js";
+import { describe, Model, type ModelOptions, modelRules, parted } from "./models.js";
 import { boolean, check, checkOptions, count, either, integer, list, oneOf, type Rules } from "./options.js";
 
 /** Options of a residual network; what is not given is as the named network has it, or as in d2l.ai 8.6. */
@@ -91,8 +91,8 @@ export class ResNet extends Model {
   /** @throws `ERR_INVALID_ARGUMENT` for stages or options that cannot be, or that do not go together. */
   constructor(arch: ResNetName | readonly Stage[], options?: ResNetOptions) {
     check("arch", arch, archRule);
-    const { inChannels, seed, threads, ...settings } = checkOptions(options, resNetRules);
-    super(describe({ type: "resnet", arch, ...settings }), { inChannels, seed, threads });
+    const [settings, own] = parted(checkOptions(options, resNetRules));
+    super(describe({ type: "resnet", arch, ...settings }), own);
   }
 }
 
@@ -324,9 +324,9 @@ export interface CifarResNetOptions extends Omit<ResNetOptions, "groups" | "widt
 export class CifarResNet extends Model {
   /** @throws `ERR_INVALID_ARGUMENT` for a depth or options that cannot be. */
   constructor(options: CifarResNetOptions) {
-    const { depth, inChannels, seed, threads, ...settings } = checkOptions(options, cifarRules);
+    const [{ depth, ...settings }, own] = parted(checkOptions(options, cifarRules));
     check("depth", depth, cifarRules.depth);
-    super(describe({ type: "cifar_resnet", depth, ...settings }), { inChannels, seed, threads });
+    super(describe({ type: "cifar_resnet", depth, ...settings }), own);
   }
 }
 

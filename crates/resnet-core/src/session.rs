@@ -12,6 +12,7 @@ use crate::state_dict::{self, Entry, ModelHeader, Values};
 use crate::tensor::narrow;
 use crate::train::Metrics;
 use crate::weights::Weights;
+use resnet_ops::conv2d::Algorithm;
 use resnet_ops::sgd::{self, Sgd};
 use resnet_ops::{Buffer, Executor};
 use std::ops::Range;
@@ -30,8 +31,17 @@ pub struct SessionOptions {
     pub seed: u64,
     /// Channels of the input, if already known; else the first batch tells.
     pub in_channels: Option<usize>,
-    /// Threads that compute; by default all cores, less one for the event loop where there are more than two.
+    /// How it computes.
+    pub compute: Compute,
+}
+
+/// How a session computes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Compute {
+    /// Threads; by default all cores, less one for the event loop where there are more than two.
     pub threads: Option<usize>,
+    /// Direct convolution kernels only, which round less than Winograd's.
+    pub strict: bool,
 }
 
 /// A network with its weights on a device.
@@ -57,7 +67,7 @@ struct Built {
 impl Session {
     /// Sets a network up on the CPU; draws its weights at once if the input channels are known.
     pub fn new(network: Layer, options: &SessionOptions) -> Result<Self> {
-        let mut session = Self::on(network, executor(options.threads)?, options.seed);
+        let mut session = Self::on(network, options.compute.executor()?, options.seed);
         if let Some(in_channels) = options.in_channels {
             session.build(in_channels)?;
         }
@@ -70,10 +80,10 @@ impl Session {
     }
 
     /// The network and weights of a file that [`Session::save`] wrote.
-    pub fn load(path: &Path, threads: Option<usize>) -> Result<Self> {
+    pub fn load(path: &Path, compute: Compute) -> Result<Self> {
         let file = state_dict::read_model(path)?;
         let ModelHeader { network, in_channels, seed } = file.header;
-        let mut session = Self::on(network, executor(threads)?, seed);
+        let mut session = Self::on(network, compute.executor()?, seed);
         session.take_entries(in_channels, &file.entries, &LoadOptions::default())?;
         Ok(session)
     }
@@ -382,19 +392,22 @@ fn check_norms(plan: &Plan, n: usize) -> Result<()> {
     }
 }
 
-/// The CPU backend.
-fn executor(threads: Option<usize>) -> Result<Executor> {
-    const MOST_THREADS: usize = 1024;
-    let threads = match threads {
-        Some(threads) if (1..=MOST_THREADS).contains(&threads) => threads,
-        Some(threads) => {
-            let expected = format!("a number from 1 to {MOST_THREADS}");
-            return Err(Error::expected(Code::InvalidArgument, "threads", expected, threads));
-        }
-        None => match std::thread::available_parallelism().map_or(1, usize::from) {
-            cores if cores > 2 => cores - 1,
-            cores => cores,
-        },
-    };
-    Executor::cpu(threads).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))
+impl Compute {
+    /// The CPU backend.
+    fn executor(self) -> Result<Executor> {
+        const MOST_THREADS: usize = 1024;
+        let threads = match self.threads {
+            Some(threads) if (1..=MOST_THREADS).contains(&threads) => threads,
+            Some(threads) => {
+                let expected = format!("a number from 1 to {MOST_THREADS}");
+                return Err(Error::expected(Code::InvalidArgument, "threads", expected, threads));
+            }
+            None => match std::thread::available_parallelism().map_or(1, usize::from) {
+                cores if cores > 2 => cores - 1,
+                cores => cores,
+            },
+        };
+        let executor = Executor::cpu(threads).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))?;
+        Ok(executor.with_convolution(if self.strict { Algorithm::Direct } else { Algorithm::Auto }))
+    }
 }

@@ -4,8 +4,8 @@ use crate::actor::Actor;
 use crate::dataset::NativeDataset;
 use crate::error::{aborted, raise};
 use crate::options::{
-    image_shape, FitOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions, NativeLoadReport,
-    NativeMetrics, NativeRow, NativeTensor, SgdOptions,
+    image_shape, ComputeOptions, FitOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions,
+    NativeLoadReport, NativeMetrics, NativeRow, NativeTensor, SgdOptions,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -51,10 +51,10 @@ impl NativeModel {
     pub fn load<'env>(
         env: &'env Env,
         path: String,
-        threads: Option<u32>,
+        options: ComputeOptions,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
-        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), threads.map(|n| n as usize)));
+        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), options.into()));
         let (reply, promise) = Reply::new(env)?;
         let handle = actor.clone();
         actor.call(reply, cancel.clone(), None, move |desk| {

@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::Float32Array;
 use napi_derive::napi;
 use resnet_core::model::summary::Row;
-use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
+use resnet_core::session::{Compute, LoadOptions, LoadReport, SessionOptions, Tensor};
 use resnet_core::train::{FitConfig, Metrics, Sgd};
 use resnet_core::{Code, Error, Result};
 
@@ -13,6 +13,14 @@ pub struct ModelOptions {
     pub seed: i64,
     pub in_channels: Option<u32>,
     pub threads: Option<u32>,
+    pub strict: Option<bool>,
+}
+
+/// See [`Compute`].
+#[napi(object)]
+pub struct ComputeOptions {
+    pub threads: Option<u32>,
+    pub strict: Option<bool>,
 }
 
 /// See [`Sgd`].
@@ -88,8 +96,15 @@ impl From<ModelOptions> for SessionOptions {
         Self {
             seed: options.seed as u64,
             in_channels: options.in_channels.map(|channels| channels as usize),
-            threads: options.threads.map(|threads| threads as usize),
+            compute: ComputeOptions { threads: options.threads, strict: options.strict }.into(),
         }
+    }
+}
+
+impl From<ComputeOptions> for Compute {
+    fn from(options: ComputeOptions) -> Self {
+        let threads = options.threads.map(|threads| threads as usize);
+        Self { threads, strict: options.strict.unwrap_or(false) }
     }
 }
 
