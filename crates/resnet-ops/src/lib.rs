@@ -15,6 +15,7 @@ pub mod global_avg_pool;
 pub mod layout;
 pub mod linear;
 pub mod max_pool2d;
+pub mod norm_pool;
 pub mod relu;
 pub mod sgd;
 

@@ -83,6 +83,11 @@ fn dropout() {
 }
 
 #[test]
+fn norm_pool() {
+    check(shapes::normalised_poolings());
+}
+
+#[test]
 fn max_pool2d() {
     check(shapes::max_poolings());
 }

@@ -1,10 +1,12 @@
-//! Joins what a backend does in one pass: a batch norm or a convolution with the ReLU, or the addition, that follows it; when
-//! nothing is learnt, a convolution with its batch norm. Marks biases that a batch norm cancels.
+//! Joins what a backend does in one pass: a batch norm or a convolution with the ReLU, or the addition, that follows it; a
+//! max-pooling with the batch norm before it, or, when nothing is learnt, a batch norm with the convolution. Marks biases that
+//! a batch norm cancels.
 
 use super::lower::{Graph, Node, Op};
 use super::Mode;
 use crate::error::Result;
 use resnet_ops::conv2d::{Conv2d, Shape};
+use resnet_ops::norm_pool::NormPool;
 use resnet_ops::Executor;
 
 /// Rewrites the graph; the values of nodes that were joined are no longer written.
@@ -18,6 +20,7 @@ pub(super) fn fuse(graph: &mut Graph, executor: &Executor, mode: Mode) -> Result
         match (&graph.nodes[index].op, writer) {
             (Op::BatchNorm(_), Some(writer)) => norm(graph, executor, mode, writer, index)?,
             (Op::Relu | Op::Add { .. }, Some(writer)) => follower(&mut graph.nodes, writer, index),
+            (Op::MaxPool2d(_), Some(writer)) if mode == Mode::Train => pool(&mut graph.nodes, writer, index),
             _ => {}
         }
         let node = &graph.nodes[index];
@@ -48,6 +51,19 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: Mode, writer: usize, index
     // The node that goes on in the norm's place must be found there.
     graph.nodes.swap(writer, index);
     Ok(())
+}
+
+/// A max-pooling behind a batch norm that nothing is added to.
+fn pool(nodes: &mut [Node], writer: usize, index: usize) {
+    let (before, behind) = nodes.split_at_mut(index);
+    let (node, follower) = (&mut before[writer], &mut behind[0]);
+    let (Op::BatchNorm(norm), Op::MaxPool2d(pool)) = (&node.op, &follower.op) else { return };
+    if node.inputs.len() > 1 {
+        return;
+    }
+    follower.op = Op::NormPool(NormPool { norm: norm.clone(), pool: pool.clone() });
+    follower.inputs = std::mem::take(&mut node.inputs);
+    follower.places = node.places.clone();
 }
 
 /// Puts a convolution or a batch norm in the place of the ReLU or addition behind it, where a shortcut has been computed, and

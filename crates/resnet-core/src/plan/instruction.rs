@@ -48,6 +48,10 @@ pub(super) enum Action {
     MaxPool,
     /// dy, argmax → dx
     MaxPoolBackward { accumulate: bool },
+    /// x → y, saved, scratch, argmax
+    NormPool,
+    /// x, saved, argmax, dy → dx, scratch
+    NormPoolBackward,
     /// x → y, over windows or whole maps
     AvgPool,
     /// dy → dx

@@ -13,6 +13,7 @@ use resnet_ops::dropout::Dropout;
 use resnet_ops::global_avg_pool::GlobalAvgPool;
 use resnet_ops::linear::Linear;
 use resnet_ops::max_pool2d::MaxPool2d;
+use resnet_ops::norm_pool::NormPool;
 use resnet_ops::Executor;
 
 /// A first convolution reads images as they come up to this many channels; more are worth blocking.
@@ -33,6 +34,7 @@ pub(super) enum Op {
     Concat(Concat),
     Dropout(Dropout),
     MaxPool2d(MaxPool2d),
+    NormPool(NormPool),
     AvgPool2d(AvgPool2d),
     GlobalAvgPool(GlobalAvgPool),
     Linear(Linear),

@@ -90,6 +90,7 @@ impl Plan {
     pub fn smallest_norm(&self) -> Option<usize> {
         let pixels = |node: &Node| match &node.op {
             Op::BatchNorm(op) => Some(op.size[0] * op.size[1]),
+            Op::NormPool(op) => Some(op.norm.size[0] * op.norm.size[1]),
             _ => None,
         };
         self.graph.nodes.iter().filter_map(pixels).min()

@@ -7,12 +7,15 @@ use super::Plan;
 use crate::error::Result;
 use crate::weights::{read_f64, Weights};
 use resnet_ops::{
-    add, avg_pool2d, batch_norm, concat, conv2d, conv2d::Epilogue, cross_entropy, dropout, global_avg_pool, layout,
-    linear, max_pool2d, relu, Buffer, DType, Executor, View,
+    add, avg_pool2d, batch_norm, concat,
+    conv2d::{self, Epilogue},
+    cross_entropy, dropout, global_avg_pool, layout, linear, max_pool2d,
+    norm_pool::{self, NormPool},
+    relu, Buffer, DType, Executor, View,
 };
 
 /// Most storage that one instruction writes.
-const MOST_WRITES: usize = 3;
+const MOST_WRITES: usize = 4;
 
 /// A plan with all that it works on.
 pub struct Run<'a> {
@@ -109,7 +112,7 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn run(&self, weights: &mut Weights, [first, second, third]: &mut [Buffer; MOST_WRITES]) -> Result<()> {
+    fn run(&self, weights: &mut Weights, [first, second, third, fourth]: &mut [Buffer; MOST_WRITES]) -> Result<()> {
         let Self { plan, instruction, executor, n, .. } = *self;
         let node = &plan.graph.nodes[instruction.node];
         let read = |index: usize| self.slots.get(instruction.reads[index]);
@@ -158,7 +161,7 @@ impl Step<'_> {
                 let running = weights.running.view(node.places.running.clone());
                 batch_norm::forward_eval(executor, op, n, read(0), shortcut, params(), running, first)?;
             }
-            (Op::BatchNorm(op), Action::NormUpdate) => {
+            (Op::BatchNorm(op) | Op::NormPool(NormPool { norm: op, .. }), Action::NormUpdate) => {
                 let running = weights.running.view_mut(node.places.running.clone());
                 batch_norm::update_running(executor, op, n, read(0), running)?;
             }
@@ -167,6 +170,15 @@ impl Step<'_> {
                 let params = weights.learnt.view(places.clone());
                 let grads = weights.gradients.view_mut(places);
                 batch_norm::backward(executor, op, n, read(0), params, read(1), second, first, y_and_dx, grads)?;
+            }
+            (Op::NormPool(op), Action::NormPool) => {
+                norm_pool::forward_train(executor, op, n, read(0), params(), second, third, first, fourth)?;
+            }
+            (Op::NormPool(op), _) => {
+                let params = weights.learnt.view(places.clone());
+                let grads = weights.gradients.view_mut(places);
+                let [x, saved, argmax, dy] = [0, 1, 2, 3].map(read);
+                norm_pool::backward(executor, op, n, x, params, saved, argmax, second, dy, first, grads)?;
             }
             (Op::Relu, Action::Relu) => relu::forward(executor, self.len(node.output), read(0), first)?,
             (Op::Add { relu }, Action::Add) => {

@@ -4,6 +4,7 @@ use super::instruction::{Action, Instruction, Lists};
 use super::lower::{Convolution, Graph, Op};
 use super::slots::{assign, Class, Need, Slot};
 use super::Mode;
+use resnet_ops::batch_norm::BatchNorm;
 use resnet_ops::conv2d::Pass;
 use resnet_ops::Executor;
 
@@ -23,8 +24,9 @@ struct Writer<'a> {
     gradients: Vec<Option<usize>>,
     /// Which values depend on parameters, so that their gradient is wanted.
     learns: Vec<bool>,
-    /// What each node's forward keeps for its backward: batch statistics, or places of maxima.
-    kept: Vec<Option<usize>>,
+    /// What each node's forward keeps for its backward: batch statistics, places of maxima.
+    saved: Vec<Option<usize>>,
+    argmax: Vec<Option<usize>>,
     /// Instructions so far, the pause between forward and backward included.
     time: usize,
     prepare: Vec<Instruction<usize>>,
@@ -49,7 +51,8 @@ impl<'a> Writer<'a> {
             values: vec![None; values],
             gradients: vec![None; values],
             learns,
-            kept: vec![None; graph.nodes.len()],
+            saved: vec![None; graph.nodes.len()],
+            argmax: vec![None; graph.nodes.len()],
             time: 0,
             prepare: Vec::new(),
             forward: Vec::new(),
@@ -79,7 +82,7 @@ impl<'a> Writer<'a> {
             self.write_backward(index);
         }
         for index in 0..self.graph.nodes.len() {
-            if let (Op::BatchNorm(_), Some(saved)) = (&self.graph.nodes[index].op, self.kept[index]) {
+            if let Some(saved) = self.saved[index] {
                 let instruction = self.instruction(Action::NormUpdate, index, vec![saved], vec![]);
                 self.update.push(instruction);
             }
@@ -129,10 +132,7 @@ impl<'a> Writer<'a> {
                 Action::ConvForward
             }
             Op::BatchNorm(op) if mode == Mode::Train => {
-                let saved = self.need(Class::Real, op.saved_len());
-                let scratch = self.need(Class::Sum, op.scratch_len(self.capacity));
-                self.kept[index] = Some(saved);
-                writes.extend([saved, scratch]);
+                writes.extend(self.statistics(index, op));
                 Action::NormTrain
             }
             Op::BatchNorm(_) => Action::NormEval,
@@ -141,15 +141,32 @@ impl<'a> Writer<'a> {
             Op::Concat(_) => Action::Concat,
             Op::Dropout(_) => Action::Dropout,
             Op::MaxPool2d(_) => {
-                let places = self.need(Class::Place, self.needs[output].len);
-                self.kept[index] = Some(places);
-                writes.push(places);
+                writes.push(self.places(index, output));
                 Action::MaxPool
+            }
+            Op::NormPool(op) => {
+                writes.extend(self.statistics(index, &op.norm));
+                writes.push(self.places(index, output));
+                Action::NormPool
             }
             Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => Action::AvgPool,
             Op::Linear(_) => Action::Linear,
         };
         self.push_forward(action, index, reads, writes);
+    }
+
+    /// Storage of a batch norm's statistics and of the sums that they are made of.
+    fn statistics(&mut self, index: usize, op: &BatchNorm) -> [usize; 2] {
+        let saved = self.need(Class::Real, op.saved_len());
+        self.saved[index] = Some(saved);
+        [saved, self.need(Class::Sum, op.scratch_len(self.capacity))]
+    }
+
+    /// Storage of the places of a max-pooling's maxima.
+    fn places(&mut self, index: usize, output: usize) -> usize {
+        let places = self.need(Class::Place, self.needs[output].len);
+        self.argmax[index] = Some(places);
+        places
     }
 
     /// Packs a convolution's weights: before each use if they are learnt meanwhile, else beforehand. Returns their storage.
@@ -204,7 +221,7 @@ impl<'a> Writer<'a> {
             }
             Op::BatchNorm(op) => {
                 let scratch = self.need(Class::Sum, op.scratch_len(self.capacity));
-                let (x, saved) = (self.value(input), self.kept[index].expect("saved by the forward list"));
+                let (x, saved) = (self.value(input), self.saved[index].expect("saved by the forward list"));
                 if let Some(&shortcut) = node.inputs.get(1) {
                     let (y, dx) = (self.value(node.output), self.need_like(input));
                     self.push_backward(Action::NormAddBackward, index, vec![x, saved, y], vec![dy, scratch, dx]);
@@ -235,9 +252,17 @@ impl<'a> Writer<'a> {
                 self.hand_on(index, dy, input);
             }
             Op::MaxPool2d(_) => {
-                let places = self.kept[index].expect("kept by the forward list");
+                let places = self.argmax[index].expect("kept by the forward list");
                 let action = |accumulate| Action::MaxPoolBackward { accumulate };
                 self.push_input_gradient(action, index, 0, vec![dy, places], vec![]);
+            }
+            Op::NormPool(op) => {
+                let kept = "kept by the forward list";
+                let (saved, places) = (self.saved[index].expect(kept), self.argmax[index].expect(kept));
+                let (x, dx) = (self.value(input), self.need_like(input));
+                let scratch = self.need(Class::Sum, op.norm.scratch_len(self.capacity));
+                self.push_backward(Action::NormPoolBackward, index, vec![x, saved, places, dy], vec![dx, scratch]);
+                self.hand_on(index, dx, input);
             }
             Op::AvgPool2d(_) | Op::GlobalAvgPool(_) => {
                 let action = |accumulate| Action::AvgPoolBackward { accumulate };

@@ -7,7 +7,7 @@ use crate::executor::by_backend;
 use crate::{layout, Buffer, Executor, Result, View, ViewMut};
 use candle_core::DType;
 
-mod cpu;
+pub(crate) mod cpu;
 mod reference;
 
 /// A batch norm of a given map size.

@@ -1,6 +1,7 @@
 //! Max-pooling of one (image, block) plane at a time.
 
 use super::MaxPool2d;
+use crate::batch_norm::cpu::Affine;
 use crate::layout::{blocked_len, LANES};
 use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
@@ -20,7 +21,7 @@ pub(super) fn forward(
     let len = blocked_len(n, op.channels, output[0], output[1]);
     let (y, argmax) = (&mut y.slice_mut::<f32>()?[..len], &mut argmax.slice_mut::<u8>()?[..len]);
     cpu.pool.zip_chunks_mut(y, output_plane, argmax, output_plane, |index, y, argmax| {
-        pool(cpu.isa, op, &x[index * plane..][..plane], y, argmax);
+        pool::<0>(cpu.isa, op, &x[index * plane..][..plane], &Affine::NONE, false, y, argmax);
     });
     Ok(())
 }
@@ -52,7 +53,7 @@ pub(super) fn backward(
 /// Rows (axis 0) or columns (axis 1) of the window number `index` that lie in the input, counted from the window's first,
 /// and the row or column at which the first of them lies.
 #[inline(always)]
-fn window(op: &MaxPool2d, axis: usize, index: usize) -> (Range<usize>, usize) {
+pub(crate) fn window(op: &MaxPool2d, axis: usize, index: usize) -> (Range<usize>, usize) {
     let start = index * op.stride[axis];
     let first = op.padding[axis].saturating_sub(start);
     let end = op.kernel[axis].min(op.input[axis] + op.padding[axis] - start);
@@ -60,7 +61,15 @@ fn window(op: &MaxPool2d, axis: usize, index: usize) -> (Range<usize>, usize) {
 }
 
 kernel! {
-    fn pool<S>(op: &MaxPool2d, x: &[f32], y: &mut [f32], argmax: &mut [u8]) {
+    /// Pools x, or, if `NORM` is 1, act(x·scale + shift), where act is ReLU or, if `relu` is false, nothing.
+    pub(crate) fn pool<S, const NORM: usize>(
+        op: &MaxPool2d,
+        x: &[f32],
+        affine: &Affine,
+        relu: bool,
+        y: &mut [f32],
+        argmax: &mut [u8],
+    ) {
         // Pixels of the input for each of the output. A window's lines, read side by side, keep the hardware from seeing
         // that the plane as a whole is read in order, so each window asks for what one two lines below will need.
         let (start, share) = (x.as_ptr(), x.len() / y.len());
@@ -78,14 +87,21 @@ kernel! {
                 }
                 // SAFETY: every pointer is to an array of 16 values.
                 let numbers = unsafe {
-                    let mut best = S::load(x[top * width + left].as_ptr());
+                    let (scale, shift) = (S::load(affine.scale.as_ptr()), S::load(affine.shift.as_ptr()));
+                    // Of which the larger is taken; without ReLU nothing is below it. NaN stays NaN.
+                    let floor = S::splat(if relu { 0.0 } else { f32::NEG_INFINITY });
+                    let read = |pixel: &[f32; LANES]| {
+                        let value = S::load(pixel.as_ptr());
+                        if NORM == 1 { S::max(floor, S::fma(value, scale, shift)) } else { value }
+                    };
+                    let mut best = read(&x[top * width + left]);
                     // f32 holds every pixel number exactly.
                     let mut number = S::splat((rows.start * op.kernel[1] + columns.start) as f32);
                     for (row, r) in rows.clone().enumerate() {
                         let line = &x[(top + row) * width + left..][..columns.len()];
                         let mut here = (r * op.kernel[1] + columns.start) as f32;
                         for pixel in line {
-                            let value = S::load(pixel.as_ptr());
+                            let value = read(pixel);
                             number = S::where_above(value, best, S::splat(here), number);
                             best = S::where_above(value, best, value, best);
                             here += 1.0;
@@ -105,7 +121,7 @@ kernel! {
 
 kernel! {
     /// Adds each gradient where its maximum was.
-    fn scatter<S>(op: &MaxPool2d, dy: &[f32], argmax: &[u8], dx: &mut [f32]) {
+    pub(crate) fn scatter<S>(op: &MaxPool2d, dy: &[f32], argmax: &[u8], dx: &mut [f32]) {
         let (dx, width) = (dx.as_chunks_mut::<LANES>().0, op.input[1]);
         let (dy, argmax) = (dy.as_chunks::<LANES>().0, argmax.as_chunks::<LANES>().0);
         let output_width = op.output()[1];

@@ -5,7 +5,7 @@ use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result};
 use candle_core::bail;
 
-mod cpu;
+pub(crate) mod cpu;
 mod reference;
 
 /// A max-pooling of a given map size.

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod convolution;
+pub mod norm_pool;
 pub mod normalisation;
 pub mod ops;
 pub mod pooling;

@@ -1,6 +1,7 @@
 //! The shapes that each op is tried on: those that a kernel is likely to get wrong, then random ones.
 
 use super::convolution::Convolution;
+use super::norm_pool::NormPooling;
 use super::normalisation::Normalisation;
 use super::ops::{Addition, Concatenation, Connection, Dropping, Loss, Relu};
 use super::pooling::{AveragePooling, GlobalAveragePooling, MaxPooling};
@@ -13,6 +14,7 @@ use resnet_ops::dropout::Dropout;
 use resnet_ops::global_avg_pool::GlobalAvgPool;
 use resnet_ops::linear::Linear;
 use resnet_ops::max_pool2d::MaxPool2d;
+use resnet_ops::norm_pool::NormPool;
 
 /// Below, at and above a block of 16, and none a multiple of another's.
 const CHANNELS: [usize; 6] = [1, 3, 6, 16, 24, 33];
@@ -162,6 +164,15 @@ pub fn normalisations() -> Vec<Normalisation> {
         list.push(Normalisation { n, op, shortcut: channels == 33 });
     }
     list
+}
+
+/// The poolings behind a norm, with and without ReLU.
+pub fn normalised_poolings() -> Vec<NormPooling> {
+    let pooling = |(index, MaxPooling { n, op }): (usize, MaxPooling)| {
+        let norm = BatchNorm { channels: op.channels, size: op.input, eps: 1e-5, momentum: 0.1, relu: index % 3 != 2 };
+        NormPooling { n: n.max(6usize.div_ceil(op.input[0] * op.input[1])), op: NormPool { norm, pool: op } }
+    };
+    max_poolings().into_iter().enumerate().map(pooling).collect()
 }
 
 /// Lengths around those of vectors and of a thread's share.

@@ -6,9 +6,10 @@
 use super::BatchNorm;
 use crate::layout::{blocked_len, blocks, LANES};
 use crate::{Buffer, Cpu, Result, View, ViewMut};
-use plane::{Affine, Lanes, Mask, Slope};
+pub(crate) use plane::{Affine, Lanes};
+use plane::{Mask, Slope};
 
-mod plane;
+pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,20 @@ pub(super) fn forward_train(
     scratch: &mut Buffer,
     y: &mut Buffer,
 ) -> Result<()> {
+    let saved = statistics(cpu, op, n, x, saved, scratch)?;
+    let params = params.slice::<f32>()?;
+    normalise(cpu, op, n, x, shortcut, |block| saved.affine(op, params, block), y)
+}
+
+/// Works out the statistics of a batch and saves them.
+pub(crate) fn statistics<'a>(
+    cpu: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    saved: &'a mut Buffer,
+    scratch: &mut Buffer,
+) -> Result<Saved<'a>> {
     let (plane, blocks) = (plane_len(op), blocks(op.channels));
     let values = x.slice::<f32>()?;
     let moments = &mut scratch.slice_mut::<f64>()?[..op.scratch_len(n)];
@@ -61,10 +76,61 @@ pub(super) fn forward_train(
     for (invstd, &variance) in invstd.iter_mut().zip(&variance[..op.channels]) {
         *invstd = inverse_std(variance, op.eps);
     }
+    Ok(Saved { mean, invstd })
+}
 
-    let params = params.slice::<f32>()?;
-    let affine = |block| affine(op, params, lanes(mean, block), lanes(invstd, block), block);
-    normalise(cpu, op, n, x, shortcut, affine, y)
+/// The statistics of a batch.
+pub(crate) struct Saved<'a> {
+    mean: &'a [f32],
+    invstd: &'a [f32],
+}
+
+impl<'a> Saved<'a> {
+    pub(crate) fn new(op: &BatchNorm, saved: &'a Buffer) -> Result<Self> {
+        let (mean, rest) = saved.slice::<f32>()?[..op.saved_len()].split_at(op.saved_len() / 3);
+        Ok(Self { mean, invstd: &rest[rest.len() / 2..] })
+    }
+
+    pub(crate) fn mean(&self, block: usize) -> Lanes {
+        lanes(self.mean, block)
+    }
+
+    pub(crate) fn affine(&self, op: &BatchNorm, params: &[f32], block: usize) -> Affine {
+        affine(op, params, self.mean(block), lanes(self.invstd, block), block)
+    }
+
+    /// What the gradient of x is made of, from those of the parameters.
+    pub(crate) fn slope(&self, op: &BatchNorm, n: usize, params: &[f32], grads: &[f32], block: usize) -> Slope {
+        let (dgamma, dbeta) = grads.split_at(op.channels);
+        let (dgamma, dbeta, invstd) = (lanes(dgamma, block), lanes(dbeta, block), lanes(self.invstd, block));
+        let count = (n * plane_len(op) / LANES) as f32;
+        Slope {
+            mean: self.mean(block),
+            constant: dbeta.map(|dbeta| dbeta / count),
+            linear: std::array::from_fn(|lane| -invstd[lane] * dgamma[lane] / count),
+            scale: self.affine(op, params, block).scale,
+        }
+    }
+
+    /// Writes the gradients of the parameters from the sums of each (image, block) plane.
+    pub(crate) fn parameter_gradients(&self, cpu: &Cpu, op: &BatchNorm, n: usize, sums: &[f64], grads: &mut [f32]) {
+        let ((sums, _), blocks) = (sums.as_chunks::<LANES>(), blocks(op.channels));
+        let (dgamma, dbeta) = grads.split_at_mut(op.channels);
+        cpu.pool.zip_chunks_mut(dgamma, LANES, dbeta, LANES, |block, dgamma, dbeta| {
+            let (mut sum, mut product) = ([0f64; LANES], [0f64; LANES]);
+            for image in 0..n {
+                let index = (image * blocks + block) * 2;
+                for lane in 0..LANES {
+                    sum[lane] += sums[index][lane];
+                    product[lane] += sums[index + 1][lane];
+                }
+            }
+            for lane in 0..dgamma.len() {
+                dgamma[lane] = (product[lane] * f64::from(self.invstd[block * LANES + lane])) as f32;
+                dbeta[lane] = sum[lane] as f32;
+            }
+        });
+    }
 }
 
 pub(super) fn forward_eval(
@@ -114,9 +180,8 @@ pub(super) fn backward(
 ) -> Result<()> {
     let (plane, blocks, len) = (plane_len(op), blocks(op.channels), activation_len(op, n));
     let (x, params) = (&x.slice::<f32>()?[..len], params.slice::<f32>()?);
-    let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
-    let (_, invstd) = rest.split_at(op.saved_len() / 3);
-    let affine = |block| affine(op, params, lanes(mean, block), lanes(invstd, block), block);
+    let saved = Saved::new(op, saved)?;
+    let affine = |block| saved.affine(op, params, block);
     let dy = &mut dy.slice_mut::<f32>()?[..len];
     let (y, dx) = match y_and_dx {
         Some((y, dx)) => (Some(&y.slice::<f32>()?[..len]), Some(&mut dx.slice_mut::<f32>()?[..len])),
@@ -125,7 +190,7 @@ pub(super) fn backward(
 
     let sums = &mut scratch.slice_mut::<f64>()?[..op.scratch_len(n)];
     cpu.pool.zip_chunks_mut(dy, plane, sums, 2 * LANES, |index, dy, sums| {
-        let (x, mean) = (&x[index * plane..][..plane], lanes(mean, index % blocks));
+        let (x, mean) = (&x[index * plane..][..plane], saved.mean(index % blocks));
         let mask = match y {
             _ if !op.relu => Mask::Nothing,
             None => Mask::Input(affine(index % blocks)),
@@ -133,35 +198,9 @@ pub(super) fn backward(
         };
         plane::gradient_sums(cpu.isa, x, &mean, &mask, dy, sums);
     });
-    let (sums, _) = sums.as_chunks::<LANES>();
     let grads = &mut grads.slice_mut::<f32>()?[..2 * op.channels];
-    let (dgamma, dbeta) = grads.split_at_mut(op.channels);
-    cpu.pool.zip_chunks_mut(dgamma, LANES, dbeta, LANES, |block, dgamma, dbeta| {
-        let (mut sum, mut product) = ([0f64; LANES], [0f64; LANES]);
-        for image in 0..n {
-            let index = (image * blocks + block) * 2;
-            for lane in 0..LANES {
-                sum[lane] += sums[index][lane];
-                product[lane] += sums[index + 1][lane];
-            }
-        }
-        for lane in 0..dgamma.len() {
-            dgamma[lane] = (product[lane] * f64::from(invstd[block * LANES + lane])) as f32;
-            dbeta[lane] = sum[lane] as f32;
-        }
-    });
-
-    let count = (n * plane / LANES) as f32;
-    let (dgamma, dbeta) = (&*dgamma, &*dbeta);
-    let slope = |block| {
-        let (dgamma, dbeta, invstd) = (lanes(dgamma, block), lanes(dbeta, block), lanes(invstd, block));
-        Slope {
-            mean: lanes(mean, block),
-            constant: dbeta.map(|dbeta| dbeta / count),
-            linear: std::array::from_fn(|lane| -invstd[lane] * dgamma[lane] / count),
-            scale: affine(block).scale,
-        }
-    };
+    saved.parameter_gradients(cpu, op, n, sums, grads);
+    let slope = |block| saved.slope(op, n, params, grads, block);
     match dx {
         Some(dx) => cpu.pool.chunks_mut(dx, plane, |index, dx| {
             let part = index * plane..(index + 1) * plane;

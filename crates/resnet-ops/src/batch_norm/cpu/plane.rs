@@ -4,15 +4,20 @@ use crate::layout::LANES;
 use crate::simd::kernel;
 
 /// Pixels that are summed in f32 before they go into an f64 sum.
-const RUN: usize = 16;
+pub(crate) const RUN: usize = 16;
 
 /// One value for each channel of a block.
-pub(super) type Lanes = [f32; LANES];
+pub(crate) type Lanes = [f32; LANES];
 
 /// What x is multiplied by and what is then added; both zero beyond the channels.
-pub(super) struct Affine {
-    pub(super) scale: Lanes,
-    pub(super) shift: Lanes,
+pub(crate) struct Affine {
+    pub(crate) scale: Lanes,
+    pub(crate) shift: Lanes,
+}
+
+impl Affine {
+    /// For who does not multiply or add.
+    pub(crate) const NONE: Self = Self { scale: [0.0; LANES], shift: [0.0; LANES] };
 }
 
 /// Where the gradient of the output goes on to x.
@@ -26,7 +31,7 @@ pub(super) enum Mask<'a> {
 }
 
 /// The gradient of x is scale·(dy − constant + linear·(x − mean)).
-pub(super) struct Slope {
+pub(crate) struct Slope {
     pub(super) mean: Lanes,
     pub(super) constant: Lanes,
     pub(super) linear: Lanes,
@@ -147,7 +152,7 @@ kernel! {
 
 kernel! {
     /// Writes the gradient of x. Without `dy`, `dx` holds it on entry; `mask` says where x·scale + shift must be positive.
-    pub(super) fn input_gradient<S>(
+    pub(crate) fn input_gradient<S>(
         x: &[f32],
         dy: Option<&[f32]>,
         mask: Option<&Affine>,
