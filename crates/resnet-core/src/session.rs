@@ -181,8 +181,8 @@ impl Session {
             let batch = batch?;
             let images = Images { data: &batch.images, shape: batch.shape };
             self.evaluate_parts(&images, |run, part| {
+                check_labels(run.plan.output(), images.shape[0], &batch.labels)?;
                 let labels = &batch.labels[part];
-                check_labels(run.plan.output(), labels.len(), labels)?;
                 metrics.add(run.loss(labels)?, labels.len());
                 Ok(())
             })?;

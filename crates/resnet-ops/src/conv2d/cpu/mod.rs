@@ -340,6 +340,19 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
     });
 }
 
+/// Memory that tasks write at places of their own.
+struct Shared(*mut f32);
+
+// SAFETY: whoever calls `at` gives each task its own part.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    unsafe fn at(&self, offset: usize) -> *mut f32 {
+        // SAFETY: the caller stays inside the memory.
+        unsafe { self.0.add(offset) }
+    }
+}
+
 /// All pixels of some images for one or two blocks of target channels.
 struct Work<'a> {
     cpu: &'a Cpu,

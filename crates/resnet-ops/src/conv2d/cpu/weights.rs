@@ -10,7 +10,7 @@
 
 use super::super::Shape;
 use super::regions::Axis;
-use super::{pack, Direct, Sweep};
+use super::{pack, Direct, Shared, Sweep};
 use crate::executor::Cpu;
 use crate::layout::{self, LANES};
 use crate::simd::{kernel, Simd};
@@ -130,7 +130,7 @@ pub(super) fn run(
     let (plan, sweep) = (&direct.weights, &direct.forward);
     let (weights, bias) = grads.split_at_mut(shape.weight_len());
     let image_blocks = plan.blocks_of(n);
-    let sums = Sums(scratch.as_mut_ptr());
+    let sums = Shared(scratch.as_mut_ptr());
     cpu.pool.run(image_blocks * plan.strips, |task| {
         let (image_block, strip) = (task / plan.strips, task % plan.strips);
         let images = n * image_block / image_blocks..n * (image_block + 1) / image_blocks;
@@ -142,19 +142,6 @@ pub(super) fn run(
     });
     unpack(cpu, shape, plan, sweep, image_blocks, scratch, weights);
     bias_gradients(cpu, shape, n, dy, bias, skip_bias);
-}
-
-/// The partial sums, which tasks write at places of their own.
-struct Sums(*mut f32);
-
-// SAFETY: see `run`.
-unsafe impl Sync for Sums {}
-
-impl Sums {
-    unsafe fn at(&self, offset: usize) -> *mut f32 {
-        // SAFETY: the caller stays inside the scratch space.
-        unsafe { self.0.add(offset) }
-    }
 }
 
 /// The partial sums between one block of source channels and one or two blocks of output channels.

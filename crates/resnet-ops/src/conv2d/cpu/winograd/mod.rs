@@ -23,6 +23,7 @@ mod weights;
 pub(super) use outputs::Way;
 
 use super::super::{Algorithm, Pass, Shape};
+use super::Shared;
 use crate::executor::Cpu;
 use crate::layout;
 use crate::simd::kernel;
@@ -47,19 +48,6 @@ pub(in crate::conv2d) struct Winograd {
 struct Ends {
     source: usize,
     target: usize,
-}
-
-/// Memory that tasks write at places of their own.
-struct Shared(*mut f32);
-
-// SAFETY: whoever calls `at` gives each task its own part.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    unsafe fn at(&self, offset: usize) -> *mut f32 {
-        // SAFETY: the caller stays inside the memory.
-        unsafe { self.0.add(offset) }
-    }
 }
 
 kernel! {
