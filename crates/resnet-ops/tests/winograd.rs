@@ -16,8 +16,12 @@ fn executors(isa: Isa, algorithm: Algorithm) -> [Executor; 3] {
     [1, 2, 3].map(|threads| Executor::cpu_with(threads, isa).unwrap().with_convolution(algorithm))
 }
 
-fn convolution(n: usize, [in_channels, out_channels]: [usize; 2], input: [usize; 2]) -> Convolution {
-    let (kernel, stride, padding) = ([3; 2], [1; 2], [1; 2]);
+fn convolution(n: usize, channels: [usize; 2], input: [usize; 2]) -> Convolution {
+    strided(n, channels, input, 1)
+}
+
+fn strided(n: usize, [in_channels, out_channels]: [usize; 2], input: [usize; 2], stride: usize) -> Convolution {
+    let (kernel, stride, padding) = ([3; 2], [stride; 2], [1; 2]);
     let shape = Shape {
         in_channels,
         out_channels,
@@ -79,7 +83,9 @@ fn check(case: &Convolution) -> [f64; 3] {
 fn odd_shapes() {
     for channels in [[3, 17], [17, 3], [24, 16], [16, 33], [40, 96], [1, 1]] {
         for input in [[1, 1], [3, 3], [4, 4], [5, 6], [7, 9], [13, 8], [2, 11]] {
-            check(&convolution(1, channels, input));
+            for stride in [1, 2] {
+                check(&strided(1, channels, input, stride));
+            }
         }
     }
     for n in [2, 5, 18, 37] {
@@ -90,6 +96,9 @@ fn odd_shapes() {
     check(&convolution(3, [16, 16], [50, 47]));
     check(&convolution(1, [144, 160], [5, 9]));
     check(&convolution(40, [130, 140], [3, 3]));
+    check(&strided(3, [16, 16], [50, 47], 2));
+    check(&strided(1, [144, 160], [12, 13], 2));
+    check(&strided(40, [130, 140], [5, 6], 2));
 }
 
 /// The layers of ResNet-18 at 96x96.

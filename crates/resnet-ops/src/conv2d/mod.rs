@@ -95,7 +95,7 @@ pub enum Algorithm {
     Auto,
     /// Direct kernels, which round least.
     Direct,
-    /// Winograd's wherever it is defined (3x3 kernels of stride 1 and padding 1, one group), fast or not.
+    /// Winograd's wherever it is defined (3x3 kernels of stride 1 or 2 and padding 1, one group), fast or not.
     Winograd,
 }
 

@@ -88,7 +88,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn transpose(source: *const f32, source_pitch: usize, target: *mut f32, target_pitch: usize) {
         unsafe {
-            let rows: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(source.add(i * source_pitch)));
+            // A loop, because a closure would not be compiled for the instruction set.
+            let mut rows = [_mm512_setzero_ps(); 16];
+            for i in 0..16 {
+                rows[i] = _mm512_loadu_ps(source.add(i * source_pitch));
+            }
             // Within each 128-bit part of four rows, 4 x 4 values; then the parts change places.
             let mut quads = [_mm512_setzero_ps(); 16];
             for i in (0..16).step_by(4) {
@@ -195,7 +199,10 @@ impl Simd for Avx2 {
         for (i, j) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
             unsafe {
                 let (source, target) = (source.add(i * source_pitch + j), target.add(j * target_pitch + i));
-                let rows: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(source.add(i * source_pitch)));
+                let mut rows = [_mm256_setzero_ps(); 8];
+                for i in 0..8 {
+                    rows[i] = _mm256_loadu_ps(source.add(i * source_pitch));
+                }
                 // Within each 128-bit half of four rows, 4 x 4 values; then the halves change places.
                 let mut quads = [_mm256_setzero_ps(); 8];
                 for i in [0, 4] {

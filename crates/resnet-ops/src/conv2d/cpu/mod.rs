@@ -39,6 +39,8 @@ use winograd::Way;
 
 /// Weights that fit the caches beside the images: below, all blocks of an image are worked out while it is at hand.
 const CACHED_WEIGHTS: usize = 128 * 1024;
+/// Floats of source that the strips of larger weights go over in turn: part of a last-level cache.
+const SHARED_SOURCE: usize = 1024 * 1024;
 /// Floats of source and target that a task works on: half of a second-level cache of 512 KiB.
 const CACHED_IMAGES: usize = 64 * 1024;
 
@@ -329,9 +331,16 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
 
     let chunk = (CACHED_IMAGES / (sweep.source.image + sweep.target.image)).max(1);
     let (chunks, strips) = (n.div_ceil(chunk), sweep.strips());
-    let images_first = weights.len() <= CACHED_WEIGHTS;
+    // Strip after strip over some chunks, so that a strip's weights are at hand and the chunks not far.
+    let turn = if weights.len() <= CACHED_WEIGHTS {
+        1
+    } else {
+        (SHARED_SOURCE / (chunk * sweep.source.image)).clamp(1, chunks)
+    };
     cpu.pool.run(chunks * strips, |task| {
-        let (chunk, strip) = if images_first { (task / strips, task % strips) } else { (task % chunks, task / chunks) };
+        let first = task / (turn * strips) * turn;
+        let (place, turn) = (task - first * strips, turn.min(chunks - first));
+        let (strip, chunk) = (place / turn, first + place % turn);
         let images = n * chunk / chunks..n * (chunk + 1) / chunks;
         for (block, vectors) in sweep.strip(strip) {
             let work = Work { cpu, sweep, source, target, weights, bias, block, vectors };

@@ -10,7 +10,7 @@
 
 use super::super::Shape;
 use super::regions::Axis;
-use super::{pack, Direct, Shared, Sweep};
+use super::{pack, Direct, Shared, Sweep, SHARED_SOURCE};
 use crate::executor::Cpu;
 use crate::layout::{self, LANES};
 use crate::simd::{kernel, Simd};
@@ -130,16 +130,22 @@ pub(super) fn run(
     let (plan, sweep) = (&direct.weights, &direct.forward);
     let (weights, bias) = grads.split_at_mut(shape.weight_len());
     let image_blocks = plan.blocks_of(n);
+    scratch.fill(0.0);
     let sums = Shared(scratch.as_mut_ptr());
-    cpu.pool.run(image_blocks * plan.strips, |task| {
-        let (image_block, strip) = (task / plan.strips, task % plan.strips);
-        let images = n * image_block / image_blocks..n * (image_block + 1) / image_blocks;
-        for (block, vectors) in sweep.strip(strip / sweep.span) {
-            let piece = Piece { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
-            // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
-            unsafe { piece.run(images.clone(), sums.at(image_block * plan.sums)) };
-        }
-    });
+    // Many strips take turns with a few images that they all read.
+    let turn = if image_blocks > 1 { n } else { (SHARED_SOURCE / sweep.source.image).clamp(1, n) };
+    for first in (0..n).step_by(turn) {
+        let turn = turn.min(n - first);
+        cpu.pool.run(image_blocks * plan.strips, |task| {
+            let (image_block, strip) = (task / plan.strips, task % plan.strips);
+            let images = first + turn * image_block / image_blocks..first + turn * (image_block + 1) / image_blocks;
+            for (block, vectors) in sweep.strip(strip / sweep.span) {
+                let piece = Piece { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
+                // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
+                unsafe { piece.run(images.clone(), sums.at(image_block * plan.sums)) };
+            }
+        });
+    }
     unpack(cpu, shape, plan, sweep, image_blocks, scratch, weights);
     bias_gradients(cpu, shape, n, dy, bias, skip_bias);
 }
@@ -164,10 +170,6 @@ impl Piece<'_> {
         let vector = sweep.span * sweep.pair;
         // SAFETY: the caller gives this piece its part of the partial sums.
         let sums = unsafe { sums.add(self.block * vector + self.offset * sweep.pair) };
-        for v in 0..self.vectors {
-            // SAFETY: as above; a pair's partial sum has `pair` floats.
-            unsafe { std::slice::from_raw_parts_mut(sums.add(v * vector), sweep.pair) }.fill(0.0);
-        }
         let source_block = sweep.spans[self.block].start + self.offset;
         if source_block >= sweep.spans[self.block].end {
             return;

@@ -1,35 +1,42 @@
 //! Direct or Winograd: a rule of shape and batch, fitted to measurements on AVX-512 and AVX2, never a timing at run time.
 //!
 //! ```text
-//!   cost for a pair of channels, in products, of n maps of h x w that are cut into t tiles of p points:
+//!   cost for a pair of channels, in products, of n maps that are cut into t tiles of p points, with u points of weights:
 //!
-//!   direct    n · (3h − 2)(3w − 2)               taps on padding are skipped
+//!   direct    n · taps                           those on padding are skipped: (3h − 2)(3w − 2) with stride 1
 //!           + 280                                weights to and from the kernels' order
 //!   Winograd  p · n · t · (1 + 10/C + 10/K)      products of points; transforms of both activations
-//!           + p · 13                             weights to points, and products that wait for them
+//!           + u · 17                             weights to points, and products that wait for them
 //! ```
 //!
-//! Winograd's is taken where direct costs 1.3 times as much or more: within that, threads that share a memory bus favour
-//! the smaller weights. One rule serves all three passes. Maps of 2x2, and deep layers on a few small maps, stay direct.
+//! Winograd's is taken where, weights apart, direct costs 1.3 times as much or more: within that, threads that share a memory
+//! bus favour the smaller weights. With stride 2, where direct kernels make less of their products, as much is enough. One
+//! rule serves all three passes. Maps of 2x2, and deep layers on a few small maps, stay direct.
 
 use super::super::super::Shape;
-use super::tiles::{Size, Tiling};
+use super::form::Size;
+use super::tiles::Tiling;
 use crate::layout::{blocks, LANES};
 
 const DIRECT_WEIGHTS: f64 = 280.0;
-const POINT_WEIGHTS: f64 = 13.0;
+const POINT_WEIGHTS: f64 = 17.0;
 const TRANSFORMS: f64 = 10.0;
-const MARGIN: f64 = 1.3;
+/// By stride.
+const MARGINS: [f64; 2] = [1.3, 1.0];
 
 /// Whether Winograd's convolution is defined.
 pub(super) fn is_defined(shape: &Shape) -> bool {
-    let window = [shape.kernel, shape.stride, shape.padding];
-    window == [[3; 2], [1; 2], [1; 2]] && shape.groups == 1 && !shape.plain_input
+    let strides = [[1; 2], [2; 2]];
+    let fits = shape.kernel == [3; 2] && strides.contains(&shape.stride) && shape.padding == [1; 2];
+    fits && shape.groups == 1 && !shape.plain_input
 }
 
 /// The tile size with the fewest products.
 pub(super) fn tiling(shape: &Shape) -> Tiling {
-    let [four, three] = [Size::Four, Size::Three].map(|size| Tiling::new(size, shape.input));
+    if shape.stride == [2; 2] {
+        return Tiling::new(Size::StridedThree, shape);
+    }
+    let [four, three] = [Size::Four, Size::Three].map(|size| Tiling::new(size, shape));
     let products = |tiling: &Tiling| tiling.size.points() * tiling.per_image();
     if products(&four) <= products(&three) {
         four
@@ -40,14 +47,17 @@ pub(super) fn tiling(shape: &Shape) -> Tiling {
 
 /// From how many images on Winograd's is the one to take; None if it never is.
 pub(super) fn fewest_images(shape: &Shape, tiling: &Tiling) -> Option<usize> {
-    let [height, width] = shape.input.map(|size| (3 * size - 2) as f64);
-    let points = tiling.size.points() as f64;
+    // The last window ends on padding too, but for an even map and stride 2.
+    let edges = |i: usize| if shape.input[i].is_multiple_of(2) && shape.stride[i] == 2 { 1 } else { 2 };
+    let [height, width] = [0, 1].map(|i| (3 * shape.output()[i] - edges(i)) as f64);
+    let [points, weight_points] = [tiling.size.points(), tiling.size.weights()].map(|points| points as f64);
     let transforms: f64 = [shape.in_channels, shape.out_channels]
         .map(|channels| TRANSFORMS / (blocks(channels) * LANES) as f64)
         .into_iter()
         .sum();
-    let image = height * width - MARGIN * points * tiling.per_image() as f64 * (1.0 + transforms);
-    let weights = MARGIN * points * POINT_WEIGHTS - DIRECT_WEIGHTS;
+    let margin = MARGINS[tiling.size.stride() - 1];
+    let image = height * width - margin * points * tiling.per_image() as f64 * (1.0 + transforms);
+    let weights = weight_points * POINT_WEIGHTS - DIRECT_WEIGHTS;
     // The products that an image saves must make up for those that the weights cost.
     (image > 0.0).then(|| (weights / image).ceil().max(1.0) as usize)
 }
@@ -57,11 +67,15 @@ mod tests {
     use super::*;
 
     fn shape(channels: [usize; 2], size: usize) -> Shape {
+        strided(channels, size, 1)
+    }
+
+    fn strided(channels: [usize; 2], size: usize, stride: usize) -> Shape {
         Shape {
             in_channels: channels[0],
             out_channels: channels[1],
             kernel: [3; 2],
-            stride: [1; 2],
+            stride: [stride; 2],
             padding: [1; 2],
             groups: 1,
             bias: false,
@@ -83,10 +97,8 @@ mod tests {
 
     #[test]
     fn the_rule_says_what_was_measured() {
-        let fewest = |channels, size| {
-            let shape = shape(channels, size);
-            fewest_images(&shape, &tiling(&shape))
-        };
+        let fewest_of = |shape: Shape| fewest_images(&shape, &tiling(&shape));
+        let fewest = |channels, size| fewest_of(shape(channels, size));
         // ResNet-18 at 96x96, CIFAR's networks, a VGG stem.
         assert_eq!(fewest([64; 2], 24), Some(1));
         assert_eq!(fewest([128; 2], 12), Some(1));
@@ -99,6 +111,14 @@ mod tests {
             assert_eq!(fewest([channels; 2], 2), None);
             assert_eq!(fewest([channels; 2], 1), None);
         }
+        let halving = |channels, size| fewest_of(strided(channels, size, 2));
+        assert_eq!(halving([64, 128], 56), Some(1));
+        assert_eq!(halving([64, 128], 24), Some(1));
+        assert_eq!(halving([128, 256], 12), Some(3));
+        assert_eq!(halving([256, 512], 6), Some(12));
+        for (channels, size) in [([32, 64], 16), ([256, 512], 14), ([512; 2], 7), ([512; 2], 4)] {
+            assert_eq!(halving(channels, size), None, "{channels:?} at {size}");
+        }
     }
 
     #[test]
@@ -108,6 +128,7 @@ mod tests {
         for other in [
             Shape { kernel: [3, 1], ..regular.clone() },
             Shape { stride: [1, 2], ..regular.clone() },
+            Shape { stride: [3; 2], ..regular.clone() },
             Shape { padding: [0, 1], ..regular.clone() },
             Shape { groups: 2, ..regular.clone() },
             Shape { plain_input: true, ..regular },

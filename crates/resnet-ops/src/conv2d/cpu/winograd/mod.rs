@@ -1,6 +1,6 @@
-//! Winograd's convolution, for 3x3 kernels of stride 1 and padding 1.
+//! Winograd's convolution, for 3x3 kernels of stride 1 or 2 and padding 1.
 //!
-//! Tiles of an activation, 16 channels at a time, are taken to 36 or 25 points ([`tiles`]), where the convolution is one
+//! Tiles of an activation, 16 channels at a time, are taken to 25, 36 or 49 points ([`tiles`]), where the convolution is one
 //! product of matrices a point ([`gemm`]), and back:
 //!
 //! ```text
@@ -10,7 +10,8 @@
 //!       [`outputs`]                         [`weights`]              weights, U, dU and dw: [`pack`]
 //! ```
 //!
-//! A third to a quarter of the direct kernels' products, at relative errors of some 1e-6. [`choice`] says where it pays.
+//! A third to a quarter of the direct kernels' products, two thirds with stride 2, at relative errors of some 1e-6.
+//! [`form`] has the transforms, [`choice`] says where it pays.
 
 mod choice;
 mod form;

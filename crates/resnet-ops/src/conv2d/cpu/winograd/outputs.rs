@@ -42,7 +42,7 @@ impl Winograd {
     /// Computes every target pixel. The target's bits do not depend on how the tiles are cut into blocks.
     pub(in crate::conv2d) fn outputs(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32]) {
         assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
-        let (ends, block) = (self.ends(way.pass), self.tiling.block());
+        let (ends, block) = (self.ends(way.pass), self.tiling.source(way.pass).block());
         let plane = self.workspace_plane(way.pass, way.n);
         let scratch = Shared(scratch[..self.outputs_scratch(way.pass, way.n)].as_mut_ptr());
         let work = Work {
@@ -79,20 +79,22 @@ struct Work<'a> {
 impl Work<'_> {
     fn run(&self, workspace: *mut f32, tiles: Range<usize>) {
         let Winograd { tiling, vectors, .. } = self.winograd;
-        let (isa, ends, plane) = (self.cpu.isa, self.winograd.ends(self.pass), self.plane);
+        let (isa, pass, plane) = (self.cpu.isa, self.pass, self.plane);
+        let ends = self.winograd.ends(pass);
         let m = Planes { start: workspace, point: plane, block: tiles.len() * LANES };
         let v = Planes { start: workspace.wrapping_add(plane), ..m };
         let blocks = |of| Blocks { of, range: 0..of };
-        tiles::input(isa, tiling, self.source.as_ptr(), &blocks(ends.source), &tiles, v);
+        tiles::source(isa, tiling, pass, self.source.as_ptr(), &blocks(ends.source), &tiles, v);
 
         let u_plane = Winograd::plane(ends);
         for point in 0..tiling.size.points() {
+            let u = &self.packed[tiling.size.weights_of(point) * u_plane..][..u_plane];
             for (strip, first) in (0..ends.target).step_by(*vectors).enumerate() {
                 let product = gemm::Output {
                     v: v.start.wrapping_add(point * plane),
                     v_block: v.block,
                     blocks: ends.source,
-                    u: self.packed[point * u_plane + self.winograd.strip(ends, strip)..].as_ptr(),
+                    u: u[self.winograd.strip(ends, strip)..].as_ptr(),
                     m: m.start.wrapping_add(point * plane + first * m.block),
                     m_block: m.block,
                     tiles: tiles.len(),
@@ -101,7 +103,7 @@ impl Work<'_> {
             }
         }
 
-        let bias = self.packed[tiling.size.points() * u_plane..].as_ptr();
-        tiles::output(isa, tiling, m, &blocks(ends.target), &tiles, bias, self.target);
+        let bias = self.packed[tiling.size.weights() * u_plane..].as_ptr();
+        tiles::target(isa, tiling, pass, m, &blocks(ends.target), &tiles, bias, self.target);
     }
 }

@@ -13,15 +13,18 @@
 //! the bias. For the input gradient, source and target are exchanged and the kernel is turned around.
 
 use super::super::super::{Pass, Shape};
-use super::form::{both, Form, Four, Line, Three, MOST_SIDE};
-use super::tiles::Size;
+use super::form::{both, with_form, Form, Line, Size, Transform, MOST_SIDE};
 use super::{Ends, Shared, Winograd};
 use crate::executor::Cpu;
 use crate::layout::LANES;
 use crate::simd::{kernel, Simd};
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
 const SIDE: usize = 3;
 const TAPS: usize = SIDE * SIDE;
+/// Weights between an output channel and a block of input channels.
+const ROW: usize = LANES * TAPS;
 /// Pairs of channels between two blocks.
 pub(super) const PAIR: usize = LANES * LANES;
 
@@ -35,15 +38,35 @@ impl Pair {
     }
 }
 
-/// For each output channel of a pair of blocks, its weights' range in the parameters and in 16 rows of 144.
-fn rows(shape: &Shape, output: usize, input: usize) -> impl Iterator<Item = (std::ops::Range<usize>, usize)> {
-    let (in_channels, first) = (shape.in_channels, input * LANES);
-    let len = LANES.min(in_channels - first) * TAPS;
-    let outputs = LANES.min(shape.out_channels - output * LANES);
-    (0..outputs).map(move |row| {
-        let start = ((output * LANES + row) * in_channels + first) * TAPS;
-        (start..start + len, row * LANES * TAPS)
-    })
+/// The weights between a pair of blocks in the parameters: a row of up to 144 for each of up to 16 output channels.
+struct Rows {
+    /// Where the first begins, and from one to the next.
+    first: usize,
+    pitch: usize,
+    count: usize,
+    len: usize,
+}
+
+impl Rows {
+    fn new(shape: &Shape, output: usize, input: usize) -> Self {
+        let first_input = input * LANES;
+        Self {
+            first: (output * LANES * shape.in_channels + first_input) * TAPS,
+            pitch: shape.in_channels * TAPS,
+            count: LANES.min(shape.out_channels - output * LANES),
+            len: LANES.min(shape.in_channels - first_input) * TAPS,
+        }
+    }
+
+    /// Whether none lacks a channel, so that they can be read and written where they are.
+    fn are_whole(&self) -> bool {
+        (self.count, self.len) == (LANES, ROW)
+    }
+
+    /// The range of each in the parameters, and its place among whole rows.
+    fn ranges(&self) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {
+        (0..self.count).map(|row| (self.first + row * self.pitch..self.first + row * self.pitch + self.len, row * ROW))
+    }
 }
 
 impl Winograd {
@@ -63,14 +86,14 @@ impl Winograd {
             return 0;
         }
         let ends = self.ends(pass);
-        self.tiling.size.points() * Self::plane(ends) + ends.target * LANES
+        self.tiling.size.weights() * Self::plane(ends) + ends.target * LANES
     }
 
     /// Writes the weights that a pass other than the weight gradient reads.
     pub(in crate::conv2d) fn pack(&self, cpu: &Cpu, shape: &Shape, pass: Pass, params: &[f32], packed: &mut [f32]) {
         let ends = self.ends(pass);
         let (weights, bias) =
-            packed[..self.packed_len(pass)].split_at_mut(self.tiling.size.points() * Self::plane(ends));
+            packed[..self.packed_len(pass)].split_at_mut(self.tiling.size.weights() * Self::plane(ends));
         let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };
         bias.fill(0.0);
         bias[..given.len()].copy_from_slice(given);
@@ -79,16 +102,23 @@ impl Winograd {
             let (target, source) = (task / ends.source, task % ends.source);
             let turned = pass == Pass::InputGradient;
             let (output, input) = if turned { (source, target) } else { (target, source) };
-            let mut given = Pair::zeros();
-            for (row, place) in rows(shape, output, input) {
-                given.0[place..place + row.len()].copy_from_slice(&params[row]);
-            }
+            let rows = Rows::new(shape, output, input);
+            let mut filled;
+            let given = if rows.are_whole() {
+                (&params[rows.first..rows.first + (LANES - 1) * rows.pitch + ROW], rows.pitch)
+            } else {
+                filled = Pair::zeros();
+                for (range, place) in rows.ranges() {
+                    filled.0[place..place + range.len()].copy_from_slice(&params[range]);
+                }
+                (&filled.0[..], ROW)
+            };
             let (strip, vector) = (target / self.vectors, target % self.vectors);
             let vectors = self.vectors.min(ends.target - strip * self.vectors);
             let place = self.strip(ends, strip) + (source * LANES * vectors + vector) * LANES;
             // SAFETY: pairs have places of their own in every plane.
             let start = unsafe { weights.at(place) };
-            points(cpu.isa, self.tiling.size, &given, turned, start, Self::plane(ends), vectors * LANES);
+            points(cpu.isa, self.tiling.size, given, turned, start, Self::plane(ends), vectors * LANES);
         });
     }
 
@@ -103,59 +133,74 @@ impl Winograd {
         groups: usize,
         gradients: &Shared,
     ) {
-        let mut found = Pair::zeros();
-        gradient(cpu.isa, self.tiling.size, sums, groups, Self::plane(self.ends(Pass::Forward)), &mut found);
-        for (row, place) in rows(shape, output, input) {
+        let plane = Self::plane(self.ends(Pass::Forward));
+        let rows = Rows::new(shape, output, input);
+        if rows.are_whole() {
             // SAFETY: a pair's gradients belong to one task.
-            let target = unsafe { std::slice::from_raw_parts_mut(gradients.at(row.start), row.len()) };
-            target.copy_from_slice(&found.0[place..place + row.len()]);
+            let target = unsafe { gradients.at(rows.first) };
+            gradient(cpu.isa, self.tiling.size, sums, groups, plane, target, rows.pitch);
+            return;
+        }
+        let mut found = Pair::zeros();
+        gradient(cpu.isa, self.tiling.size, sums, groups, plane, found.0.as_mut_ptr(), ROW);
+        for (range, place) in rows.ranges() {
+            // SAFETY: as above.
+            let target = unsafe { std::slice::from_raw_parts_mut(gradients.at(range.start), range.len()) };
+            target.copy_from_slice(&found.0[place..place + range.len()]);
         }
     }
 }
 
 kernel! {
-    /// G w Gᵀ of a pair's weights, given as rows: to `target`, with so many floats between points and between source
-    /// channels.
-    fn points<S>(size: Size, given: &Pair, turned: bool, target: *mut f32, point: usize, channel: usize) {
-        // SAFETY: pairs are 16 rows of 9 vectors, and the caller's target has room for every point and channel.
+    /// G w Gᵀ of a pair's weights, given as 16 rows with so many floats from one to the next: to `target`, with so many floats
+    /// between points and between source channels.
+    fn points<S>(
+        size: Size,
+        given: (&[f32], usize),
+        turned: bool,
+        target: *mut f32,
+        point: usize,
+        channel: usize,
+    ) {
+        let (rows, pitch) = given;
+        assert!(rows.len() >= (LANES - 1) * pitch + ROW);
+        // SAFETY: rows as was just checked; pairs are 16 rows, and the caller's target has room for every point and channel.
         unsafe {
-            let mut pair = Pair::zeros();
+            let mut pair = MaybeUninit::<Pair>::uninit();
+            let pair = pair.as_mut_ptr().cast::<f32>();
             for part in 0..TAPS {
-                let to = pair.0.as_mut_ptr().add(part * PAIR);
-                S::transpose(given.0.as_ptr().add(part * LANES), TAPS * LANES, to, LANES);
+                S::transpose(rows.as_ptr().add(part * LANES), pitch, pair.add(part * PAIR), LANES);
             }
+            let mut exchanged = MaybeUninit::<Pair>::uninit();
+            let exchanged = exchanged.as_mut_ptr().cast::<f32>();
             if turned {
-                let mut exchanged = Pair::zeros();
                 for tap in 0..TAPS {
-                    let to = exchanged.0.as_mut_ptr().add((TAPS - 1 - tap) * LANES);
-                    S::transpose(pair.0.as_ptr().add(tap * LANES), TAPS * LANES, to, TAPS * LANES);
+                    let to = exchanged.add((TAPS - 1 - tap) * LANES);
+                    S::transpose(pair.add(tap * LANES), ROW, to, ROW);
                 }
-                pair = exchanged;
             }
-            match size {
-                Size::Four => points_of::<S, Four>(&pair, target, point, channel),
-                Size::Three => points_of::<S, Three>(&pair, target, point, channel),
-            }
+            let pair = if turned { exchanged } else { pair };
+            with_form!(size, F => points_of::<S, <F as Form>::Weights>(pair, target, point, channel));
         }
     }
 }
 
 #[inline(always)]
-unsafe fn points_of<S: Simd, F: Form>(pair: &Pair, target: *mut f32, point: usize, channel: usize) {
+unsafe fn points_of<S: Simd, T: Transform>(pair: *const f32, target: *mut f32, point: usize, channel: usize) {
     // SAFETY: see `points`.
     unsafe {
         for source in 0..LANES {
             let column = |j: usize| {
                 let mut line: Line<S> = [S::splat(0.0); MOST_SIDE];
                 for i in 0..SIDE {
-                    line[i] = S::load(pair.0.as_ptr().add((source * TAPS + i * SIDE + j) * LANES));
+                    line[i] = S::load(pair.add((source * TAPS + i * SIDE + j) * LANES));
                 }
                 line
             };
             let target = target.add(source * channel);
-            both::<S, F::Weights>(column, |i, line| {
-                for j in 0..F::SIDE {
-                    S::store(target.add((i * F::SIDE + j) * point), line[j]);
+            both::<S, T>(column, |i, line| {
+                for j in 0..T::TO {
+                    S::store(target.add((i * T::TO + j) * point), line[j]);
                 }
             });
         }
@@ -163,34 +208,31 @@ unsafe fn points_of<S: Simd, F: Form>(pair: &Pair, target: *mut f32, point: usiz
 }
 
 kernel! {
-    /// Gᵀ u G of a pair's sums, added up over `groups`, as rows.
-    fn gradient<S>(size: Size, sums: &[f32], groups: usize, plane: usize, found: &mut Pair) {
-        assert!(sums.len() >= (groups * size.points() - 1) * plane + PAIR);
-        // SAFETY: sums as was just checked; pairs are 16 rows of 9 vectors.
+    /// Gᵀ u G of a pair's sums, added up over `groups`: to `target`, 16 rows with so many floats from one to the next.
+    fn gradient<S>(size: Size, sums: &[f32], groups: usize, plane: usize, target: *mut f32, pitch: usize) {
+        assert!(sums.len() >= (groups * size.weights() - 1) * plane + PAIR);
+        // SAFETY: sums as was just checked; the caller's target has 16 rows.
         unsafe {
-            let mut pair = Pair::zeros();
-            match size {
-                Size::Four => gradient_of::<S, Four>(sums.as_ptr(), groups, plane, &mut pair),
-                Size::Three => gradient_of::<S, Three>(sums.as_ptr(), groups, plane, &mut pair),
-            }
+            let mut pair = MaybeUninit::<Pair>::uninit();
+            let pair = pair.as_mut_ptr().cast::<f32>();
+            with_form!(size, F => gradient_of::<S, <F as Form>::WeightGradient>(sums.as_ptr(), groups, plane, pair));
             for part in 0..TAPS {
-                let to = found.0.as_mut_ptr().add(part * LANES);
-                S::transpose(pair.0.as_ptr().add(part * PAIR), LANES, to, TAPS * LANES);
+                S::transpose(pair.add(part * PAIR), LANES, target.add(part * LANES), pitch);
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn gradient_of<S: Simd, F: Form>(sums: *const f32, groups: usize, plane: usize, pair: &mut Pair) {
-    let group_len = F::SIDE * F::SIDE * plane;
+unsafe fn gradient_of<S: Simd, T: Transform>(sums: *const f32, groups: usize, plane: usize, pair: *mut f32) {
+    let group_len = T::FROM * T::FROM * plane;
     // SAFETY: see `gradient`.
     unsafe {
         for source in 0..LANES {
             let column = |j: usize| {
                 let mut line: Line<S> = [S::splat(0.0); MOST_SIDE];
-                for i in 0..F::SIDE {
-                    let first = sums.add((i * F::SIDE + j) * plane + source * LANES);
+                for i in 0..T::FROM {
+                    let first = sums.add((i * T::FROM + j) * plane + source * LANES);
                     line[i] = S::load(first);
                     for group in 1..groups {
                         line[i] = S::add(line[i], S::load(first.add(group * group_len)));
@@ -198,9 +240,9 @@ unsafe fn gradient_of<S: Simd, F: Form>(sums: *const f32, groups: usize, plane: 
                 }
                 line
             };
-            both::<S, F::WeightGradient>(column, |i, line| {
+            both::<S, T>(column, |i, line| {
                 for j in 0..SIDE {
-                    S::store(pair.0.as_mut_ptr().add((source * TAPS + i * SIDE + j) * LANES), line[j]);
+                    S::store(pair.add((source * TAPS + i * SIDE + j) * LANES), line[j]);
                 }
             });
         }

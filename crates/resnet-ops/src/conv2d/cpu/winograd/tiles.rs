@@ -2,64 +2,82 @@
 //!
 //! ```text
 //!   activation (block of 16 channels)            planes: one per point of the tile
-//!   ┌───┬───┬───┐   tile: m x m outputs,           point 0:  [block][tile][16]
-//!   │ 0 │ 1 │ 2 │   (m + 2)² pixels                point 1:  [block][tile][16]
-//!   ├───┼───┼───┤  ───────────────────────▶          …
+//!   ┌───┬───┬───┐   tile: a window of the          point 0:  [block][tile][16]
+//!   │ 0 │ 1 │ 2 │   source, outputs of the         point 1:  [block][tile][16]
+//!   ├───┼───┼───┤  target  ──────────────▶           …
 //!   │ 3 │ 4 │ 5 │   pixels beyond the edges        a line more than a plane needs lies between planes, or the
-//!   └───┴───┴───┘   are zero, outputs dropped      25 or 36 streams would fall on the same lines of the cache
+//!   └───┴───┴───┘   are zero, outputs dropped      many streams would fall on the same lines of the cache
 //! ```
 
+use super::super::super::{Pass, Shape};
 use super::super::target::Target;
-use super::form::{both, Form, Four, Line, Three, MOST_SIDE};
+use super::form::{both, with_form, Form, Line, Size, Transform, MOST_SIDE};
 use crate::simd::{kernel, Simd, LANES};
 use std::ops::Range;
-
-/// Which transforms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Size {
-    Four,
-    Three,
-}
-
-impl Size {
-    /// Outputs of a tile along one side.
-    pub(super) fn outputs(self) -> usize {
-        match self {
-            Self::Four => Four::OUTPUTS,
-            Self::Three => Three::OUTPUTS,
-        }
-    }
-
-    /// Products of a tile for a pair of channels.
-    pub(super) fn points(self) -> usize {
-        (self.outputs() + 2).pow(2)
-    }
-}
 
 /// How maps are cut into tiles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiling {
     pub(super) size: Size,
-    height: usize,
-    width: usize,
+    /// Height and width.
+    input: [usize; 2],
+    output: [usize; 2],
     /// Tiles down and across.
     down: usize,
     across: usize,
 }
 
+/// A map, and the windows that tiles are on it.
+#[derive(Clone, Copy)]
+pub(super) struct Windows {
+    height: usize,
+    width: usize,
+    /// Pixels from one to the next.
+    step: usize,
+    /// Pixels by which they begin before.
+    before: usize,
+}
+
 impl Tiling {
-    pub(super) fn new(size: Size, [height, width]: [usize; 2]) -> Self {
-        let m = size.outputs();
-        Self { size, height, width, down: height.div_ceil(m), across: width.div_ceil(m) }
+    pub(super) fn new(size: Size, shape: &Shape) -> Self {
+        let output = shape.output();
+        let [down, across] = output.map(|pixels| pixels.div_ceil(size.outputs()));
+        Self { size, input: shape.input, output, down, across }
     }
 
     pub(super) fn per_image(&self) -> usize {
         self.down * self.across
     }
 
-    /// Floats of a block of channels of an image.
-    pub(super) fn block(&self) -> usize {
-        self.height * self.width * LANES
+    fn on_input(&self, before: usize) -> Windows {
+        let [height, width] = self.input;
+        Windows { height, width, step: self.size.outputs() * self.size.stride(), before }
+    }
+
+    fn on_output(&self, before: usize) -> Windows {
+        let [height, width] = self.output;
+        Windows { height, width, step: self.size.outputs(), before }
+    }
+
+    /// What a pass reads; the weight gradient, beside it, [`Tiling::gradients`].
+    pub(super) fn source(&self, pass: Pass) -> Windows {
+        match pass {
+            Pass::InputGradient => self.on_output(2 - self.size.stride()),
+            _ => self.on_input(1),
+        }
+    }
+
+    /// What a pass other than the weight gradient writes.
+    fn target(&self, pass: Pass) -> Windows {
+        match pass {
+            Pass::InputGradient => self.on_input(0),
+            _ => self.on_output(0),
+        }
+    }
+
+    /// Output gradients, as the weight gradient reads them.
+    pub(super) fn gradients(&self) -> Windows {
+        self.on_output(0)
     }
 
     /// The parts of a range of tiles by image: the image, its tiles, and the place of the first in the range.
@@ -70,6 +88,22 @@ impl Tiling {
             let (start, end) = (tiles.start.max(first), tiles.end.min(first + per_image));
             (image, start - first..end - first, start - tiles.start)
         })
+    }
+}
+
+impl Windows {
+    /// Floats of a block of channels of an image.
+    pub(super) fn block(&self) -> usize {
+        self.height * self.width * LANES
+    }
+
+    /// Prefetches a tile's share of a map that is next in turn.
+    #[inline(always)]
+    fn ahead<S: Simd>(&self, map: *const f32, tile: usize) {
+        let share = self.step * self.step;
+        for line in 0..share {
+            S::prefetch(map.wrapping_add((tile * share + line) * LANES));
+        }
     }
 }
 
@@ -102,119 +136,75 @@ static NOTHING: Zeros = Zeros([0.0; LANES]);
 struct Zeros([f32; LANES]);
 
 kernel! {
-    /// Bᵀ d B of some tiles of `source`.
-    pub(super) fn input<S>(tiling: &Tiling, source: *const f32, blocks: &Blocks, tiles: &Range<usize>, planes: Planes) {
+    /// Some tiles of what a pass reads, to points.
+    pub(super) fn source<S>(
+        tiling: &Tiling,
+        pass: Pass,
+        source: *const f32,
+        blocks: &Blocks,
+        tiles: &Range<usize>,
+        planes: Planes,
+    ) {
+        let windows = tiling.source(pass);
         // SAFETY: the caller's source has these tiles and blocks, and the planes room for them.
         unsafe {
-            match tiling.size {
-                Size::Four => input_of::<S, Four>(tiling, source, blocks, tiles, planes),
-                Size::Three => input_of::<S, Three>(tiling, source, blocks, tiles, planes),
-            }
+            with_form!(tiling.size, F => match pass {
+                Pass::InputGradient => read::<S, <F as Form>::BackInput>(tiling, windows, source, blocks, tiles, planes),
+                _ => read::<S, <F as Form>::Input>(tiling, windows, source, blocks, tiles, planes),
+            })
+        }
+    }
+}
+
+kernel! {
+    /// A dy Aᵀ of some tiles of `source`, for the weight gradient.
+    pub(super) fn gradient<S>(tiling: &Tiling, source: *const f32, blocks: &Blocks, tiles: &Range<usize>, planes: Planes) {
+        let windows = tiling.gradients();
+        // SAFETY: the caller's source has these tiles and blocks, and the planes room for them.
+        unsafe {
+            with_form!(tiling.size, F => read::<S, <F as Form>::Gradient>(tiling, windows, source, blocks, tiles, planes))
         }
     }
 }
 
 #[inline(always)]
-unsafe fn input_of<S: Simd, F: Form>(
+unsafe fn read<S: Simd, T: Transform>(
     tiling: &Tiling,
+    windows: Windows,
     source: *const f32,
     blocks: &Blocks,
     tiles: &Range<usize>,
     planes: Planes,
 ) {
+    let Windows { height, width, step, before } = windows;
     // SAFETY: pixels inside the map are read from it, others from `NOTHING`.
     unsafe {
         for (image, part, place) in tiling.images(tiles) {
             for block in blocks.range.clone() {
-                let map = source.add((image * blocks.of + block) * tiling.block());
+                let map = source.add((image * blocks.of + block) * windows.block());
                 let mut target = planes.start.add((block - blocks.range.start) * planes.block + place * LANES);
                 for tile in part.clone() {
-                    ahead::<S, F>(map.wrapping_add(tiling.block()), tile);
-                    let (y, x) = (tile / tiling.across * F::OUTPUTS, tile % tiling.across * F::OUTPUTS);
+                    windows.ahead::<S>(map.wrapping_add(windows.block()), tile);
+                    let (y, x) = (tile / tiling.across * step, tile % tiling.across * step);
                     // The rows' first pixels, and floats between their pixels.
                     let mut rows = [(NOTHING.0.as_ptr(), 0); MOST_SIDE];
-                    for i in 0..F::SIDE {
-                        if (1..=tiling.height).contains(&(y + i)) {
-                            rows[i] = (map.add((y + i - 1) * tiling.width * LANES), LANES);
+                    for i in 0..T::FROM {
+                        if (before..height + before).contains(&(y + i)) {
+                            rows[i] = (map.add((y + i - before) * width * LANES), LANES);
                         }
                     }
                     let column = |j: usize| {
                         let mut line = [S::splat(0.0); MOST_SIDE];
-                        if (1..=tiling.width).contains(&(x + j)) {
-                            for i in 0..F::SIDE {
-                                line[i] = S::load(rows[i].0.add((x + j - 1) * rows[i].1));
+                        if (before..width + before).contains(&(x + j)) {
+                            for i in 0..T::FROM {
+                                line[i] = S::load(rows[i].0.add((x + j - before) * rows[i].1));
                             }
                         }
                         line
                     };
-                    both::<S, F::Input>(column, |i, line| {
-                        for j in 0..F::SIDE {
-                            S::store(target.add((i * F::SIDE + j) * planes.point), line[j]);
-                        }
-                    });
-                    target = target.add(LANES);
-                }
-            }
-        }
-    }
-}
-
-/// Prefetches a tile's share of a map that is next in turn.
-#[inline(always)]
-fn ahead<S: Simd, F: Form>(map: *const f32, tile: usize) {
-    let share = F::OUTPUTS * F::OUTPUTS;
-    for line in 0..share {
-        S::prefetch(map.wrapping_add((tile * share + line) * LANES));
-    }
-}
-
-kernel! {
-    /// A dy Aᵀ of some tiles of `source`.
-    pub(super) fn gradient<S>(tiling: &Tiling, source: *const f32, blocks: &Blocks, tiles: &Range<usize>, planes: Planes) {
-        // SAFETY: the caller's source has these tiles and blocks, and the planes room for them.
-        unsafe {
-            match tiling.size {
-                Size::Four => gradient_of::<S, Four>(tiling, source, blocks, tiles, planes),
-                Size::Three => gradient_of::<S, Three>(tiling, source, blocks, tiles, planes),
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn gradient_of<S: Simd, F: Form>(
-    tiling: &Tiling,
-    source: *const f32,
-    blocks: &Blocks,
-    tiles: &Range<usize>,
-    planes: Planes,
-) {
-    // SAFETY: only pixels inside the map are read.
-    unsafe {
-        for (image, part, place) in tiling.images(tiles) {
-            for block in blocks.range.clone() {
-                let map = source.add((image * blocks.of + block) * tiling.block());
-                let mut target = planes.start.add((block - blocks.range.start) * planes.block + place * LANES);
-                for tile in part.clone() {
-                    ahead::<S, F>(map.wrapping_add(tiling.block()), tile);
-                    let (y, x) = (tile / tiling.across * F::OUTPUTS, tile % tiling.across * F::OUTPUTS);
-                    let height = (tiling.height - y).min(F::OUTPUTS);
-                    let width = (tiling.width - x).min(F::OUTPUTS);
-                    let first = map.add((y * tiling.width + x) * LANES);
-                    let column = |j: usize| {
-                        let mut line = [S::splat(0.0); MOST_SIDE];
-                        if j < width {
-                            for i in 0..F::OUTPUTS {
-                                if i < height {
-                                    line[i] = S::load(first.add((i * tiling.width + j) * LANES));
-                                }
-                            }
-                        }
-                        line
-                    };
-                    both::<S, F::Gradient>(column, |i, line| {
-                        for j in 0..F::SIDE {
-                            S::store(target.add((i * F::SIDE + j) * planes.point), line[j]);
+                    both::<S, T>(column, |i, line| {
+                        for j in 0..T::TO {
+                            S::store(target.add((i * T::TO + j) * planes.point), line[j]);
                         }
                     });
                     target = target.add(LANES);
@@ -225,28 +215,33 @@ unsafe fn gradient_of<S: Simd, F: Form>(
 }
 
 kernel! {
-    /// Writes Aᵀ m A of some tiles to `target`, with bias, which begins with the first of all blocks.
-    pub(super) fn output<S>(
+    /// Some tiles of what a pass writes, from points, with bias, which begins with the first of all blocks.
+    pub(super) fn target<S>(
         tiling: &Tiling,
+        pass: Pass,
         planes: Planes,
         blocks: &Blocks,
         tiles: &Range<usize>,
         bias: *const f32,
         target: Target,
     ) {
+        let windows = tiling.target(pass);
         // SAFETY: the caller's target has these tiles and blocks, and the planes hold them.
         unsafe {
-            match tiling.size {
-                Size::Four => output_of::<S, Four>(tiling, planes, blocks, tiles, bias, target),
-                Size::Three => output_of::<S, Three>(tiling, planes, blocks, tiles, bias, target),
-            }
+            with_form!(tiling.size, F => match pass {
+                Pass::InputGradient => {
+                    write::<S, <F as Form>::BackOutput>(tiling, windows, planes, blocks, tiles, bias, target)
+                }
+                _ => write::<S, <F as Form>::Output>(tiling, windows, planes, blocks, tiles, bias, target),
+            })
         }
     }
 }
 
 #[inline(always)]
-unsafe fn output_of<S: Simd, F: Form>(
+unsafe fn write<S: Simd, T: Transform>(
     tiling: &Tiling,
+    windows: Windows,
     planes: Planes,
     blocks: &Blocks,
     tiles: &Range<usize>,
@@ -257,26 +252,25 @@ unsafe fn output_of<S: Simd, F: Form>(
     unsafe {
         for (image, part, place) in tiling.images(tiles) {
             for block in blocks.range.clone() {
-                let map = (image * blocks.of + block) * tiling.block();
+                let map = (image * blocks.of + block) * windows.block();
                 let mut source = planes.start.add((block - blocks.range.start) * planes.block + place * LANES);
                 let bias = S::load(bias.add(block * LANES));
                 for tile in part.clone() {
-                    ahead::<S, F>(target.place(map + tiling.block()), tile);
-                    let (y, x) = (tile / tiling.across * F::OUTPUTS, tile % tiling.across * F::OUTPUTS);
-                    let height = (tiling.height - y).min(F::OUTPUTS);
-                    let width = (tiling.width - x).min(F::OUTPUTS);
-                    let first = map + (y * tiling.width + x) * LANES;
+                    windows.ahead::<S>(target.place(map + windows.block()), tile);
+                    let (y, x) = (tile / tiling.across * windows.step, tile % tiling.across * windows.step);
+                    let (height, width) = (windows.height - y, windows.width - x);
+                    let first = map + (y * windows.width + x) * LANES;
                     let column = |j: usize| {
                         let mut line: Line<S> = [S::splat(0.0); MOST_SIDE];
-                        for i in 0..F::SIDE {
-                            line[i] = S::load(source.add((i * F::SIDE + j) * planes.point));
+                        for i in 0..T::FROM {
+                            line[i] = S::load(source.add((i * T::FROM + j) * planes.point));
                         }
                         line
                     };
-                    both::<S, F::Output>(column, |i, line| {
-                        for j in 0..F::OUTPUTS {
+                    both::<S, T>(column, |i, line| {
+                        for j in 0..T::TO {
                             if i < height && j < width {
-                                let pixel = first + (i * tiling.width + j) * LANES;
+                                let pixel = first + (i * windows.width + j) * LANES;
                                 target.write::<S, 1, 1>(&[pixel], 0, [[S::add(line[j], bias)]]);
                             }
                         }

@@ -54,7 +54,7 @@ struct Factors {
 impl Winograd {
     fn weights_plan(&self, n: usize) -> Plan {
         let (all, points) = (n * self.tiling.per_image(), self.tiling.size.points());
-        let sums = points * Self::plane(self.ends(Pass::Forward));
+        let sums = self.tiling.size.weights() * Self::plane(self.ends(Pass::Forward));
         let groups = (sums <= MOST_APART).then(|| (all / FEWEST_TILES).clamp(1, MOST_GROUPS));
         let most = match groups {
             Some(_) => TILES_APART,
@@ -86,12 +86,12 @@ impl Winograd {
     ) {
         assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
         let plan = self.weights_plan(n);
-        let block = self.tiling.block();
+        let (source, gradients_of) = (self.tiling.source(Pass::WeightGradient), self.tiling.gradients());
         let work = Work {
             winograd: self,
             cpu,
-            x: &x[..n * self.input * block],
-            dy: &dy[..n * self.output * block],
+            x: &x[..n * self.input * source.block()],
+            dy: &dy[..n * self.output * gradients_of.block()],
             plane: Self::plane(self.ends(Pass::Forward)),
         };
         let workspaces = if plan.groups.is_some() { self.threads } else { 1 };
@@ -136,7 +136,7 @@ impl Work<'_> {
             for tiles in parts(&group_tiles, plan.at_once) {
                 let factors = self.winograd.factors(workspace, plan.at_once, tiles.len());
                 self.transform(&tiles, 0..input, 0..output, factors);
-                for point in 0..self.winograd.tiling.size.points() {
+                for point in 0..self.winograd.tiling.size.weights() {
                     let sums = sums.wrapping_add(point * self.plane);
                     self.multiply(factors, point, tiles.len(), 0..output, sums, tiles.start > group_tiles.start);
                 }
@@ -163,7 +163,7 @@ impl Work<'_> {
                 let place = Factors { v: at(v, c.start), d: at(d, k.start) };
                 self.transform(share, c, k, place);
             });
-            self.cpu.pool.run(self.winograd.tiling.size.points() * strips, |task| {
+            self.cpu.pool.run(self.winograd.tiling.size.weights() * strips, |task| {
                 let (point, strip) = (task / strips, task % strips);
                 let k = strip * BLOCKS_OF_TASK..((strip + 1) * BLOCKS_OF_TASK).min(output);
                 // SAFETY: a point's blocks of K belong to one task.
@@ -176,34 +176,38 @@ impl Work<'_> {
     /// V and D of some tiles, in some blocks of C and of K.
     fn transform(&self, tiles: &Range<usize>, c: Range<usize>, k: Range<usize>, place: Factors) {
         let Winograd { input, output, tiling, .. } = self.winograd;
-        tiles::input(self.cpu.isa, tiling, self.x.as_ptr(), &Blocks { of: *input, range: c }, tiles, place.v);
-        tiles::gradient(self.cpu.isa, tiling, self.dy.as_ptr(), &Blocks { of: *output, range: k }, tiles, place.d);
+        let (c, k) = (Blocks { of: *input, range: c }, Blocks { of: *output, range: k });
+        tiles::source(self.cpu.isa, tiling, Pass::WeightGradient, self.x.as_ptr(), &c, tiles, place.v);
+        tiles::gradient(self.cpu.isa, tiling, self.dy.as_ptr(), &k, tiles, place.d);
     }
 
-    /// dU (+)= Vᵀ · D at one point, over some tiles, between all blocks of C and some of K.
+    /// dU (+)= Vᵀ · D at one point of the weights, over some tiles, between all blocks of C and some of K.
     fn multiply(
         &self,
         factors: Factors,
-        point: usize,
+        weights: usize,
         tiles: usize,
         k: Range<usize>,
         sums: *mut f32,
-        accumulate: bool,
+        mut accumulate: bool,
     ) {
-        let at = |planes: Planes, block: usize| planes.start.wrapping_add(point * planes.point + block * planes.block);
-        let product = gemm::Weights {
-            v: at(factors.v, 0),
-            v_block: factors.v.block,
-            v_blocks: self.winograd.input,
-            d: at(factors.d, k.start),
-            d_block: factors.d.block,
-            d_blocks: k.len(),
-            tiles,
-            u: sums,
-            u_block: self.winograd.input * PAIR,
-            accumulate,
-        };
-        gemm::weights(self.cpu.isa, &product);
+        for point in self.winograd.tiling.size.points_of(weights) {
+            let at = |planes: Planes, block| planes.start.wrapping_add(point * planes.point + block * planes.block);
+            let product = gemm::Weights {
+                v: at(factors.v, 0),
+                v_block: factors.v.block,
+                v_blocks: self.winograd.input,
+                d: at(factors.d, k.start),
+                d_block: factors.d.block,
+                d_blocks: k.len(),
+                tiles,
+                u: sums,
+                u_block: self.winograd.input * PAIR,
+                accumulate,
+            };
+            gemm::weights(self.cpu.isa, &product);
+            accumulate = true;
+        }
     }
 }
 
