@@ -4,9 +4,9 @@
 //!   cost for a pair of channels, in products, of n maps that are cut into t tiles of p points, with u points of weights:
 //!
 //!   direct    n · taps                           those on padding are skipped: (3h − 2)(3w − 2) with stride 1
-//!           + 280                                weights to and from the kernels' order
+//!           + 100                                weights to and from the kernels' order
 //!   Winograd  p · n · t · (1 + 10/C + 10/K)      products of points; transforms of both activations
-//!           + u · 17                             weights to points, and products that wait for them
+//!           + u · 12                             weights to points, and products that wait for them
 //! ```
 //!
 //! Winograd's is taken where, weights apart, direct costs 1.3 times as much or more: within that, threads that share a memory
@@ -18,8 +18,8 @@ use super::form::Size;
 use super::tiles::Tiling;
 use crate::layout::{blocks, LANES};
 
-const DIRECT_WEIGHTS: f64 = 280.0;
-const POINT_WEIGHTS: f64 = 17.0;
+const DIRECT_WEIGHTS: f64 = 100.0;
+const POINT_WEIGHTS: f64 = 12.0;
 const TRANSFORMS: f64 = 10.0;
 /// By stride.
 const MARGINS: [f64; 2] = [1.3, 1.0];
@@ -35,6 +35,9 @@ pub(super) fn is_defined(shape: &Shape) -> bool {
 pub(super) fn tiling(shape: &Shape) -> Tiling {
     if shape.stride == [2; 2] {
         return Tiling::new(Size::StridedThree, shape);
+    }
+    if shape.input.iter().all(|&pixels| pixels <= Size::Whole.outputs()) {
+        return Tiling::new(Size::Whole, shape);
     }
     let [four, three] = [Size::Four, Size::Three].map(|size| Tiling::new(size, shape));
     let products = |tiling: &Tiling| tiling.size.points() * tiling.per_image();
@@ -87,8 +90,8 @@ mod tests {
     #[test]
     fn tiles_waste_as_little_as_they_can() {
         let four = [4, 7, 8, 11, 12, 14, 16, 24, 28, 32, 56];
-        let three = [1, 2, 3, 5, 6, 9];
-        for (sizes, expected) in [(&four[..], Size::Four), (&three[..], Size::Three)] {
+        let three = [5, 6, 9];
+        for (sizes, expected) in [(&four[..], Size::Four), (&three[..], Size::Three), (&[1, 2, 3], Size::Whole)] {
             for &size in sizes {
                 assert_eq!(tiling(&shape([64; 2], size)).size, expected, "{size}");
             }
@@ -103,7 +106,7 @@ mod tests {
         assert_eq!(fewest([64; 2], 24), Some(1));
         assert_eq!(fewest([128; 2], 12), Some(1));
         assert_eq!(fewest([256; 2], 6), Some(2));
-        assert_eq!(fewest([512; 2], 3), Some(10));
+        assert_eq!(fewest([512; 2], 3), Some(4));
         assert_eq!(fewest([16; 2], 32), Some(1));
         assert_eq!(fewest([64; 2], 8), Some(2));
         assert_eq!(fewest([3, 64], 32), Some(1));
@@ -115,7 +118,7 @@ mod tests {
         assert_eq!(halving([64, 128], 56), Some(1));
         assert_eq!(halving([64, 128], 24), Some(1));
         assert_eq!(halving([128, 256], 12), Some(3));
-        assert_eq!(halving([256, 512], 6), Some(12));
+        assert_eq!(halving([256, 512], 6), Some(17));
         for (channels, size) in [([32, 64], 16), ([256, 512], 14), ([512; 2], 7), ([512; 2], 4)] {
             assert_eq!(halving(channels, size), None, "{channels:?} at {size}");
         }

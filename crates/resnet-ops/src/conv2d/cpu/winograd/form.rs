@@ -13,6 +13,15 @@
 //! That makes 7 products a side for 3 outputs, where the direct kernel needs 9, and their weights 5 points, the last of which
 //! serves three. The input gradient goes the same way: dx\[2i + 1\] = w2·dy\[i\] + w0·dy\[i + 1\] and dx\[2i\] = w1·dy\[i\].
 //!
+//! A map of three pixels a side, padding included, needs no more than 4 points, as its outermost windows meet zeros: with
+//! A = (a b c d), a, b = (1, ±3/2, 1) and c, d = (1, ±1/2, −1), any d1, d2, d3 have four numbers v of which
+//!
+//! ```text
+//!   ⎡ 0  d1 d2 ⎤
+//!   ⎢ d1 d2 d3 ⎥ = v0·a aᵀ + v1·b bᵀ + v2·c cᵀ + v3·d dᵀ        and that times w is y
+//!   ⎣ d2 d3 0  ⎦
+//! ```
+//!
 //! ```text
 //!    columns first              then rows
 //!   ┌ │ │ │ │ │ │ ┐  FROM × TO  ┌ ───────── ┐
@@ -58,6 +67,7 @@ pub(super) trait Form {
 pub(super) enum Size {
     Four,
     Three,
+    Whole,
     StridedThree,
 }
 
@@ -71,6 +81,10 @@ macro_rules! with_form {
             }
             $crate::conv2d::cpu::winograd::form::Size::Three => {
                 type $form = $crate::conv2d::cpu::winograd::form::Three;
+                $body
+            }
+            $crate::conv2d::cpu::winograd::form::Size::Whole => {
+                type $form = $crate::conv2d::cpu::winograd::form::Whole;
                 $body
             }
             $crate::conv2d::cpu::winograd::form::Size::StridedThree => {
@@ -188,6 +202,18 @@ impl Form for Three {
     type Gradient = Gradient3;
     type Weights = Weights3;
     type WeightGradient = WeightGradient3;
+}
+
+/// A whole map of 3x3: 16 products for 9 outputs.
+pub(super) struct Whole;
+impl Form for Whole {
+    type Input = WholeInput;
+    type Output = WholeOutput;
+    type BackInput = WholeInput;
+    type BackOutput = WholeOutput;
+    type Gradient = WholeGradient;
+    type Weights = WholeWeights;
+    type WeightGradient = WholeWeightGradient;
 }
 
 /// Stride 2, 3 outputs a side: 49 products for 9 outputs.
@@ -318,6 +344,49 @@ transform!(WeightGradient3<S>: 5 to 3, |u| {
         S::fma(two, third, S::sub(second, first)),
         S::fma(four, third, S::sub(u[4], even)),
     ]
+});
+
+transform!(WholeInput<S>: 3 to 4, |d| {
+    let (two, minus_two, three) = (S::splat(2.0), S::splat(-2.0), S::splat(3.0));
+    let (even, odd, middle) = (S::add(d[0], d[2]), S::sub(d[0], d[2]), S::mul(three, d[1]));
+    [
+        S::fma(two, even, middle),
+        S::fma(minus_two, even, middle),
+        S::sub(S::mul(two, odd), d[1]),
+        S::sub(S::mul(minus_two, odd), d[1]),
+    ]
+});
+
+transform!(WholeOutput<S>: 4 to 3, |m| {
+    let (first, second) = (S::add(m[0], m[1]), S::add(m[2], m[3]));
+    let (first_odd, second_odd) = (S::sub(m[0], m[1]), S::sub(m[2], m[3]));
+    [
+        S::add(first, second),
+        S::fma(S::splat(1.5), first_odd, S::mul(S::splat(0.5), second_odd)),
+        S::sub(first, second),
+    ]
+});
+
+transform!(WholeGradient<S>: 3 to 4, |y| {
+    let (even, odd) = (S::add(y[0], y[2]), S::sub(y[0], y[2]));
+    [
+        S::fma(S::splat(1.5), y[1], even),
+        S::fma(S::splat(-1.5), y[1], even),
+        S::fma(S::splat(0.5), y[1], odd),
+        S::fma(S::splat(-0.5), y[1], odd),
+    ]
+});
+
+transform!(WholeWeights<S>: 3 to 4, |w| {
+    let (even, odd) = (S::mul(S::splat(1.0 / 12.0), S::add(w[0], w[2])), S::mul(S::splat(0.25), S::sub(w[0], w[2])));
+    let middle = S::mul(S::splat(0.125), w[1]);
+    [S::add(even, middle), S::sub(even, middle), S::add(odd, middle), S::sub(odd, middle)]
+});
+
+transform!(WholeWeightGradient<S>: 4 to 3, |u| {
+    let (even, odd) = (S::mul(S::splat(1.0 / 12.0), S::add(u[0], u[1])), S::mul(S::splat(0.25), S::add(u[2], u[3])));
+    let middle = S::add(S::sub(u[0], u[1]), S::sub(u[2], u[3]));
+    [S::add(even, odd), S::mul(S::splat(0.125), middle), S::sub(even, odd)]
 });
 
 transform!(StridedInput<S>: 7 to 7, |d| {
