@@ -109,6 +109,10 @@ fn errors_of_deep_layers_are_small() {
         // Measured: at most 3.1e-6 for outputs and input gradients, 2.2e-6 for weight gradients.
         assert!(errors.iter().all(|&error| error < 4e-6), "{channels} channels: {errors:?}");
     }
+    for (channels, size, n) in [([64, 128], 24, 2), ([128, 256], 12, 2), ([256, 512], 6, 3)] {
+        let errors = check(&strided(n, channels, [size; 2], 2));
+        assert!(errors.iter().all(|&error| error < 1e-6), "{channels:?} channels, stride 2: {errors:?}");
+    }
 }
 
 /// A plan has storage for its largest batch and runs smaller ones in it, by other kernels if the rule says so.

@@ -2,17 +2,14 @@
 //!
 //! ```text
 //!   forward:   statistics of x, then y = max over a window of act(x·scale + shift)
-//!   backward:  sums over windows of dy and dy·(x − mean) at the maximum, where act lets them pass;
-//!              then dy is scattered into the plane of dx, and the gradient of x worked out while that is at hand
+//!   backward:  dy is scattered into the plane of dx and summed up while that is at hand; then dx is worked out in its place
 //! ```
 
 use super::NormPool;
-use crate::batch_norm::cpu::plane::{self, RUN};
-use crate::batch_norm::cpu::{statistics, Affine, Lanes, Saved};
+use crate::batch_norm::cpu::plane::{self, Mask};
+use crate::batch_norm::cpu::{statistics, Saved};
 use crate::layout::{blocked_len, blocks, LANES};
-use crate::max_pool2d::cpu::{pool, scatter, window};
-use crate::max_pool2d::MaxPool2d;
-use crate::simd::kernel;
+use crate::max_pool2d::cpu::{pool, scatter};
 use crate::{Buffer, Cpu, Result, View, ViewMut};
 
 pub(super) fn forward_train(
@@ -54,27 +51,24 @@ pub(super) fn backward(
     let (plane, output_plane, blocks) = planes(op);
     let (saved, x, params) = (Saved::new(&op.norm, saved)?, x.slice::<f32>()?, params.slice::<f32>()?);
     let (dy, argmax) = (dy.slice::<f32>()?, argmax.slice::<u8>()?);
-    let output = |index: usize| index * output_plane..(index + 1) * output_plane;
+    let affine = |block| saved.affine(&op.norm, params, block);
 
     let sums = &mut scratch.slice_mut::<f64>()?[..op.norm.scratch_len(n)];
-    cpu.pool.chunks_mut(sums, 2 * LANES, |index, sums| {
-        let block = index % blocks;
-        let (mean, affine) = (saved.mean(block), saved.affine(&op.norm, params, block));
-        let (x, part) = (&x[index * plane..][..plane], output(index));
-        let relu = op.norm.relu;
-        gradient_sums(cpu.isa, &op.pool, x, &mean, &affine, relu, &dy[part.clone()], &argmax[part], sums);
+    let dx = &mut dx.slice_mut::<f32>()?[..n * blocks * plane];
+    cpu.pool.zip_chunks_mut(dx, plane, sums, 2 * LANES, |index, dx, sums| {
+        let (x, block, output) = (&x[index * plane..][..plane], index % blocks, index * output_plane);
+        dx.fill(0.0);
+        scatter(cpu.isa, &op.pool, &dy[output..][..output_plane], &argmax[output..][..output_plane], dx);
+        let mask = if op.norm.relu { Mask::Input(affine(block)) } else { Mask::Nothing };
+        plane::gradient_sums(cpu.isa, x, &saved.mean(block), &mask, dx, sums);
     });
     let grads = &mut grads.slice_mut::<f32>()?[..2 * op.norm.channels];
     saved.parameter_gradients(cpu, &op.norm, n, sums, grads);
 
     let grads = &*grads;
-    let dx = &mut dx.slice_mut::<f32>()?[..n * blocks * plane];
     cpu.pool.chunks_mut(dx, plane, |index, dx| {
-        let (block, part) = (index % blocks, output(index));
-        dx.fill(0.0);
-        scatter(cpu.isa, &op.pool, &dy[part.clone()], &argmax[part], dx);
-        let mask = op.norm.relu.then(|| saved.affine(&op.norm, params, block));
-        let slope = saved.slope(&op.norm, n, params, grads, block);
+        let (block, slope) = (index % blocks, saved.slope(&op.norm, n, params, grads, index % blocks));
+        let mask = op.norm.relu.then(|| affine(block));
         plane::input_gradient(cpu.isa, &x[index * plane..][..plane], None, mask.as_ref(), &slope, dx);
     });
     Ok(())
@@ -84,63 +78,4 @@ pub(super) fn backward(
 fn planes(op: &NormPool) -> (usize, usize, usize) {
     let len = |[height, width]: [usize; 2]| blocked_len(1, 1, height, width);
     (len(op.norm.size), len(op.pool.output()), blocks(op.norm.channels))
-}
-
-kernel! {
-    /// Writes the sums over windows of dy and of dy·(x − mean), with x at the maximum, where x·scale + shift is positive or
-    /// there is no ReLU.
-    fn gradient_sums<S>(
-        op: &MaxPool2d,
-        x: &[f32],
-        mean: &Lanes,
-        affine: &Affine,
-        relu: bool,
-        dy: &[f32],
-        argmax: &[u8],
-        sums: &mut [f64],
-    ) {
-        let (x, width, output_width) = (x.as_chunks::<LANES>().0, op.input[1], op.output()[1]);
-        let (dy, argmax) = (dy.as_chunks::<LANES>().0, argmax.as_chunks::<LANES>().0);
-        let (mut gradients, mut products) = ([0f64; LANES], [0f64; LANES]);
-        for (p, (dy, argmax)) in dy.chunks(output_width).zip(argmax.chunks(output_width)).enumerate() {
-            let (rows, top) = window(op, 0, p);
-            for (run, (dy, argmax)) in dy.chunks(RUN).zip(argmax.chunks(RUN)).enumerate() {
-                // SAFETY: every pointer is to an array of 16 values.
-                let (gradient, product) = unsafe {
-                    let (scale, shift) = (S::load(affine.scale.as_ptr()), S::load(affine.shift.as_ptr()));
-                    let mean = S::load(mean.as_ptr());
-                    let (mut gradient, mut product) = (S::splat(0.0), S::splat(0.0));
-                    for (q, (dy, argmax)) in dy.iter().zip(argmax).enumerate() {
-                        let (columns, left) = window(op, 1, run * RUN + q);
-                        let mut numbers = [0f32; LANES];
-                        for lane in 0..LANES {
-                            numbers[lane] = f32::from(argmax[lane]);
-                        }
-                        let numbers = S::load(numbers.as_ptr());
-                        let mut maximum = S::splat(0.0);
-                        for (row, r) in rows.clone().enumerate() {
-                            let line = &x[(top + row) * width + left..][..columns.len()];
-                            let mut here = (r * op.kernel[1] + columns.start) as f32;
-                            for pixel in line {
-                                let value = S::where_equal(numbers, S::splat(here), S::load(pixel.as_ptr()));
-                                maximum = S::add(maximum, value);
-                                here += 1.0;
-                            }
-                        }
-                        let dy = S::load(dy.as_ptr());
-                        let dy = if relu { S::where_positive(S::fma(maximum, scale, shift), dy) } else { dy };
-                        gradient = S::add(gradient, dy);
-                        product = S::fma(dy, S::sub(maximum, mean), product);
-                    }
-                    (S::lanes(gradient), S::lanes(product))
-                };
-                for lane in 0..LANES {
-                    gradients[lane] += f64::from(gradient[lane]);
-                    products[lane] += f64::from(product[lane]);
-                }
-            }
-        }
-        sums[..LANES].copy_from_slice(&gradients);
-        sums[LANES..].copy_from_slice(&products);
-    }
 }

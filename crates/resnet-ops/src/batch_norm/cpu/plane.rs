@@ -4,7 +4,7 @@ use crate::layout::LANES;
 use crate::simd::kernel;
 
 /// Pixels that are summed in f32 before they go into an f64 sum.
-pub(crate) const RUN: usize = 16;
+const RUN: usize = 16;
 
 /// One value for each channel of a block.
 pub(crate) type Lanes = [f32; LANES];
@@ -21,7 +21,7 @@ impl Affine {
 }
 
 /// Where the gradient of the output goes on to x.
-pub(super) enum Mask<'a> {
+pub(crate) enum Mask<'a> {
     /// Everywhere: no ReLU follows.
     Nothing,
     /// Where x·scale + shift is positive.
@@ -103,7 +103,7 @@ kernel! {
 kernel! {
     /// Writes the sums over pixels of dy and of dy·(x − mean), where dy is masked. A mask by the output is applied to `dy`
     /// itself, since the shortcut's gradient is masked alike.
-    pub(super) fn gradient_sums<S>(x: &[f32], mean: &Lanes, mask: &Mask, dy: &mut [f32], sums: &mut [f64]) {
+    pub(crate) fn gradient_sums<S>(x: &[f32], mean: &Lanes, mask: &Mask, dy: &mut [f32], sums: &mut [f64]) {
         let (x, dy) = (x.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
         let (mut gradients, mut products) = ([0f64; LANES], [0f64; LANES]);
         for (run, (x, dy)) in x.chunks(RUN).zip(dy.chunks_mut(RUN)).enumerate() {
