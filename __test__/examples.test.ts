@@ -33,7 +33,8 @@ beforeAll(async () => {
 afterAll(async () => rm(folder, { recursive: true }));
 
 function start(file: string): ChildProcess {
-  const env = { ...process.env, RESNET_NATIVE_DATA: folder };
+  // As under npm, which passes on the Ctrl-C that its child has got already.
+  const env = { ...process.env, RESNET_NATIVE_DATA: folder, npm_config_user_agent: "npm" };
   return spawn(process.execPath, [file], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
 }
 

@@ -4,7 +4,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { fashionMnist, fit, plot, ResNet18, sgd } from "resnet-native";
-import { Progress } from "./progress.mjs";
+// What the command line shows, and how it takes Ctrl-C.
+import { Interrupt } from "../dist/cli/interrupt.js";
+import { Progress } from "../dist/cli/progress.js";
+import { StatusLine } from "../dist/cli/status.js";
 
 const { full } = parseArgs({ options: { full: { type: "boolean", default: false } } }).values;
 const SEED = 42;
@@ -13,14 +16,8 @@ const CHART = "out/demo/resnet18-fashion-mnist.svg";
 const optimizer = full ? sgd({ lr: 0.01 }) : sgd({ lr: 0.01, momentum: 0.9 });
 const recipe = full ? { epochs: 10, batchSize: 128 } : { epochs: 3, batchSize: 32 };
 
-// The first Ctrl-C stops after the step at hand, a later one at once; npm doubles each.
-const stop = new AbortController();
-let pressed = Infinity;
-process.on("SIGINT", () => {
-  if (performance.now() > pressed + 500) process.exit(130);
-  pressed = Math.min(pressed, performance.now());
-  stop.abort();
-});
+// The first Ctrl-C stops after the step at hand, a later one at once.
+const { signal } = new Interrupt();
 
 // Without --full nothing is downloaded: the sample in this package does.
 const onProgress = ({ file, received, total }) => received === total && console.log(`Downloaded ${file}`);
@@ -39,19 +36,20 @@ ResNet-18 of d2l.ai 8.6, ${count(model.numParameters)} parameters, seed ${SEED}
   ${recipe.epochs} epochs, batch ${recipe.batchSize}, SGD, learning rate ${optimizer.lr}, momentum ${optimizer.momentum}
 `);
 
-const progress = new Progress(recipe.epochs);
+const status = new StatusLine(process.stdout);
+const progress = new Progress(recipe.epochs, status, console.log);
 let history;
 try {
-  const run = fit(model, data, { ...recipe, optimizer, signal: stop.signal });
+  const run = fit(model, data, { ...recipe, optimizer, signal });
   for await (const event of run) progress.show(event);
   history = await run;
 } catch (error) {
-  if (error !== stop.signal.reason) throw error;
+  if (error !== signal.reason) throw error;
   process.exitCode = 130;
   history = error.history;
 }
-progress.end();
-if (stop.signal.aborted) console.log("Stopped: the weights are those of the last whole step.");
+status.clear();
+if (signal.aborted) console.log("Stopped: the weights are those of the last whole step.");
 
 await mkdir("out/demo", { recursive: true });
 await model.save(FILE);
@@ -61,7 +59,7 @@ if (history?.rows.length > 0) {
   console.log(`Losses and accuracy by epoch drawn in ${CHART}`);
 }
 
-if (!stop.signal.aborted) {
+if (!signal.aborted) {
   const { value: batch } = await data.validation.batches({ batchSize: 10 }).next();
   const { data: logits } = await model.predict(batch.images);
   console.log("\ntrue name    predicted");

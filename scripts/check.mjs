@@ -5,7 +5,7 @@ import { join, sep } from "node:path";
 import { root } from "./steps.mjs";
 
 const FOLDERS = ["crates", "ts", "__test__", "examples", "benchmark", "scripts", "tools"];
-const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const DOCUMENTS = ["README.md", "INSTALL.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 const MOST_LINES = 500;
 
 /** In files whose path fits `where`, no line may fit `never`. */

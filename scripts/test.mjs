@@ -17,4 +17,5 @@ await step("Rust lint", "cargo clippy --locked --workspace --lib --tests --examp
 await step("Rust docs", "cargo doc --locked --workspace --no-deps");
 await step("Rust tests", "cargo test --locked --workspace");
 await step("TypeScript tests", "npm run --silent test:ts");
+await step("packages", "node scripts/packages.mjs");
 finish();

@@ -1,35 +1,103 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type * as Addon from "../native/index.js";
+import { addonError, AGAIN, Unfit } from "./addon-error.js";
 import { ResNetError } from "./errors.js";
+import { glibcVersion, isTruncated, type Machine, targetOf, targets, thisMachine } from "./platform.js";
 
-/** Platform, processor and C library, as the build names its output. */
-function target(): string {
-  const { platform, arch } = process;
-  if (platform === "win32") return `win32-${arch}-msvc`;
-  if (platform !== "linux") return `${platform}-${arch}`;
-  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  return `linux-${arch}-${report.header?.glibcVersionRuntime === undefined ? "musl" : "gnu"}`;
+/** Which addon was taken, and why. */
+export interface Origin {
+  readonly backend: "cpu" | "cuda";
+  /** Platform, processor and C library, as packages are named. */
+  readonly target: string;
+  readonly file: string;
+  readonly why: string;
 }
 
-function load(): typeof Addon {
-  const path = fileURLToPath(new URL(`../native/resnet.${target()}.node`, import.meta.url));
+/** What an addon is chosen by: a package's folder, the machine, the environment. */
+export interface Place {
+  readonly root: string;
+  readonly machine: Machine;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** The file that `RESNET_NATIVE_ADDON` names; or the CUDA package, if there is one; or what was built here; or the platform's package. */
+export function load({ root, machine, env }: Place): { addon: typeof Addon; origin: Origin } {
+  const require = createRequire(join(root, "package.json"));
+  const target = targetOf(machine);
+  const tried: string[] = [];
+  const open = (wanted: string, backend: Origin["backend"], why: string) => {
+    try {
+      const file = wanted.startsWith("resnet-native-") ? locate(require, wanted) : wanted;
+      if (machine.platform === "linux" && isTruncated(file)) {
+        throw new Unfit(`the file is damaged: ${file} ends early`, AGAIN);
+      }
+      const addon = require(file) as typeof Addon;
+      return { addon, origin: { backend, target, file, why: [why, ...tried].join("; ") } };
+    } catch (cause) {
+      const others = targets.map((other) => `resnet-native-${other}`).filter((name) => isThere(require, name));
+      const glibc = machine.libc === "gnu" ? glibcVersion() : undefined;
+      const installer = env["npm_config_user_agent"]?.split(" ")[0];
+      const versions = { node: process.versions.node, glibc, installer };
+      throw addonError({ wanted, cause, machine, versions, tried, others });
+    }
+  };
+  if (env["RESNET_NATIVE_ADDON"]) return open(resolve(env["RESNET_NATIVE_ADDON"]), "cpu", "RESNET_NATIVE_ADDON names it");
+
+  const backend = env["RESNET_NATIVE_BACKEND"] || "auto";
+  if (!["auto", "cpu", "cuda"].includes(backend)) {
+    const expected = 'RESNET_NATIVE_BACKEND: expected "auto", "cpu" or "cuda"';
+    throw new ResNetError("ERR_INVALID_ARGUMENT", `${expected}, got "${backend}"`);
+  }
+  const cuda = "resnet-native-cuda";
+  if (backend === "cpu") tried.push("RESNET_NATIVE_BACKEND is cpu");
+  else if (backend === "auto" && !isThere(require, cuda)) tried.push(`${cuda} is not installed`);
+  else {
+    try {
+      return open(cuda, "cuda", `${cuda} is installed`);
+    } catch (error) {
+      if (backend === "cuda") throw error;
+      tried.push((error as Error).message);
+    }
+  }
+  const built = join(root, "native", `resnet.${target}.node`);
+  if (existsSync(built)) return open(built, "cpu", "it was built here");
+  tried.push(`${built} is not there`);
+  return open(`resnet-native-${target}`, "cpu", `resnet-native-${target} is installed`);
+}
+
+/** The file of a package that has the version of this one. */
+function locate(require: NodeJS.Require, name: string): string {
+  const ours = manifestOf(require, ".");
+  if (ours?.name !== "resnet-native") {
+    throw new Unfit("this code was moved out of its package", 'keep it out of the bundle: external: ["resnet-native"]');
+  }
+  const file = require.resolve(name);
+  const version = manifestOf(require, name)?.version;
+  if (version === ours.version) return file;
+  throw new Unfit(`${version} is installed beside resnet-native ${ours.version}`, `update the lock file, ${AGAIN}`);
+}
+
+function manifestOf(require: NodeJS.Require, name: string): { name: string; version: string } | undefined {
+  return isThere(require, `${name}/package.json`) ? require(`${name}/package.json`) : undefined;
+}
+
+function isThere(require: NodeJS.Require, name: string): boolean {
   try {
-    return createRequire(import.meta.url)(path) as typeof Addon;
-  } catch (cause) {
-    const why = existsSync(path) ? `it does not load: ${(cause as Error).message}` : "it is not there";
-    const at = `${process.platform} ${process.arch}, Node ${process.version}`;
-    throw new ResNetError(
-      "ERR_ADDON",
-      `addon: expected ${path} for this machine (${at}), but ${why}. Build it with \`npm run build\`.`,
-      { cause },
-    );
+    return require.resolve(name) !== "";
+  } catch {
+    return false;
   }
 }
 
-/** The addon. */
-export const addon: typeof Addon = load();
+/** The addon, and where it came from. */
+export const { addon, origin } = load({
+  root: fileURLToPath(new URL("..", import.meta.url)),
+  machine: thisMachine(),
+  env: process.env,
+});
 
 export type {
   CancelFlag,

@@ -44,6 +44,7 @@ export {
   type Pair,
   relu,
 } from "./layers.js";
+export { type Machine, machine } from "./machine.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export {
   CifarResNet,

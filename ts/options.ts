@@ -83,10 +83,8 @@ export function checkOptions<Options extends object>(given: Options | undefined,
   const names = Object.keys(rules);
   for (const [name, value] of Object.entries(given)) {
     if (!names.includes(name)) {
-      const nearest = names.find((other) => distance(name.toLowerCase(), other.toLowerCase()) <= 2);
-      const hint = nearest === undefined ? "" : ` (did you mean ${nearest}?)`;
       const expected = `options named ${names.join(", ")}`;
-      throw new ResNetError("ERR_INVALID_ARGUMENT", `options: expected ${expected}, got ${name}${hint}`);
+      throw new ResNetError("ERR_INVALID_ARGUMENT", `options: expected ${expected}, got ${name}${didYouMean(name, names)}`);
     }
     if (value !== undefined) check(name, value, (rules as Record<string, Rule<unknown>>)[name] as Rule<unknown>);
   }
@@ -110,6 +108,13 @@ export function shown(value: unknown): string {
     return `[${items.join(", ")}${value.length > 8 ? ", …" : ""}]`;
   }
   return `an object of type ${value.constructor?.name ?? "null"}`;
+}
+
+/** What a message adds about a name that is not known, if one that is known is near. */
+export function didYouMean(name: string, names: readonly string[]): string {
+  const away = names.map((other) => distance(name.toLowerCase(), other.toLowerCase()));
+  const least = Math.min(...away);
+  return least <= 2 ? ` (did you mean ${names[away.indexOf(least)]}?)` : "";
 }
 
 /** How many letters must be put in, taken out or changed (Levenshtein). */

@@ -4,6 +4,7 @@
 
 pub mod data;
 pub mod error;
+pub mod machine;
 pub mod model;
 mod plan;
 pub mod rng;

@@ -2,6 +2,7 @@
 
 use crate::data::{Dataset, Loader, Order};
 use crate::error::{Code, Error, Result};
+use crate::machine::default_threads;
 use crate::model::init::initialise;
 use crate::model::params::Params;
 use crate::model::shape::{trace, trace_channels, Shape};
@@ -402,10 +403,7 @@ impl Compute {
                 let expected = format!("a number from 1 to {MOST_THREADS}");
                 return Err(Error::expected(Code::InvalidArgument, "threads", expected, threads));
             }
-            None => match std::thread::available_parallelism().map_or(1, usize::from) {
-                cores if cores > 2 => cores - 1,
-                cores => cores,
-            },
+            None => default_threads(),
         };
         let executor = Executor::cpu(threads).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))?;
         Ok(executor.with_convolution(if self.strict { Algorithm::Direct } else { Algorithm::Auto }))

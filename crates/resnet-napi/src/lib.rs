@@ -5,6 +5,7 @@
 mod actor;
 mod dataset;
 mod error;
+mod machine;
 mod model;
 mod options;
 mod recipe;

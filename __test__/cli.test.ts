@@ -1,0 +1,268 @@
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { CifarResNet, loadModel } from "resnet-native";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const main = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
+/** Quick to train: a small network on small images. */
+const SMALL = ["--network", "cifar_resnet20", "--size", "8", "--batch-size", "64", "--lr", "0.1"];
+const TRAIN = ["train", "fashion-mnist", "--sample", ...SMALL];
+/** Where the commands run; tests have files of their own names there. */
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+});
+afterAll(async () => rm(folder, { recursive: true }));
+
+function environment(more: Record<string, string> = {}) {
+  const { PATH, HOME } = process.env;
+  return { PATH, HOME, ...more };
+}
+
+/** Runs the program in a pipe. */
+async function run(args: readonly string[], env: Record<string, string> = {}, program = main) {
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd: folder,
+    env: environment(env),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  return { code: code as number, stdout, stderr };
+}
+
+const records = (stdout: string) => stdout.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+const loads = async (file: string) => {
+  using model = await loadModel(join(folder, file));
+  return model.numParameters === 272_778;
+};
+
+test("every level has help with examples", async () => {
+  const overview = await run(["--help"]);
+  const names = ["train fashion-mnist", "evaluate", "summary", "bench", "doctor"];
+  for (const name of names) expect(overview.stdout).toMatch(new RegExp(`^  ${name} {2,}\\S`, "m"));
+  expect((await run([])).stdout).toBe(overview.stdout);
+  expect((await run(["train", "-h"])).stdout).toContain("npx resnet-native train fashion-mnist --sample");
+  for (const name of names) {
+    const { code, stdout, stderr } = await run(["help", ...name.split(" ")]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const parts = [`^Usage: npx resnet-native ${name}`, "Options:\n", "  --json ", `Examples:\n  npx resnet-native ${name}`];
+    expect(stdout).toMatch(new RegExp(parts.join("[^]*")));
+    expect(stdout).not.toContain("\x1b");
+  }
+});
+
+test("--version is the package's", async () => {
+  const { version } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+  expect(await run(["--version"])).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
+});
+
+test("summary shows a network, as text and as JSON", async () => {
+  const { stdout } = await run(["summary", "ResNet18"]);
+  expect(stdout).toMatch(/^stem +Sequential +1×64×24×24 +3,328 [^]*^total +11,178,378 +318,657,536/m);
+  const args = ["summary", "resnet50", "--flavor=torchvision", "--size=224", "--channels=3", "--classes=1000", "--depth=layers"];
+  const [summary] = records((await run([...args, "--json"])).stdout);
+  expect(summary).toMatchObject({ network: "resnet50", shape: [1, 3, 224, 224], parameters: 25_557_032 });
+  expect(summary!["layers"]).toContainEqual(expect.objectContaining({ name: "layer1.0.conv2", kind: "Conv2d" }));
+});
+
+/** Words that are wrong, the exit code, and what the one line says. */
+const wrong: readonly (readonly [string, number, RegExp])[] = [
+  ["trian", 2, /command: expected train fashion-mnist, evaluate.*got trian \(did you mean train\?\)\. See npx .* --help/],
+  ["train", 2, /expected train fashion-mnist, got train\. See/],
+  ["train fasion-mnist", 2, /did you mean train fashion-mnist\?/],
+  ["mystery --help", 2, /got mystery\. See/],
+  ["summary", 2, /NETWORK: expected a named network.*got nothing.*See npx resnet-native summary --help/],
+  ["summary resnet81", 2, /got "resnet81" \(did you mean resnet18\?\)/],
+  ["summary resnet18 more", 2, /"more": expected an option, or nothing more/],
+  ["summary resnet18 --depth layer", 2, /--depth: expected stages or layers, got "layer" \(did you mean layers\?\)/],
+  ["summary googlenet --flavor torchvision", 2, /--flavor: expected d2l for googlenet/],
+  ["train fashion-mnist --epoch 3", 2, /--epoch: there is no such option \(did you mean --epochs\?\)/],
+  ["train fashion-mnist --epochs 0", 2, /--epochs: expected an integer from 1 to 1000000, got 0\./],
+  ["train fashion-mnist --epochs ten", 2, /--epochs: .* got "ten"/],
+  ["train fashion-mnist --epochs=", 2, /--epochs: .* got ""/],
+  ["train fashion-mnist --epochs --lr 1", 2, /--epochs: expected an integer .* after it/],
+  ["train fashion-mnist --lr -1", 2, /--lr: expected a finite number of at least 0, got -1/],
+  ["train fashion-mnist --momentum 1.5", 2, /--momentum: expected a finite number from 0 to 1, got 1\.5/],
+  ["train fashion-mnist --force=yes", 2, /--force: takes no value/],
+  ["train fashion-mnist --network resnet19", 2, /--network: .* \(did you mean resnet18\?\)/],
+  ["train fashion-mnist --device cuda", 2, /--device: expected cpu, the only device of this version, got "cuda"/],
+  ["train fashion-mnist --sample --data .", 2, /--sample: expected without --data, got both/],
+  ["train fashion-mnist --data nowhere", 1, /--data: expected a folder .* got nowhere, which is none; --sample/],
+  ["train fashion-mnist --data .", 1, /Fashion-MNIST: its four files are not in \.; --sample/],
+  ["train fashion-mnist --output no/such/folder", 1, /--output: .* there is no folder .*such/],
+  ["train fashion-mnist --output .", 1, /--output: .* got \.: it is a folder/],
+  ["train fashion-mnist --force --output /dev/null", 1, /--output: .* it is not a regular file/],
+  ["evaluate", 2, /MODEL: expected a model's file, got nothing/],
+  ["evaluate none.safetensors", 1, /cannot read none\.safetensors: /],
+  ["evaluate notes.txt", 1, /notes\.txt: not a safetensors file.*\. What train/],
+  ["evaluate notes.txt mnist", 2, /IMAGES: expected fashion-mnist, got "mnist"/],
+  ["bench --seconds 0", 2, /--seconds: expected a finite number from 0\.1 to 600, got 0/],
+];
+
+test("what is wrong is told on one line, and as JSON", async () => {
+  await writeFile(join(folder, "notes.txt"), "not a model, but of some length");
+  for (const [line, code, message] of wrong) {
+    const answer = await run(line.split(" "));
+    expect({ line, code: answer.code, stdout: answer.stdout }).toEqual({ line, code, stdout: "" });
+    expect(answer.stderr).toMatch(/^error: .*\n$/);
+    expect(answer.stderr).toMatch(message);
+  }
+  for (const [line, code] of [["summary resnet81", 2], ["evaluate notes.txt", 1]] as const) {
+    const answer = await run(["--json", ...line.split(" ")]);
+    expect([answer.code, answer.stderr]).toEqual([code, ""]);
+    expect(records(answer.stdout)).toEqual([{ error: { code: expect.stringMatching(/^ERR_/), message: expect.any(String) } }]);
+  }
+});
+
+test("a piped training writes plain lines, a model and a chart, which evaluate measures", async () => {
+  const { code, stdout, stderr } = await run([...TRAIN, "--epochs", "2", "--output", "small.safetensors"]);
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/^Fashion-MNIST from the sample in this package\n {2}4,096 training images, 1,024 for validation, at 8x8\n/);
+  expect(stdout).toMatch(/\ncifar_resnet20, 272,778 parameters, seed 0\n {2}2 epochs, batch 64, SGD, learning rate 0\.1, momentum 0\n/);
+  expect(stdout).toMatch(/\nepoch {2}train loss .*\n +1( +\d+\.\d+){4}\n +2( +\d+\.\d+){4}\n\n/);
+  expect(stdout).toMatch(/\nSaved to small\.safetensors; .* drawn in small\.svg\n/);
+  expect(stdout).not.toContain("\x1b");
+  expect(await readFile(join(folder, "small.svg"), "utf8")).toContain("Epochs 1 to 2.");
+
+  const [, line] = /^To measure it: npx resnet-native (.*)$/m.exec(stdout)!;
+  const [measured] = records((await run([...line!.split(" "), "--by-class", "--json"])).stdout);
+  const accuracy = Number(/^ +2 .* (\d\.\d{4}) +\S+$/m.exec(stdout)![1]);
+  expect(measured).toMatchObject({ loss: expect.any(Number), images: { source: "sample", count: 1024, size: 8 } });
+  expect(measured!["accuracy"]).toBeCloseTo(accuracy, 4);
+  expect(Object.keys(measured!["classes"] as object)).toHaveLength(10);
+  const again = await run([...line!.split(" "), "fashion-mnist"]);
+  expect(again.stdout).toMatch(/^1,024 validation images at 8x8\nloss \d\.\d{4}, accuracy 0\.\d{4}\n$/);
+});
+
+test("--json tells start, epochs and end; what is there is replaced with --force only", async () => {
+  const args = [...TRAIN, "--epochs", "2", "--seed", "7", "--threads", "1", "--output", "json.safetensors", "--json"];
+  const { code, stdout, stderr } = await run(args);
+  expect([code, stderr]).toEqual([0, ""]);
+  const [start, first, second, end] = records(stdout);
+  expect(start).toMatchObject({ type: "start", network: "cifar_resnet20", parameters: 272_778, seed: 7, epochs: 2 });
+  expect([first, second]).toMatchObject([{ type: "epoch", epoch: 1, loss: expect.any(Number) }, { type: "epoch", epoch: 2 }]);
+  expect(end).toMatchObject({ type: "end", status: "finished", epochs: 2, output: "json.safetensors", chart: "json.svg" });
+
+  const refused = await run(args);
+  expect(refused.code).toBe(1);
+  expect(records(refused.stdout)).toMatchObject([{ error: { code: "ERR_IO", message: expect.stringContaining("--force") } }]);
+  const again = records((await run([...args, "--force", "--threads", "2"])).stdout);
+  expect(again[2]).toMatchObject({ loss: second!["loss"], validationLoss: second!["validationLoss"] });
+});
+
+test("a loss that is not finite is told with what helps", async () => {
+  const { code, stderr } = await run([...TRAIN, "--lr", "1e30", "--output", "infinite.safetensors"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^error: .*\. A smaller --lr may help\n$/);
+});
+
+test("a reader that goes ends it quietly", async () => {
+  const shell = async (line: string) => {
+    const bash = promisify(execFile)("bash", ["-c", line], { cwd: folder, env: environment() });
+    return bash.then(({ stderr }) => stderr);
+  };
+  const program = `"${process.execPath}" "${main}"`;
+  expect(await shell(`set -o pipefail; ${program} summary resnet152 --depth layers | head -n 1 > line.txt`)).toBe("");
+  expect(await readFile(join(folder, "line.txt"), "utf8")).toMatch(/^name .*\n$/);
+  // A training saves what it has, as after Ctrl-C.
+  const training = `${program} ${TRAIN.join(" ")} --epochs 100000 --output head.safetensors --json`;
+  expect(await shell(`${training} | head -n 1 > line.txt; test \${PIPESTATUS[0]} = 130`)).toBe("");
+  expect(await loads("head.safetensors")).toBe(true);
+});
+
+test("doctor finds a machine healthy, and says what is missing where the addon is", async () => {
+  const healthy = await run(["doctor"]);
+  expect(healthy).toMatchObject({ code: 0, stderr: "" });
+  const names = ["platform", "Node", "memory", "CUDA", "addon", "instruction set", "threads", "Fashion-MNIST", "self-test"];
+  for (const name of names) expect(healthy.stdout).toMatch(new RegExp(`^${name} +✓ \\S`, "m"));
+  expect(healthy.stdout).toMatch(/steps of a ResNet-20, loss \d\.\d+ to \d\.\d+, [\d,]+ images\/s/);
+
+  const copy = join(folder, "copy");
+  await cp(new URL("../dist", import.meta.url), join(copy, "dist"), { recursive: true });
+  await writeFile(join(copy, "package.json"), '{ "type": "module", "version": "0" }');
+  const program = join(copy, "dist/cli/main.js");
+  const sick = await run(["doctor", "--json"], {}, program);
+  expect(sick.code).toBe(1);
+  const [report] = records(sick.stdout) as [{ healthy: boolean; findings: { name: string; ok: boolean; value: string }[] }];
+  expect(report.healthy).toBe(false);
+  expect(report.findings.filter(({ ok }) => !ok)).toEqual([{ name: "addon", ok: false, value: expect.stringContaining("addon: expected") }]);
+  const other = await run(["summary", "resnet18"], {}, program);
+  expect(other).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/^error: addon: .* doctor tells more\n$/) });
+});
+
+test("bench measures", async () => {
+  const { code, stdout } = await run(["bench", "cifar_resnet20", "--size", "8", "--seconds", "0.1", "--threads", "1"]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^cifar_resnet20, 1x8x8, batch 32, 1 threads, \w+; medians\n/);
+  expect(stdout).toMatch(/\ntraining +[\d.]+ images\/s\ninference +[\d.]+ images\/s\none image +[\d.]+ ms\n$/);
+});
+
+/** Whether util-linux's `script` is there, which gives a command a pseudo-terminal. */
+const terminal = (() => {
+  try {
+    return execFileSync("script", ["--version"], { encoding: "utf8" }).includes("util-linux");
+  } catch {
+    return false;
+  }
+})();
+
+/** Runs the program on a pseudo-terminal; what is written to the child's stdin has been typed. */
+function type(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+  const command = [process.execPath, main, ...args].map((word) => `'${word}'`).join(" ");
+  const set = environment({ TERM: "xterm", SHELL: "/bin/sh", ...env });
+  return spawn("script", ["-qefc", command, "/dev/null"], { cwd: folder, env: set, stdio: ["pipe", "pipe", "inherit"] });
+}
+
+/** Waits until the output has something, and returns all that came. */
+async function until(child: ChildProcess, sign: RegExp): Promise<string> {
+  let seen = "";
+  for await (const chunk of child.stdout!.iterator({ destroyOnReturn: false })) {
+    seen += String(chunk);
+    if (sign.test(seen)) return seen;
+  }
+  throw new Error(`no ${sign} in: ${seen}`);
+}
+
+test.skipIf(!terminal)("on a terminal there is a bar, and the first Ctrl-C saves and exits with 130", async () => {
+  const child = type([...TRAIN, "--epochs", "100000", "--output", "first.safetensors"]);
+  const bar = await until(child, /\r.*images\/s .* left/);
+  expect(bar).toMatch(/\repoch 1\/100000 {2}░{8,24} {2}step \d+\/64 {2}loss \d/);
+  const rest = text(child.stdout!);
+  child.stdin!.write("\x03");
+  expect(await once(child, "exit")).toEqual([130, null]);
+  expect(await rest).toMatch(/Ctrl-C again leaves at once[^]*Stopped: [^]*Saved to first\.safetensors/);
+  expect(await loads("first.safetensors")).toBe(true);
+});
+
+test.skipIf(!terminal)("the second Ctrl-C leaves at once, and what was saved before stays", async () => {
+  using saved = new CifarResNet({ depth: 20, inChannels: 1 });
+  await saved.save(join(folder, "second.safetensors"));
+  // Steps of some seconds, so that the first Ctrl-C has to wait.
+  const slow = ["train", "fashion-mnist", "--sample", "--network", "resnet50", "--size", "224", "--batch-size", "64"];
+  const child = type([...slow, "--output", "second.safetensors", "--force"]);
+  await until(child, /epochs, batch 64/);
+  await sleep(300);
+  child.stdin!.write("\x03");
+  await until(child, /leaves at once/);
+  const pressed = performance.now();
+  child.stdin!.write("\x03");
+  expect(await once(child, "exit")).toEqual([130, null]);
+  expect(performance.now() - pressed).toBeLessThan(1000);
+  expect(await loads("second.safetensors")).toBe(true);
+});
+
+test.skipIf(!terminal)("NO_COLOR is respected on a terminal, and a dumb one gets no bar", async () => {
+  const [plain, coloured] = [type(["--help"], { NO_COLOR: "1" }), type(["--help"])];
+  const outputs = await Promise.all([text(plain.stdout!), text(coloured.stdout!)]);
+  expect(outputs.map((output) => output.includes("\x1b[1m"))).toEqual([false, true]);
+  const dumb = type([...TRAIN, "--epochs", "1", "--output", "dumb.safetensors"], { TERM: "dumb" });
+  expect(await text(dumb.stdout!)).not.toContain("\x1b");
+});

@@ -1,0 +1,213 @@
+import { execFile } from "node:child_process";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { addonError } from "../ts/addon-error.js";
+import { load, origin } from "../ts/binding.js";
+import { type Machine, targetOf, targets, thisMachine } from "../ts/platform.js";
+
+const linux: Machine = { platform: "linux", arch: "x64", libc: "gnu" };
+const alpine: Machine = { platform: "linux", arch: "x64", libc: "musl" };
+const onLinux = describe.skipIf(process.platform !== "linux" || thisMachine().libc !== "gnu");
+/** Where a package is installed, beside whatever a test puts there. */
+let root: string;
+
+beforeEach(async () => {
+  const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+  root = join(folder, "node_modules", "resnet-native");
+  await mkdir(root, { recursive: true });
+  await writeFile(join(root, "package.json"), '{ "name": "resnet-native", "version": "0.1.0" }');
+});
+
+afterEach(async () => rm(join(root, "../.."), { recursive: true }));
+
+/** Installs a package whose addon is a file with these contents, or a script that gives the package's name. */
+async function install(name: string, contents?: Uint8Array | string, version = "0.1.0") {
+  const folder = join(root, "..", name);
+  const script = typeof contents === "string" ? contents : `module.exports = ${JSON.stringify({ name })};`;
+  const main = contents instanceof Uint8Array ? "resnet.node" : "index.js";
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "package.json"), JSON.stringify({ name, version, main }));
+  await writeFile(join(folder, main), contents instanceof Uint8Array ? contents : script);
+}
+
+const take = (machine: Machine, env = {}) => load({ root, machine, env });
+
+function refusal(machine: Machine, env = {}): string {
+  try {
+    take(machine, env);
+  } catch (error) {
+    const { name, code, message } = error as Error & { code: string };
+    return `${name} ${code} ${message}`;
+  }
+  throw new Error("it loads");
+}
+
+describe("which addon is taken", () => {
+  test("the one for the machine, where all are installed", async () => {
+    for (const target of targets) await install(`resnet-native-${target}`);
+    const machines: [Machine, string][] = [
+      [linux, "linux-x64-gnu"],
+      [alpine, "linux-x64-musl"],
+      [{ platform: "linux", arch: "arm64", libc: "gnu" }, "linux-arm64-gnu"],
+      [{ platform: "darwin", arch: "arm64" }, "darwin-arm64"],
+      [{ platform: "win32", arch: "x64" }, "win32-x64-msvc"],
+    ];
+    for (const [machine, target] of machines) {
+      expect(targetOf(machine)).toBe(target);
+      expect(take(machine).addon).toEqual({ name: `resnet-native-${target}` });
+      expect(take(machine).origin).toMatchObject({ backend: "cpu", target });
+    }
+  });
+
+  test("what was built here goes before a package, a file that is named before all", async () => {
+    await install("resnet-native-linux-x64-gnu");
+    await mkdir(join(root, "native"));
+    // A text: that it is tried and fails tells that it goes first.
+    await writeFile(join(root, "native/resnet.linux-x64-gnu.node"), "no addon");
+    expect(refusal(linux)).toContain(join(root, "native/resnet.linux-x64-gnu.node"));
+    const RESNET_NATIVE_ADDON = join(root, "../resnet-native-linux-x64-gnu/index.js");
+    expect(take(linux, { RESNET_NATIVE_ADDON }).addon).toEqual({ name: "resnet-native-linux-x64-gnu" });
+    expect(refusal(linux, { RESNET_NATIVE_ADDON: join(root, "none.node") })).toContain("there is no such file");
+  });
+
+  test("CUDA's where it is installed and not refused", async () => {
+    await install("resnet-native-linux-x64-gnu");
+    expect(take(linux).origin.why).toContain("resnet-native-cuda is not installed");
+    expect(refusal(linux, { RESNET_NATIVE_BACKEND: "cuda" })).toMatch(/expected resnet-native-cuda .*not installed\n[^]*fix/);
+    await install("resnet-native-cuda");
+    expect(take(linux)).toMatchObject({ addon: { name: "resnet-native-cuda" }, origin: { backend: "cuda" } });
+    expect(take(linux, { RESNET_NATIVE_BACKEND: "cpu" }).origin.backend).toBe("cpu");
+  });
+
+  test("the CPU's where CUDA's does not load, unless it must", async () => {
+    await install("resnet-native-linux-x64-gnu");
+    await install("resnet-native-cuda", "throw new Error('libcuda.so.1: cannot open shared object file');");
+    expect(take(linux).addon).toEqual({ name: "resnet-native-linux-x64-gnu" });
+    expect(take(linux).origin.why).toMatch(/there is no NVIDIA driver: libcuda\.so\.1/);
+    expect(refusal(linux, { RESNET_NATIVE_BACKEND: "cuda" })).toContain("set RESNET_NATIVE_BACKEND=cpu");
+    expect(refusal(linux, { RESNET_NATIVE_BACKEND: "gpu" })).toBe(
+      'ResNetError ERR_INVALID_ARGUMENT RESNET_NATIVE_BACKEND: expected "auto", "cpu" or "cuda", got "gpu"',
+    );
+  });
+
+  test("there are packages for what the build is set up for, and this machine is known", async () => {
+    const { napi } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
+    expect(napi.targets).toHaveLength(targets.length);
+    for (const target of targets) {
+      const [system, arch, abi] = target.split("-");
+      const words = [arch === "x64" ? "x86_64" : "aarch64", system === "win32" ? "windows" : system, abi ?? "apple"];
+      expect(napi.targets.filter((triple: string) => words.every((word) => triple.includes(word!)))).toHaveLength(1);
+    }
+    const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+    const libc = report.header.glibcVersionRuntime === undefined ? "musl" : "gnu";
+    expect(thisMachine().libc).toBe(process.platform === "linux" ? libc : undefined);
+    expect(targets).toContain(origin.target);
+  });
+});
+
+describe("errors", () => {
+  test("a package that is not there: machine, places and fix", async () => {
+    const env = { npm_config_user_agent: "npm/10.8.2 node/v20.20.2 linux x64" };
+    const message = refusal(alpine, env);
+    expect(message).toMatch(/^ResNetError ERR_ADDON addon: expected resnet-native-linux-x64-musl for this machine/);
+    expect(message).toContain(`(linux x64, musl, Node ${process.versions.node}, npm/10.8.2), but it is not installed\n`);
+    expect(message).toContain(`tried before: ${join(root, "native/resnet.linux-x64-musl.node")} is not there\n`);
+    expect(message).toMatch(/to fix it: delete node_modules and the lock file.*--os=linux --cpu=x64 --libc=musl/);
+  });
+
+  test("node_modules from another system", async () => {
+    await install("resnet-native-darwin-arm64");
+    await install("resnet-native-linux-x64-gnu");
+    expect(refusal(alpine)).toMatch(
+      /resnet-native-darwin-arm64 and resnet-native-linux-x64-gnu is, so node_modules or the lock file is another/,
+    );
+  });
+
+  test("a platform without a package", () => {
+    const message = refusal({ platform: "freebsd", arch: "x64" });
+    expect(message).toMatch(/expected resnet-native-freebsd-x64 .*there are packages for darwin-arm64, .* only\n/);
+    expect(message).toContain("npm run build");
+  });
+
+  test("a package of another version", async () => {
+    await install("resnet-native-linux-x64-gnu", undefined, "0.0.9");
+    expect(refusal(linux)).toMatch(/linux-x64-gnu .* but 0\.0\.9 is installed beside resnet-native 0\.1\.0\n/);
+  });
+
+  test("a bundle, from which the addon cannot be found", async () => {
+    await install("resnet-native-linux-x64-gnu");
+    await writeFile(join(root, "package.json"), '{ "name": "application", "version": "0.1.0" }');
+    expect(refusal(linux)).toMatch(/moved out of its package\n[^]*external: \["resnet-native"\]/);
+    await rm(join(root, "package.json"));
+    expect(refusal(linux)).toContain("moved out of its package");
+  });
+
+  test("what systems say of files that are not for them", () => {
+    const says = (said: string) => {
+      const versions = { node: "20.20.2", glibc: "2.28" };
+      return addonError({ wanted: "x", cause: new Error(said), machine: linux, versions, tried: [], others: [] }).message;
+    };
+    expect(says("\\\\?\\C:\\resnet.node is not a valid Win32 application.")).toContain("the file is damaged");
+    expect(says("mach-o file, but is an incompatible architecture (have 'x86_64', need 'arm64')")).toContain("processor");
+    expect(says("Error loading shared library ld-linux-x86-64.so.2: No such file")).toContain("another C library");
+    expect(says("/lib/libc.so.6: version `GLIBC_2.34' not found")).toContain("needs glibc 2.34, and this system has 2.28");
+    expect(says("a dynamic link library (DLL) initialization routine failed")).toContain("it does not load");
+  });
+});
+
+onLinux("files that do not load", () => {
+  let real: Buffer;
+  beforeEach(async () => {
+    const native = fileURLToPath(new URL("../native", import.meta.url));
+    const name = (await readdir(native)).find((file) => file.endsWith(".node"));
+    real = await readFile(join(native, name!));
+  });
+
+  /** The built addon with another text in place of the first that fits and is not shorter. */
+  function patched(from: string | RegExp, to: string): Buffer {
+    const text = real.toString("latin1");
+    const [found] = text.match(from)!;
+    return Buffer.from(text.replace(found, to.padEnd(found.length, "\0")), "latin1");
+  }
+
+  async function refused(addon: Buffer): Promise<string> {
+    await install(`resnet-native-${origin.target}`, addon);
+    return refusal(thisMachine());
+  }
+
+  test("a copy that ends early, is empty or is something else", async () => {
+    for (const bytes of [real.subarray(0, real.length >> 1), Buffer.alloc(0), Buffer.from("<html>")]) {
+      expect(await refused(bytes)).toMatch(/the file is damaged: .*resnet\.node[^]*fix it: delete node_modules/);
+    }
+  });
+
+  test("a newer glibc than there is", async () => {
+    expect(await refused(patched(/GLIBC_2\.\d\d(?=\0)/, "GLIBC_9.99"))).toMatch(/needs glibc 9\.99, and this system has \d\.\d+/);
+  });
+
+  test("musl's C library, and another processor", async () => {
+    expect(await refused(patched(/ld-linux[\w.-]+(?=\0)/, "libc.musl.so"))).toContain("built for another C library");
+    const elf = real.toString("latin1", 16, 20);
+    expect(await refused(patched(elf, `${elf.slice(0, 2)}\xf3\0`))).toContain("built for another processor");
+  });
+
+  test("CUDA's addon without a driver, in a process of its own: the CPU's is taken", async () => {
+    await install("resnet-native-cuda", patched(/ld-linux[\w.-]+(?=\0)/, "libcuda.so.1"));
+    await install(`resnet-native-${origin.target}`, real);
+    await mkdir(join(root, "dist"));
+    await writeFile(join(root, "dist/package.json"), '{ "type": "module" }');
+    for (const name of ["binding.js", "platform.js", "addon-error.js", "errors.js"]) {
+      await copyFile(new URL(`../dist/${name}`, import.meta.url), join(root, "dist", name));
+    }
+    const script = `import("${join(root, "dist/binding.js")}").then(({ addon, origin }) =>
+      console.log(JSON.stringify([addon.fashionMnistFiles().length, origin])))`;
+    const { stdout } = await promisify(execFile)(process.execPath, ["-e", script]);
+    const [files, { backend, why }] = JSON.parse(stdout);
+    expect([files, backend]).toEqual([4, "cpu"]);
+    expect(why).toMatch(/there is no NVIDIA driver: libcuda\.so\.1: cannot open/);
+  });
+});

@@ -1,0 +1,86 @@
+// What must hold of packed tarballs before anybody installs them.
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { parseTriple } from "@napi-rs/cli";
+import { root } from "../steps.mjs";
+import { neededGlibc } from "./glibc.mjs";
+import { folder } from "./stage.mjs";
+
+/** Bytes of a packed package. */
+const LARGEST = 15e6;
+/** What a released addon for glibc may ask for. */
+const GLIBC = [2, 17];
+
+const tar = (...args) => execFileSync("tar", args, { cwd: folder, encoding: "utf8" });
+const manifestOf = (tarball) => JSON.parse(tar("-xOzf", basename(tarball), "package/package.json"));
+
+/**
+ * Returns what is wrong with tarballs that `stage` made, if something is; shows their sizes. Those of a `release` must run on
+ * old systems; what was built here is for this one.
+ */
+export function inspect(tarballs, release = false) {
+  const packages = tarballs.map((tarball) => ({ tarball, manifest: manifestOf(tarball) }));
+  const { manifest: main, tarball } = packages.at(-1);
+  const platforms = packages.slice(0, -1);
+  const wrong = [...versions(main), ...platforms.flatMap((each) => platform(each, main, release))];
+  const expect = (holds, text) => holds || wrong.push(`${main.name}: ${text}`);
+
+  // The list is the source's, so that no package is forgotten on the way.
+  const targets = JSON.parse(read("package.json")).napi.targets.map((triple) => parseTriple(triple).platformArchABI);
+  const wanted = Object.fromEntries(targets.map((target) => [`${main.name}-${target}`, main.version]));
+  const named = main.optionalDependencies ?? {};
+  for (const name of Object.keys(wanted)) {
+    expect(named[name] === wanted[name], `optionalDependencies has ${name} ${named[name]}, not ${wanted[name]}`);
+    expect(platforms.some(({ manifest }) => manifest.name === name), `there is no tarball of ${name}`);
+  }
+  expect(Object.keys(named).every((name) => name in wanted), "optionalDependencies has other packages than napi.targets");
+  const files = tar("-tzf", basename(tarball)).trim().split("\n");
+  expect(!files.some((name) => name.endsWith(".node")), "it has an addon, which belongs to the platforms' packages");
+
+  for (const { tarball, manifest } of packages) {
+    const { size } = statSync(tarball);
+    console.log(`${(size / 1e6).toFixed(2).padStart(6)} MB  ${manifest.name} ${manifest.version}`);
+    if (size > LARGEST) wrong.push(`${manifest.name}: ${size} bytes packed, at most ${LARGEST}`);
+    const hook = ["preinstall", "install", "postinstall"].find((script) => manifest.scripts?.[script]);
+    if (hook) wrong.push(`${manifest.name}: it has a script for ${hook}`);
+  }
+  wrong.push(...lint("publint", "publint", "run", tarball, "--strict"));
+  // ESM alone, which require() reads from Node 20.19 on.
+  wrong.push(...lint("attw", "@arethetypeswrong/cli", tarball, "--profile", "esm-only"));
+  return wrong.length > 0 ? `\n${wrong.join("\n")}` : undefined;
+}
+
+const read = (file) => readFileSync(join(root, file), "utf8");
+
+/** One version in every place that has one. */
+function versions({ name, version, peerDependencies }) {
+  const [, crates] = /^version = "(.*)"/m.exec(read("Cargo.toml"));
+  const places = { "Cargo.toml": crates, "peerDependencies of resnet-native-cuda": peerDependencies[`${name}-cuda`] };
+  const differing = Object.entries(places).filter(([, found]) => found !== version);
+  return differing.map(([place, found]) => `${place}: ${found}, where package.json has ${version}`);
+}
+
+/** A platform's package: chosen on its platform alone, and its addon is inside and asks for no newer glibc than promised. */
+function platform({ manifest, tarball }, main, release) {
+  const { name, version, os, cpu, libc, main: addon } = manifest;
+  const [system, arch, abi] = name.slice(main.name.length + 1).split("-");
+  const chosen = [system, arch, { gnu: "glibc", musl: "musl" }[abi]].join();
+  const wrong = [];
+  if (version !== main.version) wrong.push(`${name}: version ${version}, where ${main.name} has ${main.version}`);
+  if ([os, cpu, libc].join() !== chosen) wrong.push(`${name}: it is for ${[os, cpu, libc].join()}, not ${chosen}`);
+  if (!tar("-tzf", basename(tarball)).includes(`package/${addon}\n`)) wrong.push(`${name}: ${addon} is not in it`);
+  if (release && abi === "gnu") {
+    const needed = neededGlibc(join(folder, "npm", name.slice(main.name.length + 1), addon));
+    if (needed[0] > GLIBC[0] || needed[1] > GLIBC[1]) wrong.push(`${name}: it needs glibc ${needed.join(".")}, not ${GLIBC.join(".")}`);
+  }
+  return wrong;
+}
+
+function lint(command, name, ...args) {
+  const { bin } = JSON.parse(read(`node_modules/${name}/package.json`));
+  const script = join(root, "node_modules", name, typeof bin === "string" ? bin : bin[command]);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], { encoding: "utf8" });
+  return status === 0 ? [] : [`${command}: ${stdout}${stderr}`];
+}

@@ -1,0 +1,53 @@
+// The packages as they are published: folders and tarballs in out/packages. The addons go into packages of their own, one
+// for each machine, which the main package names as optional dependencies: an installer takes the one that fits.
+
+import { execFileSync } from "node:child_process";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../steps.mjs";
+
+/** Where the tarballs are. */
+export const folder = join(root, "out", "packages");
+
+const shell = process.platform === "win32";
+const npm = (cwd, ...args) => execFileSync("npm", args, { cwd, shell, stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" });
+
+/**
+ * Packs all packages, the main one last; `addons` are folders with the built addons. A machine's package that none of them has an
+ * addon for is an error, or gets a file that says so where `standIns` are wanted, for tests.
+ */
+export function stage(addons, standIns = false) {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const [tarball] = pack(folder, root);
+  execFileSync("tar", ["-xzf", tarball], { cwd: folder });
+  rmSync(tarball);
+  const main = join(folder, "package");
+  execFileSync(process.execPath, [join(root, "node_modules/@napi-rs/cli/dist/cli.js"), "create-npm-dirs"], { cwd: main, stdio: "ignore" });
+  const targets = readdirSync(join(main, "npm"));
+
+  const missing = [];
+  for (const target of targets) {
+    const name = `resnet.${target}.node`;
+    const built = addons.map((from) => join(root, from, name)).find(existsSync);
+    const place = join(main, "npm", target);
+    if (built) copyFileSync(built, join(place, name));
+    else if (standIns) writeFileSync(join(place, name), "A stand-in: this machine cannot build the addon.\n");
+    else missing.push(name);
+    copyFileSync(join(root, "LICENSE"), join(place, "LICENSE"));
+  }
+  if (missing.length > 0) throw new Error(`not in ${addons.join(" or ")}: ${missing.join(", ")}`);
+
+  const manifest = JSON.parse(readFileSync(join(main, "package.json"), "utf8"));
+  manifest.optionalDependencies = Object.fromEntries(targets.map((target) => [`${manifest.name}-${target}`, manifest.version]));
+  writeFileSync(join(main, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+  cpSync(join(main, "npm"), join(folder, "npm"), { recursive: true });
+  rmSync(join(main, "npm"), { recursive: true });
+  return pack(folder, ...targets.map((target) => `./npm/${target}`), "./package");
+}
+
+/** Packs folders; returns the paths of the tarballs. */
+export function pack(into, ...folders) {
+  const packed = JSON.parse(npm(into, "pack", "--ignore-scripts", "--json", ...folders));
+  return packed.map(({ filename }) => join(into, filename));
+}

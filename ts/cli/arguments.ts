@@ -1,0 +1,65 @@
+import { parseArgs } from "node:util";
+import { didYouMean, shown } from "../options.js";
+import type { Command } from "./command.js";
+import { Misuse } from "./failure.js";
+import { type Option, type Options, typed } from "./option.js";
+
+/** A command's values from the words behind its name. */
+export function valuesOf(words: readonly string[], { operands, options }: Command): Record<string, unknown> {
+  const byType = new Map(Object.entries(options).map(([name, option]) => [typed(name), { name, option }]));
+  const config = [...byType].map(([name, { option }]) => {
+    return [name.slice(2), { type: option.value === undefined ? ("boolean" as const) : ("string" as const) }] as const;
+  });
+  // What is wrong is told in our own words, so nothing is strict here.
+  const { tokens } = parseArgs({
+    args: [...words],
+    options: Object.fromEntries(config),
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  });
+  const values = fallbacks({ ...operands, ...options });
+  const given: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") given.push(token.value);
+    if (token.kind !== "option") continue;
+    const known = byType.get(token.rawName);
+    if (known === undefined) throw unknownOption(token.rawName, [...byType.keys()]);
+    const { name, option } = known;
+    if (option.value === undefined && token.value !== undefined) throw new Misuse(`${token.rawName}: takes no value`);
+    // A word with a dash is the next option, unless it is a number.
+    const missing = token.value === undefined || (!token.inlineValue && /^-[^\d.]/.test(token.value));
+    if (option.value !== undefined && missing) throw new Misuse(`${token.rawName}: expected ${option.rule.expected} after it`);
+    values[name] = valueOf(token.rawName, token.value ?? "", option);
+  }
+  return { ...values, ...operandsOf(given, operands) };
+}
+
+function unknownOption(name: string, known: readonly string[]): Misuse {
+  return new Misuse(`${name}: there is no such option${didYouMean(name, known)}`);
+}
+
+function operandsOf(given: readonly string[], operands: Options): Record<string, unknown> {
+  const wanted = Object.entries(operands);
+  if (given.length > wanted.length) {
+    throw new Misuse(`${shown(given[wanted.length])}: expected an option, or nothing more`);
+  }
+  const values = wanted.map(([name, option], i) => {
+    const word = given[i];
+    if (word !== undefined) return [name, valueOf(option.value!, word, option)];
+    if (option.fallback === undefined) throw new Misuse(`${option.value}: expected ${option.rule.expected}, got nothing`);
+    return [name, option.fallback];
+  });
+  return Object.fromEntries(values);
+}
+
+function fallbacks(options: Options): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).map(([name, { fallback }]) => [name, fallback]));
+}
+
+function valueOf(parameter: string, text: string, { rule, convert, names = [] }: Option<unknown>): unknown {
+  const value = convert(text);
+  if (rule.accepts(value)) return value;
+  const got = shown(Number.isNaN(value) ? text : value);
+  throw new Misuse(`${parameter}: expected ${rule.expected}, got ${got}${didYouMean(text, names)}`);
+}

@@ -1,0 +1,39 @@
+/** Exit codes: what a shell or a script sees. */
+export const EXIT = { success: 0, failure: 1, misuse: 2, interrupted: 130 } as const;
+
+/** An end without success whose message, one line with the fix, is all that its reader needs. */
+export class Failure extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** The words of the command line are wrong. */
+export class Misuse extends Failure {
+  constructor(message: string) {
+    super("ERR_USAGE", message);
+  }
+}
+
+/** What helps, where the library's message does not say it. */
+const HINTS: Readonly<Record<string, string>> = {
+  ERR_ADDON: "npx resnet-native doctor tells more",
+  ERR_INTERNAL: "RESNET_NATIVE_DEBUG=1 before the command shows where",
+  ERR_MODEL_FILE: "What train, or the library's save, has written can be read",
+  ERR_NON_FINITE_LOSS: "A smaller --lr may help",
+};
+
+/** What an error means to the one who typed the command: a line, what helps beyond it, and an exit code. */
+export function explained(error: unknown): { code: string; message: string; hint?: string; exit: number } {
+  const { code: given, message = String(error) } = (error ?? {}) as { code?: unknown; message?: string };
+  // Anything without a code of ours is a defect here.
+  const code = error instanceof Failure || (error as Error)?.name === "ResNetError" ? String(given) : "ERR_INTERNAL";
+  // The loader's fix is on its last line; elsewhere there may be a trace behind the first.
+  const line = code === "ERR_ADDON" ? message.replaceAll(/\s*\n\s*/g, "; ") : message.split("\n", 1)[0]!;
+  const hint = line.startsWith("out of memory") ? "A smaller --batch-size or --size needs less" : HINTS[code];
+  const exit = code === "ERR_USAGE" || code === "ERR_INVALID_ARGUMENT" ? EXIT.misuse : EXIT.failure;
+  return { code, message: line, hint, exit };
+}

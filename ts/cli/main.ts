@@ -1,0 +1,81 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { didYouMean } from "../options.js";
+import { valuesOf } from "./arguments.js";
+import type { Command } from "./command.js";
+import { EXIT, explained, Misuse } from "./failure.js";
+import { helpOf, overview, PROGRAM } from "./help.js";
+import { flag } from "./option.js";
+import { painted, Screen } from "./screen.js";
+
+/** The commands, a file each, loaded when they are needed: `doctor` also works where the addon does not. */
+const COMMANDS: Readonly<Record<string, () => Promise<{ default: Command }>>> = {
+  "train fashion-mnist": () => import("./commands/train-fashion-mnist.js"),
+  evaluate: () => import("./commands/evaluate.js"),
+  summary: () => import("./commands/summary.js"),
+  bench: () => import("./commands/bench.js"),
+  doctor: () => import("./commands/doctor.js"),
+};
+const NAMES = Object.keys(COMMANDS);
+/** What every command takes. */
+const GENERAL = { json: flag("writes a line of JSON for each result, errors too, for a program to read") };
+
+/** Does what the words say; the exit code. */
+async function main(words: readonly string[], screen: Screen): Promise<number> {
+  if (words[0] === "--version") {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+    process.stdout.write(`${version}\n`);
+    return EXIT.success;
+  }
+  const said = words[0] === "help" ? words.slice(1) : words.filter((word) => word !== "--help" && word !== "-h");
+  const help = said.length < words.length || said.length === 0;
+  // Options may come before the command.
+  const first = Math.max(said.findIndex((word) => !word.startsWith("-")), 0);
+  const [before, behind] = [said.slice(0, first), said.slice(first)];
+  const name = NAMES.find((name) => name.split(" ").every((word, i) => behind[i] === word));
+  if (name === undefined) return withoutCommand(behind, help);
+  const { default: command } = await COMMANDS[name]!();
+  const complete = { ...command, options: { ...command.options, ...GENERAL } };
+  if (help) {
+    process.stdout.write(`${helpOf(name, complete)}\n`);
+    return EXIT.success;
+  }
+  try {
+    const values = valuesOf([...behind.slice(name.split(" ").length), ...before], complete);
+    return (await complete.run(values, screen)) ?? EXIT.success;
+  } catch (error) {
+    if (error instanceof Misuse) error.message += `. See ${PROGRAM} ${name} --help`;
+    throw error;
+  }
+}
+
+/** Shows help on the commands that begin with some words, or says that none does. */
+async function withoutCommand(words: readonly string[], help: boolean): Promise<number> {
+  const [first] = words;
+  const begun = NAMES.filter((name) => first === undefined || name.startsWith(`${first} `));
+  if (help && begun.length > 0) {
+    const commands = begun.map(async (name) => [name, (await COMMANDS[name]!()).default] as const);
+    process.stdout.write(`${overview(new Map(await Promise.all(commands)))}\n`);
+    return EXIT.success;
+  }
+  // The first word may be right and the second wrong, or the other way round.
+  const typed = words.slice(0, begun.length > 0 ? 2 : 1).join(" ");
+  const known = begun.length > 0 ? begun : [...NAMES, ...NAMES.map((name) => name.split(" ")[0]!)];
+  const near = didYouMean(words.slice(0, 2).join(" "), known) || didYouMean(typed, known);
+  const expected = (begun.length > 0 ? begun : NAMES).join(", ");
+  throw new Misuse(`command: expected ${expected}, got ${typed}${near}. See ${PROGRAM} --help`);
+}
+
+const words = process.argv.slice(2);
+const screen = new Screen(words.includes("--json"));
+try {
+  process.exitCode = await main(words, screen);
+} catch (error) {
+  const { code, message: line, hint, exit } = explained(error);
+  const message = [line, hint].filter(Boolean).join(". ");
+  screen.status.clear();
+  screen.record({ error: { code, message } });
+  if (!screen.json) process.stderr.write(`${painted(process.stderr, 31, "error:")} ${message}\n`);
+  if (process.env["RESNET_NATIVE_DEBUG"]) process.stderr.write(`${(error as Error)?.stack ?? error}\n`);
+  process.exitCode = exit;
+}
