@@ -50,6 +50,7 @@ test("the package gives these values and no others", () => {
     "globalAvgPool2d",
     "linear",
     "loadModel",
+    "machine",
     "maxPool2d",
     "plot",
     "relu",
