@@ -23,10 +23,10 @@ state-dict name:
 TIES. Where a ReLU's input is nearly zero or a max-pool's two largest values are nearly equal, a rounding changes
 which way the gradient goes, and an f32 run's distance from f64 becomes luck, a thousand times larger when it happens.
 Hence the biases of the batch norms, which keep most values two deviations away from zero. And each step takes the
-first batch, of a number of candidates, whose closest tie is at least FAR roundings wide, or else the one whose is the
-widest; a rounding being the root mean square, over the tensor, of the difference between an f32 and an f64 run. The
-learning rate is small for the same reason: so small a batch makes larger steps chaotic, and they multiply roundings
-by a thousand.
+first batch, of a number of candidates, whose closest tie is at least FAR roundings wide (FAR_IF_SMALL, if the network
+is small), or else the one whose is the widest; a rounding being the root mean square, over the tensor, of the
+difference between an f32 and an f64 run. The learning rate is small for the same reason: so small a batch makes larger
+steps chaotic, and they multiply roundings by a thousand.
 
 THE TENSORS, all from a run in f64. Parameters are in canonical order: that in which the layers run, a shortcut's
 after its block's body. Of a parameter's gradient and of a running statistic SAMPLES entries are stored, entry j being
@@ -84,6 +84,9 @@ SAMPLES = 4
 VANISHING = 1e-9
 FAR = 5.0
 CANDIDATES = 64
+# Up to this many parameters ties are so few that batches have none even for kernels that round more than PyTorch's.
+SMALL = 1_000_000
+FAR_IF_SMALL = 20.0
 # From this many parameters on there are so many ties that some are met: a learning rate at which those after the first
 # step hardly matter, and most candidates for that one. Fewer runs, to save time.
 LARGE = 30_000_000
@@ -180,9 +183,14 @@ def tied(network, images):
     return found
 
 
+def size(network):
+    """How many numbers are learnt."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def large(network):
     """Whether a network is one for which less is done."""
-    return sum(parameter.numel() for parameter in network.parameters()) >= LARGE
+    return size(network) >= LARGE
 
 
 def choose(network, step, shape):
@@ -193,11 +201,12 @@ def choose(network, step, shape):
     pairs = zip(tied(exact, images), tied(rounded, images.float()))
     roundings = [(a - b).square().mean().sqrt().item() for (a, _), (b, _) in pairs]
     candidates = (8 if step > 0 else 256) if large(network) else CANDIDATES
+    far = FAR_IF_SMALL if size(network) <= SMALL else FAR
     widest = {}
     for number in range(first, first + candidates):
         found = tied(rounded, batch(number, shape, torch.float32)[0])
         widest[number] = min(gap / rounding for (_, gap), rounding in zip(found, roundings))
-        if widest[number] >= FAR:
+        if widest[number] >= far:
             break
     number = max(widest, key=widest.get)
     print(f"  step {step + 1} takes batch {number}: its closest tie is {widest[number]:.2g} roundings wide", flush=True)
@@ -266,7 +275,7 @@ def write(fixture, name, shape):
     begin = time.monotonic()
     torch.manual_seed(0)
     network = start(NETWORKS[name][0]())
-    parameters = sum(parameter.numel() for parameter in network.parameters())
+    parameters = size(network)
     print(f"{fixture}: {parameters} parameters, {shape}", flush=True)
     torch.set_num_threads(2)
     exact, batches = run(network, torch.float64, shape)

@@ -29,8 +29,8 @@ export interface ModelOptions {
   /** Threads that compute; by default all cores, less one for the event loop where there are more than two. */
   threads?: number;
   /**
-   * Whether convolutions use direct kernels only, default false: Winograd's are two to three times as fast, and round to some
-   * 1e-6 of a map's values instead of 1e-7.
+   * Whether convolutions use direct kernels only, default false: Winograd's are two to four times as fast, and round to some
+   * 5e-6 of a map's values instead of some 1e-7.
    */
   strict?: boolean;
 }

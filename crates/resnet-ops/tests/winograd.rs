@@ -106,8 +106,8 @@ fn odd_shapes() {
 fn errors_of_deep_layers_are_small() {
     for (channels, size, n) in [(64, 24, 2), (128, 12, 2), (256, 6, 2), (512, 3, 3)] {
         let errors = check(&convolution(n, [channels; 2], [size; 2]));
-        // Measured: at most 3.1e-6 for outputs and input gradients, 2.2e-6 for weight gradients.
-        assert!(errors.iter().all(|&error| error < 4e-6), "{channels} channels: {errors:?}");
+        // Measured: at most 5.2e-6 for outputs and input gradients, 2.8e-6 for weight gradients.
+        assert!(errors.iter().all(|&error| error < 7e-6), "{channels} channels: {errors:?}");
     }
     for (channels, size, n) in [([64, 128], 24, 2), ([128, 256], 12, 2), ([256, 512], 6, 3)] {
         let errors = check(&strided(n, channels, [size; 2], 2));
@@ -155,7 +155,7 @@ fn auto_takes_the_kernels_of_the_rule() {
         let case = convolution(n, [256; 2], [6, 6]);
         case.forward(&executor, &case.inputs(&mut Random::new(1))).unwrap()
     };
-    for (n, expected) in [(1, Algorithm::Direct), (2, Algorithm::Winograd), (8, Algorithm::Winograd)] {
+    for (n, expected) in [(1, Algorithm::Direct), (4, Algorithm::Direct), (5, Algorithm::Winograd)] {
         let other = if expected == Algorithm::Direct { Algorithm::Winograd } else { Algorithm::Direct };
         assert_eq!(forward(Algorithm::Auto, n), forward(expected, n));
         assert_ne!(forward(Algorithm::Auto, n), forward(other, n));

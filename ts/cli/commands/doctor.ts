@@ -1,5 +1,6 @@
 import { availableParallelism, release, totalmem } from "node:os";
 import type * as Library from "../../index.js";
+import { glibcVersion, thisMachine } from "../../platform.js";
 import { command } from "../command.js";
 import { EXIT, explained, Failure } from "../failure.js";
 import { painted, type Screen } from "../screen.js";
@@ -72,10 +73,8 @@ function surroundings(): Finding[] {
 
 /** Platform, processor and C library. */
 function target(): string {
-  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  const glibc = header?.glibcVersionRuntime;
-  const libc = process.platform === "linux" ? [glibc === undefined ? "musl" : `glibc ${glibc}`] : [];
-  return [process.platform, process.arch, ...libc].join(" ");
+  const { platform, arch, libc } = thisMachine();
+  return [platform, arch, libc === "gnu" ? `glibc ${glibcVersion()}` : libc].filter(Boolean).join(" ");
 }
 
 async function whereabouts({ fashionMnist, ResNetError }: typeof Library): Promise<string> {

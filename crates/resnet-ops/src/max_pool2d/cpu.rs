@@ -53,7 +53,7 @@ pub(super) fn backward(
 /// Rows (axis 0) or columns (axis 1) of the window number `index` that lie in the input, counted from the window's first,
 /// and the row or column at which the first of them lies.
 #[inline(always)]
-pub(crate) fn window(op: &MaxPool2d, axis: usize, index: usize) -> (Range<usize>, usize) {
+fn window(op: &MaxPool2d, axis: usize, index: usize) -> (Range<usize>, usize) {
     let start = index * op.stride[axis];
     let first = op.padding[axis].saturating_sub(start);
     let end = op.kernel[axis].min(op.input[axis] + op.padding[axis] - start);

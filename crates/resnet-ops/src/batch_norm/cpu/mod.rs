@@ -6,8 +6,8 @@
 use super::BatchNorm;
 use crate::layout::{blocked_len, blocks, LANES};
 use crate::{Buffer, Cpu, Result, View, ViewMut};
-pub(crate) use plane::{Affine, Lanes};
-use plane::{Mask, Slope};
+pub(crate) use plane::Affine;
+use plane::{Lanes, Mask, Slope};
 
 pub(crate) mod plane;
 #[cfg(test)]

@@ -130,7 +130,6 @@ pub(super) fn run(
     let (plan, sweep) = (&direct.weights, &direct.forward);
     let (weights, bias) = grads.split_at_mut(shape.weight_len());
     let image_blocks = plan.blocks_of(n);
-    scratch.fill(0.0);
     let sums = Shared(scratch.as_mut_ptr());
     // Many strips take turns with a few images that they all read.
     let turn = if image_blocks > 1 { n } else { (SHARED_SOURCE / sweep.source.image).clamp(1, n) };
@@ -142,7 +141,7 @@ pub(super) fn run(
             for (block, vectors) in sweep.strip(strip / sweep.span) {
                 let piece = Piece { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
                 // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
-                unsafe { piece.run(images.clone(), sums.at(image_block * plan.sums)) };
+                unsafe { piece.run(images.clone(), sums.at(image_block * plan.sums), first > 0) };
             }
         });
     }
@@ -165,11 +164,18 @@ struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    unsafe fn run(&self, images: Range<usize>, sums: *mut f32) {
+    /// Writes the partial sums, or adds to them if `accumulate`.
+    unsafe fn run(&self, images: Range<usize>, sums: *mut f32, accumulate: bool) {
         let (plan, sweep) = (self.plan, self.sweep);
         let vector = sweep.span * sweep.pair;
         // SAFETY: the caller gives this piece its part of the partial sums.
         let sums = unsafe { sums.add(self.block * vector + self.offset * sweep.pair) };
+        if !accumulate {
+            for v in 0..self.vectors {
+                // SAFETY: as above; a pair's partial sum has `pair` floats.
+                unsafe { std::slice::from_raw_parts_mut(sums.add(v * vector), sweep.pair) }.fill(0.0);
+            }
+        }
         let source_block = sweep.spans[self.block].start + self.offset;
         if source_block >= sweep.spans[self.block].end {
             return;

@@ -1,7 +1,7 @@
 //! The one-dimensional transforms of a tile, and how they apply to both its sides.
 //!
 //! y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A for a tile d of pixels, a 3x3 kernel w and m² outputs y: F(4, 3), with the points 0, 1, −1,
-//! 2, −2, ∞, and F(3, 3), with 0, 1, −1, 2, ∞. Transposed, the same matrices give the weight gradient:
+//! 2, −2, ∞, and F(6, 3), with 0, 1, −1, 2, −2, 1/2, −1/2, ∞. Transposed, the same matrices give the weight gradient:
 //! dw = Gᵀ[(Bᵀ d B) ⊙ (A dy Aᵀ)]G.
 //!
 //! With stride 2, along one side, a kernel's outer weights meet every other pixel, the middle one those between:
@@ -30,9 +30,10 @@
 //! ```
 
 use crate::simd::Simd;
+use std::mem::MaybeUninit;
 
 /// Longest side of a tile, in pixels or points.
-pub(super) const MOST_SIDE: usize = 7;
+pub(super) const MOST_SIDE: usize = 8;
 
 /// A line of a tile, in vectors of 16 channels; a shorter one leaves the rest unused.
 pub(super) type Line<S> = [<S as Simd>::V; MOST_SIDE];
@@ -65,30 +66,30 @@ pub(super) trait Form {
 /// Which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
+    Six,
     Four,
-    Three,
     Whole,
-    StridedThree,
+    Strided,
 }
 
 /// Evaluates an expression with the form of a size as a type.
 macro_rules! with_form {
     ($size:expr, $form:ident => $body:expr) => {
         match $size {
-            $crate::conv2d::cpu::winograd::form::Size::Four => {
-                type $form = $crate::conv2d::cpu::winograd::form::Four;
+            $crate::conv2d::cpu::winograd::form::Size::Six => {
+                type $form = $crate::conv2d::cpu::winograd::form::Six;
                 $body
             }
-            $crate::conv2d::cpu::winograd::form::Size::Three => {
-                type $form = $crate::conv2d::cpu::winograd::form::Three;
+            $crate::conv2d::cpu::winograd::form::Size::Four => {
+                type $form = $crate::conv2d::cpu::winograd::form::Four;
                 $body
             }
             $crate::conv2d::cpu::winograd::form::Size::Whole => {
                 type $form = $crate::conv2d::cpu::winograd::form::Whole;
                 $body
             }
-            $crate::conv2d::cpu::winograd::form::Size::StridedThree => {
-                type $form = $crate::conv2d::cpu::winograd::form::StridedThree;
+            $crate::conv2d::cpu::winograd::form::Size::Strided => {
+                type $form = $crate::conv2d::cpu::winograd::form::Strided;
                 $body
             }
         }
@@ -104,7 +105,7 @@ impl Size {
 
     /// Pixels from an output's window to the next's.
     pub(super) fn stride(self) -> usize {
-        if self == Self::StridedThree {
+        if self == Self::Strided {
             2
         } else {
             1
@@ -146,16 +147,16 @@ pub(super) unsafe fn both<S: Simd, T: Transform>(
 ) {
     // SAFETY: arithmetic on registers, in code compiled for the instruction set.
     unsafe {
-        let mut half = [[S::splat(0.0); MOST_SIDE]; MOST_SIDE];
+        let mut half = MaybeUninit::<[Line<S>; MOST_SIDE]>::uninit();
+        let half = half.as_mut_ptr().cast::<Line<S>>();
         for j in 0..T::FROM {
-            half[j] = T::apply::<S>(column(j));
+            let line = T::apply::<S>(column(j));
+            for i in 0..T::TO {
+                (*half.add(i))[j] = line[i];
+            }
         }
         for i in 0..T::TO {
-            let mut line = [S::splat(0.0); MOST_SIDE];
-            for j in 0..T::FROM {
-                line[j] = half[j][i];
-            }
-            row(i, T::apply::<S>(line));
+            row(i, T::apply::<S>(*half.add(i)));
         }
     }
 }
@@ -180,6 +181,18 @@ macro_rules! transform {
     };
 }
 
+/// F(6x6, 3x3): 64 products for 36 outputs.
+pub(super) struct Six;
+impl Form for Six {
+    type Input = Input6;
+    type Output = Output6;
+    type BackInput = Input6;
+    type BackOutput = Output6;
+    type Gradient = Gradient6;
+    type Weights = Weights6;
+    type WeightGradient = WeightGradient6;
+}
+
 /// F(4x4, 3x3): 36 products for 16 outputs.
 pub(super) struct Four;
 impl Form for Four {
@@ -190,18 +203,6 @@ impl Form for Four {
     type Gradient = Gradient4;
     type Weights = Weights4;
     type WeightGradient = WeightGradient4;
-}
-
-/// F(3x3, 3x3): 25 products for 9 outputs.
-pub(super) struct Three;
-impl Form for Three {
-    type Input = Input3;
-    type Output = Output3;
-    type BackInput = Input3;
-    type BackOutput = Output3;
-    type Gradient = Gradient3;
-    type Weights = Weights3;
-    type WeightGradient = WeightGradient3;
 }
 
 /// A whole map of 3x3: 16 products for 9 outputs.
@@ -217,8 +218,8 @@ impl Form for Whole {
 }
 
 /// Stride 2, 3 outputs a side: 49 products for 9 outputs.
-pub(super) struct StridedThree;
-impl Form for StridedThree {
+pub(super) struct Strided;
+impl Form for Strided {
     type Input = StridedInput;
     type Output = StridedOutput;
     type BackInput = StridedBackInput;
@@ -227,6 +228,95 @@ impl Form for StridedThree {
     type Weights = StridedWeights;
     type WeightGradient = StridedWeightGradient;
 }
+
+transform!(Input6<S>: 8 to 8, |d| {
+    let (ends, minus_middle, minus_five) = (S::splat(5.25), S::splat(-4.25), S::splat(-5.0));
+    let (even, odd) = (S::fma(minus_middle, d[4], S::add(d[2], d[6])), S::fma(minus_middle, d[3], S::add(d[1], d[5])));
+    // At 2 and at 1/2, where the odd pixels' factors are twice these.
+    let (even2, odd2) = (
+        S::fma(S::splat(0.25), d[2], S::fma(S::splat(-1.25), d[4], d[6])),
+        S::fma(S::splat(0.25), d[1], S::fma(S::splat(-1.25), d[3], d[5])),
+    );
+    let (even3, odd3) = (
+        S::fma(S::splat(4.0), d[2], S::fma(minus_five, d[4], d[6])),
+        S::fma(S::splat(4.0), d[1], S::fma(minus_five, d[3], d[5])),
+    );
+    let (two, minus_two, half, minus_half) = (S::splat(2.0), S::splat(-2.0), S::splat(0.5), S::splat(-0.5));
+    [
+        S::fma(ends, S::sub(d[4], d[2]), S::sub(d[0], d[6])),
+        S::add(even, odd),
+        S::sub(even, odd),
+        S::fma(two, odd2, even2),
+        S::fma(minus_two, odd2, even2),
+        S::fma(half, odd3, even3),
+        S::fma(minus_half, odd3, even3),
+        S::fma(ends, S::sub(d[3], d[5]), S::sub(d[7], d[1])),
+    ]
+});
+
+transform!(Output6<S>: 8 to 6, |m| {
+    let (even, odd) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+    let (even2, odd2) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+    let (even3, odd3) = (S::add(m[5], m[6]), S::sub(m[5], m[6]));
+    [
+        S::add(S::add(m[0], even), S::add(even2, even3)),
+        S::fma(S::splat(2.0), odd2, S::fma(S::splat(0.5), odd3, odd)),
+        S::fma(S::splat(4.0), even2, S::fma(S::splat(0.25), even3, even)),
+        S::fma(S::splat(8.0), odd2, S::fma(S::splat(0.125), odd3, odd)),
+        S::fma(S::splat(16.0), even2, S::fma(S::splat(0.0625), even3, even)),
+        S::fma(S::splat(32.0), odd2, S::add(S::fma(S::splat(0.03125), odd3, odd), m[7])),
+    ]
+});
+
+transform!(Gradient6<S>: 6 to 8, |y| {
+    let (two, four, quarter, half) = (S::splat(2.0), S::splat(4.0), S::splat(0.25), S::splat(0.5));
+    let (even, odd) = (S::add(S::add(y[0], y[2]), y[4]), S::add(S::add(y[1], y[3]), y[5]));
+    let even2 = S::fma(four, S::fma(four, y[4], y[2]), y[0]);
+    let odd2 = S::mul(two, S::fma(four, S::fma(four, y[5], y[3]), y[1]));
+    let even3 = S::fma(quarter, S::fma(quarter, y[4], y[2]), y[0]);
+    let odd3 = S::mul(half, S::fma(quarter, S::fma(quarter, y[5], y[3]), y[1]));
+    [
+        y[0],
+        S::add(even, odd),
+        S::sub(even, odd),
+        S::add(even2, odd2),
+        S::sub(even2, odd2),
+        S::add(even3, odd3),
+        S::sub(even3, odd3),
+        y[5],
+    ]
+});
+
+transform!(Weights6<S>: 3 to 8, |w| {
+    let ninths = S::splat(-2.0 / 9.0);
+    let (even, odd) = (S::mul(ninths, S::add(w[0], w[2])), S::mul(ninths, w[1]));
+    let even2 = S::fma(S::splat(1.0 / 90.0), w[0], S::mul(S::splat(2.0 / 45.0), w[2]));
+    let odd2 = S::mul(S::splat(1.0 / 45.0), w[1]);
+    let even3 = S::fma(S::splat(32.0 / 45.0), w[0], S::mul(S::splat(8.0 / 45.0), w[2]));
+    let odd3 = S::mul(S::splat(16.0 / 45.0), w[1]);
+    [
+        w[0],
+        S::add(even, odd),
+        S::sub(even, odd),
+        S::add(even2, odd2),
+        S::sub(even2, odd2),
+        S::add(even3, odd3),
+        S::sub(even3, odd3),
+        w[2],
+    ]
+});
+
+transform!(WeightGradient6<S>: 8 to 3, |u| {
+    let ninths = S::splat(-2.0 / 9.0);
+    let (even, odd) = (S::mul(ninths, S::add(u[1], u[2])), S::mul(ninths, S::sub(u[1], u[2])));
+    let (even2, odd2) = (S::add(u[3], u[4]), S::sub(u[3], u[4]));
+    let (even3, odd3) = (S::add(u[5], u[6]), S::sub(u[5], u[6]));
+    [
+        S::fma(S::splat(1.0 / 90.0), even2, S::fma(S::splat(32.0 / 45.0), even3, S::add(u[0], even))),
+        S::fma(S::splat(1.0 / 45.0), odd2, S::fma(S::splat(16.0 / 45.0), odd3, odd)),
+        S::fma(S::splat(2.0 / 45.0), even2, S::fma(S::splat(8.0 / 45.0), even3, S::add(u[7], even))),
+    ]
+});
 
 transform!(Input4<S>: 6 to 6, |d| {
     let (two, four) = (S::splat(2.0), S::splat(4.0));
@@ -285,64 +375,6 @@ transform!(WeightGradient4<S>: 6 to 3, |u| {
         S::fma(S::splat(0.25), u[0], S::fma(S::splat(-1.0 / 6.0), even, S::mul(S::splat(1.0 / 24.0), even2))),
         S::fma(sixth, odd, S::mul(S::splat(1.0 / 12.0), odd2)),
         S::fma(sixth, S::sub(even2, even), u[5]),
-    ]
-});
-
-transform!(Input3<S>: 5 to 5, |d| {
-    let (two, minus_two, minus_three) = (S::splat(2.0), S::splat(-2.0), S::splat(-3.0));
-    let odd = S::sub(d[3], d[1]);
-    [
-        S::fma(two, S::sub(d[0], d[2]), odd),
-        S::sub(S::fma(minus_two, d[1], d[3]), d[2]),
-        S::fma(two, d[1], S::fma(minus_three, d[2], d[3])),
-        odd,
-        S::fma(minus_two, odd, S::sub(d[4], d[2])),
-    ]
-});
-
-transform!(Output3<S>: 5 to 3, |m| {
-    let (two, four) = (S::splat(2.0), S::splat(4.0));
-    let even = S::add(m[1], m[2]);
-    [
-        S::add(S::add(m[0], even), m[3]),
-        S::fma(two, m[3], S::sub(m[1], m[2])),
-        S::add(S::fma(four, m[3], even), m[4]),
-    ]
-});
-
-transform!(Gradient3<S>: 3 to 5, |y| {
-    let two = S::splat(2.0);
-    let even = S::add(y[0], y[2]);
-    [
-        y[0],
-        S::add(even, y[1]),
-        S::sub(even, y[1]),
-        S::fma(two, S::fma(two, y[2], y[1]), y[0]),
-        y[2],
-    ]
-});
-
-transform!(Weights3<S>: 3 to 5, |w| {
-    let (two, half, sixth) = (S::splat(2.0), S::splat(0.5), S::splat(1.0 / 6.0));
-    let even = S::add(w[0], w[2]);
-    [
-        S::mul(half, w[0]),
-        S::mul(S::splat(-0.5), S::add(even, w[1])),
-        S::mul(sixth, S::sub(w[1], even)),
-        S::mul(sixth, S::fma(two, S::fma(two, w[2], w[1]), w[0])),
-        w[2],
-    ]
-});
-
-transform!(WeightGradient3<S>: 5 to 3, |u| {
-    let (two, four, half) = (S::splat(2.0), S::splat(4.0), S::splat(0.5));
-    let sixth = S::splat(1.0 / 6.0);
-    let (first, second, third) = (S::mul(half, u[1]), S::mul(sixth, u[2]), S::mul(sixth, u[3]));
-    let even = S::add(first, second);
-    [
-        S::sub(S::fma(half, u[0], third), even),
-        S::fma(two, third, S::sub(second, first)),
-        S::fma(four, third, S::sub(u[4], even)),
     ]
 });
 

@@ -11,7 +11,8 @@
 //!   16 KiB of U stay in the first-level cache for all rows, or 24 KiB of V and D for all rows of a block.
 //! ```
 //!
-//! Every sum runs in one order (channels, or tiles, first to last), whatever rows and vectors it is worked out with.
+//! Every sum runs in one order (channels, or tiles, first to last), whatever rows and vectors it is worked out with: in runs of
+//! 128, whose sums are then added up, which rounds less than one long run.
 
 use crate::simd::{kernel, Simd, LANES};
 
@@ -84,13 +85,6 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         let m = product.m.add(first * LANES);
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
-        if first_block > 0 {
-            for row in 0..ROWS {
-                for v in 0..VECTORS {
-                    sums[row][v] = S::load(m.add(row * LANES + v * product.m_block));
-                }
-            }
-        }
         let mut u = product.u.add(first_block * LANES * VECTORS * LANES);
         // The first rows bring the weights near that come next in turn.
         let ahead = if first == 0 { DEPTH * LANES * VECTORS * LANES } else { 0 };
@@ -106,6 +100,13 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 add_rows!(sums += x[row * LANES + 1] * odd, 0 1 2 3 4 5 6 7 8 9 10 11);
                 x = x.add(2);
                 u = u.add(2 * VECTORS * LANES);
+            }
+        }
+        if first_block > 0 {
+            for row in 0..ROWS {
+                for v in 0..VECTORS {
+                    sums[row][v] = S::add(S::load(m.add(row * LANES + v * product.m_block)), sums[row][v]);
+                }
             }
         }
         for row in 0..ROWS {
@@ -196,13 +197,6 @@ unsafe fn weights_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(product
     unsafe {
         let u = product.u.add(d_block * product.u_block + (v_block * LANES + first) * LANES);
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
-        if product.accumulate || first_tile > 0 {
-            for row in 0..ROWS {
-                for v in 0..VECTORS {
-                    sums[row][v] = S::load(u.add(row * LANES + v * product.u_block));
-                }
-            }
-        }
         let mut x = product.v.add(v_block * product.v_block + first_tile * LANES + first);
         let mut d = product.d.add(d_block * product.d_block + first_tile * LANES);
         for _ in first_tile..(first_tile + LENGTH).min(product.tiles) {
@@ -215,6 +209,13 @@ unsafe fn weights_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(product
             add_rows!(sums += x[row * 1 + 0] * gradients, 0 1 2 3 4 5 6 7);
             x = x.wrapping_add(LANES);
             d = d.wrapping_add(LANES);
+        }
+        if product.accumulate || first_tile > 0 {
+            for row in 0..ROWS {
+                for v in 0..VECTORS {
+                    sums[row][v] = S::add(S::load(u.add(row * LANES + v * product.u_block)), sums[row][v]);
+                }
+            }
         }
         for row in 0..ROWS {
             for v in 0..VECTORS {

@@ -1,6 +1,6 @@
 //! Winograd's convolution, for 3x3 kernels of stride 1 or 2 and padding 1.
 //!
-//! Tiles of an activation, 16 channels at a time, are taken to 25, 36 or 49 points ([`tiles`]), where the convolution is one
+//! Tiles of an activation, 16 channels at a time, are taken to 16, 36, 49 or 64 points ([`tiles`]), where the convolution is one
 //! product of matrices a point ([`gemm`]), and back:
 //!
 //! ```text
@@ -10,7 +10,7 @@
 //!       [`outputs`]                         [`weights`]              weights, U, dU and dw: [`pack`]
 //! ```
 //!
-//! A third to a quarter of the direct kernels' products, two thirds with stride 2, at relative errors of some 1e-6.
+//! A third to a fifth of the direct kernels' products, two thirds with stride 2, at relative errors of up to 5e-6.
 //! [`form`] has the transforms, [`choice`] says where it pays.
 
 mod choice;

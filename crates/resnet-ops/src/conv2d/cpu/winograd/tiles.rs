@@ -62,7 +62,7 @@ impl Tiling {
     /// What a pass reads; the weight gradient, beside it, [`Tiling::gradients`].
     pub(super) fn source(&self, pass: Pass) -> Windows {
         match (pass, self.size) {
-            (Pass::InputGradient, Size::Whole | Size::StridedThree) => self.on_output(0),
+            (Pass::InputGradient, Size::Whole | Size::Strided) => self.on_output(0),
             (Pass::InputGradient, _) => self.on_output(1),
             (_, Size::Whole) => self.on_input(0),
             _ => self.on_input(1),

@@ -20,7 +20,7 @@ use crate::layout::LANES;
 use std::ops::Range;
 
 /// Largest dU, in floats, of which each group has one: most of a second-level cache of 1 MiB.
-const MOST_APART: usize = 200 * 1024;
+const MOST_APART: usize = 208 * 1024;
 /// Most groups; tiles that each has at least, and takes at a time.
 const MOST_GROUPS: usize = 16;
 const FEWEST_TILES: usize = 144;
