@@ -137,7 +137,7 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
 
     let forward = median(runs, || {
         conv2d::pack(executor, &conv, batch, Pass::Forward, view(), &mut packed)?;
-        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut scratch, &mut y, &Epilogue::default())
+        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut scratch, &mut y, Epilogue::default())
     })?;
     let weight_gradient = median(runs, || {
         let grads = grads.view_mut(0..params.len());

@@ -135,7 +135,7 @@ fn any_batch_runs_in_the_storage_of_a_larger_one() {
             let mut y = blank_activation(&executor, shape);
             conv2d::pack(&executor, &conv, n, Pass::Forward, params.view(), &mut packed[0]).unwrap();
             let (workspace, epilogue) = (&mut scratch[0], Epilogue::default());
-            conv2d::forward(&executor, &conv, n, &x, params.view(), &packed[0], workspace, &mut y, &epilogue).unwrap();
+            conv2d::forward(&executor, &conv, n, &x, params.view(), &packed[0], workspace, &mut y, epilogue).unwrap();
             assert_eq!(read_activation(&executor, shape, &y).unwrap(), case.forward(&executor, &inputs).unwrap());
 
             let dy = read_activation(&executor, shape, &y).unwrap();

@@ -1,6 +1,6 @@
 //! Joins what a backend does in one pass: a batch norm or a convolution with the ReLU, or the addition, that follows it; a
-//! max-pooling with the batch norm before it, or, when nothing is learnt, a batch norm with the convolution. Marks biases that
-//! a batch norm cancels.
+//! max-pooling with the batch norm before it, or, when nothing is learnt, a batch norm with the convolution. Marks
+//! convolutions that a batch norm follows: they leave it its moments, and it cancels their biases.
 
 use super::lower::{Graph, Node, Op};
 use super::Mode;
@@ -38,7 +38,7 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: Mode, writer: usize, index
     let (node, norm) = (&mut before[writer], &mut behind[0]);
     let (Op::Conv2d(convolution), Op::BatchNorm(op)) = (&mut node.op, &norm.op) else { return Ok(()) };
     if mode == Mode::Train {
-        convolution.bias_cancels = !convolution.relu;
+        convolution.normed = !convolution.relu;
         return Ok(());
     }
     if convolution.relu || node.inputs.len() > 1 {

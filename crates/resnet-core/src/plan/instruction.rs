@@ -12,13 +12,15 @@ pub(super) enum Action {
     Fold,
     /// \[weights and bias\] → packed
     Pack(Pass),
-    /// x, packed, \[shortcut\] → y, scratch
+    /// x, packed, \[shortcut\] → y, scratch, \[moments\]
     ConvForward,
     /// dy, packed → dx, scratch
     ConvInputGradient { accumulate: bool },
     /// x, dy → scratch
     ConvWeightGradient,
-    /// x, \[shortcut\] → y, saved, scratch
+    /// x → moments
+    Moments,
+    /// x, moments, \[shortcut\] → y, saved
     NormTrain,
     /// x, \[shortcut\] → y
     NormEval,
@@ -48,7 +50,7 @@ pub(super) enum Action {
     MaxPool,
     /// dy, argmax → dx
     MaxPoolBackward { accumulate: bool },
-    /// x → y, saved, scratch, argmax
+    /// x, moments → y, saved, argmax
     NormPool,
     /// x, saved, argmax, dy → dx, scratch
     NormPoolBackward,

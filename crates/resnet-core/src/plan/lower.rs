@@ -46,8 +46,9 @@ pub(super) struct Convolution {
     /// The batch norm, and its places, whose running statistics are folded into the weights.
     pub(super) folded: Option<(BatchNorm, Places)>,
     pub(super) relu: bool,
-    /// A batch norm takes the bias away again, so its gradient is zero and need not be computed.
-    pub(super) bias_cancels: bool,
+    /// A batch norm follows in training: it wants the output's moments, and takes the bias away again, whose gradient is zero
+    /// and need not be computed.
+    pub(super) normed: bool,
 }
 
 /// An op with the values that it reads and writes.
@@ -146,7 +147,7 @@ fn op(executor: &Executor, kind: &Kind, inputs: &[Shape], plain_input: bool) -> 
                 plain_input,
             };
             let kernels = Conv2d::new(executor, shape)?;
-            Op::Conv2d(Box::new(Convolution { kernels, folded: None, relu: false, bias_cancels: false }))
+            Op::Conv2d(Box::new(Convolution { kernels, folded: None, relu: false, normed: false }))
         }
         Layer::BatchNorm2d { eps, momentum, .. } => {
             Op::BatchNorm(BatchNorm { channels, size, eps: *eps, momentum: *momentum, relu: false })

@@ -15,7 +15,7 @@ use resnet_ops::{
 };
 
 /// Most storage that one instruction writes.
-const MOST_WRITES: usize = 4;
+const MOST_WRITES: usize = 3;
 
 /// A plan with all that it works on.
 pub struct Run<'a> {
@@ -112,11 +112,11 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn run(&self, weights: &mut Weights, [first, second, third, fourth]: &mut [Buffer; MOST_WRITES]) -> Result<()> {
+    fn run(&self, weights: &mut Weights, [first, second, third]: &mut [Buffer; MOST_WRITES]) -> Result<()> {
         let Self { plan, instruction, executor, n, .. } = *self;
         let node = &plan.graph.nodes[instruction.node];
         let read = |index: usize| self.slots.get(instruction.reads[index]);
-        let shortcut = instruction.reads.get(1).map(|&slot| self.slots.get(slot));
+        let shortcut = |index: usize| instruction.reads.get(index).map(|&slot| self.slots.get(slot));
         let params = || -> View { weights.learnt.view(node.places.params.clone()) };
         let places = node.places.params.clone();
         match (&node.op, instruction.action) {
@@ -141,25 +141,28 @@ impl Step<'_> {
                 conv2d::pack(executor, kernels, n, pass, folded.unwrap_or_else(params), first)?;
             }
             (Op::Conv2d(convolution), Action::ConvForward) => {
-                let shortcut = instruction.reads.get(2).map(|&slot| self.slots.get(slot));
-                let epilogue = Epilogue { shortcut, relu: convolution.relu };
+                let moments = convolution.normed.then_some(third);
+                let epilogue = Epilogue { shortcut: shortcut(2), relu: convolution.relu, moments };
                 let kernels = &convolution.kernels;
-                conv2d::forward(executor, kernels, n, read(0), params(), read(1), second, first, &epilogue)?;
+                conv2d::forward(executor, kernels, n, read(0), params(), read(1), second, first, epilogue)?;
             }
             (Op::Conv2d(convolution), Action::ConvInputGradient { accumulate }) => {
                 let kernels = &convolution.kernels;
                 conv2d::input_gradient(executor, kernels, n, read(0), params(), read(1), second, first, accumulate)?;
             }
             (Op::Conv2d(convolution), Action::ConvWeightGradient) => {
-                let (grads, skip_bias) = (weights.gradients.view_mut(places), convolution.bias_cancels);
+                let (grads, skip_bias) = (weights.gradients.view_mut(places), convolution.normed);
                 conv2d::weight_gradient(executor, &convolution.kernels, n, read(0), read(1), first, grads, skip_bias)?;
             }
+            (Op::BatchNorm(op) | Op::NormPool(NormPool { norm: op, .. }), Action::Moments) => {
+                batch_norm::moments(executor, op, n, read(0), first)?;
+            }
             (Op::BatchNorm(op), Action::NormTrain) => {
-                batch_norm::forward_train(executor, op, n, read(0), shortcut, params(), second, third, first)?;
+                batch_norm::forward_train(executor, op, n, read(0), shortcut(2), params(), read(1), second, first)?;
             }
             (Op::BatchNorm(op), Action::NormEval) => {
                 let running = weights.running.view(node.places.running.clone());
-                batch_norm::forward_eval(executor, op, n, read(0), shortcut, params(), running, first)?;
+                batch_norm::forward_eval(executor, op, n, read(0), shortcut(1), params(), running, first)?;
             }
             (Op::BatchNorm(op) | Op::NormPool(NormPool { norm: op, .. }), Action::NormUpdate) => {
                 let running = weights.running.view_mut(node.places.running.clone());
@@ -172,7 +175,7 @@ impl Step<'_> {
                 batch_norm::backward(executor, op, n, read(0), params, read(1), second, first, y_and_dx, grads)?;
             }
             (Op::NormPool(op), Action::NormPool) => {
-                norm_pool::forward_train(executor, op, n, read(0), params(), second, third, first, fourth)?;
+                norm_pool::forward_train(executor, op, n, read(0), params(), read(1), second, first, third)?;
             }
             (Op::NormPool(op), _) => {
                 let params = weights.learnt.view(places.clone());

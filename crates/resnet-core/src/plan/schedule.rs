@@ -4,8 +4,9 @@ use super::instruction::{Action, Instruction, Lists};
 use super::lower::{Convolution, Graph, Op};
 use super::slots::{assign, Class, Need, Slot};
 use super::Mode;
-use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::batch_norm::{self, BatchNorm};
 use resnet_ops::conv2d::Pass;
+use resnet_ops::norm_pool::NormPool;
 use resnet_ops::Executor;
 
 /// Writes the lists of a graph for batches of up to `capacity` images.
@@ -24,6 +25,8 @@ struct Writer<'a> {
     gradients: Vec<Option<usize>>,
     /// Which values depend on parameters, so that their gradient is wanted.
     learns: Vec<bool>,
+    /// The moments of each value that a convolution wrote.
+    moments: Vec<Option<usize>>,
     /// What each node's forward keeps for its backward: batch statistics, places of maxima.
     saved: Vec<Option<usize>>,
     argmax: Vec<Option<usize>>,
@@ -51,6 +54,7 @@ impl<'a> Writer<'a> {
             values: vec![None; values],
             gradients: vec![None; values],
             learns,
+            moments: vec![None; values],
             saved: vec![None; graph.nodes.len()],
             argmax: vec![None; graph.nodes.len()],
             time: 0,
@@ -122,17 +126,27 @@ impl<'a> Writer<'a> {
         if let Op::Conv2d(convolution) = &node.op {
             reads.insert(1, self.write_pack(index, convolution, mode));
         }
+        if let (Op::BatchNorm(op) | Op::NormPool(NormPool { norm: op, .. }), Mode::Train) = (&node.op, mode) {
+            reads.insert(1, self.write_moments(index, op));
+        }
         let output = self.need_like(node.output);
         self.values[node.output] = Some(output);
         let mut writes = vec![output];
         let action = match &node.op {
             Op::Import => Action::Import,
             Op::Conv2d(convolution) => {
-                writes.push(self.need(Class::Real, convolution.kernels.scratch_len(Pass::Forward, self.capacity)));
+                let kernels = &convolution.kernels;
+                writes.push(self.need(Class::Real, kernels.scratch_len(Pass::Forward, self.capacity)));
+                if convolution.normed {
+                    let len = batch_norm::sums_len(kernels.shape().out_channels, self.capacity);
+                    let moments = self.need(Class::Sum, len);
+                    self.moments[node.output] = Some(moments);
+                    writes.push(moments);
+                }
                 Action::ConvForward
             }
             Op::BatchNorm(op) if mode == Mode::Train => {
-                writes.extend(self.statistics(index, op));
+                writes.push(self.statistics(index, op));
                 Action::NormTrain
             }
             Op::BatchNorm(_) => Action::NormEval,
@@ -145,7 +159,7 @@ impl<'a> Writer<'a> {
                 Action::MaxPool
             }
             Op::NormPool(op) => {
-                writes.extend(self.statistics(index, &op.norm));
+                writes.push(self.statistics(index, &op.norm));
                 writes.push(self.places(index, output));
                 Action::NormPool
             }
@@ -155,11 +169,21 @@ impl<'a> Writer<'a> {
         self.push_forward(action, index, reads, writes);
     }
 
-    /// Storage of a batch norm's statistics and of the sums that they are made of.
-    fn statistics(&mut self, index: usize, op: &BatchNorm) -> [usize; 2] {
+    /// Works out the moments of what a batch norm reads, unless a convolution has. Returns their storage.
+    fn write_moments(&mut self, index: usize, op: &BatchNorm) -> usize {
+        let input = self.graph.nodes[index].inputs[0];
+        self.moments[input].take().unwrap_or_else(|| {
+            let moments = self.need(Class::Sum, op.sums_len(self.capacity));
+            self.push_forward(Action::Moments, index, vec![self.value(input)], vec![moments]);
+            moments
+        })
+    }
+
+    /// Storage of a batch norm's statistics.
+    fn statistics(&mut self, index: usize, op: &BatchNorm) -> usize {
         let saved = self.need(Class::Real, op.saved_len());
         self.saved[index] = Some(saved);
-        [saved, self.need(Class::Sum, op.scratch_len(self.capacity))]
+        saved
     }
 
     /// Storage of the places of a max-pooling's maxima.
@@ -220,7 +244,7 @@ impl<'a> Writer<'a> {
                 }
             }
             Op::BatchNorm(op) => {
-                let scratch = self.need(Class::Sum, op.scratch_len(self.capacity));
+                let scratch = self.need(Class::Sum, op.sums_len(self.capacity));
                 let (x, saved) = (self.value(input), self.saved[index].expect("saved by the forward list"));
                 if let Some(&shortcut) = node.inputs.get(1) {
                     let (y, dx) = (self.value(node.output), self.need_like(input));
@@ -260,7 +284,7 @@ impl<'a> Writer<'a> {
                 let kept = "kept by the forward list";
                 let (saved, places) = (self.saved[index].expect(kept), self.argmax[index].expect(kept));
                 let (x, dx) = (self.value(input), self.need_like(input));
-                let scratch = self.need(Class::Sum, op.norm.scratch_len(self.capacity));
+                let scratch = self.need(Class::Sum, op.norm.sums_len(self.capacity));
                 self.push_backward(Action::NormPoolBackward, index, vec![x, saved, places, dy], vec![dx, scratch]);
                 self.hand_on(index, dx, input);
             }

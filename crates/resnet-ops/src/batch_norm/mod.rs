@@ -35,13 +35,27 @@ impl BatchNorm {
         3 * layout::blocks(self.channels) * layout::LANES
     }
 
-    /// Elements of scratch space (always f64) that [`forward_train`] and [`backward`] need for a batch of `n` images.
-    pub fn scratch_len(&self, n: usize) -> usize {
-        2 * n * layout::blocks(self.channels) * layout::LANES
+    /// Elements (always f64) of the moments of a batch of `n` images, and of the scratch space that [`backward`] needs.
+    pub fn sums_len(&self, n: usize) -> usize {
+        sums_len(self.channels, n)
     }
 }
 
-/// Normalises with the batch's own statistics, which it saves.
+/// [`BatchNorm::sums_len`] for a number of channels.
+pub fn sums_len(channels: usize, n: usize) -> usize {
+    2 * n * layout::blocks(channels) * layout::LANES
+}
+
+/// Writes the moments of each image, of which [`forward_train`] makes the batch's statistics. The convolution before a norm
+/// can do so while its output is at hand ([`crate::conv2d::Epilogue`]). The plain definitions need none.
+pub fn moments(executor: &Executor, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
+    match executor {
+        Executor::Cpu(cpu) => cpu::moments(cpu, op, n, x, moments),
+        _ => Ok(()),
+    }
+}
+
+/// Normalises with the batch's own statistics, which it makes of `moments` and saves.
 ///
 /// The statistics of a batch do not depend on the number of threads: they are summed per image, then over images in order.
 /// `shortcut`, if given, is added before the ReLU.
@@ -52,11 +66,11 @@ pub fn forward_train(
     x: &Buffer,
     shortcut: Option<&Buffer>,
     params: View,
+    moments: &Buffer,
     saved: &mut Buffer,
-    scratch: &mut Buffer,
     y: &mut Buffer,
 ) -> Result<()> {
-    by_backend!(executor, forward_train(op, n, x, shortcut, params, saved, scratch, y))
+    by_backend!(executor, forward_train(op, n, x, shortcut, params, moments, saved, y))
 }
 
 /// Normalises with the running statistics.

@@ -9,8 +9,8 @@ pub(super) fn forward_train<T: Real>(
     x: &Buffer,
     shortcut: Option<&Buffer>,
     params: View,
+    _moments: &Buffer,
     saved: &mut Buffer,
-    _scratch: &mut Buffer,
     y: &mut Buffer,
 ) -> Result<()> {
     let values = x.slice::<T>()?;

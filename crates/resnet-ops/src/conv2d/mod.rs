@@ -169,12 +169,14 @@ pub fn pack(executor: &Executor, conv: &Conv2d, n: usize, pass: Pass, params: Vi
 }
 
 /// What follows a convolution in the pass that writes its output.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Epilogue<'a> {
     /// Added to the output, of which it has the shape and layout.
     pub shortcut: Option<&'a Buffer>,
     /// Whether a ReLU follows.
     pub relu: bool,
+    /// Where the moments of the output go, as [`crate::batch_norm::moments`] writes them.
+    pub moments: Option<&'a mut Buffer>,
 }
 
 /// y = act(conv(x) + bias + shortcut) for `n` images, where act is ReLU or nothing and the shortcut may be absent. `packed`
@@ -188,7 +190,7 @@ pub fn forward(
     packed: &Buffer,
     scratch: &mut Buffer,
     y: &mut Buffer,
-    epilogue: &Epilogue,
+    epilogue: Epilogue,
 ) -> Result<()> {
     by_backend!(executor, forward(conv, n, x, params, packed, scratch, y, epilogue))
 }

@@ -13,7 +13,7 @@ pub(super) fn forward<T: Real>(
     _packed: &Buffer,
     _scratch: &mut Buffer,
     y: &mut Buffer,
-    epilogue: &Epilogue,
+    epilogue: Epilogue,
 ) -> Result<()> {
     let shape = &conv.shape;
     let (weights, bias) = params.slice::<T>()?.split_at(shape.weight_len());

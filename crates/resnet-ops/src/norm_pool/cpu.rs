@@ -18,13 +18,13 @@ pub(super) fn forward_train(
     n: usize,
     x: &Buffer,
     params: View,
+    moments: &Buffer,
     saved: &mut Buffer,
-    scratch: &mut Buffer,
     y: &mut Buffer,
     argmax: &mut Buffer,
 ) -> Result<()> {
     let (plane, output_plane, blocks) = planes(op);
-    let saved = statistics(cpu, &op.norm, n, x, saved, scratch)?;
+    let saved = statistics(cpu, &op.norm, n, moments, saved)?;
     let (x, params) = (x.slice::<f32>()?, params.slice::<f32>()?);
     let len = n * blocks * output_plane;
     let (y, argmax) = (&mut y.slice_mut::<f32>()?[..len], &mut argmax.slice_mut::<u8>()?[..len]);
@@ -53,7 +53,7 @@ pub(super) fn backward(
     let (dy, argmax) = (dy.slice::<f32>()?, argmax.slice::<u8>()?);
     let affine = |block| saved.affine(&op.norm, params, block);
 
-    let sums = &mut scratch.slice_mut::<f64>()?[..op.norm.scratch_len(n)];
+    let sums = &mut scratch.slice_mut::<f64>()?[..op.norm.sums_len(n)];
     let dx = &mut dx.slice_mut::<f32>()?[..n * blocks * plane];
     cpu.pool.zip_chunks_mut(dx, plane, sums, 2 * LANES, |index, dx, sums| {
         let (x, block, output) = (&x[index * plane..][..plane], index % blocks, index * output_plane);

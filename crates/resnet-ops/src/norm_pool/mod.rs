@@ -18,7 +18,7 @@ pub struct NormPool {
     pub pool: MaxPool2d,
 }
 
-/// Normalises with the batch's own statistics, which it saves, and pools. `saved` and `scratch` are those of
+/// Normalises with the batch's own statistics, which it saves, and pools. `moments` and `saved` are those of
 /// [`crate::batch_norm::forward_train`], `argmax` that of [`crate::max_pool2d::forward`].
 pub fn forward_train(
     executor: &Executor,
@@ -26,12 +26,12 @@ pub fn forward_train(
     n: usize,
     x: &Buffer,
     params: View,
+    moments: &Buffer,
     saved: &mut Buffer,
-    scratch: &mut Buffer,
     y: &mut Buffer,
     argmax: &mut Buffer,
 ) -> Result<()> {
-    by_backend!(executor, forward_train(op, n, x, params, saved, scratch, y, argmax))
+    by_backend!(executor, forward_train(op, n, x, params, moments, saved, y, argmax))
 }
 
 /// The gradients of [`forward_train`]: of the norm's parameters, and of x.

@@ -7,14 +7,14 @@ pub(super) fn forward_train<T: Real>(
     n: usize,
     x: &Buffer,
     params: View,
+    moments: &Buffer,
     saved: &mut Buffer,
-    scratch: &mut Buffer,
     y: &mut Buffer,
     argmax: &mut Buffer,
 ) -> Result<()> {
     let executor = executor::<T>();
     let mut normalised = Buffer::zeros(T::DTYPE, x.len())?;
-    batch_norm::forward_train(&executor, &op.norm, n, x, None, params, saved, scratch, &mut normalised)?;
+    batch_norm::forward_train(&executor, &op.norm, n, x, None, params, moments, saved, &mut normalised)?;
     max_pool2d::forward(&executor, &op.pool, n, &normalised, y, argmax)
 }
 

@@ -2,6 +2,7 @@
 
 use super::ops::{gradient, Op};
 use super::{activation, blank_activation, flat, garbage, read_activation, Parameters, Random};
+use resnet_ops::batch_norm::{self, BatchNorm};
 use resnet_ops::conv2d::{self, Conv2d, Epilogue, Pass};
 use resnet_ops::{Buffer, DType, Executor, Result};
 
@@ -55,9 +56,25 @@ impl Convolution {
         let mut y = blank_activation(executor, self.output_shape());
         let mut scratch = self.scratch(&conv, Pass::Forward);
         let shortcut = shortcut.map(|values| activation(executor, self.output_shape(), values)).transpose()?;
-        let (n, epilogue) = (self.n, Epilogue { shortcut: shortcut.as_ref(), relu });
-        conv2d::forward(executor, &conv, n, &x, params.view(), &packed, &mut scratch, &mut y, &epilogue)?;
-        read_activation(executor, self.output_shape(), &y)
+        let (n, epilogue) = (self.n, Epilogue { shortcut: shortcut.as_ref(), relu, moments: None });
+        conv2d::forward(executor, &conv, n, &x, params.view(), &packed, &mut scratch, &mut y, epilogue)?;
+
+        // The same output when its moments are asked for, and they are those of the output.
+        let [_, channels, height, width] = self.output_shape();
+        let norm = BatchNorm { channels, size: [height, width], eps: 1e-5, momentum: 0.1, relu: false };
+        let (mut moments, mut expected) = (self.moments(), self.moments());
+        let mut again = blank_activation(executor, self.output_shape());
+        let epilogue = Epilogue { shortcut: shortcut.as_ref(), relu, moments: Some(&mut moments) };
+        conv2d::forward(executor, &conv, n, &x, params.view(), &packed, &mut scratch, &mut again, epilogue)?;
+        batch_norm::moments(executor, &norm, n, &y, &mut expected)?;
+        assert_eq!(bits(&moments), bits(&expected), "moments");
+        let output = read_activation(executor, self.output_shape(), &y)?;
+        assert!(output == read_activation(executor, self.output_shape(), &again)?, "another output with moments");
+        Ok(output)
+    }
+
+    fn moments(&self) -> Buffer {
+        garbage(DType::F64, batch_norm::sums_len(self.shape.out_channels, self.n))
     }
 
     pub fn weight_gradient(&self, executor: &Executor, x: &[f64], dy: &[f64], skip_bias: bool) -> Result<Vec<f64>> {
@@ -104,4 +121,8 @@ impl Op for Convolution {
     fn accumulates(&self, input: usize) -> bool {
         input == 1 && !self.shape.plain_input
     }
+}
+
+fn bits(moments: &Buffer) -> Vec<u64> {
+    moments.slice::<f64>().unwrap().iter().map(|value| value.to_bits()).collect()
 }

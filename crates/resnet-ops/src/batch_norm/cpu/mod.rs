@@ -1,4 +1,5 @@
-//! Batch normalisation in two passes over memory, one (image, block) plane per task: sums, then values.
+//! Batch normalisation in two passes over memory, one (image, block) plane per task: sums, which forward the convolution before
+//! may have left, then values.
 //!
 //! Sums of a plane are f32 vectors for a few pixels, then f64; planes are added up over images in order, so that the
 //! number of threads changes nothing.
@@ -13,6 +14,15 @@ pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
 
+pub(super) fn moments(cpu: &Cpu, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
+    let (plane, values) = (plane_len(op), x.slice::<f32>()?);
+    let moments = &mut moments.slice_mut::<f64>()?[..op.sums_len(n)];
+    cpu.pool.chunks_mut(moments, 2 * LANES, |index, moments| {
+        plane::moments(cpu.isa, &values[index * plane..][..plane], moments);
+    });
+    Ok(())
+}
+
 pub(super) fn forward_train(
     cpu: &Cpu,
     op: &BatchNorm,
@@ -20,31 +30,25 @@ pub(super) fn forward_train(
     x: &Buffer,
     shortcut: Option<&Buffer>,
     params: View,
+    moments: &Buffer,
     saved: &mut Buffer,
-    scratch: &mut Buffer,
     y: &mut Buffer,
 ) -> Result<()> {
-    let saved = statistics(cpu, op, n, x, saved, scratch)?;
+    let saved = statistics(cpu, op, n, moments, saved)?;
     let params = params.slice::<f32>()?;
     normalise(cpu, op, n, x, shortcut, |block| saved.affine(op, params, block), y)
 }
 
-/// Works out the statistics of a batch and saves them.
+/// Makes the statistics of a batch of its moments and saves them.
 pub(crate) fn statistics<'a>(
     cpu: &Cpu,
     op: &BatchNorm,
     n: usize,
-    x: &Buffer,
+    moments: &Buffer,
     saved: &'a mut Buffer,
-    scratch: &mut Buffer,
 ) -> Result<Saved<'a>> {
     let (plane, blocks) = (plane_len(op), blocks(op.channels));
-    let values = x.slice::<f32>()?;
-    let moments = &mut scratch.slice_mut::<f64>()?[..op.scratch_len(n)];
-    cpu.pool.chunks_mut(moments, 2 * LANES, |index, moments| {
-        plane::moments(cpu.isa, &values[index * plane..][..plane], moments);
-    });
-    let (moments, _) = moments.as_chunks::<LANES>();
+    let (moments, _) = moments.slice::<f64>()?[..op.sums_len(n)].as_chunks::<LANES>();
 
     let saved = &mut saved.slice_mut::<f32>()?[..op.saved_len()];
     let (mean, rest) = saved.split_at_mut(blocks * LANES);
@@ -188,7 +192,7 @@ pub(super) fn backward(
         None => (None, None),
     };
 
-    let sums = &mut scratch.slice_mut::<f64>()?[..op.scratch_len(n)];
+    let sums = &mut scratch.slice_mut::<f64>()?[..op.sums_len(n)];
     cpu.pool.zip_chunks_mut(dy, plane, sums, 2 * LANES, |index, dy, sums| {
         let (x, mean) = (&x[index * plane..][..plane], saved.mean(index % blocks));
         let mask = match y {

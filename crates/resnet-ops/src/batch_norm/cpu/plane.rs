@@ -40,7 +40,7 @@ pub(crate) struct Slope {
 
 kernel! {
     /// Writes the means of the lanes and the sums of squared distances from them.
-    pub(super) fn moments<S>(x: &[f32], moments: &mut [f64]) {
+    pub(crate) fn moments<S>(x: &[f32], moments: &mut [f64]) {
         let pixels = x.as_chunks::<LANES>().0;
         // Distances from a value of the plane itself: squares of the values would drown a small variance in a large mean.
         let first = pixels[0];

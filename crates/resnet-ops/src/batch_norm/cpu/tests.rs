@@ -1,6 +1,6 @@
 //! The kernels against plain loops in f64.
 
-use crate::batch_norm::{backward, forward_eval, forward_train, update_running, BatchNorm};
+use crate::batch_norm::{backward, forward_eval, forward_train, moments, update_running, BatchNorm};
 use crate::layout::{blocked_len, from_nchw, to_nchw};
 use crate::{Buffer, DType, Executor, Isa};
 
@@ -64,10 +64,11 @@ fn run(cpu: &Executor, case: &Case) -> Run {
     let params = Buffer::from_slice(&case.params).unwrap();
     let (mut y, mut dx) = (blocked(&case.dy), blocked(&case.x));
     let mut saved = Buffer::from_slice(&vec![f32::NAN; case.op.saved_len()]).unwrap();
-    let mut scratch = Buffer::zeros(DType::F64, case.op.scratch_len(n + 1)).unwrap();
+    let mut scratch = Buffer::zeros(DType::F64, case.op.sums_len(n + 1)).unwrap();
     let mut grads = Buffer::zeros(DType::F32, 2 * c).unwrap();
     let view = params.view(0..2 * c);
-    forward_train(cpu, &case.op, n, &x, shortcut.as_ref(), view.clone(), &mut saved, &mut scratch, &mut y).unwrap();
+    moments(cpu, &case.op, n, &x, &mut scratch).unwrap();
+    forward_train(cpu, &case.op, n, &x, shortcut.as_ref(), view.clone(), &scratch, &mut saved, &mut y).unwrap();
     let y_and_dx = shortcut.is_some().then_some((&y, &mut dx));
     backward(cpu, &case.op, n, &x, view, &saved, &mut scratch, &mut dy, y_and_dx, grads.view_mut(0..2 * c)).unwrap();
     Run {

@@ -243,10 +243,11 @@ pub(super) fn forward(
     packed: &Buffer,
     scratch: &mut Buffer,
     y: &mut Buffer,
-    epilogue: &Epilogue,
+    epilogue: Epilogue,
 ) -> Result<()> {
     let [height, width] = conv.shape.output();
-    let target = Target::new(y, layout::blocked_len(n, conv.shape.out_channels, height, width), epilogue)?;
+    let planes = n * layout::blocks(conv.shape.out_channels);
+    let target = Target::new(y, planes, height * width * LANES, epilogue)?;
     let (source, packed) = (x.slice()?, packed.slice()?);
     if let Some(grouped) = &conv.grouped {
         grouped.outputs(cpu, Pass::Forward, n, source, packed, target);
@@ -345,6 +346,10 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
         for (block, vectors) in sweep.strip(strip) {
             let work = Work { cpu, sweep, source, target, weights, bias, block, vectors };
             work.run(images.clone());
+            target.complete(
+                cpu.isa,
+                images.clone().flat_map(|image| (0..vectors).map(move |v| image * blocks + block + v)),
+            );
         }
     });
 }

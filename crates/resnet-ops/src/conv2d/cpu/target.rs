@@ -1,8 +1,10 @@
 //! Where a convolution's sums go, and what is done to them on the way.
 
 use super::super::Epilogue;
+use crate::batch_norm::cpu::plane::moments;
+use crate::layout::LANES;
 use crate::simd::Simd;
-use crate::{Buffer, Result};
+use crate::{Buffer, Isa, Result};
 
 /// An activation that tasks write at places of their own.
 #[derive(Clone, Copy)]
@@ -11,25 +13,54 @@ pub(super) struct Target {
     /// What is added to the sums, place by place; null for nothing.
     pub(super) addend: *const f32,
     pub(super) relu: bool,
+    /// Floats of a plane, and where the moments of planes go; null for nowhere.
+    plane: usize,
+    moments: *mut f64,
 }
 
-// SAFETY: each task writes places of its own, and reads the addend there only.
+// SAFETY: each task writes places and moments of its own, and reads the addend there only.
 unsafe impl Sync for Target {}
 
 impl Target {
-    /// The first `len` values of `y`.
-    pub(super) fn new(y: &mut Buffer, len: usize, epilogue: &Epilogue) -> Result<Self> {
+    /// The first `planes` planes of `y`, of so many floats each.
+    pub(super) fn new(y: &mut Buffer, planes: usize, plane: usize, epilogue: Epilogue) -> Result<Self> {
+        let len = planes * plane;
         let addend = match epilogue.shortcut {
             Some(shortcut) => shortcut.slice::<f32>()?[..len].as_ptr(),
             None => std::ptr::null(),
         };
-        Ok(Self { y: y.slice_mut::<f32>()?[..len].as_mut_ptr(), addend, relu: epilogue.relu })
+        let moments = match epilogue.moments {
+            Some(moments) => moments.slice_mut::<f64>()?[..planes * 2 * LANES].as_mut_ptr(),
+            None => std::ptr::null_mut(),
+        };
+        Ok(Self { y: y.slice_mut::<f32>()?[..len].as_mut_ptr(), addend, relu: epilogue.relu, plane, moments })
     }
 
     /// The same for sums that, if `accumulate`, are added to what is there.
     pub(super) fn gradient(dx: &mut Buffer, len: usize, accumulate: bool) -> Result<Self> {
         let y = dx.slice_mut::<f32>()?[..len].as_mut_ptr();
-        Ok(Self { y, addend: if accumulate { y } else { std::ptr::null() }, relu: false })
+        let addend = if accumulate { y } else { std::ptr::null() };
+        Ok(Self { y, addend, relu: false, plane: 0, moments: std::ptr::null_mut() })
+    }
+
+    /// Whether [`Target::complete`] does anything.
+    pub(super) fn wants_moments(&self) -> bool {
+        !self.moments.is_null()
+    }
+
+    /// Writes the moments of planes that are complete, while they are at hand. A plane belongs to one task.
+    pub(super) fn complete(&self, isa: Isa, planes: impl IntoIterator<Item = usize>) {
+        if !self.wants_moments() {
+            return;
+        }
+        for index in planes {
+            // SAFETY: both have room for all planes, and nobody else reads or writes this one's.
+            let (plane, target) = unsafe {
+                let plane = std::slice::from_raw_parts(self.y.add(index * self.plane), self.plane);
+                (plane, std::slice::from_raw_parts_mut(self.moments.add(index * 2 * LANES), 2 * LANES))
+            };
+            moments(isa, plane, target);
+        }
     }
 
     /// Whether sums are added to what is there.

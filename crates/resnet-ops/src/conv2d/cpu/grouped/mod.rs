@@ -140,7 +140,8 @@ impl Grouped {
                 weights: &weights[block * block_weights..][..block_weights],
                 bias: &bias[block * LANES..][..LANES],
             };
-            tile::run(cpu.isa, &work, images);
+            tile::run(cpu.isa, &work, images.clone());
+            target.complete(cpu.isa, images.map(|image| image * blocks + block));
         });
     }
 

@@ -54,14 +54,25 @@ impl Winograd {
             target: way.target,
             plane,
         };
-        let all = way.n * self.tiling.per_image();
-        // As many for each thread, while there are tiles enough.
-        let pieces = all.div_ceil(TILES).next_multiple_of(cpu.pool.threads()).min(all);
+        let (per_image, threads) = (self.tiling.per_image(), cpu.pool.threads());
+        // Whole images, if their moments are wanted and there are enough of them.
+        let whole = way.target.wants_moments() && per_image <= TILES && way.n >= threads;
+        let unit = if whole { per_image } else { 1 };
+        let units = way.n * per_image / unit;
+        // As many pieces for each thread, while there are units enough.
+        let pieces = units.div_ceil(TILES / unit).next_multiple_of(threads).min(units);
         cpu.pool.run_on(pieces, |thread, piece| {
             // SAFETY: a thread has a workspace of its own.
             let workspace = unsafe { scratch.at(thread * (self.tiling.size.points() + 1) * plane) };
-            work.run(workspace, all * piece / pieces..all * (piece + 1) / pieces);
+            let [first, end] = [piece, piece + 1].map(|piece| units * piece / pieces);
+            work.run(workspace, first * unit..end * unit);
+            if whole {
+                way.target.complete(cpu.isa, first * ends.target..end * ends.target);
+            }
         });
+        if !whole {
+            cpu.pool.run(way.n * ends.target, |index| way.target.complete(cpu.isa, [index]));
+        }
     }
 }
 
