@@ -93,7 +93,8 @@ const wrong: readonly (readonly [string, number, RegExp])[] = [
   ["train fashion-mnist --momentum 1.5", 2, /--momentum: expected a finite number from 0 to 1, got 1\.5/],
   ["train fashion-mnist --force=yes", 2, /--force: takes no value/],
   ["train fashion-mnist --network resnet19", 2, /--network: .* \(did you mean resnet18\?\)/],
-  ["train fashion-mnist --device cuda", 2, /--device: expected cpu, the only device of this version, got "cuda"/],
+  ["train fashion-mnist --device gpu", 2, /--device: expected "auto", "cpu", "cuda" or "cuda:" and .* got "gpu"/],
+  ["evaluate model.safetensors --device cuda:", 2, /--device: expected .* got "cuda:"/],
   ["train fashion-mnist --sample --data .", 2, /--sample: expected without --data, got both/],
   ["train fashion-mnist --data nowhere", 1, /--data: expected a folder .* got nowhere, which is none; --sample/],
   ["train fashion-mnist --data .", 1, /Fashion-MNIST: its four files are not in \.; --sample/],
@@ -181,7 +182,7 @@ test("a reader that goes ends it quietly", async () => {
 test("doctor finds a machine healthy, and says what is missing where the addon is", async () => {
   const healthy = await run(["doctor"]);
   expect(healthy).toMatchObject({ code: 0, stderr: "" });
-  const names = ["platform", "Node", "memory", "CUDA", "addon", "instruction set", "threads", "Fashion-MNIST", "self-test"];
+  const names = ["platform", "Node", "memory", "addon", "device", "CUDA", "instruction set", "threads", "Fashion-MNIST", "self-test"];
   for (const name of names) expect(healthy.stdout).toMatch(new RegExp(`^${name} +✓ \\S`, "m"));
   expect(healthy.stdout).toMatch(/steps of a ResNet-20, loss \d\.\d+ to \d\.\d+, [\d,]+ images\/s/);
 

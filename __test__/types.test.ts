@@ -42,6 +42,7 @@ test("the package gives these values and no others", () => {
     "batchNorm2d",
     "concat",
     "conv2d",
+    "deviceInfo",
     "dropout",
     "evaluate",
     "fashionMnist",
@@ -50,7 +51,6 @@ test("the package gives these values and no others", () => {
     "globalAvgPool2d",
     "linear",
     "loadModel",
-    "machine",
     "maxPool2d",
     "plot",
     "relu",
@@ -63,7 +63,7 @@ test("the package gives these values and no others", () => {
 });
 
 test("models", () => {
-  expectTypeOf(api.ResNet18).toBeConstructibleWith({ numClasses: 10, seed: 1, inChannels: 3, threads: 2 });
+  expectTypeOf(api.ResNet18).toBeConstructibleWith({ numClasses: 10, seed: 1, inChannels: 3, threads: 2, device: "cuda:1", precision: "bf16" });
   expectTypeOf(api.ResNet).toBeConstructibleWith([
     [2, 64],
     [2, 128],
@@ -71,6 +71,7 @@ test("models", () => {
   expectTypeOf<api.ResNet18>().toExtend<api.Model>();
   expectTypeOf<api.Residual>().toExtend<Disposable>();
   expectTypeOf<api.Model["predict"]>().returns.toEqualTypeOf<Promise<api.Tensor>>();
+  expectTypeOf<api.Model["to"]>().parameter(0).toEqualTypeOf<"auto" | "cpu" | "cuda" | `cuda:${number}`>();
   expectTypeOf<api.Model["stateDict"]>().returns.resolves.toEqualTypeOf<Map<string, api.Tensor>>();
   expectTypeOf(api.loadModel).returns.resolves.toEqualTypeOf<api.Model>();
   expectTypeOf(api.sequential).returns.toEqualTypeOf<api.Model>();

@@ -16,7 +16,7 @@ const rules = [
   { why: "only binding.ts imports the addon", where: /^ts\/(?!binding\.ts$)/, never: /["'][^"']*native\/|\.node["']/ },
   { why: "nothing is left unfinished", where: /^(?!package-lock)/, never: /\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b|\b(to[d]o|unimplemente[d])!/ },
   { why: "no test is switched off", where: /^(crates|__test__)\//, never: /#\[ignore|\b(test|it|describe)\.(skip|only|to[d]o)\b/ },
-  { why: "the library never prints", where: /^crates\/(?!.*\/examples\/)/, never: /\b(e?println|e?print|dbg)!/ },
+  { why: "the library never prints", where: /^crates\/(?!.*(\/examples\/|build\.rs$))/, never: /\b(e?println|e?print|dbg)!/ },
   { why: "the lock file names no addresses", where: /^package-lock\.json$/, never: /"resolved"/ },
 ];
 
@@ -44,5 +44,5 @@ export function houseRules() {
 function filesOf(folder) {
   const files = readdirSync(join(root, folder), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const paths = files.map((entry) => join(entry.parentPath ?? entry.path, entry.name).slice(root.length).replaceAll(sep, "/"));
-  return paths.filter((path) => /\.(rs|ts|toml|mjs|cjs|js|py|cu)$/.test(path));
+  return paths.filter((path) => /\.(rs|ts|toml|mjs|cjs|js|py|cu|cuh|cpp|hpp)$/.test(path));
 }

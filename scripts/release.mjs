@@ -22,7 +22,7 @@ function setVersion([version], dryRun) {
   const edits = [
     ["Cargo.toml", `\nversion = "${last}"`, `\nversion = "${version}"`],
     ["package.json", `"version": "${last}"`, `"version": "${version}"`],
-    ["package.json", `"resnet-native-cuda": "${last}"`, `"resnet-native-cuda": "${version}"`],
+    ["package.json", `"resnet-native-cuda13": "${last}"`, `"resnet-native-cuda13": "${version}"`],
     ["CHANGELOG.md", "## [Unreleased]\n", `## [Unreleased]\n\n## [${version}] - ${day}\n`],
   ];
   const [, news] = /^## \[Unreleased\]\n(.*?)(?=^## \[|$(?![^]))/ms.exec(read("CHANGELOG.md"));

@@ -57,13 +57,17 @@ function requirements(tools) {
   }
   // On Windows rustup sees to the linker.
   if (process.platform !== "win32" && !output("cc", "--version")) missing.push(`a C compiler, to link with: ${compiler()}`);
+  // CUDA's kernels are tested as C++.
+  if (tools.length > 0 && process.platform === "linux" && !output("c++", "--version")) {
+    missing.push(`a C++ compiler, for the tests: ${compiler()}`);
+  }
   if (missing.length > 0) return `missing\n${missing.map((line) => `  - ${line}`).join("\n")}`;
   console.log(`Node ${process.versions.node}, Rust ${rustc}`);
 }
 
 function compiler() {
   if (process.platform === "darwin") return "xcode-select --install";
-  return "apt-get install build-essential (Debian, Ubuntu), dnf install gcc (Fedora), apk add build-base (Alpine)";
+  return "apt-get install build-essential (Debian, Ubuntu), dnf install gcc-c++ (Fedora), apk add build-base (Alpine)";
 }
 
 function isAtLeast(version, least) {

@@ -36,7 +36,6 @@ export const AGAIN = "delete node_modules and install again";
 
 /** What systems say of a file that they do not load, what that means and what helps. */
 const reasons: readonly [said: RegExp, why: string, fix: string][] = [
-  [/libcuda\.|nvcuda\.dll/, "there is no NVIDIA driver", "install the driver, or set RESNET_NATIVE_BACKEND=cpu"],
   [/ld-musl|libc\.musl|ld-linux|libc\.so:/, "it was built for another C library", `${AGAIN}, on this system`],
   [
     /wrong ELF class|incompatible architecture|\.node: cannot open shared object/,
@@ -66,8 +65,8 @@ function diagnose(failure: Failure, said: string): { why: string; fix: string } 
 }
 
 function missing({ wanted, machine, others }: Failure): { why: string; fix: string } {
-  if (wanted === "resnet-native-cuda") {
-    return { why: "it is not installed", fix: "npm install resnet-native-cuda, or set RESNET_NATIVE_BACKEND=cpu" };
+  if (wanted === "resnet-native-cuda13") {
+    return { why: "it is not installed", fix: "npm install resnet-native-cuda13, or set RESNET_NATIVE_BACKEND=cpu" };
   }
   if (!wanted.startsWith("resnet-native-")) {
     return { why: "there is no such file", fix: "name another in RESNET_NATIVE_ADDON, or unset it" };

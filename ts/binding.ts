@@ -51,7 +51,7 @@ export function load({ root, machine, env }: Place): { addon: typeof Addon; orig
     const expected = 'RESNET_NATIVE_BACKEND: expected "auto", "cpu" or "cuda"';
     throw new ResNetError("ERR_INVALID_ARGUMENT", `${expected}, got "${backend}"`);
   }
-  const cuda = "resnet-native-cuda";
+  const cuda = "resnet-native-cuda13";
   if (backend === "cpu") tried.push("RESNET_NATIVE_BACKEND is cpu");
   else if (backend === "auto" && !isThere(require, cuda)) tried.push(`${cuda} is not installed`);
   else {

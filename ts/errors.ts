@@ -15,6 +15,8 @@ export type ErrorCode =
   | "ERR_NON_FINITE_LOSS"
   | "ERR_ABORTED"
   | "ERR_DISPOSED"
+  | "ERR_DEVICE"
+  | "ERR_OUT_OF_MEMORY"
   | "ERR_INTERNAL"
   | "ERR_ADDON";
 

@@ -20,6 +20,7 @@ export {
   sequential,
 } from "./blocks.js";
 export { type Arrays, type Batch, type BatchOptions, Dataset, fromArrays } from "./data.js";
+export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
 export { evaluate } from "./evaluate.js";
@@ -44,7 +45,6 @@ export {
   type Pair,
   relu,
 } from "./layers.js";
-export { type Machine, machine } from "./machine.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export {
   CifarResNet,

@@ -1,12 +1,13 @@
 import { addon, type NativeModel } from "./binding.js";
+import { type ComputeOptions, computeRules, type Device } from "./device.js";
 import { ResNetError, translated } from "./errors.js";
 import {
   boolean,
+  check,
   checkOptions,
   count,
   filePath,
   instance,
-  integer,
   oneOf,
   type Rule,
   type Rules,
@@ -18,7 +19,7 @@ import { LayerSummary } from "./summary.js";
 import { checkLabels, checkShape, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
 
 /** Options that every model has. */
-export interface ModelOptions {
+export interface ModelOptions extends ComputeOptions {
   /**
    * Channels of the input; by default the first batch, or the first weights loaded, tell. Where they are given, a network whose
    * shapes do not fit each other is refused at once, with `ERR_SHAPE`.
@@ -26,13 +27,6 @@ export interface ModelOptions {
   inChannels?: number;
   /** Seed of the initial weights, an integer of at least 0; default 0, so that runs repeat. */
   seed?: number;
-  /** Threads that compute; by default all cores, less one for the event loop where there are more than two. */
-  threads?: number;
-  /**
-   * Whether convolutions use direct kernels only, default false: Winograd's are two to four times as fast, and round to some
-   * 5e-6 of a map's values instead of some 1e-7.
-   */
-  strict?: boolean;
 }
 
 /** Options of {@link Model.loadWeights}. */
@@ -66,7 +60,7 @@ export let nativeOf: (model: Model) => NativeModel;
 /** The layer tree of a model, as JSON. */
 export let layerOf: (model: Model) => string;
 
-export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, threads: integer(1, 1024), strict: boolean };
+export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, ...computeRules };
 
 const loadRules: Rules<LoadOptions> = { ...signalRules, strict: boolean, newHead: boolean, adaptInput: boolean };
 const depthRule = oneOf("stages", "layers");
@@ -205,6 +199,32 @@ export abstract class Model implements Disposable {
     return cancellable(signal, (flag) => this.#native.save(file, flag));
   }
 
+  /**
+   * The device that computes, such as `"cpu"` or `"cuda:0"`: what `"auto"` has become.
+   *
+   * Rejects with `ERR_DEVICE` if the one asked for cannot be used.
+   */
+  async device(): Promise<string> {
+    return cancellable(undefined, () => this.#native.device());
+  }
+
+  /**
+   * Moves the weights, and what trainers keep between steps, to another device; options that are not given get their defaults. In
+   * any error the model stays where it is.
+   *
+   * Rejects with `ERR_DEVICE` if that device cannot be used, `ERR_OUT_OF_MEMORY` if it has not the room, `ERR_BUSY` during a fit.
+   *
+   * @example
+   * ```ts
+   * await model.to("cuda", { precision: "bf16" });
+   * ```
+   */
+  async to(device: Device, options?: Omit<ComputeOptions, "device">): Promise<void> {
+    const { device: rule, ...rules } = computeRules;
+    const compute = { ...checkOptions(options, rules), device: check("device", device, rule) };
+    return cancellable(undefined, () => this.#native.to(compute));
+  }
+
   /** Stops what runs and frees the memory; later calls reject with `ERR_DISPOSED`. */
   dispose(): void {
     this.#native.dispose();
@@ -217,13 +237,14 @@ export abstract class Model implements Disposable {
 }
 
 function build(layer: string, options: ModelOptions): NativeModel {
-  const { inChannels, seed = 0, threads, strict } = options;
-  return translated(() => new addon.NativeModel(layer, { inChannels, seed, threads, strict }));
+  const { inChannels, seed = 0, ...compute } = options;
+  return translated(() => new addon.NativeModel(layer, { inChannels, seed, compute }));
 }
 
 /** The options that every model has, and the others. */
-export function parted<T extends ModelOptions>({ inChannels, seed, threads, strict, ...others }: T) {
-  return [others, { inChannels, seed, threads, strict }] as const;
+export function parted<T extends ModelOptions>(options: T) {
+  const { inChannels, seed, device, threads, strict, precision, deterministic, ...others } = options;
+  return [others, { inChannels, seed, device, threads, strict, precision, deterministic }] as const;
 }
 
 /** The layer tree, as JSON, that a recipe asks for. */
@@ -240,14 +261,11 @@ export class Network extends Model {}
 /**
  * The model of a file that {@link Model.save} wrote: the file tells the network.
  *
- * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_IO` if it cannot be read.
+ * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_IO` if it cannot be read, `ERR_DEVICE` if a GPU is
+ * asked for that cannot be used.
  */
-export async function loadModel(
-  path: string | URL,
-  options?: SignalOptions & Pick<ModelOptions, "threads" | "strict">,
-): Promise<Model> {
+export async function loadModel(path: string | URL, options?: SignalOptions & ComputeOptions): Promise<Model> {
   const file = filePath("path", path);
-  const { threads, strict } = modelRules;
-  const { signal, ...others } = checkOptions(options, { ...signalRules, threads, strict });
-  return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, others, flag)));
+  const { signal, ...compute } = checkOptions(options, { ...signalRules, ...computeRules });
+  return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, compute, flag)));
 }

@@ -6,7 +6,7 @@ import { basename, join } from "node:path";
 import { parseTriple } from "@napi-rs/cli";
 import { root } from "../steps.mjs";
 import { neededGlibc } from "./glibc.mjs";
-import { folder } from "./stage.mjs";
+import { CUDA, CUDA_TARGET, folder } from "./stage.mjs";
 
 /** Bytes of a packed package. */
 const LARGEST = 15e6;
@@ -57,7 +57,7 @@ const read = (file) => readFileSync(join(root, file), "utf8");
 /** One version in every place that has one. */
 function versions({ name, version, peerDependencies }) {
   const [, crates] = /^version = "(.*)"/m.exec(read("Cargo.toml"));
-  const places = { "Cargo.toml": crates, "peerDependencies of resnet-native-cuda": peerDependencies[`${name}-cuda`] };
+  const places = { "Cargo.toml": crates, "peerDependencies of resnet-native-cuda13": peerDependencies[`${name}-cuda13`] };
   const differing = Object.entries(places).filter(([, found]) => found !== version);
   return differing.map(([place, found]) => `${place}: ${found}, where package.json has ${version}`);
 }
@@ -65,14 +65,15 @@ function versions({ name, version, peerDependencies }) {
 /** A platform's package: chosen on its platform alone, and its addon is inside and asks for no newer glibc than promised. */
 function platform({ manifest, tarball }, main, release) {
   const { name, version, os, cpu, libc, main: addon } = manifest;
-  const [system, arch, abi] = name.slice(main.name.length + 1).split("-");
+  const suffix = name.slice(main.name.length + 1);
+  const [system, arch, abi] = (suffix === CUDA ? CUDA_TARGET : suffix).split("-");
   const chosen = [system, arch, { gnu: "glibc", musl: "musl" }[abi]].join();
   const wrong = [];
   if (version !== main.version) wrong.push(`${name}: version ${version}, where ${main.name} has ${main.version}`);
   if ([os, cpu, libc].join() !== chosen) wrong.push(`${name}: it is for ${[os, cpu, libc].join()}, not ${chosen}`);
   if (!tar("-tzf", basename(tarball)).includes(`package/${addon}\n`)) wrong.push(`${name}: ${addon} is not in it`);
   if (release && abi === "gnu") {
-    const needed = neededGlibc(join(folder, "npm", name.slice(main.name.length + 1), addon));
+    const needed = neededGlibc(join(folder, "npm", suffix, addon));
     if (needed[0] > GLIBC[0] || needed[1] > GLIBC[1]) wrong.push(`${name}: it needs glibc ${needed.join(".")}, not ${GLIBC.join(".")}`);
   }
   return wrong;

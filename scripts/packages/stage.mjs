@@ -9,12 +9,16 @@ import { root } from "../steps.mjs";
 /** Where the tarballs are. */
 export const folder = join(root, "out", "packages");
 
+/** What the package with CUDA's addon is called after the main one, and what it runs on. */
+export const CUDA = "cuda13";
+export const CUDA_TARGET = "linux-x64-gnu";
+
 const shell = process.platform === "win32";
 const npm = (cwd, ...args) => execFileSync("npm", args, { cwd, shell, stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" });
 
 /**
- * Packs all packages, the main one last; `addons` are folders with the built addons. A machine's package that none of them has an
- * addon for is an error, or gets a file that says so where `standIns` are wanted, for tests.
+ * Packs all packages, the main one last; `addons` are folders with the built addons, CUDA's in `cuda` below one of them. A package
+ * that none of them has an addon for is an error, or gets a file that says so where `standIns` are wanted, for tests.
  */
 export function stage(addons, standIns = false) {
   rmSync(folder, { recursive: true, force: true });
@@ -36,6 +40,8 @@ export function stage(addons, standIns = false) {
     else missing.push(name);
     copyFileSync(join(root, "LICENSE"), join(place, "LICENSE"));
   }
+  const gpu = stageCuda(main, addons);
+  if (gpu.length === 0 && !standIns) missing.push(`cuda/resnet.${CUDA_TARGET}.node`);
   if (missing.length > 0) throw new Error(`not in ${addons.join(" or ")}: ${missing.join(", ")}`);
 
   const manifest = JSON.parse(readFileSync(join(main, "package.json"), "utf8"));
@@ -43,7 +49,23 @@ export function stage(addons, standIns = false) {
   writeFileSync(join(main, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   cpSync(join(main, "npm"), join(folder, "npm"), { recursive: true });
   rmSync(join(main, "npm"), { recursive: true });
-  return pack(folder, ...targets.map((target) => `./npm/${target}`), "./package");
+  return pack(folder, ...[...targets, ...gpu].map((target) => `./npm/${target}`), "./package");
+}
+
+/** The folder of the package with CUDA's addon, where that was built: the platform's package, with another name and addon. */
+function stageCuda(main, addons) {
+  const name = `resnet.${CUDA_TARGET}.node`;
+  const built = addons.map((from) => join(root, from, "cuda", name)).find(existsSync);
+  if (!built) return [];
+  const [from, to] = [CUDA_TARGET, CUDA].map((folder) => join(main, "npm", folder));
+  cpSync(from, to, { recursive: true });
+  copyFileSync(built, join(to, name));
+  const manifest = JSON.parse(readFileSync(join(to, "package.json"), "utf8"));
+  manifest.name = manifest.name.replace(CUDA_TARGET, CUDA);
+  manifest.description = "resnet-native's addon for NVIDIA GPUs: CUDA 13, driver 580 or newer, cuDNN 9";
+  writeFileSync(join(to, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+  writeFileSync(join(to, "README.md"), `# ${manifest.name}\n\n${manifest.description}.\n`);
+  return [CUDA];
 }
 
 /** Packs folders; returns the paths of the tarballs. */

@@ -1,5 +1,7 @@
+import { deviceRule } from "../device.js";
 import {
   CifarResNet,
+  type Device,
   type Flavor,
   GoogLeNet,
   type Model,
@@ -9,7 +11,7 @@ import {
   resNetNames,
 } from "../index.js";
 import { Misuse } from "./failure.js";
-import { choice, whole } from "./option.js";
+import { choice, type Option, whole } from "./option.js";
 
 /** He et al.'s networks for small images, by their number of layers. */
 const CIFAR = [20, 32, 44, 56, 110];
@@ -26,10 +28,19 @@ export const networkOptions = {
   ),
 };
 
+const device: Option<Device> = {
+  help: "where to compute: auto (a GPU that can be used, else the CPU), cpu, cuda, or cuda: and a GPU's number",
+  value: "DEVICE",
+  fallback: "auto",
+  rule: deviceRule,
+  convert: (text) => text.toLowerCase(),
+};
+
 /** Options of where a network computes. */
 export const machineOptions = {
-  device: choice("where to compute", "DEVICE", ["cpu"], "cpu", "cpu, the only device of this version"),
-  threads: whole("threads that compute, by default all cores, less one where there are more than two", undefined, 1, 1024),
+  device,
+  precision: choice("how a GPU rounds", "PRECISION", ["tf32", "fp32", "bf16"], "tf32"),
+  threads: whole("threads of the CPU, by default all cores, less one where there are more than two", undefined, 1, 1024),
 };
 
 /** The name of a network, as an option or an operand. */

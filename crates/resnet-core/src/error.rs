@@ -1,5 +1,6 @@
 //! The one error type: a stable code and a message that says what was expected and what was given.
 
+use resnet_ops::DeviceError;
 use std::fmt;
 
 /// What went wrong, for a program to tell.
@@ -31,6 +32,10 @@ pub enum Code {
     Aborted,
     /// The object was disposed of.
     Disposed,
+    /// A GPU cannot be used, or failed.
+    Device,
+    /// There is not so much memory.
+    OutOfMemory,
     /// A defect in this package.
     Internal,
 }
@@ -52,6 +57,8 @@ impl Code {
             Self::NonFiniteLoss => "ERR_NON_FINITE_LOSS",
             Self::Aborted => "ERR_ABORTED",
             Self::Disposed => "ERR_DISPOSED",
+            Self::Device => "ERR_DEVICE",
+            Self::OutOfMemory => "ERR_OUT_OF_MEMORY",
             Self::Internal => "ERR_INTERNAL",
         }
     }
@@ -94,9 +101,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Kernels check their arguments too, but what reaches them was checked before: their errors are our defects.
+/// Kernels check their arguments too, but what reaches them was checked before: but for a device's, their errors are our
+/// defects.
 impl From<resnet_ops::Error> for Error {
     fn from(error: resnet_ops::Error) -> Self {
-        Self::new(Code::Internal, error.to_string())
+        let code = match DeviceError::of(&error) {
+            Some(DeviceError::OutOfMemory(_)) => Code::OutOfMemory,
+            Some(DeviceError::Unavailable(_) | DeviceError::Failed(_)) => Code::Device,
+            None => Code::Internal,
+        };
+        Self::new(code, error.to_string())
     }
 }

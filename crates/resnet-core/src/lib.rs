@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod device;
 pub mod error;
-pub mod machine;
 pub mod model;
 mod plan;
 pub mod rng;

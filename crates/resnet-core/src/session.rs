@@ -1,8 +1,8 @@
 //! A network with its weights on a device, ready to run.
 
 use crate::data::{Dataset, Loader, Order};
+use crate::device::{Compute, Device};
 use crate::error::{Code, Error, Result};
-use crate::machine::default_threads;
 use crate::model::init::initialise;
 use crate::model::params::Params;
 use crate::model::shape::{trace, trace_channels, Shape};
@@ -11,9 +11,8 @@ use crate::plan::{Mode, Plan, Run, Slots};
 use crate::rng::{stream, Purpose};
 use crate::state_dict::{self, Entry, ModelHeader, Values};
 use crate::tensor::narrow;
-use crate::train::Metrics;
+use crate::train::{Metrics, Trainer};
 use crate::weights::Weights;
-use resnet_ops::conv2d::Algorithm;
 use resnet_ops::sgd::{self, Sgd};
 use resnet_ops::{Buffer, Executor};
 use std::ops::Range;
@@ -34,15 +33,6 @@ pub struct SessionOptions {
     pub in_channels: Option<usize>,
     /// How it computes.
     pub compute: Compute,
-}
-
-/// How a session computes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Compute {
-    /// Threads; by default all cores, less one for the event loop where there are more than two.
-    pub threads: Option<usize>,
-    /// Direct convolution kernels only, which round less than Winograd's.
-    pub strict: bool,
 }
 
 /// A network with its weights on a device.
@@ -66,7 +56,7 @@ struct Built {
 }
 
 impl Session {
-    /// Sets a network up on the CPU; draws its weights at once if the input channels are known.
+    /// Sets a network up; draws its weights at once if the input channels are known.
     pub fn new(network: Layer, options: &SessionOptions) -> Result<Self> {
         let mut session = Self::on(network, options.compute.executor()?, options.seed);
         if let Some(in_channels) = options.in_channels {
@@ -87,6 +77,27 @@ impl Session {
         let mut session = Self::on(network, compute.executor()?, seed);
         session.take_entries(in_channels, &file.entries, &LoadOptions::default())?;
         Ok(session)
+    }
+
+    /// The device that computes: never [`Device::Auto`].
+    pub fn device(&self) -> Device {
+        self.executor.gpu().map_or(Device::Cpu, Device::Cuda)
+    }
+
+    /// Moves weights, and what its trainers keep between steps, to another device, or to the same one with other settings. In any
+    /// error everything stays where it is.
+    pub fn move_to<'a>(&mut self, compute: Compute, trainers: impl IntoIterator<Item = &'a mut Trainer>) -> Result<()> {
+        let executor = compute.executor()?;
+        let weights = self.built.as_ref().map(|built| built.weights.copied(&executor)).transpose()?;
+        let moved = trainers.into_iter().map(|trainer| Ok((trainer.velocity_on(&executor)?, trainer)));
+        for (velocity, trainer) in moved.collect::<Result<Vec<_>>>()? {
+            trainer.set_velocity(velocity);
+        }
+        if let (Some(built), Some(weights)) = (&mut self.built, weights) {
+            (built.weights, built.slots, built.train, built.eval) = (weights, Slots::default(), None, None);
+        }
+        self.executor = executor;
+        Ok(())
     }
 
     /// The network's description.
@@ -206,12 +217,12 @@ impl Session {
         let mut run = self.prepare(&images, Mode::Train)?;
         check_labels(run.plan.output(), n, labels)?;
         check_norms(run.plan, n)?;
-        let (dtype, len) = (run.executor.dtype(), run.weights.learnt.len());
+        let (dtype, len) = (run.executor.exact_dtype(), run.weights.learnt.len());
         if run.weights.gradients.is_empty() {
-            run.weights.gradients = Buffer::zeros(dtype, len)?;
+            run.weights.gradients = run.executor.zeros(dtype, len)?;
         }
         if velocity.is_none() && optimizer.momentum != 0.0 {
-            *velocity = Some(Buffer::zeros(dtype, len)?);
+            *velocity = Some(run.executor.zeros(dtype, len)?);
         }
         run.forward(images.data, n)?;
         let outcome = run.loss(labels)?;
@@ -351,7 +362,7 @@ impl Session {
 
 impl Built {
     fn new(executor: &Executor, in_channels: usize, params: Params, learnt: &[f32], running: &[f32]) -> Result<Self> {
-        let weights = Weights::new(executor.dtype(), learnt, running)?;
+        let weights = Weights::new(executor, learnt, running)?;
         Ok(Self { in_channels, params, weights, updates: 0, slots: Slots::default(), train: None, eval: None })
     }
 }
@@ -390,22 +401,5 @@ fn check_norms(plan: &Plan, n: usize) -> Result<()> {
             Err(Error::expected(Code::Shape, "batch", expected, format!("{n} image of {pixels} pixel at a batch norm")))
         }
         _ => Ok(()),
-    }
-}
-
-impl Compute {
-    /// The CPU backend.
-    fn executor(self) -> Result<Executor> {
-        const MOST_THREADS: usize = 1024;
-        let threads = match self.threads {
-            Some(threads) if (1..=MOST_THREADS).contains(&threads) => threads,
-            Some(threads) => {
-                let expected = format!("a number from 1 to {MOST_THREADS}");
-                return Err(Error::expected(Code::InvalidArgument, "threads", expected, threads));
-            }
-            None => default_threads(),
-        };
-        let executor = Executor::cpu(threads).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))?;
-        Ok(executor.with_convolution(if self.strict { Algorithm::Direct } else { Algorithm::Auto }))
     }
 }

@@ -3,8 +3,7 @@
 use crate::error::Result;
 use crate::model::params::{Parameter, Params, Role};
 use crate::tensor::{Named, Tensor};
-use resnet_ops::{Buffer, DType};
-use std::ops::Range;
+use resnet_ops::{Buffer, Executor};
 
 /// What lives longer than a step.
 pub struct Weights {
@@ -20,22 +19,31 @@ pub struct Weights {
 
 impl Weights {
     /// Weights with these values in a backend's type.
-    pub fn new(dtype: DType, learnt: &[f32], running: &[f32]) -> Result<Self> {
-        let (learnt, running) = (buffer(dtype, learnt)?, buffer(dtype, running)?);
+    pub fn new(executor: &Executor, learnt: &[f32], running: &[f32]) -> Result<Self> {
+        let dtype = executor.exact_dtype();
+        let (learnt, running) = (executor.upload(dtype, learnt)?, executor.upload(dtype, running)?);
         Ok(Self { learnt, running, gradients: Buffer::empty(), version: 0 })
+    }
+
+    /// The same on another backend.
+    pub fn copied(&self, executor: &Executor) -> Result<Self> {
+        let [learnt, running, gradients] = [&self.learnt, &self.running, &self.gradients];
+        let copy = |buffer: &Buffer| executor.upload(executor.exact_dtype(), &buffer.read(0..buffer.len())?);
+        let (learnt, running, gradients) = (copy(learnt)?, copy(running)?, copy(gradients)?);
+        Ok(Self { learnt, running, gradients, version: self.version })
     }
 
     /// Takes other values.
     pub fn set(&mut self, learnt: &[f32], running: &[f32]) -> Result<()> {
-        let dtype = self.learnt.dtype();
-        (self.learnt, self.running) = (buffer(dtype, learnt)?, buffer(dtype, running)?);
+        self.learnt.write(learnt)?;
+        self.running.write(running)?;
         self.version += 1;
         Ok(())
     }
 
     /// Learnt parameters and running statistics in f32.
     pub fn values(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        Ok((read_f32(&self.learnt)?, read_f32(&self.running)?))
+        Ok((values_of(&self.learnt)?, values_of(&self.running)?))
     }
 
     /// Parameters and running statistics by name.
@@ -57,28 +65,10 @@ impl Weights {
 }
 
 fn entry(storage: &Buffer, parameter: &Parameter) -> Result<(String, Tensor<f64>)> {
-    let data = read_f64(storage, parameter.range.clone())?;
+    let data = storage.read(parameter.range.clone())?;
     Ok((parameter.name.clone(), Tensor { data, shape: parameter.shape.clone() }))
 }
 
-fn buffer(dtype: DType, values: &[f32]) -> Result<Buffer> {
-    Ok(match dtype {
-        DType::F64 => Buffer::from_slice(&values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())?,
-        _ => Buffer::from_slice(values)?,
-    })
-}
-
-/// The values of a part of a buffer, as f64.
-pub(crate) fn read_f64(buffer: &Buffer, range: Range<usize>) -> Result<Vec<f64>> {
-    Ok(match buffer.dtype() {
-        DType::F64 => buffer.slice::<f64>()?[range].to_vec(),
-        _ => buffer.slice::<f32>()?[range].iter().map(|&value| f64::from(value)).collect(),
-    })
-}
-
-fn read_f32(buffer: &Buffer) -> Result<Vec<f32>> {
-    Ok(match buffer.dtype() {
-        DType::F32 => buffer.slice::<f32>()?.to_vec(),
-        _ => buffer.slice::<f64>()?.iter().map(|&value| value as f32).collect(),
-    })
+fn values_of(buffer: &Buffer) -> Result<Vec<f32>> {
+    Ok(buffer.read(0..buffer.len())?.into_iter().map(|value| value as f32).collect())
 }

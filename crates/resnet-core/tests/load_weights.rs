@@ -1,7 +1,7 @@
 //! What a session's weights are after another network's were loaded.
 
+use resnet_core::device::Compute;
 use resnet_core::model::layer::{Child, Init, Layer};
-use resnet_core::session::Compute;
 use resnet_core::session::{LoadOptions, LoadReport};
 use resnet_core::{Session, SessionOptions};
 use std::path::Path;
@@ -23,7 +23,7 @@ fn session(classes: usize, seed: u64, in_channels: Option<usize>) -> Session {
         Child::new("pool", Layer::GlobalAvgPool2d),
         Child::new("fc", Layer::Linear { out_features: classes, bias: true, init }),
     ];
-    let options = SessionOptions { seed, in_channels, compute: Compute { threads: Some(1), strict: false } };
+    let options = SessionOptions { seed, in_channels, compute: Compute { threads: Some(1), ..Compute::default() } };
     Session::new(Layer::Sequential { children }, &options).unwrap()
 }
 

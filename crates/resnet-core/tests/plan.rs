@@ -1,4 +1,4 @@
-//! Whole networks on the CPU backend against the plain definitions in f64.
+//! Whole networks on the CPU backend, and on the GPU's kernels, against the plain definitions in f64.
 
 use resnet_core::model::block::{residual, Block, BlockOptions, Flavor, Shortcut};
 use resnet_core::model::googlenet::{inception, Inception};
@@ -8,7 +8,7 @@ use resnet_core::session::{Images, LoadOptions, Session};
 use resnet_core::train::{Sgd, Trainer};
 use resnet_core::Code;
 use resnet_ops::conv2d::Algorithm;
-use resnet_ops::{Executor, Isa};
+use resnet_ops::{Executor, Isa, Precision};
 
 const SGD: Sgd = Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
 
@@ -103,9 +103,29 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
+/// The GPU's kernels, where tests are built with them.
+fn gpu(precision: Precision) -> Option<Executor> {
+    let executor = Executor::cuda_for_tests(precision);
+    assert_eq!(executor.is_some(), cfg!(all(target_os = "linux", target_env = "gnu")));
+    executor
+}
+
 /// The network trains alike on the plain definitions and on every kernel, and threads do not matter.
 fn agrees(network: &Layer, channels: usize) {
     let expected = train(network.clone(), Executor::ReferenceF64, channels);
+    // bf16 has 8 bits: logits are near, and the training goes the same way.
+    for (precision, [logits, losses, weights]) in
+        [(Precision::Fp32, [1e-5, 1e-4, 1e-4]), (Precision::Bf16, [3e-2, 0.3, 0.3])]
+    {
+        let Some(executor) = gpu(precision) else { continue };
+        let found = train(network.clone(), executor, channels);
+        let distances =
+            [distance(&found.0, &expected.0), distance(&found.1, &expected.1), distance(&found.2, &expected.2)];
+        assert!(
+            distances[0] < logits && distances[1] < losses && distances[2] < weights,
+            "GPU's kernels, {precision:?}: {distances:?}"
+        );
+    }
     // Where a ReLU's input is as good as zero, another rounding may pass it or not, and one weight in many moves otherwise.
     for (algorithm, most) in [(Algorithm::Direct, 1e-4), (Algorithm::Auto, 1e-2)] {
         for isa in Isa::available() {

@@ -4,8 +4,8 @@
 
 mod actor;
 mod dataset;
+mod device;
 mod error;
-mod machine;
 mod model;
 mod options;
 mod recipe;

@@ -13,6 +13,7 @@ use crate::trainer::NativeTrainer;
 use napi::bindgen_prelude::{Float32Array, PromiseRaw, ToNapiValue};
 use napi::Env;
 use napi_derive::napi;
+use resnet_core::device::Compute;
 use resnet_core::model::params::Params;
 use resnet_core::model::shape::trace_channels;
 use resnet_core::model::summary::{rows, Depth};
@@ -37,7 +38,7 @@ impl NativeModel {
     #[napi(constructor)]
     pub fn new(network: String, options: ModelOptions) -> napi::Result<Self> {
         let network = Layer::from_json(&network).map_err(raise)?;
-        let options = SessionOptions::from(options);
+        let options = SessionOptions::try_from(options).map_err(raise)?;
         if let Some(channels) = options.in_channels {
             trace_channels(&network, channels).map_err(raise)?;
         }
@@ -54,11 +55,30 @@ impl NativeModel {
         options: ComputeOptions,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
-        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), options.into()));
+        let compute = options.try_into().map_err(raise)?;
+        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), compute));
         let (reply, promise) = Reply::new(env)?;
         let handle = actor.clone();
         actor.call(reply, cancel.clone(), None, move |desk| {
             Ok(Loaded { actor: handle, network: desk.session.network().clone() })
+        });
+        Ok(promise)
+    }
+
+    /// The device that computes.
+    #[napi]
+    pub fn device<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, String>> {
+        self.read(env, &CancelFlag::default(), |session| Ok(session.device().to_string()))
+    }
+
+    /// Moves weights and trainers to another device.
+    #[napi]
+    pub fn to<'env>(&self, env: &'env Env, options: ComputeOptions) -> napi::Result<PromiseRaw<'env, ()>> {
+        let compute = Compute::try_from(options).map_err(raise)?;
+        let writer = self.actor.writer().map_err(raise)?;
+        let (reply, promise) = Reply::new(env)?;
+        self.actor.call(reply, CancelFlag::default(), Some(writer), move |desk| {
+            desk.session.move_to(compute, desk.trainers.values_mut())
         });
         Ok(promise)
     }

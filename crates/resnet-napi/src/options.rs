@@ -2,8 +2,9 @@
 
 use napi::bindgen_prelude::Float32Array;
 use napi_derive::napi;
+use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
-use resnet_core::session::{Compute, LoadOptions, LoadReport, SessionOptions, Tensor};
+use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
 use resnet_core::train::{FitConfig, Metrics, Sgd};
 use resnet_core::{Code, Error, Result};
 
@@ -12,15 +13,17 @@ use resnet_core::{Code, Error, Result};
 pub struct ModelOptions {
     pub seed: i64,
     pub in_channels: Option<u32>,
-    pub threads: Option<u32>,
-    pub strict: Option<bool>,
+    pub compute: ComputeOptions,
 }
 
 /// See [`Compute`].
 #[napi(object)]
 pub struct ComputeOptions {
+    pub device: Option<String>,
     pub threads: Option<u32>,
     pub strict: Option<bool>,
+    pub precision: Option<String>,
+    pub deterministic: Option<bool>,
 }
 
 /// See [`Sgd`].
@@ -91,20 +94,38 @@ pub struct NativeRow {
     pub activation_bytes: f64,
 }
 
-impl From<ModelOptions> for SessionOptions {
-    fn from(options: ModelOptions) -> Self {
-        Self {
+impl TryFrom<ModelOptions> for SessionOptions {
+    type Error = Error;
+
+    fn try_from(options: ModelOptions) -> Result<Self> {
+        Ok(Self {
             seed: options.seed as u64,
             in_channels: options.in_channels.map(|channels| channels as usize),
-            compute: ComputeOptions { threads: options.threads, strict: options.strict }.into(),
-        }
+            compute: options.compute.try_into()?,
+        })
     }
 }
 
-impl From<ComputeOptions> for Compute {
-    fn from(options: ComputeOptions) -> Self {
-        let threads = options.threads.map(|threads| threads as usize);
-        Self { threads, strict: options.strict.unwrap_or(false) }
+impl TryFrom<ComputeOptions> for Compute {
+    type Error = Error;
+
+    fn try_from(options: ComputeOptions) -> Result<Self> {
+        let precision = match options.precision.as_deref() {
+            None => Precision::default(),
+            Some("tf32") => Precision::Tf32,
+            Some("fp32") => Precision::Fp32,
+            Some("bf16") => Precision::Bf16,
+            Some(other) => {
+                return Err(Error::expected(Code::InvalidArgument, "precision", "tf32, fp32 or bf16", other));
+            }
+        };
+        Ok(Self {
+            device: options.device.map_or(Ok(Device::Auto), |device| device.parse())?,
+            threads: options.threads.map(|threads| threads as usize),
+            strict: options.strict.unwrap_or(false),
+            precision,
+            deterministic: options.deterministic.unwrap_or(false),
+        })
     }
 }
 

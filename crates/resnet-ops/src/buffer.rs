@@ -1,19 +1,26 @@
-//! Storage that a plan owns and kernels borrow: candle storage whose first element sits on a cache line.
+//! Storage that a plan owns and kernels borrow: candle storage whose first element sits on a cache line, or memory of a GPU.
 
+use crate::DeviceError;
 use candle_core::{bail, CpuStorage, DType, Error, Result, Storage};
 use std::ops::Range;
 
 /// Elements in a 64-byte cache line of the smallest type, u8.
 const CACHE_LINE: usize = 64;
 
-/// A flat run of elements in candle storage.
-///
-/// The storage is a little longer than asked for, so that the first element can be 64-byte aligned: an unaligned
-/// 512-bit load would touch two cache lines each time.
+/// A flat run of elements.
 pub struct Buffer {
-    storage: Storage,
-    start: usize,
+    home: Home,
     len: usize,
+}
+
+/// Where the elements are.
+enum Home {
+    /// In candle storage, a little longer than asked for, so that the first element can be 64-byte aligned: an unaligned
+    /// 512-bit load would touch two cache lines each time.
+    Host { storage: Storage, start: usize },
+    /// On a GPU.
+    #[cfg(feature = "cuda-kernels")]
+    Device { memory: crate::cuda::Memory, dtype: DType },
 }
 
 /// A type that a [`Buffer`] can hold.
@@ -84,15 +91,16 @@ impl Buffer {
         let size = std::mem::size_of::<T>();
         let total = len.checked_add(CACHE_LINE / size).ok_or_else(|| Error::Msg(format!("{len} elements")))?;
         let mut data: Vec<T> = Vec::new();
-        data.try_reserve_exact(total)
-            .map_err(|_| Error::Msg(format!("out of memory: {} bytes asked for", total * size)))?;
+        let full =
+            |_| DeviceError::OutOfMemory(format!("out of memory: {} bytes asked for", total.saturating_mul(size)));
+        data.try_reserve_exact(total).map_err(full)?;
         advise_huge_pages(&data);
         data.resize(total, T::default());
         let start = data.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size);
-        Ok(Self { storage: Storage::Cpu(T::storage(data)), start, len })
+        Ok(Self { home: Home::Host { storage: Storage::Cpu(T::storage(data)), start }, len })
     }
 
-    /// A copy of `values`.
+    /// A copy of `values` in host memory.
     pub fn from_slice<T: Element>(values: &[T]) -> Result<Self> {
         let mut buffer = Self::allocate::<T>(values.len())?;
         buffer.slice_mut::<T>()?.copy_from_slice(values);
@@ -101,7 +109,7 @@ impl Buffer {
 
     /// A buffer of no elements, to stand in while the real one is borrowed.
     pub fn empty() -> Self {
-        Self { storage: Storage::Cpu(CpuStorage::F32(Vec::new())), start: 0, len: 0 }
+        Self { home: Home::Host { storage: Storage::Cpu(CpuStorage::F32(Vec::new())), start: 0 }, len: 0 }
     }
 
     /// Number of elements.
@@ -116,15 +124,19 @@ impl Buffer {
 
     /// The data type of the elements.
     pub fn dtype(&self) -> DType {
-        self.storage.dtype()
+        match &self.home {
+            Home::Host { storage, .. } => storage.dtype(),
+            #[cfg(feature = "cuda-kernels")]
+            Home::Device { dtype, .. } => *dtype,
+        }
     }
 
     /// The elements, if they are of type `T` and in host memory.
     pub fn slice<T: Element>(&self) -> Result<&[T]> {
         let dtype = self.dtype();
-        match &self.storage {
-            Storage::Cpu(storage) => match T::all(storage) {
-                Some(all) => Ok(&all[self.start..self.start + self.len]),
+        match &self.home {
+            Home::Host { storage: Storage::Cpu(storage), start } => match T::all(storage) {
+                Some(all) => Ok(&all[*start..start + self.len]),
                 None => bail!("expected a buffer of {:?}, got {dtype:?}", T::DTYPE),
             },
             _ => bail!("expected a buffer in host memory"),
@@ -134,12 +146,79 @@ impl Buffer {
     /// The elements, mutable, if they are of type `T` and in host memory.
     pub fn slice_mut<T: Element>(&mut self) -> Result<&mut [T]> {
         let dtype = self.dtype();
-        match &mut self.storage {
-            Storage::Cpu(storage) => match T::all_mut(storage) {
-                Some(all) => Ok(&mut all[self.start..self.start + self.len]),
+        match &mut self.home {
+            Home::Host { storage: Storage::Cpu(storage), start } => match T::all_mut(storage) {
+                Some(all) => Ok(&mut all[*start..*start + self.len]),
                 None => bail!("expected a buffer of {:?}, got {dtype:?}", T::DTYPE),
             },
             _ => bail!("expected a buffer in host memory"),
+        }
+    }
+
+    /// A copy of a part of the elements, wherever they are, as f64.
+    ///
+    /// # Errors
+    /// If there are fewer elements; if the device fails.
+    pub fn read(&self, range: Range<usize>) -> Result<Vec<f64>> {
+        let dtype = self.dtype();
+        #[cfg(feature = "cuda-kernels")]
+        if let Home::Device { memory, .. } = &self.home {
+            let size = dtype.size_in_bytes();
+            let mut bytes = vec![0; range.len() * size];
+            memory.read(range.start * size, &mut bytes)?;
+            return from_bytes(dtype, &bytes);
+        }
+        let wrong = || Error::Msg(format!("elements {range:?} of a buffer of {}", self.len));
+        Ok(match dtype {
+            DType::F64 => self.slice::<f64>()?.get(range.clone()).ok_or_else(wrong)?.to_vec(),
+            DType::F32 => {
+                self.slice::<f32>()?.get(range.clone()).ok_or_else(wrong)?.iter().map(|&value| value.into()).collect()
+            }
+            _ => self.slice::<u8>()?.get(range.clone()).ok_or_else(wrong)?.iter().map(|&value| value.into()).collect(),
+        })
+    }
+
+    /// Writes the first elements, wherever they are, rounding the values to the buffer's type.
+    ///
+    /// # Errors
+    /// If there are fewer elements; if the device fails.
+    pub fn write<V: Copy + Into<f64>>(&mut self, values: &[V]) -> Result<()> {
+        if values.len() > self.len {
+            bail!("{} values for a buffer of {}", values.len(), self.len);
+        }
+        let dtype = self.dtype();
+        #[cfg(feature = "cuda-kernels")]
+        if let Home::Device { memory, .. } = &mut self.home {
+            return memory.write(0, &to_bytes(dtype, values)?);
+        }
+        match dtype {
+            DType::F64 => self.slice_mut::<f64>()?.iter_mut().zip(values).for_each(|(to, &from)| *to = from.into()),
+            DType::F32 => {
+                self.slice_mut::<f32>()?.iter_mut().zip(values).for_each(|(to, &from)| *to = from.into() as f32)
+            }
+            _ => self.slice_mut::<u8>()?.iter_mut().zip(values).for_each(|(to, &from)| *to = from.into() as u8),
+        }
+        Ok(())
+    }
+
+    /// `len` zeros of `dtype` on a GPU.
+    #[cfg(feature = "cuda-kernels")]
+    pub(crate) fn on_device(cuda: &crate::cuda::Cuda, dtype: DType, len: usize) -> Result<Self> {
+        let bytes = len.checked_mul(dtype.size_in_bytes()).ok_or_else(|| Error::Msg(format!("{len} elements")))?;
+        Ok(Self { home: Home::Device { memory: cuda.allocate(bytes)?, dtype }, len })
+    }
+
+    /// Where a part of the elements begins, if they are of that type and on a GPU.
+    #[cfg(feature = "cuda-kernels")]
+    pub(crate) fn device_address(&self, wanted: DType, range: Range<usize>) -> Result<crate::cuda::Address> {
+        match &self.home {
+            Home::Device { memory, dtype } if *dtype == wanted && range.end <= self.len => {
+                Ok(crate::cuda::Address(memory.address().0 + (range.start * dtype.size_in_bytes()) as u64))
+            }
+            Home::Device { dtype, .. } => {
+                bail!("expected elements {range:?} of {wanted:?} in a buffer of {} of {dtype:?}", self.len)
+            }
+            Home::Host { .. } => bail!("expected a buffer on the device"),
         }
     }
 
@@ -186,6 +265,59 @@ impl ViewMut<'_> {
         let len = self.buffer.len;
         part(self.buffer.slice_mut::<T>()?.get_mut(self.range.clone()), &self.range, len)
     }
+}
+
+#[cfg(feature = "cuda-kernels")]
+impl View<'_> {
+    /// Number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Where it begins, if it is f32 and on a GPU, and has at least `len` elements.
+    pub(crate) fn device_address(&self, len: usize) -> Result<crate::cuda::Address> {
+        part((len <= self.range.len()).then_some(()), &self.range, self.buffer.len)?;
+        self.buffer.device_address(DType::F32, self.range.clone())
+    }
+}
+
+#[cfg(feature = "cuda-kernels")]
+impl ViewMut<'_> {
+    /// Number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Where it begins, if it is f32 and on a GPU, and has at least `len` elements.
+    pub(crate) fn device_address(&mut self, len: usize) -> Result<crate::cuda::Address> {
+        self.buffer.view(self.range.clone()).device_address(len)
+    }
+}
+
+/// Numbers as they lie on a device.
+#[cfg(feature = "cuda-kernels")]
+fn to_bytes<V: Copy + Into<f64>>(dtype: DType, values: &[V]) -> Result<Vec<u8>> {
+    let values = values.iter().map(|&value| -> f64 { value.into() });
+    Ok(match dtype {
+        DType::F64 => values.flat_map(f64::to_le_bytes).collect(),
+        DType::F32 => values.flat_map(|value| (value as f32).to_le_bytes()).collect(),
+        DType::BF16 => values.flat_map(|value| half::bf16::from_f64(value).to_le_bytes()).collect(),
+        DType::U32 => values.flat_map(|value| (value as u32).to_le_bytes()).collect(),
+        DType::U8 => values.map(|value| value as u8).collect(),
+        other => bail!("a buffer on a device does not hold {other:?}"),
+    })
+}
+
+#[cfg(feature = "cuda-kernels")]
+fn from_bytes(dtype: DType, bytes: &[u8]) -> Result<Vec<f64>> {
+    Ok(match dtype {
+        DType::F64 => bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect(),
+        DType::F32 => bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes).into()).collect(),
+        DType::BF16 => bytes.as_chunks().0.iter().map(|&bytes| half::bf16::from_le_bytes(bytes).to_f64()).collect(),
+        DType::U32 => bytes.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes).into()).collect(),
+        DType::U8 => bytes.iter().map(|&byte| byte.into()).collect(),
+        other => bail!("a buffer on a device does not hold {other:?}"),
+    })
 }
 
 fn part<S>(found: Option<S>, range: &Range<usize>, len: usize) -> Result<S> {

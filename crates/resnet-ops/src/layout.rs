@@ -3,6 +3,7 @@
 //! The reference backend keeps (N, C, H, W). The CPU backend keeps nChw16c: (N, ⌈C/16⌉, H, W, 16), so that 16
 //! neighbouring channels of a pixel fill one 512-bit vector on every instruction set. Lanes beyond the real channels are
 //! zero on entry to and exit from every op. A map of 1x1, the features before a linear layer, is thus (N, ⌈C/16⌉·16).
+//! A GPU keeps (N, H, W, C), C rounded up to whole octets, with the same rule for the lanes beyond.
 
 use crate::{Buffer, Executor};
 use candle_core::{bail, Result};
@@ -20,10 +21,13 @@ pub const fn blocked_len(n: usize, c: usize, h: usize, w: usize) -> usize {
     n * blocks(c) * h * w * LANES
 }
 
-/// Copies (N, C, H, W) values into the executor's activation layout; lanes beyond `c` become zero.
+/// Copies (N, C, H, W) values, of the executor's exact type, into the executor's activation layout; lanes beyond `c` become zero.
 pub fn from_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer, target: &mut Buffer) -> Result<()> {
-    let Executor::Cpu(cpu) = executor else {
-        return copy_plain(executor, n * c * h * w, source, target);
+    let cpu = match executor {
+        Executor::Cpu(cpu) => cpu,
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => return cuda::from_nchw(cuda, [n, c, h, w], source, target),
+        _ => return copy_plain(executor, n * c * h * w, source, target),
     };
     let pixels = h * w;
     let source = &source.slice::<f32>()?[..n * c * pixels];
@@ -40,10 +44,13 @@ pub fn from_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer,
     Ok(())
 }
 
-/// Copies an activation in the executor's layout to (N, C, H, W).
+/// Copies an activation in the executor's layout to (N, C, H, W) values of its exact type.
 pub fn to_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer, target: &mut Buffer) -> Result<()> {
-    let Executor::Cpu(cpu) = executor else {
-        return copy_plain(executor, n * c * h * w, source, target);
+    let cpu = match executor {
+        Executor::Cpu(cpu) => cpu,
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => return cuda::to_nchw(cuda, [n, c, h, w], source, target),
+        _ => return copy_plain(executor, n * c * h * w, source, target),
     };
     let pixels = h * w;
     let source = &source.slice::<f32>()?[..blocked_len(n, c, h, w)];
@@ -65,4 +72,28 @@ fn copy_plain(executor: &Executor, len: usize, source: &Buffer, target: &mut Buf
         other => bail!("activations are f32 or f64, not {other:?}"),
     }
     Ok(())
+}
+
+#[cfg(feature = "cuda-kernels")]
+mod cuda {
+    use crate::cuda::{arguments, padded, Cuda, OCTET};
+    use crate::{Buffer, DType, Result};
+
+    pub fn from_nchw(cuda: &Cuda, [n, c, h, w]: [usize; 4], source: &Buffer, target: &mut Buffer) -> Result<()> {
+        let (pixels, plane) = (n * h * w, h * w);
+        let source = cuda.address(source, DType::F32, pixels * c)?;
+        let target = cuda.real(target, pixels * padded(c))?;
+        let arguments = arguments![pixels as i64, plane as i32, c as i32, source, target];
+        // SAFETY: the images have so many values, and so has the activation.
+        unsafe { cuda.launch("from_nchw", pixels * padded(c) / OCTET, arguments) }
+    }
+
+    pub fn to_nchw(cuda: &Cuda, [n, c, h, w]: [usize; 4], source: &Buffer, target: &mut Buffer) -> Result<()> {
+        let (pixels, plane) = (n * h * w, h * w);
+        let source = cuda.real(source, pixels * padded(c))?;
+        let target = cuda.address(target, DType::F32, pixels * c)?;
+        let arguments = arguments![(pixels * c) as i64, plane as i32, c as i32, source, target];
+        // SAFETY: the activation has so many values, and so have the images.
+        unsafe { cuda.launch("to_nchw", pixels * c, arguments) }
+    }
 }

@@ -1,7 +1,8 @@
 //! Kernels of residual networks on candle storage: one folder per op.
 //!
 //! In an op's folder `mod.rs` says what the op means (parameters, shapes, public functions), `reference.rs` is its
-//! plain definition in f32 and f64, and `cpu.rs` (or `cpu/`) its multi-threaded, vectorised form.
+//! plain definition in f32 and f64, `cpu.rs` (or `cpu/`) its multi-threaded, vectorised form, and `cuda.rs` its form for a
+//! GPU, whose kernels are in `*.cu`.
 //! Every function takes an [`Executor`], which decides which of them runs.
 
 pub mod add;
@@ -20,12 +21,18 @@ pub mod relu;
 pub mod sgd;
 
 mod buffer;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
+mod error;
 mod executor;
 mod pool;
 mod simd;
+mod survey;
 
 pub use buffer::{Buffer, Element, View, ViewMut};
 pub use candle_core::{DType, Error, Result};
-pub use executor::{Cpu, Executor};
+pub use error::DeviceError;
+pub use executor::{Cpu, Executor, Precision};
 pub use pool::Pool;
 pub use simd::Isa;
+pub use survey::{GpuDescription, Survey};

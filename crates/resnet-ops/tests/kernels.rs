@@ -1,14 +1,20 @@
-//! The CPU kernels of every instruction set that the machine has, on one and two threads, against the plain definitions
-//! in f64.
+//! The CPU kernels of every instruction set that the machine has, on one and two threads, and the GPU's, against the plain
+//! definitions in f64.
 
 mod support;
 
 use resnet_ops::conv2d::Algorithm;
 use resnet_ops::{batch_norm, sgd, Executor};
 use support::ops::Op;
-use support::{assert_close, cpu_executors, elements, flat, read_flat, shapes, Parameters, Random};
+use support::{
+    assert_close, bf16_executor, cpu_executors, cuda_executor, elements, flat_of, norm, read_flat, shapes, Parameters,
+    Random,
+};
 
 const TOLERANCE: f64 = 1e-4;
+/// Of the root of all squares' sum; bf16 rounds by up to 4e-3.
+const BF16_TOLERANCE: f64 = 2e-2;
+const BF16_GRADIENT_TOLERANCE: f64 = 0.25;
 
 /// Holds `compute`, which gives named values, of each backend in f32 against the same in f64.
 fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&Executor) -> Vec<(String, Vec<f64>)>) {
@@ -19,6 +25,18 @@ fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&
         }
     };
     check(&compute(&Executor::ReferenceF32), "reference");
+    if let Some(executor) = cuda_executor() {
+        check(&compute(&executor), "cuda");
+    }
+    if let Some(executor) = bf16_executor() {
+        for ((name, found), (_, expected)) in compute(&executor).iter().zip(&expected) {
+            let apart = norm(&found.iter().zip(expected).map(|(a, b)| a - b).collect::<Vec<_>>());
+            // Some values lie on the other side of a kink, and send their gradient elsewhere.
+            let tolerance = if name == "output" { BF16_TOLERANCE } else { BF16_GRADIENT_TOLERANCE };
+            let allowed = tolerance * norm(expected);
+            assert!(apart <= allowed, "{case:?}, cuda in bf16, {name}: {apart:e}, allowed {allowed:e}");
+        }
+    }
     for (isa, [one, two]) in executors {
         let found = compute(one);
         check(&found, isa.name());
@@ -121,7 +139,7 @@ fn batch_norm_statistics_and_evaluation() {
         compare(case, &executors, |executor| {
             let (_, saved) = case.train(executor, &inputs).unwrap();
             let mut updated = Parameters::new(executor, &running);
-            batch_norm::update_running(executor, &case.op, case.n, &saved, updated.view_mut()).unwrap();
+            batch_norm::update_running(executor, &case.op, case.n, &saved, None, updated.view_mut()).unwrap();
             let saved = elements(&saved);
             let part = case.op.saved_len() / 3;
             let names = ["mean", "variance", "inverse deviation"];
@@ -197,10 +215,11 @@ fn sgd() {
         {
             let op = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay };
             compare(&(op, len), &executors, |executor| {
-                let (mut params, mut velocity) = (flat(executor, &params), flat(executor, &vec![0.0; len]));
+                let exact = |values: &[f64]| flat_of(executor, executor.exact_dtype(), values);
+                let (mut params, mut velocity) = (exact(&params), exact(&vec![0.0; len]));
                 for gradient in &gradients {
                     let velocity = (momentum != 0.0).then_some(&mut velocity);
-                    sgd::step(executor, &op, &mut params, &flat(executor, gradient), velocity).unwrap();
+                    sgd::step(executor, &op, &mut params, &exact(gradient), velocity).unwrap();
                 }
                 let read = |buffer| read_flat(len, buffer);
                 vec![("parameters".to_string(), read(&params)), ("velocity".to_string(), read(&velocity))]

@@ -27,7 +27,7 @@ fn assert_same(found: &[f64], expected: &[f64]) {
 #[test]
 fn relu_keeps_nan_and_stops_the_gradient_at_zero() {
     for executor in every_executor() {
-        let (x, mut y) = (flat(&executor, &[-1.0, NAN, 0.0, 2.0]), garbage(executor.dtype(), 4));
+        let (x, mut y) = (flat(&executor, &[-1.0, NAN, 0.0, 2.0]), garbage(&executor, executor.dtype(), 4));
         relu::forward(&executor, 4, &x, &mut y).unwrap();
         assert_same(&read_flat(4, &y), &[0.0, NAN, 0.0, 2.0]);
         let (y, mut dy) = (flat(&executor, &[0.0, 0.0, 1e-30, 2.0]), flat(&executor, &[1.0, NAN, 3.0, 4.0]));
@@ -40,7 +40,7 @@ fn relu_keeps_nan_and_stops_the_gradient_at_zero() {
 fn add_keeps_nan() {
     for executor in every_executor() {
         let (a, b) = (flat(&executor, &[1.0, NAN, 1.0, -3.0]), flat(&executor, &[NAN, 1.0, 2.0, 1.0]));
-        let mut y = garbage(executor.dtype(), 4);
+        let mut y = garbage(&executor, executor.dtype(), 4);
         for (relu, last) in [(true, 0.0), (false, -2.0)] {
             add::forward(&executor, 4, &a, &b, &mut y, relu).unwrap();
             assert_same(&read_flat(4, &y), &[NAN, NAN, 3.0, last]);
@@ -95,7 +95,7 @@ fn batch_norm_moves_running_statistics_to_the_unbiased_variance() {
     for executor in every_executor() {
         let (_, saved) = case.train(&executor, &inputs).unwrap();
         let mut running = Parameters::new(&executor, &[1.0, 2.0]);
-        batch_norm::update_running(&executor, &case.op, 1, &saved, running.view_mut()).unwrap();
+        batch_norm::update_running(&executor, &case.op, 1, &saved, None, running.view_mut()).unwrap();
         // Mean 3; variance 14/4 biased, 14/3 unbiased.
         assert_close(&running.read(), &[1.5, 1.5 + 14.0 / 12.0], 1e-6, &"running statistics");
         let y = case.eval(&executor, &inputs, &[2.0, 4.0]).unwrap();
@@ -226,7 +226,8 @@ fn avg_pool2d_refuses_what_it_cannot_do() {
 fn concat_refuses_inputs_that_it_does_not_have() {
     let op = Concat { channels: vec![1, 2], size: [1, 1] };
     for executor in every_executor() {
-        let (x, mut y) = (activation(&executor, [1, 1, 1, 1], &[1.0]).unwrap(), garbage(executor.dtype(), 16));
+        let (x, mut y) =
+            (activation(&executor, [1, 1, 1, 1], &[1.0]).unwrap(), garbage(&executor, executor.dtype(), 16));
         let error = concat::forward(&executor, &op, 1, &[&x], &mut y).unwrap_err().to_string();
         assert!(error.contains("expected 2 inputs, got 1"), "{error}");
         let error = concat::backward(&executor, &op, 1, 2, &x, &mut y, false).unwrap_err().to_string();
@@ -274,8 +275,8 @@ fn conv2d_of_plain_input_has_no_input_gradient_on_the_cpu() {
     let conv = Conv2d::new(&executor, shape.clone()).unwrap();
     let params = Parameters::new(&executor, &vec![0.0; shape.params_len()]);
     let dy = activation(&executor, [1, 4, 3, 5], &[0.0; 60]).unwrap();
-    let packed = garbage(DType::F32, conv.packed_len(Pass::Forward));
-    let mut dx = garbage(DType::F32, conv2d::input_len(&executor, &shape, 1));
+    let packed = garbage(&executor, DType::F32, conv.packed_len(Pass::Forward));
+    let mut dx = garbage(&executor, DType::F32, conv2d::input_len(&executor, &shape, 1));
     let result =
         conv2d::input_gradient(&executor, &conv, 1, &dy, params.view(), &packed, &mut Buffer::empty(), &mut dx, false);
     assert!(result.unwrap_err().to_string().contains("plain input"));
@@ -391,10 +392,11 @@ fn sgd_is_pytorchs() {
         let op = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay };
         for executor in every_executor() {
             let dtype = executor.dtype();
-            let (mut params, mut velocity) = (buffer(dtype, &[1.0, -2.0]), Buffer::zeros(dtype, 2).unwrap());
+            let (mut params, mut velocity) =
+                (buffer(&executor, dtype, &[1.0, -2.0]), executor.zeros(dtype, 2).unwrap());
             for gradient in &gradients {
                 let velocity = (momentum != 0.0).then_some(&mut velocity);
-                sgd::step(&executor, &op, &mut params, &buffer(dtype, gradient), velocity).unwrap();
+                sgd::step(&executor, &op, &mut params, &buffer(&executor, dtype, gradient), velocity).unwrap();
             }
             assert_close(&elements(&params), &expected, 1e-6, &format!("{op:?}"));
         }

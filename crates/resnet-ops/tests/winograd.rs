@@ -124,8 +124,8 @@ fn any_batch_runs_in_the_storage_of_a_larger_one() {
         let largest = convolution(most, channels, size);
         let conv = Conv2d::new(&executor, largest.shape.clone()).unwrap();
         let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
-        let mut scratch = passes.map(|pass| garbage(DType::F32, conv.scratch_len(pass, most)));
-        let mut packed = passes.map(|pass| garbage(DType::F32, conv.packed_len(pass)));
+        let mut scratch = passes.map(|pass| garbage(&executor, DType::F32, conv.scratch_len(pass, most)));
+        let mut packed = passes.map(|pass| garbage(&executor, DType::F32, conv.packed_len(pass)));
         for n in [38, 1, 37, 36, 19, 2, 18] {
             let case = Convolution { n, shape: largest.shape.clone() };
             let (mut random, shape) = (Random::new(n as u64), [n, channels[1], size[0], size[1]]);

@@ -1,4 +1,4 @@
-import { fashionMnist, machine, sgd, tensor, Trainer } from "../../index.js";
+import { deviceInfo, fashionMnist, sgd, tensor, Trainer } from "../../index.js";
 import { command } from "../command.js";
 import { sizeOption } from "../images.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
@@ -28,10 +28,10 @@ export default command({
 });
 
 async function measure(values: Values<typeof operands & typeof options>, screen: Screen): Promise<void> {
-  const { flavor, size, batchSize, seconds } = values;
-  const { instructionSet, threads: usual } = machine();
+  const { flavor, size, device, precision, batchSize, seconds } = values;
+  const { instructionSet, threads: usual } = deviceInfo().cpu;
   const threads = values.threads ?? usual;
-  using model = network(values.network, { flavor, threads, inChannels: 1, numClasses: 10 });
+  using model = network(values.network, { flavor, device, precision, threads, inChannels: 1, numClasses: 10 });
   const { train } = await fashionMnist({ source: "sample", resize: size });
   const { value: batch } = await train.batches({ batchSize }).next();
   const { images, labels } = batch!;
@@ -43,8 +43,9 @@ async function measure(values: Values<typeof operands & typeof options>, screen:
   const training = batchSize / (await time("training", () => trainer.step(images, labels)));
   const inference = batchSize / (await time("inference", () => model.predict(images)));
   const latency = 1000 * (await time("latency", () => model.predict(one)));
-  screen.record({ network: values.network, size, batchSize, threads, instructionSet, training, inference, latency });
-  screen.print(`${values.network}, 1x${size}x${size}, batch ${batchSize}, ${threads} threads, ${instructionSet}; medians
+  const used = await model.device();
+  screen.record({ network: values.network, size, batchSize, device: used, precision, threads, instructionSet, training, inference, latency });
+  screen.print(`${values.network}, 1x${size}x${size}, batch ${batchSize}, ${used === "cpu" ? `${threads} threads, ${instructionSet}` : `${used}, ${precision}`}; medians
 training   ${training.toFixed(1)} images/s
 inference  ${inference.toFixed(1)} images/s
 one image  ${latency.toFixed(2)} ms`);

@@ -42,13 +42,16 @@ async function examine(_: object, screen: Screen): Promise<number> {
   await look("addon", async () => {
     // Only here, so that a machine without an addon that works hears about the rest.
     library = await import("../../index.js");
-    return `${library.machine().addon}: ${library.machine().why}`;
+    const { addon } = library.deviceInfo();
+    return `${addon.file}: ${addon.why}`;
   });
   if (library) {
-    const { machine } = library;
-    await look("CUDA", () => (machine().backend === "cuda" ? "in use" : "not installed, or not chosen: the CPU computes"));
-    await look("instruction set", () => `${machine().instructionSet}, of ${machine().instructionSets.join(", ")}`);
-    await look("threads", () => `${machine().threads} by default, for ${availableParallelism()} cores`);
+    const { device, why, cpu, cuda } = library.deviceInfo();
+    await look("device", () => `${device}: ${why}`);
+    await look("CUDA", () => driver(cuda));
+    for (const [number, gpu] of cuda.gpus.entries()) await look(`GPU ${number}`, () => described(gpu));
+    await look("instruction set", () => `${cpu.instructionSet}, of ${cpu.instructionSets.join(", ")}`);
+    await look("threads", () => `${cpu.threads} by default, for ${availableParallelism()} cores`);
     await look("Fashion-MNIST", () => whereabouts(library!));
     await look("self-test", () => train(library!));
   }
@@ -60,7 +63,6 @@ async function examine(_: object, screen: Screen): Promise<number> {
 }
 
 function surroundings(): Finding[] {
-  const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20).toLocaleString("en")} MiB`;
   const most = process.constrainedMemory();
   const limit = most > 0 && most < totalmem() ? `, limited to ${mebibytes(most)}` : "";
   const facts = {
@@ -69,6 +71,19 @@ function surroundings(): Finding[] {
     memory: `${mebibytes(totalmem())}, of which ${mebibytes(process.availableMemory())} are free${limit}`,
   };
   return Object.entries(facts).map(([name, value]) => ({ name, value, ok: true }));
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20).toLocaleString("en")} MiB`;
+}
+
+function driver({ driver, version, cudnn }: Library.DeviceInfo["cuda"]): string {
+  const found = [driver && `driver ${driver}`, version && `for CUDA ${version}`, cudnn && `cuDNN ${cudnn}`];
+  return found.filter(Boolean).join(", ") || "not found";
+}
+
+function described({ name, computeCapability, memory }: Library.Gpu): string {
+  return `${name}, compute capability ${computeCapability}, ${mebibytes(memory)}`;
 }
 
 /** Platform, processor and C library. */

@@ -30,8 +30,8 @@ export default command({
 });
 
 async function measure(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<void> {
-  const { model: file, threads, batchSize, byClass, size } = settings;
-  using model = await loadModel(file!, { threads });
+  const { model: file, device, precision, threads, batchSize, byClass, size } = settings;
+  using model = await loadModel(file!, { device, precision, threads });
   const { validation: images, source } = await loadImages(settings, screen);
   screen.status.show(`Evaluating ${images.length} images`);
   const { loss, accuracy } = await evaluate(model, images, { batchSize });

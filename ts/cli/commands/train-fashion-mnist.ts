@@ -47,9 +47,9 @@ export default command({
 
 async function train(settings: Settings, screen: Screen): Promise<number> {
   const output = settings.output ?? `${settings.network}-fashion-mnist.safetensors`;
-  const { flavor, seed, threads } = settings;
+  const { flavor, seed, device, precision, threads } = settings;
   const { signal } = screen.interrupt;
-  using model = network(settings.network, { flavor, seed, threads, inChannels: 1, numClasses: 10 });
+  using model = network(settings.network, { flavor, seed, device, precision, threads, inChannels: 1, numClasses: 10 });
   await checkTargets([output, chartBeside(output)], settings.force);
   let data;
   try {

@@ -5,9 +5,10 @@
 use super::lower::{Graph, Node, Op};
 use super::Mode;
 use crate::error::Result;
-use resnet_ops::conv2d::{Conv2d, Shape};
+use resnet_ops::conv2d::{self, Conv2d, Shape};
 use resnet_ops::norm_pool::NormPool;
 use resnet_ops::Executor;
+use std::ops::Range;
 
 /// Rewrites the graph; the values of nodes that were joined are no longer written.
 pub(super) fn fuse(graph: &mut Graph, executor: &Executor, mode: Mode) -> Result<()> {
@@ -39,6 +40,10 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: Mode, writer: usize, index
     let (Op::Conv2d(convolution), Op::BatchNorm(op)) = (&mut node.op, &norm.op) else { return Ok(()) };
     if mode == Mode::Train {
         convolution.normed = !convolution.relu;
+        if convolution.normed && conv2d::leaves_bias_out(executor) && convolution.kernels.shape().bias {
+            let Range { start, end } = node.places.params;
+            norm.left_out = Some(start + convolution.kernels.shape().weight_len()..end);
+        }
         return Ok(());
     }
     if convolution.relu || node.inputs.len() > 1 {
@@ -64,6 +69,7 @@ fn pool(nodes: &mut [Node], writer: usize, index: usize) {
     follower.op = Op::NormPool(NormPool { norm: norm.clone(), pool: pool.clone() });
     follower.inputs = std::mem::take(&mut node.inputs);
     follower.places = node.places.clone();
+    follower.left_out = node.left_out.take();
 }
 
 /// Puts a convolution or a batch norm in the place of the ReLU or addition behind it, where a shortcut has been computed, and

@@ -15,6 +15,7 @@ use resnet_ops::linear::Linear;
 use resnet_ops::max_pool2d::MaxPool2d;
 use resnet_ops::norm_pool::NormPool;
 use resnet_ops::Executor;
+use std::ops::Range;
 
 /// A first convolution reads images as they come up to this many channels; more are worth blocking.
 const MOST_PLAIN_CHANNELS: usize = 4;
@@ -57,6 +58,8 @@ pub(super) struct Node {
     pub(super) inputs: Vec<usize>,
     pub(super) output: usize,
     pub(super) places: Places,
+    /// Of a batch norm: where the bias is that the convolution before it left out.
+    pub(super) left_out: Option<Range<usize>>,
 }
 
 /// A network as a backend's nodes. Value 0 is the input, as (N, C, H, W) whatever the backend.
@@ -86,6 +89,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: M
             inputs: node.inputs.iter().map(|&value| places[value]).collect(),
             output: node.output,
             places: parameters.clone(),
+            left_out: None,
         });
     }
     graph.output = places[trace.output];
@@ -110,7 +114,7 @@ impl Graph {
         let output = self.shapes.len();
         self.shapes.push(self.shapes[0]);
         let places = Places::default();
-        self.nodes.push(Node { op: Op::Import, inputs: vec![0], output, places });
+        self.nodes.push(Node { op: Op::Import, inputs: vec![0], output, places, left_out: None });
         output
     }
 

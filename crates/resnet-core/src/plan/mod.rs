@@ -53,7 +53,7 @@ impl Plan {
     ) -> Result<Self> {
         let trace = trace(root, input)?;
         let mut graph = lower::lower(executor, &trace, params, mode)?;
-        if matches!(executor, Executor::Cpu(_)) {
+        if !executor.is_reference() {
             fuse::fuse(&mut graph, executor, mode)?;
         }
         let lists = schedule::schedule(executor, &graph, capacity, mode);
@@ -67,7 +67,7 @@ impl Plan {
 
     /// Makes room for it.
     pub fn reserve(&self, executor: &Executor, slots: &mut Slots) -> Result<()> {
-        slots.reserve(executor.dtype(), &self.lists.lengths)
+        slots.reserve(executor, &self.lists.lengths)
     }
 
     /// Whether what is packed is that of these weights, in the order for a batch of `n` images.

@@ -5,13 +5,13 @@ use super::lower::Op;
 use super::slots::{Slot, Slots};
 use super::Plan;
 use crate::error::Result;
-use crate::weights::{read_f64, Weights};
+use crate::weights::Weights;
 use resnet_ops::{
     add, avg_pool2d, batch_norm, concat,
     conv2d::{self, Epilogue},
     cross_entropy, dropout, global_avg_pool, layout, linear, max_pool2d,
     norm_pool::{self, NormPool},
-    relu, Buffer, DType, Executor, View,
+    relu, Buffer, Executor, View,
 };
 
 /// Most storage that one instruction writes.
@@ -40,14 +40,7 @@ impl Run<'_> {
             self.plan.prepared.set(Some((self.weights.version, n)));
         }
         let target = self.slots.get_mut(self.plan.lists.images);
-        match self.executor.dtype() {
-            DType::F64 => {
-                for (target, &source) in target.slice_mut::<f64>()?.iter_mut().zip(images) {
-                    *target = f64::from(source);
-                }
-            }
-            _ => target.slice_mut::<f32>()?[..images.len()].copy_from_slice(images),
-        }
+        target.write(images)?;
         self.walk(&self.plan.lists.forward, n)
     }
 
@@ -78,9 +71,9 @@ impl Run<'_> {
         let shape = self.plan.output();
         let [h, w] = shape.size();
         let shape = [n, shape.channels(), h, w];
-        let mut target = Buffer::zeros(self.executor.dtype(), shape.iter().product())?;
+        let mut target = self.executor.zeros(self.executor.exact_dtype(), shape.iter().product())?;
         layout::to_nchw(self.executor, shape, self.slots.get(self.plan.lists.logits), &mut target)?;
-        read_f64(&target, 0..target.len())
+        Ok(target.read(0..target.len())?)
     }
 
     fn walk(&mut self, list: &[Instruction<Slot>], n: usize) -> Result<()> {
@@ -166,7 +159,8 @@ impl Step<'_> {
             }
             (Op::BatchNorm(op) | Op::NormPool(NormPool { norm: op, .. }), Action::NormUpdate) => {
                 let running = weights.running.view_mut(node.places.running.clone());
-                batch_norm::update_running(executor, op, n, read(0), running)?;
+                let left_out = node.left_out.clone().map(|range| weights.learnt.view(range));
+                batch_norm::update_running(executor, op, n, read(0), left_out, running)?;
             }
             (Op::BatchNorm(op), action) => {
                 let y_and_dx = (action == Action::NormAddBackward).then(|| (read(2), third));

@@ -68,7 +68,7 @@ impl<'a> Writer<'a> {
 
     fn write(mut self, mode: Mode) -> Self {
         let input = self.graph.shapes[0].with_batch(self.capacity).iter().product();
-        self.values[0] = Some(self.need(Class::Real, input));
+        self.values[0] = Some(self.need(Class::Exact, input));
         for index in 0..self.graph.nodes.len() {
             self.write_forward(index, mode);
         }
@@ -181,7 +181,7 @@ impl<'a> Writer<'a> {
 
     /// Storage of a batch norm's statistics.
     fn statistics(&mut self, index: usize, op: &BatchNorm) -> usize {
-        let saved = self.need(Class::Real, op.saved_len());
+        let saved = self.need(Class::Exact, op.saved_len());
         self.saved[index] = Some(saved);
         saved
     }
@@ -204,7 +204,7 @@ impl<'a> Writer<'a> {
         }
         let mut params = vec![];
         if convolution.folded.is_some() {
-            params.push(self.need(Class::Real, kernels.shape().params_len()));
+            params.push(self.need(Class::Exact, kernels.shape().params_len()));
             let fold = self.instruction(Action::Fold, index, vec![], params.clone());
             self.prepare.push(fold);
         }

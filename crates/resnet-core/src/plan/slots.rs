@@ -1,12 +1,12 @@
 //! Preallocated storage, shared by values whose lifetimes do not meet and by the plans of a session.
 
 use crate::error::Result;
-use resnet_ops::{Buffer, DType};
+use resnet_ops::{Buffer, DType, Executor};
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Activations, gradients, packed weights, in the backend's type.
+    /// Activations, their gradients, packed weights, in the backend's type for them.
     Real,
     /// Sums in f64.
     Sum,
@@ -14,9 +14,11 @@ pub(super) enum Class {
     Place,
     /// Weights packed for as long as they stay as they are.
     Packed,
+    /// Images, statistics, folded weights, in the type of parameters.
+    Exact,
 }
 
-pub(super) const CLASSES: usize = 4;
+pub(super) const CLASSES: usize = 5;
 
 /// A slot: its class, and its number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +35,17 @@ pub struct Slots {
 
 impl Slots {
     /// Makes room for slots of these lengths, longest first in each class; what is there and long enough stays.
-    pub(super) fn reserve(&mut self, real: DType, lengths: &[Vec<usize>; CLASSES]) -> Result<()> {
-        for ((buffers, lengths), dtype) in self.buffers.iter_mut().zip(lengths).zip([real, DType::F64, DType::U8, real])
-        {
+    pub(super) fn reserve(&mut self, executor: &Executor, lengths: &[Vec<usize>; CLASSES]) -> Result<()> {
+        let (real, exact) = (executor.dtype(), executor.exact_dtype());
+        let dtypes = [real, DType::F64, DType::U8, real, exact];
+        for ((buffers, lengths), dtype) in self.buffers.iter_mut().zip(lengths).zip(dtypes) {
             for (index, &length) in lengths.iter().enumerate() {
                 if index == buffers.len() {
-                    buffers.push(Buffer::zeros(dtype, length)?);
+                    buffers.push(executor.zeros(dtype, length)?);
                 } else if buffers[index].len() < length {
                     // The old storage goes before the new one comes.
                     buffers[index] = Buffer::empty();
-                    buffers[index] = Buffer::zeros(dtype, length)?;
+                    buffers[index] = executor.zeros(dtype, length)?;
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::{Metrics, Sgd};
 use crate::error::Result;
 use crate::session::Session;
 use crate::tensor::{narrow, Images, Named};
-use resnet_ops::Buffer;
+use resnet_ops::{Buffer, Executor};
 
 /// Makes updates: holds what an optimiser keeps between steps.
 pub struct Trainer {
@@ -29,6 +29,17 @@ impl Trainer {
         let metrics = session.step(images, labels, &self.optimizer, &mut self.velocity)?;
         self.stepped = true;
         Ok(metrics)
+    }
+
+    /// What is kept between steps, on another backend.
+    pub(crate) fn velocity_on(&self, executor: &Executor) -> Result<Option<Buffer>> {
+        let copy = |velocity: &Buffer| executor.upload(executor.exact_dtype(), &velocity.read(0..velocity.len())?);
+        Ok(self.velocity.as_ref().map(copy).transpose()?)
+    }
+
+    /// Takes what [`Trainer::velocity_on`] gave.
+    pub(crate) fn set_velocity(&mut self, velocity: Option<Buffer>) {
+        self.velocity = velocity;
     }
 
     /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step.

@@ -17,7 +17,7 @@ use resnet_core::state_dict::{write, Values};
 use resnet_core::train::{Sgd, Trainer};
 use resnet_core::Session;
 use resnet_ops::conv2d::Algorithm;
-use resnet_ops::{Executor, Isa};
+use resnet_ops::{Executor, Isa, Precision};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -110,6 +110,19 @@ fn cpu_rounds_no_worse_than_four_times_pytorch_f32(name: &str, network: Layer) {
             assert_rounding(&fixture, &format!("{isa:?}, {algorithm:?}"), network.clone(), executor);
         }
     }
+}
+
+/// Where tests are built with the GPU's kernels, which this machine's processor runs slowly.
+fn gpu_kernels_round_no_worse_either(name: &str, network: Layer) {
+    let fixture = Fixture::read(name);
+    if let Some(executor) = Executor::cuda_for_tests(Precision::Fp32).filter(|_| fixture.parameters <= SMALL || all()) {
+        assert_rounding(&fixture, "GPU's kernels", network, executor);
+    }
+}
+
+/// Whether everything is wanted, not one network of each kind.
+fn all() -> bool {
+    std::env::var("RESNET_NATIVE_TESTS").is_ok_and(|set| set == "all")
 }
 
 fn assert_rounding(fixture: &Fixture, backend: &str, network: Layer, executor: Executor) {

@@ -35,8 +35,8 @@ fn googlenet() -> Layer {
     googlenet::googlenet(10).unwrap()
 }
 
-/// Tests of each fixture, by its name, and the list of them. The f64 reference runs on those that are marked `both`, on the
-/// others with `RESNET_NATIVE_TESTS=all`.
+/// Tests of each fixture, by its name, and the list of them. The f64 reference and the GPU's kernels run on those that are
+/// marked `both`, on the others with `RESNET_NATIVE_TESTS=all`.
 macro_rules! networks {
     ($($fixture:ident $backends:ident $layer:expr;)*) => {
         pub const FIXTURES: &[&str] = &[$(stringify!($fixture)),*];
@@ -50,8 +50,15 @@ macro_rules! networks {
             }
 
             #[test]
+            fn gpu() {
+                if stringify!($backends) == "both" || crate::all() {
+                    crate::gpu_kernels_round_no_worse_either(stringify!($fixture), $layer);
+                }
+            }
+
+            #[test]
             fn reference() {
-                if stringify!($backends) == "both" || std::env::var("RESNET_NATIVE_TESTS").is_ok_and(|set| set == "all") {
+                if stringify!($backends) == "both" || crate::all() {
                     crate::reference_in_f64_computes_what_pytorch_does(stringify!($fixture), $layer);
                 }
             }

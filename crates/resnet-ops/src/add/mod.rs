@@ -4,6 +4,8 @@ use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result};
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 pub(crate) use cpu::add_to;

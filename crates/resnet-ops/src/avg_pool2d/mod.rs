@@ -7,6 +7,8 @@ use candle_core::bail;
 use std::ops::Range;
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 /// An average pooling of a given map size.

@@ -5,9 +5,10 @@
 
 use crate::executor::by_backend;
 use crate::{layout, Buffer, Executor, Result, View, ViewMut};
-use candle_core::DType;
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda-kernels")]
+pub(crate) mod cuda;
 mod reference;
 
 /// A batch norm of a given map size.
@@ -51,6 +52,8 @@ pub fn sums_len(channels: usize, n: usize) -> usize {
 pub fn moments(executor: &Executor, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
     match executor {
         Executor::Cpu(cpu) => cpu::moments(cpu, op, n, x, moments),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::moments(cuda, op, n, x, moments),
         _ => Ok(()),
     }
 }
@@ -98,16 +101,26 @@ pub fn fold(
     running: View,
     folded: ViewMut,
 ) -> Result<()> {
-    match executor.dtype() {
-        DType::F64 => reference::fold::<f64>(op, conv, params, running, folded),
+    match executor {
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::fold(cuda, op, conv, params, running, folded),
+        Executor::ReferenceF64 => reference::fold::<f64>(op, conv, params, running, folded),
         _ => reference::fold::<f32>(op, conv, params, running, folded),
     }
 }
 
 /// Moves the running statistics towards the saved ones of a batch of `n` images:
-/// running = (1 − momentum)·running + momentum·batch, with the unbiased variance.
-pub fn update_running(executor: &Executor, op: &BatchNorm, n: usize, saved: &Buffer, running: ViewMut) -> Result<()> {
-    by_backend!(executor, update_running(op, n, saved, running))
+/// running = (1 − momentum)·running + momentum·batch, with the unbiased variance. `left_out`, if given, is a value for each
+/// channel that should have been added to x and was not ([`crate::conv2d::leaves_bias_out`]): the batch's mean takes it in.
+pub fn update_running(
+    executor: &Executor,
+    op: &BatchNorm,
+    n: usize,
+    saved: &Buffer,
+    left_out: Option<View>,
+    running: ViewMut,
+) -> Result<()> {
+    by_backend!(executor, update_running(op, n, saved, left_out, running))
 }
 
 /// The gradients of [`forward_train`].

@@ -65,13 +65,21 @@ pub(super) fn fold<T: Real>(
     Ok(())
 }
 
-pub(super) fn update_running<T: Real>(op: &BatchNorm, n: usize, saved: &Buffer, mut running: ViewMut) -> Result<()> {
+pub(super) fn update_running<T: Real>(
+    op: &BatchNorm,
+    n: usize,
+    saved: &Buffer,
+    left_out: Option<View>,
+    mut running: ViewMut,
+) -> Result<()> {
     let (mean, variance, _) = saved_parts(op, saved.slice::<T>()?);
     let (running_mean, running_variance) = running.slice_mut::<T>()?.split_at_mut(op.channels);
     let momentum = T::of(op.momentum);
     let unbiased = T::of(count(op, n) / (count(op, n) - 1.0));
+    let left_out = left_out.map(|values| values.slice::<T>()).transpose()?;
     for c in 0..op.channels {
-        running_mean[c] = (T::one() - momentum) * running_mean[c] + momentum * mean[c];
+        let mean = mean[c] + left_out.map_or(T::zero(), |values| values[c]);
+        running_mean[c] = (T::one() - momentum) * running_mean[c] + momentum * mean;
         running_variance[c] = (T::one() - momentum) * running_variance[c] + momentum * variance[c] * unbiased;
     }
     Ok(())

@@ -6,6 +6,8 @@ use crate::{Buffer, Executor, Result};
 use candle_core::bail;
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 /// A concatenation of maps of a given size.

@@ -3,10 +3,12 @@
 //! y\[n,k,p,q\] = bias\[k\] + Σ over c of k's group, r, s of x\[n, c, p·stride+r−padding, q·stride+s−padding\] · w\[k,c,r,s\].
 
 use crate::executor::by_backend;
-use crate::{layout, Buffer, Executor, Result, View, ViewMut};
+use crate::{Buffer, Executor, Result, View, ViewMut};
 use candle_core::bail;
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+pub(crate) mod cuda;
 mod reference;
 
 /// A convolution of a given input size.
@@ -31,7 +33,7 @@ pub struct Shape {
     pub bias: bool,
     /// Height and width of the input.
     pub input: [usize; 2],
-    /// Whether the CPU backend finds the input as plain (N, C, H, W), as images come, instead of blocked. There is then no
+    /// Whether the CPU and GPU backends find the input as plain (N, C, H, W), as images come, instead of blocked. There is then no
     /// input gradient. Meant for a first layer with few channels.
     pub plain_input: bool,
 }
@@ -85,6 +87,8 @@ pub struct Conv2d {
     /// Instead of `direct`, for shapes that they suit.
     grouped: Option<cpu::Grouped>,
     winograd: Option<cpu::Winograd>,
+    #[cfg(feature = "cuda-kernels")]
+    rewritten: Option<cuda::Rewritten>,
 }
 
 /// Which kernels the CPU backend runs convolutions with.
@@ -100,7 +104,7 @@ pub enum Algorithm {
 }
 
 /// A way through the convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pass {
     /// From input to output.
     Forward,
@@ -123,7 +127,19 @@ impl Conv2d {
             direct = grouped.is_none().then(|| cpu::Direct::new(cpu, &shape));
             winograd = cpu::Winograd::new(cpu, &shape);
         }
-        Ok(Self { shape, direct, grouped, winograd })
+        #[cfg(feature = "cuda-kernels")]
+        let rewritten = match executor {
+            Executor::Cuda(cuda) => Some(cuda::Rewritten::new(cuda, &shape)),
+            _ => None,
+        };
+        Ok(Self {
+            shape,
+            direct,
+            grouped,
+            winograd,
+            #[cfg(feature = "cuda-kernels")]
+            rewritten,
+        })
     }
 
     /// The shape it was prepared for.
@@ -133,6 +149,10 @@ impl Conv2d {
 
     /// Elements that the packed weights of a pass take; 0 if the backend reads the parameters as they are.
     pub fn packed_len(&self, pass: Pass) -> usize {
+        #[cfg(feature = "cuda-kernels")]
+        if let Some(rewritten) = &self.rewritten {
+            return rewritten.packed_len(&self.shape);
+        }
         let direct = self.direct.as_ref().map_or(0, |direct| direct.packed_len(pass));
         let grouped = self.grouped.as_ref().map_or(0, |grouped| grouped.packed_len(pass));
         direct.max(grouped).max(self.winograd.as_ref().map_or(0, |winograd| winograd.packed_len(pass)))
@@ -140,6 +160,10 @@ impl Conv2d {
 
     /// Elements of scratch space that a pass needs for a batch of up to `n` images.
     pub fn scratch_len(&self, pass: Pass, n: usize) -> usize {
+        #[cfg(feature = "cuda-kernels")]
+        if let Some(rewritten) = &self.rewritten {
+            return rewritten.scratch_len(&self.shape, pass, n);
+        }
         let direct = self.direct.as_ref().map_or(0, |direct| direct.scratch_len(pass, n));
         let grouped = self.grouped.as_ref().map_or(0, |grouped| grouped.scratch_len(pass, n));
         direct.max(grouped).max(self.winograd.as_ref().map_or(0, |winograd| winograd.scratch_len(pass, n)))
@@ -164,6 +188,8 @@ impl Conv2d {
 pub fn pack(executor: &Executor, conv: &Conv2d, n: usize, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
     match executor {
         Executor::Cpu(cpu) => cpu::pack(cpu, conv, n, pass, params, packed),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::pack(cuda, conv, params, packed),
         _ => Ok(()),
     }
 }
@@ -177,6 +203,12 @@ pub struct Epilogue<'a> {
     pub relu: bool,
     /// Where the moments of the output go, as [`crate::batch_norm::moments`] writes them.
     pub moments: Option<&'a mut Buffer>,
+}
+
+/// Whether a convolution whose moments are wanted leaves out its bias, which the batch norm behind it would take away again:
+/// [`crate::batch_norm::update_running`] then makes up for it.
+pub fn leaves_bias_out(executor: &Executor) -> bool {
+    !matches!(executor, Executor::Cpu(_)) && !executor.is_reference()
 }
 
 /// y = act(conv(x) + bias + shortcut) for `n` images, where act is ReLU or nothing and the shortcut may be absent. `packed`
@@ -229,8 +261,8 @@ pub fn weight_gradient(
 /// Elements of an input of `n` images in the executor's layout.
 pub fn input_len(executor: &Executor, shape: &Shape, n: usize) -> usize {
     let [h, w] = shape.input;
-    match executor {
-        Executor::Cpu(_) if !shape.plain_input => layout::blocked_len(n, shape.in_channels, h, w),
-        _ => n * shape.in_channels * h * w,
+    match shape.plain_input {
+        true => n * shape.in_channels * h * w,
+        false => executor.activation_len(n, shape.in_channels, h, w),
     }
 }

@@ -5,6 +5,8 @@ use crate::{Buffer, Executor, Result};
 use candle_core::bail;
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 /// What a batch's logits say about its labels.

@@ -11,6 +11,8 @@ use crate::{Buffer, Executor, Result};
 use candle_core::bail;
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 /// A dropout on maps of a given size.

@@ -4,6 +4,8 @@ use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result, View, ViewMut};
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 /// A fully connected layer.

@@ -6,6 +6,8 @@ use crate::{Buffer, Executor, Result};
 use candle_core::bail;
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda-kernels")]
+pub(crate) mod cuda;
 mod reference;
 
 /// A max-pooling of a given map size.

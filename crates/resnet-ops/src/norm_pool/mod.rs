@@ -7,6 +7,8 @@ use crate::max_pool2d::MaxPool2d;
 use crate::{Buffer, Executor, Result, View, ViewMut};
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 /// A batch norm and the max-pooling behind it.

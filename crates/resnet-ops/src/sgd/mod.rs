@@ -6,6 +6,8 @@ use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result};
 
 mod cpu;
+#[cfg(feature = "cuda-kernels")]
+mod cuda;
 mod reference;
 
 /// The settings of an update.

@@ -11,7 +11,7 @@ pub mod ops;
 pub mod pooling;
 pub mod shapes;
 
-use resnet_ops::{layout, Buffer, DType, Executor, Isa, Result, View, ViewMut};
+use resnet_ops::{layout, Buffer, DType, Executor, Isa, Precision, Result, View, ViewMut};
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -53,10 +53,20 @@ pub fn cpu_executors() -> Vec<(Isa, [Executor; 2])> {
     Isa::available().into_iter().map(|isa| (isa, on(isa))).collect()
 }
 
-/// Every backend, the CPU one in each instruction set.
+/// Every backend in f32 or f64, the CPU one in each instruction set.
 pub fn every_executor() -> Vec<Executor> {
     let cpu = cpu_executors().into_iter().flat_map(|(_, executors)| executors);
-    [Executor::ReferenceF64, Executor::ReferenceF32].into_iter().chain(cpu).collect()
+    [Executor::ReferenceF64, Executor::ReferenceF32].into_iter().chain(cpu).chain(cuda_executor()).collect()
+}
+
+/// The GPU's kernels in f32.
+pub fn cuda_executor() -> Option<Executor> {
+    Executor::cuda_for_tests(Precision::Fp32)
+}
+
+/// The same in bf16.
+pub fn bf16_executor() -> Option<Executor> {
+    Executor::cuda_for_tests(Precision::Bf16)
 }
 
 /// Elements after the part in use: slots of a plan are as long as their longest value.
@@ -66,35 +76,30 @@ const TAIL: usize = 37;
 const OFFSET: usize = 5;
 
 /// A buffer of NaN, longer than `len`.
-pub fn garbage(dtype: DType, len: usize) -> Buffer {
-    buffer(dtype, &vec![f64::NAN; len + TAIL])
+pub fn garbage(executor: &Executor, dtype: DType, len: usize) -> Buffer {
+    buffer(executor, dtype, &vec![f64::NAN; len + TAIL])
 }
 
 /// A buffer of exactly these values.
-pub fn buffer(dtype: DType, values: &[f64]) -> Buffer {
-    match dtype {
-        DType::F64 => Buffer::from_slice(values).unwrap(),
-        DType::F32 => Buffer::from_slice(&values.iter().map(|&value| value as f32).collect::<Vec<_>>()).unwrap(),
-        DType::U8 => Buffer::from_slice(&values.iter().map(|&value| value as u8).collect::<Vec<_>>()).unwrap(),
-        other => panic!("no buffer of {other:?}"),
-    }
+pub fn buffer(executor: &Executor, dtype: DType, values: &[f64]) -> Buffer {
+    executor.upload(dtype, values).unwrap()
 }
 
 /// All elements.
 pub fn elements(buffer: &Buffer) -> Vec<f64> {
-    match buffer.dtype() {
-        DType::F64 => buffer.slice::<f64>().unwrap().to_vec(),
-        DType::F32 => buffer.slice::<f32>().unwrap().iter().map(|&value| value.into()).collect(),
-        DType::U8 => buffer.slice::<u8>().unwrap().iter().map(|&value| value.into()).collect(),
-        other => panic!("no buffer of {other:?}"),
-    }
+    buffer.read(0..buffer.len()).unwrap()
 }
 
 /// These values with garbage after them.
 pub fn flat(executor: &Executor, values: &[f64]) -> Buffer {
+    flat_of(executor, executor.dtype(), values)
+}
+
+/// The same in another type than that of activations.
+pub fn flat_of(executor: &Executor, dtype: DType, values: &[f64]) -> Buffer {
     let mut all = values.to_vec();
     all.resize(values.len() + TAIL, f64::NAN);
-    buffer(executor.dtype(), &all)
+    buffer(executor, dtype, &all)
 }
 
 /// The first `len` elements; the garbage after them must be untouched.
@@ -108,27 +113,30 @@ pub fn read_flat(len: usize, buffer: &Buffer) -> Vec<f64> {
 /// (N, C, H, W) values in the executor's layout, with garbage after them.
 pub fn activation(executor: &Executor, shape: [usize; 4], values: &[f64]) -> Result<Buffer> {
     let mut target = blank_activation(executor, shape);
-    layout::from_nchw(executor, shape, &buffer(executor.dtype(), values), &mut target)?;
+    layout::from_nchw(executor, shape, &buffer(executor, executor.exact_dtype(), values), &mut target)?;
     Ok(target)
 }
 
 /// Garbage in place of an activation.
 pub fn blank_activation(executor: &Executor, [n, c, h, w]: [usize; 4]) -> Buffer {
-    garbage(executor.dtype(), executor.activation_len(n, c, h, w))
+    garbage(executor, executor.dtype(), executor.activation_len(n, c, h, w))
 }
 
 /// The (N, C, H, W) values of an activation. Lanes beyond the channels must be zero and the garbage behind untouched.
 pub fn read_activation(executor: &Executor, shape: [usize; 4], source: &Buffer) -> Result<Vec<f64>> {
     let [n, c, h, w] = shape;
     let all = read_flat(executor.activation_len(n, c, h, w), source);
-    if matches!(executor, Executor::Cpu(_)) {
-        for (index, &value) in all.iter().enumerate() {
-            let block = index / (h * w * layout::LANES) % layout::blocks(c);
-            let channel = block * layout::LANES + index % layout::LANES;
-            assert!(channel < c || value == 0.0, "lane of channel {channel} of {c} holds {value}");
-        }
+    let lanes = all.len() / (n * h * w);
+    for (index, &value) in all.iter().enumerate() {
+        let block = index / (h * w * layout::LANES) % layout::blocks(c);
+        let channel = match executor {
+            Executor::Cpu(_) => block * layout::LANES + index % layout::LANES,
+            _ if executor.is_reference() => 0,
+            _ => index % lanes,
+        };
+        assert!(channel < c || value == 0.0, "lane of channel {channel} of {c} holds {value}");
     }
-    let mut plain = buffer(executor.dtype(), &vec![f64::NAN; n * c * h * w]);
+    let mut plain = buffer(executor, executor.exact_dtype(), &vec![f64::NAN; n * c * h * w]);
     layout::to_nchw(executor, shape, source, &mut plain)?;
     Ok(elements(&plain))
 }
@@ -143,7 +151,7 @@ impl Parameters {
     pub fn new(executor: &Executor, values: &[f64]) -> Self {
         let mut all = vec![f64::NAN; OFFSET + values.len() + TAIL];
         all[OFFSET..][..values.len()].copy_from_slice(values);
-        Self { storage: buffer(executor.dtype(), &all), len: values.len() }
+        Self { storage: buffer(executor, executor.exact_dtype(), &all), len: values.len() }
     }
 
     pub fn blank(executor: &Executor, len: usize) -> Self {

@@ -31,9 +31,9 @@ impl NormPooling {
         let (x, params) =
             (activation(executor, self.norm().shape(), &inputs[1])?, Parameters::new(executor, &inputs[0]));
         let mut y = blank_activation(executor, self.output_shape());
-        let mut argmax = buffer(DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
-        let mut saved = garbage(executor.dtype(), norm.saved_len());
-        let mut moments = garbage(DType::F64, norm.sums_len(n));
+        let mut argmax = buffer(executor, DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
+        let mut saved = garbage(executor, executor.exact_dtype(), norm.saved_len());
+        let mut moments = garbage(executor, DType::F64, norm.sums_len(n));
         let params = params.view();
         batch_norm::moments(executor, norm, n, &x, &mut moments)?;
         norm_pool::forward_train(executor, &self.op, n, &x, params, &moments, &mut saved, &mut y, &mut argmax)?;
@@ -66,7 +66,7 @@ impl Op for NormPooling {
         let (n, shape) = (self.n, self.norm().shape());
         let (x, params) = (activation(executor, shape, &inputs[1])?, Parameters::new(executor, &inputs[0]));
         let dy = activation(executor, self.output_shape(), dy)?;
-        let mut scratch = garbage(DType::F64, self.op.norm.sums_len(n));
+        let mut scratch = garbage(executor, DType::F64, self.op.norm.sums_len(n));
         let mut dx = blank_activation(executor, shape);
         let mut grads = Parameters::blank(executor, 2 * self.op.norm.channels);
         let (op, params, view) = (&self.op, params.view(), grads.view_mut());

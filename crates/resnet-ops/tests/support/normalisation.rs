@@ -23,8 +23,8 @@ impl Normalisation {
         let x = activation(executor, self.shape(), &inputs[1])?;
         let shortcut = inputs.get(2).map(|values| activation(executor, self.shape(), values)).transpose()?;
         let params = Parameters::new(executor, &inputs[0]);
-        let mut saved = garbage(executor.dtype(), self.op.saved_len());
-        let mut moments = garbage(DType::F64, self.op.sums_len(self.n));
+        let mut saved = garbage(executor, executor.exact_dtype(), self.op.saved_len());
+        let mut moments = garbage(executor, DType::F64, self.op.sums_len(self.n));
         let mut y = blank_activation(executor, self.shape());
         let (shortcut, params) = (shortcut.as_ref(), params.view());
         batch_norm::moments(executor, &self.op, self.n, &x, &mut moments)?;
@@ -74,7 +74,7 @@ impl Op for Normalisation {
         let (y, saved) = self.train(executor, inputs)?;
         let x = activation(executor, self.shape(), &inputs[1])?;
         let params = Parameters::new(executor, &inputs[0]);
-        let mut scratch = garbage(DType::F64, self.op.sums_len(self.n));
+        let mut scratch = garbage(executor, DType::F64, self.op.sums_len(self.n));
         let mut dy = activation(executor, self.shape(), dy)?;
         let mut dx = blank_activation(executor, self.shape());
         let mut grads = Parameters::blank(executor, 2 * self.op.channels);

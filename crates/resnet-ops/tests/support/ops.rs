@@ -48,7 +48,7 @@ impl Op for Relu {
     }
 
     fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
-        let (x, mut y) = (flat(executor, &inputs[0]), garbage(executor.dtype(), self.0));
+        let (x, mut y) = (flat(executor, &inputs[0]), garbage(executor, executor.dtype(), self.0));
         relu::forward(executor, self.0, &x, &mut y)?;
         Ok(read_flat(self.0, &y))
     }
@@ -77,7 +77,7 @@ impl Op for Addition {
 
     fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
         let (a, b) = (flat(executor, &inputs[0]), flat(executor, &inputs[1]));
-        let mut y = garbage(executor.dtype(), self.len);
+        let mut y = garbage(executor, executor.dtype(), self.len);
         add::forward(executor, self.len, &a, &b, &mut y, self.relu)?;
         Ok(read_flat(self.len, &y))
     }
@@ -94,7 +94,8 @@ impl Op for Addition {
         if self.relu {
             relu::backward(executor, self.len, &y, &mut db)?;
         }
-        let mut da = if accumulate { flat(executor, &inputs[0]) } else { garbage(executor.dtype(), self.len) };
+        let mut da =
+            if accumulate { flat(executor, &inputs[0]) } else { garbage(executor, executor.dtype(), self.len) };
         add::add_gradient(executor, self.len, &db, &mut da, accumulate)?;
         Ok(vec![read_flat(self.len, &da), read_flat(self.len, &db)])
     }

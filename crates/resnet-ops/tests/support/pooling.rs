@@ -28,7 +28,7 @@ impl MaxPooling {
         let x = activation(executor, self.input_shape(), x)?;
         let [n, c, h, w] = self.output_shape();
         let mut y = blank_activation(executor, self.output_shape());
-        let mut argmax = buffer(DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
+        let mut argmax = buffer(executor, DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
         max_pool2d::forward(executor, &self.op, self.n, &x, &mut y, &mut argmax)?;
         Ok((y, argmax))
     }

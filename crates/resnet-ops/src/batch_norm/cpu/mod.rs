@@ -157,14 +157,23 @@ pub(super) fn forward_eval(
     normalise(cpu, op, n, x, shortcut, affine, y)
 }
 
-pub(super) fn update_running(_: &Cpu, op: &BatchNorm, n: usize, saved: &Buffer, mut running: ViewMut) -> Result<()> {
+pub(super) fn update_running(
+    _: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    saved: &Buffer,
+    left_out: Option<View>,
+    mut running: ViewMut,
+) -> Result<()> {
     let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
     let count = (n * op.size[0] * op.size[1]) as f64;
     let unbiased = count / (count - 1.0).max(1.0);
     let (running_mean, running_variance) = running.slice_mut::<f32>()?.split_at_mut(op.channels);
     let blend = |old: f32, new: f64| ((1.0 - op.momentum) * f64::from(old) + op.momentum * new) as f32;
+    let left_out = left_out.map(|values| values.slice::<f32>()).transpose()?;
     for channel in 0..op.channels {
-        running_mean[channel] = blend(running_mean[channel], f64::from(mean[channel]));
+        let mean = f64::from(mean[channel]) + left_out.map_or(0.0, |values| f64::from(values[channel]));
+        running_mean[channel] = blend(running_mean[channel], mean);
         running_variance[channel] = blend(running_variance[channel], f64::from(rest[channel]) * unbiased);
     }
     Ok(())

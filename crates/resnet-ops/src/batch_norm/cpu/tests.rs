@@ -148,7 +148,7 @@ fn evaluation_with_the_batch_as_running_statistics_gives_the_training_output() {
     let trained = run(&cpu, &case);
     let saved = Buffer::from_slice(&trained.saved).unwrap();
     let mut running = Buffer::from_slice(&vec![7f32; 2 * c]).unwrap();
-    update_running(&cpu, &case.op, n, &saved, running.view_mut(0..2 * c)).unwrap();
+    update_running(&cpu, &case.op, n, &saved, None, running.view_mut(0..2 * c)).unwrap();
     let count = (n * h * w) as f32;
     for (channel, variance) in running.slice_mut::<f32>().unwrap()[c..].iter_mut().enumerate() {
         close(*variance, f64::from(trained.saved[32 + channel] * count / (count - 1.0)), 1e-6, "unbiased variance");

@@ -1,0 +1,88 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { deviceInfo, loadModel, ResNet, Residual, sgd, tensor, Trainer } from "resnet-native";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+});
+afterAll(async () => rm(folder, { recursive: true }));
+
+const small = (options = {}) => new ResNet([[1, 8]], { numClasses: 4, inChannels: 1, seed: 3, ...options });
+const images = tensor(Float32Array.from({ length: 4 * 256 }, (_, i) => Math.sin(i)), [4, 1, 16, 16]);
+
+describe("deviceInfo", () => {
+  test("tells what auto is and why, the addon, the instruction set in use and the threads", async () => {
+    const { device, why, addon, cpu, cuda } = deviceInfo();
+    expect(existsSync(addon.file)).toBe(true);
+    expect(cpu.instructionSets[0]).toBe("portable");
+    expect(cpu.instructionSet).toBe(process.env["RESNET_NATIVE_ISA"] ?? cpu.instructionSets.at(-1));
+    expect(cpu.threads).toBeGreaterThanOrEqual(1);
+    expect(device).toMatch(/^(cpu|cuda:\d)$/);
+    expect(cuda.problem).toBe(device === "cpu" ? why : undefined);
+    expect(why).toMatch(device === "cpu" ? /install|start|path|needed|see it/ : /can be used/);
+    using model = small();
+    expect(await model.device()).toBe(device);
+  });
+
+  test("refuses an instruction set that the machine has not", () => {
+    vi.stubEnv("RESNET_NATIVE_ISA", "mmx");
+    expect(() => deviceInfo()).toThrow(/RESNET_NATIVE_ISA: expected one of portable.* got "mmx"/);
+    vi.unstubAllEnvs();
+    expect(deviceInfo().cpu.threads).toBeGreaterThanOrEqual(1);
+  });
+});
+
+describe("a GPU that is not there", () => {
+  const missing = { name: "ResNetError", code: "ERR_DEVICE", message: expect.stringMatching(/install|GPU/) };
+
+  test("is refused by the first call of a model, of a block and of a file's model", async () => {
+    using model = small({ device: "cuda:900" });
+    await expect(model.forward(images)).rejects.toMatchObject(missing);
+    await expect(model.device()).rejects.toMatchObject(missing);
+    using block = new Residual(4, { device: "cuda:900" });
+    await expect(block.forward(images)).rejects.toMatchObject(missing);
+    using saved = small({ device: "cpu" });
+    await saved.save(join(folder, "model.safetensors"));
+    await expect(loadModel(join(folder, "model.safetensors"), { device: "cuda:900" })).rejects.toMatchObject(missing);
+  });
+
+  test("is no place to go to, and the model stays where it is", async () => {
+    using model = small({ device: "cpu" });
+    const before = await model.forward(images);
+    await expect(model.to("cuda:900")).rejects.toMatchObject(missing);
+    expect(await model.device()).toBe("cpu");
+    expect(await model.forward(images)).toEqual(before);
+  });
+});
+
+test("a model that is moved goes on as one that is not, momentum and gradients included", async () => {
+  const trained = async (move: boolean) => {
+    using model = small({ device: "cpu" });
+    const trainer = new Trainer(model, { optimizer: sgd({ lr: 0.1, momentum: 0.9 }) });
+    const losses = [];
+    for (let step = 0; step < 4; step++) {
+      losses.push((await trainer.step(images, [0, 1, 2, 3])).loss);
+      if (move && step === 1) await model.to("cpu", { threads: 1 });
+    }
+    return { losses, gradients: await trainer.gradients(), state: await model.stateDict() };
+  };
+  expect(await trained(true)).toEqual(await trained(false));
+});
+
+test("wrong devices and settings are refused at once", async () => {
+  const wrong: [object, RegExp][] = [
+    [{ device: "gpu" }, /device: expected "auto", "cpu", "cuda" or "cuda:" and the number of a GPU, got "gpu"/],
+    [{ device: "cuda:" }, /device: expected .* got "cuda:"/],
+    [{ device: 0 }, /device: expected .* got 0/],
+    [{ precision: "fp16" }, /precision: expected "tf32" or "fp32" or "bf16", got "fp16"/],
+    [{ deterministic: 1 }, /deterministic: expected a boolean, got 1/],
+  ];
+  for (const [options, message] of wrong) expect(() => small(options)).toThrow(message);
+  using model = small();
+  await expect(model.to("tpu" as "cpu")).rejects.toThrow(/device: expected .* got "tpu"/);
+  await expect(model.to("cpu", { strict: 1 as never })).rejects.toThrow(/strict: expected a boolean/);
+});

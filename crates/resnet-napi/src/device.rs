@@ -1,0 +1,54 @@
+//! What models compute with on this machine.
+
+use crate::error::raise;
+use napi_derive::napi;
+use resnet_core::device::DeviceInfo;
+
+/// See [`DeviceInfo`].
+#[napi(object)]
+pub struct NativeDeviceInfo {
+    pub device: String,
+    pub why: String,
+    pub instruction_set: String,
+    pub instruction_sets: Vec<String>,
+    pub threads: u32,
+    pub driver: Option<String>,
+    pub version: Option<String>,
+    pub cudnn: Option<String>,
+    pub gpus: Vec<NativeGpu>,
+    pub problem: Option<String>,
+}
+
+/// A GPU as its driver describes it.
+#[napi(object)]
+pub struct NativeGpu {
+    pub name: String,
+    pub compute_capability: String,
+    pub memory: f64,
+}
+
+/// What a model without options of its own computes with, and what else there is. `ERR_INVALID_ARGUMENT` if
+/// `RESNET_NATIVE_ISA` names what the machine has not.
+#[napi]
+pub fn device_info() -> napi::Result<NativeDeviceInfo> {
+    let DeviceInfo { device, why, instruction_set, instruction_sets, threads, survey } =
+        DeviceInfo::new().map_err(raise)?;
+    let dotted = |(major, minor)| format!("{major}.{minor}");
+    let gpus = survey.gpus.into_iter().map(|gpu| NativeGpu {
+        name: gpu.name,
+        compute_capability: dotted(gpu.compute_capability),
+        memory: gpu.memory as f64,
+    });
+    Ok(NativeDeviceInfo {
+        device: device.to_string(),
+        why,
+        instruction_set: instruction_set.to_owned(),
+        instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
+        threads: threads as u32,
+        driver: survey.driver,
+        version: survey.cuda.map(dotted),
+        cudnn: survey.cudnn.map(|version| version.map(|part| part.to_string()).join(".")),
+        gpus: gpus.collect(),
+        problem: survey.problem.map(|problem| problem.to_string()),
+    })
+}

@@ -1,0 +1,45 @@
+// What the kernels of batch norm share.
+#pragma once
+
+/// Most threads of a block that sums over pixels.
+constexpr int SUMMERS = 512;
+
+/// What of a batch norm belongs to eight channels.
+struct NormOctet {
+    float mean[OCTET], inverse[OCTET], scale[OCTET], shift[OCTET];
+
+    /// `statistics` is the variance if it is to be `eps`-added and inverted, else the inverse deviation.
+    INLINE NormOctet(int first, int channels, const float *params, const float *means, const float *statistics, bool invert, float eps) {
+        for (int lane = 0; lane < OCTET; lane++) {
+            const int channel = first + lane;
+            const bool real = channel < channels;
+            mean[lane] = real ? means[channel] : 0;
+            inverse[lane] = !real ? 0 : invert ? 1 / sqrtf(statistics[channel] + eps) : statistics[channel];
+            scale[lane] = real ? params[channel] * inverse[lane] : 0;
+            shift[lane] = real ? params[channels + channel] - mean[lane] * scale[lane] : 0;
+        }
+    }
+};
+
+/// Where a thread stands in a block that sums over the pixels of an image: threads side by side take an octet each, and each
+/// row of them every `rows`th pixel.
+struct Summer {
+    int image, column, columns, row, rows, octet;
+
+    INLINE Summer(int octets, int per_block) {
+        const int groups = (octets + per_block - 1) / per_block;
+        image = blockIdx.x / groups;
+        columns = per_block;
+        rows = blockDim.x / per_block;
+        column = threadIdx.x % per_block;
+        row = threadIdx.x / per_block;
+        octet = blockIdx.x % groups * per_block + column;
+    }
+};
+
+/// The sum over the rows of threads, in order, of a lane: kept by row, octet and lane.
+INLINE double sum_of_rows(const float *kept, const Summer &at, int lane) {
+    double sum = 0;
+    for (int row = 0; row < at.rows; row++) sum += kept[row * at.columns * OCTET + lane];
+    return sum;
+}

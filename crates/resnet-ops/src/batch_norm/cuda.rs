@@ -1,0 +1,191 @@
+//! Batch normalisation on a GPU.
+
+use super::BatchNorm;
+use crate::cuda::{arguments, padded, Address, Cuda, OCTET};
+use crate::{Buffer, DType, Result, View, ViewMut};
+
+/// Most octets that a block sums, and the threads it has for that.
+const SUMMED_TOGETHER: usize = 8;
+const SUMMERS: usize = 512;
+/// Threads of a block that adds up what the images' blocks have summed.
+const ADDERS: usize = 32 * OCTET;
+
+pub(super) fn moments(cuda: &Cuda, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
+    moments_of(cuda, op.channels, op.size, n, cuda.real(x, len(op, n))?, moments)
+}
+
+/// The moments of a map at an address.
+pub(crate) fn moments_of(
+    cuda: &Cuda,
+    channels: usize,
+    size: [usize; 2],
+    n: usize,
+    x: Address,
+    moments: &mut Buffer,
+) -> Result<()> {
+    let (octets, pixels) = (padded(channels) / OCTET, size[0] * size[1]);
+    let moments = cuda.address(moments, DType::F64, 2 * n * padded(channels))?;
+    let (blocks, threads, together) = summers(octets, n);
+    let arguments = arguments![pixels as i32, octets as i32, together as i32, x, moments];
+    // SAFETY: x has `n` images of so many pixels, and there are two moments for each lane of each.
+    unsafe { cuda.launch_blocks("norm_moments", blocks, threads, arguments) }
+}
+
+/// Blocks, threads of a block and octets side by side in it, for sums over each image's pixels.
+fn summers(octets: usize, n: usize) -> (usize, usize, usize) {
+    let together = octets.min(SUMMED_TOGETHER);
+    (n * octets.div_ceil(together), SUMMERS / together * together, together)
+}
+
+/// Makes the statistics of a batch of its moments and saves them.
+pub(crate) fn finish_moments(
+    cuda: &Cuda,
+    op: &BatchNorm,
+    n: usize,
+    moments: &Buffer,
+    saved: &mut Buffer,
+) -> Result<()> {
+    let lanes = padded(op.channels);
+    let moments = cuda.address(moments, DType::F64, 2 * n * lanes)?;
+    let saved = cuda.address(saved, DType::F32, op.saved_len())?;
+    let (pixels, part) = (op.size[0] * op.size[1], op.saved_len() / 3);
+    let arguments = arguments![n as i32, pixels as i32, op.channels as i32, part as i32, op.eps, moments, saved];
+    // SAFETY: there are two moments for each lane of each image, and three statistics for each lane.
+    unsafe { cuda.launch_blocks("norm_statistics", lanes / OCTET, ADDERS, arguments) }
+}
+
+pub(super) fn forward_train(
+    cuda: &Cuda,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    moments: &Buffer,
+    saved: &mut Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
+    finish_moments(cuda, op, n, moments, saved)?;
+    let [mean, inverse] = statistics(cuda, op, saved)?;
+    apply(cuda, op, n, x, shortcut, params, [mean, inverse], false, y)
+}
+
+pub(super) fn forward_eval(
+    cuda: &Cuda,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    running: View,
+    y: &mut Buffer,
+) -> Result<()> {
+    let mean = running.device_address(2 * op.channels)?;
+    apply(cuda, op, n, x, shortcut, params, [mean, mean.plus_f32(op.channels)], true, y)
+}
+
+/// Mean and inverse deviation.
+pub(crate) fn statistics(cuda: &Cuda, op: &BatchNorm, saved: &Buffer) -> Result<[Address; 2]> {
+    let mean = cuda.address(saved, DType::F32, op.saved_len())?;
+    Ok([mean, mean.plus_f32(op.saved_len() / 3 * 2)])
+}
+
+/// With `invert`, the second statistic is the variance, else the inverse deviation.
+fn apply(
+    cuda: &Cuda,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    params: View,
+    [mean, statistics]: [Address; 2],
+    invert: bool,
+    y: &mut Buffer,
+) -> Result<()> {
+    let (len, params) = (len(op, n), params.device_address(2 * op.channels)?);
+    let (x, y) = (cuda.real(x, len)?, cuda.real(y, len)?);
+    let shortcut = shortcut.map_or(Ok(Address::NULL), |shortcut| cuda.real(shortcut, len))?;
+    let (total, channels, eps) = ((len / OCTET) as i64, op.channels as i32, op.eps as f32);
+    let arguments = arguments![total, channels, x, shortcut, params, mean, statistics, invert, eps, op.relu, y];
+    // SAFETY: the maps have so many octets, and parameters and statistics are there for each channel.
+    unsafe { cuda.launch("norm_apply", len / OCTET, arguments) }
+}
+
+pub(crate) fn backward(
+    cuda: &Cuda,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    scratch: &mut Buffer,
+    dy: &mut Buffer,
+    y_and_dx: Option<(&Buffer, &mut Buffer)>,
+    mut grads: ViewMut,
+) -> Result<()> {
+    let (len, octets, pixels) = (len(op, n), padded(op.channels) / OCTET, op.size[0] * op.size[1]);
+    let (x, dy, params) = (cuda.real(x, len)?, cuda.real(dy, len)?, params.device_address(2 * op.channels)?);
+    let (y, dx) = match y_and_dx {
+        Some((y, dx)) => (cuda.real(y, len)?, cuda.real(dx, len)?),
+        None => (Address::NULL, dy),
+    };
+    let [mean, inverse] = statistics(cuda, op, saved)?;
+    let partial = cuda.address(scratch, DType::F64, 2 * n * octets * OCTET)?;
+    let (grads, channels) = (grads.device_address(2 * op.channels)?, op.channels as i32);
+    let (blocks, threads, together) = summers(octets, n);
+    let sizes = [pixels as i32, octets as i32, channels, together as i32];
+    let [pixels_, octets_, channels_, together_] = sizes;
+    let arguments =
+        arguments![pixels_, octets_, channels_, together_, x, y, dy, params, mean, inverse, op.relu, partial];
+    // SAFETY: the maps have `n` images of so many pixels, parameters, statistics and sums are there for each channel.
+    unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments)? };
+    // SAFETY: likewise, and there are two gradients for each channel.
+    unsafe { cuda.launch_blocks("norm_gradients", octets, ADDERS, arguments![n as i32, channels, partial, grads])? };
+    let (total, count, masks) = ((len / OCTET) as i64, (n * pixels) as f32, op.relu && y == Address::NULL);
+    let arguments = arguments![total, channels, count, x, dy, params, mean, inverse, grads, masks, dx];
+    // SAFETY: likewise.
+    unsafe { cuda.launch("norm_backward", len / OCTET, arguments) }
+}
+
+pub(super) fn update_running(
+    cuda: &Cuda,
+    op: &BatchNorm,
+    n: usize,
+    saved: &Buffer,
+    left_out: Option<View>,
+    mut running: ViewMut,
+) -> Result<()> {
+    let saved = cuda.address(saved, DType::F32, op.saved_len())?;
+    let left_out = left_out.map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
+    let (running, count) = (running.device_address(2 * op.channels)?, (n * op.size[0] * op.size[1]) as f64);
+    let (channels, part) = (op.channels as i32, (op.saved_len() / 3) as i32);
+    let arguments = arguments![channels, part, count, op.momentum as f32, saved, left_out, running];
+    // SAFETY: statistics are there for each channel.
+    unsafe { cuda.launch("norm_update", op.channels, arguments) }
+}
+
+pub(super) fn fold(
+    cuda: &Cuda,
+    op: &BatchNorm,
+    conv: View,
+    params: View,
+    running: View,
+    mut folded: ViewMut,
+) -> Result<()> {
+    let weights = folded.len() - op.channels;
+    let bias = match conv.len() > weights {
+        true => conv.device_address(weights + op.channels)?.plus_f32(weights),
+        false => Address::NULL,
+    };
+    let (conv, params) = (conv.device_address(weights)?, params.device_address(2 * op.channels)?);
+    let (running, folded) = (running.device_address(2 * op.channels)?, folded.device_address(weights + op.channels)?);
+    let (channels, fan_in) = (op.channels as i32, (weights / op.channels) as i32);
+    let arguments = arguments![channels, fan_in, op.eps, conv, bias, params, running, folded];
+    // SAFETY: there are so many weights, and biases, parameters and statistics for each channel.
+    unsafe { cuda.launch("norm_fold", weights, arguments) }
+}
+
+/// Elements of a map.
+fn len(op: &BatchNorm, n: usize) -> usize {
+    n * op.size[0] * op.size[1] * padded(op.channels)
+}

@@ -1,0 +1,67 @@
+// Softmax cross-entropy in f64, a block to a sample.
+
+/// Threads of a block.
+constexpr int NAME(JUDGES) = 64;
+
+/// Loss and hit of each sample; the gradient of the mean loss, if there is a place for it.
+SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const unsigned *labels, double *outcomes, T *gradients) {
+    constexpr int JUDGES = NAME(JUDGES);
+    SHARED double sums[JUDGES];
+    SHARED float greatest[JUDGES];
+    SHARED int places[JUDGES];
+    const int lanes = padded(classes), thread = threadIdx.x, label = static_cast<int>(labels[blockIdx.x]);
+    const T *row = logits + static_cast<int64>(blockIdx.x) * lanes;
+    float most = -INFINITY;
+    int best = 0;
+    for (int i = thread; i < classes; i += JUDGES) {
+        const float logit = to_float(row[i]);
+        if (logit > most) {
+            most = logit;
+            best = i;
+        }
+    }
+    greatest[thread] = most;
+    places[thread] = best;
+    __syncthreads();
+    // Of equal logits the first counts.
+    for (int i = 0; i < JUDGES; i++) {
+        if (greatest[i] > most || (greatest[i] == most && most > -INFINITY && places[i] < best)) {
+            most = greatest[i];
+            best = places[i];
+        }
+    }
+    double sum = 0;
+    for (int i = thread; i < classes; i += JUDGES) sum += exp(static_cast<double>(to_float(row[i])) - most);
+    sums[thread] = sum;
+    __syncthreads();
+    sum = 0;
+    for (int i = 0; i < JUDGES; i++) sum += sums[i];
+    if (thread == 0) {
+        outcomes[2 * blockIdx.x] = log(sum) + most - to_float(row[label]);
+        outcomes[2 * blockIdx.x + 1] = best == label;
+    }
+    if (!gradients) return;
+    T *target = gradients + static_cast<int64>(blockIdx.x) * lanes;
+    for (int i = thread; i < lanes; i += JUDGES) {
+        const double part = i < classes ? exp(static_cast<double>(to_float(row[i])) - most) * (share / sum) : 0;
+        round_to(static_cast<float>(part - (i == label ? share : 0)), &target[i]);
+    }
+}
+
+/// Sums of losses and of hits, by one block.
+SYNCING_KERNEL(cross_entropy_sum)(int samples, const double *outcomes, double *total) {
+    constexpr int JUDGES = NAME(JUDGES);
+    SHARED double sums[JUDGES][2];
+    double loss = 0, hits = 0;
+    for (int i = threadIdx.x; i < samples; i += JUDGES) {
+        loss += outcomes[2 * i];
+        hits += outcomes[2 * i + 1];
+    }
+    sums[threadIdx.x][0] = loss;
+    sums[threadIdx.x][1] = hits;
+    __syncthreads();
+    if (threadIdx.x >= 2) return;
+    double sum = 0;
+    for (int i = 0; i < JUDGES; i++) sum += sums[i][threadIdx.x];
+    total[threadIdx.x] = sum;
+}

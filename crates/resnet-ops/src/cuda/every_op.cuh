@@ -1,0 +1,16 @@
+// The kernels of every op, for one element type.
+
+#include "add/add.cu"
+#include "avg_pool2d/avg_pool2d.cu"
+#include "batch_norm/batch_norm.cu"
+#include "concat/concat.cu"
+#include "conv2d/conv2d.cu"
+#include "cross_entropy/cross_entropy.cu"
+#include "dropout/dropout.cu"
+#include "global_avg_pool/global_avg_pool.cu"
+#include "layout.cu"
+#include "linear/linear.cu"
+#include "max_pool2d/max_pool2d.cu"
+#include "norm_pool/norm_pool.cu"
+#include "relu/relu.cu"
+#include "sgd/sgd.cu"

@@ -1,0 +1,281 @@
+//! A GPU: one context, one stream, memory and kernels, by the CUDA driver that is found at run time.
+
+use super::cudnn::Cudnn;
+use super::{Argument, Device, Geometry};
+use crate::conv2d::Pass;
+use crate::{DeviceError, GpuDescription, Survey};
+use candle_core::{Error, Result};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+use std::collections::HashMap;
+use std::ffi::{c_void, CString};
+use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
+
+/// The kernels as machine code for compute capability 8.0 and 9.0, and what the driver compiles for later ones.
+static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
+
+/// The CUDA version that a driver must support, as the driver counts: 13.0.
+const OLDEST_CUDA: i32 = 13_000;
+
+/// A GPU with what is made of it once.
+pub struct Gpu {
+    functions: Mutex<HashMap<String, sys::CUfunction>>,
+    convolutions: Mutex<Cudnn>,
+    // The last to go.
+    handles: Handles,
+}
+
+/// The driver's handles, given back when dropped; those that could not be had are null.
+struct Handles {
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    module: sys::CUmodule,
+}
+
+// SAFETY: the driver's handles may be used from any thread; each call makes the context current, and what is not the driver's
+// is behind a lock.
+unsafe impl Send for Gpu {}
+// SAFETY: as above.
+unsafe impl Sync for Gpu {}
+
+/// See [`Survey::new`].
+pub fn survey() -> Survey {
+    // Where Linux tells it; elsewhere it stays unknown.
+    let driver = std::fs::read_to_string("/sys/module/nvidia/version").ok();
+    let mut survey = Survey { driver: driver.map(|version| version.trim().to_owned()), ..Survey::default() };
+    let found = look(&mut survey);
+    survey.problem = found.err().map(DeviceError::Unavailable);
+    survey
+}
+
+/// Looks until something is missing, which the error tells.
+fn look(survey: &mut Survey) -> std::result::Result<(), String> {
+    // SAFETY: only looks for the library.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("there is no NVIDIA driver (libcuda.so.1): install one of version 580 or newer".into());
+    }
+    let mut version = 0;
+    // SAFETY: writes the version.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(unusable)?;
+    let (major, minor) = (version / 1000, version % 1000 / 10);
+    survey.cuda = Some((major, minor));
+    if version < OLDEST_CUDA {
+        return Err(format!(
+            "the NVIDIA driver supports CUDA {major}.{minor}, and 13.0 is needed: install driver 580 or newer"
+        ));
+    }
+    result::init().map_err(unusable)?;
+    for ordinal in 0..result::device::get_count().map_err(unusable)? {
+        survey.gpus.push(describe(ordinal).map_err(unusable)?);
+    }
+    survey.cudnn = Some(Cudnn::find()?);
+    if !survey.gpus.iter().any(GpuDescription::is_supported) {
+        return Err(match survey.gpus.first() {
+            Some(gpu) => too_old(gpu),
+            None => unusable(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)),
+        });
+    }
+    Ok(())
+}
+
+fn describe(ordinal: i32) -> std::result::Result<GpuDescription, DriverError> {
+    use sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    let device = result::device::get(ordinal)?;
+    // SAFETY: the driver gave the device.
+    let attribute = |name| unsafe { result::device::get_attribute(device, name) };
+    Ok(GpuDescription {
+        name: result::device::get_name(device)?,
+        compute_capability: (attribute(MAJOR)?, attribute(MINOR)?),
+        // SAFETY: as above.
+        memory: unsafe { result::device::total_mem(device) }?,
+    })
+}
+
+fn too_old(gpu: &GpuDescription) -> String {
+    let (major, minor) = gpu.compute_capability;
+    format!("{} has compute capability {major}.{minor}, and 8.0 (Ampere, 2020) is needed", gpu.name)
+}
+
+fn unusable(error: DriverError) -> String {
+    use sys::CUresult::{CUDA_ERROR_NO_DEVICE, CUDA_ERROR_STUB_LIBRARY, CUDA_ERROR_SYSTEM_DRIVER_MISMATCH};
+    match error.0 {
+        CUDA_ERROR_NO_DEVICE => {
+            "the NVIDIA driver finds no GPU: is one there, and is this process allowed to see it?".into()
+        }
+        CUDA_ERROR_STUB_LIBRARY => {
+            "the libcuda.so.1 found first is the toolkit's stand-in for builds: take its folder off the library path"
+                .into()
+        }
+        CUDA_ERROR_SYSTEM_DRIVER_MISMATCH => {
+            "libcuda.so.1 and the kernel's NVIDIA driver are of different versions: restart the machine".into()
+        }
+        _ => format!("the NVIDIA driver does not start: {}", told(error)),
+    }
+}
+
+/// The driver's name of an error and what it says of it.
+fn told(error: DriverError) -> String {
+    let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| {
+        text.map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned())
+    };
+    format!("{} ({})", text(error.error_string()), text(error.error_name()))
+}
+
+fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
+    move |error| {
+        let message = format!("the GPU failed ({what}): {}", told(error));
+        match error.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::OutOfMemory(message),
+            _ => DeviceError::Failed(message),
+        }
+        .into()
+    }
+}
+
+impl Gpu {
+    /// The GPU of this number.
+    ///
+    /// # Errors
+    /// If it cannot be used: the message says why, and what helps.
+    pub fn new(ordinal: usize, deterministic: bool) -> Result<Self> {
+        let Survey { gpus, problem, .. } = survey();
+        if let Some(problem) = problem {
+            return Err(problem.into());
+        }
+        let unavailable = |why: String| Err(DeviceError::Unavailable(why).into());
+        match gpus.get(ordinal) {
+            None => return unavailable(format!("expected a GPU's number below {}, got {ordinal}", gpus.len())),
+            Some(gpu) if !gpu.is_supported() => return unavailable(too_old(gpu)),
+            Some(_) => {}
+        }
+        let handles = Handles::new(ordinal as i32)?;
+        let convolutions = Mutex::new(Cudnn::new(handles.stream, deterministic)?);
+        Ok(Self { functions: Mutex::default(), convolutions, handles })
+    }
+
+    /// Makes the context this thread's.
+    fn bind(&self) -> Result<()> {
+        self.handles.bind()
+    }
+
+    fn function(&self, name: &str) -> Result<sys::CUfunction> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&function) = functions.get(name) {
+            return Ok(function);
+        }
+        let symbol = CString::new(name).expect("a name without zeros");
+        // SAFETY: the module lives as long as this.
+        let function = unsafe { result::module::get_function(self.handles.module, symbol) }.map_err(failed(name))?;
+        functions.insert(name.to_owned(), function);
+        Ok(function)
+    }
+}
+
+impl Device for Gpu {
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        self.bind()?;
+        // SAFETY: the memory is given back by `free`, and set before anyone sees it.
+        unsafe {
+            let address = result::malloc_sync(bytes.max(1)).map_err(|error| match error.0 {
+                sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                    let free = result::mem_get_info().map_or(0, |(free, _)| free);
+                    let message = format!("out of memory: {bytes} bytes asked for on the GPU, where {free} are free");
+                    DeviceError::OutOfMemory(message).into()
+                }
+                _ => failed("memory")(error),
+            })?;
+            result::memset_d8_async(address, 0, bytes.max(1), self.handles.stream).map_err(failed("memory"))?;
+            Ok(address)
+        }
+    }
+
+    fn free(&self, address: u64) {
+        // SAFETY: the address is one that `allocate` gave; what still uses it is waited for by the driver. A device that was
+        // lost has no memory to give back.
+        let _ = self.bind().map(|()| unsafe { result::free_sync(address) });
+    }
+
+    unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        self.bind()?;
+        // SAFETY: passed on to the caller; the driver has copied pageable memory when this returns.
+        unsafe { result::memcpy_htod_async(address, bytes, self.handles.stream) }.map_err(failed("upload"))
+    }
+
+    unsafe fn download(&self, address: u64, bytes: &mut [u8]) -> Result<()> {
+        self.bind()?;
+        // SAFETY: passed on to the caller; the copy is waited for.
+        unsafe {
+            result::memcpy_dtoh_async(bytes, address, self.handles.stream).map_err(failed("download"))?;
+            result::stream::synchronize(self.handles.stream).map_err(failed("download"))
+        }
+    }
+
+    unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()> {
+        self.bind()?;
+        let function = self.function(kernel)?;
+        let mut pointers: Vec<*mut c_void> =
+            arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
+        // SAFETY: passed on to the caller.
+        unsafe {
+            result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), 0, self.handles.stream, &mut pointers)
+        }
+        .map_err(failed(kernel))
+    }
+
+    unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()> {
+        self.bind()?;
+        let mut convolutions = self.convolutions.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: passed on to the caller.
+        unsafe { convolutions.run(geometry, pass, a, b, target) }
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if self.bind().is_ok() {
+            self.convolutions.get_mut().unwrap_or_else(PoisonError::into_inner).close();
+        }
+    }
+}
+
+impl Handles {
+    fn new(ordinal: i32) -> Result<Self> {
+        let device = result::device::get(ordinal).map_err(failed("device"))?;
+        // SAFETY: the driver gave the device; the context is released with the handles.
+        let context = unsafe { result::primary_ctx::retain(device) }.map_err(failed("context"))?;
+        let mut handles = Self { device, context, stream: null_mut(), module: null_mut() };
+        handles.bind()?;
+        handles.stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("stream"))?;
+        // SAFETY: the image is the one that nvcc made.
+        handles.module = unsafe { result::module::load_data(KERNELS.as_ptr().cast()) }.map_err(failed("kernels"))?;
+        Ok(handles)
+    }
+
+    fn bind(&self) -> Result<()> {
+        // SAFETY: the context lives as long as this.
+        unsafe { result::ctx::set_current(self.context) }.map_err(failed("context"))
+    }
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        // What fails here fails on a device that was lost, where there is nothing to give back.
+        if self.bind().is_err() {
+            return;
+        }
+        // SAFETY: all were made by `new`, and nobody has them any more.
+        unsafe {
+            if !self.module.is_null() {
+                let _ = result::module::unload(self.module);
+            }
+            if !self.stream.is_null() {
+                let _ = result::stream::destroy(self.stream);
+            }
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}

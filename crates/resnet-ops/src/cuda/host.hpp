@@ -1,0 +1,34 @@
+// CUDA's words on a machine without a GPU: a block's threads take turns on one thread of the processor.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+struct Dim {
+    unsigned x, y, z;
+};
+
+extern thread_local Dim gridDim, blockDim, blockIdx, threadIdx;
+
+/// Lets the block's other threads come as far as this one.
+void __syncthreads();
+
+#define KERNEL(name) static void NAME(name)
+#define SYNCING_KERNEL(name) static void NAME(name)
+#define INLINE inline
+#define SHARED static thread_local
+#define UNROLL
+
+static inline float float_of_bits(unsigned bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline unsigned short bf16_bits(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if (value != value) return static_cast<unsigned short>(bits >> 16 | 0x40);
+    return static_cast<unsigned short>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}

@@ -1,0 +1,168 @@
+//! This machine's processor in place of a GPU: the same kernels, compiled by its C++ compiler, and convolutions by the
+//! definition. It is slow, and there so that all but cuDNN and the driver can be tested anywhere.
+
+use super::{Argument, Device, Geometry};
+use crate::conv2d::Pass;
+use crate::Precision;
+use candle_core::{bail, Result};
+use half::bf16;
+use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
+use std::ffi::{c_char, c_int, c_uint, c_void, CString};
+
+pub struct Host;
+
+/// What every allocation begins with: its own length, in a line of its own.
+const HEAD: usize = 64;
+
+extern "C" {
+    fn resnet_launch_on_host(
+        name: *const c_char,
+        blocks: c_uint,
+        threads: c_uint,
+        arguments: *mut *mut c_void,
+    ) -> c_int;
+}
+
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes + HEAD, HEAD).expect("a length that could be allocated")
+}
+
+impl Device for Host {
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        // SAFETY: the layout has a size above 0; the head is written within it.
+        unsafe {
+            let start = alloc_zeroed(layout(bytes));
+            if start.is_null() {
+                handle_alloc_error(layout(bytes));
+            }
+            start.cast::<usize>().write(bytes);
+            Ok(start.add(HEAD) as u64)
+        }
+    }
+
+    fn free(&self, address: u64) {
+        // SAFETY: the address is one that `allocate` gave.
+        unsafe {
+            let start = (address as *mut u8).sub(HEAD);
+            let bytes = start.cast::<usize>().read();
+            dealloc(start, layout(bytes));
+        }
+    }
+
+    unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        // SAFETY: passed on to the caller.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, address: u64, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: passed on to the caller.
+        unsafe { std::ptr::copy_nonoverlapping(address as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()> {
+        let name = CString::new(kernel).expect("a name without zeros");
+        let mut pointers: Vec<*mut c_void> =
+            arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
+        // SAFETY: passed on to the caller.
+        match unsafe { resnet_launch_on_host(name.as_ptr(), blocks, threads, pointers.as_mut_ptr()) } {
+            0 => Ok(()),
+            _ => bail!("there is no kernel {kernel}"),
+        }
+    }
+
+    unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()> {
+        let [x, weights, y] = geometry.lengths();
+        let (a_len, b_len, target_len) = match pass {
+            Pass::Forward => (x, weights, y),
+            Pass::InputGradient => (y, weights, x),
+            Pass::WeightGradient => (x, y, weights),
+        };
+        let bf = geometry.precision == Precision::Bf16;
+        // SAFETY: passed on to the caller; the allocations are aligned to cache lines, and kernels begin theirs at elements.
+        unsafe {
+            let (a, b) = (read(a, a_len, bf), read(b, b_len, bf));
+            // What lies between the channels of one pixel and of the next stays.
+            let mut values = read(target, target_len, bf);
+            convolve(geometry, pass, &a, &b, &mut values);
+            write(target, &values, bf);
+        }
+        Ok(())
+    }
+}
+
+unsafe fn read(address: u64, len: usize, bf: bool) -> Vec<f64> {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        match bf {
+            true => {
+                std::slice::from_raw_parts(address as *const bf16, len).iter().map(|value| value.to_f64()).collect()
+            }
+            false => std::slice::from_raw_parts(address as *const f32, len).iter().map(|&value| value.into()).collect(),
+        }
+    }
+}
+
+unsafe fn write(address: u64, values: &[f64], bf: bool) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        match bf {
+            true => {
+                let target = std::slice::from_raw_parts_mut(address as *mut bf16, values.len());
+                target.iter_mut().zip(values).for_each(|(target, &value)| *target = bf16::from_f64(value));
+            }
+            false => {
+                let target = std::slice::from_raw_parts_mut(address as *mut f32, values.len());
+                target.iter_mut().zip(values).for_each(|(target, &value)| *target = value as f32);
+            }
+        }
+    }
+}
+
+/// By the definition, a tap and a pixel at a time, in f64: what is tested is all but the convolutions.
+fn convolve(geometry: &Geometry, pass: Pass, a: &[f64], b: &[f64], target: &mut [f64]) {
+    let Geometry { n, in_channels, out_channels, input, output, kernel, stride, padding, groups, pixel, .. } = geometry;
+    let (c, k) = (in_channels / groups, out_channels / groups);
+    let clear = |target: &mut [f64], channels: usize, pixel: usize| {
+        target.chunks_mut(pixel).for_each(|pixel| pixel[..channels].fill(0.0));
+    };
+    match pass {
+        Pass::Forward => clear(target, *out_channels, pixel[1]),
+        Pass::InputGradient => clear(target, *in_channels, pixel[0]),
+        Pass::WeightGradient => target.fill(0.0),
+    }
+    for image in 0..*n {
+        for (p, q) in (0..output[0]).flat_map(|p| (0..output[1]).map(move |q| (p, q))) {
+            let y = ((image * output[0] + p) * output[1] + q) * pixel[1];
+            for (r, s) in (0..kernel[0]).flat_map(|r| (0..kernel[1]).map(move |s| (r, s))) {
+                let (row, column) = (p * stride[0] + r, q * stride[1] + s);
+                let (Some(row), Some(column)) = (row.checked_sub(padding[0]), column.checked_sub(padding[1])) else {
+                    continue;
+                };
+                if row >= input[0] || column >= input[1] {
+                    continue;
+                }
+                let x = ((image * input[0] + row) * input[1] + column) * pixel[0];
+                for out in 0..*out_channels {
+                    let x = x + out / k * c..x + (out / k + 1) * c;
+                    let weights = ((out * kernel[0] + r) * kernel[1] + s) * c;
+                    let weights = weights..weights + c;
+                    match pass {
+                        Pass::Forward => {
+                            target[y + out] += a[x].iter().zip(&b[weights]).map(|(x, w)| x * w).sum::<f64>();
+                        }
+                        Pass::InputGradient => {
+                            let dy = a[y + out];
+                            target[x].iter_mut().zip(&b[weights]).for_each(|(dx, w)| *dx += dy * w);
+                        }
+                        Pass::WeightGradient => {
+                            let dy = b[y + out];
+                            target[weights].iter_mut().zip(&a[x]).for_each(|(dw, x)| *dw += dy * x);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

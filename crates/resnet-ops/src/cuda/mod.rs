@@ -1,0 +1,285 @@
+//! The CUDA backend's device: memory, kernels, convolutions. The kernels themselves lie in the ops' folders (`*.cu`).
+//!
+//! Activations are (N, H, W, C), C rounded up to whole octets whose lanes beyond the real channels are zero, in bf16 or f32;
+//! parameters, statistics and gradients of parameters are f32. All work of an [`Cuda`] goes to one stream, in order.
+
+use crate::conv2d::Pass;
+use crate::{Buffer, Precision};
+use candle_core::{bail, DType, Result};
+use std::sync::Arc;
+
+#[cfg(feature = "cuda")]
+mod cudnn;
+#[cfg(feature = "cuda")]
+mod gpu;
+#[cfg(feature = "cuda-host")]
+mod host;
+
+#[cfg(feature = "cuda")]
+pub(crate) use gpu::survey;
+
+/// Channels that a thread works on.
+pub(crate) const OCTET: usize = 8;
+
+/// Threads of a block where nothing asks for another number.
+pub(crate) const THREADS: usize = 256;
+
+/// `channels`, rounded up to whole octets.
+pub(crate) const fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(OCTET)
+}
+
+/// A GPU as a backend.
+pub struct Cuda {
+    device: Arc<dyn Device>,
+    ordinal: usize,
+    precision: Precision,
+}
+
+/// What kernels need of a device. Everything happens in the order of the calls.
+pub(crate) trait Device: Send + Sync {
+    /// The address of so many bytes, all zero.
+    fn allocate(&self, bytes: usize) -> Result<u64>;
+    /// Gives them back.
+    fn free(&self, address: u64);
+    /// Copies to the device.
+    ///
+    /// # Safety
+    /// There must be memory at the address for all bytes.
+    unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()>;
+    /// Copies from the device, when all that was asked for before is done.
+    ///
+    /// # Safety
+    /// There must be as many bytes at the address.
+    unsafe fn download(&self, address: u64, bytes: &mut [u8]) -> Result<()>;
+    /// Runs a kernel.
+    ///
+    /// # Safety
+    /// The arguments must be those of the kernel, and pointers among them must lead to what it reads and writes.
+    unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()>;
+    /// Runs a convolution: `a` and `b` are x and the weights, dy and the weights, or x and dy.
+    ///
+    /// # Safety
+    /// The addresses must lead to as many elements as the geometry says.
+    unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()>;
+}
+
+/// A convolution as cuDNN sees it. Weights are (out_channels, kernel height, kernel width, in_channels / groups), in the type
+/// of the activations.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Geometry {
+    pub n: usize,
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub input: [usize; 2],
+    pub output: [usize; 2],
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+    pub groups: usize,
+    /// Elements from one pixel to the next, of x and of y.
+    pub pixel: [usize; 2],
+    pub precision: Precision,
+}
+
+/// An argument of a kernel, in the first bytes of the word.
+#[repr(transparent)]
+pub(crate) struct Argument(u64);
+
+impl From<Address> for Argument {
+    fn from(address: Address) -> Self {
+        Self(address.0)
+    }
+}
+impl From<u64> for Argument {
+    fn from(value: u64) -> Self {
+        Self(value)
+    }
+}
+impl From<i64> for Argument {
+    fn from(value: i64) -> Self {
+        Self(value as u64)
+    }
+}
+impl From<i32> for Argument {
+    fn from(value: i32) -> Self {
+        Self(u64::from(value as u32))
+    }
+}
+impl From<bool> for Argument {
+    fn from(value: bool) -> Self {
+        Self(u64::from(value))
+    }
+}
+impl From<f32> for Argument {
+    fn from(value: f32) -> Self {
+        Self(u64::from(value.to_bits()))
+    }
+}
+impl From<f64> for Argument {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
+/// Where something lies on the device; 0 is nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address(pub u64);
+
+impl Address {
+    /// A pointer that kernels are given in place of what is not there.
+    pub const NULL: Self = Self(0);
+
+    /// So many elements further on.
+    pub fn plus(self, elements: usize, dtype: DType) -> Self {
+        Self(self.0 + (dtype.size_in_bytes() * elements) as u64)
+    }
+
+    /// So many f32 further on.
+    pub const fn plus_f32(self, elements: usize) -> Self {
+        Self(self.0 + 4 * elements as u64)
+    }
+}
+
+/// Memory of a device.
+pub(crate) struct Memory {
+    device: Arc<dyn Device>,
+    address: u64,
+    bytes: usize,
+}
+
+impl Memory {
+    /// Where it begins.
+    pub fn address(&self) -> Address {
+        Address(self.address)
+    }
+
+    /// A copy of the bytes from `start` on.
+    pub fn read(&self, start: usize, bytes: &mut [u8]) -> Result<()> {
+        self.check(start, bytes.len())?;
+        // SAFETY: the bytes lie within this memory.
+        unsafe { self.device.download(self.address + start as u64, bytes) }
+    }
+
+    /// Writes from `start` on.
+    pub fn write(&mut self, start: usize, bytes: &[u8]) -> Result<()> {
+        self.check(start, bytes.len())?;
+        // SAFETY: the bytes lie within this memory.
+        unsafe { self.device.upload(self.address + start as u64, bytes) }
+    }
+
+    fn check(&self, start: usize, len: usize) -> Result<()> {
+        match start.checked_add(len) {
+            Some(end) if end <= self.bytes => Ok(()),
+            _ => bail!("bytes {start} to {start} + {len} of {} on the device", self.bytes),
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.device.free(self.address);
+    }
+}
+
+impl Cuda {
+    /// See [`crate::Executor::cuda`].
+    #[cfg(feature = "cuda")]
+    pub fn new(ordinal: usize, precision: Precision, deterministic: bool) -> Result<Self> {
+        Ok(Self { device: Arc::new(gpu::Gpu::new(ordinal, deterministic)?), ordinal, precision })
+    }
+
+    /// This machine's processor in place of a GPU, for tests.
+    #[cfg(feature = "cuda-host")]
+    pub fn on_host(precision: Precision) -> Self {
+        Self { device: Arc::new(host::Host), ordinal: 0, precision }
+    }
+
+    /// The type of activations.
+    pub(crate) fn dtype(&self) -> DType {
+        match self.precision {
+            Precision::Bf16 => DType::BF16,
+            Precision::Tf32 | Precision::Fp32 => DType::F32,
+        }
+    }
+
+    /// The GPU's number.
+    pub(crate) fn ordinal(&self) -> usize {
+        self.ordinal
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// So many bytes, all zero.
+    pub(crate) fn allocate(&self, bytes: usize) -> Result<Memory> {
+        Ok(Memory { address: self.device.allocate(bytes)?, bytes, device: self.device.clone() })
+    }
+
+    /// Runs a kernel, in its form for the type of the activations, with a thread for each of `threads`.
+    ///
+    /// # Safety
+    /// As for [`Device::launch`].
+    pub(crate) unsafe fn launch(&self, kernel: &str, threads: usize, arguments: &mut [Argument]) -> Result<()> {
+        let blocks = threads.div_ceil(THREADS);
+        // SAFETY: passed on to the caller.
+        unsafe { self.launch_blocks(kernel, blocks, THREADS, arguments) }
+    }
+
+    /// Runs a kernel in so many blocks of so many threads.
+    ///
+    /// # Safety
+    /// As for [`Device::launch`].
+    pub(crate) unsafe fn launch_blocks(
+        &self,
+        kernel: &str,
+        blocks: usize,
+        threads: usize,
+        arguments: &mut [Argument],
+    ) -> Result<()> {
+        let element = if self.precision == Precision::Bf16 { "bf16" } else { "f32" };
+        let Ok(blocks) = i32::try_from(blocks) else { bail!("{kernel}: {blocks} blocks are too many") };
+        // SAFETY: passed on to the caller.
+        unsafe { self.device.launch(&format!("{kernel}_{element}"), blocks as u32, threads as u32, arguments) }
+    }
+
+    /// Runs a convolution on buffers of which the geometry's part is used.
+    pub(crate) fn convolve(
+        &self,
+        geometry: &Geometry,
+        pass: Pass,
+        a: Address,
+        b: Address,
+        target: Address,
+    ) -> Result<()> {
+        // SAFETY: the addresses come from `Cuda::address`, which checks the lengths.
+        unsafe { self.device.convolve(geometry, pass, a.0, b.0, target.0) }
+    }
+
+    /// Where a buffer's elements begin, of which `len` of `dtype` are wanted.
+    pub(crate) fn address(&self, buffer: &Buffer, dtype: DType, len: usize) -> Result<Address> {
+        buffer.device_address(dtype, 0..len)
+    }
+
+    /// Where `len` elements of the activations' type begin.
+    pub(crate) fn real(&self, buffer: &Buffer, len: usize) -> Result<Address> {
+        self.address(buffer, self.dtype(), len)
+    }
+}
+
+/// The arguments of a kernel, in order.
+macro_rules! arguments {
+    ($($argument:expr),* $(,)?) => { &mut [$($crate::cuda::Argument::from($argument)),*] };
+}
+pub(crate) use arguments;
+
+impl Geometry {
+    /// Elements of x, of the weights and of y.
+    #[cfg_attr(not(feature = "cuda-host"), allow(dead_code))]
+    pub fn lengths(&self) -> [usize; 3] {
+        let x = self.n * self.input[0] * self.input[1] * self.pixel[0];
+        let weights = self.out_channels * self.kernel[0] * self.kernel[1] * (self.in_channels / self.groups);
+        [x, weights, self.n * self.output[0] * self.output[1] * self.pixel[1]]
+    }
+}

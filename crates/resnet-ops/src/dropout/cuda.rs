@@ -1,0 +1,27 @@
+//! Dropout on a GPU.
+
+use super::{Dropout, Mask};
+use crate::cuda::{arguments, padded, Address, Cuda, OCTET};
+use crate::{Buffer, Result};
+
+pub(super) fn forward(cuda: &Cuda, op: &Dropout, n: usize, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
+    let (x, y) = (cuda.real(x, len(op, n))?, cuda.real(y, len(op, n))?);
+    thin(cuda, op, n, key, x, y)
+}
+
+pub(super) fn backward(cuda: &Cuda, op: &Dropout, n: usize, key: u64, dy: &mut Buffer) -> Result<()> {
+    let dy = cuda.real(dy, len(op, n))?;
+    thin(cuda, op, n, key, dy, dy)
+}
+
+fn thin(cuda: &Cuda, op: &Dropout, n: usize, key: u64, x: Address, y: Address) -> Result<()> {
+    let (octets, pixels) = (len(op, n) / OCTET, op.size[0] * op.size[1]);
+    let (Mask { seed, threshold }, scale) = (op.mask(key), op.scale() as f32);
+    let arguments = arguments![octets as i64, op.channels as i32, pixels as i32, seed, threshold, scale, x, y];
+    // SAFETY: x and y have so many octets.
+    unsafe { cuda.launch("dropout", octets, arguments) }
+}
+
+fn len(op: &Dropout, n: usize) -> usize {
+    n * op.size[0] * op.size[1] * padded(op.channels)
+}

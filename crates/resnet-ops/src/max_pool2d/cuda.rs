@@ -1,0 +1,51 @@
+//! Max-pooling on a GPU.
+
+use super::MaxPool2d;
+use crate::cuda::{arguments, padded, Cuda, OCTET};
+use crate::{Buffer, DType, Result};
+
+pub(super) fn forward(
+    cuda: &Cuda,
+    op: &MaxPool2d,
+    n: usize,
+    x: &Buffer,
+    y: &mut Buffer,
+    argmax: &mut Buffer,
+) -> Result<()> {
+    let [input, output] = lengths(op, n);
+    let (x, y, argmax) = (cuda.real(x, input)?, cuda.real(y, output)?, cuda.address(argmax, DType::U8, output)?);
+    let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(op);
+    let total = (output / OCTET) as i64;
+    let arguments = arguments![total, octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw, x, y, argmax];
+    // SAFETY: the buffers have the elements of `n` inputs and outputs.
+    unsafe { cuda.launch("max_pool_forward", output / OCTET, arguments) }
+}
+
+pub(crate) fn backward(
+    cuda: &Cuda,
+    op: &MaxPool2d,
+    n: usize,
+    dy: &Buffer,
+    argmax: &Buffer,
+    dx: &mut Buffer,
+    accumulate: bool,
+) -> Result<()> {
+    let [input, output] = lengths(op, n);
+    let (dx, dy, argmax) = (cuda.real(dx, input)?, cuda.real(dy, output)?, cuda.address(argmax, DType::U8, output)?);
+    let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(op);
+    let total = (input / OCTET) as i64;
+    let arguments = arguments![total, octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw, dy, argmax, accumulate, dx];
+    // SAFETY: as above.
+    unsafe { cuda.launch("max_pool_backward", input / OCTET, arguments) }
+}
+
+/// Elements of input and output.
+pub(crate) fn lengths(op: &MaxPool2d, n: usize) -> [usize; 2] {
+    [op.input, op.output()].map(|[h, w]| n * h * w * padded(op.channels))
+}
+
+/// Octets of a pixel, then heights and widths of input, output, window, steps and padding.
+pub(crate) fn sizes(op: &MaxPool2d) -> [i32; 11] {
+    let ([ih, iw], [oh, ow], [kh, kw], [sh, sw], [ph, pw]) = (op.input, op.output(), op.kernel, op.stride, op.padding);
+    [padded(op.channels) / OCTET, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw].map(|size| size as i32)
+}

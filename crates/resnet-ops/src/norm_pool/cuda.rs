@@ -1,0 +1,49 @@
+//! Batch norm and max-pooling on a GPU.
+
+use super::NormPool;
+use crate::batch_norm::cuda::{self as norm, finish_moments, statistics};
+use crate::cuda::{arguments, Cuda, OCTET};
+use crate::max_pool2d::cuda::{backward as pool_backward, lengths, sizes};
+use crate::{Buffer, DType, Result, View, ViewMut};
+
+pub(super) fn forward_train(
+    cuda: &Cuda,
+    op: &NormPool,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    moments: &Buffer,
+    saved: &mut Buffer,
+    y: &mut Buffer,
+    argmax: &mut Buffer,
+) -> Result<()> {
+    finish_moments(cuda, &op.norm, n, moments, saved)?;
+    let [mean, inverse] = statistics(cuda, &op.norm, saved)?;
+    let [input, output] = lengths(&op.pool, n);
+    let (x, y, argmax) = (cuda.real(x, input)?, cuda.real(y, output)?, cuda.address(argmax, DType::U8, output)?);
+    let params = params.device_address(2 * op.norm.channels)?;
+    let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(&op.pool);
+    let (total, channels, relu) = ((output / OCTET) as i64, op.norm.channels as i32, op.norm.relu);
+    let arguments = arguments![
+        total, octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw, channels, x, params, mean, inverse, relu, y, argmax
+    ];
+    // SAFETY: the buffers have the elements of `n` inputs and outputs, and what the norm needs is there for each channel.
+    unsafe { cuda.launch("norm_pool_forward", output / OCTET, arguments) }
+}
+
+pub(super) fn backward(
+    cuda: &Cuda,
+    op: &NormPool,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    argmax: &Buffer,
+    scratch: &mut Buffer,
+    dy: &Buffer,
+    dx: &mut Buffer,
+    grads: ViewMut,
+) -> Result<()> {
+    pool_backward(cuda, &op.pool, n, dy, argmax, dx, false)?;
+    norm::backward(cuda, &op.norm, n, x, params, saved, scratch, dx, None, grads)
+}

@@ -1,0 +1,59 @@
+//! What there is on this machine for the CUDA backend.
+
+use crate::DeviceError;
+
+/// Driver, libraries and GPUs, as far as they were found.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The driver's version, such as 580.95.05.
+    pub driver: Option<String>,
+    /// The newest version of CUDA that the driver supports, major and minor.
+    pub cuda: Option<(i32, i32)>,
+    /// cuDNN's version: major, minor, patch.
+    pub cudnn: Option<[usize; 3]>,
+    /// The GPUs, by number.
+    pub gpus: Vec<GpuDescription>,
+    /// Why none of it can be used, if that is so.
+    pub problem: Option<DeviceError>,
+}
+
+/// A GPU as the driver describes it.
+#[derive(Clone, Debug)]
+pub struct GpuDescription {
+    /// Its name.
+    pub name: String,
+    /// Major and minor.
+    pub compute_capability: (i32, i32),
+    /// Bytes in all.
+    pub memory: usize,
+}
+
+impl GpuDescription {
+    /// Whether there are kernels for it: from Ampere (2020) on.
+    pub fn is_supported(&self) -> bool {
+        self.compute_capability >= (8, 0)
+    }
+}
+
+impl Survey {
+    /// The number of the first GPU that can be used.
+    pub fn first_usable(&self) -> Option<usize> {
+        self.gpus.iter().position(|gpu| self.problem.is_none() && gpu.is_supported())
+    }
+
+    /// Looks; that takes some tens of milliseconds where there is a driver.
+    pub fn new() -> Self {
+        #[cfg(feature = "cuda")]
+        return crate::cuda::survey();
+        #[cfg(not(feature = "cuda"))]
+        Self { problem: Some(no_cuda()), ..Self::default() }
+    }
+}
+
+/// The error of a build without the feature `cuda`.
+#[cfg(not(feature = "cuda"))]
+pub(crate) fn no_cuda() -> DeviceError {
+    DeviceError::Unavailable(
+        "this addon computes on the CPU alone: install resnet-native-cuda13 for NVIDIA GPUs".into(),
+    )
+}

@@ -1,0 +1,102 @@
+import { addon, origin } from "./binding.js";
+import { translated } from "./errors.js";
+import { boolean, integer, oneOf, type Rule, type Rules } from "./options.js";
+
+/** Where a model computes: `"cuda"` is the first GPU, `"auto"` the first GPU that can be used, else the CPU. */
+export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
+
+/** How a model computes. */
+export interface ComputeOptions {
+  /** Where, default `"auto"`. GPUs need the package `resnet-native-cuda13`; {@link deviceInfo} tells what was found. */
+  device?: Device;
+  /** Threads of the CPU; by default all cores, less one for the event loop where there are more than two. */
+  threads?: number;
+  /**
+   * Whether the CPU's convolutions use direct kernels only, default false: Winograd's are two to four times as fast, and round to
+   * some 5e-6 of a map's values instead of some 1e-7.
+   */
+  strict?: boolean;
+  /**
+   * How a GPU rounds, default `"tf32"`: f32, whose products within convolutions have 10 bits of fraction, as PyTorch's default;
+   * `"fp32"`: f32 throughout; `"bf16"`: activations of 7 bits, while weights, sums and statistics stay f32. The CPU is always f32.
+   */
+  precision?: "tf32" | "fp32" | "bf16";
+  /** Whether a GPU gives the same bits each time, by slower convolutions; default false. The CPU always does. */
+  deterministic?: boolean;
+}
+
+/** What a model computes with by default, and what else there is; see {@link deviceInfo}. */
+export interface DeviceInfo {
+  /** What the device `"auto"` is: `"cpu"`, or `"cuda:0"`. */
+  readonly device: string;
+  /** Why that one. */
+  readonly why: string;
+  /** The compiled code that was loaded. */
+  readonly addon: {
+    /** Its path. */
+    readonly file: string;
+    /** Why that one. */
+    readonly why: string;
+  };
+  /** The CPU. */
+  readonly cpu: {
+    /** Instruction set of the kernels: the widest of the machine, or the one that `RESNET_NATIVE_ISA` names. */
+    readonly instructionSet: string;
+    /** The instruction sets that the machine has kernels for, narrowest first. */
+    readonly instructionSets: readonly string[];
+    /** Threads of a model whose option `threads` is not given. */
+    readonly threads: number;
+  };
+  /** What there is for NVIDIA GPUs, as far as it was found. */
+  readonly cuda: {
+    /** The driver's version, where the system tells it. */
+    readonly driver?: string;
+    /** The newest version of CUDA that the driver supports. */
+    readonly version?: string;
+    /** cuDNN's version. */
+    readonly cudnn?: string;
+    /** The GPUs, by number. */
+    readonly gpus: readonly Gpu[];
+    /** Why none of them can be used, if that is so, and what helps. */
+    readonly problem?: string;
+  };
+}
+
+/** A GPU as its driver describes it. */
+export interface Gpu {
+  /** Such as NVIDIA H100 80GB HBM3. */
+  readonly name: string;
+  /** Such as 9.0; 8.0 is the least. */
+  readonly computeCapability: string;
+  /** Bytes in all. */
+  readonly memory: number;
+}
+
+export const deviceRule: Rule<Device> = {
+  expected: '"auto", "cpu", "cuda" or "cuda:" and the number of a GPU',
+  accepts: (value) => typeof value === "string" && /^(auto|cpu|cuda(:\d{1,3})?)$/.test(value),
+};
+
+export const computeRules: Rules<ComputeOptions> = {
+  device: deviceRule,
+  threads: integer(1, 1024),
+  strict: boolean,
+  precision: oneOf("tf32", "fp32", "bf16"),
+  deterministic: boolean,
+};
+
+/**
+ * What models compute with on this machine, and why, for reports of speed and of defects. Looking for GPUs takes up to a second the
+ * first time.
+ *
+ * @example
+ * ```ts
+ * const { device, why, cpu } = deviceInfo(); // "cpu", "there is no NVIDIA driver …", { instructionSet: "avx2", threads: 7, … }
+ * ```
+ * @throws `ERR_INVALID_ARGUMENT` if `RESNET_NATIVE_ISA` names an instruction set that the machine has not.
+ */
+export function deviceInfo(): DeviceInfo {
+  const { device: chosen, why, instructionSet, instructionSets, threads, ...cuda } = translated(() => addon.deviceInfo());
+  const { file, why: whyAddon } = origin;
+  return { device: chosen, why, addon: { file, why: whyAddon }, cpu: { instructionSet, instructionSets, threads }, cuda };
+}
