@@ -20,7 +20,7 @@ enum Home {
     Host { storage: Storage, start: usize },
     /// On a GPU.
     #[cfg(feature = "cuda-kernels")]
-    Device { memory: crate::cuda::Memory, dtype: DType },
+    Device { memory: std::sync::Arc<crate::cuda::Memory>, dtype: DType },
 }
 
 /// A type that a [`Buffer`] can hold.
@@ -188,7 +188,7 @@ impl Buffer {
         }
         let dtype = self.dtype();
         #[cfg(feature = "cuda-kernels")]
-        if let Home::Device { memory, .. } = &mut self.home {
+        if let Home::Device { memory, .. } = &self.home {
             return memory.write(0, &to_bytes(dtype, values)?);
         }
         match dtype {

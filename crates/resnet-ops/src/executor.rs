@@ -4,6 +4,21 @@ use crate::conv2d::Algorithm;
 use crate::{layout, Buffer, Isa, Pool};
 use candle_core::{bail, DType, Result};
 
+#[cfg(feature = "cuda-kernels")]
+pub use crate::cuda::Recording;
+
+/// Work of a GPU that can be done again as one: nothing in this build records any.
+#[cfg(not(feature = "cuda-kernels"))]
+pub enum Recording {}
+
+#[cfg(not(feature = "cuda-kernels"))]
+impl Recording {
+    /// Does the work, on what its memory holds by now.
+    pub fn run(&self) -> Result<()> {
+        match *self {}
+    }
+}
+
 /// Runs ops in one of the backends.
 pub enum Executor {
     /// Plain definitions in f32, activations as (N, C, H, W).
@@ -117,6 +132,20 @@ impl Executor {
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(cuda) => Some(cuda.ordinal()),
             _ => None,
+        }
+    }
+
+    /// Has a GPU record what `work` asks of it in place of doing it, so that it can be done again and again in one launch (a CUDA
+    /// graph). None, with nothing done, from other backends, and from a GPU that cannot do this work so.
+    ///
+    /// # Errors
+    /// If `work` fails, or takes, reads or writes memory from the host.
+    #[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
+    pub fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<Recording>> {
+        match self {
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(cuda) => cuda.record(work),
+            _ => Ok(None),
         }
     }
 

@@ -32,7 +32,7 @@ mod survey;
 pub use buffer::{Buffer, Element, View, ViewMut};
 pub use candle_core::{DType, Error, Result};
 pub use error::DeviceError;
-pub use executor::{Cpu, Executor, Precision};
+pub use executor::{Cpu, Executor, Precision, Recording};
 pub use pool::Pool;
 pub use simd::Isa;
 pub use survey::{GpuDescription, Survey};

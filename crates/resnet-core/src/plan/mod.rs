@@ -1,15 +1,19 @@
 //! How a network runs: lowered to nodes of a backend, scheduled as flat lists of instructions over preallocated slots.
 //!
 //! [`lower`] turns the walk over the tree into nodes, [`fuse`] joins what a backend does in one pass, [`schedule`] writes
-//! the forward, backward and update lists and gives every value a slot by its lifetime, [`run`] walks the lists.
+//! the forward, backward and update lists and gives every value a slot by its lifetime, [`run`] walks the lists, or
+//! has a GPU [`repeat`] them as one.
 
 mod fuse;
 mod instruction;
 mod lower;
+mod repeat;
 mod run;
 mod schedule;
 mod slots;
 
+#[cfg(test)]
+pub use repeat::List;
 pub use run::Run;
 pub use slots::Slots;
 
@@ -23,7 +27,7 @@ use resnet_ops::Executor;
 use std::cell::Cell;
 
 /// What a plan is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Batch norms use the batch's statistics; there are gradients.
     Train,
@@ -35,6 +39,7 @@ pub enum Mode {
 pub struct Plan {
     graph: Graph,
     lists: Lists,
+    mode: Mode,
     input: Shape,
     capacity: usize,
     /// The weights' version, and the batch, that the list of preparations was run for.
@@ -57,7 +62,7 @@ impl Plan {
             fuse::fuse(&mut graph, executor, mode)?;
         }
         let lists = schedule::schedule(executor, &graph, capacity, mode);
-        Ok(Self { graph, lists, input, capacity, prepared: Cell::new(None) })
+        Ok(Self { graph, lists, mode, input, capacity, prepared: Cell::new(None) })
     }
 
     /// Whether it runs batches of `n` images of this shape.
@@ -79,6 +84,11 @@ impl Plan {
             })
         };
         self.prepared.get().is_some_and(|(prepared, m)| prepared == version && alike(m))
+    }
+
+    /// Whether each run draws other numbers, so that none can be done as the one before.
+    fn is_random(&self) -> bool {
+        self.graph.nodes.iter().any(|node| matches!(node.op, Op::Dropout(_)))
     }
 
     /// Shape of the network's output.

@@ -2,16 +2,16 @@
 
 use super::instruction::{Action, Instruction};
 use super::lower::Op;
+use super::repeat::List;
 use super::slots::{Slot, Slots};
 use super::Plan;
-use crate::error::Result;
 use crate::weights::Weights;
 use resnet_ops::{
     add, avg_pool2d, batch_norm, concat,
     conv2d::{self, Epilogue},
     cross_entropy, dropout, global_avg_pool, layout, linear, max_pool2d,
     norm_pool::{self, NormPool},
-    relu, Buffer, Executor, View,
+    relu, Buffer, Executor, Result, View,
 };
 
 /// Most storage that one instruction writes.
@@ -36,12 +36,12 @@ impl Run<'_> {
     pub fn forward(&mut self, images: &[f32], n: usize) -> Result<()> {
         if !self.plan.is_prepared(self.weights.version, n) {
             self.plan.prepared.set(None);
-            self.walk(&self.plan.lists.prepare, n)?;
+            self.run(List::Prepare, n)?;
             self.plan.prepared.set(Some((self.weights.version, n)));
         }
         let target = self.slots.get_mut(self.plan.lists.images);
         target.write(images)?;
-        self.walk(&self.plan.lists.forward, n)
+        self.run(List::Forward, n)
     }
 
     /// Loss and hits of the logits that the forward list left. In a training plan it writes the logits' gradient too.
@@ -53,17 +53,17 @@ impl Run<'_> {
         if let (Some(slot), Some(gradient)) = (lists.logits_gradient, gradient) {
             *self.slots.get_mut(slot) = gradient;
         }
-        Ok(outcome?)
+        outcome
     }
 
     /// Runs the backward list: the gradients of all parameters, from that of the logits.
     pub fn backward(&mut self, n: usize) -> Result<()> {
-        self.walk(&self.plan.lists.backward, n)
+        self.run(List::Backward, n)
     }
 
     /// Runs the update list: running statistics take in the batch's.
     pub fn update(&mut self, n: usize) -> Result<()> {
-        self.walk(&self.plan.lists.update, n)
+        self.run(List::Update, n)
     }
 
     /// The output that the forward list left, row-major.
@@ -73,11 +73,29 @@ impl Run<'_> {
         let shape = [n, shape.channels(), h, w];
         let mut target = self.executor.zeros(self.executor.exact_dtype(), shape.iter().product())?;
         layout::to_nchw(self.executor, shape, self.slots.get(self.plan.lists.logits), &mut target)?;
-        Ok(target.read(0..target.len())?)
+        target.read(0..target.len())
     }
 
-    fn walk(&mut self, list: &[Instruction<Slot>], n: usize) -> Result<()> {
-        for instruction in list {
+    fn run(&mut self, list: List, n: usize) -> Result<()> {
+        let plan = self.plan;
+        if plan.is_random() {
+            return self.walk(list, n);
+        }
+        let (executor, mut recordings) = (self.executor, std::mem::take(&mut self.slots.recordings));
+        let result = recordings.run((plan.mode, list), executor, n, || self.walk(list, n));
+        self.slots.recordings = recordings;
+        result
+    }
+
+    fn walk(&mut self, list: List, n: usize) -> Result<()> {
+        let lists = &self.plan.lists;
+        let instructions = match list {
+            List::Prepare => &lists.prepare,
+            List::Forward => &lists.forward,
+            List::Backward => &lists.backward,
+            List::Update => &lists.update,
+        };
+        for instruction in instructions {
             let mut written: [Buffer; MOST_WRITES] = Default::default();
             for (place, &slot) in written.iter_mut().zip(&instruction.writes) {
                 *place = std::mem::take(self.slots.get_mut(slot));

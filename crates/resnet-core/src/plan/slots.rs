@@ -1,5 +1,6 @@
 //! Preallocated storage, shared by values whose lifetimes do not meet and by the plans of a session.
 
+use super::repeat::Recordings;
 use crate::error::Result;
 use resnet_ops::{Buffer, DType, Executor};
 
@@ -31,6 +32,8 @@ pub(super) struct Slot {
 #[derive(Default)]
 pub struct Slots {
     buffers: [Vec<Buffer>; CLASSES],
+    /// What plans have recorded over them.
+    pub recordings: Recordings,
 }
 
 impl Slots {
@@ -43,13 +46,19 @@ impl Slots {
                 if index == buffers.len() {
                     buffers.push(executor.zeros(dtype, length)?);
                 } else if buffers[index].len() < length {
-                    // The old storage goes before the new one comes.
+                    // The old storage goes before the new one comes, and with it what keeps it.
+                    self.recordings = Recordings::default();
                     buffers[index] = Buffer::empty();
                     buffers[index] = executor.zeros(dtype, length)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Forgets what replaced plans have recorded.
+    pub fn forget_recordings(&mut self) {
+        self.recordings = Recordings::default();
     }
 
     pub(super) fn get(&self, slot: Slot) -> &Buffer {

@@ -1,6 +1,7 @@
 //! Convolutions by cuDNN's graph API: an operation is described, cuDNN names engines for it, and the fastest of the first few,
 //! or in the deterministic mode the first that always gives the same bits, becomes a plan that is kept for its shape.
 
+use super::gpu::{Handles, Workspace};
 use super::Geometry;
 use crate::conv2d::Pass;
 use crate::{DeviceError, Precision};
@@ -8,9 +9,10 @@ use candle_core::{bail, Error, Result};
 use cudarc::cudnn::sys::{self, cudnnBackendAttributeName_t as Name, cudnnBackendAttributeType_t as Type};
 use cudarc::cudnn::sys::{cudnnBackendDescriptorType_t as Kind, cudnnStatus_t as Status};
 use cudarc::driver::result as driver;
-use cudarc::driver::sys::{CUevent_flags, CUresult, CUstream};
+use cudarc::driver::sys::{CUevent_flags, CUresult};
 use std::collections::HashMap;
 use std::ffi::{c_void, CStr};
+use std::sync::Arc;
 
 /// Engines that are timed for a shape, and how often each.
 const TIMED: usize = 8;
@@ -23,10 +25,10 @@ const ALIGNMENT: i64 = 16;
 /// cuDNN on one stream.
 pub struct Cudnn {
     handle: sys::cudnnHandle_t,
-    stream: CUstream,
+    driver: Arc<Handles>,
     deterministic: bool,
     plans: HashMap<(Geometry, Pass), Plan>,
-    workspace: u64,
+    workspace: Option<Arc<Workspace>>,
     workspace_bytes: i64,
 }
 
@@ -123,26 +125,27 @@ impl Cudnn {
         }
     }
 
-    pub fn new(stream: CUstream, deterministic: bool) -> Result<Self> {
+    pub fn new(driver: &Arc<Handles>, deterministic: bool) -> Result<Self> {
         let mut handle = std::ptr::null_mut();
         // SAFETY: writes the new handle; both libraries call the same stream by different names.
         unsafe {
             check("start", sys::cudnnCreate(&mut handle))?;
-            check("stream", sys::cudnnSetStream(handle, stream.cast()))?;
+            check("stream", sys::cudnnSetStream(handle, driver.stream.cast()))?;
         }
-        Ok(Self { handle, stream, deterministic, plans: HashMap::new(), workspace: 0, workspace_bytes: 0 })
+        let driver = driver.clone();
+        Ok(Self { handle, driver, deterministic, plans: HashMap::new(), workspace: None, workspace_bytes: 0 })
+    }
+
+    /// What the convolutions work in.
+    pub fn workspace(&self) -> Option<Arc<Workspace>> {
+        self.workspace.clone()
     }
 
     /// Gives everything back; the context must be current.
     pub fn close(&mut self) {
         self.plans.clear();
-        // SAFETY: both were made here, and are used no more.
-        unsafe {
-            sys::cudnnDestroy(self.handle);
-            if self.workspace != 0 {
-                let _ = driver::free_sync(self.workspace);
-            }
-        }
+        // SAFETY: it was made here, and is used no more.
+        unsafe { sys::cudnnDestroy(self.handle) };
     }
 
     /// Runs a convolution, by the plan for its shape, which the first run chooses.
@@ -161,10 +164,11 @@ impl Cudnn {
     }
 
     unsafe fn execute(&self, plan: &Plan, addresses: [u64; 3]) -> Result<()> {
+        let workspace = self.workspace.as_ref().map_or(0, |workspace| workspace.address);
         let pack = Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
             .set(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, Type::CUDNN_TYPE_INT64, &IDS)?
             .set(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, Type::CUDNN_TYPE_VOID_PTR, &addresses.map(pointer))?
-            .set(Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE, Type::CUDNN_TYPE_VOID_PTR, &[pointer(self.workspace)])?
+            .set(Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE, Type::CUDNN_TYPE_VOID_PTR, &[pointer(workspace)])?
             .finalize("arguments")?;
         // SAFETY: passed on to the caller; the workspace is as large as the plan wants.
         check("convolution", unsafe { sys::cudnnBackendExecute(self.handle, plan.descriptor.0, pack.0) })
@@ -201,9 +205,9 @@ impl Cudnn {
         // SAFETY: passed on to the caller; the events are destroyed after their last use.
         unsafe {
             let timed = || -> Result<f32> {
-                driver::event::record(start, self.stream).map_err(failed)?;
+                driver::event::record(start, self.driver.stream).map_err(failed)?;
                 self.execute(plan, addresses)?;
-                driver::event::record(end, self.stream).map_err(failed)?;
+                driver::event::record(end, self.driver.stream).map_err(failed)?;
                 driver::event::synchronize(end).map_err(failed)?;
                 driver::event::elapsed(start, end).map_err(failed)
             };
@@ -224,14 +228,9 @@ impl Cudnn {
         if bytes <= self.workspace_bytes {
             return Ok(());
         }
-        // SAFETY: freeing waits for what is under way.
-        unsafe {
-            if self.workspace != 0 {
-                driver::free_sync(std::mem::take(&mut self.workspace)).map_err(failed)?;
-                self.workspace_bytes = 0;
-            }
-            self.workspace = driver::malloc_sync(bytes as usize).map_err(failed)?;
-        }
+        // The old one goes before the new one comes, unless a recording needs it.
+        (self.workspace, self.workspace_bytes) = (None, 0);
+        self.workspace = Some(Arc::new(Workspace::new(&self.driver, bytes as usize).map_err(failed)?));
         self.workspace_bytes = bytes;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A GPU: one context, one stream, memory and kernels, by the CUDA driver that is found at run time.
 
 use super::cudnn::Cudnn;
-use super::{Argument, Device, Geometry};
+use super::{Argument, Device, Geometry, Work};
 use crate::conv2d::Pass;
 use crate::{DeviceError, GpuDescription, Survey};
 use candle_core::{Error, Result};
@@ -10,7 +10,7 @@ use cudarc::driver::sys;
 use std::collections::HashMap;
 use std::ffi::{c_void, CString};
 use std::ptr::null_mut;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The kernels as machine code for compute capability 8.0 and 9.0, and what the driver compiles for later ones.
 static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
@@ -18,20 +18,36 @@ static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin
 /// The CUDA version that a driver must support, as the driver counts: 13.0.
 const OLDEST_CUDA: i32 = 13_000;
 
+/// The driver's errors that say why a graph could not be made: from `STREAM_CAPTURE_UNSUPPORTED` to `_WRONG_THREAD`.
+const CAPTURE_ERRORS: std::ops::RangeInclusive<u32> = 900..=908;
+
 /// A GPU with what is made of it once.
 pub struct Gpu {
     functions: Mutex<HashMap<String, sys::CUfunction>>,
     convolutions: Mutex<Cudnn>,
-    // The last to go.
-    handles: Handles,
+    handles: Arc<Handles>,
 }
 
 /// The driver's handles, given back when dropped; those that could not be had are null.
-struct Handles {
+pub(super) struct Handles {
     device: sys::CUdevice,
     context: sys::CUcontext,
-    stream: sys::CUstream,
+    pub stream: sys::CUstream,
     module: sys::CUmodule,
+}
+
+/// Work that the driver does in one launch.
+struct Graph {
+    graph: sys::CUgraphExec,
+    handles: Arc<Handles>,
+    /// What convolutions among it work in.
+    _workspace: Option<Arc<Workspace>>,
+}
+
+/// Memory of convolutions, given back when dropped.
+pub(super) struct Workspace {
+    pub address: u64,
+    handles: Arc<Handles>,
 }
 
 // SAFETY: the driver's handles may be used from any thread; each call makes the context current, and what is not the driver's
@@ -39,6 +55,12 @@ struct Handles {
 unsafe impl Send for Gpu {}
 // SAFETY: as above.
 unsafe impl Sync for Gpu {}
+// SAFETY: as above.
+unsafe impl Send for Handles {}
+// SAFETY: as above.
+unsafe impl Sync for Handles {}
+// SAFETY: as above.
+unsafe impl Send for Graph {}
 
 /// See [`Survey::new`].
 pub fn survey() -> Survey {
@@ -152,8 +174,8 @@ impl Gpu {
             Some(gpu) if !gpu.is_supported() => return unavailable(too_old(gpu)),
             Some(_) => {}
         }
-        let handles = Handles::new(ordinal as i32)?;
-        let convolutions = Mutex::new(Cudnn::new(handles.stream, deterministic)?);
+        let handles = Arc::new(Handles::new(ordinal as i32)?);
+        let convolutions = Mutex::new(Cudnn::new(&handles, deterministic)?);
         Ok(Self { functions: Mutex::default(), convolutions, handles })
     }
 
@@ -231,6 +253,65 @@ impl Device for Gpu {
         let mut convolutions = self.convolutions.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: passed on to the caller.
         unsafe { convolutions.run(geometry, pass, a, b, target) }
+    }
+
+    fn begin_recording(&self) -> Result<()> {
+        self.bind()?;
+        // What other threads ask of the driver meanwhile is no part of it, and does not disturb it.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream lives as long as this.
+        unsafe { result::stream::begin_capture(self.handles.stream, mode) }.map_err(failed("recording"))
+    }
+
+    fn end_recording(&self) -> Result<Option<Box<dyn Work>>> {
+        self.bind()?;
+        // SAFETY: the recording was begun on this stream; the graph is no longer used when what was made of it is there.
+        let made = unsafe {
+            result::stream::end_capture(self.handles.stream).and_then(|graph| {
+                let made = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags_enum(0));
+                result::graph::destroy(graph).and(made)
+            })
+        };
+        match made {
+            Ok(graph) => {
+                let _workspace = self.convolutions.lock().unwrap_or_else(PoisonError::into_inner).workspace();
+                Ok(Some(Box::new(Graph { graph, handles: self.handles.clone(), _workspace })))
+            }
+            // Something in it can be done, but not as part of a graph.
+            Err(error) if CAPTURE_ERRORS.contains(&(error.0 as u32)) => Ok(None),
+            Err(error) => Err(failed("recording")(error)),
+        }
+    }
+}
+
+impl Work for Graph {
+    unsafe fn run(&self) -> Result<()> {
+        self.handles.bind()?;
+        // SAFETY: passed on to the caller.
+        unsafe { result::graph::launch(self.graph, self.handles.stream) }.map_err(failed("graph"))
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: nobody has it any more; the driver lets a launch under way come to its end.
+        let _ = self.handles.bind().map(|()| unsafe { result::graph::exec_destroy(self.graph) });
+    }
+}
+
+impl Workspace {
+    /// So many bytes.
+    pub fn new(handles: &Arc<Handles>, bytes: usize) -> std::result::Result<Self, DriverError> {
+        // SAFETY: the memory is given back when this is dropped.
+        let address = unsafe { result::malloc_sync(bytes) }?;
+        Ok(Self { address, handles: handles.clone() })
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // SAFETY: nobody has it any more; what still uses it is waited for by the driver.
+        let _ = self.handles.bind().map(|()| unsafe { result::free_sync(self.address) });
     }
 }
 

@@ -1,15 +1,72 @@
 //! This machine's processor in place of a GPU: the same kernels, compiled by its C++ compiler, and convolutions by the
 //! definition. It is slow, and there so that all but cuDNN and the driver can be tested anywhere.
 
-use super::{Argument, Device, Geometry};
+use super::{Argument, Device, Geometry, Work};
 use crate::conv2d::Pass;
 use crate::Precision;
 use candle_core::{bail, Result};
 use half::bf16;
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ffi::{c_char, c_int, c_uint, c_void, CString};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub struct Host;
+#[derive(Default)]
+pub struct Host {
+    recorded: Mutex<Option<Vec<Call>>>,
+}
+
+/// What is asked of a device.
+enum Call {
+    Launch { kernel: CString, blocks: u32, threads: u32, arguments: Vec<u64> },
+    Convolve { geometry: Geometry, pass: Pass, addresses: [u64; 3] },
+}
+
+impl Host {
+    /// Runs what is asked for, or writes it down.
+    ///
+    /// # Safety
+    /// As for [`Device::launch`] and [`Device::convolve`].
+    unsafe fn take(&self, call: Call) -> Result<()> {
+        match self.recorded().as_mut() {
+            Some(recorded) => recorded.push(call),
+            // SAFETY: passed on to the caller.
+            None => unsafe { call.run()? },
+        }
+        Ok(())
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call {
+    unsafe fn run(&self) -> Result<()> {
+        match self {
+            Self::Launch { kernel, blocks, threads, arguments } => {
+                let mut pointers: Vec<*mut c_void> =
+                    arguments.iter().map(|argument| std::ptr::from_ref(argument).cast_mut().cast()).collect();
+                // SAFETY: passed on to the caller; arguments are only read.
+                match unsafe { resnet_launch_on_host(kernel.as_ptr(), *blocks, *threads, pointers.as_mut_ptr()) } {
+                    0 => Ok(()),
+                    _ => bail!("there is no kernel {}", kernel.to_string_lossy()),
+                }
+            }
+            // SAFETY: passed on to the caller.
+            Self::Convolve { geometry, pass, addresses } => {
+                unsafe { convolve_at(geometry, *pass, *addresses) };
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Work for Vec<Call> {
+    unsafe fn run(&self) -> Result<()> {
+        // SAFETY: passed on to the caller.
+        self.iter().try_for_each(|call| unsafe { call.run() })
+    }
+}
 
 /// What every allocation begins with: its own length, in a line of its own.
 const HEAD: usize = 64;
@@ -62,33 +119,42 @@ impl Device for Host {
     }
 
     unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()> {
-        let name = CString::new(kernel).expect("a name without zeros");
-        let mut pointers: Vec<*mut c_void> =
-            arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
+        let kernel = CString::new(kernel).expect("a name without zeros");
+        let arguments = arguments.iter().map(|argument| argument.0).collect();
         // SAFETY: passed on to the caller.
-        match unsafe { resnet_launch_on_host(name.as_ptr(), blocks, threads, pointers.as_mut_ptr()) } {
-            0 => Ok(()),
-            _ => bail!("there is no kernel {kernel}"),
-        }
+        unsafe { self.take(Call::Launch { kernel, blocks, threads, arguments }) }
     }
 
     unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()> {
-        let [x, weights, y] = geometry.lengths();
-        let (a_len, b_len, target_len) = match pass {
-            Pass::Forward => (x, weights, y),
-            Pass::InputGradient => (y, weights, x),
-            Pass::WeightGradient => (x, y, weights),
-        };
-        let bf = geometry.precision == Precision::Bf16;
-        // SAFETY: passed on to the caller; the allocations are aligned to cache lines, and kernels begin theirs at elements.
-        unsafe {
-            let (a, b) = (read(a, a_len, bf), read(b, b_len, bf));
-            // What lies between the channels of one pixel and of the next stays.
-            let mut values = read(target, target_len, bf);
-            convolve(geometry, pass, &a, &b, &mut values);
-            write(target, &values, bf);
-        }
+        // SAFETY: passed on to the caller.
+        unsafe { self.take(Call::Convolve { geometry: geometry.clone(), pass, addresses: [a, b, target] }) }
+    }
+
+    fn begin_recording(&self) -> Result<()> {
+        *self.recorded() = Some(Vec::new());
         Ok(())
+    }
+
+    fn end_recording(&self) -> Result<Option<Box<dyn Work>>> {
+        Ok(self.recorded().take().map(|calls| Box::new(calls) as Box<dyn Work>))
+    }
+}
+
+unsafe fn convolve_at(geometry: &Geometry, pass: Pass, [a, b, target]: [u64; 3]) {
+    let [x, weights, y] = geometry.lengths();
+    let (a_len, b_len, target_len) = match pass {
+        Pass::Forward => (x, weights, y),
+        Pass::InputGradient => (y, weights, x),
+        Pass::WeightGradient => (x, y, weights),
+    };
+    let bf = geometry.precision == Precision::Bf16;
+    // SAFETY: passed on to the caller; the allocations are aligned to cache lines, and kernels begin theirs at elements.
+    unsafe {
+        let (a, b) = (read(a, a_len, bf), read(b, b_len, bf));
+        // What lies between the channels of one pixel and of the next stays.
+        let mut values = read(target, target_len, bf);
+        convolve(geometry, pass, &a, &b, &mut values);
+        write(target, &values, bf);
     }
 }
 

@@ -4,9 +4,9 @@
 //! parameters, statistics and gradients of parameters are f32. All work of an [`Cuda`] goes to one stream, in order.
 
 use crate::conv2d::Pass;
-use crate::{Buffer, Precision};
+use crate::{Buffer, DeviceError, Precision};
 use candle_core::{bail, DType, Result};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "cuda")]
 mod cudnn;
@@ -31,9 +31,32 @@ pub(crate) const fn padded(channels: usize) -> usize {
 
 /// A GPU as a backend.
 pub struct Cuda {
-    device: Arc<dyn Device>,
+    stream: Arc<Stream>,
+    scratch: Mutex<Option<Arc<Memory>>>,
     ordinal: usize,
     precision: Precision,
+}
+
+/// A device, and what a recording under way has come across.
+struct Stream {
+    device: Box<dyn Device>,
+    /// The memory that the work recorded so far is done on; None while nothing is recorded.
+    recorded: Mutex<Option<Vec<Arc<Memory>>>>,
+}
+
+/// Work of a GPU that can be done again as one. It keeps the memory that it is done on.
+pub struct Recording {
+    work: Box<dyn Work>,
+    _memory: Vec<Arc<Memory>>,
+}
+
+/// What a device recorded.
+pub(crate) trait Work: Send {
+    /// Does it, after all that was asked for before.
+    ///
+    /// # Safety
+    /// The memory that it is done on must still be there.
+    unsafe fn run(&self) -> Result<()>;
 }
 
 /// What kernels need of a device. Everything happens in the order of the calls.
@@ -62,6 +85,10 @@ pub(crate) trait Device: Send + Sync {
     /// # Safety
     /// The addresses must lead to as many elements as the geometry says.
     unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()>;
+    /// From here on launches and convolutions are recorded, not done.
+    fn begin_recording(&self) -> Result<()>;
+    /// What was recorded; None if the device cannot do it as one.
+    fn end_recording(&self) -> Result<Option<Box<dyn Work>>>;
 }
 
 /// A convolution as cuDNN sees it. Weights are (out_channels, kernel height, kernel width, in_channels / groups), in the type
@@ -143,29 +170,34 @@ impl Address {
 
 /// Memory of a device.
 pub(crate) struct Memory {
-    device: Arc<dyn Device>,
+    stream: Arc<Stream>,
     address: u64,
     bytes: usize,
 }
 
 impl Memory {
     /// Where it begins.
-    pub fn address(&self) -> Address {
+    pub fn address(self: &Arc<Self>) -> Address {
+        if let Some(recorded) = self.stream.recorded().as_mut() {
+            recorded.push(self.clone());
+        }
         Address(self.address)
     }
 
     /// A copy of the bytes from `start` on.
     pub fn read(&self, start: usize, bytes: &mut [u8]) -> Result<()> {
         self.check(start, bytes.len())?;
+        self.stream.check_idle("reads")?;
         // SAFETY: the bytes lie within this memory.
-        unsafe { self.device.download(self.address + start as u64, bytes) }
+        unsafe { self.stream.device.download(self.address + start as u64, bytes) }
     }
 
     /// Writes from `start` on.
-    pub fn write(&mut self, start: usize, bytes: &[u8]) -> Result<()> {
+    pub fn write(&self, start: usize, bytes: &[u8]) -> Result<()> {
         self.check(start, bytes.len())?;
+        self.stream.check_idle("writes")?;
         // SAFETY: the bytes lie within this memory.
-        unsafe { self.device.upload(self.address + start as u64, bytes) }
+        unsafe { self.stream.device.upload(self.address + start as u64, bytes) }
     }
 
     fn check(&self, start: usize, len: usize) -> Result<()> {
@@ -178,7 +210,32 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.device.free(self.address);
+        self.stream.device.free(self.address);
+    }
+}
+
+impl Stream {
+    fn recorded(&self) -> MutexGuard<'_, Option<Vec<Arc<Memory>>>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the host takes part in cannot be recorded.
+    fn check_idle(&self, what: &str) -> Result<()> {
+        match *self.recorded() {
+            Some(_) => bail!("the host {what} the GPU's memory while its work is recorded"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Recording {
+    /// Does the work, on what its memory holds by now.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn run(&self) -> Result<()> {
+        // SAFETY: the memory is kept here.
+        unsafe { self.work.run() }
     }
 }
 
@@ -186,13 +243,34 @@ impl Cuda {
     /// See [`crate::Executor::cuda`].
     #[cfg(feature = "cuda")]
     pub fn new(ordinal: usize, precision: Precision, deterministic: bool) -> Result<Self> {
-        Ok(Self { device: Arc::new(gpu::Gpu::new(ordinal, deterministic)?), ordinal, precision })
+        Ok(Self::on(Box::new(gpu::Gpu::new(ordinal, deterministic)?), ordinal, precision))
     }
 
     /// This machine's processor in place of a GPU, for tests.
     #[cfg(feature = "cuda-host")]
     pub fn on_host(precision: Precision) -> Self {
-        Self { device: Arc::new(host::Host), ordinal: 0, precision }
+        Self::on(Box::<host::Host>::default(), 0, precision)
+    }
+
+    fn on(device: Box<dyn Device>, ordinal: usize, precision: Precision) -> Self {
+        let stream = Arc::new(Stream { device, recorded: Mutex::default() });
+        Self { stream, scratch: Mutex::default(), ordinal, precision }
+    }
+
+    /// See [`crate::Executor::record`].
+    pub(crate) fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<Recording>> {
+        self.stream.check_idle("records")?;
+        self.stream.device.begin_recording()?;
+        *self.stream.recorded() = Some(Vec::new());
+        let done = work();
+        let memory = self.stream.recorded().take().unwrap_or_default();
+        let recorded = self.stream.device.end_recording()?;
+        match done {
+            Ok(()) => Ok(recorded.map(|work| Recording { work, _memory: memory })),
+            // The device refuses to have it recorded, which does not mean that it would refuse to do it.
+            Err(error) if DeviceError::of(&error).is_some() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The type of activations.
@@ -213,8 +291,19 @@ impl Cuda {
     }
 
     /// So many bytes, all zero.
-    pub(crate) fn allocate(&self, bytes: usize) -> Result<Memory> {
-        Ok(Memory { address: self.device.allocate(bytes)?, bytes, device: self.device.clone() })
+    pub(crate) fn allocate(&self, bytes: usize) -> Result<Arc<Memory>> {
+        self.stream.check_idle("takes")?;
+        let address = self.stream.device.allocate(bytes)?;
+        Ok(Arc::new(Memory { address, bytes, stream: self.stream.clone() }))
+    }
+
+    /// At least so many bytes, kept from call to call, for what a call needs while it lasts.
+    pub(crate) fn scratch(&self, bytes: usize) -> Result<Arc<Memory>> {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = scratch.as_ref().filter(|memory| memory.bytes >= bytes) {
+            return Ok(memory.clone());
+        }
+        Ok(scratch.insert(self.allocate(bytes)?).clone())
     }
 
     /// Runs a kernel, in its form for the type of the activations, with a thread for each of `threads`.
@@ -241,7 +330,7 @@ impl Cuda {
         let element = if self.precision == Precision::Bf16 { "bf16" } else { "f32" };
         let Ok(blocks) = i32::try_from(blocks) else { bail!("{kernel}: {blocks} blocks are too many") };
         // SAFETY: passed on to the caller.
-        unsafe { self.device.launch(&format!("{kernel}_{element}"), blocks as u32, threads as u32, arguments) }
+        unsafe { self.stream.device.launch(&format!("{kernel}_{element}"), blocks as u32, threads as u32, arguments) }
     }
 
     /// Runs a convolution on buffers of which the geometry's part is used.
@@ -254,7 +343,7 @@ impl Cuda {
         target: Address,
     ) -> Result<()> {
         // SAFETY: the addresses come from `Cuda::address`, which checks the lengths.
-        unsafe { self.device.convolve(geometry, pass, a.0, b.0, target.0) }
+        unsafe { self.stream.device.convolve(geometry, pass, a.0, b.0, target.0) }
     }
 
     /// Where a buffer's elements begin, of which `len` of `dtype` are wanted.
