@@ -1,6 +1,6 @@
 //! A network with its weights on a device, ready to run.
 
-use crate::data::{Dataset, Loader, Order};
+use crate::data::{Dataset, Input, Order, Supply};
 use crate::device::{Compute, Device};
 use crate::error::{Code, Error, Result};
 use crate::model::init::initialise;
@@ -148,12 +148,14 @@ impl Session {
     pub fn forward_f64(&mut self, images: Images, training: bool) -> Result<Tensor<f64>> {
         let n = images.shape[0];
         if training {
-            let mut run = self.prepare(&images, Mode::Train)?;
-            run.forward(images.data, n)?;
+            check_images(&images)?;
+            let mut run = self.prepare(images.shape, Mode::Train)?;
+            run.forward(images.into(), n)?;
             return Ok(Tensor { data: run.output(n)?, shape: run.plan.output().with_batch(n) });
         }
         let (mut data, mut shape) = (Vec::new(), None);
-        self.evaluate_parts(&images, |run, part| {
+        check_images(&images)?;
+        self.evaluate_parts(images.into(), |run, part| {
             data.extend(run.output(part.len())?);
             shape = Some(run.plan.output().with_batch(n));
             Ok(())
@@ -161,19 +163,17 @@ impl Session {
         Ok(Tensor { data, shape: shape.expect("there is an image") })
     }
 
-    /// Runs images by the evaluation plan, a few at a time, and calls `then` after each part, as even as they can be.
+    /// Runs images by the evaluation plan, on a CPU a few at a time, and calls `then` after each part, as even as they can be.
     fn evaluate_parts(
         &mut self,
-        images: &Images,
+        images: Input,
         mut then: impl FnMut(&mut Run, Range<usize>) -> Result<()>,
     ) -> Result<()> {
-        check_images(images)?;
-        let n = images.shape[0];
-        let (parts, image) = (n.div_ceil(EVALUATED_TOGETHER), images.data.len() / n);
-        let [_, channels, height, width] = images.shape;
+        let [n, channels, height, width] = images.shape;
+        let parts = if self.device() == Device::Cpu { n.div_ceil(EVALUATED_TOGETHER) } else { 1 };
         for part in (0..parts).map(|part| n * part / parts..n * (part + 1) / parts) {
-            let mut run = self.prepare_shape([n.div_ceil(parts), channels, height, width], Mode::Eval)?;
-            run.forward(&images.data[part.start * image..part.end * image], part.len())?;
+            let mut run = self.prepare([n.div_ceil(parts), channels, height, width], Mode::Eval)?;
+            run.forward(images.part(part.clone()), part.len())?;
             then(&mut run, part)?;
         }
         Ok(())
@@ -185,20 +185,35 @@ impl Session {
         &mut self,
         data: &Dataset,
         batch_size: usize,
+        progress: impl FnMut(&mut Self, usize, usize) -> bool,
+    ) -> Result<Metrics> {
+        let supply = self.supply(data)?;
+        self.evaluate_supply(&supply, batch_size, progress)
+    }
+
+    /// A data set, with its pixels where the session computes.
+    pub(crate) fn supply(&self, data: &Dataset) -> Result<Supply> {
+        Supply::new(&self.executor, data)
+    }
+
+    /// [`Session::evaluate`] over what [`Session::supply`] gave.
+    pub(crate) fn evaluate_supply(
+        &mut self,
+        supply: &Supply,
+        batch_size: usize,
         mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
     ) -> Result<Metrics> {
-        let mut loader = Loader::new(data, batch_size, Order::Sequential, false)?;
+        let mut loader = supply.loader(batch_size, Order::Sequential, false)?;
         let mut metrics = Metrics::default();
         while let Some(batch) = loader.next() {
             let batch = batch?;
-            let images = Images { data: &batch.images, shape: batch.shape };
-            self.evaluate_parts(&images, |run, part| {
-                check_labels(run.plan.output(), images.shape[0], &batch.labels)?;
+            self.evaluate_parts(supply.input(batch), |run, part| {
+                check_labels(run.plan.output(), batch.labels.len(), &batch.labels)?;
                 let labels = &batch.labels[part];
                 metrics.add(run.loss(labels)?, labels.len());
                 Ok(())
             })?;
-            if !progress(self, metrics.samples(), data.len()) {
+            if !progress(self, metrics.samples(), supply.data().len()) {
                 return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
             }
         }
@@ -208,13 +223,13 @@ impl Session {
     /// One update: returns loss and hits before it. What the loss shows to be wrong changes nothing.
     pub(crate) fn step(
         &mut self,
-        images: Images,
+        images: Input,
         labels: &[u32],
         optimizer: &Sgd,
         velocity: &mut Option<Buffer>,
     ) -> Result<Metrics> {
         let n = images.shape[0];
-        let mut run = self.prepare(&images, Mode::Train)?;
+        let mut run = self.prepare(images.shape, Mode::Train)?;
         check_labels(run.plan.output(), n, labels)?;
         check_norms(run.plan, n)?;
         let (dtype, len) = (run.executor.exact_dtype(), run.weights.learnt.len());
@@ -224,7 +239,7 @@ impl Session {
         if velocity.is_none() && optimizer.momentum != 0.0 {
             *velocity = Some(run.executor.zeros(dtype, len)?);
         }
-        run.forward(images.data, n)?;
+        run.forward(images, n)?;
         let outcome = run.loss(labels)?;
         if !outcome.loss.is_finite() {
             let message = format!("loss: expected a finite number, got {}", outcome.loss / n as f64);
@@ -244,7 +259,7 @@ impl Session {
     /// Refuses, before a training run begins, what a step of it would refuse.
     pub(crate) fn check_training(&mut self, data: &Dataset, batch_size: usize, last_batch: usize) -> Result<()> {
         let [channels, height, width] = data.image_shape();
-        let run = self.prepare_shape([batch_size, channels, height, width], Mode::Train)?;
+        let run = self.prepare([batch_size, channels, height, width], Mode::Train)?;
         check_labels(run.plan.output(), data.len(), data.labels())?;
         check_norms(run.plan, batch_size)?;
         check_norms(run.plan, last_batch)
@@ -331,13 +346,8 @@ impl Session {
         self.built.as_ref().ok_or_else(|| Error::new(Code::NotBuilt, message))
     }
 
-    /// A plan for these images, with room for it.
-    fn prepare(&mut self, images: &Images, mode: Mode) -> Result<Run<'_>> {
-        check_images(images)?;
-        self.prepare_shape(images.shape, mode)
-    }
-
-    fn prepare_shape(&mut self, [n, channels, height, width]: [usize; 4], mode: Mode) -> Result<Run<'_>> {
+    /// A plan for images of this shape, with room for it.
+    fn prepare(&mut self, [n, channels, height, width]: [usize; 4], mode: Mode) -> Result<Run<'_>> {
         let input = Shape::map(channels, height, width);
         if self.built.is_none() {
             // A network that does not fit the images is refused before it takes their channels for good.
@@ -368,7 +378,7 @@ impl Built {
     }
 }
 
-fn check_images(images: &Images) -> Result<()> {
+pub(crate) fn check_images(images: &Images) -> Result<()> {
     let elements = images.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
     if elements != Some(images.data.len()) || elements == Some(0) {
         let expected = format!("shape {:?} to hold its values, at least one", images.shape);

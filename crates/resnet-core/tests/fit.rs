@@ -1,12 +1,12 @@
 //! The training loop: what it reports, what it refuses, how it stops.
 
-use resnet_core::data::{Dataset, Pixels};
+use resnet_core::data::{Batch, Dataset, Loader, Order, Pixels};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
 use resnet_core::model::Layer;
-use resnet_core::session::Session;
-use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow, Sgd};
+use resnet_core::session::{Images, Session};
+use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow, Sgd, Trainer};
 use resnet_core::{Code, Result};
-use resnet_ops::Executor;
+use resnet_ops::{Executor, Precision};
 
 fn network(num_classes: usize) -> Layer {
     let arch = vec![Stage { num_residuals: 1, num_channels: 16 }];
@@ -88,6 +88,30 @@ fn learns_and_reports_every_step_and_epoch() {
     let metrics = session.evaluate(&data(6), 4, |_, _, _| true).unwrap();
     assert_eq!(rows[3].validation_loss, session.evaluate(&data(6), 8, |_, _, _| true).unwrap().loss().into());
     assert_eq!(rows[3].validation_accuracy, Some(metrics.accuracy()));
+}
+
+#[test]
+fn a_gpu_takes_its_batches_from_the_pixels_it_holds() {
+    let gpu = || Some(Session::on(network(2), Executor::cuda_for_tests(Precision::Fp32)?, 5));
+    let (Some(mut session), Some(mut other)) = (gpu(), gpu()) else { return };
+    let (rows, listener) = run(&mut session, &config(2, 8));
+    let mut trainer = Trainer::new(config(2, 8).optimizer);
+    let mut losses = Vec::new();
+    for epoch in 1..=2 {
+        let mut loader = Loader::new(&data(20), 8, Order::Shuffled { seed: 5, epoch }, false).unwrap();
+        while let Some(batch) = loader.next() {
+            let Batch { images, labels, shape, .. } = batch.unwrap();
+            let images = Images { data: images, shape: *shape };
+            losses.push(trainer.step(&mut other, images, labels).unwrap().loss());
+        }
+    }
+    let told = listener.events.iter().filter_map(|event| match event {
+        Event::Step { loss, .. } => Some(*loss),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), losses);
+    let validated = other.evaluate(&data(6), 8, |_, _, _| true).unwrap();
+    assert_eq!(rows.unwrap()[1].validation_loss, Some(validated.loss()));
 }
 
 #[test]

@@ -160,7 +160,7 @@ struct NextBatch(Option<Batch>);
 
 impl From<NextBatch> for Option<NativeBatch> {
     fn from(NextBatch(batch): NextBatch) -> Self {
-        batch.map(|Batch { images, labels, shape }| NativeBatch {
+        batch.map(|Batch { images, labels, shape, .. }| NativeBatch {
             images: Tensor { data: images, shape: shape.into() }.into(),
             labels: labels.into(),
         })

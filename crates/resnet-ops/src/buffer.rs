@@ -59,6 +59,7 @@ macro_rules! element {
 }
 element!(f32, F32);
 element!(f64, F64);
+element!(u32, U32);
 element!(u8, U8);
 
 /// Asks for huge pages for a large allocation that nobody has touched yet: fewer faults, and fewer misses of the TLB.
@@ -182,14 +183,17 @@ impl Buffer {
     ///
     /// # Errors
     /// If there are fewer elements; if the device fails.
-    pub fn write<V: Copy + Into<f64>>(&mut self, values: &[V]) -> Result<()> {
+    pub fn write<V: Element + Into<f64>>(&mut self, values: &[V]) -> Result<()> {
         if values.len() > self.len {
             bail!("{} values for a buffer of {}", values.len(), self.len);
         }
         let dtype = self.dtype();
         #[cfg(feature = "cuda-kernels")]
         if let Home::Device { memory, .. } = &self.home {
-            return memory.write(0, &to_bytes(dtype, values)?);
+            return match V::DTYPE == dtype {
+                true => memory.write(0, bytes_of(values)),
+                false => memory.write(0, &to_bytes(dtype, values)?),
+            };
         }
         match dtype {
             DType::F64 => self.slice_mut::<f64>()?.iter_mut().zip(values).for_each(|(to, &from)| *to = from.into()),
@@ -292,6 +296,13 @@ impl ViewMut<'_> {
     pub(crate) fn device_address(&mut self, len: usize) -> Result<crate::cuda::Address> {
         self.buffer.view(self.range.clone()).device_address(len)
     }
+}
+
+/// Numbers of the type that a device's memory holds.
+#[cfg(feature = "cuda-kernels")]
+fn bytes_of<V: Element>(values: &[V]) -> &[u8] {
+    // SAFETY: the types with `Element` are plain numbers, and every byte of them is there.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
 /// Numbers as they lie on a device.

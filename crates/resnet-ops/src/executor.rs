@@ -135,6 +135,18 @@ impl Executor {
         }
     }
 
+    /// Bytes that nobody has taken of the GPU that computes, if one does.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn free_memory(&self) -> Result<Option<usize>> {
+        match self {
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(cuda) => cuda.free_memory().map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Has a GPU record what `work` asks of it in place of doing it, so that it can be done again and again in one launch (a CUDA
     /// graph). None, with nothing done, from other backends, and from a GPU that cannot do this work so.
     ///
@@ -164,7 +176,7 @@ impl Executor {
     }
 
     /// These values, rounded to `dtype`, where this backend computes.
-    pub fn upload<V: Copy + Into<f64>>(&self, dtype: DType, values: &[V]) -> Result<Buffer> {
+    pub fn upload<V: crate::Element + Into<f64>>(&self, dtype: DType, values: &[V]) -> Result<Buffer> {
         let mut buffer = self.zeros(dtype, values.len())?;
         buffer.write(values)?;
         Ok(buffer)

@@ -18,6 +18,7 @@ pub mod linear;
 pub mod max_pool2d;
 pub mod norm_pool;
 pub mod relu;
+pub mod resample;
 pub mod sgd;
 
 mod buffer;

@@ -2,6 +2,8 @@
 
 use super::transforms::{scale, Resize, Resizer, Scratch};
 use crate::error::{Code, Error, Result};
+use resnet_ops::resample::ResidentImages;
+use resnet_ops::Executor;
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,6 +132,18 @@ impl Dataset {
             _ => None,
         };
         Ok(Self { resizer, ..self.clone() })
+    }
+
+    /// The images on the GPU that computes; None if none does, or if it has not the room.
+    pub(super) fn resident(&self, executor: &Executor) -> Result<Option<ResidentImages>> {
+        let image = self.samples.image;
+        let len = self.len * image.iter().product::<usize>();
+        Ok(match (&self.samples.pixels, &self.resizer) {
+            (Pixels::U8(pixels), None) => ResidentImages::new(executor, &pixels[..len], image)?,
+            (Pixels::F32(pixels), None) => ResidentImages::new(executor, &pixels[..len], image)?,
+            (Pixels::U8(pixels), Some(resizer)) => resizer.resident_u8(executor, &pixels[..len], image)?,
+            (Pixels::F32(pixels), Some(resizer)) => resizer.resident_f32(executor, &pixels[..len], image)?,
+        })
     }
 
     /// Writes the samples at `indices` as a batch: images (N, C, H, W) of [`Self::image_shape`] and labels (N).

@@ -27,7 +27,9 @@ pub enum Order {
 /// Some samples of a data set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Pixels in row-major order.
+    /// Places in the data set.
+    pub indices: Vec<u32>,
+    /// Pixels in row-major order; none if they are on the device.
     pub images: Vec<f32>,
     /// One for each image.
     pub labels: Vec<u32>,
@@ -36,10 +38,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Sets the shape and brings the vectors to its lengths.
-    fn reshape(&mut self, count: usize, [channels, height, width]: [usize; 3]) -> Result<()> {
+    /// Sets the shape and brings the vectors to its lengths, that of images to 0 without pixels.
+    fn reshape(&mut self, count: usize, [channels, height, width]: [usize; 3], pixels: bool) -> Result<()> {
         self.shape = [count, channels, height, width];
-        let total = self.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let sizes = if pixels { self.shape } else { [0; 4] };
+        let total = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
         let reserved = total.is_some_and(|total| {
             self.images.try_reserve_exact(total.saturating_sub(self.images.len())).is_ok()
                 && self.labels.try_reserve_exact(count.saturating_sub(self.labels.len())).is_ok()
@@ -73,6 +76,15 @@ impl Loader {
     ///
     /// `ERR_INVALID_ARGUMENT` if the batch size is 0, or is above the number of samples while `drop_last` would leave nothing.
     pub fn new(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Result<Self> {
+        Self::begin(data, batch_size, order, drop_last, true)
+    }
+
+    /// The same batches without their pixels.
+    pub fn without_pixels(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Result<Self> {
+        Self::begin(data, batch_size, order, drop_last, false)
+    }
+
+    fn begin(data: &Dataset, batch_size: usize, order: Order, drop_last: bool, pixels: bool) -> Result<Self> {
         let len = data.len();
         if batch_size == 0 {
             return Err(Error::expected(Code::InvalidArgument, "batch_size", "at least 1", 0));
@@ -93,8 +105,14 @@ impl Loader {
             }
             let first = step * batch_size;
             let indices = &indices[first..len.min(first.saturating_add(batch_size))];
-            batch.reshape(indices.len(), data.image_shape())?;
-            data.fill(indices, &mut batch.images, &mut batch.labels)
+            batch.reshape(indices.len(), data.image_shape(), pixels)?;
+            batch.indices.clear();
+            batch.indices.extend(indices.iter().map(|&index| index as u32));
+            if pixels {
+                return data.fill(indices, &mut batch.images, &mut batch.labels);
+            }
+            indices.iter().zip(&mut batch.labels).for_each(|(&index, label)| *label = data.labels()[index]);
+            Ok(())
         };
         Self::start(steps, prepare)
     }
@@ -213,7 +231,8 @@ mod tests {
     fn sequential_batches_end_with_what_is_left() {
         let all = batches(&numbers(10), 4, Order::Sequential, false);
         assert_eq!(all.iter().map(|batch| batch.shape).collect::<Vec<_>>(), [[4, 1, 1, 2], [4, 1, 1, 2], [2, 1, 1, 2]]);
-        assert_eq!(all[2], Batch { images: vec![16.0, 17.0, 18.0, 19.0], labels: vec![8, 9], shape: [2, 1, 1, 2] });
+        let (indices, images) = (vec![8, 9], vec![16.0, 17.0, 18.0, 19.0]);
+        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9], shape: [2, 1, 1, 2] });
         assert_eq!(labels(&all), (0..10).collect::<Vec<_>>());
         assert_eq!(labels(&batches(&numbers(10), 4, Order::Sequential, true)), (0..8).collect::<Vec<_>>());
         assert_eq!(batches(&numbers(3), usize::MAX, Order::Sequential, false).len(), 1);

@@ -4,10 +4,10 @@ pub mod dataset;
 pub mod fashion_mnist;
 pub mod idx;
 pub mod loader;
+pub mod supply;
 pub mod transforms;
-
-mod resample;
 
 pub use dataset::{Dataset, Pixels};
 pub use loader::{Batch, Loader, Order};
+pub use supply::{Input, Supply};
 pub use transforms::{Interpolation, Resize};

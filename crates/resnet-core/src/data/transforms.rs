@@ -1,9 +1,10 @@
 //! What is done to images on their way into a batch.
 
-use super::resample::{
-    fixed_point, pillow_goes_down_first, pillow_windows, torch_windows, Double, Fixed, Passes, Single,
-};
 use crate::error::{Code, Error, Result};
+use resnet_ops::resample::{
+    fixed_point, pillow_goes_down_first, pillow_windows, torch_windows, Double, Fixed, Passes, ResidentImages, Single,
+};
+use resnet_ops::Executor;
 
 /// The largest height or width: one such plane is a gibibyte of f32.
 const MAX_SIDE: usize = 1 << 14;
@@ -34,6 +35,9 @@ pub(super) struct Resizer {
     input: [usize; 2],
     tables: Tables,
 }
+
+/// Images on a GPU, if one computes and has the room.
+type Resident = resnet_ops::Result<Option<ResidentImages>>;
 
 enum Tables {
     Pil { bytes: Passes<Fixed>, floats: Passes<Double> },
@@ -102,6 +106,22 @@ impl Resizer {
                 Tables::Pil { floats, .. } => floats.run(plane, self.input[0], out, &mut scratch.floats[0]),
                 Tables::Float(passes) => passes.run(plane, self.input[0], out, &mut scratch.floats[0]),
             }
+        }
+    }
+
+    /// 8-bit images on the GPU that computes, to be resized when a batch is made of them.
+    pub fn resident_u8(&self, executor: &Executor, pixels: &[u8], image: [usize; 3]) -> Resident {
+        match &self.tables {
+            Tables::Pil { bytes, .. } => ResidentImages::resampled(executor, pixels, image, bytes),
+            Tables::Float(passes) => ResidentImages::resampled(executor, pixels, image, passes),
+        }
+    }
+
+    /// f32 images, likewise.
+    pub fn resident_f32(&self, executor: &Executor, pixels: &[f32], image: [usize; 3]) -> Resident {
+        match &self.tables {
+            Tables::Pil { floats, .. } => ResidentImages::resampled(executor, pixels, image, floats),
+            Tables::Float(passes) => ResidentImages::resampled(executor, pixels, image, passes),
         }
     }
 

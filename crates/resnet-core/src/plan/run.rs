@@ -5,6 +5,7 @@ use super::lower::Op;
 use super::repeat::List;
 use super::slots::{Slot, Slots};
 use super::Plan;
+use crate::data::Input;
 use crate::weights::Weights;
 use resnet_ops::{
     add, avg_pool2d, batch_norm, concat,
@@ -32,15 +33,14 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the forward list, and before it what the weights have changed, on `n` images (N, C, H, W).
-    pub fn forward(&mut self, images: &[f32], n: usize) -> Result<()> {
+    /// Runs the forward list, and before it what the weights have changed, on `n` images.
+    pub fn forward(&mut self, images: Input, n: usize) -> Result<()> {
         if !self.plan.is_prepared(self.weights.version, n) {
             self.plan.prepared.set(None);
             self.run(List::Prepare, n)?;
             self.plan.prepared.set(Some((self.weights.version, n)));
         }
-        let target = self.slots.get_mut(self.plan.lists.images);
-        target.write(images)?;
+        images.write(self.executor, self.slots.get_mut(self.plan.lists.images))?;
         self.run(List::Forward, n)
     }
 

@@ -1,9 +1,9 @@
 //! The training loop.
 
 use super::{Control, EpochRow, Event, FitConfig, Flow, Metrics, Trainer};
-use crate::data::{Dataset, Loader, Order};
+use crate::data::{Dataset, Order, Supply};
 use crate::error::{Code, Error, Result};
-use crate::session::{Images, Session};
+use crate::session::Session;
 use std::time::Instant;
 
 /// Trains; returns a row for each epoch.
@@ -30,8 +30,10 @@ pub fn fit(
     if let Some(validation) = validation {
         session.check_validation(validation)?;
     }
+    let train = session.supply(train)?;
+    let validation = validation.map(|data| session.supply(data)).transpose()?;
     let mut run = Run { session, config, control, trainer: Trainer::new(config.optimizer) };
-    (1..=config.epochs).map(|epoch| run.epoch(train, validation, epoch)).collect()
+    (1..=config.epochs).map(|epoch| run.epoch(&train, validation.as_ref(), epoch)).collect()
 }
 
 struct Run<'a> {
@@ -42,21 +44,20 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn epoch(&mut self, train: &Dataset, validation: Option<&Dataset>, epoch: usize) -> Result<EpochRow> {
+    fn epoch(&mut self, train: &Supply, validation: Option<&Supply>, epoch: usize) -> Result<EpochRow> {
         let began = Instant::now();
         let seed = self.config.seed.unwrap_or(self.session.seed());
         let order = match self.config.shuffle {
             true => Order::Shuffled { seed, epoch: epoch as u64 },
             false => Order::Sequential,
         };
-        let mut loader = Loader::new(train, self.config.batch_size, order, self.config.drop_last)?;
+        let mut loader = train.loader(self.config.batch_size, order, self.config.drop_last)?;
         let steps = loader.steps();
         let mut total = Metrics::default();
         for step in 1..=steps {
             let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
-            let images = Images { data: &batch.images, shape: batch.shape };
-            let metrics =
-                self.trainer.step(self.session, images, &batch.labels).map_err(|error| at(error, epoch, step))?;
+            let stepped = self.trainer.step_on(self.session, train.input(batch), &batch.labels);
+            let metrics = stepped.map_err(|error| at(error, epoch, step))?;
             total.merge(metrics);
             let seconds = began.elapsed().as_secs_f64();
             self.tell(&Event::Step {
@@ -83,9 +84,9 @@ impl Run<'_> {
         Ok(row)
     }
 
-    fn validate(&mut self, data: &Dataset, epoch: usize) -> Result<Metrics> {
+    fn validate(&mut self, data: &Supply, epoch: usize) -> Result<Metrics> {
         let control = &mut *self.control;
-        self.session.evaluate(data, self.config.batch_size, |session, done, total| {
+        self.session.evaluate_supply(data, self.config.batch_size, |session, done, total| {
             control.on_event(session, &Event::Validation { epoch, done, total }) == Flow::Continue
         })
     }

@@ -1,8 +1,9 @@
 //! One update after the other.
 
 use super::{Metrics, Sgd};
+use crate::data::Input;
 use crate::error::Result;
-use crate::session::Session;
+use crate::session::{check_images, Session};
 use crate::tensor::{narrow, Images, Named};
 use resnet_ops::{Buffer, Executor};
 
@@ -26,6 +27,12 @@ impl Trainer {
     /// `ERR_SHAPE` and `ERR_LABEL` if the images or labels do not fit the network; `ERR_NON_FINITE_LOSS`. Each leaves the
     /// weights and running statistics as they were.
     pub fn step(&mut self, session: &mut Session, images: Images, labels: &[u32]) -> Result<Metrics> {
+        check_images(&images)?;
+        self.step_on(session, images.into(), labels)
+    }
+
+    /// [`Trainer::step`] on images that may be on the GPU.
+    pub(crate) fn step_on(&mut self, session: &mut Session, images: Input, labels: &[u32]) -> Result<Metrics> {
         let metrics = session.step(images, labels, &self.optimizer, &mut self.velocity)?;
         self.stepped = true;
         Ok(metrics)

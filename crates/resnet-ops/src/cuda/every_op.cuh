@@ -13,4 +13,5 @@
 #include "max_pool2d/max_pool2d.cu"
 #include "norm_pool/norm_pool.cu"
 #include "relu/relu.cu"
+#include "resample/resample.cu"
 #include "sgd/sgd.cu"

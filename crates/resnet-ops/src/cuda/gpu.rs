@@ -221,6 +221,11 @@ impl Device for Gpu {
         let _ = self.bind().map(|()| unsafe { result::free_sync(address) });
     }
 
+    fn free_memory(&self) -> Result<usize> {
+        self.bind()?;
+        result::mem_get_info().map(|(free, _)| free).map_err(failed("memory"))
+    }
+
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
         self.bind()?;
         // SAFETY: passed on to the caller; the driver has copied pageable memory when this returns.

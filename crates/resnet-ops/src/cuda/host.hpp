@@ -20,6 +20,17 @@ void __syncthreads();
 #define SHARED static thread_local
 #define UNROLL
 
+/// A product that no compiler joins with the sum behind it.
+static inline float __fmul_rn(float a, float b) {
+    const volatile float product = a * b;
+    return product;
+}
+
+static inline double __dmul_rn(double a, double b) {
+    const volatile double product = a * b;
+    return product;
+}
+
 static inline float float_of_bits(unsigned bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);

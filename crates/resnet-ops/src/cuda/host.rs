@@ -52,8 +52,8 @@ impl Call {
                     _ => bail!("there is no kernel {}", kernel.to_string_lossy()),
                 }
             }
-            // SAFETY: passed on to the caller.
             Self::Convolve { geometry, pass, addresses } => {
+                // SAFETY: passed on to the caller.
                 unsafe { convolve_at(geometry, *pass, *addresses) };
                 Ok(())
             }
@@ -104,6 +104,10 @@ impl Device for Host {
             let bytes = start.cast::<usize>().read();
             dealloc(start, layout(bytes));
         }
+    }
+
+    fn free_memory(&self) -> Result<usize> {
+        Ok(usize::MAX)
     }
 
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {

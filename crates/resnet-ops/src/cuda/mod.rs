@@ -65,6 +65,8 @@ pub(crate) trait Device: Send + Sync {
     fn allocate(&self, bytes: usize) -> Result<u64>;
     /// Gives them back.
     fn free(&self, address: u64);
+    /// Bytes that nobody has taken.
+    fn free_memory(&self) -> Result<usize>;
     /// Copies to the device.
     ///
     /// # Safety
@@ -295,6 +297,11 @@ impl Cuda {
         self.stream.check_idle("takes")?;
         let address = self.stream.device.allocate(bytes)?;
         Ok(Arc::new(Memory { address, bytes, stream: self.stream.clone() }))
+    }
+
+    /// Bytes that nobody has taken.
+    pub(crate) fn free_memory(&self) -> Result<usize> {
+        self.stream.device.free_memory()
     }
 
     /// At least so many bytes, kept from call to call, for what a call needs while it lasts.

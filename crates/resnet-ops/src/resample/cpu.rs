@@ -1,0 +1,71 @@
+//! Resampling of one plane.
+
+use super::{Arithmetic, Passes, Window};
+
+/// Outputs that are summed at once: enough for the widest registers.
+const BLOCK: usize = 32;
+
+impl<A: Arithmetic> Passes<A> {
+    /// Resamples a plane of `height` rows; `scratch` keeps its memory from call to call.
+    pub fn run(&self, plane: &[A::Pixel], height: usize, out: &mut [A::Pixel], scratch: &mut Vec<A::Pixel>) {
+        let width = plane.len() / height;
+        // `rows` go across; the plane between the passes is `between` wide.
+        let (rows, between) = if self.down_first { (self.down.len(), width) } else { (height, self.across.len()) };
+        scratch.resize(rows * between + rows * width + rows, A::Pixel::default());
+        let (middle, work) = scratch.split_at_mut(rows * between);
+        if self.down_first {
+            go_down::<A>(&self.down, plane, width, middle);
+            go_across::<A>(&self.across, middle, rows, out, work);
+        } else {
+            go_across::<A>(&self.across, plane, rows, middle, work);
+            go_down::<A>(&self.down, middle, between, out);
+        }
+    }
+}
+
+/// One output row for each window.
+fn go_down<A: Arithmetic>(windows: &[Window<A::Sum>], plane: &[A::Pixel], width: usize, out: &mut [A::Pixel]) {
+    for (window, row) in windows.iter().zip(out.chunks_exact_mut(width)) {
+        weigh::<A>(window, plane, row);
+    }
+}
+
+/// One output column for each window. `work` has room for the plane and a column: on the transposed plane whole columns are
+/// added, which vectorises as the pass down does.
+fn go_across<A: Arithmetic>(
+    windows: &[Window<A::Sum>],
+    plane: &[A::Pixel],
+    height: usize,
+    out: &mut [A::Pixel],
+    work: &mut [A::Pixel],
+) {
+    let (columns, column) = work.split_at_mut(plane.len());
+    for (y, row) in plane.chunks_exact(plane.len() / height).enumerate() {
+        for (x, &pixel) in row.iter().enumerate() {
+            columns[x * height + y] = pixel;
+        }
+    }
+    for (x, window) in windows.iter().enumerate() {
+        weigh::<A>(window, columns, column);
+        for (row, &pixel) in out.chunks_exact_mut(windows.len()).zip(&*column) {
+            row[x] = pixel;
+        }
+    }
+}
+
+/// The weighted sum of a window's lines, each as long as `out`.
+fn weigh<A: Arithmetic>(window: &Window<A::Sum>, lines: &[A::Pixel], out: &mut [A::Pixel]) {
+    let length = out.len();
+    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+        let mut sums = [A::START; BLOCK];
+        for (tap, &weight) in window.weights.iter().enumerate() {
+            let line = &lines[(window.start + tap) * length + block * BLOCK..][..out.len()];
+            for (sum, &pixel) in sums.iter_mut().zip(line) {
+                *sum = A::add(*sum, weight, pixel);
+            }
+        }
+        for (out, &sum) in out.iter_mut().zip(&sums) {
+            *out = A::finish(sum);
+        }
+    }
+}
