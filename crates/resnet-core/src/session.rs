@@ -482,13 +482,32 @@ mod tests {
                 let (learnt, running) = built.weights.values().unwrap();
                 built.weights.set(&learnt.iter().map(|value| value / 2.0).collect::<Vec<_>>(), &running).unwrap();
             }
+            5 => {
+                // As after a larger plan could not get all its room.
+                let (built, input) = (session.built.as_mut().unwrap(), Shape::map(3, 16, 16));
+                let larger = Plan::new(&session.executor, &session.network, &built.params, input, 64, Mode::Train);
+                larger.unwrap().reserve(&session.executor, &mut built.slots).unwrap();
+            }
             _ => {}
         };
-        let Some(repeated) = trained(&[4; 7], disturb) else { return };
-        let walked = trained(&[4; 7], |session, step| {
+        let Some(repeated) = trained(&[4; 8], disturb) else { return };
+        let walked = trained(&[4; 8], |session, step| {
             disturb(session, step);
             session.built.iter_mut().for_each(|built| built.slots.forget_recordings());
         });
         assert!(walked.unwrap() == repeated);
+    }
+
+    #[test]
+    fn a_plan_is_not_done_as_the_one_before_it() {
+        let (Some(mut session), Some(mut fresh)) = (on_gpu(), on_gpu()) else { return };
+        let forward = |session: &mut Session, size: usize| {
+            let data: Vec<f32> = images(4, 0)[..4 * 3 * size * size].to_vec();
+            session.forward(Images { data: &data, shape: [4, 3, size, size] }, true).unwrap()
+        };
+        for _ in 0..3 {
+            forward(&mut session, 16);
+        }
+        assert_eq!(forward(&mut session, 12), forward(&mut fresh, 12));
     }
 }

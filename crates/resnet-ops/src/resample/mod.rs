@@ -136,6 +136,7 @@ pub struct Passes<A: Arithmetic> {
 }
 
 /// Images that a GPU holds, to make batches of.
+#[cfg_attr(not(feature = "cuda-kernels"), allow(dead_code))]
 pub struct ResidentImages {
     pixels: Buffer,
     count: usize,
