@@ -7,9 +7,11 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// Looks at the job counter before a worker goes to sleep: a few microseconds, the gap between two ops.
-const SPINS: u32 = 2_000;
+/// How long a thread looks for work, or for the end of the others' work, before it sleeps: waking up takes tens of microseconds,
+/// and between two ops of a network there are fewer.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// A pool of threads of which the caller is one.
 pub struct Pool {
@@ -23,16 +25,22 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     finished: Condvar,
-    /// Counts jobs; workers watch it while they spin.
+    /// Counts jobs; workers watch it before they sleep.
     jobs: AtomicU64,
+    /// Workers that have taken the job; one more takes it only under the lock of the state.
+    running: AtomicUsize,
     next_task: AtomicUsize,
     panicked: AtomicBool,
 }
 
+#[derive(Default)]
 struct State {
     job: Option<Job>,
-    running: usize,
     stop: bool,
+    /// Workers that sleep.
+    asleep: usize,
+    /// Whether the caller sleeps.
+    caller_asleep: bool,
 }
 
 /// A borrowed task function with its number of tasks; the lifetime is erased, see [`Pool::run`].
@@ -46,10 +54,11 @@ impl Pool {
     /// A pool of `threads` threads, the calling one included; at least one.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { job: None, running: 0, stop: false }),
+            state: Mutex::new(State::default()),
             wake: Condvar::new(),
             finished: Condvar::new(),
             jobs: AtomicU64::new(0),
+            running: AtomicUsize::new(0),
             next_task: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
         });
@@ -83,19 +92,15 @@ impl Pool {
         }
         let _turn = lock(&self.turn);
         let function: &(dyn Fn(usize, usize) + Sync) = &function;
-        // SAFETY: workers see the reference only through `state.job`, count themselves in `state.running` under the lock
+        // SAFETY: workers see the reference only through `state.job`, count themselves in `running` under the lock
         // when they take it, and this function takes it back and waits for that count to be zero before it returns.
         let function: &'static (dyn Fn(usize, usize) + Sync) = unsafe { std::mem::transmute(function) };
         let job = Job { function, tasks };
         self.shared.next_task.store(0, Ordering::Relaxed);
         self.shared.announce(|state| state.job = Some(job));
         let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(job, 0)));
-        let mut state = lock(&self.shared.state);
-        state.job = None;
-        while state.running > 0 {
-            state = self.shared.finished.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(state);
+        lock(&self.shared.state).job = None;
+        self.shared.wait_for_workers();
         let worker_panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = outcome {
             resume_unwind(panic);
@@ -145,7 +150,23 @@ impl Shared {
         let mut state = lock(&self.state);
         change(&mut state);
         self.jobs.fetch_add(1, Ordering::Release);
-        self.wake.notify_all();
+        if state.asleep > 0 {
+            self.wake.notify_all();
+        }
+    }
+
+    /// Returns when no worker is at the job any more; none may take it by now.
+    fn wait_for_workers(&self) {
+        let idle = || self.running.load(Ordering::Acquire) == 0;
+        if comes_soon(idle) {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.caller_asleep = true;
+        while !idle() {
+            state = self.finished.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.caller_asleep = false;
     }
 
     fn run_tasks(&self, job: Job, thread: usize) {
@@ -163,30 +184,43 @@ fn work(shared: &Shared, thread: usize) {
     let _flush = FlushDenormals::new();
     let mut seen = 0;
     loop {
-        for _ in 0..SPINS {
-            if shared.jobs.load(Ordering::Acquire) != seen {
-                break;
-            }
-            std::hint::spin_loop();
-        }
+        let is_new = || shared.jobs.load(Ordering::Acquire) != seen;
+        comes_soon(is_new);
         let mut state = lock(&shared.state);
-        while shared.jobs.load(Ordering::Acquire) == seen && !state.stop {
+        while !is_new() {
+            state.asleep += 1;
             state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep -= 1;
         }
         if state.stop {
             return;
         }
         seen = shared.jobs.load(Ordering::Acquire);
         let Some(job) = state.job else { continue };
-        state.running += 1;
+        shared.running.fetch_add(1, Ordering::Relaxed);
         drop(state);
         if catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, thread))).is_err() {
             shared.panicked.store(true, Ordering::Relaxed);
         }
-        let mut state = lock(&shared.state);
-        state.running -= 1;
-        if state.running == 0 {
+        if shared.running.fetch_sub(1, Ordering::Release) == 1 && lock(&shared.state).caller_asleep {
             shared.finished.notify_all();
+        }
+    }
+}
+
+/// Waits for a condition while [`PATIENCE`] lasts; whether it came.
+fn comes_soon(condition: impl Fn() -> bool) -> bool {
+    let mut began = None;
+    loop {
+        // Between two looks at the clock.
+        for _ in 0..64 {
+            if condition() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if began.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            return false;
         }
     }
 }
