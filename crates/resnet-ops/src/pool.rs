@@ -298,7 +298,7 @@ fn set_control_word(word: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::Pool;
+    use super::{Pool, PATIENCE};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
@@ -313,6 +313,22 @@ mod tests {
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    #[test]
+    fn threads_that_fell_asleep_are_woken() {
+        let (pool, sum, long) = (Pool::new(3), AtomicUsize::new(0), 10 * PATIENCE);
+        for sleeper in [0, 1, 2, 0, 1, 2] {
+            pool.run_on(6, |thread, task| {
+                sum.fetch_add(task, Ordering::Relaxed);
+                // The caller has to wait for a worker, workers for the caller, or all for the next job.
+                if thread == sleeper {
+                    std::thread::sleep(long);
+                }
+            });
+            std::thread::sleep(long);
+        }
+        assert_eq!(sum.into_inner(), 6 * 15);
     }
 
     #[test]
