@@ -54,7 +54,7 @@ fn a_folded_batch_norm_does_what_it_did_behind_the_convolution() {
     for bias in [true, false] {
         let shape = conv2d::Shape { bias, ..shapes::convolutions()[0].shape.clone() };
         let shape = conv2d::Shape { in_channels: 4, out_channels: 4, groups: 2, ..shape };
-        let case = Convolution { n: 2, shape: shape.clone() };
+        let case = Convolution::new(2, shape.clone());
         let op = BatchNorm { channels: 4, size: shape.output(), eps: 1e-5, momentum: 0.1, relu: false };
         let norm = Normalisation { n: 2, op: op.clone(), shortcut: false };
         let mut random = Random::new(1);
@@ -67,7 +67,7 @@ fn a_folded_batch_norm_does_what_it_did_behind_the_convolution() {
             let mut folded = Parameters::blank(&executor, shape.weight_len() + 4);
             let views = (conv.view(), params.view(), statistics.view());
             batch_norm::fold(&executor, &op, views.0, views.1, views.2, folded.view_mut()).unwrap();
-            let both = Convolution { n: 2, shape: conv2d::Shape { bias: true, ..shape.clone() } };
+            let both = Convolution::new(2, conv2d::Shape { bias: true, ..shape.clone() });
             let found = both.forward(&executor, &[folded.read(), inputs[1].clone()]).unwrap();
             assert_close(&found, &expected, 1e-4, &format!("bias: {bias}"));
         }
@@ -285,8 +285,8 @@ fn conv2d_of_plain_input_has_no_input_gradient_on_the_cpu() {
 
 #[test]
 fn conv2d_is_candles() {
-    for (seed, Convolution { n, shape }) in shapes::convolutions().into_iter().enumerate() {
-        let case = Convolution { n, shape: conv2d::Shape { bias: false, ..shape } };
+    for (seed, Convolution { n, shape, .. }) in shapes::convolutions().into_iter().enumerate() {
+        let case = Convolution::new(n, conv2d::Shape { bias: false, ..shape });
         let inputs = case.inputs(&mut Random::new(seed as u64));
         let conv2d::Shape { in_channels, out_channels, kernel, stride, padding, groups, input, .. } = case.shape;
         let tensor = |values: &[f64], shape: [usize; 4]| Tensor::from_slice(values, &shape, &Device::Cpu).unwrap();

@@ -85,7 +85,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: M
         }
         let inputs: Vec<Shape> = node.inputs.iter().map(|&input| trace.shapes[input]).collect();
         graph.nodes.push(Node {
-            op: op(executor, &node.kind, &inputs, plain && node.inputs[0] == 0)?,
+            op: op(executor, &node.kind, &inputs, plain && node.inputs[0] == 0, mode)?,
             inputs: node.inputs.iter().map(|&value| places[value]).collect(),
             output: node.output,
             places: parameters.clone(),
@@ -128,7 +128,7 @@ impl Graph {
     }
 }
 
-fn op(executor: &Executor, kind: &Kind, inputs: &[Shape], plain_input: bool) -> Result<Op> {
+fn op(executor: &Executor, kind: &Kind, inputs: &[Shape], plain_input: bool, mode: Mode) -> Result<Op> {
     let (channels, size) = (inputs[0].channels(), inputs[0].size());
     let layer = match kind {
         Kind::Add { relu } => return Ok(Op::Add { relu: *relu }),
@@ -151,6 +151,7 @@ fn op(executor: &Executor, kind: &Kind, inputs: &[Shape], plain_input: bool) -> 
                 plain_input,
             };
             let kernels = Conv2d::new(executor, shape)?;
+            let kernels = if mode == Mode::Train { kernels.for_training() } else { kernels };
             Op::Conv2d(Box::new(Convolution { kernels, folded: None, relu: false, normed: false }))
         }
         Layer::BatchNorm2d { eps, momentum, .. } => {

@@ -142,6 +142,11 @@ impl Conv2d {
         })
     }
 
+    /// The same for weights that change from call to call: the CPU backend does not pack large ones.
+    pub fn for_training(self) -> Self {
+        Self { winograd: self.winograd.map(cpu::Winograd::for_training), ..self }
+    }
+
     /// The shape it was prepared for.
     pub fn shape(&self) -> &Shape {
         &self.shape

@@ -11,9 +11,20 @@ use resnet_ops::{Buffer, DType, Executor, Result};
 pub struct Convolution {
     pub n: usize,
     pub shape: conv2d::Shape,
+    /// Whether its weights change from call to call.
+    pub training: bool,
 }
 
 impl Convolution {
+    pub fn new(n: usize, shape: conv2d::Shape) -> Self {
+        Self { n, shape, training: false }
+    }
+
+    pub fn prepared(&self, executor: &Executor) -> Result<Conv2d> {
+        let conv = Conv2d::new(executor, self.shape.clone())?;
+        Ok(if self.training { conv.for_training() } else { conv })
+    }
+
     fn input_shape(&self) -> [usize; 4] {
         [self.n, self.shape.in_channels, self.shape.input[0], self.shape.input[1]]
     }
@@ -49,7 +60,7 @@ impl Convolution {
         shortcut: Option<&[f64]>,
         relu: bool,
     ) -> Result<Vec<f64>> {
-        let conv = Conv2d::new(executor, self.shape.clone())?;
+        let conv = self.prepared(executor)?;
         let params = Parameters::new(executor, &inputs[0]);
         let packed = self.packed(executor, &conv, Pass::Forward, &params)?;
         let x = self.x(executor, &inputs[1])?;
@@ -91,7 +102,7 @@ impl Convolution {
     }
 
     pub fn weight_gradient(&self, executor: &Executor, x: &[f64], dy: &[f64], skip_bias: bool) -> Result<Vec<f64>> {
-        let conv = Conv2d::new(executor, self.shape.clone())?;
+        let conv = self.prepared(executor)?;
         let x = self.x(executor, x)?;
         let dy = activation(executor, self.output_shape(), dy)?;
         let mut scratch = self.scratch(executor, &conv, Pass::WeightGradient);
@@ -119,7 +130,7 @@ impl Op for Convolution {
     ) -> Result<Vec<Vec<f64>>> {
         let mut gradients = vec![self.weight_gradient(executor, &inputs[1], dy, false)?];
         if !self.shape.plain_input {
-            let conv = Conv2d::new(executor, self.shape.clone())?;
+            let conv = self.prepared(executor)?;
             let params = Parameters::new(executor, &inputs[0]);
             let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
             let dy = activation(executor, self.output_shape(), dy)?;

@@ -33,7 +33,7 @@ pub fn convolutions() -> Vec<Convolution> {
             input,
             plain_input: false,
         };
-        Convolution { n, shape }
+        Convolution::new(n, shape)
     };
     let mut list = vec![
         conv(2, [16, 16, 1], [3, 3], [1, 1], [1, 1], [8, 8]),
@@ -136,13 +136,13 @@ pub fn plain_convolutions() -> Vec<Convolution> {
                     input: [size + random.below(14), size + random.below(14)],
                     plain_input: true,
                 };
-                list.push(Convolution { n: 1 + random.below(3), shape });
+                list.push(Convolution::new(1 + random.below(3), shape));
             }
         }
     }
     // A stem with many images, and with many lines.
     for (n, input) in [(17, [9, 12]), (2, [64, 49])] {
-        list.push(Convolution { n, shape: Shape { input, ..list[0].shape.clone() } });
+        list.push(Convolution::new(n, Shape { input, ..list[0].shape.clone() }));
     }
     list
 }

@@ -239,7 +239,7 @@ pub(super) fn forward(
     conv: &Conv2d,
     n: usize,
     x: &Buffer,
-    _params: View,
+    params: View,
     packed: &Buffer,
     scratch: &mut Buffer,
     y: &mut Buffer,
@@ -252,7 +252,8 @@ pub(super) fn forward(
     if let Some(grouped) = &conv.grouped {
         grouped.outputs(cpu, Pass::Forward, n, source, packed, target);
     } else if let Some(winograd) = conv.winograd(n) {
-        let way = Way { pass: Pass::Forward, n, source, packed, target };
+        let (shape, params) = (&conv.shape, params.slice()?);
+        let way = Way { pass: Pass::Forward, n, source, shape, params, packed, target };
         winograd.outputs(cpu, &way, scratch.slice_mut()?);
     } else if let Some(bordered) = conv.direct().bordered.as_ref().filter(|bordered| bordered.takes(n)) {
         let scratch = scratch.slice_mut()?;
@@ -269,7 +270,7 @@ pub(super) fn input_gradient(
     conv: &Conv2d,
     n: usize,
     dy: &Buffer,
-    _params: View,
+    params: View,
     packed: &Buffer,
     scratch: &mut Buffer,
     dx: &mut Buffer,
@@ -284,7 +285,8 @@ pub(super) fn input_gradient(
     if let Some(grouped) = &conv.grouped {
         grouped.outputs(cpu, Pass::InputGradient, n, source, packed, target);
     } else if let Some(winograd) = conv.winograd(n) {
-        let way = Way { pass: Pass::InputGradient, n, source, packed, target };
+        let (shape, params) = (&conv.shape, params.slice()?);
+        let way = Way { pass: Pass::InputGradient, n, source, shape, params, packed, target };
         winograd.outputs(cpu, &way, scratch.slice_mut()?);
     } else if let Some(sweep) = conv.direct().sweep(Pass::InputGradient) {
         run(cpu, sweep, n, source, packed, target);
@@ -361,6 +363,10 @@ struct Shared(*mut f32);
 unsafe impl Sync for Shared {}
 
 impl Shared {
+    fn start(&self) -> *mut f32 {
+        self.0
+    }
+
     unsafe fn at(&self, offset: usize) -> *mut f32 {
         // SAFETY: the caller stays inside the memory.
         unsafe { self.0.add(offset) }

@@ -18,6 +18,7 @@ mod form;
 mod gemm;
 mod outputs;
 mod pack;
+mod strips;
 mod tiles;
 mod weights;
 
@@ -42,6 +43,10 @@ pub(in crate::conv2d) struct Winograd {
     vectors: usize,
     /// Threads that there is scratch space for.
     threads: usize,
+    /// Whether weights change from call to call.
+    training: bool,
+    /// Whether every way is taken that is defined, fast or not.
+    always: bool,
 }
 
 /// Blocks of channels that a pass goes from and to.
@@ -76,7 +81,14 @@ impl Winograd {
             fewest_images,
             vectors: vectors(cpu.isa),
             threads: cpu.pool.threads(),
+            training: false,
+            always: cpu.convolution == Algorithm::Winograd,
         })
+    }
+
+    /// The same for weights that change from call to call.
+    pub(in crate::conv2d) fn for_training(self) -> Self {
+        Self { training: true, ..self }
     }
 
     /// Whether it is the one to run a batch of `n` images.

@@ -7,8 +7,10 @@
 //!                          └ planes 1 … points          └ planes 0 … points − 1: a point's products go where the
 //!                                                         point before, used up, was
 //! ```
+//!
+//! Layers with many weights go another way in training, see [`super::strips`].
 
-use super::super::super::Pass;
+use super::super::super::{Pass, Shape};
 use super::super::target::Target;
 use super::tiles::{self, Blocks, Planes};
 use super::{gemm, Shared, Winograd};
@@ -24,6 +26,9 @@ pub(in crate::conv2d) struct Way<'a> {
     pub(in crate::conv2d) pass: Pass,
     pub(in crate::conv2d) n: usize,
     pub(in crate::conv2d) source: &'a [f32],
+    /// The weights, as they are and packed.
+    pub(in crate::conv2d) shape: &'a Shape,
+    pub(in crate::conv2d) params: &'a [f32],
     pub(in crate::conv2d) packed: &'a [f32],
     pub(in crate::conv2d::cpu) target: Target,
 }
@@ -36,12 +41,18 @@ impl Winograd {
     }
 
     pub(super) fn outputs_scratch(&self, pass: Pass, n: usize) -> usize {
+        if self.by_strips(pass) {
+            return self.strips_scratch(pass, n);
+        }
         self.threads * (self.tiling.size.points() + 1) * self.workspace_plane(pass, n)
     }
 
     /// Computes every target pixel. The target's bits do not depend on how the tiles are cut into blocks.
     pub(in crate::conv2d) fn outputs(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32]) {
         assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
+        if self.by_strips(way.pass) {
+            return self.outputs_by_strips(cpu, way, scratch);
+        }
         let (ends, block) = (self.ends(way.pass), self.tiling.source(way.pass).block());
         let plane = self.workspace_plane(way.pass, way.n);
         let scratch = Shared(scratch[..self.outputs_scratch(way.pass, way.n)].as_mut_ptr());

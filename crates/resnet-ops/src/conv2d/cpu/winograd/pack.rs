@@ -82,7 +82,7 @@ impl Winograd {
 
     /// Elements that the packed weights of a pass take.
     pub(in crate::conv2d) fn packed_len(&self, pass: Pass) -> usize {
-        if pass == Pass::WeightGradient {
+        if pass == Pass::WeightGradient || self.by_strips(pass) {
             return 0;
         }
         let ends = self.ends(pass);
@@ -91,35 +91,58 @@ impl Winograd {
 
     /// Writes the weights that a pass other than the weight gradient reads.
     pub(in crate::conv2d) fn pack(&self, cpu: &Cpu, shape: &Shape, pass: Pass, params: &[f32], packed: &mut [f32]) {
+        if self.by_strips(pass) {
+            return;
+        }
         let ends = self.ends(pass);
         let (weights, bias) =
             packed[..self.packed_len(pass)].split_at_mut(self.tiling.size.weights() * Self::plane(ends));
-        let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };
-        bias.fill(0.0);
-        bias[..given.len()].copy_from_slice(given);
+        self.pack_bias(shape, pass, params, bias);
         let weights = Shared(weights.as_mut_ptr());
         cpu.pool.run(ends.source * ends.target, |task| {
             let (target, source) = (task / ends.source, task % ends.source);
-            let turned = pass == Pass::InputGradient;
-            let (output, input) = if turned { (source, target) } else { (target, source) };
-            let rows = Rows::new(shape, output, input);
-            let mut filled;
-            let given = if rows.are_whole() {
-                (&params[rows.first..rows.first + (LANES - 1) * rows.pitch + ROW], rows.pitch)
-            } else {
-                filled = Pair::zeros();
-                for (range, place) in rows.ranges() {
-                    filled.0[place..place + range.len()].copy_from_slice(&params[range]);
-                }
-                (&filled.0[..], ROW)
-            };
             let (strip, vector) = (target / self.vectors, target % self.vectors);
             let vectors = self.vectors.min(ends.target - strip * self.vectors);
             let place = self.strip(ends, strip) + (source * LANES * vectors + vector) * LANES;
             // SAFETY: pairs have places of their own in every plane.
             let start = unsafe { weights.at(place) };
-            points(cpu.isa, self.tiling.size, given, turned, start, Self::plane(ends), vectors * LANES);
+            self.pack_pair(cpu, shape, pass, params, [target, source], start, Self::plane(ends), vectors);
         });
+    }
+
+    /// Writes the bias of all blocks of targets; zero if there is none.
+    pub(super) fn pack_bias(&self, shape: &Shape, pass: Pass, params: &[f32], bias: &mut [f32]) {
+        let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };
+        bias.fill(0.0);
+        bias[..given.len()].copy_from_slice(given);
+    }
+
+    /// Writes the weights between a pair of blocks, in a strip of so many vectors, to planes that are `plane` floats apart.
+    pub(super) fn pack_pair(
+        &self,
+        cpu: &Cpu,
+        shape: &Shape,
+        pass: Pass,
+        params: &[f32],
+        [target, source]: [usize; 2],
+        start: *mut f32,
+        plane: usize,
+        vectors: usize,
+    ) {
+        let turned = pass == Pass::InputGradient;
+        let (output, input) = if turned { (source, target) } else { (target, source) };
+        let rows = Rows::new(shape, output, input);
+        let mut filled;
+        let given = if rows.are_whole() {
+            (&params[rows.first..rows.first + (LANES - 1) * rows.pitch + ROW], rows.pitch)
+        } else {
+            filled = Pair::zeros();
+            for (range, place) in rows.ranges() {
+                filled.0[place..place + range.len()].copy_from_slice(&params[range]);
+            }
+            (&filled.0[..], ROW)
+        };
+        points(cpu.isa, self.tiling.size, given, turned, start, plane, vectors * LANES);
     }
 
     /// Writes the weight gradients between a pair of blocks. `sums` begins with the pair's in the first of `groups` dU,
@@ -130,10 +153,10 @@ impl Winograd {
         shape: &Shape,
         [output, input]: [usize; 2],
         sums: &[f32],
+        plane: usize,
         groups: usize,
         gradients: &Shared,
     ) {
-        let plane = Self::plane(self.ends(Pass::Forward));
         let rows = Rows::new(shape, output, input);
         if rows.are_whole() {
             // SAFETY: a pair's gradients belong to one task.

@@ -12,6 +12,8 @@
 use super::super::super::{Pass, Shape};
 use super::super::target::Target;
 use super::form::{both, with_form, Form, Line, Size, Transform, MOST_SIDE};
+use super::Shared;
+use crate::executor::Cpu;
 use crate::simd::{kernel, Simd, LANES};
 use std::ops::Range;
 
@@ -129,6 +131,29 @@ impl Planes {
 pub(super) struct Blocks {
     pub(super) of: usize,
     pub(super) range: Range<usize>,
+}
+
+/// Tiles of a task.
+const TILES_OF_TASK: usize = 36;
+
+/// Has all blocks of some tiles taken to planes, on all threads.
+pub(super) fn spread(
+    cpu: &Cpu,
+    of: usize,
+    tiles: &Range<usize>,
+    planes: Planes,
+    transform: impl Fn(&Blocks, &Range<usize>, Planes) + Sync,
+) {
+    let (start, shares) = (Shared(planes.start), tiles.len().div_ceil(TILES_OF_TASK));
+    let (point, pitch) = (planes.point, planes.block);
+    cpu.pool.run(shares * of, |task| {
+        let (block, share) = (task / shares, task % shares);
+        let [first, end] = [share, share + 1].map(|share| tiles.len() * share / shares);
+        // SAFETY: each task has a block and tiles of its own.
+        let start = unsafe { start.at(block * pitch + first * LANES) };
+        let blocks = Blocks { of, range: block..block + 1 };
+        transform(&blocks, &(tiles.start + first..tiles.start + end), Planes { start, point, block: pitch });
+    });
 }
 
 /// Pixels that do not exist.

@@ -9,6 +9,7 @@
 //!              goes through its tiles a few at a time; the groups' dU are added in order.
 //!   together:  dU does not. All threads work on V and D of the same tiles, as many as a last-level cache holds, then on
 //!              one dU, of which a task has one point of some blocks of K.
+//!   by strips: V and D of all tiles fit a last-level cache, and dU is as large: see [`super::strips`].
 //! ```
 
 use super::super::super::{Pass, Shape};
@@ -28,8 +29,7 @@ const TILES_APART: usize = 72;
 /// Floats of V and D of the tiles that are worked on together, so that they stay in caches; as many as half of dU if that
 /// is more, which goes through memory each time.
 const MOST_TOGETHER: usize = 1 << 20;
-/// Tiles, and blocks of K, of a task.
-const TILES_OF_TASK: usize = 36;
+/// Blocks of K of a task.
 const BLOCKS_OF_TASK: usize = 8;
 
 /// How the work is cut: a rule of shape and batch, so that the bits are too.
@@ -46,9 +46,9 @@ struct Plan {
 
 /// V and D of some tiles.
 #[derive(Clone, Copy)]
-struct Factors {
-    v: Planes,
-    d: Planes,
+pub(super) struct Factors {
+    pub(super) v: Planes,
+    pub(super) d: Planes,
 }
 
 impl Winograd {
@@ -61,16 +61,28 @@ impl Winograd {
             None => MOST_TOGETHER.max(sums / 2) / (points * (self.input + self.output) * LANES),
         };
         let at_once = most.min(all).max(1);
-        let factors = points * (Planes::plane(self.input, at_once) + Planes::plane(self.output, at_once));
+        let factors = self.factors_len(at_once);
         Plan { all, at_once, groups, factors, sums }
     }
 
+    /// Floats of V and D of so many tiles.
+    pub(super) fn factors_len(&self, tiles: usize) -> usize {
+        self.tiling.size.points() * (Planes::plane(self.input, tiles) + Planes::plane(self.output, tiles))
+    }
+
     pub(super) fn weights_scratch(&self, n: usize) -> usize {
+        let most = self.images_by_strips();
+        let strips = if most > 0 { self.strip_sums_scratch(n.min(most)) } else { 0 };
+        if n <= most {
+            return strips;
+        }
         let plan = self.weights_plan(n);
-        match plan.groups {
+        let larger = match plan.groups {
             Some(groups) => self.threads * plan.factors + groups * plan.sums,
             None => plan.factors + plan.sums,
-        }
+        };
+        // A smaller batch may go by strips.
+        larger.max(strips)
     }
 
     /// Writes the gradients of the weights.
@@ -85,15 +97,19 @@ impl Winograd {
         gradients: &mut [f32],
     ) {
         assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
-        let plan = self.weights_plan(n);
         let (source, gradients_of) = (self.tiling.source(Pass::WeightGradient), self.tiling.gradients());
-        let work = Work {
-            winograd: self,
-            cpu,
-            x: &x[..n * self.input * source.block()],
-            dy: &dy[..n * self.output * gradients_of.block()],
-            plane: Self::plane(self.ends(Pass::Forward)),
-        };
+        let x = &x[..n * self.input * source.block()];
+        let dy = &dy[..n * self.output * gradients_of.block()];
+        let (plan, plane) = (self.weights_plan(n), Self::plane(self.ends(Pass::Forward)));
+        let work = Work { winograd: self, cpu, x, dy, plane };
+        if n <= self.images_by_strips() {
+            let (factors, sums) = scratch[..self.weights_scratch(n)].split_at_mut(self.factors_len(plan.all));
+            let (factors, sums) = (Shared(factors.as_mut_ptr()), Shared(sums.as_mut_ptr()));
+            let factors = || self.factors(factors.start(), plan.all, plan.all);
+            work.transform(&(0..plan.all), factors());
+            let gradients = Shared(gradients[..shape.weight_len()].as_mut_ptr());
+            return self.weights_by_strips(cpu, shape, factors, plan.all, &sums, &gradients);
+        }
         let workspaces = if plan.groups.is_some() { self.threads } else { 1 };
         let (factors, sums) = scratch[..self.weights_scratch(n)].split_at_mut(workspaces * plan.factors);
         let (factors, all_sums) = (Shared(factors.as_mut_ptr()), Shared(sums.as_mut_ptr()));
@@ -105,15 +121,45 @@ impl Winograd {
         let (sums, groups) = (&*sums, plan.groups.unwrap_or(1));
         cpu.pool.run(self.input * self.output, |task| {
             let pair = [task / self.input, task % self.input];
-            self.unpack(cpu, shape, pair, &sums[task * PAIR..], groups, &gradients);
+            self.unpack(cpu, shape, pair, &sums[task * PAIR..], plane, groups, &gradients);
         });
     }
 
     /// Where V and D of `tiles` tiles are, in a workspace for `at_once`.
-    fn factors(&self, workspace: *mut f32, at_once: usize, tiles: usize) -> Factors {
+    pub(super) fn factors(&self, workspace: *mut f32, at_once: usize, tiles: usize) -> Factors {
         let planes = |start, blocks| Planes { start, point: Planes::plane(blocks, at_once), block: tiles * LANES };
         let v = planes(workspace, self.input);
         Factors { v, d: planes(workspace.wrapping_add(self.tiling.size.points() * v.point), self.output) }
+    }
+
+    /// dU (+)= Vᵀ · D at one point of the weights, over some tiles, between all blocks of C and some of K.
+    pub(super) fn multiply(
+        &self,
+        cpu: &Cpu,
+        factors: Factors,
+        weights: usize,
+        tiles: usize,
+        k: Range<usize>,
+        sums: *mut f32,
+        mut accumulate: bool,
+    ) {
+        for point in self.tiling.size.points_of(weights) {
+            let at = |planes: Planes, block| planes.start.wrapping_add(point * planes.point + block * planes.block);
+            let product = gemm::Weights {
+                v: at(factors.v, 0),
+                v_block: factors.v.block,
+                v_blocks: self.input,
+                d: at(factors.d, k.start),
+                d_block: factors.d.block,
+                d_blocks: k.len(),
+                tiles,
+                u: sums,
+                u_block: self.input * PAIR,
+                accumulate,
+            };
+            gemm::weights(cpu.isa, &product);
+            accumulate = true;
+        }
     }
 }
 
@@ -135,10 +181,11 @@ impl Work<'_> {
             let (workspace, sums) = unsafe { (workspaces.at(thread * plan.factors), sums.at(group * plan.sums)) };
             for tiles in parts(&group_tiles, plan.at_once) {
                 let factors = self.winograd.factors(workspace, plan.at_once, tiles.len());
-                self.transform(&tiles, 0..input, 0..output, factors);
+                self.source(&Blocks { of: input, range: 0..input }, &tiles, factors.v);
+                self.gradient(&Blocks { of: output, range: 0..output }, &tiles, factors.d);
                 for point in 0..self.winograd.tiling.size.weights() {
-                    let sums = sums.wrapping_add(point * self.plane);
-                    self.multiply(factors, point, tiles.len(), 0..output, sums, tiles.start > group_tiles.start);
+                    let (sums, accumulate) = (sums.wrapping_add(point * self.plane), tiles.start > group_tiles.start);
+                    self.winograd.multiply(self.cpu, factors, point, tiles.len(), 0..output, sums, accumulate);
                 }
             }
         });
@@ -148,71 +195,36 @@ impl Work<'_> {
         let Winograd { input, output, .. } = *self.winograd;
         let strips = output.div_ceil(BLOCKS_OF_TASK);
         for tiles in parts(&(0..plan.all), plan.at_once) {
-            let factors = || self.winograd.factors(workspace.0, plan.at_once, tiles.len());
-            let shares: Vec<_> = parts(&tiles, TILES_OF_TASK).collect();
-            self.cpu.pool.run(shares.len() * (input + output), |task| {
-                let (block, share) = (task / shares.len(), &shares[task % shares.len()]);
-                let k = block.saturating_sub(input)..(block + 1).saturating_sub(input);
-                let c = block.min(input)..(block + 1).min(input);
-                // Each task writes a block of its own, and tiles of its own.
-                let at = |planes: Planes, block: usize| Planes {
-                    start: planes.start.wrapping_add(block * planes.block + (share.start - tiles.start) * LANES),
-                    ..planes
-                };
-                let Factors { v, d } = factors();
-                let place = Factors { v: at(v, c.start), d: at(d, k.start) };
-                self.transform(share, c, k, place);
-            });
+            let factors = || self.winograd.factors(workspace.start(), plan.at_once, tiles.len());
+            self.transform(&tiles, factors());
             self.cpu.pool.run(self.winograd.tiling.size.weights() * strips, |task| {
                 let (point, strip) = (task / strips, task % strips);
                 let k = strip * BLOCKS_OF_TASK..((strip + 1) * BLOCKS_OF_TASK).min(output);
                 // SAFETY: a point's blocks of K belong to one task.
                 let sums = unsafe { sums.at(point * self.plane + k.start * input * PAIR) };
-                self.multiply(factors(), point, tiles.len(), k, sums, tiles.start > 0);
+                self.winograd.multiply(self.cpu, factors(), point, tiles.len(), k, sums, tiles.start > 0);
             });
         }
     }
 
-    /// V and D of some tiles, in some blocks of C and of K.
-    fn transform(&self, tiles: &Range<usize>, c: Range<usize>, k: Range<usize>, place: Factors) {
-        let Winograd { input, output, tiling, .. } = self.winograd;
-        let (c, k) = (Blocks { of: *input, range: c }, Blocks { of: *output, range: k });
-        tiles::source(self.cpu.isa, tiling, Pass::WeightGradient, self.x.as_ptr(), &c, tiles, place.v);
-        tiles::gradient(self.cpu.isa, tiling, self.dy.as_ptr(), &k, tiles, place.d);
+    /// V and D of some tiles, by all threads.
+    fn transform(&self, tiles: &Range<usize>, Factors { v, d }: Factors) {
+        let Winograd { input, output, .. } = *self.winograd;
+        tiles::spread(self.cpu, input, tiles, v, |c, tiles, v| self.source(c, tiles, v));
+        tiles::spread(self.cpu, output, tiles, d, |k, tiles, d| self.gradient(k, tiles, d));
     }
 
-    /// dU (+)= Vᵀ · D at one point of the weights, over some tiles, between all blocks of C and some of K.
-    fn multiply(
-        &self,
-        factors: Factors,
-        weights: usize,
-        tiles: usize,
-        k: Range<usize>,
-        sums: *mut f32,
-        mut accumulate: bool,
-    ) {
-        for point in self.winograd.tiling.size.points_of(weights) {
-            let at = |planes: Planes, block| planes.start.wrapping_add(point * planes.point + block * planes.block);
-            let product = gemm::Weights {
-                v: at(factors.v, 0),
-                v_block: factors.v.block,
-                v_blocks: self.winograd.input,
-                d: at(factors.d, k.start),
-                d_block: factors.d.block,
-                d_blocks: k.len(),
-                tiles,
-                u: sums,
-                u_block: self.winograd.input * PAIR,
-                accumulate,
-            };
-            gemm::weights(self.cpu.isa, &product);
-            accumulate = true;
-        }
+    fn source(&self, c: &Blocks, tiles: &Range<usize>, v: Planes) {
+        tiles::source(self.cpu.isa, &self.winograd.tiling, Pass::WeightGradient, self.x.as_ptr(), c, tiles, v);
+    }
+
+    fn gradient(&self, k: &Blocks, tiles: &Range<usize>, d: Planes) {
+        tiles::gradient(self.cpu.isa, &self.winograd.tiling, self.dy.as_ptr(), k, tiles, d);
     }
 }
 
 /// A range in as few parts of at most `most` as will do, of about the same length.
-fn parts(range: &Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn parts(range: &Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     let (start, len) = (range.start, range.len());
     let count = len.div_ceil(most);
     (0..count).map(move |part| start + len * part / count..start + len * (part + 1) / count)

@@ -1,0 +1,193 @@
+//! All three passes of a layer with many weights, in training.
+//!
+//! Weights change there from step to step, and at points they are as large as a last-level cache, or larger. So their points are
+//! worked out where they are used, and never written as a whole; their gradients likewise:
+//!
+//! ```text
+//!   all threads:              x, or dy ─▶ V  of some images          x ─▶ V, dy ─▶ D  of all images
+//!   a thread, strip by strip
+//!   of two target blocks:     weights ─▶ U,  V · U ─▶ M ─▶ target    Vᵀ · D ─▶ dU ─▶ weight gradients
+//! ```
+
+use super::super::super::{Pass, Shape};
+use super::outputs::Way;
+use super::pack::PAIR;
+use super::tiles::{self, Blocks, Planes};
+use super::weights::Factors;
+use super::{gemm, Shared, Winograd};
+use crate::executor::Cpu;
+use crate::layout::LANES;
+use std::ops::Range;
+
+/// Blocks of targets of a strip: what micro-kernels cover, or twice as much.
+const BLOCKS: usize = 2;
+/// Floats of U from which on there are strips.
+const LARGE_WEIGHTS: usize = 2 << 20;
+/// Floats of V that strips are worked out for at a time, in whole images.
+const MOST_SOURCE: usize = 2 << 20;
+/// Floats of V and D of all images, up to which weight gradients are summed by strips.
+const MOST_FACTORS: usize = 5 << 20;
+
+/// How a pass other than the weight gradient is cut.
+struct Cut {
+    /// Images at a time.
+    images: usize,
+    /// Floats of a plane of V, of a strip's M and of its U.
+    v: usize,
+    m: usize,
+    u: usize,
+    /// Floats of V, and of a thread's M, U and bias.
+    source: usize,
+    strip: usize,
+}
+
+impl Winograd {
+    /// Whether weights are brought to points where they are used, so that there is nothing to pack.
+    pub(in crate::conv2d) fn by_strips(&self, pass: Pass) -> bool {
+        let weights = self.tiling.size.weights() * Self::plane(self.ends(pass));
+        let pays = weights >= LARGE_WEIGHTS && self.source_of_image(pass) <= MOST_SOURCE;
+        self.training && (pays || self.always)
+    }
+
+    /// Most images whose weight gradients are summed by strips; 0 if none are.
+    pub(super) fn images_by_strips(&self) -> usize {
+        let image = self.tiling.size.points() * self.tiling.per_image() * (self.input + self.output) * LANES;
+        if self.by_strips(Pass::WeightGradient) {
+            MOST_FACTORS / image
+        } else {
+            0
+        }
+    }
+
+    /// Floats of V of an image.
+    fn source_of_image(&self, pass: Pass) -> usize {
+        self.tiling.size.points() * self.tiling.per_image() * self.ends(pass).source * LANES
+    }
+
+    fn cut(&self, pass: Pass, n: usize) -> Cut {
+        let (ends, size, per_image) = (self.ends(pass), self.tiling.size, self.tiling.per_image());
+        let images = (MOST_SOURCE / self.source_of_image(pass)).clamp(1, n.max(1));
+        let (v, m) = (Planes::plane(ends.source, images * per_image), Planes::plane(BLOCKS, images * per_image));
+        let u = Self::strip_plane(ends.source);
+        let strip = size.points() * m + size.weights() * u + ends.target * LANES;
+        Cut { images, v, m, u, source: size.points() * v, strip }
+    }
+
+    /// Floats of a plane of a strip's U, or dU.
+    fn strip_plane(source: usize) -> usize {
+        BLOCKS * source * PAIR + LANES
+    }
+
+    pub(super) fn strips_scratch(&self, pass: Pass, n: usize) -> usize {
+        let Cut { source, strip, .. } = self.cut(pass, n);
+        source + self.threads * strip
+    }
+
+    /// Computes every target pixel. The bits are those that packed weights give.
+    pub(super) fn outputs_by_strips(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32]) {
+        let (cut, ends, per_image) = (self.cut(way.pass, way.n), self.ends(way.pass), self.tiling.per_image());
+        let (v, strips) = scratch[..self.strips_scratch(way.pass, way.n)].split_at_mut(cut.source);
+        let (v, strips) = (Shared(v.as_mut_ptr()), Shared(strips.as_mut_ptr()));
+        for first in (0..way.n).step_by(cut.images) {
+            let images = first..(first + cut.images).min(way.n);
+            let tiles = images.start * per_image..images.end * per_image;
+            let planes = || Planes { start: v.start(), point: cut.v, block: tiles.len() * LANES };
+            tiles::spread(cpu, ends.source, &tiles, planes(), |blocks, tiles, planes| {
+                tiles::source(cpu.isa, &self.tiling, way.pass, way.source.as_ptr(), blocks, tiles, planes);
+            });
+            cpu.pool.run_on(ends.target.div_ceil(BLOCKS), |thread, strip| {
+                // SAFETY: a thread has a workspace of its own.
+                let workspace = unsafe { strips.at(thread * cut.strip) };
+                let targets = strip * BLOCKS..((strip + 1) * BLOCKS).min(ends.target);
+                self.compute_strip(cpu, way, &cut, planes(), workspace, &targets, &tiles);
+                let ready = images.clone().flat_map(|image| targets.clone().map(move |k| image * ends.target + k));
+                way.target.complete(cpu.isa, ready);
+            });
+        }
+    }
+
+    /// Computes some target blocks of some tiles.
+    fn compute_strip(
+        &self,
+        cpu: &Cpu,
+        way: &Way,
+        cut: &Cut,
+        v: Planes,
+        workspace: *mut f32,
+        targets: &Range<usize>,
+        tiles: &Range<usize>,
+    ) {
+        let (ends, size) = (self.ends(way.pass), self.tiling.size);
+        let m = Planes { start: workspace, point: cut.m, block: tiles.len() * LANES };
+        let u = workspace.wrapping_add(size.points() * cut.m);
+        let bias = u.wrapping_add(size.weights() * cut.u);
+        // What micro-kernels cover: the first of the strip's blocks, and how many.
+        let covered = (0..targets.len()).step_by(self.vectors);
+        let covered = covered.map(|first| (first, self.vectors.min(targets.len() - first)));
+        for (first, vectors) in covered.clone() {
+            let start = u.wrapping_add(first * ends.source * PAIR);
+            for (source, vector) in (0..ends.source).flat_map(|source| (0..vectors).map(move |vector| (source, vector)))
+            {
+                let pair = [targets.start + first + vector, source];
+                let start = start.wrapping_add((source * LANES * vectors + vector) * LANES);
+                self.pack_pair(cpu, way.shape, way.pass, way.params, pair, start, cut.u, vectors);
+            }
+        }
+        for point in 0..size.points() {
+            for (first, vectors) in covered.clone() {
+                let product = gemm::Output {
+                    v: v.start.wrapping_add(point * v.point),
+                    v_block: v.block,
+                    blocks: ends.source,
+                    u: u.wrapping_add(size.weights_of(point) * cut.u + first * ends.source * PAIR),
+                    m: m.start.wrapping_add(point * m.point + first * m.block),
+                    m_block: m.block,
+                    tiles: tiles.len(),
+                };
+                gemm::output(cpu.isa, &product, vectors);
+            }
+        }
+        // SAFETY: there is room for the bias of all blocks behind U.
+        let biases = unsafe { std::slice::from_raw_parts_mut(bias, ends.target * LANES) };
+        self.pack_bias(way.shape, way.pass, way.params, biases);
+        let blocks = Blocks { of: ends.target, range: targets.clone() };
+        tiles::target(cpu.isa, &self.tiling, way.pass, m, &blocks, tiles, bias, way.target);
+    }
+
+    pub(super) fn strip_sums_scratch(&self, n: usize) -> usize {
+        self.factors_len(n * self.tiling.per_image()) + self.threads * self.strip_sums()
+    }
+
+    /// Floats of a strip's dU.
+    fn strip_sums(&self) -> usize {
+        self.tiling.size.weights() * Self::strip_plane(self.input)
+    }
+
+    /// Writes the gradients of the weights; V and D of all tiles are in `factors`.
+    pub(super) fn weights_by_strips(
+        &self,
+        cpu: &Cpu,
+        shape: &Shape,
+        factors: impl Fn() -> Factors + Sync,
+        tiles: usize,
+        sums: &Shared,
+        gradients: &Shared,
+    ) {
+        let (plane, len) = (Self::strip_plane(self.input), self.strip_sums());
+        cpu.pool.run_on(self.output.div_ceil(BLOCKS), |thread, strip| {
+            let k = strip * BLOCKS..((strip + 1) * BLOCKS).min(self.output);
+            // SAFETY: a thread has a dU of its own.
+            let sums = unsafe { std::slice::from_raw_parts_mut(sums.at(thread * len), len) };
+            for point in 0..self.tiling.size.weights() {
+                let start = sums[point * plane..].as_mut_ptr();
+                self.multiply(cpu, factors(), point, tiles, k.clone(), start, false);
+            }
+            for (index, output) in k.enumerate() {
+                for input in 0..self.input {
+                    let sums = &sums[(index * self.input + input) * PAIR..];
+                    self.unpack(cpu, shape, [output, input], sums, plane, 1, gradients);
+                }
+            }
+        });
+    }
+}
