@@ -187,13 +187,17 @@ impl Buffer {
         if values.len() > self.len {
             bail!("{} values for a buffer of {}", values.len(), self.len);
         }
-        let dtype = self.dtype();
+        let (dtype, same) = (self.dtype(), V::DTYPE == self.dtype());
         #[cfg(feature = "cuda-kernels")]
         if let Home::Device { memory, .. } = &self.home {
-            return match V::DTYPE == dtype {
+            return match same {
                 true => memory.write(0, bytes_of(values)),
                 false => memory.write(0, &to_bytes(dtype, values)?),
             };
+        }
+        if same {
+            self.slice_mut::<V>()?[..values.len()].copy_from_slice(values);
+            return Ok(());
         }
         match dtype {
             DType::F64 => self.slice_mut::<f64>()?.iter_mut().zip(values).for_each(|(to, &from)| *to = from.into()),

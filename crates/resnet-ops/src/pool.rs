@@ -1,7 +1,9 @@
 //! The one thread pool: workers that share out the numbered tasks of one job at a time.
 //!
-//! Which thread runs a task is not fixed, so a task must compute the same whoever runs it; jobs are therefore cut by
-//! output element or by fixed blocks, never by the number of threads.
+//! Each thread begins with a run of tasks of its own, by its place among the threads, and helps the others when it is done: so
+//! one op's tasks find what they read in the cache of the core that wrote it, where both ops number their tasks by image. Which
+//! thread runs a task is not fixed, so a task must compute the same whoever runs it; jobs are therefore cut by output element or
+//! by fixed blocks, never by the number of threads.
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -29,7 +31,8 @@ struct Shared {
     jobs: AtomicU64,
     /// Workers that have taken the job; one more takes it only under the lock of the state.
     running: AtomicUsize,
-    next_task: AtomicUsize,
+    /// The next task of each thread's run.
+    next: Box<[Next]>,
     panicked: AtomicBool,
 }
 
@@ -42,6 +45,11 @@ struct State {
     /// Whether the caller sleeps.
     caller_asleep: bool,
 }
+
+/// A counter in cache lines of its own, as neighbouring ones are fetched in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Next(AtomicUsize);
 
 /// A borrowed task function with its number of tasks; the lifetime is erased, see [`Pool::run`].
 #[derive(Clone, Copy)]
@@ -59,7 +67,7 @@ impl Pool {
             finished: Condvar::new(),
             jobs: AtomicU64::new(0),
             running: AtomicUsize::new(0),
-            next_task: AtomicUsize::new(0),
+            next: (0..threads.max(1)).map(|_| Next::default()).collect(),
             panicked: AtomicBool::new(false),
         });
         let spawn = |index| {
@@ -96,7 +104,9 @@ impl Pool {
         // when they take it, and this function takes it back and waits for that count to be zero before it returns.
         let function: &'static (dyn Fn(usize, usize) + Sync) = unsafe { std::mem::transmute(function) };
         let job = Job { function, tasks };
-        self.shared.next_task.store(0, Ordering::Relaxed);
+        for (thread, next) in self.shared.next.iter().enumerate() {
+            next.0.store(self.shared.first(tasks, thread), Ordering::Relaxed);
+        }
         self.shared.announce(|state| state.job = Some(job));
         let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.run_tasks(job, 0)));
         lock(&self.shared.state).job = None;
@@ -169,13 +179,22 @@ impl Shared {
         state.caller_asleep = false;
     }
 
+    /// The first task of a thread's run.
+    fn first(&self, tasks: usize, thread: usize) -> usize {
+        tasks * thread / self.next.len()
+    }
+
+    /// Runs the thread's tasks, then what is left of the others'.
     fn run_tasks(&self, job: Job, thread: usize) {
-        loop {
-            let task = self.next_task.fetch_add(1, Ordering::Relaxed);
-            if task >= job.tasks {
-                return;
+        for owner in (thread..self.next.len()).chain(0..thread) {
+            let end = self.first(job.tasks, owner + 1);
+            loop {
+                let task = self.next[owner].0.fetch_add(1, Ordering::Relaxed);
+                if task >= end {
+                    break;
+                }
+                (job.function)(thread, task);
             }
-            (job.function)(thread, task);
         }
     }
 }

@@ -147,7 +147,7 @@ pub(super) fn spread(
     let (start, shares) = (Shared(planes.start), tiles.len().div_ceil(TILES_OF_TASK));
     let (point, pitch) = (planes.point, planes.block);
     cpu.pool.run(shares * of, |task| {
-        let (block, share) = (task / shares, task % shares);
+        let (share, block) = (task / of, task % of);
         let [first, end] = [share, share + 1].map(|share| tiles.len() * share / shares);
         // SAFETY: each task has a block and tiles of its own.
         let start = unsafe { start.at(block * pitch + first * LANES) };
