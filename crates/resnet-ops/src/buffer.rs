@@ -304,7 +304,7 @@ impl ViewMut<'_> {
 
 /// Numbers of the type that a device's memory holds.
 #[cfg(feature = "cuda-kernels")]
-fn bytes_of<V: Element>(values: &[V]) -> &[u8] {
+pub(crate) fn bytes_of<V: Element>(values: &[V]) -> &[u8] {
     // SAFETY: the types with `Element` are plain numbers, and every byte of them is there.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }

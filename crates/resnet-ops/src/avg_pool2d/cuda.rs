@@ -1,7 +1,7 @@
 //! Average pooling on a GPU.
 
 use super::AvgPool2d;
-use crate::cuda::{arguments, padded, Cuda, OCTET};
+use crate::cuda::{arguments, padded, window_sizes, Cuda, OCTET};
 use crate::{Buffer, Result};
 
 pub(super) fn forward(cuda: &Cuda, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
@@ -38,6 +38,5 @@ fn lengths(op: &AvgPool2d, n: usize) -> [usize; 2] {
 
 /// Octets of a pixel, then heights and widths of input, output, window, steps and padding.
 fn sizes(op: &AvgPool2d) -> [i32; 11] {
-    let ([ih, iw], [oh, ow], [kh, kw], [sh, sw], [ph, pw]) = (op.input, op.output(), op.kernel, op.stride, op.padding);
-    [padded(op.channels) / OCTET, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw].map(|size| size as i32)
+    window_sizes(op.channels, [op.input, op.output(), op.kernel, op.stride, op.padding])
 }

@@ -67,6 +67,15 @@ impl Rewritten {
         self.channels[0] / shape.groups
     }
 
+    /// Channels, height and width of a kernel; a block's side, what a rewritten kernel is off by, its size and its lanes.
+    fn weight_sizes(&self, shape: &Shape) -> [i32; 9] {
+        let [height, width] = shape.kernel.map(|size| size as i32);
+        let ([down, across], [rows, columns]) = (self.offset, self.kernel.map(|size| size as i32));
+        let [channels, block, lanes] =
+            [shape.in_channels / shape.groups, self.block, self.lanes(shape)].map(|size| size as i32);
+        [channels, height, width, block, down, across, rows, columns, lanes]
+    }
+
     /// Elements of the packed weights.
     fn weights_len(&self, shape: &Shape) -> usize {
         self.channels[1] * self.kernel[0] * self.kernel[1] * self.lanes(shape)
@@ -133,21 +142,10 @@ pub(super) fn pack(cuda: &Cuda, conv: &Conv2d, params: View, packed: &mut Buffer
     let len = rewritten.weights_len(shape);
     let (weights, packed) =
         (params.device_address(shape.params_len())?, cuda.real(packed, rewritten.packed_len(shape))?);
-    let arguments = arguments![
-        len as i64,
-        shape.out_channels as i32,
-        (shape.in_channels / shape.groups) as i32,
-        shape.kernel[0] as i32,
-        shape.kernel[1] as i32,
-        rewritten.block as i32,
-        rewritten.offset[0],
-        rewritten.offset[1],
-        rewritten.kernel[0] as i32,
-        rewritten.kernel[1] as i32,
-        rewritten.lanes(shape) as i32,
-        weights,
-        packed,
-    ];
+    let [channels, height, width, block, down, across, rows, columns, lanes] = rewritten.weight_sizes(shape);
+    let (total, outputs) = (len as i64, shape.out_channels as i32);
+    let arguments =
+        arguments![total, outputs, channels, height, width, block, down, across, rows, columns, lanes, weights, packed];
     // SAFETY: there are as many weights as the shape says, and room for all packed ones.
     unsafe { cuda.launch("conv_pack", len, arguments)? };
     match shape.bias {
@@ -278,20 +276,9 @@ pub(super) fn weight_gradient(
     let dy = cuda.real(dy, output_len(shape, n))?;
     cuda.convolve(&rewritten.geometry(cuda, shape, n), Pass::WeightGradient, x, dy, packed)?;
     let (len, grads) = (shape.weight_len(), grads.device_address(shape.params_len())?);
-    let arguments = arguments![
-        len as i64,
-        (shape.in_channels / shape.groups) as i32,
-        shape.kernel[0] as i32,
-        shape.kernel[1] as i32,
-        rewritten.block as i32,
-        rewritten.offset[0],
-        rewritten.offset[1],
-        rewritten.kernel[0] as i32,
-        rewritten.kernel[1] as i32,
-        rewritten.lanes(shape) as i32,
-        packed,
-        grads,
-    ];
+    let [channels, height, width, block, down, across, rows, columns, lanes] = rewritten.weight_sizes(shape);
+    let arguments =
+        arguments![len as i64, channels, height, width, block, down, across, rows, columns, lanes, packed, grads];
     // SAFETY: there are so many gradients, and all packed ones.
     unsafe { cuda.launch("conv_unpack", len, arguments)? };
     let bias = grads.plus_f32(len);

@@ -1,6 +1,7 @@
 //! Softmax cross-entropy on a GPU.
 
 use super::Outcome;
+use crate::buffer::bytes_of;
 use crate::cuda::{arguments, padded, Address, Cuda};
 use crate::{Buffer, DType, Result};
 use std::mem::{size_of, size_of_val};
@@ -23,7 +24,7 @@ pub(super) fn evaluate(
     // The sums of losses and hits, the pair of each sample, and the labels.
     let (sums_len, pairs_len) = (2 * size_of::<f64>(), 2 * n * size_of::<f64>());
     let memory = cuda.scratch(sums_len + pairs_len + size_of_val(labels))?;
-    memory.write(sums_len + pairs_len, &labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<_>>())?;
+    memory.write(sums_len + pairs_len, bytes_of(labels))?;
     let sums = memory.address();
     let pairs = sums.plus(2, DType::F64);
     let on_device = pairs.plus(2 * n, DType::F64);

@@ -29,6 +29,12 @@ pub(crate) const fn padded(channels: usize) -> usize {
     channels.next_multiple_of(OCTET)
 }
 
+/// A pooling as `window.cuh` is told of it: octets of a pixel, then heights and widths of what is given.
+pub(crate) fn window_sizes(channels: usize, sizes: [[usize; 2]; 5]) -> [i32; 11] {
+    let [[ih, iw], [oh, ow], [kh, kw], [sh, sw], [ph, pw]] = sizes;
+    [padded(channels) / OCTET, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw].map(|size| size as i32)
+}
+
 /// A GPU as a backend.
 pub struct Cuda {
     stream: Arc<Stream>,

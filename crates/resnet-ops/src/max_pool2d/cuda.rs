@@ -1,7 +1,7 @@
 //! Max-pooling on a GPU.
 
 use super::MaxPool2d;
-use crate::cuda::{arguments, padded, Cuda, OCTET};
+use crate::cuda::{arguments, padded, window_sizes, Cuda, OCTET};
 use crate::{Buffer, DType, Result};
 
 pub(super) fn forward(
@@ -46,6 +46,5 @@ pub(crate) fn lengths(op: &MaxPool2d, n: usize) -> [usize; 2] {
 
 /// Octets of a pixel, then heights and widths of input, output, window, steps and padding.
 pub(crate) fn sizes(op: &MaxPool2d) -> [i32; 11] {
-    let ([ih, iw], [oh, ow], [kh, kw], [sh, sw], [ph, pw]) = (op.input, op.output(), op.kernel, op.stride, op.padding);
-    [padded(op.channels) / OCTET, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw].map(|size| size as i32)
+    window_sizes(op.channels, [op.input, op.output(), op.kernel, op.stride, op.padding])
 }

@@ -1,6 +1,7 @@
 //! Batches of images that a GPU holds.
 
 use super::ResidentImages;
+use crate::buffer::bytes_of;
 use crate::cuda::{arguments, Address, Cuda};
 use crate::{Buffer, DType, Result};
 
@@ -17,7 +18,7 @@ pub(super) fn gather(cuda: &Cuda, from: &ResidentImages, indices: &[u32], images
     // The indices, and what is between the passes.
     let indices_len = size_of_val(indices).next_multiple_of(size_of::<f64>());
     let memory = cuda.scratch(indices_len + values(before_last) * from.between.size_in_bytes())?;
-    memory.write(0, &indices.iter().flat_map(|index| index.to_le_bytes()).collect::<Vec<_>>())?;
+    memory.write(0, bytes_of(indices))?;
     let images = cuda.address(images, DType::F32, values(last))?;
     let pixels = cuda.address(&from.pixels, from.pixels.dtype(), from.pixels.len())?;
     let between = memory.address().plus(indices_len, DType::U8);
