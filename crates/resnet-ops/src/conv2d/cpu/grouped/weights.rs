@@ -145,7 +145,7 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                 }
             };
             let ahead = [step(&forward.source, shape.stride[0]), step(&forward.target, 1)];
-            for (row, reached, first_line) in &plan.rows {
+            for (index, (row, reached, first_line)) in plan.rows.iter().enumerate() {
                 let lines = reached.start.max(top)..reached.end.min(top + plan.lines);
                 if lines.is_empty() {
                     continue;
@@ -170,7 +170,10 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                         // Eight channels where registers allow: spreading takes some too unless it gives all lanes the same.
                         let wide = WIDTH == LANES && P::LANES == LANES || WIDTH > 4 && run.taps == 1;
                         for first in (0..WIDTH).step_by(if wide { 8 } else { 4 }) {
-                            patch.ahead = if (lane, first, *row) == (0, 0, plan.rows[0].0) { ahead } else { [0; 2] };
+                            // Pixels and gradients in turn: both at once are more than a core can wait for.
+                            let turn = |row: usize| (lane, first, index) == (0, 0, row);
+                            let turns = [turn(0), turn(plan.rows.len() / 2)];
+                            patch.ahead = [0, 1].map(|i| if turns[i] { ahead[i] } else { 0 });
                             // SAFETY: the patch lies inside activations and sums.
                             unsafe {
                                 match (run.taps, wide) {
