@@ -14,6 +14,7 @@
 //! Every sum runs in one order (channels, or tiles, first to last), whatever rows and vectors it is worked out with: in runs of
 //! 128, whose sums are then added up, which rounds less than one long run.
 
+use super::ahead::Ahead;
 use crate::simd::{kernel, Simd, LANES};
 
 /// Blocks of C summed before the next rows' turn.
@@ -45,6 +46,8 @@ pub(super) struct Output {
     pub(super) m: *mut f32,
     pub(super) m_block: usize,
     pub(super) tiles: usize,
+    /// What is fetched meanwhile.
+    pub(super) ahead: Ahead,
 }
 
 kernel! {
@@ -59,11 +62,11 @@ kernel! {
                         match (end - first, vectors) {
                             $(($rows, 1) if S::ROWS >= $rows => {
                                 // SAFETY: whoever makes a product gives it planes that hold its tiles and blocks.
-                                unsafe { output_rows::<S, $rows, 1>(product, first_block, first) }
+                                unsafe { output_rows::<S, $rows, 1>(product, first_block, index, tiles) }
                             })*
                             $(($rows, 2) if S::ROWS >= $rows && S::VECTORS >= 2 => {
                                 // SAFETY: as above.
-                                unsafe { output_rows::<S, $rows, 2>(product, first_block, first) }
+                                unsafe { output_rows::<S, $rows, 2>(product, first_block, index, tiles) }
                             })*
                             (rows, _) => unreachable!("{rows} rows and {vectors} vectors"),
                         }
@@ -79,8 +82,10 @@ kernel! {
 unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     product: &Output,
     first_block: usize,
-    first: usize,
+    index: usize,
+    tiles: usize,
 ) {
+    let first = product.tiles * index / tiles;
     // SAFETY: see `output`.
     unsafe {
         let m = product.m.add(first * LANES);
@@ -90,6 +95,7 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let ahead = if first == 0 { DEPTH * LANES * VECTORS * LANES } else { 0 };
         for block in first_block..(first_block + DEPTH).min(product.blocks) {
             let mut x = product.v.add(block * product.v_block + first * LANES);
+            product.ahead.share(index * product.blocks + block, tiles * product.blocks).fetch::<S>();
             for _ in 0..LANES / 2 {
                 for v in 0..2 * VECTORS {
                     S::prefetch(u.wrapping_add(ahead + v * LANES));
@@ -145,16 +151,24 @@ pub(super) struct Weights {
     pub(super) u_block: usize,
     /// Adds to the sums.
     pub(super) accumulate: bool,
+    /// What is fetched meanwhile.
+    pub(super) ahead: [Ahead; 2],
 }
 
 kernel! {
     /// dU (+)= Vᵀ · D.
     pub(super) fn weights<S>(product: &Weights) {
         let tiles = LANES.div_ceil(S::ROWS.min(MOST_ROWS));
+        let turns = product.tiles.div_ceil(LENGTH) * product.d_blocks.div_ceil(S::VECTORS) * product.v_blocks;
+        let mut turn = 0;
         for first_tile in (0..product.tiles).step_by(LENGTH) {
             for d_block in (0..product.d_blocks).step_by(S::VECTORS) {
                 let vectors = S::VECTORS.min(product.d_blocks - d_block);
                 for v_block in 0..product.v_blocks {
+                    for ahead in &product.ahead {
+                        ahead.share(turn, turns).fetch::<S>();
+                    }
+                    turn += 1;
                     for index in 0..tiles {
                         let (row, end) = (LANES * index / tiles, LANES * (index + 1) / tiles);
                         let part = Part { first_tile, d_block, v_block, row };

@@ -13,6 +13,7 @@
 //! A third to a fifth of the direct kernels' products, two thirds with stride 2, at relative errors of up to 5e-6.
 //! [`form`] has the transforms, [`choice`] says where it pays.
 
+mod ahead;
 mod choice;
 mod form;
 mod gemm;

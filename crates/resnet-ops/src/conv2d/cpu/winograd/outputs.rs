@@ -12,6 +12,7 @@
 
 use super::super::super::{Pass, Shape};
 use super::super::target::Target;
+use super::ahead::Ahead;
 use super::tiles::{self, Blocks, Planes};
 use super::{gemm, Shared, Winograd};
 use crate::executor::Cpu;
@@ -105,11 +106,14 @@ impl Work<'_> {
         let ends = self.winograd.ends(pass);
         let m = Planes { start: workspace, point: plane, block: tiles.len() * LANES };
         let v = Planes { start: workspace.wrapping_add(plane), ..m };
-        let blocks = |of| Blocks { of, range: 0..of };
-        tiles::source(isa, tiling, pass, self.source.as_ptr(), &blocks(ends.source), &tiles, v);
+        let [sources, targets] = [ends.source, ends.target].map(|of| Blocks { of, range: 0..of });
+        tiles::source(isa, tiling, pass, self.source.as_ptr(), &sources, &tiles, v);
 
-        let u_plane = Winograd::plane(ends);
-        for point in 0..tiling.size.points() {
+        let next = tiles.end..tiles.end + tiles.len();
+        let source = Ahead::new(tiling, &tiling.source(pass), self.source.as_ptr(), &sources, &next);
+        let target = Ahead::new(tiling, &tiling.target(pass), self.target.place(0), &targets, &tiles);
+        let (points, strips, u_plane) = (tiling.size.points(), ends.target.div_ceil(*vectors), Winograd::plane(ends));
+        for point in 0..points {
             let u = &self.packed[tiling.size.weights_of(point) * u_plane..][..u_plane];
             for (strip, first) in (0..ends.target).step_by(*vectors).enumerate() {
                 let product = gemm::Output {
@@ -120,12 +124,13 @@ impl Work<'_> {
                     m: m.start.wrapping_add(point * plane + first * m.block),
                     m_block: m.block,
                     tiles: tiles.len(),
+                    ahead: Ahead::share_of([&source, &target], point * strips + strip, points * strips),
                 };
                 gemm::output(isa, &product, (*vectors).min(ends.target - first));
             }
         }
 
         let bias = self.packed[tiling.size.weights() * u_plane..].as_ptr();
-        tiles::target(isa, tiling, pass, m, &blocks(ends.target), &tiles, bias, self.target);
+        tiles::target(isa, tiling, pass, m, &targets, &tiles, bias, self.target);
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 use super::super::super::{Pass, Shape};
+use super::ahead::Ahead;
 use super::outputs::Way;
 use super::pack::PAIR;
 use super::tiles::{self, Blocks, Planes};
@@ -133,24 +134,26 @@ impl Winograd {
                 self.pack_pair(cpu, way.shape, way.pass, way.params, pair, start, cut.u, vectors);
             }
         }
-        for point in 0..size.points() {
-            for (first, vectors) in covered.clone() {
-                let product = gemm::Output {
-                    v: v.start.wrapping_add(point * v.point),
-                    v_block: v.block,
-                    blocks: ends.source,
-                    u: u.wrapping_add(size.weights_of(point) * cut.u + first * ends.source * PAIR),
-                    m: m.start.wrapping_add(point * m.point + first * m.block),
-                    m_block: m.block,
-                    tiles: tiles.len(),
-                };
-                gemm::output(cpu.isa, &product, vectors);
-            }
+        let blocks = Blocks { of: ends.target, range: targets.clone() };
+        let target = Ahead::new(&self.tiling, &self.tiling.target(way.pass), way.target.place(0), &blocks, tiles);
+        let products = (0..size.points()).flat_map(|point| covered.clone().map(move |covered| (point, covered)));
+        let turns = products.clone().count();
+        for (turn, (point, (first, vectors))) in products.enumerate() {
+            let product = gemm::Output {
+                v: v.start.wrapping_add(point * v.point),
+                v_block: v.block,
+                blocks: ends.source,
+                u: u.wrapping_add(size.weights_of(point) * cut.u + first * ends.source * PAIR),
+                m: m.start.wrapping_add(point * m.point + first * m.block),
+                m_block: m.block,
+                tiles: tiles.len(),
+                ahead: target.share(turn, turns),
+            };
+            gemm::output(cpu.isa, &product, vectors);
         }
         // SAFETY: there is room for the bias of all blocks behind U.
         let biases = unsafe { std::slice::from_raw_parts_mut(bias, ends.target * LANES) };
         self.pack_bias(way.shape, way.pass, way.params, biases);
-        let blocks = Blocks { of: ends.target, range: targets.clone() };
         tiles::target(cpu.isa, &self.tiling, way.pass, m, &blocks, tiles, bias, way.target);
     }
 
@@ -180,7 +183,7 @@ impl Winograd {
             let sums = unsafe { std::slice::from_raw_parts_mut(sums.at(thread * len), len) };
             for point in 0..self.tiling.size.weights() {
                 let start = sums[point * plane..].as_mut_ptr();
-                self.multiply(cpu, factors(), point, tiles, k.clone(), start, false);
+                self.multiply(cpu, factors(), point, tiles, k.clone(), start, false, [Ahead::NOTHING; 2]);
             }
             for (index, output) in k.enumerate() {
                 for input in 0..self.input {

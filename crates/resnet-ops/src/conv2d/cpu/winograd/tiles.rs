@@ -72,7 +72,7 @@ impl Tiling {
     }
 
     /// What a pass other than the weight gradient writes.
-    fn target(&self, pass: Pass) -> Windows {
+    pub(super) fn target(&self, pass: Pass) -> Windows {
         match pass {
             Pass::InputGradient => self.on_input(0),
             _ => self.on_output(0),
@@ -283,7 +283,6 @@ unsafe fn write<S: Simd, T: Transform>(
                 let mut source = planes.start.add((block - blocks.range.start) * planes.block + place * LANES);
                 let bias = S::load(bias.add(block * LANES));
                 for tile in part.clone() {
-                    windows.ahead::<S>(target.place(map + windows.block()), tile);
                     let (y, x) = (tile / tiling.across * windows.step, tile % tiling.across * windows.step);
                     let (height, width) = (windows.height - y, windows.width - x);
                     let first = map + (y * windows.width + x) * LANES;

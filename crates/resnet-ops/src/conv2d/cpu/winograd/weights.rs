@@ -13,8 +13,9 @@
 //! ```
 
 use super::super::super::{Pass, Shape};
+use super::ahead::Ahead;
 use super::pack::PAIR;
-use super::tiles::{self, Blocks, Planes};
+use super::tiles::{self, Blocks, Planes, Windows};
 use super::{gemm, Shared, Winograd};
 use crate::executor::Cpu;
 use crate::layout::LANES;
@@ -142,6 +143,7 @@ impl Winograd {
         k: Range<usize>,
         sums: *mut f32,
         mut accumulate: bool,
+        mut ahead: [Ahead; 2],
     ) {
         for point in self.tiling.size.points_of(weights) {
             let at = |planes: Planes, block| planes.start.wrapping_add(point * planes.point + block * planes.block);
@@ -156,6 +158,7 @@ impl Winograd {
                 u: sums,
                 u_block: self.input * PAIR,
                 accumulate,
+                ahead: std::mem::replace(&mut ahead, [Ahead::NOTHING; 2]),
             };
             gemm::weights(cpu.isa, &product);
             accumulate = true;
@@ -183,9 +186,11 @@ impl Work<'_> {
                 let factors = self.winograd.factors(workspace, plan.at_once, tiles.len());
                 self.source(&Blocks { of: input, range: 0..input }, &tiles, factors.v);
                 self.gradient(&Blocks { of: output, range: 0..output }, &tiles, factors.d);
-                for point in 0..self.winograd.tiling.size.weights() {
+                let (points, ahead) = (self.winograd.tiling.size.weights(), self.ahead(&tiles));
+                for point in 0..points {
                     let (sums, accumulate) = (sums.wrapping_add(point * self.plane), tiles.start > group_tiles.start);
-                    self.winograd.multiply(self.cpu, factors, point, tiles.len(), 0..output, sums, accumulate);
+                    let ahead = ahead.each_ref().map(|map| map.share(point, points));
+                    self.winograd.multiply(self.cpu, factors, point, tiles.len(), 0..output, sums, accumulate, ahead);
                 }
             }
         });
@@ -197,14 +202,26 @@ impl Work<'_> {
         for tiles in parts(&(0..plan.all), plan.at_once) {
             let factors = || self.winograd.factors(workspace.start(), plan.at_once, tiles.len());
             self.transform(&tiles, factors());
-            self.cpu.pool.run(self.winograd.tiling.size.weights() * strips, |task| {
+            let (tasks, ahead) = (self.winograd.tiling.size.weights() * strips, self.ahead(&tiles));
+            self.cpu.pool.run(tasks, |task| {
                 let (point, strip) = (task / strips, task % strips);
                 let k = strip * BLOCKS_OF_TASK..((strip + 1) * BLOCKS_OF_TASK).min(output);
                 // SAFETY: a point's blocks of K belong to one task.
                 let sums = unsafe { sums.at(point * self.plane + k.start * input * PAIR) };
-                self.winograd.multiply(self.cpu, factors(), point, tiles.len(), k, sums, tiles.start > 0);
+                let ahead = ahead.each_ref().map(|map| map.share(task, tasks));
+                self.winograd.multiply(self.cpu, factors(), point, tiles.len(), k, sums, tiles.start > 0, ahead);
             });
         }
+    }
+
+    /// What V and D of the next tiles are made of, after some tiles.
+    fn ahead(&self, tiles: &Range<usize>) -> [Ahead; 2] {
+        let Winograd { input, output, tiling, .. } = self.winograd;
+        let (next, pass) = (tiles.end..tiles.end + tiles.len(), Pass::WeightGradient);
+        let ahead = |windows: &Windows, map: &[f32], of| {
+            Ahead::new(tiling, windows, map.as_ptr(), &Blocks { of, range: 0..of }, &next)
+        };
+        [ahead(&tiling.source(pass), self.x, *input), ahead(&tiling.gradients(), self.dy, *output)]
     }
 
     /// V and D of some tiles, by all threads.
