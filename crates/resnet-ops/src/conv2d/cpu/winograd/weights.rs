@@ -5,10 +5,12 @@
 //!                       ├─ point by point, Vᵀ · D, summed over tiles ──▶ dU ── Gᵀ · G ──▶ dw
 //!   dy ── A · Aᵀ ──▶ D ─┘
 //!
-//!   apart:     dU fits a cache. A fixed number of groups of tiles, each with a dU of its own, are one task each, which
-//!              goes through its tiles a few at a time; the groups' dU are added in order.
-//!   together:  dU does not. All threads work on V and D of the same tiles, as many as a last-level cache holds, then on
-//!              one dU, of which a task has one point of some blocks of K.
+//!   Tiles are cut into a fixed number of groups, each with a dU of its own; these are added in order. A group goes through its
+//!   tiles a few at a time:
+//!
+//!   apart:     A group is one task, so that a thread reads nothing that another wrote.
+//!   together:  There are more threads than groups, which for a large dU are but two. All work on V and D of the same tiles, then
+//!              on the group's dU, of which a task has one point of some blocks of K. The bits are the same.
 //!   by strips: V and D of all tiles fit a last-level cache, and dU is as large: see [`super::strips`].
 //! ```
 
@@ -21,15 +23,16 @@ use crate::executor::Cpu;
 use crate::layout::LANES;
 use std::ops::Range;
 
-/// Largest dU, in floats, of which each group has one: most of a second-level cache of 1 MiB.
-const MOST_APART: usize = 208 * 1024;
-/// Most groups; tiles that each has at least, and takes at a time.
+/// Floats up to which a dU is small: most of a second-level cache of 1 MiB.
+const SMALL: usize = 208 * 1024;
+/// Most groups with a small and with a large dU each, and tiles that a group has at least.
 const MOST_GROUPS: usize = 16;
+const MOST_LARGE_GROUPS: usize = 2;
 const FEWEST_TILES: usize = 144;
-const TILES_APART: usize = 72;
-/// Floats of V and D of the tiles that are worked on together, so that they stay in caches; as many as half of dU if that
-/// is more, which goes through memory each time.
-const MOST_TOGETHER: usize = 1 << 20;
+/// Tiles that a group with a small dU takes at a time. With a large one it takes so many floats of V and D, or as many as half of
+/// dU if that is more, which goes through memory each time.
+const TILES: usize = 72;
+const FACTORS: usize = 1 << 19;
 /// Blocks of K of a task.
 const BLOCKS_OF_TASK: usize = 8;
 
@@ -38,11 +41,17 @@ struct Plan {
     /// Tiles in all, and most at a time.
     all: usize,
     at_once: usize,
-    /// Groups with a dU of their own; None if there is one that is worked on together.
-    groups: Option<usize>,
+    groups: usize,
     /// Floats of V and D of the tiles at a time, and of one dU.
     factors: usize,
     sums: usize,
+}
+
+impl Plan {
+    /// The tiles of a group.
+    fn tiles(&self, group: usize) -> Range<usize> {
+        self.all * group / self.groups..self.all * (group + 1) / self.groups
+    }
 }
 
 /// V and D of some tiles.
@@ -56,14 +65,28 @@ impl Winograd {
     fn weights_plan(&self, n: usize) -> Plan {
         let (all, points) = (n * self.tiling.per_image(), self.tiling.size.points());
         let sums = self.tiling.size.weights() * Self::plane(self.ends(Pass::Forward));
-        let groups = (sums <= MOST_APART).then(|| (all / FEWEST_TILES).clamp(1, MOST_GROUPS));
-        let most = match groups {
-            Some(_) => TILES_APART,
-            None => MOST_TOGETHER.max(sums / 2) / (points * (self.input + self.output) * LANES),
+        let (most_groups, most) = if sums <= SMALL {
+            (MOST_GROUPS, TILES)
+        } else {
+            (MOST_LARGE_GROUPS, FACTORS.max(sums / 2) / (points * (self.input + self.output) * LANES))
         };
+        let groups = (all / FEWEST_TILES).clamp(1, most_groups);
         let at_once = most.min(all).max(1);
         let factors = self.factors_len(at_once);
         Plan { all, at_once, groups, factors, sums }
+    }
+
+    fn goes_apart(&self, plan: &Plan) -> bool {
+        self.threads <= plan.groups || plan.sums <= SMALL
+    }
+
+    /// How many V and D there are at a time.
+    fn workspaces(&self, plan: &Plan) -> usize {
+        if self.goes_apart(plan) {
+            self.threads
+        } else {
+            1
+        }
     }
 
     /// Floats of V and D of so many tiles.
@@ -78,12 +101,8 @@ impl Winograd {
             return strips;
         }
         let plan = self.weights_plan(n);
-        let larger = match plan.groups {
-            Some(groups) => self.threads * plan.factors + groups * plan.sums,
-            None => plan.factors + plan.sums,
-        };
         // A smaller batch may go by strips.
-        larger.max(strips)
+        (self.workspaces(&plan) * plan.factors + plan.groups * plan.sums).max(strips)
     }
 
     /// Writes the gradients of the weights.
@@ -111,18 +130,17 @@ impl Winograd {
             let gradients = Shared(gradients[..shape.weight_len()].as_mut_ptr());
             return self.weights_by_strips(cpu, shape, factors, plan.all, &sums, &gradients);
         }
-        let workspaces = if plan.groups.is_some() { self.threads } else { 1 };
-        let (factors, sums) = scratch[..self.weights_scratch(n)].split_at_mut(workspaces * plan.factors);
+        let (factors, sums) = scratch[..self.weights_scratch(n)].split_at_mut(self.workspaces(&plan) * plan.factors);
         let (factors, all_sums) = (Shared(factors.as_mut_ptr()), Shared(sums.as_mut_ptr()));
-        match plan.groups {
-            Some(groups) => work.apart(&plan, groups, &factors, &all_sums),
-            None => work.together(&plan, &factors, &all_sums),
+        if self.goes_apart(&plan) {
+            work.apart(&plan, &factors, &all_sums);
+        } else {
+            work.together(&plan, &factors, &all_sums);
         }
-        let gradients = Shared(gradients[..shape.weight_len()].as_mut_ptr());
-        let (sums, groups) = (&*sums, plan.groups.unwrap_or(1));
+        let (gradients, sums) = (Shared(gradients[..shape.weight_len()].as_mut_ptr()), &*sums);
         cpu.pool.run(self.input * self.output, |task| {
             let pair = [task / self.input, task % self.input];
-            self.unpack(cpu, shape, pair, &sums[task * PAIR..], plane, groups, &gradients);
+            self.unpack(cpu, shape, pair, &sums[task * PAIR..], plane, plan.groups, &gradients);
         });
     }
 
@@ -176,10 +194,10 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn apart(&self, plan: &Plan, groups: usize, workspaces: &Shared, sums: &Shared) {
+    fn apart(&self, plan: &Plan, workspaces: &Shared, sums: &Shared) {
         let Winograd { input, output, .. } = *self.winograd;
-        self.cpu.pool.run_on(groups, |thread, group| {
-            let group_tiles = plan.all * group / groups..plan.all * (group + 1) / groups;
+        self.cpu.pool.run_on(plan.groups, |thread, group| {
+            let group_tiles = plan.tiles(group);
             // SAFETY: a thread has a workspace of its own, a group its own dU.
             let (workspace, sums) = unsafe { (workspaces.at(thread * plan.factors), sums.at(group * plan.sums)) };
             for tiles in parts(&group_tiles, plan.at_once) {
@@ -199,7 +217,11 @@ impl Work<'_> {
     fn together(&self, plan: &Plan, workspace: &Shared, sums: &Shared) {
         let Winograd { input, output, .. } = *self.winograd;
         let strips = output.div_ceil(BLOCKS_OF_TASK);
-        for tiles in parts(&(0..plan.all), plan.at_once) {
+        let parts = (0..plan.groups).flat_map(|group| {
+            let tiles = plan.tiles(group);
+            parts(&tiles, plan.at_once).map(move |part| (group * plan.sums, part.start > tiles.start, part))
+        });
+        for (sums_of_group, accumulate, tiles) in parts {
             let factors = || self.winograd.factors(workspace.start(), plan.at_once, tiles.len());
             self.transform(&tiles, factors());
             let (tasks, ahead) = (self.winograd.tiling.size.weights() * strips, self.ahead(&tiles));
@@ -207,9 +229,9 @@ impl Work<'_> {
                 let (point, strip) = (task / strips, task % strips);
                 let k = strip * BLOCKS_OF_TASK..((strip + 1) * BLOCKS_OF_TASK).min(output);
                 // SAFETY: a point's blocks of K belong to one task.
-                let sums = unsafe { sums.at(point * self.plane + k.start * input * PAIR) };
+                let sums = unsafe { sums.at(sums_of_group + point * self.plane + k.start * input * PAIR) };
                 let ahead = ahead.each_ref().map(|map| map.share(task, tasks));
-                self.winograd.multiply(self.cpu, factors(), point, tiles.len(), k, sums, tiles.start > 0, ahead);
+                self.winograd.multiply(self.cpu, factors(), point, tiles.len(), k, sums, accumulate, ahead);
             });
         }
     }
