@@ -106,6 +106,8 @@ fn odd_shapes() {
     check(&strided(3, [16, 16], [50, 47], 2));
     check(&strided(1, [144, 160], [12, 13], 2));
     check(&strided(40, [130, 140], [5, 6], 2));
+    // A large gradient of many tiles, in two groups.
+    check(&convolution(19, [64; 2], [24; 2]));
     // More images than strips are worked out for at a time.
     check(&convolution(12, [16, 64], [55, 53]));
 }

@@ -95,6 +95,10 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let ahead = if first == 0 { DEPTH * LANES * VECTORS * LANES } else { 0 };
         for block in first_block..(first_block + DEPTH).min(product.blocks) {
             let mut x = product.v.add(block * product.v_block + first * LANES);
+            // The next block of channels, in time for its turn.
+            for row in 0..ROWS {
+                S::prefetch(x.wrapping_add(product.v_block + row * LANES));
+            }
             product.ahead.share(index * product.blocks + block, tiles * product.blocks).fetch::<S>();
             for _ in 0..LANES / 2 {
                 for v in 0..2 * VECTORS {
