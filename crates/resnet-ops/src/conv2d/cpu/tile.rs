@@ -69,6 +69,8 @@ unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
         for row in 0..ROWS {
             for v in 0..VECTORS {
                 sums[row][v] = S::load(tile.bias.add(v * LANES));
+                // In time for the sums.
+                S::prefetch(tile.target.place(tile.y[row] + v * tile.y_vector));
             }
         }
         for block in 0..tile.blocks {
