@@ -149,7 +149,7 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
     let mut packed = zeros(conv.packed_len(Pass::InputGradient))?;
     let input_gradient = median(runs, || {
         conv2d::pack(executor, &conv, batch, Pass::InputGradient, view(), &mut packed)?;
-        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed, &mut scratch, &mut dx, false)
+        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed, &mut scratch, &mut dx, false, None)
     })?;
     Ok([Some(forward), Some(input_gradient), Some(weight_gradient)])
 }

@@ -277,8 +277,18 @@ fn conv2d_of_plain_input_has_no_input_gradient_on_the_cpu() {
     let dy = activation(&executor, [1, 4, 3, 5], &[0.0; 60]).unwrap();
     let packed = garbage(&executor, DType::F32, conv.packed_len(Pass::Forward));
     let mut dx = garbage(&executor, DType::F32, conv2d::input_len(&executor, &shape, 1));
-    let result =
-        conv2d::input_gradient(&executor, &conv, 1, &dy, params.view(), &packed, &mut Buffer::empty(), &mut dx, false);
+    let result = conv2d::input_gradient(
+        &executor,
+        &conv,
+        1,
+        &dy,
+        params.view(),
+        &packed,
+        &mut Buffer::empty(),
+        &mut dx,
+        false,
+        None,
+    );
     assert!(result.unwrap_err().to_string().contains("plain input"));
     assert_eq!(conv2d::input_len(&executor, &shape, 2), 2 * 3 * 3 * 5);
 }

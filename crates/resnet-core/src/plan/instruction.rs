@@ -14,8 +14,8 @@ pub(super) enum Action {
     Pack(Pass),
     /// x, packed, \[shortcut\] → y, scratch, \[moments\]
     ConvForward,
-    /// dy, packed → dx, scratch
-    ConvInputGradient { accumulate: bool },
+    /// dy, packed → dx, scratch; with the node of a batch norm: dy, packed, x, saved, \[y\] → dx, scratch, sums
+    ConvInputGradient { accumulate: bool, norm: Option<usize> },
     /// x, dy → scratch
     ConvWeightGradient,
     /// x → moments
@@ -28,6 +28,10 @@ pub(super) enum Action {
     NormBackward,
     /// x, saved, y → dy becomes that of the sum, scratch, dx
     NormAddBackward,
+    /// x, saved → dy becomes dx, sums
+    NormFinishBackward,
+    /// x, saved → dy, sums, dx
+    NormAddFinishBackward,
     /// saved →
     NormUpdate,
     /// x → y

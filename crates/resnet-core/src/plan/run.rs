@@ -9,7 +9,7 @@ use crate::data::Input;
 use crate::weights::Weights;
 use resnet_ops::{
     add, avg_pool2d, batch_norm, concat,
-    conv2d::{self, Epilogue},
+    conv2d::{self, Epilogue, NormBehind},
     cross_entropy, dropout, global_avg_pool, layout, linear, max_pool2d,
     norm_pool::{self, NormPool},
     relu, Buffer, Executor, Result, View,
@@ -157,9 +157,18 @@ impl Step<'_> {
                 let kernels = &convolution.kernels;
                 conv2d::forward(executor, kernels, n, read(0), params(), read(1), second, first, epilogue)?;
             }
-            (Op::Conv2d(convolution), Action::ConvInputGradient { accumulate }) => {
-                let kernels = &convolution.kernels;
-                conv2d::input_gradient(executor, kernels, n, read(0), params(), read(1), second, first, accumulate)?;
+            (Op::Conv2d(convolution), Action::ConvInputGradient { accumulate, norm }) => {
+                let (kernels, dy, packed) = (&convolution.kernels, read(0), read(1));
+                let norm = norm.map(|index| {
+                    let node = &plan.graph.nodes[index];
+                    let Op::BatchNorm(op) = &node.op else {
+                        unreachable!("what a gradient is summed for is a batch norm")
+                    };
+                    let params = weights.learnt.view(node.places.params.clone());
+                    let y = instruction.reads.get(4).map(|&slot| self.slots.get(slot));
+                    NormBehind { op, x: read(2), params, saved: read(3), y, sums: third }
+                });
+                conv2d::input_gradient(executor, kernels, n, dy, params(), packed, second, first, accumulate, norm)?;
             }
             (Op::Conv2d(convolution), Action::ConvWeightGradient) => {
                 let (grads, skip_bias) = (weights.gradients.view_mut(places), convolution.normed);
@@ -179,6 +188,12 @@ impl Step<'_> {
                 let running = weights.running.view_mut(node.places.running.clone());
                 let left_out = node.left_out.clone().map(|range| weights.learnt.view(range));
                 batch_norm::update_running(executor, op, n, read(0), left_out, running)?;
+            }
+            (Op::BatchNorm(op), action @ (Action::NormFinishBackward | Action::NormAddFinishBackward)) => {
+                let dx = (action == Action::NormAddFinishBackward).then_some(third);
+                let params = weights.learnt.view(places.clone());
+                let grads = weights.gradients.view_mut(places);
+                batch_norm::finish_backward(executor, op, n, read(0), params, read(1), second, first, dx, grads)?;
             }
             (Op::BatchNorm(op), action) => {
                 let y_and_dx = (action == Action::NormAddBackward).then(|| (read(2), third));

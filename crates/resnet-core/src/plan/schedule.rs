@@ -236,7 +236,7 @@ impl<'a> Writer<'a> {
                     let packed = self.need(Class::Real, kernels.packed_len(Pass::InputGradient));
                     self.push_backward(Action::Pack(Pass::InputGradient), index, vec![], vec![packed]);
                     let scratch = self.need(Class::Real, kernels.scratch_len(Pass::InputGradient, self.capacity));
-                    let action = |accumulate| Action::ConvInputGradient { accumulate };
+                    let action = |accumulate| Action::ConvInputGradient { accumulate, norm: None };
                     self.push_input_gradient(action, index, 0, vec![dy, packed], vec![scratch]);
                 }
                 if let Some(&shortcut) = node.inputs.get(1) {
@@ -244,15 +244,22 @@ impl<'a> Writer<'a> {
                 }
             }
             Op::BatchNorm(op) => {
-                let scratch = self.need(Class::Sum, op.sums_len(self.capacity));
-                let (x, saved) = (self.value(input), self.saved[index].expect("saved by the forward list"));
+                let sums = self.need(Class::Sum, op.sums_len(self.capacity));
+                let read = vec![self.value(input), self.saved[index].expect("saved by the forward list")];
                 if let Some(&shortcut) = node.inputs.get(1) {
-                    let (y, dx) = (self.value(node.output), self.need_like(input));
-                    self.push_backward(Action::NormAddBackward, index, vec![x, saved, y], vec![dy, scratch, dx]);
+                    let dx = self.need_like(input);
+                    let with_output = [&read[..], &[self.value(node.output)]].concat();
+                    if self.sum_behind(index, dy, &with_output, sums) {
+                        self.push_backward(Action::NormAddFinishBackward, index, read, vec![dy, sums, dx]);
+                    } else {
+                        self.push_backward(Action::NormAddBackward, index, with_output, vec![dy, sums, dx]);
+                    }
                     self.hand_on(index, dx, input);
                     self.hand_on(index, dy, shortcut);
                 } else {
-                    self.push_backward(Action::NormBackward, index, vec![x, saved], vec![dy, scratch]);
+                    let summed = self.sum_behind(index, dy, &read, sums);
+                    let action = if summed { Action::NormFinishBackward } else { Action::NormBackward };
+                    self.push_backward(action, index, read, vec![dy, sums]);
                     self.hand_on(index, dy, input);
                 }
             }
@@ -320,6 +327,29 @@ impl<'a> Writer<'a> {
         self.gradients[input] = Some(dx);
         let writes = [vec![dx], scratch].concat();
         self.push_backward(action(before.is_some()), index, reads, writes);
+    }
+
+    /// Has the convolution's input gradient that wrote `dy` last, if one did, begin the backward of the batch norm before it,
+    /// while dy is at hand: whether it does.
+    fn sum_behind(&mut self, index: usize, dy: usize, reads: &[usize], sums: usize) -> bool {
+        let names_dy =
+            |instruction: &Instruction<usize>| instruction.reads.contains(&dy) || instruction.writes.contains(&dy);
+        let place = self.backward.iter().rposition(names_dy).filter(|_| batch_norm::sums_behind(self.executor));
+        let Some(place) = place else { return false };
+        let instruction = &mut self.backward[place];
+        let Action::ConvInputGradient { norm, .. } = &mut instruction.action else { return false };
+        if norm.is_some() || instruction.writes[0] != dy {
+            return false;
+        }
+        *norm = Some(index);
+        instruction.reads.extend_from_slice(reads);
+        instruction.writes.push(sums);
+        let time = self.time - (self.backward.len() - place);
+        self.needs[sums].first = time;
+        for &read in reads {
+            self.needs[read].last = self.needs[read].last.max(time);
+        }
+        true
     }
 
     /// Makes `gradient`, which was computed in place, that of `value` too. The first value takes the storage itself; another

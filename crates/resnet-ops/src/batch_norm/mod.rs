@@ -142,3 +142,47 @@ pub fn backward(
 ) -> Result<()> {
     by_backend!(executor, backward(op, n, x, params, saved, scratch, dy, y_and_dx, grads))
 }
+
+/// Whether a convolution's input gradient can begin the backward of the batch norm that made its input
+/// ([`crate::conv2d::NormBehind`]), so that [`finish_backward`] does the rest.
+pub fn sums_behind(executor: &Executor) -> bool {
+    matches!(executor, Executor::Cpu(_))
+}
+
+/// The first part of [`backward`], where [`sums_behind`]: sums of the gradient, and, where `y` is given, the ReLU's mask on it.
+pub fn sum_gradient(
+    executor: &Executor,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    sums: &mut Buffer,
+    dy: &mut Buffer,
+    y: Option<&Buffer>,
+) -> Result<()> {
+    cpu::sum_gradient(cpu_of(executor)?, op, n, x, params, saved, sums, dy, y)
+}
+
+/// The other part of [`backward`]: gradients from the sums. That of x goes over `dy`, or to `dx` if it is given.
+pub fn finish_backward(
+    executor: &Executor,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    sums: &Buffer,
+    dy: &mut Buffer,
+    dx: Option<&mut Buffer>,
+    grads: ViewMut,
+) -> Result<()> {
+    cpu::finish_backward(cpu_of(executor)?, op, n, x, params, saved, sums, dy, dx, grads)
+}
+
+fn cpu_of(executor: &Executor) -> Result<&crate::Cpu> {
+    match executor {
+        Executor::Cpu(cpu) => Ok(cpu),
+        _ => candle_core::bail!("batch norm: this backend goes back in one piece"),
+    }
+}

@@ -1,6 +1,6 @@
 //! Convolution on a GPU: cuDNN's, with kernels of our own around them.
 
-use super::{Conv2d, Epilogue, Pass, Shape};
+use super::{refuse, Conv2d, Epilogue, NormBehind, Pass, Shape};
 use crate::batch_norm::cuda::moments_of;
 use crate::cuda::{arguments, padded, Address, Cuda, Geometry, OCTET};
 use crate::{Buffer, DType, Result, View, ViewMut};
@@ -236,7 +236,9 @@ pub(super) fn input_gradient(
     scratch: &mut Buffer,
     dx: &mut Buffer,
     accumulate: bool,
+    norm: Option<NormBehind>,
 ) -> Result<()> {
+    refuse(norm)?;
     let (shape, rewritten) = (&conv.shape, rewritten(conv));
     if shape.plain_input {
         candle_core::bail!("convolution: there is no gradient of plain input");

@@ -2,6 +2,7 @@
 //!
 //! y\[n,k,p,q\] = bias\[k\] + Σ over c of k's group, r, s of x\[n, c, p·stride+r−padding, q·stride+s−padding\] · w\[k,c,r,s\].
 
+use crate::batch_norm::BatchNorm;
 use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result, View, ViewMut};
 use candle_core::bail;
@@ -232,8 +233,26 @@ pub fn forward(
     by_backend!(executor, forward(conv, n, x, params, packed, scratch, y, epilogue))
 }
 
+/// The batch norm that made a convolution's input, whose backward begins in the pass that writes that input's gradient: see
+/// [`crate::batch_norm::sums_behind`]. With a shortcut, `y` is the norm's output.
+pub struct NormBehind<'a> {
+    /// The batch norm.
+    pub op: &'a BatchNorm,
+    /// Its input.
+    pub x: &'a Buffer,
+    /// Its parameters.
+    pub params: View<'a>,
+    /// What its forward saved.
+    pub saved: &'a Buffer,
+    /// Its output, if something was added before the ReLU.
+    pub y: Option<&'a Buffer>,
+    /// Where the sums go: the scratch space of its backward.
+    pub sums: &'a mut Buffer,
+}
+
 /// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`. `packed` holds the weights of
-/// [`Pass::InputGradient`] for as many images.
+/// [`Pass::InputGradient`] for as many images. `norm`, which the CPU backend alone takes, does what
+/// [`crate::batch_norm::sum_gradient`] does with dx, while that is at hand.
 pub fn input_gradient(
     executor: &Executor,
     conv: &Conv2d,
@@ -244,8 +263,17 @@ pub fn input_gradient(
     scratch: &mut Buffer,
     dx: &mut Buffer,
     accumulate: bool,
+    norm: Option<NormBehind>,
 ) -> Result<()> {
-    by_backend!(executor, input_gradient(conv, n, dy, params, packed, scratch, dx, accumulate))
+    by_backend!(executor, input_gradient(conv, n, dy, params, packed, scratch, dx, accumulate, norm))
+}
+
+/// For backends that do not begin a batch norm's backward here.
+fn refuse(norm: Option<NormBehind>) -> Result<()> {
+    match norm {
+        None => Ok(()),
+        Some(_) => bail!("convolution: this backend goes back through a batch norm in one piece"),
+    }
 }
 
 /// Writes the gradients of weights and bias. `skip_bias` leaves the bias gradient zero without computing it, for a

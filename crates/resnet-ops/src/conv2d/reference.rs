@@ -1,6 +1,6 @@
 //! The definition: every pass walks the same triples of weight, output and input, and fills in the one it is after.
 
-use super::{Conv2d, Epilogue, Shape};
+use super::{refuse, Conv2d, Epilogue, NormBehind, Shape};
 use crate::executor::Real;
 use crate::{Buffer, Result, View, ViewMut};
 use std::ops::Range;
@@ -45,7 +45,9 @@ pub(super) fn input_gradient<T: Real>(
     _scratch: &mut Buffer,
     dx: &mut Buffer,
     accumulate: bool,
+    norm: Option<NormBehind>,
 ) -> Result<()> {
+    refuse(norm)?;
     let shape = &conv.shape;
     let weights = params.slice::<T>()?;
     let dy = dy.slice::<T>()?;

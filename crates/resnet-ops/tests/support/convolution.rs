@@ -1,9 +1,9 @@
 //! Convolution as an [`Op`].
 
 use super::ops::{gradient, Op};
-use super::{activation, blank_activation, elements, flat_of, garbage, read_activation, Parameters, Random};
+use super::{activation, blank_activation, buffer, elements, flat_of, garbage, read_activation, Parameters, Random};
 use resnet_ops::batch_norm::{self, BatchNorm};
-use resnet_ops::conv2d::{self, Conv2d, Epilogue, Pass};
+use resnet_ops::conv2d::{self, Conv2d, Epilogue, NormBehind, Pass};
 use resnet_ops::{Buffer, DType, Executor, Result};
 
 /// Convolution; inputs: parameters, x (without a gradient if it is plain).
@@ -112,6 +112,39 @@ impl Convolution {
     }
 }
 
+impl Convolution {
+    /// Holds the backward of a batch norm that an input gradient begins to that which begins with the finished gradient `dx`.
+    /// `write` is given the norm and returns what became of dx.
+    fn check_norm_behind(
+        &self,
+        executor: &Executor,
+        x: &[f64],
+        dx: &Buffer,
+        mut write: impl FnMut(NormBehind) -> Result<Buffer>,
+    ) -> Result<()> {
+        let ([n, channels, height, width], x) = (self.input_shape(), activation(executor, self.input_shape(), x)?);
+        let values: Vec<f64> = (0..2 * channels).map(|i| (i * 7 % 5) as f64 / 2.0 - 0.75).collect();
+        let params = Parameters::new(executor, &values);
+        for (relu, adds) in [(false, false), (true, false), (true, true)] {
+            let op = &BatchNorm { channels, size: [height, width], eps: 1e-5, momentum: 0.1, relu };
+            let [mut moments, mut sums, mut expected] = [(); 3].map(|()| garbage(executor, DType::F64, op.sums_len(n)));
+            let mut saved = garbage(executor, executor.exact_dtype(), op.saved_len());
+            let (mut y, shortcut) = (blank_activation(executor, self.input_shape()), adds.then_some(&x));
+            batch_norm::moments(executor, op, n, &x, &mut moments)?;
+            batch_norm::forward_train(executor, op, n, &x, shortcut, params.view(), &moments, &mut saved, &mut y)?;
+
+            let y = adds.then_some(&y);
+            let norm = NormBehind { op, x: &x, params: params.view(), saved: &saved, y, sums: &mut sums };
+            let found = write(norm)?;
+            let mut masked = buffer(executor, executor.dtype(), &elements(dx));
+            batch_norm::sum_gradient(executor, op, n, &x, params.view(), &saved, &mut expected, &mut masked, y)?;
+            assert_eq!(bits(&sums), bits(&expected), "sums, ReLU {relu}, shortcut {adds}");
+            assert_eq!(bits(&found), bits(&masked), "gradient, ReLU {relu}, shortcut {adds}");
+        }
+        Ok(())
+    }
+}
+
 impl Op for Convolution {
     fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
         vec![random.values(self.shape.params_len()), random.values(self.input_shape().iter().product())]
@@ -134,9 +167,32 @@ impl Op for Convolution {
             let params = Parameters::new(executor, &inputs[0]);
             let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
             let dy = activation(executor, self.output_shape(), dy)?;
-            let mut dx = gradient(executor, self.input_shape(), &inputs[1], accumulate)?;
-            let (n, mut scratch) = (self.n, self.scratch(executor, &conv, Pass::InputGradient));
-            conv2d::input_gradient(executor, &conv, n, &dy, params.view(), &packed, &mut scratch, &mut dx, accumulate)?;
+            let blank = || gradient(executor, self.input_shape(), &inputs[1], accumulate);
+            let mut scratch = self.scratch(executor, &conv, Pass::InputGradient);
+            let mut write = |dx: &mut Buffer, norm: Option<NormBehind>| {
+                let params = params.view();
+                conv2d::input_gradient(
+                    executor,
+                    &conv,
+                    self.n,
+                    &dy,
+                    params,
+                    &packed,
+                    &mut scratch,
+                    dx,
+                    accumulate,
+                    norm,
+                )
+            };
+            let mut dx = blank()?;
+            write(&mut dx, None)?;
+            if batch_norm::sums_behind(executor) {
+                self.check_norm_behind(executor, &inputs[1], &dx, |norm| {
+                    let mut dx = blank()?;
+                    write(&mut dx, Some(norm))?;
+                    Ok(dx)
+                })?;
+            }
             gradients.push(read_activation(executor, self.input_shape(), &dx)?);
         }
         Ok(gradients)
@@ -147,6 +203,6 @@ impl Op for Convolution {
     }
 }
 
-fn bits(moments: &Buffer) -> Vec<u64> {
-    elements(moments).iter().map(|value| value.to_bits()).collect()
+fn bits(buffer: &Buffer) -> Vec<u64> {
+    elements(buffer).iter().map(|value| value.to_bits()).collect()
 }

@@ -6,7 +6,7 @@
 
 use super::BatchNorm;
 use crate::layout::{blocked_len, blocks, LANES};
-use crate::{Buffer, Cpu, Result, View, ViewMut};
+use crate::{Buffer, Cpu, Isa, Result, View, ViewMut};
 pub(crate) use plane::Affine;
 use plane::{Lanes, Mask, Slope};
 
@@ -189,6 +189,78 @@ pub(super) fn backward(
     scratch: &mut Buffer,
     dy: &mut Buffer,
     y_and_dx: Option<(&Buffer, &mut Buffer)>,
+    grads: ViewMut,
+) -> Result<()> {
+    let (y, dx) = y_and_dx.map_or((None, None), |(y, dx)| (Some(y), Some(dx)));
+    sum_gradient(cpu, op, n, x, params.clone(), saved, scratch, dy, y)?;
+    finish_backward(cpu, op, n, x, params, saved, scratch, dy, dx, grads)
+}
+
+pub(super) fn sum_gradient(
+    cpu: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    sums: &mut Buffer,
+    dy: &mut Buffer,
+    y: Option<&Buffer>,
+) -> Result<()> {
+    let summands = Summands::new(op, n, x, params, saved, y)?;
+    let (dy, sums) =
+        (&mut dy.slice_mut::<f32>()?[..activation_len(op, n)], &mut sums.slice_mut::<f64>()?[..op.sums_len(n)]);
+    cpu.pool.zip_chunks_mut(dy, plane_len(op), sums, 2 * LANES, |index, dy, sums| {
+        summands.sum(cpu.isa, index, dy, sums);
+    });
+    Ok(())
+}
+
+/// What the sums of a gradient are made of, beside it.
+pub(crate) struct Summands<'a> {
+    op: &'a BatchNorm,
+    x: &'a [f32],
+    params: &'a [f32],
+    saved: Saved<'a>,
+    y: Option<&'a [f32]>,
+}
+
+impl<'a> Summands<'a> {
+    pub(crate) fn new(
+        op: &'a BatchNorm,
+        n: usize,
+        x: &'a Buffer,
+        params: View<'a>,
+        saved: &'a Buffer,
+        y: Option<&'a Buffer>,
+    ) -> Result<Self> {
+        let len = activation_len(op, n);
+        let y = y.map(|y| y.slice::<f32>()).transpose()?.map(|y| &y[..len]);
+        Ok(Self { op, x: &x.slice::<f32>()?[..len], params: params.slice::<f32>()?, saved: Saved::new(op, saved)?, y })
+    }
+
+    /// Masks a plane of the gradient by y, if there is one, and writes its sums.
+    pub(crate) fn sum(&self, isa: Isa, index: usize, dy: &mut [f32], sums: &mut [f64]) {
+        let (plane, block) = (plane_len(self.op), index % blocks(self.op.channels));
+        let mask = match self.y {
+            _ if !self.op.relu => Mask::Nothing,
+            None => Mask::Input(self.saved.affine(self.op, self.params, block)),
+            Some(y) => Mask::Output(&y[index * plane..][..plane]),
+        };
+        plane::gradient_sums(isa, &self.x[index * plane..][..plane], &self.saved.mean(block), &mask, dy, sums);
+    }
+}
+
+pub(super) fn finish_backward(
+    cpu: &Cpu,
+    op: &BatchNorm,
+    n: usize,
+    x: &Buffer,
+    params: View,
+    saved: &Buffer,
+    sums: &Buffer,
+    dy: &mut Buffer,
+    dx: Option<&mut Buffer>,
     mut grads: ViewMut,
 ) -> Result<()> {
     let (plane, blocks, len) = (plane_len(op), blocks(op.channels), activation_len(op, n));
@@ -196,21 +268,8 @@ pub(super) fn backward(
     let saved = Saved::new(op, saved)?;
     let affine = |block| saved.affine(op, params, block);
     let dy = &mut dy.slice_mut::<f32>()?[..len];
-    let (y, dx) = match y_and_dx {
-        Some((y, dx)) => (Some(&y.slice::<f32>()?[..len]), Some(&mut dx.slice_mut::<f32>()?[..len])),
-        None => (None, None),
-    };
-
-    let sums = &mut scratch.slice_mut::<f64>()?[..op.sums_len(n)];
-    cpu.pool.zip_chunks_mut(dy, plane, sums, 2 * LANES, |index, dy, sums| {
-        let (x, mean) = (&x[index * plane..][..plane], saved.mean(index % blocks));
-        let mask = match y {
-            _ if !op.relu => Mask::Nothing,
-            None => Mask::Input(affine(index % blocks)),
-            Some(y) => Mask::Output(&y[index * plane..][..plane]),
-        };
-        plane::gradient_sums(cpu.isa, x, &mean, &mask, dy, sums);
-    });
+    let dx = dx.map(|dx| dx.slice_mut::<f32>()).transpose()?.map(|dx| &mut dx[..len]);
+    let sums = &sums.slice::<f64>()?[..op.sums_len(n)];
     let grads = &mut grads.slice_mut::<f32>()?[..2 * op.channels];
     saved.parameter_gradients(cpu, op, n, sums, grads);
     let slope = |block| saved.slope(op, n, params, grads, block);

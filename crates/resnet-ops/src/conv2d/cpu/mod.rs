@@ -25,7 +25,8 @@ mod winograd;
 pub(super) use grouped::Grouped;
 pub(super) use winograd::Winograd;
 
-use super::{Conv2d, Epilogue, Pass, Shape};
+use super::{Conv2d, Epilogue, NormBehind, Pass, Shape};
+use crate::batch_norm::cpu::{plane, Summands};
 use crate::executor::Cpu;
 use crate::layout::{self, LANES};
 use crate::{Buffer, Result, View, ViewMut};
@@ -33,7 +34,7 @@ use border::Bordered;
 use candle_core::bail;
 use regions::{Axis, Region};
 use std::ops::Range;
-use target::Target;
+use target::{Behind, Target};
 use tile::{Tap, Tile, MOST_ROWS};
 use winograd::Way;
 
@@ -247,7 +248,14 @@ pub(super) fn forward(
 ) -> Result<()> {
     let [height, width] = conv.shape.output();
     let planes = n * layout::blocks(conv.shape.out_channels);
-    let target = Target::new(y, planes, height * width * LANES, epilogue)?;
+    let Epilogue { shortcut, relu, moments } = epilogue;
+    let moments = moments.map(|moments| PlaneSums::new(moments, planes)).transpose()?;
+    let behind = moments.as_ref().map(|moments| {
+        // SAFETY: a plane is complete once.
+        |index: usize, y: &mut [f32]| plane::moments(cpu.isa, y, unsafe { moments.of(index) })
+    });
+    let behind = behind.as_ref().map(|behind| behind as Behind);
+    let target = Target::new(y, [planes, height * width * LANES], shortcut, relu, behind)?;
     let (source, packed) = (x.slice()?, packed.slice()?);
     if let Some(grouped) = &conv.grouped {
         grouped.outputs(cpu, Pass::Forward, n, source, packed, target);
@@ -275,12 +283,26 @@ pub(super) fn input_gradient(
     scratch: &mut Buffer,
     dx: &mut Buffer,
     accumulate: bool,
+    norm: Option<NormBehind>,
 ) -> Result<()> {
     if conv.shape.plain_input {
         bail!("convolution: a plain input has no gradient");
     }
     let [height, width] = conv.shape.input;
-    let target = Target::gradient(dx, layout::blocked_len(n, conv.shape.in_channels, height, width), accumulate)?;
+    let planes = n * layout::blocks(conv.shape.in_channels);
+    let norm = norm.map(|NormBehind { op, x, params, saved, y, sums }| -> Result<_> {
+        Ok((Summands::new(op, n, x, params, saved, y)?, PlaneSums::new(sums, planes)?))
+    });
+    let norm = norm.transpose()?;
+    let behind = norm.as_ref().map(|(summands, sums)| {
+        // SAFETY: a plane is complete once.
+        |index: usize, dx: &mut [f32]| summands.sum(cpu.isa, index, dx, unsafe { sums.of(index) })
+    });
+    let behind = behind.as_ref().map(|behind| behind as Behind);
+    let mut target = Target::new(dx, [planes, height * width * LANES], None, false, behind)?;
+    if accumulate {
+        target = target.adding();
+    }
     let (source, packed) = (dy.slice()?, packed.slice()?);
     if let Some(grouped) = &conv.grouped {
         grouped.outputs(cpu, Pass::InputGradient, n, source, packed, target);
@@ -348,12 +370,35 @@ fn run(cpu: &Cpu, sweep: &Sweep, n: usize, source: &[f32], packed: &[f32], targe
         for (block, vectors) in sweep.strip(strip) {
             let work = Work { cpu, sweep, source, target, weights, bias, block, vectors };
             work.run(images.clone());
-            target.complete(
-                cpu.isa,
-                images.clone().flat_map(|image| (0..vectors).map(move |v| image * blocks + block + v)),
-            );
+            target.complete(images.clone().flat_map(|image| (0..vectors).map(move |v| image * blocks + block + v)));
         }
     });
+}
+
+/// Two f64 for each lane of a plane, which the plane's task writes.
+struct PlaneSums {
+    start: *mut f64,
+    planes: usize,
+}
+
+// SAFETY: whoever calls `of` gives each task its own planes.
+unsafe impl Sync for PlaneSums {}
+
+impl PlaneSums {
+    const LEN: usize = 2 * LANES;
+
+    fn new(sums: &mut Buffer, planes: usize) -> Result<Self> {
+        Ok(Self { start: sums.slice_mut::<f64>()?[..planes * Self::LEN].as_mut_ptr(), planes })
+    }
+
+    /// # Safety
+    /// No two live references may be of the same plane.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn of(&self, plane: usize) -> &mut [f64] {
+        assert!(plane < self.planes);
+        // SAFETY: the plane's sums lie in the memory and, by the caller's promise, are not shared.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(plane * Self::LEN), Self::LEN) }
+    }
 }
 
 /// Memory that tasks write at places of their own.
@@ -378,7 +423,7 @@ struct Work<'a> {
     cpu: &'a Cpu,
     sweep: &'a Sweep,
     source: &'a [f32],
-    target: Target,
+    target: Target<'a>,
     weights: &'a [f32],
     bias: &'a [f32],
     block: usize,

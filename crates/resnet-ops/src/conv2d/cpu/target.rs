@@ -1,65 +1,59 @@
 //! Where a convolution's sums go, and what is done to them on the way.
 
-use super::super::Epilogue;
-use crate::batch_norm::cpu::plane::moments;
-use crate::layout::LANES;
 use crate::simd::Simd;
-use crate::{Buffer, Isa, Result};
+use crate::{Buffer, Result};
+
+/// What is done with each plane of a target as soon as it is complete, by its number.
+pub(super) type Behind<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
 
 /// An activation that tasks write at places of their own.
 #[derive(Clone, Copy)]
-pub(super) struct Target {
+pub(in crate::conv2d) struct Target<'a> {
     pub(super) y: *mut f32,
     /// What is added to the sums, place by place; null for nothing.
     pub(super) addend: *const f32,
     pub(super) relu: bool,
-    /// Floats of a plane, and where the moments of planes go; null for nowhere.
+    /// Floats of a plane.
     plane: usize,
-    moments: *mut f64,
+    behind: Option<Behind<'a>>,
 }
 
-// SAFETY: each task writes places and moments of its own, and reads the addend there only.
-unsafe impl Sync for Target {}
+// SAFETY: each task writes places of its own, and reads the addend there only.
+unsafe impl Sync for Target<'_> {}
 
-impl Target {
+impl<'a> Target<'a> {
     /// The first `planes` planes of `y`, of so many floats each.
-    pub(super) fn new(y: &mut Buffer, planes: usize, plane: usize, epilogue: Epilogue) -> Result<Self> {
+    pub(super) fn new(
+        y: &mut Buffer,
+        [planes, plane]: [usize; 2],
+        shortcut: Option<&Buffer>,
+        relu: bool,
+        behind: Option<Behind<'a>>,
+    ) -> Result<Self> {
         let len = planes * plane;
-        let addend = match epilogue.shortcut {
+        let addend = match shortcut {
             Some(shortcut) => shortcut.slice::<f32>()?[..len].as_ptr(),
             None => std::ptr::null(),
         };
-        let moments = match epilogue.moments {
-            Some(moments) => moments.slice_mut::<f64>()?[..planes * 2 * LANES].as_mut_ptr(),
-            None => std::ptr::null_mut(),
-        };
-        Ok(Self { y: y.slice_mut::<f32>()?[..len].as_mut_ptr(), addend, relu: epilogue.relu, plane, moments })
+        Ok(Self { y: y.slice_mut::<f32>()?[..len].as_mut_ptr(), addend, relu, plane, behind })
     }
 
-    /// The same for sums that, if `accumulate`, are added to what is there.
-    pub(super) fn gradient(dx: &mut Buffer, len: usize, accumulate: bool) -> Result<Self> {
-        let y = dx.slice_mut::<f32>()?[..len].as_mut_ptr();
-        let addend = if accumulate { y } else { std::ptr::null() };
-        Ok(Self { y, addend, relu: false, plane: 0, moments: std::ptr::null_mut() })
+    /// The same for sums that are added to what is there.
+    pub(super) fn adding(self) -> Self {
+        Self { addend: self.y, ..self }
     }
 
     /// Whether [`Target::complete`] does anything.
-    pub(super) fn wants_moments(&self) -> bool {
-        !self.moments.is_null()
+    pub(super) fn wants_planes(&self) -> bool {
+        self.behind.is_some()
     }
 
-    /// Writes the moments of planes that are complete, while they are at hand. A plane belongs to one task.
-    pub(super) fn complete(&self, isa: Isa, planes: impl IntoIterator<Item = usize>) {
-        if !self.wants_moments() {
-            return;
-        }
+    /// Does what is to be done with planes that are complete, while they are at hand. A plane belongs to one task.
+    pub(super) fn complete(&self, planes: impl IntoIterator<Item = usize>) {
+        let Some(behind) = self.behind else { return };
         for index in planes {
-            // SAFETY: both have room for all planes, and nobody else reads or writes this one's.
-            let (plane, target) = unsafe {
-                let plane = std::slice::from_raw_parts(self.y.add(index * self.plane), self.plane);
-                (plane, std::slice::from_raw_parts_mut(self.moments.add(index * 2 * LANES), 2 * LANES))
-            };
-            moments(isa, plane, target);
+            // SAFETY: there is room for all planes, and nobody else reads or writes this one.
+            behind(index, unsafe { std::slice::from_raw_parts_mut(self.y.add(index * self.plane), self.plane) });
         }
     }
 

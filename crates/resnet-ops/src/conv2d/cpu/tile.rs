@@ -22,7 +22,7 @@ pub(super) struct Tile<'a> {
     pub(super) x: [*const f32; MOST_ROWS],
     /// Each row's place in the target, for the first block of target channels.
     pub(super) y: [usize; MOST_ROWS],
-    pub(super) target: Target,
+    pub(super) target: Target<'a>,
     pub(super) taps: &'a [Tap],
     /// Blocks of source channels.
     pub(super) blocks: usize,

@@ -141,7 +141,7 @@ impl Grouped {
                 bias: &bias[block * LANES..][..LANES],
             };
             tile::run(cpu.isa, &work, images.clone());
-            target.complete(cpu.isa, images.map(|image| image * blocks + block));
+            target.complete(images.map(|image| image * blocks + block));
         });
     }
 

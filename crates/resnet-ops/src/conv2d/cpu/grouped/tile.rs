@@ -19,7 +19,7 @@ pub(super) struct Work<'a> {
     pub(super) kernel: [usize; 2],
     /// The first source block that the target block sees, in the first image of the batch.
     pub(super) source: &'a [f32],
-    pub(super) target: Target,
+    pub(super) target: Target<'a>,
     /// The target block's place in the first image of the batch.
     pub(super) block: usize,
     pub(super) weights: &'a [f32],

@@ -31,7 +31,7 @@ pub(in crate::conv2d) struct Way<'a> {
     pub(in crate::conv2d) shape: &'a Shape,
     pub(in crate::conv2d) params: &'a [f32],
     pub(in crate::conv2d) packed: &'a [f32],
-    pub(in crate::conv2d::cpu) target: Target,
+    pub(in crate::conv2d::cpu) target: Target<'a>,
 }
 
 impl Winograd {
@@ -67,8 +67,8 @@ impl Winograd {
             plane,
         };
         let (per_image, threads) = (self.tiling.per_image(), cpu.pool.threads());
-        // Whole images, if their moments are wanted and there are enough of them.
-        let whole = way.target.wants_moments() && per_image <= TILES && way.n >= threads;
+        // Whole images, if something is done with them and there are enough of them.
+        let whole = way.target.wants_planes() && per_image <= TILES && way.n >= threads;
         let unit = if whole { per_image } else { 1 };
         let units = way.n * per_image / unit;
         // As many pieces for each thread, while there are units enough.
@@ -79,11 +79,11 @@ impl Winograd {
             let [first, end] = [piece, piece + 1].map(|piece| units * piece / pieces);
             work.run(workspace, first * unit..end * unit);
             if whole {
-                way.target.complete(cpu.isa, first * ends.target..end * ends.target);
+                way.target.complete(first * ends.target..end * ends.target);
             }
         });
         if !whole {
-            cpu.pool.run(way.n * ends.target, |index| way.target.complete(cpu.isa, [index]));
+            cpu.pool.run(way.n * ends.target, |index| way.target.complete([index]));
         }
     }
 }
@@ -94,7 +94,7 @@ struct Work<'a> {
     pass: Pass,
     source: &'a [f32],
     packed: &'a [f32],
-    target: Target,
+    target: Target<'a>,
     /// Floats of a workspace's plane.
     plane: usize,
 }

@@ -102,7 +102,7 @@ impl Winograd {
                 let targets = strip * BLOCKS..((strip + 1) * BLOCKS).min(ends.target);
                 self.compute_strip(cpu, way, &cut, planes(), workspace, &targets, &tiles);
                 let ready = images.clone().flat_map(|image| targets.clone().map(move |k| image * ends.target + k));
-                way.target.complete(cpu.isa, ready);
+                way.target.complete(ready);
             });
         }
     }
