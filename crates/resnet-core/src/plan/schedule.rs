@@ -338,7 +338,7 @@ impl<'a> Writer<'a> {
         let Some(place) = place else { return false };
         let instruction = &mut self.backward[place];
         let Action::ConvInputGradient { norm, .. } = &mut instruction.action else { return false };
-        if norm.is_some() || instruction.writes[0] != dy {
+        if instruction.writes[0] != dy {
             return false;
         }
         *norm = Some(index);

@@ -149,22 +149,8 @@ pub fn sums_behind(executor: &Executor) -> bool {
     matches!(executor, Executor::Cpu(_))
 }
 
-/// The first part of [`backward`], where [`sums_behind`]: sums of the gradient, and, where `y` is given, the ReLU's mask on it.
-pub fn sum_gradient(
-    executor: &Executor,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    sums: &mut Buffer,
-    dy: &mut Buffer,
-    y: Option<&Buffer>,
-) -> Result<()> {
-    cpu::sum_gradient(cpu_of(executor)?, op, n, x, params, saved, sums, dy, y)
-}
-
-/// The other part of [`backward`]: gradients from the sums. That of x goes over `dy`, or to `dx` if it is given.
+/// What [`backward`] has left to do where a convolution began it: gradients from the sums. That of x goes over `dy`, or to `dx` if
+/// it is given. Only where [`sums_behind`].
 pub fn finish_backward(
     executor: &Executor,
     op: &BatchNorm,
@@ -177,12 +163,8 @@ pub fn finish_backward(
     dx: Option<&mut Buffer>,
     grads: ViewMut,
 ) -> Result<()> {
-    cpu::finish_backward(cpu_of(executor)?, op, n, x, params, saved, sums, dy, dx, grads)
-}
-
-fn cpu_of(executor: &Executor) -> Result<&crate::Cpu> {
     match executor {
-        Executor::Cpu(cpu) => Ok(cpu),
+        Executor::Cpu(cpu) => cpu::finish_backward(cpu, op, n, x, params, saved, sums, dy, dx, grads),
         _ => candle_core::bail!("batch norm: this backend goes back in one piece"),
     }
 }

@@ -251,8 +251,8 @@ pub struct NormBehind<'a> {
 }
 
 /// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`. `packed` holds the weights of
-/// [`Pass::InputGradient`] for as many images. `norm`, which the CPU backend alone takes, does what
-/// [`crate::batch_norm::sum_gradient`] does with dx, while that is at hand.
+/// [`Pass::InputGradient`] for as many images. `norm`, which the CPU backend alone takes, begins
+/// the backward of a batch norm while dx is at hand: it sums dx up and, with a shortcut, puts the ReLU's mask on it.
 pub fn input_gradient(
     executor: &Executor,
     conv: &Conv2d,

@@ -135,11 +135,17 @@ impl Convolution {
 
             let y = adds.then_some(&y);
             let norm = NormBehind { op, x: &x, params: params.view(), saved: &saved, y, sums: &mut sums };
-            let found = write(norm)?;
-            let mut masked = buffer(executor, executor.dtype(), &elements(dx));
-            batch_norm::sum_gradient(executor, op, n, &x, params.view(), &saved, &mut expected, &mut masked, y)?;
+            let (mut found, mut whole) = (write(norm)?, buffer(executor, executor.dtype(), &elements(dx)));
+            let [mut found_dx, mut whole_dx] = [(); 2].map(|()| blank_activation(executor, self.input_shape()));
+            let [mut grads, mut whole_grads] = [(); 2].map(|()| Parameters::blank(executor, 2 * channels));
+            let ((params, saved), dx) = ((|| params.view(), &saved), adds.then_some(&mut found_dx));
+            batch_norm::finish_backward(executor, op, n, &x, params(), saved, &sums, &mut found, dx, grads.view_mut())?;
+            let (y_and_dx, target) = (y.map(|y| (y, &mut whole_dx)), whole_grads.view_mut());
+            batch_norm::backward(executor, op, n, &x, params(), saved, &mut expected, &mut whole, y_and_dx, target)?;
             assert_eq!(bits(&sums), bits(&expected), "sums, ReLU {relu}, shortcut {adds}");
-            assert_eq!(bits(&found), bits(&masked), "gradient, ReLU {relu}, shortcut {adds}");
+            assert_eq!(bits(&found), bits(&whole), "gradient, ReLU {relu}, shortcut {adds}");
+            assert_eq!(bits(&found_dx), bits(&whole_dx), "gradient of x, ReLU {relu}, shortcut {adds}");
+            assert_eq!(grads.read(), whole_grads.read(), "gradients of parameters, ReLU {relu}, shortcut {adds}");
         }
         Ok(())
     }

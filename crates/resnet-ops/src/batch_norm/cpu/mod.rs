@@ -192,28 +192,13 @@ pub(super) fn backward(
     grads: ViewMut,
 ) -> Result<()> {
     let (y, dx) = y_and_dx.map_or((None, None), |(y, dx)| (Some(y), Some(dx)));
-    sum_gradient(cpu, op, n, x, params.clone(), saved, scratch, dy, y)?;
-    finish_backward(cpu, op, n, x, params, saved, scratch, dy, dx, grads)
-}
-
-pub(super) fn sum_gradient(
-    cpu: &Cpu,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    sums: &mut Buffer,
-    dy: &mut Buffer,
-    y: Option<&Buffer>,
-) -> Result<()> {
-    let summands = Summands::new(op, n, x, params, saved, y)?;
-    let (dy, sums) =
-        (&mut dy.slice_mut::<f32>()?[..activation_len(op, n)], &mut sums.slice_mut::<f64>()?[..op.sums_len(n)]);
-    cpu.pool.zip_chunks_mut(dy, plane_len(op), sums, 2 * LANES, |index, dy, sums| {
+    let summands = Summands::new(op, n, x, params.clone(), saved, y)?;
+    let (values, sums) =
+        (&mut dy.slice_mut::<f32>()?[..activation_len(op, n)], &mut scratch.slice_mut::<f64>()?[..op.sums_len(n)]);
+    cpu.pool.zip_chunks_mut(values, plane_len(op), sums, 2 * LANES, |index, dy, sums| {
         summands.sum(cpu.isa, index, dy, sums);
     });
-    Ok(())
+    finish_backward(cpu, op, n, x, params, saved, scratch, dy, dx, grads)
 }
 
 /// What the sums of a gradient are made of, beside it.
