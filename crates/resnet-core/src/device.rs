@@ -1,8 +1,7 @@
 //! Where and how models compute, and what there is for it on this machine.
 
 use crate::error::{Code, Error, Result};
-use resnet_ops::conv2d::Algorithm;
-use resnet_ops::{DeviceError, Executor, Isa, Survey};
+use resnet_ops::{Algorithm, DeviceError, DeviceProbe, Executor, Isa};
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,7 +48,7 @@ pub struct DeviceInfo {
     /// Threads of the CPU.
     pub threads: usize,
     /// What there is for GPUs.
-    pub survey: Survey,
+    pub probe: DeviceProbe,
 }
 
 impl FromStr for Device {
@@ -87,7 +86,7 @@ impl Compute {
         match self.device {
             Device::Cuda(number) => Ok(gpu(number)?),
             Device::Cpu => self.cpu(),
-            Device::Auto => match Survey::new().first_usable().map(gpu) {
+            Device::Auto => match DeviceProbe::new().first_usable().map(gpu) {
                 Some(executor) => Ok(executor?),
                 None => self.cpu(),
             },
@@ -110,15 +109,15 @@ impl Compute {
 }
 
 impl DeviceInfo {
-    /// Looks.
+    /// Probes this machine, which takes some tens of milliseconds where there is a driver.
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT` if `RESNET_NATIVE_ISA` names what this machine has not.
     pub fn new() -> Result<Self> {
         let chosen = Isa::from_environment().map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))?;
-        let survey = Survey::new();
-        let (device, why) = match (survey.first_usable(), &survey.problem) {
-            (Some(number), _) => (Device::Cuda(number), format!("{} can be used", survey.gpus[number].name)),
+        let probe = DeviceProbe::new();
+        let (device, why) = match (probe.first_usable(), &probe.problem) {
+            (Some(number), _) => (Device::Cuda(number), format!("{} can be used", probe.gpus[number].name)),
             (None, problem) => (Device::Cpu, problem.as_ref().map(DeviceError::to_string).unwrap_or_default()),
         };
         Ok(Self {
@@ -127,7 +126,7 @@ impl DeviceInfo {
             instruction_set: chosen.name(),
             instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
             threads: default_threads(),
-            survey,
+            probe,
         })
     }
 }
@@ -166,7 +165,7 @@ mod tests {
         assert!(info.instruction_sets.contains(&info.instruction_set));
         assert!(info.threads >= 1 && !info.why.is_empty());
         assert_eq!(info.device, Compute::default().executor().unwrap().gpu().map_or(Device::Cpu, Device::Cuda));
-        assert_eq!(info.survey.problem.is_some(), info.device == Device::Cpu);
+        assert_eq!(info.probe.problem.is_some(), info.device == Device::Cpu);
     }
 
     #[test]

@@ -241,15 +241,17 @@ impl Session {
         }
         run.forward(images, n)?;
         let outcome = run.loss(labels)?;
-        if !outcome.loss.is_finite() {
-            let message = format!("loss: expected a finite number, got {}", outcome.loss / n as f64);
+        if !outcome.loss_sum.is_finite() {
+            let message = format!("loss: expected a finite number, got {}", outcome.loss_sum / n as f64);
             return Err(Error::new(Code::NonFiniteLoss, message));
         }
         run.backward(n)?;
         run.weights.version += 1;
         run.update(n)?;
         let Weights { learnt, gradients, .. } = run.weights;
-        sgd::step(run.executor, optimizer, learnt, gradients, velocity.as_mut())?;
+        let velocity = velocity.as_mut().map(|velocity| velocity.view_mut(0..len));
+        let call = sgd::Step { params: learnt.view_mut(0..len), grads: gradients.view(0..len), velocity };
+        sgd::step(run.executor, optimizer, call)?;
         self.built.as_mut().expect("prepared").updates += 1;
         let mut metrics = Metrics::default();
         metrics.add(outcome, n);

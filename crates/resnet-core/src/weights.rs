@@ -28,7 +28,7 @@ impl Weights {
     /// The same on another backend.
     pub fn copied(&self, executor: &Executor) -> Result<Self> {
         let [learnt, running, gradients] = [&self.learnt, &self.running, &self.gradients];
-        let copy = |buffer: &Buffer| executor.upload(executor.exact_dtype(), &buffer.read(0..buffer.len())?);
+        let copy = |buffer: &Buffer| executor.upload(executor.exact_dtype(), &buffer.read::<f64>(0..buffer.len())?);
         let (learnt, running, gradients) = (copy(learnt)?, copy(running)?, copy(gradients)?);
         Ok(Self { learnt, running, gradients, version: self.version })
     }
@@ -70,5 +70,5 @@ fn entry(storage: &Buffer, parameter: &Parameter) -> Result<(String, Tensor<f64>
 }
 
 fn values_of(buffer: &Buffer) -> Result<Vec<f32>> {
-    Ok(buffer.read(0..buffer.len())?.into_iter().map(|value| value as f32).collect())
+    Ok(buffer.read(0..buffer.len())?)
 }

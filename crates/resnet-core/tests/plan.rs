@@ -7,8 +7,7 @@ use resnet_core::model::resnet;
 use resnet_core::session::{Images, LoadOptions, Session};
 use resnet_core::train::{Sgd, Trainer};
 use resnet_core::Code;
-use resnet_ops::conv2d::Algorithm;
-use resnet_ops::{Executor, Isa, Precision};
+use resnet_ops::{Algorithm, Executor, Isa, Precision};
 
 const SGD: Sgd = Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
 

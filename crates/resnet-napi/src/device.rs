@@ -31,10 +31,10 @@ pub struct NativeGpu {
 /// `RESNET_NATIVE_ISA` names what the machine has not.
 #[napi]
 pub fn device_info() -> napi::Result<NativeDeviceInfo> {
-    let DeviceInfo { device, why, instruction_set, instruction_sets, threads, survey } =
+    let DeviceInfo { device, why, instruction_set, instruction_sets, threads, probe } =
         DeviceInfo::new().map_err(raise)?;
     let dotted = |(major, minor)| format!("{major}.{minor}");
-    let gpus = survey.gpus.into_iter().map(|gpu| NativeGpu {
+    let gpus = probe.gpus.into_iter().map(|gpu| NativeGpu {
         name: gpu.name,
         compute_capability: dotted(gpu.compute_capability),
         memory: gpu.memory as f64,
@@ -45,10 +45,10 @@ pub fn device_info() -> napi::Result<NativeDeviceInfo> {
         instruction_set: instruction_set.to_owned(),
         instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
         threads: threads as u32,
-        driver: survey.driver,
-        version: survey.cuda.map(dotted),
-        cudnn: survey.cudnn.map(|version| version.map(|part| part.to_string()).join(".")),
+        driver: probe.driver,
+        version: probe.cuda.map(dotted),
+        cudnn: probe.cudnn.map(|version| version.map(|part| part.to_string()).join(".")),
         gpus: gpus.collect(),
-        problem: survey.problem.map(|problem| problem.to_string()),
+        problem: probe.problem.map(|problem| problem.to_string()),
     })
 }

@@ -7,8 +7,8 @@
 //! a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
-use resnet_ops::conv2d::{self, Algorithm, Conv2d, Epilogue, Pass, Shape};
-use resnet_ops::{Buffer, DType, Executor, Isa, Result};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, InputGradient, WeightGradient};
+use resnet_ops::{Algorithm, Buffer, DType, Executor, Gradient, Isa, Pass, Result};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -49,10 +49,12 @@ fn main() -> Result<()> {
     eprintln!("{:<14} {:>2} {:>20} {:>20} {:>20}", "layer", "x", PASSES[0], PASSES[1], PASSES[2]);
     let (mut work, mut total) = ([0.0; 3], [0.0; 3]);
     let by_groups = flag("--groups");
-    let layers: Vec<(String, Shape, usize)> = if by_groups {
+    let layers: Vec<(String, ConvShape, usize)> = if by_groups {
         let channels = option("--channels", 256);
         let divisors = GROUPS.into_iter().filter(|&groups| channels.is_multiple_of(groups));
-        divisors.map(|groups| (format!("groups {groups}"), Shape { groups, ..shape(divided(channels)) }, 1)).collect()
+        divisors
+            .map(|groups| (format!("groups {groups}"), ConvShape { groups, ..shape(divided(channels)) }, 1))
+            .collect()
     } else {
         LAYERS.map(|layer| (layer.0.to_owned(), shape(layer), layer.6)).into()
     };
@@ -68,8 +70,14 @@ fn main() -> Result<()> {
         }
         eprintln!("{name:<14} {count:>2} {}", cells(seconds.map(|seconds| seconds.map(|s| (gflop / s, s)))));
         let rates = seconds.map(|seconds| seconds.map_or("null".to_owned(), |s| format!("{:.2}", gflop / s)));
-        let Shape {
-            in_channels, out_channels, groups, input: [size, _], kernel: [kernel, _], stride: [stride, _], ..
+        let ConvShape {
+            in_channels,
+            out_channels,
+            groups,
+            input: [size, _],
+            kernel: [kernel, _],
+            stride: [stride, _],
+            ..
         } = shape;
         println!(
             r#"{{"layer":"{name}","count":{count},"channels":[{in_channels},{out_channels}],"kernel":{kernel},"stride":{stride},"groups":{groups},"size":{size},"gflop":{gflop:.4},"forward":{},"inputGradient":{},"weightGradient":{}}}"#,
@@ -97,8 +105,8 @@ fn option(name: &str, default: usize) -> usize {
     arguments.next().map_or(default, |value| value.parse().expect("a number"))
 }
 
-fn shape((_, in_channels, out_channels, kernel, stride, size, _): Layer) -> Shape {
-    Shape {
+fn shape((_, in_channels, out_channels, kernel, stride, size, _): Layer) -> ConvShape {
+    ConvShape {
         in_channels,
         out_channels,
         kernel: [kernel; 2],
@@ -120,7 +128,7 @@ fn cells(passes: [Option<(f64, f64)>; 3]) -> String {
 }
 
 /// Median seconds of each pass; a stem has no input gradient.
-fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Result<[Option<f64>; 3]> {
+fn measure(executor: &Executor, shape: &ConvShape, batch: usize, runs: usize) -> Result<[Option<f64>; 3]> {
     let conv = Conv2d::new(executor, shape.clone())?;
     let [height, width] = shape.output();
     let x = noise(conv2d::input_len(executor, shape, batch))?;
@@ -137,11 +145,22 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
 
     let forward = median(runs, || {
         conv2d::pack(executor, &conv, batch, Pass::Forward, view(), &mut packed)?;
-        conv2d::forward(executor, &conv, batch, &x, view(), &packed, &mut scratch, &mut y, Epilogue::default())
+        let call = Forward {
+            n: batch,
+            x: &x,
+            params: view(),
+            packed: &packed,
+            scratch: &mut scratch,
+            y: &mut y,
+            shortcut: None,
+            relu: false,
+            moments: None,
+        };
+        conv2d::forward(executor, &conv, call)
     })?;
     let weight_gradient = median(runs, || {
-        let grads = grads.view_mut(0..params.len());
-        conv2d::weight_gradient(executor, &conv, batch, &x, &dy, &mut scratch, grads, skip_bias)
+        let (scratch, grads) = (&mut scratch, grads.view_mut(0..params.len()));
+        conv2d::weight_gradient(executor, &conv, WeightGradient { n: batch, x: &x, dy: &dy, scratch, grads, skip_bias })
     })?;
     if shape.plain_input {
         return Ok([Some(forward), None, Some(weight_gradient)]);
@@ -149,7 +168,9 @@ fn measure(executor: &Executor, shape: &Shape, batch: usize, runs: usize) -> Res
     let mut packed = zeros(conv.packed_len(Pass::InputGradient))?;
     let input_gradient = median(runs, || {
         conv2d::pack(executor, &conv, batch, Pass::InputGradient, view(), &mut packed)?;
-        conv2d::input_gradient(executor, &conv, batch, &dy, view(), &packed, &mut scratch, &mut dx, false, None)
+        let (scratch, dx) = (&mut scratch, Gradient { buffer: &mut dx, accumulate: false });
+        let call = InputGradient { n: batch, dy: &dy, params: view(), packed: &packed, scratch, dx, norm: None };
+        conv2d::input_gradient(executor, &conv, call)
     })?;
     Ok([Some(forward), Some(input_gradient), Some(weight_gradient)])
 }

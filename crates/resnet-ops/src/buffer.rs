@@ -1,5 +1,8 @@
 //! Storage that a plan owns and kernels borrow: candle storage whose first element sits on a cache line, or memory of a GPU.
 
+#[cfg(feature = "cuda-kernels")]
+use crate::cuda::{device::Address, memory::Memory};
+use crate::element::{Element, Real};
 use crate::DeviceError;
 use candle_core::{bail, CpuStorage, DType, Error, Result, Storage};
 use std::ops::Range;
@@ -20,47 +23,8 @@ enum Home {
     Host { storage: Storage, start: usize },
     /// On a GPU.
     #[cfg(feature = "cuda-kernels")]
-    Device { memory: std::sync::Arc<crate::cuda::Memory>, dtype: DType },
+    Device { memory: std::sync::Arc<Memory>, dtype: DType },
 }
-
-/// A type that a [`Buffer`] can hold.
-pub trait Element: Copy + Default + Send + Sync + 'static {
-    /// The candle data type.
-    const DTYPE: DType;
-    #[doc(hidden)]
-    fn storage(data: Vec<Self>) -> CpuStorage;
-    #[doc(hidden)]
-    fn all(storage: &CpuStorage) -> Option<&[Self]>;
-    #[doc(hidden)]
-    fn all_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
-}
-
-macro_rules! element {
-    ($type:ty, $variant:ident) => {
-        impl Element for $type {
-            const DTYPE: DType = DType::$variant;
-            fn storage(data: Vec<Self>) -> CpuStorage {
-                CpuStorage::$variant(data)
-            }
-            fn all(storage: &CpuStorage) -> Option<&[Self]> {
-                match storage {
-                    CpuStorage::$variant(data) => Some(data),
-                    _ => None,
-                }
-            }
-            fn all_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
-                match storage {
-                    CpuStorage::$variant(data) => Some(data),
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-element!(f32, F32);
-element!(f64, F64);
-element!(u32, U32);
-element!(u8, U8);
 
 /// Asks for huge pages for a large allocation that nobody has touched yet: fewer faults, and fewer misses of the TLB.
 #[cfg(target_os = "linux")]
@@ -156,27 +120,50 @@ impl Buffer {
         }
     }
 
-    /// A copy of a part of the elements, wherever they are, as f64.
+    /// A copy of a part of the elements, wherever they are, rounded to f32 or f64 if they are of another type.
     ///
     /// # Errors
     /// If there are fewer elements; if the device fails.
-    pub fn read(&self, range: Range<usize>) -> Result<Vec<f64>> {
-        let dtype = self.dtype();
+    pub fn read<V: Real>(&self, range: Range<usize>) -> Result<Vec<V>> {
+        self.check(&range)?;
+        let mut values = vec![V::default(); range.len()];
+        self.read_to(range, &mut values)?;
+        Ok(values)
+    }
+
+    /// The same into a slice that is as long as the range.
+    ///
+    /// # Errors
+    /// If there are fewer elements; if the slice is of another length; if the device fails.
+    pub fn read_to<V: Real>(&self, range: Range<usize>, target: &mut [V]) -> Result<()> {
+        self.check(&range)?;
+        if target.len() != range.len() {
+            bail!("elements {range:?} of a buffer for a slice of {}", target.len());
+        }
         #[cfg(feature = "cuda-kernels")]
-        if let Home::Device { memory, .. } = &self.home {
+        if let Home::Device { memory, dtype } = &self.home {
             let size = dtype.size_in_bytes();
+            if *dtype == V::DTYPE {
+                return memory.read(range.start * size, bytes_of_mut(target));
+            }
             let mut bytes = vec![0; range.len() * size];
             memory.read(range.start * size, &mut bytes)?;
-            return from_bytes(dtype, &bytes);
+            return from_bytes(*dtype, &bytes, target);
         }
-        let wrong = || Error::Msg(format!("elements {range:?} of a buffer of {}", self.len));
-        Ok(match dtype {
-            DType::F64 => self.slice::<f64>()?.get(range.clone()).ok_or_else(wrong)?.to_vec(),
-            DType::F32 => {
-                self.slice::<f32>()?.get(range.clone()).ok_or_else(wrong)?.iter().map(|&value| value.into()).collect()
-            }
-            _ => self.slice::<u8>()?.get(range.clone()).ok_or_else(wrong)?.iter().map(|&value| value.into()).collect(),
-        })
+        if self.dtype() == V::DTYPE {
+            target.copy_from_slice(&self.slice::<V>()?[range]);
+            return Ok(());
+        }
+        match self.dtype() {
+            DType::F64 => convert(&self.slice::<f64>()?[range], target),
+            DType::F32 => convert(&self.slice::<f32>()?[range], target),
+            _ => convert(&self.slice::<u8>()?[range], target),
+        }
+        Ok(())
+    }
+
+    fn check(&self, range: &Range<usize>) -> Result<()> {
+        part((range.start <= range.end && range.end <= self.len).then_some(()), range, self.len)
     }
 
     /// Writes the first elements, wherever they are, rounding the values to the buffer's type.
@@ -209,19 +196,18 @@ impl Buffer {
         Ok(())
     }
 
-    /// `len` zeros of `dtype` on a GPU.
+    /// Memory of a GPU as `len` elements of `dtype`, which it has room for.
     #[cfg(feature = "cuda-kernels")]
-    pub(crate) fn on_device(cuda: &crate::cuda::Cuda, dtype: DType, len: usize) -> Result<Self> {
-        let bytes = len.checked_mul(dtype.size_in_bytes()).ok_or_else(|| Error::Msg(format!("{len} elements")))?;
-        Ok(Self { home: Home::Device { memory: cuda.allocate(bytes)?, dtype }, len })
+    pub(crate) fn on_device(memory: std::sync::Arc<Memory>, dtype: DType, len: usize) -> Self {
+        Self { home: Home::Device { memory, dtype }, len }
     }
 
     /// Where a part of the elements begins, if they are of that type and on a GPU.
     #[cfg(feature = "cuda-kernels")]
-    pub(crate) fn device_address(&self, wanted: DType, range: Range<usize>) -> Result<crate::cuda::Address> {
+    pub(crate) fn device_address(&self, wanted: DType, range: Range<usize>) -> Result<Address> {
         match &self.home {
             Home::Device { memory, dtype } if *dtype == wanted && range.end <= self.len => {
-                Ok(crate::cuda::Address(memory.address().0 + (range.start * dtype.size_in_bytes()) as u64))
+                Ok(Address(memory.address().0 + (range.start * dtype.size_in_bytes()) as u64))
             }
             Home::Device { dtype, .. } => {
                 bail!("expected elements {range:?} of {wanted:?} in a buffer of {} of {dtype:?}", self.len)
@@ -255,9 +241,29 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
     /// The elements, if they are of type `T` and in host memory.
+    ///
+    /// # Errors
+    /// If they are not; if the buffer has fewer elements.
     pub fn slice<T: Element>(&self) -> Result<&'a [T]> {
         part(self.buffer.slice::<T>()?.get(self.range.clone()), &self.range, self.buffer.len)
+    }
+
+    /// Where it begins, if it is f32 and on a GPU, and has at least `len` elements.
+    #[cfg(feature = "cuda-kernels")]
+    pub(crate) fn device_address(&self, len: usize) -> Result<Address> {
+        part((len <= self.range.len()).then_some(()), &self.range, self.buffer.len)?;
+        self.buffer.device_address(DType::F32, self.range.clone())
     }
 }
 
@@ -268,36 +274,28 @@ pub struct ViewMut<'a> {
 }
 
 impl ViewMut<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
     /// The elements, mutable, if they are of type `T` and in host memory.
+    ///
+    /// # Errors
+    /// If they are not; if the buffer has fewer elements.
     pub fn slice_mut<T: Element>(&mut self) -> Result<&mut [T]> {
         let len = self.buffer.len;
         part(self.buffer.slice_mut::<T>()?.get_mut(self.range.clone()), &self.range, len)
     }
-}
-
-#[cfg(feature = "cuda-kernels")]
-impl View<'_> {
-    /// Number of elements.
-    pub(crate) fn len(&self) -> usize {
-        self.range.len()
-    }
 
     /// Where it begins, if it is f32 and on a GPU, and has at least `len` elements.
-    pub(crate) fn device_address(&self, len: usize) -> Result<crate::cuda::Address> {
-        part((len <= self.range.len()).then_some(()), &self.range, self.buffer.len)?;
-        self.buffer.device_address(DType::F32, self.range.clone())
-    }
-}
-
-#[cfg(feature = "cuda-kernels")]
-impl ViewMut<'_> {
-    /// Number of elements.
-    pub(crate) fn len(&self) -> usize {
-        self.range.len()
-    }
-
-    /// Where it begins, if it is f32 and on a GPU, and has at least `len` elements.
-    pub(crate) fn device_address(&mut self, len: usize) -> Result<crate::cuda::Address> {
+    #[cfg(feature = "cuda-kernels")]
+    pub(crate) fn device_address(&mut self, len: usize) -> Result<Address> {
         self.buffer.view(self.range.clone()).device_address(len)
     }
 }
@@ -307,6 +305,13 @@ impl ViewMut<'_> {
 pub(crate) fn bytes_of<V: Element>(values: &[V]) -> &[u8] {
     // SAFETY: the types with `Element` are plain numbers, and every byte of them is there.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The same, to be written over.
+#[cfg(feature = "cuda-kernels")]
+fn bytes_of_mut<V: Element>(values: &mut [V]) -> &mut [u8] {
+    // SAFETY: as above; any bytes make such a number.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
 }
 
 /// Numbers as they lie on a device.
@@ -323,16 +328,27 @@ fn to_bytes<V: Copy + Into<f64>>(dtype: DType, values: &[V]) -> Result<Vec<u8>> 
     })
 }
 
+/// The way back.
 #[cfg(feature = "cuda-kernels")]
-fn from_bytes(dtype: DType, bytes: &[u8]) -> Result<Vec<f64>> {
-    Ok(match dtype {
-        DType::F64 => bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect(),
-        DType::F32 => bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes).into()).collect(),
-        DType::BF16 => bytes.as_chunks().0.iter().map(|&bytes| half::bf16::from_le_bytes(bytes).to_f64()).collect(),
-        DType::U32 => bytes.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes).into()).collect(),
-        DType::U8 => bytes.iter().map(|&byte| byte.into()).collect(),
+fn from_bytes<V: Real>(dtype: DType, bytes: &[u8], target: &mut [V]) -> Result<()> {
+    match dtype {
+        DType::F64 => each(bytes, target, f64::from_le_bytes),
+        DType::F32 => each(bytes, target, |bytes| f32::from_le_bytes(bytes).into()),
+        DType::BF16 => each(bytes, target, |bytes| half::bf16::from_le_bytes(bytes).to_f64()),
+        DType::U32 => each(bytes, target, |bytes| u32::from_le_bytes(bytes).into()),
+        DType::U8 => convert(bytes, target),
         other => bail!("a buffer on a device does not hold {other:?}"),
-    })
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cuda-kernels")]
+fn each<V: Real, const SIZE: usize>(bytes: &[u8], target: &mut [V], value: impl Fn([u8; SIZE]) -> f64) {
+    bytes.as_chunks().0.iter().zip(target).for_each(|(&bytes, target)| *target = V::of(value(bytes)));
+}
+
+fn convert<S: Copy + Into<f64>, V: Real>(source: &[S], target: &mut [V]) {
+    source.iter().zip(target).for_each(|(&from, to)| *to = V::of(from.into()));
 }
 
 fn part<S>(found: Option<S>, range: &Range<usize>, len: usize) -> Result<S> {

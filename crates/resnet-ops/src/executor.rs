@@ -1,19 +1,23 @@
-//! What runs an op: the plain definitions, or the CPU kernels with their thread pool and instruction set.
+//! What runs an op: the plain definitions, the CPU kernels with their thread pool and instruction set, or a GPU.
 
-use crate::conv2d::Algorithm;
-use crate::{layout, Buffer, Isa, Pool};
+use crate::algorithm::Algorithm;
+use crate::precision::Precision;
+use crate::{blocked, Buffer, Element, Isa, Pool};
 use candle_core::{bail, DType, Result};
 
 #[cfg(feature = "cuda-kernels")]
-pub use crate::cuda::Recording;
+pub use crate::cuda::CapturedGraph;
 
-/// Work of a GPU that can be done again as one: nothing in this build records any.
+/// A captured CUDA graph: in this build there is none.
 #[cfg(not(feature = "cuda-kernels"))]
-pub enum Recording {}
+pub enum CapturedGraph {}
 
 #[cfg(not(feature = "cuda-kernels"))]
-impl Recording {
-    /// Does the work, on what its memory holds by now.
+impl CapturedGraph {
+    /// Launches it, on what its memory holds by now.
+    ///
+    /// # Errors
+    /// If the device fails.
     pub fn run(&self) -> Result<()> {
         match *self {}
     }
@@ -25,24 +29,12 @@ pub enum Executor {
     ReferenceF32,
     /// Plain definitions in f64, activations as (N, C, H, W).
     ReferenceF64,
-    /// Vectorised kernels on a thread pool in f32, activations blocked by 16 channels (see [`layout`]).
+    /// Vectorised kernels on a thread pool in f32, activations blocked by 16 channels (see [`crate::layout`]).
     Cpu(Cpu),
     /// Kernels on a GPU, activations as (N, H, W, C), channels rounded up to eights.
     #[cfg(feature = "cuda-kernels")]
     #[allow(private_interfaces)]
     Cuda(crate::cuda::Cuda),
-}
-
-/// How a GPU computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// f32, whose products in convolutions are rounded to TF32 (10 bits of fraction), as PyTorch does by default.
-    #[default]
-    Tf32,
-    /// f32 throughout.
-    Fp32,
-    /// Activations and their gradients in bf16; sums, parameters and their gradients in f32.
-    Bf16,
 }
 
 /// The CPU backend's thread pool, instruction set and choice of kernels.
@@ -83,7 +75,7 @@ impl Executor {
         #[cfg(feature = "cuda")]
         return Ok(Self::Cuda(crate::cuda::Cuda::new(ordinal, precision, deterministic)?));
         #[cfg(not(feature = "cuda"))]
-        Err(crate::survey::no_cuda().into())
+        Err(crate::probe::no_cuda().into())
     }
 
     /// What tests of the GPU's kernels run on: a GPU that can be used, in a build with the feature `cuda`; else this machine's
@@ -91,7 +83,7 @@ impl Executor {
     #[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
     pub fn cuda_for_tests(precision: Precision) -> Option<Self> {
         #[cfg(feature = "cuda")]
-        if let Some(number) = crate::Survey::new().first_usable() {
+        if let Some(number) = crate::DeviceProbe::new().first_usable() {
             return Some(Self::cuda(number, precision, true).expect("the GPU can be used"));
         }
         #[cfg(feature = "cuda-host")]
@@ -122,7 +114,9 @@ impl Executor {
     pub fn exact_dtype(&self) -> DType {
         match self {
             Self::ReferenceF64 => DType::F64,
-            _ => DType::F32,
+            Self::ReferenceF32 | Self::Cpu(_) => DType::F32,
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => DType::F32,
         }
     }
 
@@ -131,7 +125,7 @@ impl Executor {
         match self {
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(cuda) => Some(cuda.ordinal()),
-            _ => None,
+            Self::ReferenceF32 | Self::ReferenceF64 | Self::Cpu(_) => None,
         }
     }
 
@@ -143,21 +137,21 @@ impl Executor {
         match self {
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(cuda) => cuda.free_memory().map(Some),
-            _ => Ok(None),
+            Self::ReferenceF32 | Self::ReferenceF64 | Self::Cpu(_) => Ok(None),
         }
     }
 
-    /// Has a GPU record what `work` asks of it in place of doing it, so that it can be done again and again in one launch (a CUDA
-    /// graph). None, with nothing done, from other backends, and from a GPU that cannot do this work so.
+    /// Captures what `work` asks of a GPU as a CUDA graph, in place of doing it, so that it can be done again and again in one
+    /// launch. None, with nothing done, from other backends, and from a GPU that cannot do this work so.
     ///
     /// # Errors
     /// If `work` fails, or takes, reads or writes memory from the host.
     #[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
-    pub fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<Recording>> {
+    pub fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<CapturedGraph>> {
         match self {
             #[cfg(feature = "cuda-kernels")]
-            Self::Cuda(cuda) => cuda.record(work),
-            _ => Ok(None),
+            Self::Cuda(cuda) => cuda.capture(work),
+            Self::ReferenceF32 | Self::ReferenceF64 | Self::Cpu(_) => Ok(None),
         }
     }
 
@@ -167,16 +161,23 @@ impl Executor {
     }
 
     /// `len` zeros of `dtype` where this backend computes.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfMemory`](crate::DeviceError) if there is not so much memory; if the device fails; if buffers do not hold
+    /// this type.
     pub fn zeros(&self, dtype: DType, len: usize) -> Result<Buffer> {
         match self {
             #[cfg(feature = "cuda-kernels")]
-            Self::Cuda(cuda) => Buffer::on_device(cuda, dtype, len),
-            _ => Buffer::zeros(dtype, len),
+            Self::Cuda(cuda) => cuda.zeros(dtype, len),
+            Self::ReferenceF32 | Self::ReferenceF64 | Self::Cpu(_) => Buffer::zeros(dtype, len),
         }
     }
 
     /// These values, rounded to `dtype`, where this backend computes.
-    pub fn upload<V: crate::Element + Into<f64>>(&self, dtype: DType, values: &[V]) -> Result<Buffer> {
+    ///
+    /// # Errors
+    /// As for [`Executor::zeros`].
+    pub fn upload<V: Element + Into<f64>>(&self, dtype: DType, values: &[V]) -> Result<Buffer> {
         let mut buffer = self.zeros(dtype, values.len())?;
         buffer.write(values)?;
         Ok(buffer)
@@ -185,10 +186,10 @@ impl Executor {
     /// Elements that an activation of `n` images with `c` channels of `h` by `w` pixels takes in this backend's layout.
     pub fn activation_len(&self, n: usize, c: usize, h: usize, w: usize) -> usize {
         match self {
-            Self::Cpu(_) => layout::blocked_len(n, c, h, w),
+            Self::Cpu(_) => blocked::blocked_len(n, c, h, w),
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(_) => n * h * w * crate::cuda::padded(c),
-            _ => n * c * h * w,
+            Self::ReferenceF32 | Self::ReferenceF64 => n * c * h * w,
         }
     }
 }
@@ -206,21 +207,3 @@ macro_rules! by_backend {
     };
 }
 pub(crate) use by_backend;
-
-/// f32 or f64, the types in which the plain definitions are written.
-pub(crate) trait Real:
-    crate::Element + num_traits::Float + Into<f64> + std::iter::Sum + std::ops::AddAssign
-{
-    /// The value, rounded to this type.
-    fn of(value: f64) -> Self;
-}
-impl Real for f32 {
-    fn of(value: f64) -> Self {
-        value as f32
-    }
-}
-impl Real for f64 {
-    fn of(value: f64) -> Self {
-        value
-    }
-}

@@ -5,33 +5,42 @@
 //! zero on entry to and exit from every op. A map of 1x1, the features before a linear layer, is thus (N, ⌈C/16⌉·16).
 //! A GPU keeps (N, H, W, C), C rounded up to whole octets, with the same rule for the lanes beyond.
 
-use crate::{Buffer, Executor};
-use candle_core::{bail, Result};
+use crate::{Buffer, Cpu, Element, Executor, Result};
 
-/// Channels in a block.
-pub const LANES: usize = 16;
+pub use crate::blocked::{blocked_len, blocks, LANES};
 
-/// Blocks that hold `channels` channels.
-pub const fn blocks(channels: usize) -> usize {
-    channels.div_ceil(LANES)
-}
-
-/// Elements of a blocked activation.
-pub const fn blocked_len(n: usize, c: usize, h: usize, w: usize) -> usize {
-    n * blocks(c) * h * w * LANES
-}
-
-/// Copies (N, C, H, W) values, of the executor's exact type, into the executor's activation layout; lanes beyond `c` become zero.
+/// Copies `n` images of `c` channels of `h` by `w` values, (N, C, H, W) of the executor's exact type, into the executor's
+/// activation layout; lanes beyond `c` become zero.
+///
+/// # Errors
+/// If a buffer is of another type or on another device; if the device fails.
 pub fn from_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer, target: &mut Buffer) -> Result<()> {
-    let cpu = match executor {
-        Executor::Cpu(cpu) => cpu,
+    match executor {
+        Executor::ReferenceF32 => copy::<f32>(n * c * h * w, source, target),
+        Executor::ReferenceF64 => copy::<f64>(n * c * h * w, source, target),
+        Executor::Cpu(cpu) => to_blocks(cpu, [n, c, h * w], source, target),
         #[cfg(feature = "cuda-kernels")]
-        Executor::Cuda(cuda) => return cuda::from_nchw(cuda, [n, c, h, w], source, target),
-        _ => return copy_plain(executor, n * c * h * w, source, target),
-    };
-    let pixels = h * w;
+        Executor::Cuda(cuda) => cuda::from_nchw(cuda, [n, c, h, w], source, target),
+    }
+}
+
+/// Copies an activation in the executor's layout to (N, C, H, W) values of its exact type.
+///
+/// # Errors
+/// As for [`from_nchw`].
+pub fn to_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer, target: &mut Buffer) -> Result<()> {
+    match executor {
+        Executor::ReferenceF32 => copy::<f32>(n * c * h * w, source, target),
+        Executor::ReferenceF64 => copy::<f64>(n * c * h * w, source, target),
+        Executor::Cpu(cpu) => from_blocks(cpu, [n, c, h * w], source, target),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::to_nchw(cuda, [n, c, h, w], source, target),
+    }
+}
+
+fn to_blocks(cpu: &Cpu, [n, c, pixels]: [usize; 3], source: &Buffer, target: &mut Buffer) -> Result<()> {
     let source = &source.slice::<f32>()?[..n * c * pixels];
-    let target = &mut target.slice_mut::<f32>()?[..blocked_len(n, c, h, w)];
+    let target = &mut target.slice_mut::<f32>()?[..blocked_len(n, c, pixels, 1)];
     cpu.pool.chunks_mut(target, pixels * LANES, |index, block| {
         let (image, first) = (index / blocks(c), index % blocks(c) * LANES);
         for lane in 0..LANES {
@@ -44,16 +53,8 @@ pub fn from_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer,
     Ok(())
 }
 
-/// Copies an activation in the executor's layout to (N, C, H, W) values of its exact type.
-pub fn to_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer, target: &mut Buffer) -> Result<()> {
-    let cpu = match executor {
-        Executor::Cpu(cpu) => cpu,
-        #[cfg(feature = "cuda-kernels")]
-        Executor::Cuda(cuda) => return cuda::to_nchw(cuda, [n, c, h, w], source, target),
-        _ => return copy_plain(executor, n * c * h * w, source, target),
-    };
-    let pixels = h * w;
-    let source = &source.slice::<f32>()?[..blocked_len(n, c, h, w)];
+fn from_blocks(cpu: &Cpu, [n, c, pixels]: [usize; 3], source: &Buffer, target: &mut Buffer) -> Result<()> {
+    let source = &source.slice::<f32>()?[..blocked_len(n, c, pixels, 1)];
     let target = &mut target.slice_mut::<f32>()?[..n * c * pixels];
     cpu.pool.chunks_mut(target, pixels, |index, plane| {
         let (image, channel) = (index / c, index % c);
@@ -65,12 +66,8 @@ pub fn to_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer, t
     Ok(())
 }
 
-fn copy_plain(executor: &Executor, len: usize, source: &Buffer, target: &mut Buffer) -> Result<()> {
-    match executor.dtype() {
-        candle_core::DType::F32 => target.slice_mut::<f32>()?[..len].copy_from_slice(&source.slice::<f32>()?[..len]),
-        candle_core::DType::F64 => target.slice_mut::<f64>()?[..len].copy_from_slice(&source.slice::<f64>()?[..len]),
-        other => bail!("activations are f32 or f64, not {other:?}"),
-    }
+fn copy<T: Element>(len: usize, source: &Buffer, target: &mut Buffer) -> Result<()> {
+    target.slice_mut::<T>()?[..len].copy_from_slice(&source.slice::<T>()?[..len]);
     Ok(())
 }
 

@@ -21,19 +21,29 @@ pub mod relu;
 pub mod resample;
 pub mod sgd;
 
+mod affine;
+mod algorithm;
+mod blocked;
 mod buffer;
 #[cfg(feature = "cuda-kernels")]
 mod cuda;
+mod element;
 mod error;
 mod executor;
+mod gradient;
 mod pool;
+mod precision;
+mod probe;
 mod simd;
-mod survey;
 
-pub use buffer::{Buffer, Element, View, ViewMut};
+pub use algorithm::{Algorithm, Pass};
+pub use buffer::{Buffer, View, ViewMut};
 pub use candle_core::{DType, Error, Result};
+pub use element::{Element, Real};
 pub use error::DeviceError;
-pub use executor::{Cpu, Executor, Precision, Recording};
+pub use executor::{CapturedGraph, Cpu, Executor};
+pub use gradient::Gradient;
 pub use pool::Pool;
+pub use precision::Precision;
+pub use probe::{DeviceProbe, GpuDescription};
 pub use simd::Isa;
-pub use survey::{GpuDescription, Survey};

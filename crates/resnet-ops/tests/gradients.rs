@@ -63,6 +63,11 @@ fn batch_norm() {
 }
 
 #[test]
+fn batch_norm_with_running_statistics() {
+    check(shapes::frozen_normalisations());
+}
+
+#[test]
 fn relu() {
     check(shapes::relus());
 }

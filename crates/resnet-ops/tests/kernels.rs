@@ -3,13 +3,9 @@
 
 mod support;
 
-use resnet_ops::conv2d::Algorithm;
-use resnet_ops::{batch_norm, sgd, Executor};
+use resnet_ops::{batch_norm, sgd, Algorithm, Executor};
 use support::ops::Op;
-use support::{
-    assert_close, bf16_executor, cpu_executors, cuda_executor, elements, flat_of, norm, read_flat, shapes, Parameters,
-    Random,
-};
+use support::{assert_close, bf16_executor, cpu_executors, cuda_executor, elements, norm, shapes, Parameters, Random};
 
 const TOLERANCE: f64 = 1e-4;
 /// Of the root of all squares' sum; bf16 rounds by up to 4e-3.
@@ -129,6 +125,11 @@ fn batch_norm() {
 }
 
 #[test]
+fn batch_norm_with_running_statistics() {
+    check(shapes::frozen_normalisations());
+}
+
+#[test]
 fn batch_norm_statistics_and_evaluation() {
     let executors = cpu_executors();
     for (seed, case) in shapes::normalisations().iter().enumerate() {
@@ -203,6 +204,7 @@ fn cross_entropy() {
     check(shapes::losses());
 }
 
+/// On parts of flat storage that begin at no multiple of anything.
 #[test]
 fn sgd() {
     let executors = cpu_executors();
@@ -215,14 +217,15 @@ fn sgd() {
         {
             let op = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay };
             compare(&(op, len), &executors, |executor| {
-                let exact = |values: &[f64]| flat_of(executor, executor.exact_dtype(), values);
-                let (mut params, mut velocity) = (exact(&params), exact(&vec![0.0; len]));
+                let (mut params, mut velocity) =
+                    (Parameters::new(executor, &params), Parameters::new(executor, &vec![0.0; len]));
                 for gradient in &gradients {
-                    let velocity = (momentum != 0.0).then_some(&mut velocity);
-                    sgd::step(executor, &op, &mut params, &exact(gradient), velocity).unwrap();
+                    let gradient = Parameters::new(executor, gradient);
+                    let velocity = (momentum != 0.0).then(|| velocity.view_mut());
+                    let call = sgd::Step { params: params.view_mut(), grads: gradient.view(), velocity };
+                    sgd::step(executor, &op, call).unwrap();
                 }
-                let read = |buffer| read_flat(len, buffer);
-                vec![("parameters".to_string(), read(&params)), ("velocity".to_string(), read(&velocity))]
+                vec![("parameters".to_string(), params.read()), ("velocity".to_string(), velocity.read())]
             });
         }
     }

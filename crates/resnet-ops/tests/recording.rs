@@ -1,4 +1,4 @@
-//! Work of a GPU that is recorded and done again.
+//! Work of a GPU that is captured as a graph and done again.
 
 use resnet_ops::{relu, Buffer, DType, Executor, Precision};
 
@@ -15,26 +15,26 @@ fn is_done_when_asked_for_on_what_is_there_by_then() {
     let Some(gpu) = gpu() else { return };
     let mut x = gpu.upload(DType::F32, &[-1f32; 8]).unwrap();
     let mut y = gpu.upload(DType::F32, &[9f32; 8]).unwrap();
-    let recording = gpu.record(|| relu(&gpu, &x, &mut y)).unwrap().unwrap();
-    assert_eq!(y.read(0..8).unwrap(), [9.0; 8]);
+    let graph = gpu.capture(|| relu(&gpu, &x, &mut y)).unwrap().unwrap();
+    assert_eq!(y.read::<f64>(0..8).unwrap(), [9.0; 8]);
     for value in [-2f32, 3.0, -4.0] {
         x.write(&[value; 8]).unwrap();
-        recording.run().unwrap();
-        assert_eq!(y.read(0..8).unwrap(), [f64::from(value.max(0.0)); 8]);
+        graph.run().unwrap();
+        assert_eq!(y.read::<f64>(0..8).unwrap(), [f64::from(value.max(0.0)); 8]);
     }
 }
 
 #[test]
 fn keeps_the_memory_it_is_done_on() {
     let Some(gpu) = gpu() else { return };
-    let recording = {
+    let graph = {
         let x = gpu.upload(DType::F32, &[1f32; 8]).unwrap();
         let mut y = gpu.zeros(DType::F32, 8).unwrap();
-        gpu.record(|| relu(&gpu, &x, &mut y)).unwrap().unwrap()
+        gpu.capture(|| relu(&gpu, &x, &mut y)).unwrap().unwrap()
     };
     let others: Vec<Buffer> = (0..16).map(|_| gpu.zeros(DType::F32, 8).unwrap()).collect();
-    recording.run().unwrap();
-    assert!(others.iter().all(|other| other.read(0..8).unwrap() == [0.0; 8]));
+    graph.run().unwrap();
+    assert!(others.iter().all(|other| other.read::<f64>(0..8).unwrap() == [0.0; 8]));
 }
 
 #[test]
@@ -43,24 +43,24 @@ fn cannot_have_the_host_take_part() {
     let mut x = gpu.upload(DType::F32, &[1f32; 8]).unwrap();
     let mut y = gpu.zeros(DType::F32, 8).unwrap();
     let message = |result: resnet_ops::Result<Option<_>>| result.err().unwrap().to_string();
-    let said = "the GPU's memory while its work is recorded";
-    assert!(message(gpu.record(|| gpu.zeros(DType::F32, 8).map(drop))).contains(&format!("takes {said}")));
-    assert!(message(gpu.record(|| x.read(0..8).map(drop))).contains(&format!("reads {said}")));
-    assert!(message(gpu.record(|| x.write(&[2f32; 8]))).contains(&format!("writes {said}")));
-    assert!(message(gpu.record(|| gpu.record(|| Ok(())).map(drop))).contains(&format!("records {said}")));
+    let said = "the GPU's memory while its work is captured";
+    assert!(message(gpu.capture(|| gpu.zeros(DType::F32, 8).map(drop))).contains(&format!("takes {said}")));
+    assert!(message(gpu.capture(|| x.read::<f64>(0..8).map(drop))).contains(&format!("reads {said}")));
+    assert!(message(gpu.capture(|| x.write(&[2f32; 8]))).contains(&format!("writes {said}")));
+    assert!(message(gpu.capture(|| gpu.capture(|| Ok(())).map(drop))).contains(&format!("captures {said}")));
     // None of them left anything behind.
     relu(&gpu, &x, &mut y).unwrap();
-    assert_eq!(y.read(0..8).unwrap(), [1.0; 8]);
+    assert_eq!(y.read::<f64>(0..8).unwrap(), [1.0; 8]);
 }
 
 #[test]
-fn other_backends_record_nothing() {
+fn other_backends_capture_nothing() {
     for executor in [Executor::ReferenceF32, Executor::cpu(1).unwrap()] {
         let mut called = false;
-        let recording = executor.record(|| {
+        let graph = executor.capture(|| {
             called = true;
             Ok(())
         });
-        assert!(recording.unwrap().is_none() && !called);
+        assert!(graph.unwrap().is_none() && !called);
     }
 }

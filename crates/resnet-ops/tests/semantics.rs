@@ -7,9 +7,9 @@ use candle_core::{Device, Tensor};
 use resnet_ops::avg_pool2d::{self, AvgPool2d};
 use resnet_ops::batch_norm::BatchNorm;
 use resnet_ops::concat::{self, Concat};
-use resnet_ops::conv2d::{self, Conv2d, Pass};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape, InputGradient};
 use resnet_ops::max_pool2d::MaxPool2d;
-use resnet_ops::{add, batch_norm, cross_entropy, relu, sgd, Buffer, DType, Executor};
+use resnet_ops::{add, batch_norm, cross_entropy, relu, sgd, Buffer, DType, Executor, Gradient, Pass};
 use support::convolution::Convolution;
 use support::normalisation::Normalisation;
 use support::ops::Op;
@@ -49,14 +49,14 @@ fn add_keeps_nan() {
 }
 
 #[test]
-fn a_folded_batch_norm_does_what_it_did_behind_the_convolution() {
+fn a_folded_batch_norm_does_what_it_did_after_the_convolution() {
     let running: Vec<f64> = [0.5, -1.0, 2.0, 0.0, 1.0, 0.2, 3.0, 0.5].into();
     for bias in [true, false] {
-        let shape = conv2d::Shape { bias, ..shapes::convolutions()[0].shape.clone() };
-        let shape = conv2d::Shape { in_channels: 4, out_channels: 4, groups: 2, ..shape };
+        let shape = ConvShape { bias, ..shapes::convolutions()[0].shape.clone() };
+        let shape = ConvShape { in_channels: 4, out_channels: 4, groups: 2, ..shape };
         let case = Convolution::new(2, shape.clone());
         let op = BatchNorm { channels: 4, size: shape.output(), eps: 1e-5, momentum: 0.1, relu: false };
-        let norm = Normalisation { n: 2, op: op.clone(), shortcut: false };
+        let norm = Normalisation::new(2, op.clone(), false);
         let mut random = Random::new(1);
         let (inputs, norm_params) = (case.inputs(&mut random), random.values(8));
         for executor in every_executor() {
@@ -67,7 +67,7 @@ fn a_folded_batch_norm_does_what_it_did_behind_the_convolution() {
             let mut folded = Parameters::blank(&executor, shape.weight_len() + 4);
             let views = (conv.view(), params.view(), statistics.view());
             batch_norm::fold(&executor, &op, views.0, views.1, views.2, folded.view_mut()).unwrap();
-            let both = Convolution::new(2, conv2d::Shape { bias: true, ..shape.clone() });
+            let both = Convolution::new(2, ConvShape { bias: true, ..shape.clone() });
             let found = both.forward(&executor, &[folded.read(), inputs[1].clone()]).unwrap();
             assert_close(&found, &expected, 1e-4, &format!("bias: {bias}"));
         }
@@ -77,7 +77,7 @@ fn a_folded_batch_norm_does_what_it_did_behind_the_convolution() {
 #[test]
 fn batch_norm_keeps_nan() {
     let op = BatchNorm { channels: 2, size: [1, 2], eps: 1e-5, momentum: 0.1, relu: true };
-    let case = Normalisation { n: 2, op, shortcut: false };
+    let case = Normalisation::new(2, op, false);
     let inputs = [vec![1.0, 1.0, 0.0, 0.0], vec![NAN, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, -1.0]];
     for executor in every_executor() {
         let y = case.forward(&executor, &inputs).unwrap();
@@ -90,7 +90,7 @@ fn batch_norm_keeps_nan() {
 #[test]
 fn batch_norm_moves_running_statistics_to_the_unbiased_variance() {
     let op = BatchNorm { channels: 1, size: [2, 2], eps: 1e-5, momentum: 0.25, relu: false };
-    let case = Normalisation { n: 1, op, shortcut: false };
+    let case = Normalisation::new(1, op, false);
     let inputs = [vec![2.0, 1.0], vec![1.0, 2.0, 3.0, 6.0]];
     for executor in every_executor() {
         let (_, saved) = case.train(&executor, &inputs).unwrap();
@@ -230,13 +230,15 @@ fn concat_refuses_inputs_that_it_does_not_have() {
             (activation(&executor, [1, 1, 1, 1], &[1.0]).unwrap(), garbage(&executor, executor.dtype(), 16));
         let error = concat::forward(&executor, &op, 1, &[&x], &mut y).unwrap_err().to_string();
         assert!(error.contains("expected 2 inputs, got 1"), "{error}");
-        let error = concat::backward(&executor, &op, 1, 2, &x, &mut y, false).unwrap_err().to_string();
+        let error = concat::backward(&executor, &op, 1, 2, &x, Gradient { buffer: &mut y, accumulate: false })
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("expected one of 2 inputs, got number 2"), "{error}");
     }
 }
 
-fn simple(groups: usize, kernel: usize, stride: usize, padding: usize) -> conv2d::Shape {
-    conv2d::Shape {
+fn simple(groups: usize, kernel: usize, stride: usize, padding: usize) -> ConvShape {
+    ConvShape {
         in_channels: 6,
         out_channels: 4,
         kernel: [kernel; 2],
@@ -252,15 +254,15 @@ fn simple(groups: usize, kernel: usize, stride: usize, padding: usize) -> conv2d
 #[test]
 fn conv2d_refuses_what_it_cannot_do() {
     for executor in every_executor() {
-        let refused = |shape: conv2d::Shape, word: &str| {
+        let refused = |shape: ConvShape, word: &str| {
             let error = Conv2d::new(&executor, shape).err().expect("refused").to_string();
             assert!(error.contains(word), "{error}");
         };
         refused(simple(0, 3, 1, 1), "at least 1");
         refused(simple(1, 0, 1, 1), "at least 1");
         refused(simple(1, 3, 0, 1), "at least 1");
-        refused(conv2d::Shape { input: [3, 0], ..simple(1, 1, 1, 1) }, "at least 1");
-        refused(conv2d::Shape { in_channels: 0, ..simple(1, 1, 1, 1) }, "at least 1");
+        refused(ConvShape { input: [3, 0], ..simple(1, 1, 1, 1) }, "at least 1");
+        refused(ConvShape { in_channels: 0, ..simple(1, 1, 1, 1) }, "at least 1");
         refused(simple(3, 3, 1, 1), "must divide");
         refused(simple(4, 3, 1, 1), "must divide");
         refused(simple(1, 6, 1, 1), "larger than");
@@ -271,24 +273,22 @@ fn conv2d_refuses_what_it_cannot_do() {
 #[test]
 fn conv2d_of_plain_input_has_no_input_gradient_on_the_cpu() {
     let executor = Executor::cpu(1).unwrap();
-    let shape = conv2d::Shape { in_channels: 3, plain_input: true, ..simple(1, 3, 1, 1) };
+    let shape = ConvShape { in_channels: 3, plain_input: true, ..simple(1, 3, 1, 1) };
     let conv = Conv2d::new(&executor, shape.clone()).unwrap();
     let params = Parameters::new(&executor, &vec![0.0; shape.params_len()]);
     let dy = activation(&executor, [1, 4, 3, 5], &[0.0; 60]).unwrap();
     let packed = garbage(&executor, DType::F32, conv.packed_len(Pass::Forward));
     let mut dx = garbage(&executor, DType::F32, conv2d::input_len(&executor, &shape, 1));
-    let result = conv2d::input_gradient(
-        &executor,
-        &conv,
-        1,
-        &dy,
-        params.view(),
-        &packed,
-        &mut Buffer::empty(),
-        &mut dx,
-        false,
-        None,
-    );
+    let call = InputGradient {
+        n: 1,
+        dy: &dy,
+        params: params.view(),
+        packed: &packed,
+        scratch: &mut Buffer::empty(),
+        dx: Gradient { buffer: &mut dx, accumulate: false },
+        norm: None,
+    };
+    let result = conv2d::input_gradient(&executor, &conv, call);
     assert!(result.unwrap_err().to_string().contains("plain input"));
     assert_eq!(conv2d::input_len(&executor, &shape, 2), 2 * 3 * 3 * 5);
 }
@@ -296,9 +296,9 @@ fn conv2d_of_plain_input_has_no_input_gradient_on_the_cpu() {
 #[test]
 fn conv2d_is_candles() {
     for (seed, Convolution { n, shape, .. }) in shapes::convolutions().into_iter().enumerate() {
-        let case = Convolution::new(n, conv2d::Shape { bias: false, ..shape });
+        let case = Convolution::new(n, ConvShape { bias: false, ..shape });
         let inputs = case.inputs(&mut Random::new(seed as u64));
-        let conv2d::Shape { in_channels, out_channels, kernel, stride, padding, groups, input, .. } = case.shape;
+        let ConvShape { in_channels, out_channels, kernel, stride, padding, groups, input, .. } = case.shape;
         let tensor = |values: &[f64], shape: [usize; 4]| Tensor::from_slice(values, &shape, &Device::Cpu).unwrap();
         let weights = tensor(&inputs[0], [out_channels, in_channels / groups, kernel[0], kernel[1]]);
         // candle has one stride and one padding for both axes: pad first, leave pixels out afterwards.
@@ -343,7 +343,7 @@ fn cross_entropy_is_candles_log_sum_exp() {
     let correct = best.iter().zip(&labels).filter(|(best, label)| best == label).count();
     for executor in every_executor() {
         let (outcome, _) = evaluate(&executor, classes, &logits, &labels).unwrap();
-        assert_close(&[outcome.loss], &[expected], 1e-6, &"loss");
+        assert_close(&[outcome.loss_sum], &[expected], 1e-6, &"loss");
         assert_eq!(outcome.correct, correct);
     }
 }
@@ -363,11 +363,11 @@ fn cross_entropy_of_large_logits_is_finite() {
     for executor in every_executor() {
         let logits = [1e4, -1e4, 0.0, -1e4, 1e4, 1e4];
         let (outcome, dlogits) = evaluate(&executor, 3, &logits, &[1, 2]).unwrap();
-        assert_close(&[outcome.loss], &[2e4 + 2f64.ln()], 1e-6, &"loss");
+        assert_close(&[outcome.loss_sum], &[2e4 + 2f64.ln()], 1e-6, &"loss");
         assert_close(&dlogits, &[0.5, -0.5, 0.0, 0.0, 0.25, -0.25], 1e-6, &"gradient");
         // Logits below any that the empty lanes of a block could hold.
         let (outcome, _) = evaluate(&executor, 2, &[-1e4, -1e4], &[0]).unwrap();
-        assert_close(&[outcome.loss], &[2f64.ln()], 1e-4, &"loss of negative logits");
+        assert_close(&[outcome.loss_sum], &[2f64.ln()], 1e-4, &"loss of negative logits");
         assert_eq!(outcome.correct, 1);
     }
 }
@@ -375,8 +375,8 @@ fn cross_entropy_of_large_logits_is_finite() {
 #[test]
 fn cross_entropy_of_nan_is_nan() {
     for executor in every_executor() {
-        assert!(evaluate(&executor, 3, &[1.0, NAN, 0.0], &[0]).unwrap().0.loss.is_nan());
-        assert!(evaluate(&executor, 3, &[NAN, 1.0, 0.0], &[1]).unwrap().0.loss.is_nan());
+        assert!(evaluate(&executor, 3, &[1.0, NAN, 0.0], &[0]).unwrap().0.loss_sum.is_nan());
+        assert!(evaluate(&executor, 3, &[NAN, 1.0, 0.0], &[1]).unwrap().0.loss_sum.is_nan());
     }
 }
 
@@ -405,8 +405,10 @@ fn sgd_is_pytorchs() {
             let (mut params, mut velocity) =
                 (buffer(&executor, dtype, &[1.0, -2.0]), executor.zeros(dtype, 2).unwrap());
             for gradient in &gradients {
-                let velocity = (momentum != 0.0).then_some(&mut velocity);
-                sgd::step(&executor, &op, &mut params, &buffer(&executor, dtype, gradient), velocity).unwrap();
+                let gradient = buffer(&executor, dtype, gradient);
+                let velocity = (momentum != 0.0).then(|| velocity.view_mut(0..2));
+                let call = sgd::Step { params: params.view_mut(0..2), grads: gradient.view(0..2), velocity };
+                sgd::step(&executor, &op, call).unwrap();
             }
             assert_close(&elements(&params), &expected, 1e-6, &format!("{op:?}"));
         }

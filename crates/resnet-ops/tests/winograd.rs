@@ -3,8 +3,8 @@
 
 mod support;
 
-use resnet_ops::conv2d::{self, Algorithm, Epilogue, Pass, Shape};
-use resnet_ops::{DType, Executor, Isa};
+use resnet_ops::conv2d::{self, ConvShape, Forward, WeightGradient};
+use resnet_ops::{Algorithm, DType, Executor, Isa, Pass};
 use support::convolution::Convolution;
 use support::ops::Op;
 use support::{activation, blank_activation, garbage, norm, read_activation, Parameters, Random};
@@ -22,7 +22,7 @@ fn convolution(n: usize, channels: [usize; 2], input: [usize; 2]) -> Convolution
 
 fn strided(n: usize, [in_channels, out_channels]: [usize; 2], input: [usize; 2], stride: usize) -> Convolution {
     let (kernel, stride, padding) = ([3; 2], [stride; 2], [1; 2]);
-    let shape = Shape {
+    let shape = ConvShape {
         in_channels,
         out_channels,
         kernel,
@@ -146,14 +146,25 @@ fn any_batch_runs_in_the_storage_of_a_larger_one() {
             let x = activation(&executor, [n, channels[0], size[0], size[1]], &inputs[1]).unwrap();
             let mut y = blank_activation(&executor, shape);
             conv2d::pack(&executor, &conv, n, Pass::Forward, params.view(), &mut packed[0]).unwrap();
-            let (workspace, epilogue) = (&mut scratch[0], Epilogue::default());
-            conv2d::forward(&executor, &conv, n, &x, params.view(), &packed[0], workspace, &mut y, epilogue).unwrap();
+            let call = Forward {
+                n,
+                x: &x,
+                params: params.view(),
+                packed: &packed[0],
+                scratch: &mut scratch[0],
+                y: &mut y,
+                shortcut: None,
+                relu: false,
+                moments: None,
+            };
+            conv2d::forward(&executor, &conv, call).unwrap();
             assert_eq!(read_activation(&executor, shape, &y).unwrap(), case.forward(&executor, &inputs).unwrap());
 
             let dy = read_activation(&executor, shape, &y).unwrap();
             let mut gradients = Parameters::blank(&executor, case.shape.params_len());
-            let target = gradients.view_mut();
-            conv2d::weight_gradient(&executor, &conv, n, &x, &y, &mut scratch[2], target, false).unwrap();
+            let (scratch, grads) = (&mut scratch[2], gradients.view_mut());
+            let call = WeightGradient { n, x: &x, dy: &y, scratch, grads, skip_bias: false };
+            conv2d::weight_gradient(&executor, &conv, call).unwrap();
             let expected = case.weight_gradient(&executor, &inputs[1], &dy, false).unwrap();
             assert_eq!(gradients.read(), expected);
         }

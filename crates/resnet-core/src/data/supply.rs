@@ -112,7 +112,7 @@ mod tests {
             let part = input.part(1..input.shape[0]);
             part.write(executor, &mut images).unwrap();
             let expected = &batches.last().unwrap().0[len / input.shape[0]..];
-            assert_eq!(images.read(0..expected.len()).unwrap(), expected);
+            assert_eq!(images.read::<f64>(0..expected.len()).unwrap(), expected);
         }
         batches
     }

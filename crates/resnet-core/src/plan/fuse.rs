@@ -5,7 +5,7 @@
 use super::lower::{Graph, Node, Op};
 use super::Mode;
 use crate::error::Result;
-use resnet_ops::conv2d::{self, Conv2d, Shape};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape};
 use resnet_ops::norm_pool::NormPool;
 use resnet_ops::Executor;
 use std::ops::Range;
@@ -40,7 +40,7 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: Mode, writer: usize, index
     let (Op::Conv2d(convolution), Op::BatchNorm(op)) = (&mut node.op, &norm.op) else { return Ok(()) };
     if mode == Mode::Train {
         convolution.normed = !convolution.relu;
-        if convolution.normed && conv2d::leaves_bias_out(executor) && convolution.kernels.shape().bias {
+        if convolution.normed && conv2d::elides_bias(executor) && convolution.kernels.shape().bias {
             let Range { start, end } = node.places.params;
             norm.left_out = Some(start + convolution.kernels.shape().weight_len()..end);
         }
@@ -49,7 +49,7 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: Mode, writer: usize, index
     if convolution.relu || node.inputs.len() > 1 {
         return Ok(());
     }
-    convolution.kernels = Conv2d::new(executor, Shape { bias: true, ..convolution.kernels.shape().clone() })?;
+    convolution.kernels = Conv2d::new(executor, ConvShape { bias: true, ..convolution.kernels.shape().clone() })?;
     convolution.folded = Some((op.clone(), norm.places.clone()));
     node.output = norm.output;
     norm.inputs.clear();

@@ -1,7 +1,7 @@
 //! What the lists of a plan are made of.
 
 use super::slots::{Slot, CLASSES};
-use resnet_ops::conv2d::Pass;
+use resnet_ops::Pass;
 
 /// What an instruction does. What it reads and writes is listed behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

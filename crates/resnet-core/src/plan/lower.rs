@@ -139,7 +139,7 @@ fn op(executor: &Executor, kind: &Kind, inputs: &[Shape], plain_input: bool, mod
     };
     Ok(match layer {
         Layer::Conv2d { out_channels, kernel, stride, padding, groups, bias, .. } => {
-            let shape = conv2d::Shape {
+            let shape = conv2d::ConvShape {
                 in_channels: channels,
                 out_channels: *out_channels,
                 kernel: *kernel,

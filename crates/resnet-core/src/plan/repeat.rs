@@ -1,7 +1,7 @@
 //! Lists that a GPU does as one.
 
 use super::Mode;
-use resnet_ops::{Executor, Recording, Result};
+use resnet_ops::{CapturedGraph, Executor, Result};
 use std::collections::HashMap;
 
 /// The lists of a plan.
@@ -27,7 +27,7 @@ struct Repeated {
     /// Images of the last walk.
     last: usize,
     /// The recording, and the images it is for; in place of a recording None if it cannot be had.
-    recorded: Option<(usize, Option<Recording>)>,
+    recorded: Option<(usize, Option<CapturedGraph>)>,
 }
 
 impl Recordings {
@@ -45,7 +45,7 @@ impl Recordings {
         if again && repeated.recorded.as_ref().is_none_or(|&(images, _)| images != n) {
             // The old one goes before the new one comes.
             repeated.recorded = None;
-            repeated.recorded = Some((n, executor.record(&mut walk)?));
+            repeated.recorded = Some((n, executor.capture(&mut walk)?));
         }
         match &repeated.recorded {
             Some((images, Some(recording))) if *images == n => recording.run(),

@@ -9,10 +9,10 @@ use crate::data::Input;
 use crate::weights::Weights;
 use resnet_ops::{
     add, avg_pool2d, batch_norm, concat,
-    conv2d::{self, Epilogue, NormBehind},
+    conv2d::{self, FusedNorm},
     cross_entropy, dropout, global_avg_pool, layout, linear, max_pool2d,
     norm_pool::{self, NormPool},
-    relu, Buffer, Executor, Result, View,
+    relu, Buffer, Executor, Gradient, Result, View,
 };
 
 /// Most storage that one instruction writes.
@@ -132,7 +132,7 @@ impl Step<'_> {
         let places = node.places.params.clone();
         match (&node.op, instruction.action) {
             (_, Action::AddGradient { accumulate }) => {
-                add::add_gradient(executor, self.len(node.output), read(0), first, accumulate)?;
+                add::add_gradient(executor, self.len(node.output), read(0), Gradient { buffer: first, accumulate })?;
             }
             (Op::Import, _) => {
                 let shape = plan.graph.shapes[node.output];
@@ -153,9 +153,10 @@ impl Step<'_> {
             }
             (Op::Conv2d(convolution), Action::ConvForward) => {
                 let moments = convolution.normed.then_some(third);
-                let epilogue = Epilogue { shortcut: shortcut(2), relu: convolution.relu, moments };
-                let kernels = &convolution.kernels;
-                conv2d::forward(executor, kernels, n, read(0), params(), read(1), second, first, epilogue)?;
+                let (x, packed, scratch, y) = (read(0), read(1), second, first);
+                let (params, shortcut, relu) = (params(), shortcut(2), convolution.relu);
+                let call = conv2d::Forward { n, x, params, packed, scratch, y, shortcut, relu, moments };
+                conv2d::forward(executor, &convolution.kernels, call)?;
             }
             (Op::Conv2d(convolution), Action::ConvInputGradient { accumulate, norm }) => {
                 let (kernels, dy, packed) = (&convolution.kernels, read(0), read(1));
@@ -166,23 +167,31 @@ impl Step<'_> {
                     };
                     let params = weights.learnt.view(node.places.params.clone());
                     let y = instruction.reads.get(4).map(|&slot| self.slots.get(slot));
-                    NormBehind { op, x: read(2), params, saved: read(3), y, sums: third }
+                    FusedNorm { op, x: read(2), params, saved: read(3), y, sums: third }
                 });
-                conv2d::input_gradient(executor, kernels, n, dy, params(), packed, second, first, accumulate, norm)?;
+                let (params, scratch, dx) = (params(), second, Gradient { buffer: first, accumulate });
+                let call = conv2d::InputGradient { n, dy, params, packed, scratch, dx, norm };
+                conv2d::input_gradient(executor, kernels, call)?;
             }
             (Op::Conv2d(convolution), Action::ConvWeightGradient) => {
                 let (grads, skip_bias) = (weights.gradients.view_mut(places), convolution.normed);
-                conv2d::weight_gradient(executor, &convolution.kernels, n, read(0), read(1), first, grads, skip_bias)?;
+                let (x, dy, scratch) = (read(0), read(1), first);
+                let call = conv2d::WeightGradient { n, x, dy, scratch, grads, skip_bias };
+                conv2d::weight_gradient(executor, &convolution.kernels, call)?;
             }
             (Op::BatchNorm(op) | Op::NormPool(NormPool { norm: op, .. }), Action::Moments) => {
                 batch_norm::moments(executor, op, n, read(0), first)?;
             }
             (Op::BatchNorm(op), Action::NormTrain) => {
-                batch_norm::forward_train(executor, op, n, read(0), shortcut(2), params(), read(1), second, first)?;
+                let (x, moments, saved, y) = (read(0), read(1), second, first);
+                let (params, shortcut) = (params(), shortcut(2));
+                let call = batch_norm::ForwardTrain { n, x, shortcut, params, moments, saved, y };
+                batch_norm::forward_train(executor, op, call)?;
             }
             (Op::BatchNorm(op), Action::NormEval) => {
                 let running = weights.running.view(node.places.running.clone());
-                batch_norm::forward_eval(executor, op, n, read(0), shortcut(1), params(), running, first)?;
+                let (x, shortcut, params, y) = (read(0), shortcut(1), params(), first);
+                batch_norm::forward_eval(executor, op, batch_norm::ForwardEval { n, x, shortcut, params, running, y })?;
             }
             (Op::BatchNorm(op) | Op::NormPool(NormPool { norm: op, .. }), Action::NormUpdate) => {
                 let running = weights.running.view_mut(node.places.running.clone());
@@ -193,29 +202,39 @@ impl Step<'_> {
                 let dx = (action == Action::NormAddFinishBackward).then_some(third);
                 let params = weights.learnt.view(places.clone());
                 let grads = weights.gradients.view_mut(places);
-                batch_norm::finish_backward(executor, op, n, read(0), params, read(1), second, first, dx, grads)?;
+                let (x, y, saved, sums, dy) = (read(0), None, read(1), second, first);
+                let statistics = batch_norm::Statistics::Batch;
+                let call = batch_norm::Backward { n, x, y, params, saved, sums, dy, dx, grads, statistics };
+                batch_norm::finish_backward(executor, op, call)?;
             }
             (Op::BatchNorm(op), action) => {
-                let y_and_dx = (action == Action::NormAddBackward).then(|| (read(2), third));
+                let (y, dx) = (action == Action::NormAddBackward).then(|| (read(2), third)).unzip();
                 let params = weights.learnt.view(places.clone());
                 let grads = weights.gradients.view_mut(places);
-                batch_norm::backward(executor, op, n, read(0), params, read(1), second, first, y_and_dx, grads)?;
+                let (x, saved, sums, dy) = (read(0), read(1), second, first);
+                let statistics = batch_norm::Statistics::Batch;
+                let call = batch_norm::Backward { n, x, y, params, saved, sums, dy, dx, grads, statistics };
+                batch_norm::backward(executor, op, call)?;
             }
             (Op::NormPool(op), Action::NormPool) => {
-                norm_pool::forward_train(executor, op, n, read(0), params(), read(1), second, first, third)?;
+                let (x, moments, saved, y, argmax) = (read(0), read(1), second, first, third);
+                let call = norm_pool::ForwardTrain { n, x, params: params(), moments, saved, y, argmax };
+                norm_pool::forward_train(executor, op, call)?;
             }
             (Op::NormPool(op), _) => {
                 let params = weights.learnt.view(places.clone());
                 let grads = weights.gradients.view_mut(places);
                 let [x, saved, argmax, dy] = [0, 1, 2, 3].map(read);
-                norm_pool::backward(executor, op, n, x, params, saved, argmax, second, dy, first, grads)?;
+                let (sums, dx) = (second, first);
+                let call = norm_pool::Backward { n, x, params, saved, argmax, sums, dy, dx, grads };
+                norm_pool::backward(executor, op, call)?;
             }
             (Op::Relu, Action::Relu) => relu::forward(executor, self.len(node.output), read(0), first)?,
             (Op::Add { relu }, Action::Add) => {
                 add::forward(executor, self.len(node.output), read(0), read(1), first, *relu)?;
             }
             (Op::Concat(op), Action::ConcatBackward { branch, accumulate }) => {
-                concat::backward(executor, op, n, branch, read(0), first, accumulate)?;
+                concat::backward(executor, op, n, branch, read(0), Gradient { buffer: first, accumulate })?;
             }
             (Op::Concat(op), _) => {
                 let inputs: Vec<&Buffer> = instruction.reads.iter().map(|&slot| self.slots.get(slot)).collect();
@@ -227,20 +246,20 @@ impl Step<'_> {
                 relu::backward(executor, self.len(node.output), read(0), first)?
             }
             (Op::MaxPool2d(op), Action::MaxPoolBackward { accumulate }) => {
-                max_pool2d::backward(executor, op, n, read(0), read(1), first, accumulate)?;
+                max_pool2d::backward(executor, op, n, read(0), read(1), Gradient { buffer: first, accumulate })?;
             }
             (Op::MaxPool2d(op), _) => max_pool2d::forward(executor, op, n, read(0), first, second)?,
             (Op::AvgPool2d(op), Action::AvgPoolBackward { accumulate }) => {
-                avg_pool2d::backward(executor, op, n, read(0), first, accumulate)?;
+                avg_pool2d::backward(executor, op, n, read(0), Gradient { buffer: first, accumulate })?;
             }
             (Op::AvgPool2d(op), _) => avg_pool2d::forward(executor, op, n, read(0), first)?,
             (Op::GlobalAvgPool(op), Action::AvgPoolBackward { accumulate }) => {
-                global_avg_pool::backward(executor, op, n, read(0), first, accumulate)?;
+                global_avg_pool::backward(executor, op, n, read(0), Gradient { buffer: first, accumulate })?;
             }
             (Op::GlobalAvgPool(op), _) => global_avg_pool::forward(executor, op, n, read(0), first)?,
             (Op::Linear(op), Action::Linear) => linear::forward(executor, op, n, read(0), params(), first)?,
             (Op::Linear(op), Action::LinearInputGradient { accumulate }) => {
-                linear::input_gradient(executor, op, n, read(0), params(), first, accumulate)?;
+                linear::input_gradient(executor, op, n, read(0), params(), Gradient { buffer: first, accumulate })?;
             }
             (Op::Linear(op), _) => {
                 linear::weight_gradient(executor, op, n, read(0), read(1), weights.gradients.view_mut(places))?;

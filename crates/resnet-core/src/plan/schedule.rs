@@ -5,9 +5,9 @@ use super::lower::{Convolution, Graph, Op};
 use super::slots::{assign, Class, Need, Slot};
 use super::Mode;
 use resnet_ops::batch_norm::{self, BatchNorm};
-use resnet_ops::conv2d::Pass;
 use resnet_ops::norm_pool::NormPool;
 use resnet_ops::Executor;
+use resnet_ops::Pass;
 
 /// Writes the lists of a graph for batches of up to `capacity` images.
 pub(super) fn schedule(executor: &Executor, graph: &Graph, capacity: usize, mode: Mode) -> Lists {
@@ -334,7 +334,7 @@ impl<'a> Writer<'a> {
     fn sum_behind(&mut self, index: usize, dy: usize, reads: &[usize], sums: usize) -> bool {
         let names_dy =
             |instruction: &Instruction<usize>| instruction.reads.contains(&dy) || instruction.writes.contains(&dy);
-        let place = self.backward.iter().rposition(names_dy).filter(|_| batch_norm::sums_behind(self.executor));
+        let place = self.backward.iter().rposition(names_dy).filter(|_| batch_norm::fuses_backward(self.executor));
         let Some(place) = place else { return false };
         let instruction = &mut self.backward[place];
         let Action::ConvInputGradient { norm, .. } = &mut instruction.action else { return false };

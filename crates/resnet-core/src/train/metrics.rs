@@ -13,7 +13,7 @@ pub struct Metrics {
 impl Metrics {
     /// Adds a batch.
     pub fn add(&mut self, outcome: Outcome, samples: usize) {
-        self.loss_sum += outcome.loss;
+        self.loss_sum += outcome.loss_sum;
         self.correct += outcome.correct;
         self.samples += samples;
     }

@@ -40,7 +40,8 @@ impl Trainer {
 
     /// What is kept between steps, on another backend.
     pub(crate) fn velocity_on(&self, executor: &Executor) -> Result<Option<Buffer>> {
-        let copy = |velocity: &Buffer| executor.upload(executor.exact_dtype(), &velocity.read(0..velocity.len())?);
+        let copy =
+            |velocity: &Buffer| executor.upload(executor.exact_dtype(), &velocity.read::<f64>(0..velocity.len())?);
         Ok(self.velocity.as_ref().map(copy).transpose()?)
     }
 

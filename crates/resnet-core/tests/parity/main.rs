@@ -16,8 +16,7 @@ use resnet_core::session::{Images, LoadOptions};
 use resnet_core::state_dict::{write, Values};
 use resnet_core::train::{Sgd, Trainer};
 use resnet_core::Session;
-use resnet_ops::conv2d::Algorithm;
-use resnet_ops::{Executor, Isa, Precision};
+use resnet_ops::{Algorithm, Executor, Isa, Precision};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 

@@ -1,7 +1,7 @@
 //! Residual addition, 16,384 elements at a time.
 
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Result};
+use crate::{Buffer, Cpu, Gradient, Result};
 
 /// Elements that one task works on.
 const PIECE: usize = 16 * 1024;
@@ -13,15 +13,9 @@ pub(super) fn forward(cpu: &Cpu, len: usize, a: &Buffer, b: &Buffer, y: &mut Buf
     Ok(())
 }
 
-pub(super) fn add_gradient(
-    cpu: &Cpu,
-    len: usize,
-    source: &Buffer,
-    target: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
-    let source = &source.slice::<f32>()?[..len];
-    let target = &mut target.slice_mut::<f32>()?[..len];
+pub(super) fn add_gradient(cpu: &Cpu, len: usize, source: &Buffer, target: Gradient) -> Result<()> {
+    let (source, accumulate) = (&source.slice::<f32>()?[..len], target.accumulate);
+    let target = &mut target.buffer.slice_mut::<f32>()?[..len];
     cpu.pool.chunks_mut(target, PIECE, |piece, target| {
         let source = &source[piece * PIECE..][..target.len()];
         match accumulate {
@@ -53,7 +47,7 @@ kernel! {
 
 #[cfg(test)]
 mod tests {
-    use crate::{add, Buffer, Executor, Isa};
+    use crate::{add, Buffer, Executor, Gradient, Isa};
 
     #[test]
     fn adds_rectifies_and_accumulates() {
@@ -69,8 +63,9 @@ mod tests {
             let mut plain = Buffer::from_slice(&vec![9f32; len]).unwrap();
             add::forward(&cpu, len, &a, &b, &mut plain, false).unwrap();
             let mut sum = Buffer::from_slice(&vec![9f32; len]).unwrap();
-            add::add_gradient(&cpu, len, &b, &mut sum, false).unwrap();
-            add::add_gradient(&cpu, len, &b, &mut sum, true).unwrap();
+            for accumulate in [false, true] {
+                add::add_gradient(&cpu, len, &b, Gradient { buffer: &mut sum, accumulate }).unwrap();
+            }
             let [y, plain, sum] = [&y, &plain, &sum].map(|buffer| buffer.slice::<f32>().unwrap());
             assert!(y[17].is_nan() && plain[17].is_nan());
             for i in (0..len).filter(|&i| i != 17) {

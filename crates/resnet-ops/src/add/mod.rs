@@ -1,7 +1,7 @@
 //! The end of a residual block, y = a + b or y = max(a + b, 0), and the sum of two gradients.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Result};
+use crate::{Buffer, Executor, Gradient, Result};
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -12,17 +12,17 @@ pub(crate) use cpu::add_to;
 
 /// y = a + b, or max(a + b, 0) if `relu`, for the first `len` elements. NaN stays NaN. Its gradient, the same for a and b,
 /// is that of y, or, if `relu`, what [`crate::relu::backward`] makes of it.
+///
+/// # Errors
+/// If a buffer is of another type or on another device; if the device fails.
 pub fn forward(executor: &Executor, len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     by_backend!(executor, forward(len, a, b, y, relu))
 }
 
-/// target = source for the first `len` elements, or target + source if `accumulate`.
-pub fn add_gradient(
-    executor: &Executor,
-    len: usize,
-    source: &Buffer,
-    target: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
-    by_backend!(executor, add_gradient(len, source, target, accumulate))
+/// Writes the first `len` elements of `source` to `target`, or adds them to what is there.
+///
+/// # Errors
+/// As for [`forward`].
+pub fn add_gradient(executor: &Executor, len: usize, source: &Buffer, target: Gradient) -> Result<()> {
+    by_backend!(executor, add_gradient(len, source, target))
 }

@@ -1,5 +1,5 @@
-use crate::executor::Real;
-use crate::{Buffer, Result};
+use crate::element::Real;
+use crate::{Buffer, Gradient, Result};
 
 pub(super) fn forward<T: Real>(len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     let (a, b) = (&a.slice::<T>()?[..len], &b.slice::<T>()?[..len]);
@@ -10,8 +10,9 @@ pub(super) fn forward<T: Real>(len: usize, a: &Buffer, b: &Buffer, y: &mut Buffe
     Ok(())
 }
 
-pub(super) fn add_gradient<T: Real>(len: usize, source: &Buffer, target: &mut Buffer, accumulate: bool) -> Result<()> {
-    for (target, &source) in target.slice_mut::<T>()?[..len].iter_mut().zip(&source.slice::<T>()?[..len]) {
+pub(super) fn add_gradient<T: Real>(len: usize, source: &Buffer, target: Gradient) -> Result<()> {
+    let Gradient { buffer, accumulate } = target;
+    for (target, &source) in buffer.slice_mut::<T>()?[..len].iter_mut().zip(&source.slice::<T>()?[..len]) {
         *target = if accumulate { *target + source } else { source };
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! as zero, divided by the number of its pixels.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Result};
+use crate::{Buffer, Executor, Gradient, Result};
 use candle_core::bail;
 use std::ops::Range;
 
@@ -77,19 +77,18 @@ impl AvgPool2d {
     }
 }
 
-/// Takes the mean of each window.
+/// Takes the mean of each window of `n` images: x and y are activations in the executor's layout.
+///
+/// # Errors
+/// If a buffer is of another type or on another device; if the device fails.
 pub fn forward(executor: &Executor, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, x, y))
 }
 
-/// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`.
-pub fn backward(
-    executor: &Executor,
-    op: &AvgPool2d,
-    n: usize,
-    dy: &Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
-    by_backend!(executor, backward(op, n, dy, dx, accumulate))
+/// Writes the gradient of the input, or adds it to what is there, from that of the output of `n` images.
+///
+/// # Errors
+/// As for [`forward`].
+pub fn backward(executor: &Executor, op: &AvgPool2d, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
+    by_backend!(executor, backward(op, n, dy, dx))
 }

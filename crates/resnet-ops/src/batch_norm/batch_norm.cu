@@ -158,9 +158,10 @@ SYNCING_KERNEL(norm_gradients)(int images, int channels, const double *partial, 
     gradients[channels + channel] = static_cast<float>(sum);
 }
 
-/// dx, from dy whose ReLU's mask is worked out again if `with_relu`. dx may be dy.
+/// dx, from dy whose ReLU's mask is worked out again if `with_relu`. dx may be dy. With `constant`, mean and deviation do not
+/// depend on x.
 KERNEL(norm_backward)(int64 total, int channels, float count, const T *x, const T *dy, const float *params, const float *mean,
-                      const float *inverse, const float *gradients, bool with_relu, T *dx) {
+                      const float *inverse, const float *gradients, bool constant, bool with_relu, T *dx) {
     const int64 i = thread_index();
     if (i >= total) return;
     const int first = i % (padded(channels) / OCTET) * OCTET;
@@ -176,17 +177,28 @@ KERNEL(norm_backward)(int64 total, int channels, float count, const T *x, const 
         const bool stopped = with_relu && !(values.lane[lane] * norm.scale[lane] + norm.shift[lane] > 0);
         const float gradient = stopped ? 0 : result.lane[lane];
         const float normalised = (values.lane[lane] - norm.mean[lane]) * norm.inverse[lane];
-        const float mean_part = gradients[channels + channel] / count + normalised * (gradients[channel] / count);
+        const float mean_part =
+            constant ? 0 : gradients[channels + channel] / count + normalised * (gradients[channel] / count);
         result.lane[lane] = norm.scale[lane] * (gradient - mean_part);
     }
     store(dx + i * OCTET, result);
 }
 
-/// Running statistics, mean then variance. What a bias left out of x would have added, `left_out`, belongs to the mean.
-KERNEL(norm_update)(int channels, int part, double count, float momentum, const float *saved, const float *left_out, float *running) {
+/// Running statistics in the place of a batch's: mean, variance and inverse deviation, `part` values each.
+KERNEL(norm_save_running)(int channels, int part, float eps, const float *running, float *saved) {
+    const int channel = static_cast<int>(thread_index());
+    if (channel >= part) return;
+    const bool real = channel < channels;
+    saved[channel] = real ? running[channel] : 0;
+    saved[part + channel] = real ? running[channels + channel] : 0;
+    saved[2 * part + channel] = real ? inverse_deviation(running[channels + channel], eps) : 0;
+}
+
+/// Running statistics, mean then variance. What an elided bias would have added to x belongs to the mean.
+KERNEL(norm_update)(int channels, int part, double count, float momentum, const float *saved, const float *elided_bias, float *running) {
     const int channel = static_cast<int>(thread_index());
     if (channel >= channels) return;
-    const float mean = saved[channel] + (left_out ? left_out[channel] : 0);
+    const float mean = saved[channel] + (elided_bias ? elided_bias[channel] : 0);
     const float variance = saved[part + channel] * static_cast<float>(count / (count - 1));
     running[channel] = (1 - momentum) * running[channel] + momentum * mean;
     running[channels + channel] = (1 - momentum) * running[channels + channel] + momentum * variance;

@@ -1,8 +1,8 @@
 // What the kernels of batch norm share.
 #pragma once
 
-/// Most threads of a block that sums over pixels.
-constexpr int SUMMERS = 512;
+/// 1/√(variance + ε), as every kernel works it out, so that all give the same bits.
+INLINE float inverse_deviation(float variance, float eps) { return 1 / sqrtf(variance + eps); }
 
 /// What of a batch norm belongs to eight channels.
 struct NormOctet {
@@ -14,7 +14,7 @@ struct NormOctet {
             const int channel = first + lane;
             const bool real = channel < channels;
             mean[lane] = real ? means[channel] : 0;
-            inverse[lane] = !real ? 0 : invert ? 1 / sqrtf(statistics[channel] + eps) : statistics[channel];
+            inverse[lane] = !real ? 0 : invert ? inverse_deviation(statistics[channel], eps) : statistics[channel];
             scale[lane] = real ? params[channel] * inverse[lane] : 0;
             shift[lane] = real ? params[channels + channel] - mean[lane] * scale[lane] : 0;
         }

@@ -1,12 +1,11 @@
 //! Batch normalisation on a GPU.
 
-use super::BatchNorm;
-use crate::cuda::{arguments, padded, Address, Cuda, OCTET};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use crate::cuda::{arguments, padded, Address, Cuda, OCTET, SUMMERS};
 use crate::{Buffer, DType, Result, View, ViewMut};
 
-/// Most octets that a block sums, and the threads it has for that.
+/// Most octets that a block sums.
 const SUMMED_TOGETHER: usize = 8;
-const SUMMERS: usize = 512;
 /// Threads of a block that adds up what the images' blocks have summed.
 const ADDERS: usize = 32 * OCTET;
 
@@ -54,32 +53,24 @@ pub(crate) fn finish_moments(
     unsafe { cuda.launch_blocks("norm_statistics", lanes / OCTET, ADDERS, arguments) }
 }
 
-pub(super) fn forward_train(
-    cuda: &Cuda,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward_train(cuda: &Cuda, op: &BatchNorm, call: ForwardTrain) -> Result<()> {
+    let ForwardTrain { n, x, shortcut, params, moments, saved, y } = call;
     finish_moments(cuda, op, n, moments, saved)?;
     let [mean, inverse] = statistics(cuda, op, saved)?;
     apply(cuda, op, n, x, shortcut, params, [mean, inverse], false, y)
 }
 
-pub(super) fn forward_eval(
-    cuda: &Cuda,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    running: View,
-    y: &mut Buffer,
-) -> Result<()> {
+pub(super) fn save_running(cuda: &Cuda, op: &BatchNorm, running: View, saved: &mut Buffer) -> Result<()> {
+    let (channels, part) = (op.channels as i32, op.saved_len() / 3);
+    let running = running.device_address(2 * op.channels)?;
+    let saved = cuda.address(saved, DType::F32, op.saved_len())?;
+    let arguments = arguments![channels, part as i32, op.eps as f32, running, saved];
+    // SAFETY: there are two running statistics for each channel, and three parts to write.
+    unsafe { cuda.launch("norm_save_running", part, arguments) }
+}
+
+pub(super) fn forward_eval(cuda: &Cuda, op: &BatchNorm, call: ForwardEval) -> Result<()> {
+    let ForwardEval { n, x, shortcut, params, running, y } = call;
     let mean = running.device_address(2 * op.channels)?;
     apply(cuda, op, n, x, shortcut, params, [mean, mean.plus_f32(op.channels)], true, y)
 }
@@ -111,26 +102,14 @@ fn apply(
     unsafe { cuda.launch("norm_apply", len / OCTET, arguments) }
 }
 
-pub(crate) fn backward(
-    cuda: &Cuda,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    scratch: &mut Buffer,
-    dy: &mut Buffer,
-    y_and_dx: Option<(&Buffer, &mut Buffer)>,
-    mut grads: ViewMut,
-) -> Result<()> {
+pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()> {
+    let Backward { n, x, y, params, saved, sums, dy, dx, mut grads, statistics: of } = call;
     let (len, octets, pixels) = (len(op, n), padded(op.channels) / OCTET, op.size[0] * op.size[1]);
     let (x, dy, params) = (cuda.real(x, len)?, cuda.real(dy, len)?, params.device_address(2 * op.channels)?);
-    let (y, dx) = match y_and_dx {
-        Some((y, dx)) => (cuda.real(y, len)?, cuda.real(dx, len)?),
-        None => (Address::NULL, dy),
-    };
+    let y = y.map_or(Ok(Address::NULL), |y| cuda.real(y, len))?;
+    let dx = dx.map_or(Ok(dy), |dx| cuda.real(dx, len))?;
     let [mean, inverse] = statistics(cuda, op, saved)?;
-    let partial = cuda.address(scratch, DType::F64, 2 * n * octets * OCTET)?;
+    let partial = cuda.address(sums, DType::F64, 2 * n * octets * OCTET)?;
     let (grads, channels) = (grads.device_address(2 * op.channels)?, op.channels as i32);
     let (blocks, threads, together) = summers(octets, n);
     let sizes = [pixels as i32, octets as i32, channels, together as i32];
@@ -141,8 +120,9 @@ pub(crate) fn backward(
     unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments)? };
     // SAFETY: likewise, and there are two gradients for each channel.
     unsafe { cuda.launch_blocks("norm_gradients", octets, ADDERS, arguments![n as i32, channels, partial, grads])? };
-    let (total, count, masks) = ((len / OCTET) as i64, (n * pixels) as f32, op.relu && y == Address::NULL);
-    let arguments = arguments![total, channels, count, x, dy, params, mean, inverse, grads, masks, dx];
+    let (total, count) = ((len / OCTET) as i64, (n * pixels) as f32);
+    let (constant, masks) = (of == Statistics::Running, op.relu && y == Address::NULL);
+    let arguments = arguments![total, channels, count, x, dy, params, mean, inverse, grads, constant, masks, dx];
     // SAFETY: likewise.
     unsafe { cuda.launch("norm_backward", len / OCTET, arguments) }
 }
@@ -152,14 +132,14 @@ pub(super) fn update_running(
     op: &BatchNorm,
     n: usize,
     saved: &Buffer,
-    left_out: Option<View>,
+    elided_bias: Option<View>,
     mut running: ViewMut,
 ) -> Result<()> {
     let saved = cuda.address(saved, DType::F32, op.saved_len())?;
-    let left_out = left_out.map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
+    let elided_bias = elided_bias.map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
     let (running, count) = (running.device_address(2 * op.channels)?, (n * op.size[0] * op.size[1]) as f64);
     let (channels, part) = (op.channels as i32, (op.saved_len() / 3) as i32);
-    let arguments = arguments![channels, part, count, op.momentum as f32, saved, left_out, running];
+    let arguments = arguments![channels, part, count, op.momentum as f32, saved, elided_bias, running];
     // SAFETY: statistics are there for each channel.
     unsafe { cuda.launch("norm_update", op.channels, arguments) }
 }

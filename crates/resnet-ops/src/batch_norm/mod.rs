@@ -4,7 +4,8 @@
 //! y = act(γ·(x − mean)/√(variance + ε) + β + shortcut), where act is ReLU or nothing and the shortcut may be absent.
 
 use crate::executor::by_backend;
-use crate::{layout, Buffer, Executor, Result, View, ViewMut};
+use crate::{blocked, Buffer, Executor, Result, View, ViewMut};
+use candle_core::bail;
 
 pub(crate) mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -30,10 +31,10 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// Elements of the statistics that [`forward_train`] saves: mean, biased variance and 1/√(variance + ε), each of
-    /// as many values as there are channels, rounded up to whole blocks of 16.
+    /// Elements, of the executor's exact type, of the statistics that [`forward_train`] and [`save_running`] save: mean, biased
+    /// variance and 1/√(variance + ε), each of as many values as there are channels, rounded up to whole blocks of 16.
     pub fn saved_len(&self) -> usize {
-        3 * layout::blocks(self.channels) * layout::LANES
+        3 * blocked::blocks(self.channels) * blocked::LANES
     }
 
     /// Elements (always f64) of the moments of a batch of `n` images, and of the scratch space that [`backward`] needs.
@@ -42,57 +43,129 @@ impl BatchNorm {
     }
 }
 
-/// [`BatchNorm::sums_len`] for a number of channels.
+/// [`BatchNorm::sums_len`] for a number of channels, where there is no norm to ask.
 pub fn sums_len(channels: usize, n: usize) -> usize {
-    2 * n * layout::blocks(channels) * layout::LANES
+    2 * n * blocked::blocks(channels) * blocked::LANES
 }
 
-/// Writes the moments of each image, of which [`forward_train`] makes the batch's statistics. The convolution before a norm
-/// can do so while its output is at hand ([`crate::conv2d::Epilogue`]). The plain definitions need none.
+/// Whose statistics a norm's output was made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Statistics {
+    /// The batch's own, which depend on x: [`forward_train`]'s.
+    #[default]
+    Batch,
+    /// The running ones, which are constants: [`forward_eval`]'s.
+    Running,
+}
+
+/// The arguments of [`forward_train`].
+pub struct ForwardTrain<'a> {
+    /// Images.
+    pub n: usize,
+    /// Input activation.
+    pub x: &'a Buffer,
+    /// An activation of the same shape that is added before the ReLU.
+    pub shortcut: Option<&'a Buffer>,
+    /// γ, then β.
+    pub params: View<'a>,
+    /// The moments of x, [`BatchNorm::sums_len`] f64: what [`moments`], or the convolution before, wrote. The plain definitions do
+    /// not read them.
+    pub moments: &'a Buffer,
+    /// Where the batch's statistics go: [`BatchNorm::saved_len`] elements.
+    pub saved: &'a mut Buffer,
+    /// Output activation.
+    pub y: &'a mut Buffer,
+}
+
+/// The arguments of [`forward_eval`].
+pub struct ForwardEval<'a> {
+    /// Images.
+    pub n: usize,
+    /// Input activation.
+    pub x: &'a Buffer,
+    /// An activation of the same shape that is added before the ReLU.
+    pub shortcut: Option<&'a Buffer>,
+    /// γ, then β.
+    pub params: View<'a>,
+    /// Running mean, then running variance.
+    pub running: View<'a>,
+    /// Output activation.
+    pub y: &'a mut Buffer,
+}
+
+/// The arguments of [`backward`] and [`finish_backward`]. `y` and `dx` are given if a shortcut was added, else both are absent.
+pub struct Backward<'a> {
+    /// Images.
+    pub n: usize,
+    /// The forward pass's input.
+    pub x: &'a Buffer,
+    /// Its output, if a shortcut was added; [`finish_backward`] does not read it.
+    pub y: Option<&'a Buffer>,
+    /// γ, then β.
+    pub params: View<'a>,
+    /// The statistics that the output was made with: what [`forward_train`] or [`save_running`] saved.
+    pub saved: &'a Buffer,
+    /// Sums of dy, [`BatchNorm::sums_len`] f64: scratch space for [`backward`], and what [`finish_backward`] begins with.
+    pub sums: &'a mut Buffer,
+    /// The gradient of the output on entry. Without a shortcut that of x on return; with one, that of the sum before the ReLU,
+    /// which is that of the shortcut.
+    pub dy: &'a mut Buffer,
+    /// Where the gradient of x goes, if a shortcut was added.
+    pub dx: Option<&'a mut Buffer>,
+    /// Where the gradients of γ, then of β, go.
+    pub grads: ViewMut<'a>,
+    /// Whose statistics `saved` holds: running ones do not depend on x.
+    pub statistics: Statistics,
+}
+
+/// Writes the moments of each of `n` images, [`BatchNorm::sums_len`] f64, of which [`forward_train`] makes the batch's statistics.
+/// The convolution before a norm can do so while its output is at hand ([`crate::conv2d::Forward::moments`]). The plain definitions
+/// need none and write none.
+///
+/// # Errors
+/// If a buffer is of another type, too short or on another device; if the device fails.
 pub fn moments(executor: &Executor, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
     match executor {
+        Executor::ReferenceF32 | Executor::ReferenceF64 => Ok(()),
         Executor::Cpu(cpu) => cpu::moments(cpu, op, n, x, moments),
         #[cfg(feature = "cuda-kernels")]
         Executor::Cuda(cuda) => cuda::moments(cuda, op, n, x, moments),
-        _ => Ok(()),
     }
 }
 
-/// Normalises with the batch's own statistics, which it makes of `moments` and saves.
+/// Normalises with the batch's own statistics, which it makes of the moments and saves.
 ///
 /// The statistics of a batch do not depend on the number of threads: they are summed per image, then over images in order.
-/// `shortcut`, if given, is added before the ReLU.
-pub fn forward_train(
-    executor: &Executor,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-) -> Result<()> {
-    by_backend!(executor, forward_train(op, n, x, shortcut, params, moments, saved, y))
+///
+/// # Errors
+/// As for [`moments`].
+pub fn forward_train(executor: &Executor, op: &BatchNorm, call: ForwardTrain) -> Result<()> {
+    by_backend!(executor, forward_train(op, call))
 }
 
-/// Normalises with the running statistics.
-pub fn forward_eval(
-    executor: &Executor,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    running: View,
-    y: &mut Buffer,
-) -> Result<()> {
-    by_backend!(executor, forward_eval(op, n, x, shortcut, params, running, y))
+/// Normalises with the running statistics. For a [`backward`] of this, [`save_running`] saves them.
+///
+/// # Errors
+/// As for [`moments`].
+pub fn forward_eval(executor: &Executor, op: &BatchNorm, call: ForwardEval) -> Result<()> {
+    by_backend!(executor, forward_eval(op, call))
+}
+
+/// Writes the running statistics where [`forward_train`] saves the batch's, in its layout ([`BatchNorm::saved_len`] elements): mean,
+/// variance and 1/√(variance + ε), zero beyond the channels.
+///
+/// # Errors
+/// As for [`moments`].
+pub fn save_running(executor: &Executor, op: &BatchNorm, running: View, saved: &mut Buffer) -> Result<()> {
+    by_backend!(executor, save_running(op, running, saved))
 }
 
 /// Folds a batch norm with its running statistics into the convolution before it: writes the weights and the bias of one
 /// convolution that does the work of both, γ·w/√(variance + ε) and γ·(bias − mean)/√(variance + ε) + β. `conv` holds the
-/// convolution's weights, then, if it has one, its bias.
+/// convolution's weights, then, if it has one, its bias; `folded` has room for weights and bias.
+///
+/// # Errors
+/// As for [`moments`].
 pub fn fold(
     executor: &Executor,
     op: &BatchNorm,
@@ -102,69 +175,61 @@ pub fn fold(
     folded: ViewMut,
 ) -> Result<()> {
     match executor {
+        Executor::ReferenceF64 => reference::fold::<f64>(op, conv, params, running, folded),
+        Executor::ReferenceF32 | Executor::Cpu(_) => reference::fold::<f32>(op, conv, params, running, folded),
         #[cfg(feature = "cuda-kernels")]
         Executor::Cuda(cuda) => cuda::fold(cuda, op, conv, params, running, folded),
-        Executor::ReferenceF64 => reference::fold::<f64>(op, conv, params, running, folded),
-        _ => reference::fold::<f32>(op, conv, params, running, folded),
     }
 }
 
 /// Moves the running statistics towards the saved ones of a batch of `n` images:
-/// running = (1 − momentum)·running + momentum·batch, with the unbiased variance. `left_out`, if given, is a value for each
-/// channel that should have been added to x and was not ([`crate::conv2d::leaves_bias_out`]): the batch's mean takes it in.
+/// running = (1 − momentum)·running + momentum·batch, with the unbiased variance. `elided_bias`, if given, is a value for each
+/// channel that should have been added to x and was not ([`crate::conv2d::elides_bias`]): the batch's mean takes it in.
+///
+/// # Errors
+/// As for [`moments`].
 pub fn update_running(
     executor: &Executor,
     op: &BatchNorm,
     n: usize,
     saved: &Buffer,
-    left_out: Option<View>,
+    elided_bias: Option<View>,
     running: ViewMut,
 ) -> Result<()> {
-    by_backend!(executor, update_running(op, n, saved, left_out, running))
+    by_backend!(executor, update_running(op, n, saved, elided_bias, running))
 }
 
-/// The gradients of [`forward_train`].
+/// The gradients of [`forward_train`], or of [`forward_eval`] if [`Backward::statistics`] are the running ones: of γ and β, of x
+/// and, if there was one, of the shortcut.
 ///
-/// Without a shortcut (`y_and_dx` is None), `dy` comes in as the gradient of the output and goes out as the gradient of x;
-/// the ReLU's mask is worked out again from x. With one, `y_and_dx` holds the output and a place for the gradient of x,
-/// and `dy` goes out as the gradient of the sum, which is that of the shortcut.
-pub fn backward(
-    executor: &Executor,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    scratch: &mut Buffer,
-    dy: &mut Buffer,
-    y_and_dx: Option<(&Buffer, &mut Buffer)>,
-    grads: ViewMut,
-) -> Result<()> {
-    by_backend!(executor, backward(op, n, x, params, saved, scratch, dy, y_and_dx, grads))
+/// With the mask m of the ReLU (1 where the output is positive; worked out again from x if there was no shortcut), the normalised
+/// x̂ and the number M of values of a channel, dβ = Σ m·dy, dγ = Σ m·dy·x̂ and
+/// dx = γ/√(variance + ε)·(m·dy − dβ/M − x̂·dγ/M), with running statistics dx = γ/√(variance + ε)·m·dy.
+///
+/// # Errors
+/// If only one of `y` and `dx` is given; as for [`moments`].
+pub fn backward(executor: &Executor, op: &BatchNorm, call: Backward) -> Result<()> {
+    if call.y.is_some() != call.dx.is_some() {
+        bail!("batch norm: a backward takes both the output and a place for the gradient of x, or neither");
+    }
+    by_backend!(executor, backward(op, call))
 }
 
 /// Whether a convolution's input gradient can begin the backward of the batch norm that made its input
-/// ([`crate::conv2d::NormBehind`]), so that [`finish_backward`] does the rest.
-pub fn sums_behind(executor: &Executor) -> bool {
+/// ([`crate::conv2d::FusedNorm`]), so that [`finish_backward`] does the rest.
+pub fn fuses_backward(executor: &Executor) -> bool {
     matches!(executor, Executor::Cpu(_))
 }
 
-/// What [`backward`] has left to do where a convolution began it: gradients from the sums. That of x goes over `dy`, or to `dx` if
-/// it is given. Only where [`sums_behind`].
-pub fn finish_backward(
-    executor: &Executor,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    sums: &Buffer,
-    dy: &mut Buffer,
-    dx: Option<&mut Buffer>,
-    grads: ViewMut,
-) -> Result<()> {
+/// What [`backward`] has left to do where a convolution began it: gradients from [`Backward::sums`].
+///
+/// # Errors
+/// If the backend does not [fuse a norm's backward](fuses_backward); as for [`moments`].
+pub fn finish_backward(executor: &Executor, op: &BatchNorm, call: Backward) -> Result<()> {
     match executor {
-        Executor::Cpu(cpu) => cpu::finish_backward(cpu, op, n, x, params, saved, sums, dy, dx, grads),
-        _ => candle_core::bail!("batch norm: this backend goes back in one piece"),
+        Executor::Cpu(cpu) => cpu::finish_backward(cpu, op, call),
+        Executor::ReferenceF32 | Executor::ReferenceF64 => bail!("batch norm: no convolution begins a plain backward"),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(_) => bail!("batch norm: no convolution begins a GPU's backward"),
     }
 }

@@ -1,18 +1,10 @@
-use super::BatchNorm;
-use crate::executor::Real;
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use crate::element::Real;
 use crate::{Buffer, Result, View, ViewMut};
 use std::ops::Range;
 
-pub(super) fn forward_train<T: Real>(
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    _moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward_train<T: Real>(op: &BatchNorm, call: ForwardTrain) -> Result<()> {
+    let ForwardTrain { n, x, shortcut, params, saved, y, .. } = call;
     let values = x.slice::<T>()?;
     let (mean, variance, inverse) = saved_parts_mut(op, saved.slice_mut::<T>()?);
     let count = T::of(count(op, n));
@@ -25,18 +17,23 @@ pub(super) fn forward_train<T: Real>(
     normalise(op, n, values, shortcut, params, mean, inverse, y)
 }
 
-pub(super) fn forward_eval<T: Real>(
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    running: View,
-    y: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward_eval<T: Real>(op: &BatchNorm, call: ForwardEval) -> Result<()> {
+    let ForwardEval { n, x, shortcut, params, running, y } = call;
     let (mean, variance) = running.slice::<T>()?.split_at(op.channels);
     let inverse: Vec<T> = variance.iter().map(|&variance| inverse_deviation(op, variance)).collect();
     normalise(op, n, x.slice::<T>()?, shortcut, params, mean, &inverse, y)
+}
+
+pub(super) fn save_running<T: Real>(op: &BatchNorm, running: View, saved: &mut Buffer) -> Result<()> {
+    let (running_mean, running_variance) = running.slice::<T>()?.split_at(op.channels);
+    let saved = saved.slice_mut::<T>()?;
+    saved[..op.saved_len()].fill(T::zero());
+    let (mean, variance, inverse) = saved_parts_mut(op, saved);
+    for c in 0..op.channels {
+        (mean[c], variance[c]) = (running_mean[c], running_variance[c]);
+        inverse[c] = inverse_deviation(op, variance[c]);
+    }
+    Ok(())
 }
 
 /// In f64 throughout, so that a folded weight is rounded once.
@@ -69,41 +66,30 @@ pub(super) fn update_running<T: Real>(
     op: &BatchNorm,
     n: usize,
     saved: &Buffer,
-    left_out: Option<View>,
+    elided_bias: Option<View>,
     mut running: ViewMut,
 ) -> Result<()> {
     let (mean, variance, _) = saved_parts(op, saved.slice::<T>()?);
     let (running_mean, running_variance) = running.slice_mut::<T>()?.split_at_mut(op.channels);
     let momentum = T::of(op.momentum);
     let unbiased = T::of(count(op, n) / (count(op, n) - 1.0));
-    let left_out = left_out.map(|values| values.slice::<T>()).transpose()?;
+    let elided_bias = elided_bias.map(|values| values.slice::<T>()).transpose()?;
     for c in 0..op.channels {
-        let mean = mean[c] + left_out.map_or(T::zero(), |values| values[c]);
+        let mean = mean[c] + elided_bias.map_or(T::zero(), |values| values[c]);
         running_mean[c] = (T::one() - momentum) * running_mean[c] + momentum * mean;
         running_variance[c] = (T::one() - momentum) * running_variance[c] + momentum * variance[c] * unbiased;
     }
     Ok(())
 }
 
-pub(super) fn backward<T: Real>(
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    _scratch: &mut Buffer,
-    dy: &mut Buffer,
-    y_and_dx: Option<(&Buffer, &mut Buffer)>,
-    mut grads: ViewMut,
-) -> Result<()> {
+pub(super) fn backward<T: Real>(op: &BatchNorm, call: Backward) -> Result<()> {
+    let Backward { n, x, y, params, saved, dy, dx, mut grads, statistics, .. } = call;
     let (x, dy) = (x.slice::<T>()?, dy.slice_mut::<T>()?);
     let (gamma, beta) = params.slice::<T>()?.split_at(op.channels);
     let (dgamma, dbeta) = grads.slice_mut::<T>()?.split_at_mut(op.channels);
     let (mean, _, inverse) = saved_parts(op, saved.slice::<T>()?);
-    let (y, mut dx) = match y_and_dx {
-        Some((y, dx)) => (Some(y.slice::<T>()?), Some(dx.slice_mut::<T>()?)),
-        None => (None, None),
-    };
+    let y = y.map(|y| y.slice::<T>()).transpose()?;
+    let mut dx = dx.map(|dx| dx.slice_mut::<T>()).transpose()?;
     let count = T::of(count(op, n));
     for c in 0..op.channels {
         let (scale, shift) = scale_and_shift(gamma[c], beta[c], mean[c], inverse[c]);
@@ -116,8 +102,11 @@ pub(super) fn backward<T: Real>(
         dbeta[c] = channel().map(|i| dy[i]).sum();
         dgamma[c] = channel().map(|i| dy[i] * normalised(i)).sum();
         for i in channel() {
-            let gradient = scale * (dy[i] - dbeta[c] / count - normalised(i) * dgamma[c] / count);
-            dx.as_deref_mut().unwrap_or(dy)[i] = gradient;
+            let gradient = match statistics {
+                Statistics::Batch => dy[i] - dbeta[c] / count - normalised(i) * dgamma[c] / count,
+                Statistics::Running => dy[i],
+            };
+            dx.as_deref_mut().unwrap_or(dy)[i] = scale * gradient;
         }
     }
     Ok(())

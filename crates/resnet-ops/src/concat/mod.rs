@@ -2,7 +2,7 @@
 //! of 1x1.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Result};
+use crate::{Buffer, Executor, Gradient, Result};
 use candle_core::bail;
 
 mod cpu;
@@ -31,10 +31,11 @@ impl Concat {
     }
 }
 
-/// Writes the inputs one behind the other, each of `n` images.
+/// Writes the inputs' channels one after the other, for `n` images: all are activations in the executor's layout.
 ///
 /// # Errors
-/// If there are not as many inputs as `op` has channel numbers.
+/// If there are not as many inputs as `op` has channel numbers; if a buffer is of another type or on another device; if the device
+/// fails.
 pub fn forward(executor: &Executor, op: &Concat, n: usize, inputs: &[&Buffer], y: &mut Buffer) -> Result<()> {
     if inputs.len() != op.channels.len() {
         bail!("concatenation: expected {} inputs, got {}", op.channels.len(), inputs.len());
@@ -42,21 +43,13 @@ pub fn forward(executor: &Executor, op: &Concat, n: usize, inputs: &[&Buffer], y
     by_backend!(executor, forward(op, n, inputs, y))
 }
 
-/// Writes the gradient of input number `branch`, or adds it to what `dx` holds if `accumulate`.
+/// Writes the gradient of input number `branch`, or adds it to what is there, from that of the output of `n` images.
 ///
 /// # Errors
-/// If there is no such input.
-pub fn backward(
-    executor: &Executor,
-    op: &Concat,
-    n: usize,
-    branch: usize,
-    dy: &Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
+/// If there is no such input; as for [`forward`].
+pub fn backward(executor: &Executor, op: &Concat, n: usize, branch: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
     if branch >= op.channels.len() {
         bail!("concatenation: expected one of {} inputs, got number {branch}", op.channels.len());
     }
-    by_backend!(executor, backward(op, n, branch, dy, dx, accumulate))
+    by_backend!(executor, backward(op, n, branch, dy, dx))
 }

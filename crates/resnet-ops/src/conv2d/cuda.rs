@@ -1,12 +1,11 @@
 //! Convolution on a GPU: cuDNN's, with kernels of our own around them.
 
-use super::{refuse, Conv2d, Epilogue, NormBehind, Pass, Shape};
+use super::{foreign, refuse, Conv2d, ConvShape, Forward, InputGradient, Kernels, WeightGradient};
+use crate::algorithm::Pass;
 use crate::batch_norm::cuda::moments_of;
+use crate::cuda::bias_gradient::bias_gradient;
 use crate::cuda::{arguments, padded, Address, Cuda, Geometry, OCTET};
-use crate::{Buffer, DType, Result, View, ViewMut};
-
-/// Threads of a block that sums a bias's gradient.
-const SUMMERS: usize = 512;
+use crate::{Buffer, DType, Gradient, Result, View};
 
 /// How a convolution is put to cuDNN: with whole octets of channels, and a first convolution of stride 2 with 2x2 pixels as one
 /// pixel of four times the channels, so that the products of its few channels fill the tensor cores.
@@ -29,7 +28,7 @@ pub(super) struct Rewritten {
 }
 
 impl Rewritten {
-    pub fn new(cuda: &Cuda, shape: &Shape) -> Self {
+    pub fn new(cuda: &Cuda, shape: &ConvShape) -> Self {
         let [p, q] = shape.output();
         let blocked = shape.plain_input && shape.groups == 1 && shape.stride == [2, 2];
         let block = if blocked { 2 } else { 1 };
@@ -63,12 +62,12 @@ impl Rewritten {
     }
 
     /// Lanes of a packed weight's tap.
-    fn lanes(&self, shape: &Shape) -> usize {
+    fn lanes(&self, shape: &ConvShape) -> usize {
         self.channels[0] / shape.groups
     }
 
     /// Channels, height and width of a kernel; a block's side, what a rewritten kernel is off by, its size and its lanes.
-    fn weight_sizes(&self, shape: &Shape) -> [i32; 9] {
+    fn weight_sizes(&self, shape: &ConvShape) -> [i32; 9] {
         let [height, width] = shape.kernel.map(|size| size as i32);
         let ([down, across], [rows, columns]) = (self.offset, self.kernel.map(|size| size as i32));
         let [channels, block, lanes] =
@@ -77,17 +76,17 @@ impl Rewritten {
     }
 
     /// Elements of the packed weights.
-    fn weights_len(&self, shape: &Shape) -> usize {
+    fn weights_len(&self, shape: &ConvShape) -> usize {
         self.channels[1] * self.kernel[0] * self.kernel[1] * self.lanes(shape)
     }
 
     /// Where the bias begins, in f32, in what is packed.
-    fn bias_start(&self, shape: &Shape) -> usize {
+    fn bias_start(&self, shape: &ConvShape) -> usize {
         self.weights_len(shape).next_multiple_of(OCTET)
     }
 
     /// Elements of all that is packed.
-    pub fn packed_len(&self, shape: &Shape) -> usize {
+    pub fn packed_len(&self, shape: &ConvShape) -> usize {
         let bias = if shape.bias { shape.out_channels } else { 0 };
         self.bias_start(shape) + bias * DType::F32.size_in_bytes() / self.dtype.size_in_bytes()
     }
@@ -97,7 +96,7 @@ impl Rewritten {
         n * self.input[0] * self.input[1] * self.pixel[0]
     }
 
-    pub fn scratch_len(&self, shape: &Shape, pass: Pass, n: usize) -> usize {
+    pub fn scratch_len(&self, shape: &ConvShape, pass: Pass, n: usize) -> usize {
         let imported = if shape.plain_input { self.input_len(n) } else { 0 };
         match pass {
             Pass::Forward => imported,
@@ -107,11 +106,11 @@ impl Rewritten {
     }
 
     /// The bias in what is packed.
-    fn bias(&self, shape: &Shape, packed: Address) -> Address {
+    fn bias(&self, shape: &ConvShape, packed: Address) -> Address {
         packed.plus(self.bias_start(shape), self.dtype)
     }
 
-    fn geometry(&self, cuda: &Cuda, shape: &Shape, n: usize) -> Geometry {
+    fn geometry(&self, cuda: &Cuda, shape: &ConvShape, n: usize) -> Geometry {
         Geometry {
             n,
             in_channels: self.channels[0],
@@ -128,17 +127,20 @@ impl Rewritten {
     }
 }
 
-fn rewritten(conv: &Conv2d) -> &Rewritten {
-    conv.rewritten.as_ref().expect("prepared for this backend")
+fn rewritten(conv: &Conv2d) -> Result<&Rewritten> {
+    match &conv.kernels {
+        Kernels::Cuda(rewritten) => Ok(rewritten),
+        Kernels::Reference | Kernels::Cpu(_) => foreign(),
+    }
 }
 
-fn output_len(shape: &Shape, n: usize) -> usize {
+fn output_len(shape: &ConvShape, n: usize) -> usize {
     let [p, q] = shape.output();
     n * p * q * padded(shape.out_channels)
 }
 
 pub(super) fn pack(cuda: &Cuda, conv: &Conv2d, params: View, packed: &mut Buffer) -> Result<()> {
-    let (shape, rewritten) = (&conv.shape, rewritten(conv));
+    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
     let len = rewritten.weights_len(shape);
     let (weights, packed) =
         (params.device_address(shape.params_len())?, cuda.real(packed, rewritten.packed_len(shape))?);
@@ -165,7 +167,7 @@ fn copy_bias(cuda: &Cuda, channels: usize, source: Address, target: Address) -> 
 
 /// x as cuDNN reads it: plain images are brought to `scratch`.
 fn imported(cuda: &Cuda, conv: &Conv2d, n: usize, x: &Buffer, scratch: &mut Buffer) -> Result<Address> {
-    let (shape, rewritten) = (&conv.shape, rewritten(conv));
+    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
     let len = rewritten.input_len(n);
     if !shape.plain_input {
         return cuda.real(x, len);
@@ -191,24 +193,14 @@ fn imported(cuda: &Cuda, conv: &Conv2d, n: usize, x: &Buffer, scratch: &mut Buff
     Ok(target)
 }
 
-pub(super) fn forward(
-    cuda: &Cuda,
-    conv: &Conv2d,
-    n: usize,
-    x: &Buffer,
-    _params: View,
-    packed: &Buffer,
-    scratch: &mut Buffer,
-    y: &mut Buffer,
-    epilogue: Epilogue,
-) -> Result<()> {
-    let (shape, rewritten) = (&conv.shape, rewritten(conv));
+pub(super) fn forward(cuda: &Cuda, conv: &Conv2d, call: Forward) -> Result<()> {
+    let Forward { n, x, params: _, packed, scratch, y, shortcut, relu, moments } = call;
+    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
     let x = imported(cuda, conv, n, x, scratch)?;
     let packed = cuda.real(packed, rewritten.packed_len(shape))?;
     let len = output_len(shape, n);
     let y = cuda.real(y, len)?;
     cuda.convolve(&rewritten.geometry(cuda, shape, n), Pass::Forward, x, packed, y)?;
-    let Epilogue { shortcut, relu, moments } = epilogue;
     let bias = match shape.bias && moments.is_none() {
         true => rewritten.bias(shape, packed),
         false => Address::NULL,
@@ -226,20 +218,10 @@ pub(super) fn forward(
     }
 }
 
-pub(super) fn input_gradient(
-    cuda: &Cuda,
-    conv: &Conv2d,
-    n: usize,
-    dy: &Buffer,
-    _params: View,
-    packed: &Buffer,
-    scratch: &mut Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
-    norm: Option<NormBehind>,
-) -> Result<()> {
+pub(super) fn input_gradient(cuda: &Cuda, conv: &Conv2d, call: InputGradient) -> Result<()> {
+    let InputGradient { n, dy, params: _, packed, scratch, dx: Gradient { buffer: dx, accumulate }, norm } = call;
     refuse(norm)?;
-    let (shape, rewritten) = (&conv.shape, rewritten(conv));
+    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
     if shape.plain_input {
         candle_core::bail!("convolution: there is no gradient of plain input");
     }
@@ -261,17 +243,9 @@ pub(super) fn input_gradient(
     Ok(())
 }
 
-pub(super) fn weight_gradient(
-    cuda: &Cuda,
-    conv: &Conv2d,
-    n: usize,
-    x: &Buffer,
-    dy: &Buffer,
-    scratch: &mut Buffer,
-    mut grads: ViewMut,
-    skip_bias: bool,
-) -> Result<()> {
-    let (shape, rewritten) = (&conv.shape, rewritten(conv));
+pub(super) fn weight_gradient(cuda: &Cuda, conv: &Conv2d, call: WeightGradient) -> Result<()> {
+    let WeightGradient { n, x, dy, scratch, mut grads, skip_bias } = call;
+    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
     let x = imported(cuda, conv, n, x, scratch)?;
     let total = rewritten.scratch_len(shape, Pass::WeightGradient, n);
     let packed = cuda.real(scratch, total)?.plus(total - rewritten.weights_len(shape), cuda.dtype());
@@ -292,11 +266,4 @@ pub(super) fn weight_gradient(
             bias_gradient(cuda, n * p * q, shape.out_channels, dy, bias)
         }
     }
-}
-
-/// The sums of dy over so many pixels, which are the gradient of a bias.
-pub(crate) fn bias_gradient(cuda: &Cuda, pixels: usize, channels: usize, dy: Address, bias: Address) -> Result<()> {
-    let arguments = arguments![pixels as i64, channels as i32, dy, bias];
-    // SAFETY: dy has so many pixels, and there is a gradient for each channel.
-    unsafe { cuda.launch_blocks("conv_bias_gradient", padded(channels) / OCTET, SUMMERS, arguments) }
 }

@@ -1,20 +1,12 @@
 //! The definition: every pass walks the same triples of weight, output and input, and fills in the one it is after.
 
-use super::{refuse, Conv2d, Epilogue, NormBehind, Shape};
-use crate::executor::Real;
-use crate::{Buffer, Result, View, ViewMut};
+use super::{refuse, Conv2d, ConvShape, Forward, InputGradient, WeightGradient};
+use crate::element::Real;
+use crate::{Gradient, Result};
 use std::ops::Range;
 
-pub(super) fn forward<T: Real>(
-    conv: &Conv2d,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    _packed: &Buffer,
-    _scratch: &mut Buffer,
-    y: &mut Buffer,
-    epilogue: Epilogue,
-) -> Result<()> {
+pub(super) fn forward<T: Real>(conv: &Conv2d, call: Forward) -> Result<()> {
+    let Forward { n, x, params, y, shortcut, relu, .. } = call;
     let shape = &conv.shape;
     let (weights, bias) = params.slice::<T>()?.split_at(shape.weight_len());
     let (x, y) = (x.slice::<T>()?, y.slice_mut::<T>()?);
@@ -28,25 +20,16 @@ pub(super) fn forward<T: Real>(
         }
     });
     let y = &mut y[..n * shape.out_channels * pixels(shape)];
-    if let Some(shortcut) = epilogue.shortcut {
+    if let Some(shortcut) = shortcut {
         y.iter_mut().zip(shortcut.slice::<T>()?).for_each(|(y, &shortcut)| *y += shortcut);
     }
     // Written so that a NaN passes.
-    y.iter_mut().filter(|y| epilogue.relu && **y < T::zero()).for_each(|y| *y = T::zero());
+    y.iter_mut().filter(|y| relu && **y < T::zero()).for_each(|y| *y = T::zero());
     Ok(())
 }
 
-pub(super) fn input_gradient<T: Real>(
-    conv: &Conv2d,
-    n: usize,
-    dy: &Buffer,
-    params: View,
-    _packed: &Buffer,
-    _scratch: &mut Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
-    norm: Option<NormBehind>,
-) -> Result<()> {
+pub(super) fn input_gradient<T: Real>(conv: &Conv2d, call: InputGradient) -> Result<()> {
+    let InputGradient { n, dy, params, dx: Gradient { buffer: dx, accumulate }, norm, .. } = call;
     refuse(norm)?;
     let shape = &conv.shape;
     let weights = params.slice::<T>()?;
@@ -64,15 +47,8 @@ pub(super) fn input_gradient<T: Real>(
     Ok(())
 }
 
-pub(super) fn weight_gradient<T: Real>(
-    conv: &Conv2d,
-    n: usize,
-    x: &Buffer,
-    dy: &Buffer,
-    _scratch: &mut Buffer,
-    mut grads: ViewMut,
-    skip_bias: bool,
-) -> Result<()> {
+pub(super) fn weight_gradient<T: Real>(conv: &Conv2d, call: WeightGradient) -> Result<()> {
+    let WeightGradient { n, x, dy, mut grads, skip_bias, .. } = call;
     let shape = &conv.shape;
     let (x, dy) = (x.slice::<T>()?, dy.slice::<T>()?);
     let (dw, dbias) = grads.slice_mut::<T>()?.split_at_mut(shape.weight_len());
@@ -91,7 +67,7 @@ pub(super) fn weight_gradient<T: Real>(
     Ok(())
 }
 
-fn pixels(shape: &Shape) -> usize {
+fn pixels(shape: &ConvShape) -> usize {
     let [height, width] = shape.output();
     height * width
 }
@@ -99,8 +75,8 @@ fn pixels(shape: &Shape) -> usize {
 /// Calls `visit(weight, outputs, input)` for each weight, image and output row: the weight's index, the range of outputs
 /// that it reaches in that row without leaving the input, and the index of the input that the first of them meets; the
 /// next ones meet every stride-th input from there.
-fn for_each_row(shape: &Shape, n: usize, mut visit: impl FnMut(usize, Range<usize>, usize)) {
-    let Shape { in_channels, out_channels, kernel, stride, padding, groups, input: [height, width], .. } = *shape;
+fn for_each_row(shape: &ConvShape, n: usize, mut visit: impl FnMut(usize, Range<usize>, usize)) {
+    let ConvShape { in_channels, out_channels, kernel, stride, padding, groups, input: [height, width], .. } = *shape;
     let [out_height, out_width] = shape.output();
     let (group_in, group_out) = (in_channels / groups, out_channels / groups);
     for image in 0..n {

@@ -1,7 +1,7 @@
 //! Softmax cross-entropy of one sample per task, in f64.
 
 use super::Outcome;
-use crate::layout::{blocks, LANES};
+use crate::blocked::{blocks, LANES};
 use crate::{Buffer, Cpu, Result};
 
 /// Samples whose losses are kept at a time, to be added up in order.
@@ -32,7 +32,7 @@ pub(super) fn evaluate(
             outcome[0] = sample(logits, labels_of_group[index] as usize, share, gradient);
         });
         for outcome in outcomes {
-            total.loss += outcome.loss;
+            total.loss_sum += outcome.loss_sum;
             total.correct += outcome.correct;
         }
     }
@@ -58,7 +58,7 @@ fn sample(logits: &[f32], label: usize, share: f64, gradient: &mut [f32]) -> Out
             *gradient = (exp(logit) * scale - target) as f32;
         }
     }
-    Outcome { loss: sum.ln() + max - f64::from(logits[label]), correct: usize::from(best == label) }
+    Outcome { loss_sum: sum.ln() + max - f64::from(logits[label]), correct: usize::from(best == label) }
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
         let mut gradient = Buffer::from_slice(&vec![9f32; labels.len() * 32]).unwrap();
         let outcome = evaluate(&cpu, CLASSES, &logits, labels, Some(&mut gradient)).unwrap();
         let loss_alone = evaluate(&cpu, CLASSES, &logits, labels, None).unwrap();
-        assert!(loss_alone == outcome || outcome.loss.is_nan());
+        assert!(loss_alone == outcome || outcome.loss_sum.is_nan());
         (outcome, gradient.slice::<f32>().unwrap().to_vec())
     }
 
@@ -98,7 +98,7 @@ mod tests {
                 assert!((f64::from(gradient[image * 32 + class]) - expected).abs() < 1e-9);
             }
         }
-        assert!((outcome.loss - loss).abs() < 1e-9 * loss && outcome.correct == correct && correct > 0);
+        assert!((outcome.loss_sum - loss).abs() < 1e-9 * loss && outcome.correct == correct && correct > 0);
         assert_eq!(run(1, &logits, &labels), (outcome, gradient));
     }
 
@@ -107,6 +107,6 @@ mod tests {
         let mut logits = vec![0f32; 2 * 32];
         assert_eq!(run(1, &logits, &[0, 1]).0.correct, 1);
         logits[40] = f32::NAN;
-        assert!(run(1, &logits, &[0, 1]).0.loss.is_nan());
+        assert!(run(1, &logits, &[0, 1]).0.loss_sum.is_nan());
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn evaluate(
     }
     let mut read = [0; 2 * size_of::<f64>()];
     memory.read(0, &mut read)?;
-    let [loss, correct] = [0, 8].map(|start| f64::from_le_bytes(*read[start..].first_chunk().expect("eight bytes")));
-    Ok(Outcome { loss, correct: correct as usize })
+    let [loss_sum, correct] =
+        [0, 8].map(|start| f64::from_le_bytes(*read[start..].first_chunk().expect("eight bytes")));
+    Ok(Outcome { loss_sum, correct: correct as usize })
 }

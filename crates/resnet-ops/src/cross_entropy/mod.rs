@@ -12,8 +12,8 @@ mod reference;
 /// What a batch's logits say about its labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// Sum of the losses, not their mean.
-    pub loss: f64,
+    /// The samples' losses, added up.
+    pub loss_sum: f64,
     /// How many samples have their largest logit at the label; of equal logits the first counts.
     pub correct: usize,
 }

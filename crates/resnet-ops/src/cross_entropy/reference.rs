@@ -1,5 +1,5 @@
 use super::Outcome;
-use crate::executor::Real;
+use crate::element::Real;
 use crate::{Buffer, Result};
 
 pub(super) fn evaluate<T: Real>(
@@ -17,7 +17,7 @@ pub(super) fn evaluate<T: Real>(
         let best = (1..classes).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
         let maximum = logits[best];
         let sum: T = logits.iter().map(|&logit| (logit - maximum).exp()).sum();
-        outcome.loss += (sum.ln() - (logits[label] - maximum)).into();
+        outcome.loss_sum += (sum.ln() - (logits[label] - maximum)).into();
         outcome.correct += usize::from(best == label);
         if let Some(dlogits) = &mut dlogits {
             for (class, dlogit) in dlogits[sample * classes..][..classes].iter_mut().enumerate() {

@@ -1,10 +1,11 @@
 //! Convolutions by cuDNN's graph API: an operation is described, cuDNN names engines for it, and the fastest of the first few,
 //! or in the deterministic mode the first that always gives the same bits, becomes a plan that is kept for its shape.
 
-use super::gpu::{Handles, Workspace};
-use super::Geometry;
-use crate::conv2d::Pass;
-use crate::{DeviceError, Precision};
+use super::device::Geometry;
+use super::handles::{Handles, Workspace};
+use crate::algorithm::Pass;
+use crate::precision::Precision;
+use crate::DeviceError;
 use candle_core::{bail, Error, Result};
 use cudarc::cudnn::sys::{self, cudnnBackendAttributeName_t as Name, cudnnBackendAttributeType_t as Type};
 use cudarc::cudnn::sys::{cudnnBackendDescriptorType_t as Kind, cudnnStatus_t as Status};
@@ -27,12 +28,13 @@ pub struct Cudnn {
     handle: sys::cudnnHandle_t,
     driver: Arc<Handles>,
     deterministic: bool,
-    plans: HashMap<(Geometry, Pass), Plan>,
+    plans: HashMap<(Geometry, Pass), EnginePlan>,
     workspace: Option<Arc<Workspace>>,
     workspace_bytes: i64,
 }
 
-struct Plan {
+/// An engine that cuDNN has prepared for an operation, and the bytes that it works in.
+struct EnginePlan {
     descriptor: Descriptor,
     workspace: i64,
 }
@@ -163,7 +165,7 @@ impl Cudnn {
         unsafe { self.execute(&self.plans[&key], [a, b, target]) }
     }
 
-    unsafe fn execute(&self, plan: &Plan, addresses: [u64; 3]) -> Result<()> {
+    unsafe fn execute(&self, plan: &EnginePlan, addresses: [u64; 3]) -> Result<()> {
         let workspace = self.workspace.as_ref().map_or(0, |workspace| workspace.address);
         let pack = Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
             .set(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, Type::CUDNN_TYPE_INT64, &IDS)?
@@ -175,12 +177,12 @@ impl Cudnn {
     }
 
     /// The first plan that suits, or the fastest of the first few.
-    unsafe fn choose(&mut self, geometry: &Geometry, pass: Pass, addresses: [u64; 3]) -> Result<Plan> {
+    unsafe fn choose(&mut self, geometry: &Geometry, pass: Pass, addresses: [u64; 3]) -> Result<EnginePlan> {
         let most = if self.deterministic { 1 } else { TIMED };
         let plans = self.candidates(geometry, pass, most)?;
         let largest = plans.iter().map(|plan| plan.workspace).max().unwrap_or(0);
         self.reserve(largest)?;
-        let mut fastest: Option<(f32, Plan)> = None;
+        let mut fastest: Option<(f32, EnginePlan)> = None;
         for plan in plans {
             if most == 1 {
                 return Ok(plan);
@@ -198,7 +200,7 @@ impl Cudnn {
     }
 
     /// Milliseconds that a run takes, the least of several.
-    unsafe fn time(&self, plan: &Plan, addresses: [u64; 3]) -> Result<f32> {
+    unsafe fn time(&self, plan: &EnginePlan, addresses: [u64; 3]) -> Result<f32> {
         let event = || driver::event::create(CUevent_flags::CU_EVENT_DEFAULT).map_err(failed);
         let (start, end) = (event()?, event()?);
         let mut least = f32::INFINITY;
@@ -228,7 +230,7 @@ impl Cudnn {
         if bytes <= self.workspace_bytes {
             return Ok(());
         }
-        // The old one goes before the new one comes, unless a recording needs it.
+        // The old one goes before the new one comes, unless a captured graph needs it.
         (self.workspace, self.workspace_bytes) = (None, 0);
         self.workspace = Some(Arc::new(Workspace::new(&self.driver, bytes as usize).map_err(failed)?));
         self.workspace_bytes = bytes;
@@ -236,7 +238,7 @@ impl Cudnn {
     }
 
     /// Plans for the first engines, in cuDNN's order, that may be used.
-    fn candidates(&self, geometry: &Geometry, pass: Pass, most: usize) -> Result<Vec<Plan>> {
+    fn candidates(&self, geometry: &Geometry, pass: Pass, most: usize) -> Result<Vec<EnginePlan>> {
         let graph = self.graph(geometry, pass)?;
         let mut plans = Vec::new();
         for mode in
@@ -260,7 +262,7 @@ impl Cudnn {
         Ok(plans)
     }
 
-    fn plan(&self, config: &Descriptor) -> Result<Plan> {
+    fn plan(&self, config: &Descriptor) -> Result<EnginePlan> {
         let descriptor = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?
             .set(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, Type::CUDNN_TYPE_HANDLE, &[self.handle])?
             .set_descriptor(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config)?
@@ -268,7 +270,7 @@ impl Cudnn {
         let mut workspace = [0i64];
         descriptor.get(Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, Type::CUDNN_TYPE_INT64, &mut workspace)?;
         match workspace {
-            [workspace @ 0..=MOST_WORKSPACE] => Ok(Plan { descriptor, workspace }),
+            [workspace @ 0..=MOST_WORKSPACE] => Ok(EnginePlan { descriptor, workspace }),
             [other] => bail!("an engine wants a workspace of {other} bytes"),
         }
     }

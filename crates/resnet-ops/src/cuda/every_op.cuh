@@ -6,6 +6,7 @@
 #include "concat/concat.cu"
 #include "conv2d/conv2d.cu"
 #include "cross_entropy/cross_entropy.cu"
+#include "cuda/bias_gradient.cu"
 #include "dropout/dropout.cu"
 #include "global_avg_pool/global_avg_pool.cu"
 #include "layout.cu"

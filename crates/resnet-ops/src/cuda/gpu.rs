@@ -1,19 +1,17 @@
 //! A GPU: one context, one stream, memory and kernels, by the CUDA driver that is found at run time.
 
 use super::cudnn::Cudnn;
-use super::{Argument, Device, Geometry, Work};
-use crate::conv2d::Pass;
-use crate::{DeviceError, GpuDescription, Survey};
-use candle_core::{Error, Result};
+use super::device::{Argument, Device, Geometry, Graph};
+use super::handles::{failed, told, Handles, Workspace};
+use crate::algorithm::Pass;
+use crate::probe::{DeviceProbe, GpuDescription};
+use crate::DeviceError;
+use candle_core::Result;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use std::collections::HashMap;
 use std::ffi::{c_void, CString};
-use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The kernels as machine code for compute capability 8.0 and 9.0, and what the driver compiles for later ones.
-static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
 
 /// The CUDA version that a driver must support, as the driver counts: 13.0.
 const OLDEST_CUDA: i32 = 13_000;
@@ -28,26 +26,12 @@ pub struct Gpu {
     handles: Arc<Handles>,
 }
 
-/// The driver's handles, given back when dropped; those that could not be had are null.
-pub(super) struct Handles {
-    device: sys::CUdevice,
-    context: sys::CUcontext,
-    pub stream: sys::CUstream,
-    module: sys::CUmodule,
-}
-
-/// Work that the driver does in one launch.
-struct Graph {
+/// A graph of the driver's.
+struct DriverGraph {
     graph: sys::CUgraphExec,
     handles: Arc<Handles>,
     /// What convolutions among it work in.
     _workspace: Option<Arc<Workspace>>,
-}
-
-/// Memory of convolutions, given back when dropped.
-pub(super) struct Workspace {
-    pub address: u64,
-    handles: Arc<Handles>,
 }
 
 // SAFETY: the driver's handles may be used from any thread; each call makes the context current, and what is not the driver's
@@ -56,24 +40,22 @@ unsafe impl Send for Gpu {}
 // SAFETY: as above.
 unsafe impl Sync for Gpu {}
 // SAFETY: as above.
-unsafe impl Send for Handles {}
-// SAFETY: as above.
-unsafe impl Sync for Handles {}
-// SAFETY: as above.
-unsafe impl Send for Graph {}
+unsafe impl Send for DriverGraph {}
 
-/// See [`Survey::new`].
-pub fn survey() -> Survey {
-    // Where Linux tells it; elsewhere it stays unknown.
-    let driver = std::fs::read_to_string("/sys/module/nvidia/version").ok();
-    let mut survey = Survey { driver: driver.map(|version| version.trim().to_owned()), ..Survey::default() };
-    let found = look(&mut survey);
-    survey.problem = found.err().map(DeviceError::Unavailable);
-    survey
+impl DeviceProbe {
+    /// Probes this machine; that takes some tens of milliseconds where there is a driver.
+    pub fn new() -> Self {
+        // Where Linux tells it; elsewhere it stays unknown.
+        let driver = std::fs::read_to_string("/sys/module/nvidia/version").ok();
+        let mut probe = Self { driver: driver.map(|version| version.trim().to_owned()), ..Self::default() };
+        let found = look(&mut probe);
+        probe.problem = found.err().map(DeviceError::Unavailable);
+        probe
+    }
 }
 
 /// Looks until something is missing, which the error tells.
-fn look(survey: &mut Survey) -> std::result::Result<(), String> {
+fn look(probe: &mut DeviceProbe) -> std::result::Result<(), String> {
     // SAFETY: only looks for the library.
     if !unsafe { sys::is_culib_present() } {
         return Err("there is no NVIDIA driver (libcuda.so.1): install one of version 580 or newer".into());
@@ -82,7 +64,7 @@ fn look(survey: &mut Survey) -> std::result::Result<(), String> {
     // SAFETY: writes the version.
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(unusable)?;
     let (major, minor) = (version / 1000, version % 1000 / 10);
-    survey.cuda = Some((major, minor));
+    probe.cuda = Some((major, minor));
     if version < OLDEST_CUDA {
         return Err(format!(
             "the NVIDIA driver supports CUDA {major}.{minor}, and 13.0 is needed: install driver 580 or newer"
@@ -90,11 +72,11 @@ fn look(survey: &mut Survey) -> std::result::Result<(), String> {
     }
     result::init().map_err(unusable)?;
     for ordinal in 0..result::device::get_count().map_err(unusable)? {
-        survey.gpus.push(describe(ordinal).map_err(unusable)?);
+        probe.gpus.push(describe(ordinal).map_err(unusable)?);
     }
-    survey.cudnn = Some(Cudnn::find()?);
-    if !survey.gpus.iter().any(GpuDescription::is_supported) {
-        return Err(match survey.gpus.first() {
+    probe.cudnn = Some(Cudnn::find()?);
+    if !probe.gpus.iter().any(GpuDescription::is_supported) {
+        return Err(match probe.gpus.first() {
             Some(gpu) => too_old(gpu),
             None => unusable(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)),
         });
@@ -139,32 +121,13 @@ fn unusable(error: DriverError) -> String {
     }
 }
 
-/// The driver's name of an error and what it says of it.
-fn told(error: DriverError) -> String {
-    let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| {
-        text.map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned())
-    };
-    format!("{} ({})", text(error.error_string()), text(error.error_name()))
-}
-
-fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
-    move |error| {
-        let message = format!("the GPU failed ({what}): {}", told(error));
-        match error.0 {
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::OutOfMemory(message),
-            _ => DeviceError::Failed(message),
-        }
-        .into()
-    }
-}
-
 impl Gpu {
     /// The GPU of this number.
     ///
     /// # Errors
     /// If it cannot be used: the message says why, and what helps.
     pub fn new(ordinal: usize, deterministic: bool) -> Result<Self> {
-        let Survey { gpus, problem, .. } = survey();
+        let DeviceProbe { gpus, problem, .. } = DeviceProbe::new();
         if let Some(problem) = problem {
             return Err(problem.into());
         }
@@ -260,17 +223,17 @@ impl Device for Gpu {
         unsafe { convolutions.run(geometry, pass, a, b, target) }
     }
 
-    fn begin_recording(&self) -> Result<()> {
+    fn begin_capture(&self) -> Result<()> {
         self.bind()?;
         // What other threads ask of the driver meanwhile is no part of it, and does not disturb it.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives as long as this.
-        unsafe { result::stream::begin_capture(self.handles.stream, mode) }.map_err(failed("recording"))
+        unsafe { result::stream::begin_capture(self.handles.stream, mode) }.map_err(failed("capture"))
     }
 
-    fn end_recording(&self) -> Result<Option<Box<dyn Work>>> {
+    fn end_capture(&self) -> Result<Option<Box<dyn Graph>>> {
         self.bind()?;
-        // SAFETY: the recording was begun on this stream; the graph is no longer used when what was made of it is there.
+        // SAFETY: the capture was begun on this stream; the graph is no longer used when what was made of it is there.
         let made = unsafe {
             result::stream::end_capture(self.handles.stream).and_then(|graph| {
                 let made = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags_enum(0));
@@ -280,16 +243,16 @@ impl Device for Gpu {
         match made {
             Ok(graph) => {
                 let _workspace = self.convolutions.lock().unwrap_or_else(PoisonError::into_inner).workspace();
-                Ok(Some(Box::new(Graph { graph, handles: self.handles.clone(), _workspace })))
+                Ok(Some(Box::new(DriverGraph { graph, handles: self.handles.clone(), _workspace })))
             }
             // Something in it can be done, but not as part of a graph.
             Err(error) if CAPTURE_ERRORS.contains(&(error.0 as u32)) => Ok(None),
-            Err(error) => Err(failed("recording")(error)),
+            Err(error) => Err(failed("capture")(error)),
         }
     }
 }
 
-impl Work for Graph {
+impl Graph for DriverGraph {
     unsafe fn run(&self) -> Result<()> {
         self.handles.bind()?;
         // SAFETY: passed on to the caller.
@@ -297,26 +260,10 @@ impl Work for Graph {
     }
 }
 
-impl Drop for Graph {
+impl Drop for DriverGraph {
     fn drop(&mut self) {
         // SAFETY: nobody has it any more; the driver lets a launch under way come to its end.
         let _ = self.handles.bind().map(|()| unsafe { result::graph::exec_destroy(self.graph) });
-    }
-}
-
-impl Workspace {
-    /// So many bytes.
-    pub fn new(handles: &Arc<Handles>, bytes: usize) -> std::result::Result<Self, DriverError> {
-        // SAFETY: the memory is given back when this is dropped.
-        let address = unsafe { result::malloc_sync(bytes) }?;
-        Ok(Self { address, handles: handles.clone() })
-    }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        // SAFETY: nobody has it any more; what still uses it is waited for by the driver.
-        let _ = self.handles.bind().map(|()| unsafe { result::free_sync(self.address) });
     }
 }
 
@@ -324,44 +271,6 @@ impl Drop for Gpu {
     fn drop(&mut self) {
         if self.bind().is_ok() {
             self.convolutions.get_mut().unwrap_or_else(PoisonError::into_inner).close();
-        }
-    }
-}
-
-impl Handles {
-    fn new(ordinal: i32) -> Result<Self> {
-        let device = result::device::get(ordinal).map_err(failed("device"))?;
-        // SAFETY: the driver gave the device; the context is released with the handles.
-        let context = unsafe { result::primary_ctx::retain(device) }.map_err(failed("context"))?;
-        let mut handles = Self { device, context, stream: null_mut(), module: null_mut() };
-        handles.bind()?;
-        handles.stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("stream"))?;
-        // SAFETY: the image is the one that nvcc made.
-        handles.module = unsafe { result::module::load_data(KERNELS.as_ptr().cast()) }.map_err(failed("kernels"))?;
-        Ok(handles)
-    }
-
-    fn bind(&self) -> Result<()> {
-        // SAFETY: the context lives as long as this.
-        unsafe { result::ctx::set_current(self.context) }.map_err(failed("context"))
-    }
-}
-
-impl Drop for Handles {
-    fn drop(&mut self) {
-        // What fails here fails on a device that was lost, where there is nothing to give back.
-        if self.bind().is_err() {
-            return;
-        }
-        // SAFETY: all were made by `new`, and nobody has them any more.
-        unsafe {
-            if !self.module.is_null() {
-                let _ = result::module::unload(self.module);
-            }
-            if !self.stream.is_null() {
-                let _ = result::stream::destroy(self.stream);
-            }
-            let _ = result::primary_ctx::release(self.device);
         }
     }
 }

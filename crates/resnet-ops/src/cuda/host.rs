@@ -1,9 +1,9 @@
 //! This machine's processor in place of a GPU: the same kernels, compiled by its C++ compiler, and convolutions by the
 //! definition. It is slow, and there so that all but cuDNN and the driver can be tested anywhere.
 
-use super::{Argument, Device, Geometry, Work};
-use crate::conv2d::Pass;
-use crate::Precision;
+use super::device::{Argument, Device, Geometry, Graph};
+use crate::algorithm::Pass;
+use crate::precision::Precision;
 use candle_core::{bail, Result};
 use half::bf16;
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Default)]
 pub struct Host {
-    recorded: Mutex<Option<Vec<Call>>>,
+    captured: Mutex<Option<Vec<Call>>>,
 }
 
 /// What is asked of a device.
@@ -27,16 +27,16 @@ impl Host {
     /// # Safety
     /// As for [`Device::launch`] and [`Device::convolve`].
     unsafe fn take(&self, call: Call) -> Result<()> {
-        match self.recorded().as_mut() {
-            Some(recorded) => recorded.push(call),
+        match self.captured().as_mut() {
+            Some(captured) => captured.push(call),
             // SAFETY: passed on to the caller.
             None => unsafe { call.run()? },
         }
         Ok(())
     }
 
-    fn recorded(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn captured(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,7 +61,7 @@ impl Call {
     }
 }
 
-impl Work for Vec<Call> {
+impl Graph for Vec<Call> {
     unsafe fn run(&self) -> Result<()> {
         // SAFETY: passed on to the caller.
         self.iter().try_for_each(|call| unsafe { call.run() })
@@ -134,13 +134,13 @@ impl Device for Host {
         unsafe { self.take(Call::Convolve { geometry: geometry.clone(), pass, addresses: [a, b, target] }) }
     }
 
-    fn begin_recording(&self) -> Result<()> {
-        *self.recorded() = Some(Vec::new());
+    fn begin_capture(&self) -> Result<()> {
+        *self.captured() = Some(Vec::new());
         Ok(())
     }
 
-    fn end_recording(&self) -> Result<Option<Box<dyn Work>>> {
-        Ok(self.recorded().take().map(|calls| Box::new(calls) as Box<dyn Work>))
+    fn end_capture(&self) -> Result<Option<Box<dyn Graph>>> {
+        Ok(self.captured().take().map(|calls| Box::new(calls) as Box<dyn Graph>))
     }
 }
 

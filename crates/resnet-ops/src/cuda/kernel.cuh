@@ -48,6 +48,9 @@ INLINE void round_to(float value, bf16 *target) {
 /// Channels that a thread works on.
 constexpr int OCTET = 8;
 
+/// Most threads of a block that sums over pixels.
+constexpr int SUMMERS = 512;
+
 /// Channels rounded up to whole octets.
 INLINE int padded(int channels) { return (channels + OCTET - 1) / OCTET * OCTET; }
 

@@ -3,26 +3,36 @@
 //! Activations are (N, H, W, C), C rounded up to whole octets whose lanes beyond the real channels are zero, in bf16 or f32;
 //! parameters, statistics and gradients of parameters are f32. All work of an [`Cuda`] goes to one stream, in order.
 
-use crate::conv2d::Pass;
-use crate::{Buffer, DeviceError, Precision};
-use candle_core::{bail, DType, Result};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::algorithm::Pass;
+use crate::precision::Precision;
+use crate::{Buffer, DeviceError};
+use candle_core::{bail, DType, Error, Result};
+use device::{Device, Graph};
+use memory::{Memory, Stream};
+use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) mod bias_gradient;
 #[cfg(feature = "cuda")]
 mod cudnn;
+pub(crate) mod device;
 #[cfg(feature = "cuda")]
 mod gpu;
+#[cfg(feature = "cuda")]
+mod handles;
 #[cfg(feature = "cuda-host")]
 mod host;
+pub(crate) mod memory;
 
-#[cfg(feature = "cuda")]
-pub(crate) use gpu::survey;
+pub(crate) use device::{Address, Argument, Geometry};
 
 /// Channels that a thread works on.
 pub(crate) const OCTET: usize = 8;
 
 /// Threads of a block where nothing asks for another number.
-pub(crate) const THREADS: usize = 256;
+const THREADS: usize = 256;
+
+/// Most threads of a block that sums over pixels, as in `kernel.cuh`.
+pub(crate) const SUMMERS: usize = 512;
 
 /// `channels`, rounded up to whole octets.
 pub(crate) const fn padded(channels: usize) -> usize {
@@ -43,207 +53,20 @@ pub struct Cuda {
     precision: Precision,
 }
 
-/// A device, and what a recording under way has come across.
-struct Stream {
-    device: Box<dyn Device>,
-    /// The memory that the work recorded so far is done on; None while nothing is recorded.
-    recorded: Mutex<Option<Vec<Arc<Memory>>>>,
-}
-
-/// Work of a GPU that can be done again as one. It keeps the memory that it is done on.
-pub struct Recording {
-    work: Box<dyn Work>,
+/// A captured CUDA graph: work that a GPU does again and again in one launch. It keeps the memory that it is done on.
+pub struct CapturedGraph {
+    graph: Box<dyn Graph>,
     _memory: Vec<Arc<Memory>>,
 }
 
-/// What a device recorded.
-pub(crate) trait Work: Send {
-    /// Does it, after all that was asked for before.
-    ///
-    /// # Safety
-    /// The memory that it is done on must still be there.
-    unsafe fn run(&self) -> Result<()>;
-}
-
-/// What kernels need of a device. Everything happens in the order of the calls.
-pub(crate) trait Device: Send + Sync {
-    /// The address of so many bytes, all zero.
-    fn allocate(&self, bytes: usize) -> Result<u64>;
-    /// Gives them back.
-    fn free(&self, address: u64);
-    /// Bytes that nobody has taken.
-    fn free_memory(&self) -> Result<usize>;
-    /// Copies to the device.
-    ///
-    /// # Safety
-    /// There must be memory at the address for all bytes.
-    unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()>;
-    /// Copies from the device, when all that was asked for before is done.
-    ///
-    /// # Safety
-    /// There must be as many bytes at the address.
-    unsafe fn download(&self, address: u64, bytes: &mut [u8]) -> Result<()>;
-    /// Runs a kernel.
-    ///
-    /// # Safety
-    /// The arguments must be those of the kernel, and pointers among them must lead to what it reads and writes.
-    unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()>;
-    /// Runs a convolution: `a` and `b` are x and the weights, dy and the weights, or x and dy.
-    ///
-    /// # Safety
-    /// The addresses must lead to as many elements as the geometry says.
-    unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()>;
-    /// From here on launches and convolutions are recorded, not done.
-    fn begin_recording(&self) -> Result<()>;
-    /// What was recorded; None if the device cannot do it as one.
-    fn end_recording(&self) -> Result<Option<Box<dyn Work>>>;
-}
-
-/// A convolution as cuDNN sees it. Weights are (out_channels, kernel height, kernel width, in_channels / groups), in the type
-/// of the activations.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Geometry {
-    pub n: usize,
-    pub in_channels: usize,
-    pub out_channels: usize,
-    pub input: [usize; 2],
-    pub output: [usize; 2],
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub padding: [usize; 2],
-    pub groups: usize,
-    /// Elements from one pixel to the next, of x and of y.
-    pub pixel: [usize; 2],
-    pub precision: Precision,
-}
-
-/// An argument of a kernel, in the first bytes of the word.
-#[repr(transparent)]
-pub(crate) struct Argument(u64);
-
-impl From<Address> for Argument {
-    fn from(address: Address) -> Self {
-        Self(address.0)
-    }
-}
-impl From<u64> for Argument {
-    fn from(value: u64) -> Self {
-        Self(value)
-    }
-}
-impl From<i64> for Argument {
-    fn from(value: i64) -> Self {
-        Self(value as u64)
-    }
-}
-impl From<i32> for Argument {
-    fn from(value: i32) -> Self {
-        Self(u64::from(value as u32))
-    }
-}
-impl From<bool> for Argument {
-    fn from(value: bool) -> Self {
-        Self(u64::from(value))
-    }
-}
-impl From<f32> for Argument {
-    fn from(value: f32) -> Self {
-        Self(u64::from(value.to_bits()))
-    }
-}
-impl From<f64> for Argument {
-    fn from(value: f64) -> Self {
-        Self(value.to_bits())
-    }
-}
-
-/// Where something lies on the device; 0 is nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address(pub u64);
-
-impl Address {
-    /// A pointer that kernels are given in place of what is not there.
-    pub const NULL: Self = Self(0);
-
-    /// So many elements further on.
-    pub fn plus(self, elements: usize, dtype: DType) -> Self {
-        Self(self.0 + (dtype.size_in_bytes() * elements) as u64)
-    }
-
-    /// So many f32 further on.
-    pub const fn plus_f32(self, elements: usize) -> Self {
-        Self(self.0 + 4 * elements as u64)
-    }
-}
-
-/// Memory of a device.
-pub(crate) struct Memory {
-    stream: Arc<Stream>,
-    address: u64,
-    bytes: usize,
-}
-
-impl Memory {
-    /// Where it begins.
-    pub fn address(self: &Arc<Self>) -> Address {
-        if let Some(recorded) = self.stream.recorded().as_mut() {
-            recorded.push(self.clone());
-        }
-        Address(self.address)
-    }
-
-    /// A copy of the bytes from `start` on.
-    pub fn read(&self, start: usize, bytes: &mut [u8]) -> Result<()> {
-        self.check(start, bytes.len())?;
-        self.stream.check_idle("reads")?;
-        // SAFETY: the bytes lie within this memory.
-        unsafe { self.stream.device.download(self.address + start as u64, bytes) }
-    }
-
-    /// Writes from `start` on.
-    pub fn write(&self, start: usize, bytes: &[u8]) -> Result<()> {
-        self.check(start, bytes.len())?;
-        self.stream.check_idle("writes")?;
-        // SAFETY: the bytes lie within this memory.
-        unsafe { self.stream.device.upload(self.address + start as u64, bytes) }
-    }
-
-    fn check(&self, start: usize, len: usize) -> Result<()> {
-        match start.checked_add(len) {
-            Some(end) if end <= self.bytes => Ok(()),
-            _ => bail!("bytes {start} to {start} + {len} of {} on the device", self.bytes),
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        self.stream.device.free(self.address);
-    }
-}
-
-impl Stream {
-    fn recorded(&self) -> MutexGuard<'_, Option<Vec<Arc<Memory>>>> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What the host takes part in cannot be recorded.
-    fn check_idle(&self, what: &str) -> Result<()> {
-        match *self.recorded() {
-            Some(_) => bail!("the host {what} the GPU's memory while its work is recorded"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Recording {
-    /// Does the work, on what its memory holds by now.
+impl CapturedGraph {
+    /// Launches it, on what its memory holds by now.
     ///
     /// # Errors
     /// If the device fails.
     pub fn run(&self) -> Result<()> {
         // SAFETY: the memory is kept here.
-        unsafe { self.work.run() }
+        unsafe { self.graph.run() }
     }
 }
 
@@ -261,21 +84,20 @@ impl Cuda {
     }
 
     fn on(device: Box<dyn Device>, ordinal: usize, precision: Precision) -> Self {
-        let stream = Arc::new(Stream { device, recorded: Mutex::default() });
-        Self { stream, scratch: Mutex::default(), ordinal, precision }
+        Self { stream: Arc::new(Stream::new(device)), scratch: Mutex::default(), ordinal, precision }
     }
 
-    /// See [`crate::Executor::record`].
-    pub(crate) fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<Recording>> {
-        self.stream.check_idle("records")?;
-        self.stream.device.begin_recording()?;
-        *self.stream.recorded() = Some(Vec::new());
+    /// See [`crate::Executor::capture`].
+    pub(crate) fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<CapturedGraph>> {
+        self.stream.check_idle("captures")?;
+        self.stream.device.begin_capture()?;
+        *self.stream.captured() = Some(Vec::new());
         let done = work();
-        let memory = self.stream.recorded().take().unwrap_or_default();
-        let recorded = self.stream.device.end_recording()?;
+        let memory = self.stream.captured().take().unwrap_or_default();
+        let captured = self.stream.device.end_capture()?;
         match done {
-            Ok(()) => Ok(recorded.map(|work| Recording { work, _memory: memory })),
-            // The device refuses to have it recorded, which does not mean that it would refuse to do it.
+            Ok(()) => Ok(captured.map(|graph| CapturedGraph { graph, _memory: memory })),
+            // The device refuses to have it captured, which does not mean that it would refuse to do it.
             Err(error) if DeviceError::of(&error).is_some() => Ok(None),
             Err(error) => Err(error),
         }
@@ -298,11 +120,10 @@ impl Cuda {
         self.precision
     }
 
-    /// So many bytes, all zero.
-    pub(crate) fn allocate(&self, bytes: usize) -> Result<Arc<Memory>> {
-        self.stream.check_idle("takes")?;
-        let address = self.stream.device.allocate(bytes)?;
-        Ok(Arc::new(Memory { address, bytes, stream: self.stream.clone() }))
+    /// `len` zeros of `dtype`.
+    pub(crate) fn zeros(&self, dtype: DType, len: usize) -> Result<Buffer> {
+        let bytes = len.checked_mul(dtype.size_in_bytes()).ok_or_else(|| Error::Msg(format!("{len} elements")))?;
+        Ok(Buffer::on_device(Memory::new(&self.stream, bytes)?, dtype, len))
     }
 
     /// Bytes that nobody has taken.
@@ -313,10 +134,10 @@ impl Cuda {
     /// At least so many bytes, kept from call to call, for what a call needs while it lasts.
     pub(crate) fn scratch(&self, bytes: usize) -> Result<Arc<Memory>> {
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(memory) = scratch.as_ref().filter(|memory| memory.bytes >= bytes) {
+        if let Some(memory) = scratch.as_ref().filter(|memory| memory.len() >= bytes) {
             return Ok(memory.clone());
         }
-        Ok(scratch.insert(self.allocate(bytes)?).clone())
+        Ok(scratch.insert(Memory::new(&self.stream, bytes)?).clone())
     }
 
     /// Runs a kernel, in its form for the type of the activations, with a thread for each of `threads`.
@@ -375,13 +196,3 @@ macro_rules! arguments {
     ($($argument:expr),* $(,)?) => { &mut [$($crate::cuda::Argument::from($argument)),*] };
 }
 pub(crate) use arguments;
-
-impl Geometry {
-    /// Elements of x, of the weights and of y.
-    #[cfg_attr(not(feature = "cuda-host"), allow(dead_code))]
-    pub fn lengths(&self) -> [usize; 3] {
-        let x = self.n * self.input[0] * self.input[1] * self.pixel[0];
-        let weights = self.out_channels * self.kernel[0] * self.kernel[1] * (self.in_channels / self.groups);
-        [x, weights, self.n * self.output[0] * self.output[1] * self.pixel[1]]
-    }
-}

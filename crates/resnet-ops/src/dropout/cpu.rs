@@ -1,7 +1,7 @@
 //! Dropout of one (image, block) plane at a time.
 
 use super::{Dropout, Mask};
-use crate::layout::{blocked_len, blocks, LANES};
+use crate::blocked::{blocked_len, blocks, LANES};
 use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
 

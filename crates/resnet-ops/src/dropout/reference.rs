@@ -1,5 +1,5 @@
 use super::Dropout;
-use crate::executor::Real;
+use crate::element::Real;
 use crate::{Buffer, Result};
 
 pub(super) fn forward<T: Real>(op: &Dropout, n: usize, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {

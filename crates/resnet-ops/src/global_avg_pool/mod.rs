@@ -1,7 +1,7 @@
 //! Global average pooling: the mean of each channel's map, (N, C, H, W) to (N, C).
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Result};
+use crate::{Buffer, Executor, Gradient, Result};
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -17,19 +17,18 @@ pub struct GlobalAvgPool {
     pub input: [usize; 2],
 }
 
-/// y\[n, c\] = mean over pixels of x\[n, c\].
+/// y\[n, c\] = mean over pixels of x\[n, c\], for `n` images: x and y are activations in the executor's layout, y of 1x1 maps.
+///
+/// # Errors
+/// If a buffer is of another type or on another device; if the device fails.
 pub fn forward(executor: &Executor, op: &GlobalAvgPool, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, x, y))
 }
 
-/// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`.
-pub fn backward(
-    executor: &Executor,
-    op: &GlobalAvgPool,
-    n: usize,
-    dy: &Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
-    by_backend!(executor, backward(op, n, dy, dx, accumulate))
+/// Writes the gradient of the input, or adds it to what is there, from that of the output of `n` images.
+///
+/// # Errors
+/// As for [`forward`].
+pub fn backward(executor: &Executor, op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
+    by_backend!(executor, backward(op, n, dy, dx))
 }

@@ -1,9 +1,9 @@
 //! The fully connected layer on a GPU.
 
 use super::Linear;
-use crate::conv2d::cuda::bias_gradient;
+use crate::cuda::bias_gradient::bias_gradient;
 use crate::cuda::{arguments, padded, Address, Cuda};
-use crate::{Buffer, Result, View, ViewMut};
+use crate::{Buffer, Gradient, Result, View, ViewMut};
 
 /// Rows and columns of a block's tile.
 const TILE: usize = 16;
@@ -26,9 +26,9 @@ pub(super) fn input_gradient(
     n: usize,
     dy: &Buffer,
     params: View,
-    dx: &mut Buffer,
-    accumulate: bool,
+    dx: Gradient,
 ) -> Result<()> {
+    let Gradient { buffer: dx, accumulate } = dx;
     let [dx, dy] = [cuda.real(dx, n * padded(op.in_features))?, cuda.real(dy, n * padded(op.out_features))?];
     let weights = params.device_address(op.params_len())?;
     let [rows, inner, outer] = sizes(op, n);

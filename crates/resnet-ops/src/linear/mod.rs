@@ -1,7 +1,7 @@
 //! Fully connected layer: y = x·Wᵀ + b, (N, in_features) to (N, out_features).
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Result, View, ViewMut};
+use crate::{Buffer, Executor, Gradient, Result, View, ViewMut};
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -29,25 +29,33 @@ impl Linear {
     }
 }
 
-/// y = x·Wᵀ + b.
+/// y = x·Wᵀ + b for `n` images: x and y are activations of 1x1 maps in the executor's layout.
+///
+/// # Errors
+/// If a buffer is of another type, too short or on another device; if the device fails.
 pub fn forward(executor: &Executor, op: &Linear, n: usize, x: &Buffer, params: View, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, x, params, y))
 }
 
-/// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`.
+/// Writes the gradient of the input, or adds it to what is there, from that of the output of `n` images.
+///
+/// # Errors
+/// As for [`forward`].
 pub fn input_gradient(
     executor: &Executor,
     op: &Linear,
     n: usize,
     dy: &Buffer,
     params: View,
-    dx: &mut Buffer,
-    accumulate: bool,
+    dx: Gradient,
 ) -> Result<()> {
-    by_backend!(executor, input_gradient(op, n, dy, params, dx, accumulate))
+    by_backend!(executor, input_gradient(op, n, dy, params, dx))
 }
 
-/// Writes the gradients of weights and bias.
+/// Writes the gradients of weights and bias, summed over `n` images.
+///
+/// # Errors
+/// As for [`forward`].
 pub fn weight_gradient(
     executor: &Executor,
     op: &Linear,

@@ -1,10 +1,10 @@
 //! Max-pooling of one (image, block) plane at a time.
 
 use super::MaxPool2d;
-use crate::batch_norm::cpu::Affine;
-use crate::layout::{blocked_len, LANES};
+use crate::affine::Affine;
+use crate::blocked::{blocked_len, LANES};
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Result};
+use crate::{Buffer, Cpu, Gradient, Result};
 use std::ops::Range;
 
 pub(super) fn forward(
@@ -26,15 +26,8 @@ pub(super) fn forward(
     Ok(())
 }
 
-pub(super) fn backward(
-    cpu: &Cpu,
-    op: &MaxPool2d,
-    n: usize,
-    dy: &Buffer,
-    argmax: &Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
+pub(super) fn backward(cpu: &Cpu, op: &MaxPool2d, n: usize, dy: &Buffer, argmax: &Buffer, dx: Gradient) -> Result<()> {
+    let Gradient { buffer: dx, accumulate } = dx;
     let ([height, width], output) = (op.input, op.output());
     let (plane, output_plane) = (height * width * LANES, output[0] * output[1] * LANES);
     let len = blocked_len(n, op.channels, output[0], output[1]);
@@ -156,7 +149,7 @@ kernel! {
 mod tests {
     use crate::layout::{blocked_len, from_nchw, to_nchw};
     use crate::max_pool2d::{backward, forward, MaxPool2d};
-    use crate::{Buffer, DType, Executor, Isa};
+    use crate::{Buffer, DType, Executor, Gradient, Isa};
 
     /// Output and gradient (for a gradient of the output of 1, 2, 3, …) of a plane of `op.input` pixels.
     fn expected(op: &MaxPool2d, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
@@ -217,8 +210,10 @@ mod tests {
                 let mut argmax = Buffer::zeros(DType::U8, dy_blocked.len()).unwrap();
                 let mut dx = Buffer::from_slice(&vec![9f32; x_blocked.len()]).unwrap();
                 forward(&cpu, &op, n, &x_blocked, &mut y, &mut argmax).unwrap();
-                backward(&cpu, &op, n, &dy_blocked, &argmax, &mut dx, false).unwrap();
-                backward(&cpu, &op, n, &dy_blocked, &argmax, &mut dx, true).unwrap();
+                for accumulate in [false, true] {
+                    let dx = Gradient { buffer: &mut dx, accumulate };
+                    backward(&cpu, &op, n, &dy_blocked, &argmax, dx).unwrap();
+                }
                 let (y, dx) = (plain(&y, op.output()), plain(&dx, input));
                 for plane in 0..n * c {
                     let (y_expected, dx_expected) = expected(&op, &x[plane * pixels..][..pixels]);

@@ -2,7 +2,7 @@
 
 use super::MaxPool2d;
 use crate::cuda::{arguments, padded, window_sizes, Cuda, OCTET};
-use crate::{Buffer, DType, Result};
+use crate::{Buffer, DType, Gradient, Result};
 
 pub(super) fn forward(
     cuda: &Cuda,
@@ -27,9 +27,9 @@ pub(crate) fn backward(
     n: usize,
     dy: &Buffer,
     argmax: &Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
+    dx: Gradient,
 ) -> Result<()> {
+    let Gradient { buffer: dx, accumulate } = dx;
     let [input, output] = lengths(op, n);
     let (dx, dy, argmax) = (cuda.real(dx, input)?, cuda.real(dy, output)?, cuda.address(argmax, DType::U8, output)?);
     let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(op);

@@ -2,7 +2,7 @@
 //! PyTorch; a NaN in a window is its maximum.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Result};
+use crate::{Buffer, Executor, Gradient, Result};
 use candle_core::bail;
 
 pub(crate) mod cpu;
@@ -52,8 +52,11 @@ impl MaxPool2d {
     }
 }
 
-/// Takes the maximum of each window and keeps where it was: `argmax` (u8, as long as y) gets the pixel's number in its
-/// window, in reading order.
+/// Takes the maximum of each window of `n` images and keeps where it was: x and y are activations in the executor's layout,
+/// `argmax` (u8, as long as y) gets the pixel's number in its window, in reading order.
+///
+/// # Errors
+/// If a buffer is of another type or on another device; if the device fails.
 pub fn forward(
     executor: &Executor,
     op: &MaxPool2d,
@@ -65,15 +68,18 @@ pub fn forward(
     by_backend!(executor, forward(op, n, x, y, argmax))
 }
 
-/// Writes the gradient of the input, or adds it to what `dx` holds if `accumulate`.
+/// Writes the gradient of the input, or adds it to what is there, from that of the output of `n` images and from what
+/// [`forward`] wrote to `argmax`.
+///
+/// # Errors
+/// As for [`forward`].
 pub fn backward(
     executor: &Executor,
     op: &MaxPool2d,
     n: usize,
     dy: &Buffer,
     argmax: &Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
+    dx: Gradient,
 ) -> Result<()> {
-    by_backend!(executor, backward(op, n, dy, argmax, dx, accumulate))
+    by_backend!(executor, backward(op, n, dy, argmax, dx))
 }

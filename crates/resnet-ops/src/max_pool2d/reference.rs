@@ -1,6 +1,6 @@
 use super::MaxPool2d;
-use crate::executor::Real;
-use crate::{Buffer, Result};
+use crate::element::Real;
+use crate::{Buffer, Gradient, Result};
 
 pub(super) fn forward<T: Real>(
     op: &MaxPool2d,
@@ -31,14 +31,8 @@ pub(super) fn forward<T: Real>(
     Ok(())
 }
 
-pub(super) fn backward<T: Real>(
-    op: &MaxPool2d,
-    n: usize,
-    dy: &Buffer,
-    argmax: &Buffer,
-    dx: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
+pub(super) fn backward<T: Real>(op: &MaxPool2d, n: usize, dy: &Buffer, argmax: &Buffer, dx: Gradient) -> Result<()> {
+    let Gradient { buffer: dx, accumulate } = dx;
     let ([height, width], pixels) = (op.output(), op.input[0] * op.input[1]);
     let (dy, argmax) = (dy.slice::<T>()?, argmax.slice::<u8>()?);
     let dx = &mut dx.slice_mut::<T>()?[..n * op.channels * pixels];

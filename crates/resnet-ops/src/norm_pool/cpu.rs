@@ -5,24 +5,16 @@
 //!   backward:  dy is scattered into the plane of dx and summed up while that is at hand; then dx is worked out in its place
 //! ```
 
-use super::NormPool;
+use super::{Backward, ForwardTrain, NormPool};
 use crate::batch_norm::cpu::plane::{self, Mask};
 use crate::batch_norm::cpu::{statistics, Saved};
-use crate::layout::{blocked_len, blocks, LANES};
+use crate::batch_norm::Statistics;
+use crate::blocked::{blocked_len, blocks, LANES};
 use crate::max_pool2d::cpu::{pool, scatter};
-use crate::{Buffer, Cpu, Result, View, ViewMut};
+use crate::{Cpu, Result};
 
-pub(super) fn forward_train(
-    cpu: &Cpu,
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-    argmax: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward_train(cpu: &Cpu, op: &NormPool, call: ForwardTrain) -> Result<()> {
+    let ForwardTrain { n, x, params, moments, saved, y, argmax } = call;
     let (plane, output_plane, blocks) = planes(op);
     let saved = statistics(cpu, &op.norm, n, moments, saved)?;
     let (x, params) = (x.slice::<f32>()?, params.slice::<f32>()?);
@@ -35,25 +27,14 @@ pub(super) fn forward_train(
     Ok(())
 }
 
-pub(super) fn backward(
-    cpu: &Cpu,
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    argmax: &Buffer,
-    scratch: &mut Buffer,
-    dy: &Buffer,
-    dx: &mut Buffer,
-    mut grads: ViewMut,
-) -> Result<()> {
+pub(super) fn backward(cpu: &Cpu, op: &NormPool, call: Backward) -> Result<()> {
+    let Backward { n, x, params, saved, argmax, sums, dy, dx, mut grads } = call;
     let (plane, output_plane, blocks) = planes(op);
     let (saved, x, params) = (Saved::new(&op.norm, saved)?, x.slice::<f32>()?, params.slice::<f32>()?);
     let (dy, argmax) = (dy.slice::<f32>()?, argmax.slice::<u8>()?);
     let affine = |block| saved.affine(&op.norm, params, block);
 
-    let sums = &mut scratch.slice_mut::<f64>()?[..op.norm.sums_len(n)];
+    let sums = &mut sums.slice_mut::<f64>()?[..op.norm.sums_len(n)];
     let dx = &mut dx.slice_mut::<f32>()?[..n * blocks * plane];
     cpu.pool.zip_chunks_mut(dx, plane, sums, 2 * LANES, |index, dx, sums| {
         let (x, block, output) = (&x[index * plane..][..plane], index % blocks, index * output_plane);
@@ -67,7 +48,8 @@ pub(super) fn backward(
 
     let grads = &*grads;
     cpu.pool.chunks_mut(dx, plane, |index, dx| {
-        let (block, slope) = (index % blocks, saved.slope(&op.norm, n, params, grads, index % blocks));
+        let block = index % blocks;
+        let slope = saved.slope(&op.norm, n, Statistics::Batch, params, grads, block);
         let mask = op.norm.relu.then(|| affine(block));
         plane::input_gradient(cpu.isa, &x[index * plane..][..plane], None, mask.as_ref(), &slope, dx);
     });

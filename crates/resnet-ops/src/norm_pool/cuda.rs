@@ -1,22 +1,14 @@
 //! Batch norm and max-pooling on a GPU.
 
-use super::NormPool;
+use super::{Backward, ForwardTrain, NormPool};
 use crate::batch_norm::cuda::{self as norm, finish_moments, statistics};
+use crate::batch_norm::{self, Statistics};
 use crate::cuda::{arguments, Cuda, OCTET};
 use crate::max_pool2d::cuda::{backward as pool_backward, lengths, sizes};
-use crate::{Buffer, DType, Result, View, ViewMut};
+use crate::{DType, Gradient, Result};
 
-pub(super) fn forward_train(
-    cuda: &Cuda,
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-    argmax: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward_train(cuda: &Cuda, op: &NormPool, call: ForwardTrain) -> Result<()> {
+    let ForwardTrain { n, x, params, moments, saved, y, argmax } = call;
     finish_moments(cuda, &op.norm, n, moments, saved)?;
     let [mean, inverse] = statistics(cuda, &op.norm, saved)?;
     let [input, output] = lengths(&op.pool, n);
@@ -31,19 +23,10 @@ pub(super) fn forward_train(
     unsafe { cuda.launch("norm_pool_forward", output / OCTET, arguments) }
 }
 
-pub(super) fn backward(
-    cuda: &Cuda,
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    argmax: &Buffer,
-    scratch: &mut Buffer,
-    dy: &Buffer,
-    dx: &mut Buffer,
-    grads: ViewMut,
-) -> Result<()> {
-    pool_backward(cuda, &op.pool, n, dy, argmax, dx, false)?;
-    norm::backward(cuda, &op.norm, n, x, params, saved, scratch, dx, None, grads)
+pub(super) fn backward(cuda: &Cuda, op: &NormPool, call: Backward) -> Result<()> {
+    let Backward { n, x, params, saved, argmax, sums, dy, dx, grads } = call;
+    pool_backward(cuda, &op.pool, n, dy, argmax, Gradient { buffer: dx, accumulate: false })?;
+    let statistics = Statistics::Batch;
+    let call = batch_norm::Backward { n, x, y: None, params, saved, sums, dy: dx, dx: None, grads, statistics };
+    norm::backward(cuda, &op.norm, call)
 }

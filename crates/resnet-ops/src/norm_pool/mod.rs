@@ -11,7 +11,7 @@ mod cpu;
 mod cuda;
 mod reference;
 
-/// A batch norm and the max-pooling behind it.
+/// A batch norm and the max-pooling of its output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormPool {
     /// The batch norm.
@@ -20,35 +20,58 @@ pub struct NormPool {
     pub pool: MaxPool2d,
 }
 
-/// Normalises with the batch's own statistics, which it saves, and pools. `moments` and `saved` are those of
-/// [`crate::batch_norm::forward_train`], `argmax` that of [`crate::max_pool2d::forward`].
-pub fn forward_train(
-    executor: &Executor,
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-    argmax: &mut Buffer,
-) -> Result<()> {
-    by_backend!(executor, forward_train(op, n, x, params, moments, saved, y, argmax))
+/// The arguments of [`forward_train`].
+pub struct ForwardTrain<'a> {
+    /// Images.
+    pub n: usize,
+    /// Input activation.
+    pub x: &'a Buffer,
+    /// γ, then β.
+    pub params: View<'a>,
+    /// The moments of x, [`BatchNorm::sums_len`] f64, as [`crate::batch_norm::moments`] writes them.
+    pub moments: &'a Buffer,
+    /// Where the batch's statistics go: [`BatchNorm::saved_len`] elements.
+    pub saved: &'a mut Buffer,
+    /// Output activation, of the pooling's output size.
+    pub y: &'a mut Buffer,
+    /// Where the places of the maxima go: u8, as long as y, as [`crate::max_pool2d::forward`] writes them.
+    pub argmax: &'a mut Buffer,
+}
+
+/// The arguments of [`backward`].
+pub struct Backward<'a> {
+    /// Images.
+    pub n: usize,
+    /// The forward pass's input.
+    pub x: &'a Buffer,
+    /// γ, then β.
+    pub params: View<'a>,
+    /// What the forward pass saved.
+    pub saved: &'a Buffer,
+    /// The places of the maxima.
+    pub argmax: &'a Buffer,
+    /// Scratch space for sums: [`BatchNorm::sums_len`] f64.
+    pub sums: &'a mut Buffer,
+    /// The gradient of the output.
+    pub dy: &'a Buffer,
+    /// Where the gradient of x goes.
+    pub dx: &'a mut Buffer,
+    /// Where the gradients of γ, then of β, go.
+    pub grads: ViewMut<'a>,
+}
+
+/// Normalises with the batch's own statistics, which it saves, and pools.
+///
+/// # Errors
+/// If a buffer is of another type, too short or on another device; if the device fails.
+pub fn forward_train(executor: &Executor, op: &NormPool, call: ForwardTrain) -> Result<()> {
+    by_backend!(executor, forward_train(op, call))
 }
 
 /// The gradients of [`forward_train`]: of the norm's parameters, and of x.
-pub fn backward(
-    executor: &Executor,
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    argmax: &Buffer,
-    scratch: &mut Buffer,
-    dy: &Buffer,
-    dx: &mut Buffer,
-    grads: ViewMut,
-) -> Result<()> {
-    by_backend!(executor, backward(op, n, x, params, saved, argmax, scratch, dy, dx, grads))
+///
+/// # Errors
+/// As for [`forward_train`].
+pub fn backward(executor: &Executor, op: &NormPool, call: Backward) -> Result<()> {
+    by_backend!(executor, backward(op, call))
 }

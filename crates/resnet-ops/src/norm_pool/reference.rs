@@ -1,38 +1,24 @@
-use super::NormPool;
-use crate::executor::Real;
-use crate::{batch_norm, max_pool2d, Buffer, Executor, Result, View, ViewMut};
+use super::{Backward, ForwardTrain, NormPool};
+use crate::batch_norm::{self, Statistics};
+use crate::element::Real;
+use crate::{max_pool2d, Buffer, Executor, Gradient, Result};
 
-pub(super) fn forward_train<T: Real>(
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-    argmax: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward_train<T: Real>(op: &NormPool, call: ForwardTrain) -> Result<()> {
+    let ForwardTrain { n, x, params, moments, saved, y, argmax } = call;
     let executor = executor::<T>();
     let mut normalised = Buffer::zeros(T::DTYPE, x.len())?;
-    batch_norm::forward_train(&executor, &op.norm, n, x, None, params, moments, saved, &mut normalised)?;
+    let call = batch_norm::ForwardTrain { n, x, shortcut: None, params, moments, saved, y: &mut normalised };
+    batch_norm::forward_train(&executor, &op.norm, call)?;
     max_pool2d::forward(&executor, &op.pool, n, &normalised, y, argmax)
 }
 
-pub(super) fn backward<T: Real>(
-    op: &NormPool,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    argmax: &Buffer,
-    scratch: &mut Buffer,
-    dy: &Buffer,
-    dx: &mut Buffer,
-    grads: ViewMut,
-) -> Result<()> {
+pub(super) fn backward<T: Real>(op: &NormPool, call: Backward) -> Result<()> {
+    let Backward { n, x, params, saved, argmax, sums, dy, dx, grads } = call;
     let executor = executor::<T>();
-    max_pool2d::backward(&executor, &op.pool, n, dy, argmax, dx, false)?;
-    batch_norm::backward(&executor, &op.norm, n, x, params, saved, scratch, dx, None, grads)
+    max_pool2d::backward(&executor, &op.pool, n, dy, argmax, Gradient { buffer: dx, accumulate: false })?;
+    let statistics = Statistics::Batch;
+    let call = batch_norm::Backward { n, x, y: None, params, saved, sums, dy: dx, dx: None, grads, statistics };
+    batch_norm::backward(&executor, &op.norm, call)
 }
 
 fn executor<T: Real>() -> Executor {

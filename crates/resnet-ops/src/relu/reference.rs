@@ -1,4 +1,4 @@
-use crate::executor::Real;
+use crate::element::Real;
 use crate::{Buffer, Result};
 
 pub(super) fn forward<T: Real>(len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {

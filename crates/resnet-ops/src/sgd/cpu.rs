@@ -1,25 +1,18 @@
 //! The update in one pass over parameters, gradients and velocity.
 
-use super::Sgd;
+use super::{Sgd, Step};
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Result};
+use crate::{Cpu, Result};
 
 /// Elements that one task works on.
 const PIECE: usize = 16 * 1024;
 
-pub(super) fn step(
-    cpu: &Cpu,
-    op: &Sgd,
-    params: &mut Buffer,
-    grads: &Buffer,
-    velocity: Option<&mut Buffer>,
-) -> Result<()> {
-    let params = params.slice_mut::<f32>()?;
-    let grads = &grads.slice::<f32>()?[..params.len()];
+pub(super) fn step(cpu: &Cpu, op: &Sgd, mut call: Step) -> Result<()> {
+    let (params, grads) = (call.params.slice_mut::<f32>()?, call.grads.slice::<f32>()?);
     let (lr, momentum, decay) = (op.lr as f32, op.momentum as f32, op.weight_decay as f32);
-    match velocity {
+    match &mut call.velocity {
         Some(velocity) => {
-            let velocity = &mut velocity.slice_mut::<f32>()?[..params.len()];
+            let velocity = velocity.slice_mut::<f32>()?;
             cpu.pool.zip_chunks_mut(params, PIECE, velocity, PIECE, |piece, params, velocity| {
                 let grads = &grads[piece * PIECE..];
                 match op.nesterov {
@@ -64,7 +57,7 @@ kernel! {
 
 #[cfg(test)]
 mod tests {
-    use crate::sgd::{step, Sgd};
+    use crate::sgd::{step, Sgd, Step};
     use crate::{Buffer, Executor, Isa};
 
     #[test]
@@ -79,8 +72,9 @@ mod tests {
                 let grads = Buffer::from_slice(&(0..len).map(gradient).collect::<Vec<_>>()).unwrap();
                 let mut velocity = Buffer::from_slice(&vec![0f32; len]).unwrap();
                 for _ in 0..2 {
-                    let velocity = (momentum > 0.0).then_some(&mut velocity);
-                    step(&cpu, &op, &mut params, &grads, velocity).unwrap();
+                    let velocity = (momentum > 0.0).then(|| velocity.view_mut(0..len));
+                    let call = Step { params: params.view_mut(0..len), grads: grads.view(0..len), velocity };
+                    step(&cpu, &op, call).unwrap();
                 }
                 for (i, &found) in params.slice::<f32>().unwrap().iter().enumerate() {
                     let (mut p, mut v) = (start(i), 0.0);

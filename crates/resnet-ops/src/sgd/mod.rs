@@ -3,7 +3,8 @@
 //! g = gradient + weight_decay·p; v = momentum·v + g; step = g + momentum·v with Nesterov, else v; p = p − lr·step.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Result};
+use crate::{Executor, Result, View, ViewMut};
+use candle_core::bail;
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -23,14 +24,24 @@ pub struct Sgd {
     pub weight_decay: f64,
 }
 
-/// Updates parameters and, if there is momentum, their velocity, which starts as zeros. Without momentum `velocity` is
-/// None.
-pub fn step(
-    executor: &Executor,
-    op: &Sgd,
-    params: &mut Buffer,
-    grads: &Buffer,
-    velocity: Option<&mut Buffer>,
-) -> Result<()> {
-    by_backend!(executor, step(op, params, grads, velocity))
+/// What an update works on: parts of flat storage, of one length, in the executor's exact type. Parts may begin anywhere.
+pub struct Step<'a> {
+    /// Parameters.
+    pub params: ViewMut<'a>,
+    /// Their gradients.
+    pub grads: View<'a>,
+    /// Their velocity, which starts as zeros; None without momentum.
+    pub velocity: Option<ViewMut<'a>>,
+}
+
+/// Updates parameters and, if there is momentum, their velocity.
+///
+/// # Errors
+/// If the parts differ in length; if a buffer is of another type, too short or on another device; if the device fails.
+pub fn step(executor: &Executor, op: &Sgd, call: Step) -> Result<()> {
+    let len = call.params.len();
+    if call.grads.len() != len || call.velocity.as_ref().is_some_and(|velocity| velocity.len() != len) {
+        bail!("an update of {len} parameters takes as many gradients and velocities");
+    }
+    by_backend!(executor, step(op, call))
 }

@@ -16,7 +16,7 @@ pub(crate) use portable::Portable;
 pub(crate) use x86::{Avx2, Avx512};
 
 /// Lanes of a vector.
-pub(crate) const LANES: usize = crate::layout::LANES;
+pub(crate) const LANES: usize = crate::blocked::LANES;
 
 /// Sixteen f32 lanes.
 ///

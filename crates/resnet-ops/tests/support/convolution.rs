@@ -2,21 +2,21 @@
 
 use super::ops::{gradient, Op};
 use super::{activation, blank_activation, buffer, elements, flat_of, garbage, read_activation, Parameters, Random};
-use resnet_ops::batch_norm::{self, BatchNorm};
-use resnet_ops::conv2d::{self, Conv2d, Epilogue, NormBehind, Pass};
-use resnet_ops::{Buffer, DType, Executor, Result};
+use resnet_ops::batch_norm::{self, Backward, BatchNorm, ForwardTrain, Statistics};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, FusedNorm, InputGradient, WeightGradient};
+use resnet_ops::{Buffer, DType, Executor, Gradient, Pass, Result};
 
 /// Convolution; inputs: parameters, x (without a gradient if it is plain).
 #[derive(Debug)]
 pub struct Convolution {
     pub n: usize,
-    pub shape: conv2d::Shape,
+    pub shape: ConvShape,
     /// Whether its weights change from call to call.
     pub training: bool,
 }
 
 impl Convolution {
-    pub fn new(n: usize, shape: conv2d::Shape) -> Self {
+    pub fn new(n: usize, shape: ConvShape) -> Self {
         Self { n, shape, training: false }
     }
 
@@ -67,24 +67,27 @@ impl Convolution {
         let mut y = blank_activation(executor, self.output_shape());
         let mut scratch = self.scratch(executor, &conv, Pass::Forward);
         let shortcut = shortcut.map(|values| activation(executor, self.output_shape(), values)).transpose()?;
-        let (n, epilogue) = (self.n, Epilogue { shortcut: shortcut.as_ref(), relu, moments: None });
-        conv2d::forward(executor, &conv, n, &x, params.view(), &packed, &mut scratch, &mut y, epilogue)?;
+        let n = self.n;
+        let mut write = |packed: &Buffer, y: &mut Buffer, moments: Option<&mut Buffer>| {
+            let (params, scratch, shortcut) = (params.view(), &mut scratch, shortcut.as_ref());
+            let call = Forward { n, x: &x, params, packed, scratch, y, shortcut, relu, moments };
+            conv2d::forward(executor, &conv, call)
+        };
+        write(&packed, &mut y, None)?;
 
         let output = read_activation(executor, self.output_shape(), &y)?;
 
         // The same output when its moments are asked for, but perhaps for the bias, and they are those of the output.
-        if conv2d::leaves_bias_out(executor) {
+        if conv2d::elides_bias(executor) {
             let silent = [&inputs[0][..self.shape.weight_len()], &vec![0.0; self.biases()]].concat();
             let packed = self.packed(executor, &conv, Pass::Forward, &Parameters::new(executor, &silent))?;
-            let epilogue = Epilogue { shortcut: shortcut.as_ref(), relu, moments: None };
-            conv2d::forward(executor, &conv, n, &x, params.view(), &packed, &mut scratch, &mut y, epilogue)?;
+            write(&packed, &mut y, None)?;
         }
         let [_, channels, height, width] = self.output_shape();
         let norm = BatchNorm { channels, size: [height, width], eps: 1e-5, momentum: 0.1, relu: false };
         let (mut moments, mut expected) = (self.moments(executor), self.moments(executor));
         let mut again = blank_activation(executor, self.output_shape());
-        let epilogue = Epilogue { shortcut: shortcut.as_ref(), relu, moments: Some(&mut moments) };
-        conv2d::forward(executor, &conv, n, &x, params.view(), &packed, &mut scratch, &mut again, epilogue)?;
+        write(&packed, &mut again, Some(&mut moments))?;
         batch_norm::moments(executor, &norm, n, &y, &mut expected)?;
         assert_eq!(bits(&moments), bits(&expected), "moments");
         let [expected, again] = [&y, &again].map(|y| read_activation(executor, self.output_shape(), y).unwrap());
@@ -107,7 +110,12 @@ impl Convolution {
         let dy = activation(executor, self.output_shape(), dy)?;
         let mut scratch = self.scratch(executor, &conv, Pass::WeightGradient);
         let mut grads = Parameters::blank(executor, self.shape.params_len());
-        conv2d::weight_gradient(executor, &conv, self.n, &x, &dy, &mut scratch, grads.view_mut(), skip_bias)?;
+        let (n, scratch, view) = (self.n, &mut scratch, grads.view_mut());
+        conv2d::weight_gradient(
+            executor,
+            &conv,
+            WeightGradient { n, x: &x, dy: &dy, scratch, grads: view, skip_bias },
+        )?;
         Ok(grads.read())
     }
 }
@@ -115,34 +123,69 @@ impl Convolution {
 impl Convolution {
     /// Holds the backward of a batch norm that an input gradient begins to that which begins with the finished gradient `dx`.
     /// `write` is given the norm and returns what became of dx.
-    fn check_norm_behind(
+    fn check_fused_norm(
         &self,
         executor: &Executor,
         x: &[f64],
         dx: &Buffer,
-        mut write: impl FnMut(NormBehind) -> Result<Buffer>,
+        mut write: impl FnMut(FusedNorm) -> Result<Buffer>,
     ) -> Result<()> {
         let ([n, channels, height, width], x) = (self.input_shape(), activation(executor, self.input_shape(), x)?);
         let values: Vec<f64> = (0..2 * channels).map(|i| (i * 7 % 5) as f64 / 2.0 - 0.75).collect();
         let params = Parameters::new(executor, &values);
-        for (relu, adds) in [(false, false), (true, false), (true, true)] {
+        let (batch, running) = (Statistics::Batch, Statistics::Running);
+        for (relu, adds, statistics) in
+            [(false, false, batch), (true, false, batch), (true, true, batch), (true, false, running)]
+        {
             let op = &BatchNorm { channels, size: [height, width], eps: 1e-5, momentum: 0.1, relu };
             let [mut moments, mut sums, mut expected] = [(); 3].map(|()| garbage(executor, DType::F64, op.sums_len(n)));
             let mut saved = garbage(executor, executor.exact_dtype(), op.saved_len());
             let (mut y, shortcut) = (blank_activation(executor, self.input_shape()), adds.then_some(&x));
             batch_norm::moments(executor, op, n, &x, &mut moments)?;
-            batch_norm::forward_train(executor, op, n, &x, shortcut, params.view(), &moments, &mut saved, &mut y)?;
+            let call = ForwardTrain {
+                n,
+                x: &x,
+                shortcut,
+                params: params.view(),
+                moments: &moments,
+                saved: &mut saved,
+                y: &mut y,
+            };
+            batch_norm::forward_train(executor, op, call)?;
 
             let y = adds.then_some(&y);
-            let norm = NormBehind { op, x: &x, params: params.view(), saved: &saved, y, sums: &mut sums };
+            let norm = FusedNorm { op, x: &x, params: params.view(), saved: &saved, y, sums: &mut sums };
             let (mut found, mut whole) = (write(norm)?, buffer(executor, executor.dtype(), &elements(dx)));
             let [mut found_dx, mut whole_dx] = [(); 2].map(|()| blank_activation(executor, self.input_shape()));
             let [mut grads, mut whole_grads] = [(); 2].map(|()| Parameters::blank(executor, 2 * channels));
-            let ((params, saved), dx) = ((|| params.view(), &saved), adds.then_some(&mut found_dx));
-            batch_norm::finish_backward(executor, op, n, &x, params(), saved, &sums, &mut found, dx, grads.view_mut())?;
-            let (y_and_dx, target) = (y.map(|y| (y, &mut whole_dx)), whole_grads.view_mut());
-            batch_norm::backward(executor, op, n, &x, params(), saved, &mut expected, &mut whole, y_and_dx, target)?;
-            assert_eq!(bits(&sums), bits(&expected), "sums, ReLU {relu}, shortcut {adds}");
+            let begun = bits(&sums);
+            let call = Backward {
+                n,
+                x: &x,
+                y,
+                params: params.view(),
+                saved: &saved,
+                sums: &mut sums,
+                dy: &mut found,
+                dx: adds.then_some(&mut found_dx),
+                grads: grads.view_mut(),
+                statistics,
+            };
+            batch_norm::finish_backward(executor, op, call)?;
+            let call = Backward {
+                n,
+                x: &x,
+                y,
+                params: params.view(),
+                saved: &saved,
+                sums: &mut expected,
+                dy: &mut whole,
+                dx: adds.then_some(&mut whole_dx),
+                grads: whole_grads.view_mut(),
+                statistics,
+            };
+            batch_norm::backward(executor, op, call)?;
+            assert_eq!(begun, bits(&expected), "sums, ReLU {relu}, shortcut {adds}");
             assert_eq!(bits(&found), bits(&whole), "gradient, ReLU {relu}, shortcut {adds}");
             assert_eq!(bits(&found_dx), bits(&whole_dx), "gradient of x, ReLU {relu}, shortcut {adds}");
             assert_eq!(grads.read(), whole_grads.read(), "gradients of parameters, ReLU {relu}, shortcut {adds}");
@@ -175,25 +218,16 @@ impl Op for Convolution {
             let dy = activation(executor, self.output_shape(), dy)?;
             let blank = || gradient(executor, self.input_shape(), &inputs[1], accumulate);
             let mut scratch = self.scratch(executor, &conv, Pass::InputGradient);
-            let mut write = |dx: &mut Buffer, norm: Option<NormBehind>| {
-                let params = params.view();
-                conv2d::input_gradient(
-                    executor,
-                    &conv,
-                    self.n,
-                    &dy,
-                    params,
-                    &packed,
-                    &mut scratch,
-                    dx,
-                    accumulate,
-                    norm,
-                )
+            let mut write = |dx: &mut Buffer, norm: Option<FusedNorm>| {
+                let (n, params, scratch) = (self.n, params.view(), &mut scratch);
+                let dx = Gradient { buffer: dx, accumulate };
+                let call = InputGradient { n, dy: &dy, params, packed: &packed, scratch, dx, norm };
+                conv2d::input_gradient(executor, &conv, call)
             };
             let mut dx = blank()?;
             write(&mut dx, None)?;
-            if batch_norm::sums_behind(executor) {
-                self.check_norm_behind(executor, &inputs[1], &dx, |norm| {
+            if batch_norm::fuses_backward(executor) {
+                self.check_fused_norm(executor, &inputs[1], &dx, |norm| {
                     let mut dx = blank()?;
                     write(&mut dx, Some(norm))?;
                     Ok(dx)

@@ -5,7 +5,7 @@ use super::ops::{Op, MARGIN};
 use super::pooling::MaxPooling;
 use super::{activation, blank_activation, buffer, garbage, read_activation, Parameters, Random};
 use resnet_ops::batch_norm::{self, BatchNorm};
-use resnet_ops::norm_pool::{self, NormPool};
+use resnet_ops::norm_pool::{self, Backward, ForwardTrain, NormPool};
 use resnet_ops::{Buffer, DType, Executor, Result};
 
 /// Inputs: parameters and x.
@@ -17,7 +17,7 @@ pub struct NormPooling {
 
 impl NormPooling {
     fn norm(&self) -> Normalisation {
-        Normalisation { n: self.n, op: self.op.norm.clone(), shortcut: false }
+        Normalisation::new(self.n, self.op.norm.clone(), false)
     }
 
     fn output_shape(&self) -> [usize; 4] {
@@ -34,9 +34,17 @@ impl NormPooling {
         let mut argmax = buffer(executor, DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
         let mut saved = garbage(executor, executor.exact_dtype(), norm.saved_len());
         let mut moments = garbage(executor, DType::F64, norm.sums_len(n));
-        let params = params.view();
         batch_norm::moments(executor, norm, n, &x, &mut moments)?;
-        norm_pool::forward_train(executor, &self.op, n, &x, params, &moments, &mut saved, &mut y, &mut argmax)?;
+        let call = ForwardTrain {
+            n,
+            x: &x,
+            params: params.view(),
+            moments: &moments,
+            saved: &mut saved,
+            y: &mut y,
+            argmax: &mut argmax,
+        };
+        norm_pool::forward_train(executor, &self.op, call)?;
         Ok([y, saved, argmax])
     }
 }
@@ -66,11 +74,21 @@ impl Op for NormPooling {
         let (n, shape) = (self.n, self.norm().shape());
         let (x, params) = (activation(executor, shape, &inputs[1])?, Parameters::new(executor, &inputs[0]));
         let dy = activation(executor, self.output_shape(), dy)?;
-        let mut scratch = garbage(executor, DType::F64, self.op.norm.sums_len(n));
+        let mut sums = garbage(executor, DType::F64, self.op.norm.sums_len(n));
         let mut dx = blank_activation(executor, shape);
         let mut grads = Parameters::blank(executor, 2 * self.op.norm.channels);
-        let (op, params, view) = (&self.op, params.view(), grads.view_mut());
-        norm_pool::backward(executor, op, n, &x, params, &saved, &argmax, &mut scratch, &dy, &mut dx, view)?;
+        let call = Backward {
+            n,
+            x: &x,
+            params: params.view(),
+            saved: &saved,
+            argmax: &argmax,
+            sums: &mut sums,
+            dy: &dy,
+            dx: &mut dx,
+            grads: grads.view_mut(),
+        };
+        norm_pool::backward(executor, &self.op, call)?;
         Ok(vec![grads.read(), read_activation(executor, shape, &dx)?])
     }
 }

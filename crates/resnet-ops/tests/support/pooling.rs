@@ -5,7 +5,7 @@ use super::{activation, blank_activation, buffer, read_activation, Random};
 use resnet_ops::avg_pool2d::{self, AvgPool2d};
 use resnet_ops::global_avg_pool::{self, GlobalAvgPool};
 use resnet_ops::max_pool2d::{self, MaxPool2d};
-use resnet_ops::{Buffer, DType, Executor, Result};
+use resnet_ops::{Buffer, DType, Executor, Gradient, Result};
 
 /// Max-pooling.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Op for MaxPooling {
         let (_, argmax) = self.outputs(executor, &inputs[0])?;
         let dy = activation(executor, self.output_shape(), dy)?;
         let mut dx = gradient(executor, self.input_shape(), &inputs[0], accumulate)?;
-        max_pool2d::backward(executor, &self.op, self.n, &dy, &argmax, &mut dx, accumulate)?;
+        max_pool2d::backward(executor, &self.op, self.n, &dy, &argmax, Gradient { buffer: &mut dx, accumulate })?;
         Ok(vec![read_activation(executor, self.input_shape(), &dx)?])
     }
 
@@ -104,7 +104,7 @@ impl Op for AveragePooling {
     ) -> Result<Vec<Vec<f64>>> {
         let dy = activation(executor, self.output_shape(), dy)?;
         let mut dx = gradient(executor, self.input_shape(), &inputs[0], accumulate)?;
-        avg_pool2d::backward(executor, &self.op, self.n, &dy, &mut dx, accumulate)?;
+        avg_pool2d::backward(executor, &self.op, self.n, &dy, Gradient { buffer: &mut dx, accumulate })?;
         Ok(vec![read_activation(executor, self.input_shape(), &dx)?])
     }
 
@@ -143,7 +143,7 @@ impl Op for GlobalAveragePooling {
         let (c, [h, w]) = (self.op.channels, self.op.input);
         let dy = activation(executor, [self.n, c, 1, 1], dy)?;
         let mut dx = gradient(executor, [self.n, c, h, w], &inputs[0], accumulate)?;
-        global_avg_pool::backward(executor, &self.op, self.n, &dy, &mut dx, accumulate)?;
+        global_avg_pool::backward(executor, &self.op, self.n, &dy, Gradient { buffer: &mut dx, accumulate })?;
         Ok(vec![read_activation(executor, [self.n, c, h, w], &dx)?])
     }
 

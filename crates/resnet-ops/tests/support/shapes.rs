@@ -7,9 +7,9 @@ use super::ops::{Addition, Concatenation, Connection, Dropping, Loss, Relu};
 use super::pooling::{AveragePooling, GlobalAveragePooling, MaxPooling};
 use super::Random;
 use resnet_ops::avg_pool2d::AvgPool2d;
-use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::batch_norm::{BatchNorm, Statistics};
 use resnet_ops::concat::Concat;
-use resnet_ops::conv2d::Shape;
+use resnet_ops::conv2d::ConvShape;
 use resnet_ops::dropout::Dropout;
 use resnet_ops::global_avg_pool::GlobalAvgPool;
 use resnet_ops::linear::Linear;
@@ -22,7 +22,7 @@ const CHANNELS: [usize; 6] = [1, 3, 6, 16, 24, 33];
 /// Convolutions of blocked inputs.
 pub fn convolutions() -> Vec<Convolution> {
     let conv = |n, [ci, co, groups]: [usize; 3], kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], input| {
-        let shape = Shape {
+        let shape = ConvShape {
             in_channels: ci,
             out_channels: co,
             kernel,
@@ -125,7 +125,7 @@ pub fn plain_convolutions() -> Vec<Convolution> {
     for in_channels in [1, 3] {
         for (size, stride, padding) in [(7, 2, 3), (3, 1, 1), (3, 2, 1), (5, 3, 0), (1, 1, 0), (4, 4, 0)] {
             for bias in [false, true] {
-                let shape = Shape {
+                let shape = ConvShape {
                     in_channels,
                     out_channels: random.pick(&[6, 16, 24, 33, 64]),
                     kernel: [size, size],
@@ -142,7 +142,7 @@ pub fn plain_convolutions() -> Vec<Convolution> {
     }
     // A stem with many images, and with many lines.
     for (n, input) in [(17, [9, 12]), (2, [64, 49])] {
-        list.push(Convolution::new(n, Shape { input, ..list[0].shape.clone() }));
+        list.push(Convolution::new(n, ConvShape { input, ..list[0].shape.clone() }));
     }
     list
 }
@@ -156,17 +156,23 @@ pub fn normalisations() -> Vec<Normalisation> {
             let size = [1 + random.below(7), 1 + random.below(6)];
             let n = (1 + random.below(3)).max(6usize.div_ceil(size[0] * size[1]));
             let op = BatchNorm { channels, size, eps: 1e-5, momentum: 0.1, relu };
-            list.push(Normalisation { n, op, shortcut });
+            list.push(Normalisation::new(n, op, shortcut));
         }
     }
     for (n, channels, size) in [(1, 16, [3, 3]), (1, 33, [5, 2]), (16, 24, [1, 1]), (2, 64, [11, 13])] {
         let op = BatchNorm { channels, size, eps: 1e-3, momentum: 0.3, relu: true };
-        list.push(Normalisation { n, op, shortcut: channels == 33 });
+        list.push(Normalisation::new(n, op, channels == 33));
     }
     list
 }
 
-/// The poolings behind a norm, with and without ReLU.
+/// The same with running statistics.
+pub fn frozen_normalisations() -> Vec<Normalisation> {
+    let frozen = |case| Normalisation { statistics: Statistics::Running, ..case };
+    normalisations().into_iter().map(frozen).collect()
+}
+
+/// The poolings of a norm's output, with and without ReLU.
 pub fn normalised_poolings() -> Vec<NormPooling> {
     let pooling = |(index, MaxPooling { n, op }): (usize, MaxPooling)| {
         let norm = BatchNorm { channels: op.channels, size: op.input, eps: 1e-5, momentum: 0.1, relu: index % 3 != 2 };

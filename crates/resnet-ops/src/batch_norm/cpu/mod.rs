@@ -4,11 +4,11 @@
 //! Sums of a plane are f32 vectors for a few pixels, then f64; planes are added up over images in order, so that the
 //! number of threads changes nothing.
 
-use super::BatchNorm;
-use crate::layout::{blocked_len, blocks, LANES};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use crate::affine::{Affine, Lanes};
+use crate::blocked::{blocked_len, blocks, LANES};
 use crate::{Buffer, Cpu, Isa, Result, View, ViewMut};
-pub(crate) use plane::Affine;
-use plane::{Lanes, Mask, Slope};
+use plane::{Mask, Slope};
 
 pub(crate) mod plane;
 #[cfg(test)]
@@ -23,17 +23,8 @@ pub(super) fn moments(cpu: &Cpu, op: &BatchNorm, n: usize, x: &Buffer, moments: 
     Ok(())
 }
 
-pub(super) fn forward_train(
-    cpu: &Cpu,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    moments: &Buffer,
-    saved: &mut Buffer,
-    y: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward_train(cpu: &Cpu, op: &BatchNorm, call: ForwardTrain) -> Result<()> {
+    let ForwardTrain { n, x, shortcut, params, moments, saved, y } = call;
     let saved = statistics(cpu, op, n, moments, saved)?;
     let params = params.slice::<f32>()?;
     normalise(cpu, op, n, x, shortcut, |block| saved.affine(op, params, block), y)
@@ -83,7 +74,7 @@ pub(crate) fn statistics<'a>(
     Ok(Saved { mean, invstd })
 }
 
-/// The statistics of a batch.
+/// The statistics that an output was made with.
 pub(crate) struct Saved<'a> {
     mean: &'a [f32],
     invstd: &'a [f32],
@@ -103,17 +94,25 @@ impl<'a> Saved<'a> {
         affine(op, params, self.mean(block), lanes(self.invstd, block), block)
     }
 
-    /// What the gradient of x is made of, from those of the parameters.
-    pub(crate) fn slope(&self, op: &BatchNorm, n: usize, params: &[f32], grads: &[f32], block: usize) -> Slope {
+    /// What the gradient of x is made of, from those of the parameters: statistics that depend on x have a part in it.
+    pub(crate) fn slope(
+        &self,
+        op: &BatchNorm,
+        n: usize,
+        of: Statistics,
+        params: &[f32],
+        grads: &[f32],
+        block: usize,
+    ) -> Slope {
+        let (mean, scale) = (self.mean(block), self.affine(op, params, block).scale);
+        if of == Statistics::Running {
+            return Slope { mean, constant: [0.0; LANES], linear: [0.0; LANES], scale };
+        }
         let (dgamma, dbeta) = grads.split_at(op.channels);
         let (dgamma, dbeta, invstd) = (lanes(dgamma, block), lanes(dbeta, block), lanes(self.invstd, block));
         let count = (n * plane_len(op) / LANES) as f32;
-        Slope {
-            mean: self.mean(block),
-            constant: dbeta.map(|dbeta| dbeta / count),
-            linear: std::array::from_fn(|lane| -invstd[lane] * dgamma[lane] / count),
-            scale: self.affine(op, params, block).scale,
-        }
+        let constant = dbeta.map(|dbeta| dbeta / count);
+        Slope { mean, constant, linear: std::array::from_fn(|lane| -invstd[lane] * dgamma[lane] / count), scale }
     }
 
     /// Writes the gradients of the parameters from the sums of each (image, block) plane.
@@ -137,16 +136,21 @@ impl<'a> Saved<'a> {
     }
 }
 
-pub(super) fn forward_eval(
-    cpu: &Cpu,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    params: View,
-    running: View,
-    y: &mut Buffer,
-) -> Result<()> {
+pub(super) fn save_running(_: &Cpu, op: &BatchNorm, running: View, saved: &mut Buffer) -> Result<()> {
+    let (mean, variance) = running.slice::<f32>()?[..2 * op.channels].split_at(op.channels);
+    let saved = &mut saved.slice_mut::<f32>()?[..op.saved_len()];
+    saved.fill(0.0);
+    let part = saved.len() / 3;
+    for channel in 0..op.channels {
+        saved[channel] = mean[channel];
+        saved[part + channel] = variance[channel];
+        saved[2 * part + channel] = inverse_std(variance[channel], op.eps);
+    }
+    Ok(())
+}
+
+pub(super) fn forward_eval(cpu: &Cpu, op: &BatchNorm, call: ForwardEval) -> Result<()> {
+    let ForwardEval { n, x, shortcut, params, running, y } = call;
     let params = params.slice::<f32>()?;
     let (mean, variance) = running.slice::<f32>()?[..2 * op.channels].split_at(op.channels);
     let invstd = |channel| variance.get(channel).map_or(0.0, |&variance| inverse_std(variance, op.eps));
@@ -162,7 +166,7 @@ pub(super) fn update_running(
     op: &BatchNorm,
     n: usize,
     saved: &Buffer,
-    left_out: Option<View>,
+    elided_bias: Option<View>,
     mut running: ViewMut,
 ) -> Result<()> {
     let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
@@ -170,35 +174,29 @@ pub(super) fn update_running(
     let unbiased = count / (count - 1.0).max(1.0);
     let (running_mean, running_variance) = running.slice_mut::<f32>()?.split_at_mut(op.channels);
     let blend = |old: f32, new: f64| ((1.0 - op.momentum) * f64::from(old) + op.momentum * new) as f32;
-    let left_out = left_out.map(|values| values.slice::<f32>()).transpose()?;
+    let elided_bias = elided_bias.map(|values| values.slice::<f32>()).transpose()?;
     for channel in 0..op.channels {
-        let mean = f64::from(mean[channel]) + left_out.map_or(0.0, |values| f64::from(values[channel]));
+        let mean = f64::from(mean[channel]) + elided_bias.map_or(0.0, |values| f64::from(values[channel]));
         running_mean[channel] = blend(running_mean[channel], mean);
         running_variance[channel] = blend(running_variance[channel], f64::from(rest[channel]) * unbiased);
     }
     Ok(())
 }
 
-pub(super) fn backward(
-    cpu: &Cpu,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    scratch: &mut Buffer,
-    dy: &mut Buffer,
-    y_and_dx: Option<(&Buffer, &mut Buffer)>,
-    grads: ViewMut,
-) -> Result<()> {
-    let (y, dx) = y_and_dx.map_or((None, None), |(y, dx)| (Some(y), Some(dx)));
-    let summands = Summands::new(op, n, x, params.clone(), saved, y)?;
-    let (values, sums) =
-        (&mut dy.slice_mut::<f32>()?[..activation_len(op, n)], &mut scratch.slice_mut::<f64>()?[..op.sums_len(n)]);
-    cpu.pool.zip_chunks_mut(values, plane_len(op), sums, 2 * LANES, |index, dy, sums| {
+pub(super) fn backward(cpu: &Cpu, op: &BatchNorm, mut call: Backward) -> Result<()> {
+    sum(cpu, op, &mut call)?;
+    finish_backward(cpu, op, call)
+}
+
+/// Masks dy by y, if there is one, and writes its sums.
+fn sum(cpu: &Cpu, op: &BatchNorm, call: &mut Backward) -> Result<()> {
+    let summands = Summands::new(op, call.n, call.x, call.params.clone(), call.saved, call.y)?;
+    let dy = &mut call.dy.slice_mut::<f32>()?[..activation_len(op, call.n)];
+    let sums = &mut call.sums.slice_mut::<f64>()?[..op.sums_len(call.n)];
+    cpu.pool.zip_chunks_mut(dy, plane_len(op), sums, 2 * LANES, |index, dy, sums| {
         summands.sum(cpu.isa, index, dy, sums);
     });
-    finish_backward(cpu, op, n, x, params, saved, scratch, dy, dx, grads)
+    Ok(())
 }
 
 /// What the sums of a gradient are made of, beside it.
@@ -236,18 +234,8 @@ impl<'a> Summands<'a> {
     }
 }
 
-pub(super) fn finish_backward(
-    cpu: &Cpu,
-    op: &BatchNorm,
-    n: usize,
-    x: &Buffer,
-    params: View,
-    saved: &Buffer,
-    sums: &Buffer,
-    dy: &mut Buffer,
-    dx: Option<&mut Buffer>,
-    mut grads: ViewMut,
-) -> Result<()> {
+pub(super) fn finish_backward(cpu: &Cpu, op: &BatchNorm, call: Backward) -> Result<()> {
+    let Backward { n, x, y: _, params, saved, sums, dy, dx, mut grads, statistics } = call;
     let (plane, blocks, len) = (plane_len(op), blocks(op.channels), activation_len(op, n));
     let (x, params) = (&x.slice::<f32>()?[..len], params.slice::<f32>()?);
     let saved = Saved::new(op, saved)?;
@@ -257,7 +245,7 @@ pub(super) fn finish_backward(
     let sums = &sums.slice::<f64>()?[..op.sums_len(n)];
     let grads = &mut grads.slice_mut::<f32>()?[..2 * op.channels];
     saved.parameter_gradients(cpu, op, n, sums, grads);
-    let slope = |block| saved.slope(op, n, params, grads, block);
+    let slope = |block| saved.slope(op, n, statistics, params, grads, block);
     match dx {
         Some(dx) => cpu.pool.chunks_mut(dx, plane, |index, dx| {
             let part = index * plane..(index + 1) * plane;

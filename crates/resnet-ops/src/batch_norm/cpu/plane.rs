@@ -1,24 +1,11 @@
 //! Kernels of one (image, block) plane.
 
-use crate::layout::LANES;
+use crate::affine::{Affine, Lanes};
+use crate::blocked::LANES;
 use crate::simd::kernel;
 
 /// Pixels that are summed in f32 before they go into an f64 sum.
 const RUN: usize = 16;
-
-/// One value for each channel of a block.
-pub(crate) type Lanes = [f32; LANES];
-
-/// What x is multiplied by and what is then added; both zero beyond the channels.
-pub(crate) struct Affine {
-    pub(crate) scale: Lanes,
-    pub(crate) shift: Lanes,
-}
-
-impl Affine {
-    /// For who does not multiply or add.
-    pub(crate) const NONE: Self = Self { scale: [0.0; LANES], shift: [0.0; LANES] };
-}
 
 /// Where the gradient of the output goes on to x.
 pub(crate) enum Mask<'a> {

@@ -1,6 +1,7 @@
 //! The kernels against plain loops in f64.
 
-use crate::batch_norm::{backward, forward_eval, forward_train, moments, update_running, BatchNorm};
+use crate::batch_norm::{backward, forward_eval, forward_train, moments, update_running};
+use crate::batch_norm::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
 use crate::layout::{blocked_len, from_nchw, to_nchw};
 use crate::{Buffer, DType, Executor, Isa};
 
@@ -68,9 +69,29 @@ fn run(cpu: &Executor, case: &Case) -> Run {
     let mut grads = Buffer::zeros(DType::F32, 2 * c).unwrap();
     let view = params.view(0..2 * c);
     moments(cpu, &case.op, n, &x, &mut scratch).unwrap();
-    forward_train(cpu, &case.op, n, &x, shortcut.as_ref(), view.clone(), &scratch, &mut saved, &mut y).unwrap();
-    let y_and_dx = shortcut.is_some().then_some((&y, &mut dx));
-    backward(cpu, &case.op, n, &x, view, &saved, &mut scratch, &mut dy, y_and_dx, grads.view_mut(0..2 * c)).unwrap();
+    let call = ForwardTrain {
+        n,
+        x: &x,
+        shortcut: shortcut.as_ref(),
+        params: view.clone(),
+        moments: &scratch,
+        saved: &mut saved,
+        y: &mut y,
+    };
+    forward_train(cpu, &case.op, call).unwrap();
+    let call = Backward {
+        n,
+        x: &x,
+        y: shortcut.is_some().then_some(&y),
+        params: view,
+        saved: &saved,
+        sums: &mut scratch,
+        dy: &mut dy,
+        dx: shortcut.is_some().then_some(&mut dx),
+        grads: grads.view_mut(0..2 * c),
+        statistics: Statistics::Batch,
+    };
+    backward(cpu, &case.op, call).unwrap();
     Run {
         y: plain(&y),
         saved: saved.slice::<f32>().unwrap().to_vec(),
@@ -162,7 +183,8 @@ fn evaluation_with_the_batch_as_running_statistics_gives_the_training_output() {
     let (x, shortcut, mut y) = (blocked(&case.x), blocked(case.shortcut.as_ref().unwrap()), blocked(&case.x));
     let params = Buffer::from_slice(&case.params).unwrap();
     let (params, running) = (params.view(0..2 * c), running.view(0..2 * c));
-    forward_eval(&cpu, &case.op, n, &x, Some(&shortcut), params, running, &mut y).unwrap();
+    let call = ForwardEval { n, x: &x, shortcut: Some(&shortcut), params, running, y: &mut y };
+    forward_eval(&cpu, &case.op, call).unwrap();
     let mut plain = Buffer::zeros(DType::F32, n * c * h * w).unwrap();
     to_nchw(&cpu, SIZE, &y, &mut plain).unwrap();
     assert_eq!(plain.slice::<f32>().unwrap(), trained.y);

@@ -3,19 +3,19 @@
 use crate::simd::Simd;
 use crate::{Buffer, Result};
 
-/// What is done with each plane of a target as soon as it is complete, by its number.
-pub(super) type Behind<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
+/// A post-op: what is done with each plane of a target, by its number, as soon as it is complete.
+pub(super) type PostOp<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
 
 /// An activation that tasks write at places of their own.
 #[derive(Clone, Copy)]
-pub(in crate::conv2d) struct Target<'a> {
+pub(super) struct Target<'a> {
     pub(super) y: *mut f32,
     /// What is added to the sums, place by place; null for nothing.
     pub(super) addend: *const f32,
     pub(super) relu: bool,
     /// Floats of a plane.
     plane: usize,
-    behind: Option<Behind<'a>>,
+    post_op: Option<PostOp<'a>>,
 }
 
 // SAFETY: each task writes places of its own, and reads the addend there only.
@@ -28,14 +28,14 @@ impl<'a> Target<'a> {
         [planes, plane]: [usize; 2],
         shortcut: Option<&Buffer>,
         relu: bool,
-        behind: Option<Behind<'a>>,
+        post_op: Option<PostOp<'a>>,
     ) -> Result<Self> {
         let len = planes * plane;
         let addend = match shortcut {
             Some(shortcut) => shortcut.slice::<f32>()?[..len].as_ptr(),
             None => std::ptr::null(),
         };
-        Ok(Self { y: y.slice_mut::<f32>()?[..len].as_mut_ptr(), addend, relu, plane, behind })
+        Ok(Self { y: y.slice_mut::<f32>()?[..len].as_mut_ptr(), addend, relu, plane, post_op })
     }
 
     /// The same for sums that are added to what is there.
@@ -45,15 +45,15 @@ impl<'a> Target<'a> {
 
     /// Whether [`Target::complete`] does anything.
     pub(super) fn wants_planes(&self) -> bool {
-        self.behind.is_some()
+        self.post_op.is_some()
     }
 
     /// Does what is to be done with planes that are complete, while they are at hand. A plane belongs to one task.
     pub(super) fn complete(&self, planes: impl IntoIterator<Item = usize>) {
-        let Some(behind) = self.behind else { return };
+        let Some(post_op) = self.post_op else { return };
         for index in planes {
             // SAFETY: there is room for all planes, and nobody else reads or writes this one.
-            behind(index, unsafe { std::slice::from_raw_parts_mut(self.y.add(index * self.plane), self.plane) });
+            post_op(index, unsafe { std::slice::from_raw_parts_mut(self.y.add(index * self.plane), self.plane) });
         }
     }
 

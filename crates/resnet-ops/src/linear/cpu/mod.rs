@@ -3,8 +3,8 @@
 //! Each output element has an accumulator of its own, so neither tiles nor threads change the order of its sum.
 
 use super::Linear;
-use crate::layout::{blocks, LANES};
-use crate::{Buffer, Cpu, Result, View, ViewMut};
+use crate::blocked::{blocks, LANES};
+use crate::{Buffer, Cpu, Gradient, Result, View, ViewMut};
 use tiles::{dots, sum_rows, Dots, Matrix, Output, RowSums};
 
 mod tiles;
@@ -31,15 +31,8 @@ pub(super) fn forward(cpu: &Cpu, op: &Linear, n: usize, x: &Buffer, params: View
     Ok(())
 }
 
-pub(super) fn input_gradient(
-    cpu: &Cpu,
-    op: &Linear,
-    n: usize,
-    dy: &Buffer,
-    params: View,
-    dx: &mut Buffer,
-    accumulate: bool,
-) -> Result<()> {
+pub(super) fn input_gradient(cpu: &Cpu, op: &Linear, n: usize, dy: &Buffer, params: View, dx: Gradient) -> Result<()> {
+    let Gradient { buffer: dx, accumulate } = dx;
     let (dx_row, dy_row) = (blocks(op.in_features) * LANES, blocks(op.out_features) * LANES);
     let weights = &params.slice::<f32>()?[..op.out_features * op.in_features];
     let weights = Matrix { values: weights, row: op.in_features, column: 1 };
@@ -82,9 +75,9 @@ pub(super) fn weight_gradient(
 
 #[cfg(test)]
 mod tests {
-    use crate::layout::blocks;
+    use crate::blocked::blocks;
     use crate::linear::{forward, input_gradient, weight_gradient, Linear};
-    use crate::{Buffer, Executor, Isa};
+    use crate::{Buffer, Executor, Gradient, Isa};
 
     /// Rows of `width` small integers (sums of their products are exact), padded with zeros to whole blocks.
     fn rows(n: usize, width: usize, step: usize) -> Vec<f32> {
@@ -102,8 +95,9 @@ mod tests {
         let mut dx = Buffer::from_slice(&vec![f32::NAN; x.len()]).unwrap();
         let mut grads = Buffer::from_slice(&vec![f32::NAN; op.params_len()]).unwrap();
         forward(cpu, op, n, &x, params.clone(), &mut y).unwrap();
-        input_gradient(cpu, op, n, &dy, params.clone(), &mut dx, false).unwrap();
-        input_gradient(cpu, op, n, &dy, params, &mut dx, true).unwrap();
+        for accumulate in [false, true] {
+            input_gradient(cpu, op, n, &dy, params.clone(), Gradient { buffer: &mut dx, accumulate }).unwrap();
+        }
         weight_gradient(cpu, op, n, &x, &dy, grads.view_mut(0..op.params_len())).unwrap();
         [y, dx, grads].map(|buffer| buffer.slice::<f32>().unwrap().to_vec())
     }

@@ -1,6 +1,6 @@
 //! Products of matrices in tiles of accumulators that stay in registers.
 
-use crate::layout::LANES;
+use crate::blocked::LANES;
 use crate::simd::{kernel, Simd};
 
 /// A matrix with a step of its own for either index, so that it can be read transposed.

@@ -1,6 +1,6 @@
 //! How the columns of a line meet the taps of a kernel row.
 
-use crate::conv2d::Shape;
+use crate::conv2d::shape::ConvShape;
 use std::ops::Range;
 
 /// Every `step`-th column of a target line: those that meet the same taps.
@@ -8,12 +8,12 @@ pub(super) struct Columns {
     pub(super) first: usize,
     pub(super) step: usize,
     pub(super) count: usize,
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<TapRun>,
 }
 
 /// Taps that meet neighbours among every `step`-th column of a source line: target number t meets, with tap number i, the
 /// source column `first` + (t + i)·`step`.
-pub(super) struct Run {
+pub(super) struct TapRun {
     /// Place of tap number 0 in the kernel row, and places from each tap to the next.
     pub(super) tap: usize,
     pub(super) tap_step: isize,
@@ -27,12 +27,12 @@ pub(super) struct Run {
 
 impl Columns {
     /// Output q meets input q·stride + s − padding: taps of one remainder modulo the stride meet the same inputs.
-    pub(super) fn forward(shape: &Shape) -> Vec<Self> {
+    pub(super) fn forward(shape: &ConvShape) -> Vec<Self> {
         let (kernel, stride, padding) = (shape.kernel[1], shape.stride[1], shape.padding[1]);
         let run = |tap: usize| {
             let first = tap as isize - padding as isize;
             let taps = (kernel - tap).div_ceil(stride);
-            Run::new(tap, stride as isize, taps, first, stride, shape.input[1])
+            TapRun::new(tap, stride as isize, taps, first, stride, shape.input[1])
         };
         let runs = (0..stride.min(kernel)).map(run).collect();
         vec![Self { first: 0, step: 1, count: shape.output()[1], runs }]
@@ -40,14 +40,14 @@ impl Columns {
 
     /// Input i meets output (i + padding − s) / stride where that is whole: one set of columns for each remainder of i, and
     /// outputs ascend as taps descend.
-    pub(super) fn input_gradient(shape: &Shape) -> Vec<Self> {
+    pub(super) fn input_gradient(shape: &ConvShape) -> Vec<Self> {
         let (kernel, stride, padding) = (shape.kernel[1], shape.stride[1], shape.padding[1]);
         let columns = |first: usize| {
             let remainder = (first + padding) % stride;
             let run = (remainder < kernel).then(|| {
                 let tap = remainder + (kernel - 1 - remainder) / stride * stride;
                 let output = ((first + padding) as isize - tap as isize) / stride as isize;
-                Run::new(tap, -(stride as isize), tap / stride + 1, output, 1, shape.output()[1])
+                TapRun::new(tap, -(stride as isize), tap / stride + 1, output, 1, shape.output()[1])
             });
             let count = (shape.input[1] - first).div_ceil(stride);
             Self { first, step: stride, count, runs: run.into_iter().collect() }
@@ -56,7 +56,7 @@ impl Columns {
     }
 }
 
-impl Run {
+impl TapRun {
     fn new(tap: usize, tap_step: isize, taps: usize, first: isize, step: usize, width: usize) -> Self {
         let start = (-first).max(0) as usize;
         let inside = start.div_ceil(step)..(width as isize - first).max(0).unsigned_abs().div_ceil(step);
@@ -67,7 +67,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::Columns;
-    use crate::conv2d::Shape;
+    use crate::conv2d::shape::ConvShape;
 
     /// Every triple (output, input, tap) of a kernel row is met once, and no other; where a tile does not look, no column
     /// is outside.
@@ -76,7 +76,7 @@ mod tests {
         for (kernel, padding) in [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)] {
             for stride in 1..5 {
                 for width in 3..10 {
-                    let shape = Shape {
+                    let shape = ConvShape {
                         in_channels: 1,
                         out_channels: 1,
                         kernel: [1, kernel],

@@ -19,33 +19,38 @@ mod pack;
 mod tile;
 mod weights;
 
-use super::regions::Axis;
-use super::target::Target;
-use super::{Map, CACHED_IMAGES};
-use crate::conv2d::{Pass, Shape};
+use super::axis::Axis;
+use super::blocking::CACHED_IMAGES;
+use super::call::OutputsCall;
+use super::map::Map;
+use crate::algorithm::Pass;
+use crate::blocked::{self, LANES};
+use crate::conv2d::call::WeightGradient;
+use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
-use crate::layout::{self, LANES};
-use crate::Isa;
+use crate::{Isa, Result};
 use columns::Columns;
 use std::ops::Range;
+use tile::TileSweep;
+use weights::WeightsPlan;
 
 /// Widest kernel: a tile checks the columns of two taps on each side for padding.
 const WIDEST: usize = 3;
 
 /// What depends on the shape alone.
 pub(in crate::conv2d) struct Grouped {
-    shape: Shape,
+    shape: ConvShape,
     /// Channels that a lane sums over in a source block: those of its group, at most 16.
     width: usize,
     /// Source blocks that a target block sees.
     span: usize,
-    forward: Sweep,
-    input_gradient: Sweep,
-    weights: weights::Plan,
+    forward: LineSweep,
+    input_gradient: LineSweep,
+    weights: WeightsPlan,
 }
 
 /// One way through the convolution: from a source activation to a target activation.
-struct Sweep {
+struct LineSweep {
     source: Map,
     target: Map,
     lines: Vec<Axis>,
@@ -54,7 +59,7 @@ struct Sweep {
 
 impl Grouped {
     /// None if the shape is not for these kernels.
-    pub(in crate::conv2d) fn new(cpu: &Cpu, shape: &Shape) -> Option<Self> {
+    pub(in crate::conv2d::cpu) fn new(cpu: &Cpu, shape: &ConvShape) -> Option<Self> {
         let group = shape.in_channels / shape.groups;
         // Of 32 channels, direct kernels waste nothing either, and with fewer registers they are faster on small maps.
         let widths: &[usize] = if cpu.isa == Isa::Avx512 { &[4, 8, 16, 32] } else { &[4, 8, 16] };
@@ -69,15 +74,16 @@ impl Grouped {
         }
         let [input, output] = [shape.input, shape.output()].map(|size| Map::blocked(shape.in_channels, size));
         let [lines, _] = Axis::both(shape, Axis::forward);
-        let forward = Sweep { source: input, target: output, lines, columns: Columns::forward(shape) };
+        let forward = LineSweep { source: input, target: output, lines, columns: Columns::forward(shape) };
         let [lines, _] = Axis::both(shape, Axis::input_gradient);
-        let input_gradient = Sweep { source: output, target: input, lines, columns: Columns::input_gradient(shape) };
-        let (width, span) = (group.min(LANES), layout::blocks(group));
-        let weights = weights::Plan::new(shape);
+        let input_gradient =
+            LineSweep { source: output, target: input, lines, columns: Columns::input_gradient(shape) };
+        let (width, span) = (group.min(LANES), blocked::blocks(group));
+        let weights = WeightsPlan::new(shape);
         Some(Self { shape: shape.clone(), width, span, forward, input_gradient, weights })
     }
 
-    pub(in crate::conv2d) fn packed_len(&self, pass: Pass) -> usize {
+    pub(in crate::conv2d::cpu) fn packed_len(&self, pass: Pass) -> usize {
         match pass {
             // After the weights comes the bias, in whole blocks.
             Pass::Forward | Pass::InputGradient => self.blocks() * (self.vectors() + 1) * LANES,
@@ -85,15 +91,15 @@ impl Grouped {
         }
     }
 
-    pub(in crate::conv2d) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
+    pub(in crate::conv2d::cpu) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
         match pass {
             Pass::Forward | Pass::InputGradient => 0,
-            Pass::WeightGradient => self.weights.blocks_of(n) * self.blocks() * self.vectors() * LANES,
+            Pass::WeightGradient => self.weights.patches.image_blocks(n) * self.blocks() * self.vectors() * LANES,
         }
     }
 
     fn blocks(&self) -> usize {
-        layout::blocks(self.shape.out_channels)
+        blocked::blocks(self.shape.out_channels)
     }
 
     /// Vectors of weights for a block of target channels.
@@ -107,18 +113,23 @@ impl Grouped {
         first..first + self.span
     }
 
+    /// Writes the weights that a pass other than the weight gradient reads, and the bias.
     pub(super) fn pack(&self, cpu: &Cpu, pass: Pass, params: &[f32], packed: &mut [f32]) {
         if pass != Pass::WeightGradient {
             pack::pack(cpu, self, pass, params, &mut packed[..self.packed_len(pass)]);
         }
     }
 
-    /// Computes every target pixel of `n` images.
-    pub(super) fn outputs(&self, cpu: &Cpu, pass: Pass, n: usize, source: &[f32], packed: &[f32], target: Target) {
+    /// Computes every target pixel.
+    pub(super) fn outputs(&self, cpu: &Cpu, call: &OutputsCall) {
+        let OutputsCall { pass, n, source, params: _, packed, target } = *call;
         if n == 0 {
             return;
         }
-        let sweep = if pass == Pass::Forward { &self.forward } else { &self.input_gradient };
+        let sweep = match pass {
+            Pass::InputGradient => &self.input_gradient,
+            Pass::Forward | Pass::WeightGradient => &self.forward,
+        };
         let source = &source[..n * sweep.source.image];
         let (blocks, block_weights) = (self.blocks(), self.vectors() * LANES);
         let (weights, bias) = packed[..self.packed_len(pass)].split_at(blocks * block_weights);
@@ -129,7 +140,7 @@ impl Grouped {
             let (chunk_index, block) = (task / blocks, task % blocks);
             let first = chunk_index * chunk;
             let images = first..(first + chunk).min(n);
-            let work = tile::Work {
+            let task = TileSweep {
                 sweep,
                 width: self.width,
                 span: self.span,
@@ -140,23 +151,13 @@ impl Grouped {
                 weights: &weights[block * block_weights..][..block_weights],
                 bias: &bias[block * LANES..][..LANES],
             };
-            tile::run(cpu.isa, &work, images.clone());
+            tile::run(cpu.isa, &task, images.clone());
             target.complete(images.map(|image| image * blocks + block));
         });
     }
 
-    pub(super) fn weight_gradient(
-        &self,
-        cpu: &Cpu,
-        n: usize,
-        x: &[f32],
-        dy: &[f32],
-        scratch: &mut [f32],
-        grads: &mut [f32],
-        skip_bias: bool,
-    ) {
-        let (x, dy) = (&x[..n * self.forward.source.image], &dy[..n * self.forward.target.image]);
-        let scratch = &mut scratch[..self.scratch_len(Pass::WeightGradient, n)];
-        weights::run(cpu, self, n, x, dy, scratch, grads, skip_bias);
+    /// Writes the gradients of weights and bias.
+    pub(super) fn weight_gradient(&self, cpu: &Cpu, call: WeightGradient) -> Result<()> {
+        weights::run(cpu, self, call)
     }
 }

@@ -4,9 +4,9 @@
 //! channels\], then the bias. Lanes beyond the channels are zero.
 
 use super::Grouped;
-use crate::conv2d::Pass;
+use crate::algorithm::Pass;
+use crate::blocked::LANES;
 use crate::executor::Cpu;
-use crate::layout::LANES;
 
 pub(super) fn pack(cpu: &Cpu, grouped: &Grouped, pass: Pass, params: &[f32], packed: &mut [f32]) {
     let shape = &grouped.shape;

@@ -1,19 +1,19 @@
 //! The micro-kernel of forward and input gradient: some columns of a target line, of a few images, in registers.
 
 use super::columns::Columns;
-use super::{Sweep, WIDEST};
-use crate::conv2d::cpu::regions::Axis;
+use super::{LineSweep, WIDEST};
+use crate::conv2d::cpu::axis::Axis;
 use crate::conv2d::cpu::target::Target;
 use crate::simd::{kernel, Part, Simd, LANES};
 use crate::Isa;
 use std::ops::Range;
 
-/// Lines that a tile prefetches ahead.
-const AHEAD: usize = 4;
+/// How many lines further down a tile prefetches.
+const PREFETCHED: usize = 4;
 
 /// All pixels of some images for one block of target channels.
-pub(super) struct Work<'a> {
-    pub(super) sweep: &'a Sweep,
+pub(super) struct TileSweep<'a> {
+    pub(super) sweep: &'a LineSweep,
     pub(super) width: usize,
     pub(super) span: usize,
     pub(super) kernel: [usize; 2],
@@ -27,8 +27,8 @@ pub(super) struct Work<'a> {
 }
 
 /// One tile's place.
-struct Tile<'a> {
-    work: &'a Work<'a>,
+struct LineTile<'a> {
+    task: &'a TileSweep<'a>,
     columns: &'a Columns,
     lines: &'a Axis,
     /// Which of the lines, of the columns, and the first image.
@@ -38,11 +38,11 @@ struct Tile<'a> {
 }
 
 /// Computes all pixels of some images for one block of target channels.
-pub(super) fn run(isa: Isa, work: &Work, images: Range<usize>) {
-    match work.width {
-        4 => sweep::<4>(isa, work, images),
-        8 => sweep::<8>(isa, work, images),
-        _ => sweep::<16>(isa, work, images),
+pub(super) fn run(isa: Isa, task: &TileSweep, images: Range<usize>) {
+    match task.width {
+        4 => sweep::<4>(isa, task, images),
+        8 => sweep::<8>(isa, task, images),
+        _ => sweep::<16>(isa, task, images),
     }
 }
 
@@ -57,21 +57,21 @@ fn tiles(columns: usize, sums: usize) -> usize {
     (1..).find(suits).expect("a tile for any column")
 }
 
-fn sweep<const WIDTH: usize>(isa: Isa, work: &Work, images: Range<usize>) {
+fn sweep<const WIDTH: usize>(isa: Isa, task: &TileSweep, images: Range<usize>) {
     let sums = most_sums(isa);
     // Short lines would leave too few sums to keep the multiply-add units busy: those of several images then.
-    let longest = work.sweep.columns[0].count;
+    let longest = task.sweep.columns[0].count;
     let together = [4, 2, 1].into_iter().find(|images| images * longest <= sums).unwrap_or(1);
     let mut image = images.start;
     while image < images.end {
         let count = if image + together <= images.end { together } else { 1 };
-        for columns in &work.sweep.columns {
+        for columns in &task.sweep.columns {
             let tiles = if count > 1 { 1 } else { tiles(columns.count, sums) };
-            for lines in &work.sweep.lines {
+            for lines in &task.sweep.lines {
                 for line in 0..lines.count {
                     for index in 0..tiles {
                         let (first, end) = (columns.count * index / tiles, columns.count * (index + 1) / tiles);
-                        let tile = Tile { work, columns, lines, line, first, image };
+                        let tile = LineTile { task, columns, lines, line, first, image };
                         macro_rules! pick {
                             ($($images:literal: $($columns:literal)*;)*) => {
                                 match (count, end - first) {
@@ -97,25 +97,25 @@ kernel! {
 }
 
 kernel! {
-    fn compute<S, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &Tile) {
+    fn compute<S, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
         if IMAGES * COLUMNS > <S::Part as Part>::SUMS {
             unreachable!("more sums than registers");
         }
         tile.prefetch::<S>(IMAGES, COLUMNS);
-        // SAFETY: whoever makes the work gives it source, target and weights of the sizes that the sweep was made for.
+        // SAFETY: whoever makes the task gives it source, target and weights of the sizes that the sweep was made for.
         unsafe { sum::<S::Part, WIDTH, IMAGES, COLUMNS>(tile) }
     }
 }
 
-impl Tile<'_> {
+impl LineTile<'_> {
     /// Asks for the pixels that the tile some lines down will touch: there is too little arithmetic to wait for them then.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, images: usize, columns: usize) {
-        let (Work { sweep, span, .. }, lines, line) = (self.work, self.lines, self.line + AHEAD);
+        let (TileSweep { sweep, span, .. }, lines, line) = (self.task, self.lines, self.line + PREFETCHED);
         let target = (lines.target.0 + line * lines.target.1) * sweep.target.line
             + (self.columns.first + self.first * self.columns.step) * LANES;
         for image in self.image..self.image + images {
-            let y = self.work.target.y.wrapping_add(self.work.block + image * sweep.target.image + target);
+            let y = self.task.target.y.wrapping_add(self.task.block + image * sweep.target.image + target);
             for column in 0..columns {
                 S::prefetch(y.wrapping_add(column * self.columns.step * LANES));
             }
@@ -126,7 +126,7 @@ impl Tile<'_> {
             };
             for block in 0..*span {
                 let x = image * sweep.source.image + block * sweep.source.block + self.first * run.step * LANES;
-                let x = self.work.source.as_ptr().wrapping_add(x);
+                let x = self.task.source.as_ptr().wrapping_add(x);
                 for line in row + line * lines.source_step..row + (line + 1) * lines.source_step {
                     for column in 0..columns * run.step {
                         S::prefetch(x.wrapping_add(line * sweep.source.line + column * LANES));
@@ -138,8 +138,8 @@ impl Tile<'_> {
 }
 
 #[inline(always)]
-unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &Tile) {
-    let Work { sweep, span, kernel: [rows, places], source, target, block, weights, bias, .. } = *tile.work;
+unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
+    let TileSweep { sweep, span, kernel: [rows, places], source, target, block, weights, bias, .. } = *tile.task;
     let line = tile.lines.target.0 + tile.line * tile.lines.target.1;
     let column = tile.columns.first + tile.first * tile.columns.step;
     let target_step = tile.columns.step * LANES;

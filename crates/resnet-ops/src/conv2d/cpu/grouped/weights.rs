@@ -8,62 +8,50 @@
 //! The work is cut into channel blocks and fixed blocks of images with partial sums of their own, which are added in order
 //! when they are brought to (out, in / groups, height, width).
 
-use super::columns::{Columns, Run};
+use super::columns::{Columns, TapRun};
 use super::{pack, Grouped, WIDEST};
-use crate::conv2d::cpu::weights::{bias_gradients, reach, PATCH, PIECES};
-use crate::conv2d::cpu::Map;
-use crate::conv2d::{Pass, Shape};
+use crate::algorithm::Pass;
+use crate::blocked::{self, LANES};
+use crate::conv2d::call::WeightGradient;
+use crate::conv2d::cpu::axis::reach;
+use crate::conv2d::cpu::bias::bias_gradients;
+use crate::conv2d::cpu::blocking::Patches;
+use crate::conv2d::cpu::map::Map;
+use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
-use crate::layout::{self, LANES};
 use crate::simd::{kernel, Part, Simd};
+use crate::Result;
 use std::ops::Range;
 
 /// Columns in the middle of a line, with no tap missing, that are worth a loop of their own.
 const LONG: usize = 8;
 
 /// What depends on the shape alone.
-pub(super) struct Plan {
-    /// Most blocks of images.
-    image_blocks: usize,
-    /// Output lines of a patch, and images if those are all lines.
-    lines: usize,
-    images: usize,
+pub(super) struct WeightsPlan {
+    pub(super) patches: Patches,
     /// Each kernel row that meets the input, the output lines that do so, and the input line of the first of them.
     rows: Vec<(usize, Range<usize>, usize)>,
 }
 
-impl Plan {
-    pub(super) fn new(shape: &Shape) -> Self {
+impl WeightsPlan {
+    pub(super) fn new(shape: &ConvShape) -> Self {
         let [height, columns] = shape.output();
         // The patch and the next one, which is prefetched meanwhile.
         let line = 2 * (shape.stride[0] * shape.input[1] + columns) * LANES;
-        let lines = (PATCH / line).clamp(1, height);
-        let images = if lines == height { (PATCH / (line * height)).max(1) } else { 1 };
-        let strips = layout::blocks(shape.out_channels);
+        let patches = Patches::new(height, line, blocked::blocks(shape.out_channels));
         let row = |row: usize| reach(shape, 0, row).map(|(lines, source)| (row, lines, source));
         let rows = (0..shape.kernel[0]).filter_map(row).collect();
-        Self { image_blocks: PIECES.div_ceil(strips), lines, images, rows }
-    }
-
-    /// Blocks of images with partial sums of their own; a rule of shape and batch, so that the bits are too.
-    pub(super) fn blocks_of(&self, n: usize) -> usize {
-        self.image_blocks.min(n.div_ceil(self.images.max(4))).max(1)
+        Self { patches, rows }
     }
 }
 
-pub(super) fn run(
-    cpu: &Cpu,
-    grouped: &Grouped,
-    n: usize,
-    x: &[f32],
-    dy: &[f32],
-    scratch: &mut [f32],
-    grads: &mut [f32],
-    skip_bias: bool,
-) {
-    let shape = &grouped.shape;
-    let (weights, bias) = grads.split_at_mut(shape.weight_len());
-    let (image_blocks, block_sums) = (grouped.weights.blocks_of(n), grouped.vectors() * LANES);
+pub(super) fn run(cpu: &Cpu, grouped: &Grouped, call: WeightGradient) -> Result<()> {
+    let WeightGradient { n, x, dy, scratch, mut grads, skip_bias } = call;
+    let Grouped { shape, forward: sweep, .. } = grouped;
+    let (x, dy) = (&x.slice()?[..n * sweep.source.image], &dy.slice()?[..n * sweep.target.image]);
+    let scratch = &mut scratch.slice_mut::<f32>()?[..grouped.scratch_len(Pass::WeightGradient, n)];
+    let (weights, bias) = grads.slice_mut()?.split_at_mut(shape.weight_len());
+    let (image_blocks, block_sums) = (grouped.weights.patches.image_blocks(n), grouped.vectors() * LANES);
     cpu.pool.chunks_mut(scratch, block_sums, |task, sums| {
         let (image_block, block) = (task / grouped.blocks(), task % grouped.blocks());
         let images = n * image_block / image_blocks..n * (image_block + 1) / image_blocks;
@@ -87,6 +75,7 @@ pub(super) fn run(
         });
     });
     bias_gradients(cpu, shape, n, dy, bias, skip_bias);
+    Ok(())
 }
 
 /// A block of source and one of output channels, in the first image of the batch.
@@ -97,8 +86,8 @@ struct Pair<'a> {
 }
 
 /// Pixels of some images whose products are added to a tile's sums. Steps are of images, lines; counts likewise.
-struct Patch<'a> {
-    run: &'a Run,
+struct LinePatch<'a> {
+    run: &'a TapRun,
     x: *const f32,
     dy: *const f32,
     counts: [usize; 2],
@@ -107,7 +96,7 @@ struct Patch<'a> {
     /// Output columns.
     columns: usize,
     /// Floats from source pixels and output gradients to those to prefetch meanwhile.
-    ahead: [usize; 2],
+    prefetch: [usize; 2],
     /// The sums of tap number 0, and floats to the next tap's.
     sums: *mut f32,
     sums_step: isize,
@@ -133,20 +122,20 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
     let [height, columns] = shape.output();
     let [Columns { runs, .. }] = &forward.columns[..] else { unreachable!("one set of output columns") };
     let tap_sums = WIDTH * LANES;
-    for first_image in images.clone().step_by(plan.images) {
-        let count = plan.images.min(images.end - first_image);
-        for top in (0..height).step_by(plan.lines) {
+    for first_image in images.clone().step_by(plan.patches.images) {
+        let count = plan.patches.images.min(images.end - first_image);
+        for top in (0..height).step_by(plan.patches.lines) {
             // The next patch: lines further down, or the first of other images.
             let step = |map: &Map, stride: usize| {
-                if top + plan.lines < height {
-                    plan.lines * stride * map.line
+                if top + plan.patches.lines < height {
+                    plan.patches.lines * stride * map.line
                 } else {
-                    (plan.images * map.image).saturating_sub(top * stride * map.line)
+                    (plan.patches.images * map.image).saturating_sub(top * stride * map.line)
                 }
             };
-            let ahead = [step(&forward.source, shape.stride[0]), step(&forward.target, 1)];
+            let prefetch = [step(&forward.source, shape.stride[0]), step(&forward.target, 1)];
             for (index, (row, reached, first_line)) in plan.rows.iter().enumerate() {
-                let lines = reached.start.max(top)..reached.end.min(top + plan.lines);
+                let lines = reached.start.max(top)..reached.end.min(top + plan.patches.lines);
                 if lines.is_empty() {
                     continue;
                 }
@@ -154,7 +143,7 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                 for run in runs {
                     let x = first_image * forward.source.image + source_line * forward.source.line;
                     let dy = first_image * forward.target.image + lines.start * forward.target.line;
-                    let mut patch = Patch {
+                    let mut patch = LinePatch {
                         run,
                         x: pair.x.as_ptr().wrapping_add(x).wrapping_offset(run.first * LANES as isize),
                         dy: pair.dy[dy..].as_ptr(),
@@ -162,7 +151,7 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                         x_steps: [forward.source.image, shape.stride[0] * forward.source.line],
                         dy_steps: [forward.target.image, forward.target.line],
                         columns,
-                        ahead,
+                        prefetch,
                         sums: sums[(row * shape.kernel[1] + run.tap) * tap_sums..].as_mut_ptr(),
                         sums_step: run.tap_step * tap_sums as isize,
                     };
@@ -173,7 +162,7 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                             // Pixels and gradients in turn: both at once are more than a core can wait for.
                             let turn = |row: usize| (lane, first, index) == (0, 0, row);
                             let turns = [turn(0), turn(plan.rows.len() / 2)];
-                            patch.ahead = [0, 1].map(|i| if turns[i] { ahead[i] } else { 0 });
+                            patch.prefetch = [0, 1].map(|i| if turns[i] { prefetch[i] } else { 0 });
                             // SAFETY: the patch lies inside activations and sums.
                             unsafe {
                                 match (run.taps, wide) {
@@ -197,7 +186,7 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
 /// group.
 #[inline(always)]
 unsafe fn tile<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHANNELS: usize>(
-    patch: &Patch,
+    patch: &LinePatch,
     lane: usize,
     first: usize,
 ) {
@@ -205,7 +194,7 @@ unsafe fn tile<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CH
     let (start, end) = (patch.run.inside.start, patch.run.inside.end.min(patch.columns + TAPS - 1));
     let all = start.max(TAPS - 1).min(end);
     let partial = end.min(patch.columns).max(all);
-    // SAFETY: see `Patch`.
+    // SAFETY: see `LinePatch`.
     unsafe {
         if partial - all < LONG {
             add::<S, P, WIDTH, TAPS, CHANNELS, true>(patch, lane, first, [start..end, 0..0]);
@@ -219,12 +208,12 @@ unsafe fn tile<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CH
 /// Adds the source columns of the given numbers; `EDGES` if some lack a tap.
 #[inline(always)]
 unsafe fn add<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHANNELS: usize, const EDGES: bool>(
-    patch: &Patch,
+    patch: &LinePatch,
     lane: usize,
     first: usize,
     numbers: [Range<usize>; 2],
 ) {
-    // SAFETY: see `Patch`.
+    // SAFETY: see `LinePatch`.
     unsafe {
         let out = |tap: usize, channel: usize| {
             patch.sums.offset(tap as isize * patch.sums_step).add((first + channel) * LANES + lane)
@@ -244,8 +233,8 @@ unsafe fn add<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHA
                     let (mut x, mut dy) =
                         (x.wrapping_add(numbers.start * x_step), dy.wrapping_add(numbers.start * LANES));
                     for number in numbers.clone() {
-                        S::prefetch(x.wrapping_add(patch.ahead[0]));
-                        S::prefetch(dy.wrapping_add(patch.ahead[1]));
+                        S::prefetch(x.wrapping_add(patch.prefetch[0]));
+                        S::prefetch(dy.wrapping_add(patch.prefetch[1]));
                         let mut gradients = [P::splat(0.0); TAPS];
                         for tap in 0..TAPS {
                             if !EDGES || number >= tap && number - tap < patch.columns {

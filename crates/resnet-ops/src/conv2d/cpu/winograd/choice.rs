@@ -14,10 +14,10 @@
 //! rule serves all three passes. Maps of 2x2, and deep layers on a few small maps, stay direct. Of the tiles of four outputs
 //! and of six a side, those of four, unless those of six save 13 % of the products or more.
 
-use super::super::super::Shape;
 use super::form::Size;
 use super::tiles::Tiling;
-use crate::layout::{blocks, LANES};
+use crate::blocked::{blocks, LANES};
+use crate::conv2d::shape::ConvShape;
 
 const DIRECT_WEIGHTS: f64 = 100.0;
 const POINT_WEIGHTS: f64 = 12.0;
@@ -28,14 +28,14 @@ const SIX_MARGIN: f64 = 1.15;
 const MARGINS: [f64; 2] = [1.3, 1.0];
 
 /// Whether Winograd's convolution is defined.
-pub(super) fn is_defined(shape: &Shape) -> bool {
+pub(super) fn is_defined(shape: &ConvShape) -> bool {
     let strides = [[1; 2], [2; 2]];
     let fits = shape.kernel == [3; 2] && strides.contains(&shape.stride) && shape.padding == [1; 2];
     fits && shape.groups == 1 && !shape.plain_input
 }
 
 /// The tile size for a shape, whatever the batch.
-pub(super) fn tiling(shape: &Shape) -> Tiling {
+pub(super) fn tiling(shape: &ConvShape) -> Tiling {
     if shape.stride == [2; 2] {
         return Tiling::new(Size::Strided, shape);
     }
@@ -52,7 +52,7 @@ pub(super) fn tiling(shape: &Shape) -> Tiling {
 }
 
 /// From how many images on Winograd's is the one to take; None if it never is.
-pub(super) fn fewest_images(shape: &Shape, tiling: &Tiling) -> Option<usize> {
+pub(super) fn fewest_images(shape: &ConvShape, tiling: &Tiling) -> Option<usize> {
     // The last window ends on padding too, but for an even map and stride 2.
     let edges = |i: usize| if shape.input[i].is_multiple_of(2) && shape.stride[i] == 2 { 1 } else { 2 };
     let [height, width] = [0, 1].map(|i| (3 * shape.output()[i] - edges(i)) as f64);
@@ -72,12 +72,12 @@ pub(super) fn fewest_images(shape: &Shape, tiling: &Tiling) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn shape(channels: [usize; 2], size: usize) -> Shape {
+    fn shape(channels: [usize; 2], size: usize) -> ConvShape {
         strided(channels, size, 1)
     }
 
-    fn strided(channels: [usize; 2], size: usize, stride: usize) -> Shape {
-        Shape {
+    fn strided(channels: [usize; 2], size: usize, stride: usize) -> ConvShape {
+        ConvShape {
             in_channels: channels[0],
             out_channels: channels[1],
             kernel: [3; 2],
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_rule_says_what_was_measured() {
-        let fewest_of = |shape: Shape| fewest_images(&shape, &tiling(&shape));
+        let fewest_of = |shape: ConvShape| fewest_images(&shape, &tiling(&shape));
         let fewest = |channels, size| fewest_of(shape(channels, size));
         // ResNet-18 at 96x96, CIFAR's networks, a VGG stem.
         assert_eq!(fewest([64; 2], 24), Some(1));
@@ -132,12 +132,12 @@ mod tests {
         let regular = shape([32; 2], 8);
         assert!(is_defined(&regular));
         for other in [
-            Shape { kernel: [3, 1], ..regular.clone() },
-            Shape { stride: [1, 2], ..regular.clone() },
-            Shape { stride: [3; 2], ..regular.clone() },
-            Shape { padding: [0, 1], ..regular.clone() },
-            Shape { groups: 2, ..regular.clone() },
-            Shape { plain_input: true, ..regular },
+            ConvShape { kernel: [3, 1], ..regular.clone() },
+            ConvShape { stride: [1, 2], ..regular.clone() },
+            ConvShape { stride: [3; 2], ..regular.clone() },
+            ConvShape { padding: [0, 1], ..regular.clone() },
+            ConvShape { groups: 2, ..regular.clone() },
+            ConvShape { plain_input: true, ..regular },
         ] {
             assert!(!is_defined(&other), "{other:?}");
         }

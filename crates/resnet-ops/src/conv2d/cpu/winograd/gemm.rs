@@ -14,7 +14,7 @@
 //! Every sum runs in one order (channels, or tiles, first to last), whatever rows and vectors it is worked out with: in runs of
 //! 128, whose sums are then added up, which rounds less than one long run.
 
-use super::ahead::Ahead;
+use super::prefetch::Prefetch;
 use crate::simd::{kernel, Simd, LANES};
 
 /// Blocks of C summed before the next rows' turn.
@@ -35,7 +35,7 @@ macro_rules! add_rows {
 }
 
 /// The product of one point for one or two blocks of K.
-pub(super) struct Output {
+pub(super) struct OutputProduct {
     /// Rows of V: 16 channels of a tile, tiles next to each other, and floats between blocks of channels.
     pub(super) v: *const f32,
     pub(super) v_block: usize,
@@ -46,13 +46,13 @@ pub(super) struct Output {
     pub(super) m: *mut f32,
     pub(super) m_block: usize,
     pub(super) tiles: usize,
-    /// What is fetched meanwhile.
-    pub(super) ahead: Ahead,
+    /// What is prefetched meanwhile.
+    pub(super) prefetch: Prefetch,
 }
 
 kernel! {
     /// M = V · U.
-    pub(super) fn output<S>(product: &Output, vectors: usize) {
+    pub(super) fn output<S>(product: &OutputProduct, vectors: usize) {
         let tiles = product.tiles.div_ceil(S::ROWS);
         for first_block in (0..product.blocks).step_by(DEPTH) {
             for index in 0..tiles {
@@ -80,7 +80,7 @@ kernel! {
 
 #[inline(always)]
 unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    product: &Output,
+    product: &OutputProduct,
     first_block: usize,
     index: usize,
     tiles: usize,
@@ -91,18 +91,18 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let m = product.m.add(first * LANES);
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         let mut u = product.u.add(first_block * LANES * VECTORS * LANES);
-        // The first rows bring the weights near that come next in turn.
-        let ahead = if first == 0 { DEPTH * LANES * VECTORS * LANES } else { 0 };
+        // The first rows prefetch the weights that come next in turn.
+        let next = if first == 0 { DEPTH * LANES * VECTORS * LANES } else { 0 };
         for block in first_block..(first_block + DEPTH).min(product.blocks) {
             let mut x = product.v.add(block * product.v_block + first * LANES);
             // The next block of channels, in time for its turn.
             for row in 0..ROWS {
                 S::prefetch(x.wrapping_add(product.v_block + row * LANES));
             }
-            product.ahead.share(index * product.blocks + block, tiles * product.blocks).fetch::<S>();
+            product.prefetch.share(index * product.blocks + block, tiles * product.blocks).fetch::<S>();
             for _ in 0..LANES / 2 {
                 for v in 0..2 * VECTORS {
-                    S::prefetch(u.wrapping_add(ahead + v * LANES));
+                    S::prefetch(u.wrapping_add(next + v * LANES));
                 }
                 let even = vectors::<S, VECTORS>(u);
                 add_rows!(sums += x[row * LANES + 0] * even, 0 1 2 3 4 5 6 7 8 9 10 11);
@@ -141,7 +141,7 @@ unsafe fn vectors<S: Simd, const VECTORS: usize>(p: *const f32) -> [S::V; VECTOR
 }
 
 /// The product of one point between some blocks of C and some of K.
-pub(super) struct Weights {
+pub(super) struct WeightsProduct {
     /// Rows of V and D: 16 channels of a tile, tiles next to each other, and floats between blocks of channels.
     pub(super) v: *const f32,
     pub(super) v_block: usize,
@@ -155,13 +155,13 @@ pub(super) struct Weights {
     pub(super) u_block: usize,
     /// Adds to the sums.
     pub(super) accumulate: bool,
-    /// What is fetched meanwhile.
-    pub(super) ahead: [Ahead; 2],
+    /// What is prefetched meanwhile.
+    pub(super) prefetch: [Prefetch; 2],
 }
 
 kernel! {
     /// dU (+)= Vᵀ · D.
-    pub(super) fn weights<S>(product: &Weights) {
+    pub(super) fn weights<S>(product: &WeightsProduct) {
         let tiles = LANES.div_ceil(S::ROWS.min(MOST_ROWS));
         let turns = product.tiles.div_ceil(LENGTH) * product.d_blocks.div_ceil(S::VECTORS) * product.v_blocks;
         let mut turn = 0;
@@ -169,13 +169,13 @@ kernel! {
             for d_block in (0..product.d_blocks).step_by(S::VECTORS) {
                 let vectors = S::VECTORS.min(product.d_blocks - d_block);
                 for v_block in 0..product.v_blocks {
-                    for ahead in &product.ahead {
-                        ahead.share(turn, turns).fetch::<S>();
+                    for prefetch in &product.prefetch {
+                        prefetch.share(turn, turns).fetch::<S>();
                     }
                     turn += 1;
                     for index in 0..tiles {
                         let (row, end) = (LANES * index / tiles, LANES * (index + 1) / tiles);
-                        let part = Part { first_tile, d_block, v_block, row };
+                        let part = RowsPart { first_tile, d_block, v_block, row };
                         macro_rules! pick {
                             ($($rows:literal)*) => {
                                 match (end - row, vectors) {
@@ -200,7 +200,7 @@ kernel! {
 }
 
 /// Some rows of one block of C, at one or two blocks of K, over some tiles.
-struct Part {
+struct RowsPart {
     first_tile: usize,
     d_block: usize,
     v_block: usize,
@@ -209,8 +209,8 @@ struct Part {
 }
 
 #[inline(always)]
-unsafe fn weights_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(product: &Weights, part: &Part) {
-    let Part { first_tile, d_block, v_block, row: first } = *part;
+unsafe fn weights_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(product: &WeightsProduct, part: &RowsPart) {
+    let RowsPart { first_tile, d_block, v_block, row: first } = *part;
     // SAFETY: see `weights`.
     unsafe {
         let u = product.u.add(d_block * product.u_block + (v_block * LANES + first) * LANES);

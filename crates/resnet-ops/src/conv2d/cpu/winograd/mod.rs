@@ -13,27 +13,28 @@
 //! A third to a fifth of the direct kernels' products, two thirds with stride 2, at relative errors of up to 5e-6.
 //! [`form`] has the transforms, [`choice`] says where it pays.
 
-mod ahead;
 mod choice;
+mod factors;
 mod form;
 mod gemm;
 mod outputs;
 mod pack;
+mod prefetch;
 mod strips;
 mod tiles;
 mod weights;
 
-pub(super) use outputs::Way;
-
-use super::super::{Algorithm, Pass, Shape};
-use super::Shared;
+use super::disjoint::Disjoint;
+use crate::algorithm::{Algorithm, Pass};
+use crate::blocked;
+use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
-use crate::layout;
 use crate::simd::kernel;
 use tiles::Tiling;
 
 /// What depends on the shape alone.
 pub(in crate::conv2d) struct Winograd {
+    shape: ConvShape,
     tiling: Tiling,
     /// Blocks of channels of input and output.
     input: usize,
@@ -46,7 +47,7 @@ pub(in crate::conv2d) struct Winograd {
     threads: usize,
     /// Whether weights change from call to call.
     training: bool,
-    /// Whether every way is taken that is defined, fast or not.
+    /// Whether strips are used wherever they are defined, fast or not.
     always: bool,
 }
 
@@ -65,7 +66,7 @@ kernel! {
 
 impl Winograd {
     /// None where it is not defined or not to be used.
-    pub(in crate::conv2d) fn new(cpu: &Cpu, shape: &Shape) -> Option<Self> {
+    pub(in crate::conv2d::cpu) fn new(cpu: &Cpu, shape: &ConvShape) -> Option<Self> {
         if !choice::is_defined(shape) {
             return None;
         }
@@ -76,9 +77,10 @@ impl Winograd {
             Algorithm::Winograd => 1,
         };
         Some(Self {
+            shape: shape.clone(),
             tiling,
-            input: layout::blocks(shape.in_channels),
-            output: layout::blocks(shape.out_channels),
+            input: blocked::blocks(shape.in_channels),
+            output: blocked::blocks(shape.out_channels),
             fewest_images,
             vectors: vectors(cpu.isa),
             threads: cpu.pool.threads(),
@@ -87,28 +89,28 @@ impl Winograd {
         })
     }
 
-    /// The same for weights that change from call to call.
-    pub(in crate::conv2d) fn for_training(self) -> Self {
-        Self { training: true, ..self }
+    /// From here on weights change from call to call.
+    pub(in crate::conv2d::cpu) fn train(&mut self) {
+        self.training = true;
     }
 
     /// Whether it is the one to run a batch of `n` images.
-    pub(in crate::conv2d) fn takes(&self, n: usize) -> bool {
+    pub(in crate::conv2d::cpu) fn takes(&self, n: usize) -> bool {
         n >= self.fewest_images
     }
 
     /// Elements of scratch space that a pass needs for a batch of up to `n` images.
-    pub(in crate::conv2d) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
+    pub(in crate::conv2d::cpu) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
         match pass {
             Pass::WeightGradient => self.weights_scratch(n),
-            _ => self.outputs_scratch(pass, n),
+            Pass::Forward | Pass::InputGradient => self.outputs_scratch(pass, n),
         }
     }
 
     fn ends(&self, pass: Pass) -> Ends {
         match pass {
             Pass::InputGradient => Ends { source: self.output, target: self.input },
-            _ => Ends { source: self.input, target: self.output },
+            Pass::Forward | Pass::WeightGradient => Ends { source: self.input, target: self.output },
         }
     }
 }

@@ -8,31 +8,20 @@
 //!                                                         point before, used up, was
 //! ```
 //!
-//! Layers with many weights go another way in training, see [`super::strips`].
+//! Layers with many weights are worked out otherwise in training, see [`super::strips`].
 
-use super::super::super::{Pass, Shape};
-use super::super::target::Target;
-use super::ahead::Ahead;
+use super::prefetch::Prefetch;
 use super::tiles::{self, Blocks, Planes};
-use super::{gemm, Shared, Winograd};
+use super::{gemm, Disjoint, Winograd};
+use crate::algorithm::Pass;
+use crate::blocked::LANES;
+use crate::conv2d::cpu::call::OutputsCall;
+use crate::conv2d::cpu::target::Target;
 use crate::executor::Cpu;
-use crate::layout::LANES;
 use std::ops::Range;
 
 /// Most tiles that a thread works on at a time: whole rows of the micro-kernels, and often whole images.
 const TILES: usize = 36;
-
-/// One way through the convolution.
-pub(in crate::conv2d) struct Way<'a> {
-    pub(in crate::conv2d) pass: Pass,
-    pub(in crate::conv2d) n: usize,
-    pub(in crate::conv2d) source: &'a [f32],
-    /// The weights, as they are and packed.
-    pub(in crate::conv2d) shape: &'a Shape,
-    pub(in crate::conv2d) params: &'a [f32],
-    pub(in crate::conv2d) packed: &'a [f32],
-    pub(in crate::conv2d::cpu) target: Target<'a>,
-}
 
 impl Winograd {
     /// Floats of a workspace's plane.
@@ -49,46 +38,47 @@ impl Winograd {
     }
 
     /// Computes every target pixel. The target's bits do not depend on how the tiles are cut into blocks.
-    pub(in crate::conv2d) fn outputs(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32]) {
+    pub(in crate::conv2d::cpu) fn outputs(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
         assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
-        if self.by_strips(way.pass) {
-            return self.outputs_by_strips(cpu, way, scratch);
+        if self.by_strips(call.pass) {
+            return self.outputs_by_strips(cpu, call, scratch);
         }
-        let (ends, block) = (self.ends(way.pass), self.tiling.source(way.pass).block());
-        let plane = self.workspace_plane(way.pass, way.n);
-        let scratch = Shared(scratch[..self.outputs_scratch(way.pass, way.n)].as_mut_ptr());
-        let work = Work {
+        let (ends, block) = (self.ends(call.pass), self.tiling.source(call.pass).block());
+        let plane = self.workspace_plane(call.pass, call.n);
+        let scratch = Disjoint::new(&mut scratch[..self.outputs_scratch(call.pass, call.n)]);
+        let task = TilesTask {
             winograd: self,
             cpu,
-            pass: way.pass,
-            source: &way.source[..way.n * ends.source * block],
-            packed: &way.packed[..self.packed_len(way.pass)],
-            target: way.target,
+            pass: call.pass,
+            source: &call.source[..call.n * ends.source * block],
+            packed: &call.packed[..self.packed_len(call.pass)],
+            target: call.target,
             plane,
         };
         let (per_image, threads) = (self.tiling.per_image(), cpu.pool.threads());
         // Whole images, if something is done with them and there are enough of them.
-        let whole = way.target.wants_planes() && per_image <= TILES && way.n >= threads;
+        let whole = call.target.wants_planes() && per_image <= TILES && call.n >= threads;
         let unit = if whole { per_image } else { 1 };
-        let units = way.n * per_image / unit;
-        // As many pieces for each thread, while there are units enough.
-        let pieces = units.div_ceil(TILES / unit).next_multiple_of(threads).min(units);
-        cpu.pool.run_on(pieces, |thread, piece| {
+        let units = call.n * per_image / unit;
+        // As many tasks for each thread, while there are units enough.
+        let tasks = units.div_ceil(TILES / unit).next_multiple_of(threads).min(units);
+        cpu.pool.run_on(tasks, |thread, index| {
             // SAFETY: a thread has a workspace of its own.
             let workspace = unsafe { scratch.at(thread * (self.tiling.size.points() + 1) * plane) };
-            let [first, end] = [piece, piece + 1].map(|piece| units * piece / pieces);
-            work.run(workspace, first * unit..end * unit);
+            let [first, end] = [index, index + 1].map(|index| units * index / tasks);
+            task.run(workspace, first * unit..end * unit);
             if whole {
-                way.target.complete(first * ends.target..end * ends.target);
+                call.target.complete(first * ends.target..end * ends.target);
             }
         });
         if !whole {
-            cpu.pool.run(way.n * ends.target, |index| way.target.complete([index]));
+            cpu.pool.run(call.n * ends.target, |index| call.target.complete([index]));
         }
     }
 }
 
-struct Work<'a> {
+/// What the tasks of a pass have in common: each takes a block of tiles.
+struct TilesTask<'a> {
     winograd: &'a Winograd,
     cpu: &'a Cpu,
     pass: Pass,
@@ -99,7 +89,7 @@ struct Work<'a> {
     plane: usize,
 }
 
-impl Work<'_> {
+impl TilesTask<'_> {
     fn run(&self, workspace: *mut f32, tiles: Range<usize>) {
         let Winograd { tiling, vectors, .. } = self.winograd;
         let (isa, pass, plane) = (self.cpu.isa, self.pass, self.plane);
@@ -110,13 +100,13 @@ impl Work<'_> {
         tiles::source(isa, tiling, pass, self.source.as_ptr(), &sources, &tiles, v);
 
         let next = tiles.end..tiles.end + tiles.len();
-        let source = Ahead::new(tiling, &tiling.source(pass), self.source.as_ptr(), &sources, &next);
-        let target = Ahead::new(tiling, &tiling.target(pass), self.target.place(0), &targets, &tiles);
+        let source = Prefetch::new(tiling, &tiling.source(pass), self.source.as_ptr(), &sources, &next);
+        let target = Prefetch::new(tiling, &tiling.target(pass), self.target.place(0), &targets, &tiles);
         let (points, strips, u_plane) = (tiling.size.points(), ends.target.div_ceil(*vectors), Winograd::plane(ends));
         for point in 0..points {
             let u = &self.packed[tiling.size.weights_of(point) * u_plane..][..u_plane];
             for (strip, first) in (0..ends.target).step_by(*vectors).enumerate() {
-                let product = gemm::Output {
+                let product = gemm::OutputProduct {
                     v: v.start.wrapping_add(point * plane),
                     v_block: v.block,
                     blocks: ends.source,
@@ -124,7 +114,7 @@ impl Work<'_> {
                     m: m.start.wrapping_add(point * plane + first * m.block),
                     m_block: m.block,
                     tiles: tiles.len(),
-                    ahead: Ahead::share_of([&source, &target], point * strips + strip, points * strips),
+                    prefetch: Prefetch::share_of([&source, &target], point * strips + strip, points * strips),
                 };
                 gemm::output(isa, &product, (*vectors).min(ends.target - first));
             }

@@ -12,11 +12,12 @@
 //! A strip is what a micro-kernel covers, one or two blocks, so that it reads U from first to last. After the planes comes
 //! the bias. For the input gradient, source and target are exchanged and the kernel is turned around.
 
-use super::super::super::{Pass, Shape};
 use super::form::{both, with_form, Form, Line, Size, Transform, MOST_SIDE};
-use super::{Ends, Shared, Winograd};
+use super::{Disjoint, Ends, Winograd};
+use crate::algorithm::Pass;
+use crate::blocked::LANES;
+use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
-use crate::layout::LANES;
 use crate::simd::{kernel, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -30,16 +31,16 @@ pub(super) const PAIR: usize = LANES * LANES;
 
 /// Weights between a pair of blocks.
 #[repr(align(64))]
-struct Pair([f32; TAPS * PAIR]);
+struct PairWeights([f32; TAPS * PAIR]);
 
-impl Pair {
+impl PairWeights {
     fn zeros() -> Self {
         Self([0.0; TAPS * PAIR])
     }
 }
 
 /// The weights between a pair of blocks in the parameters: a row of up to 144 for each of up to 16 output channels.
-struct Rows {
+struct PairRows {
     /// Where the first begins, and from one to the next.
     first: usize,
     pitch: usize,
@@ -47,8 +48,8 @@ struct Rows {
     len: usize,
 }
 
-impl Rows {
-    fn new(shape: &Shape, output: usize, input: usize) -> Self {
+impl PairRows {
+    fn new(shape: &ConvShape, output: usize, input: usize) -> Self {
         let first_input = input * LANES;
         Self {
             first: (output * LANES * shape.in_channels + first_input) * TAPS,
@@ -81,7 +82,7 @@ impl Winograd {
     }
 
     /// Elements that the packed weights of a pass take.
-    pub(in crate::conv2d) fn packed_len(&self, pass: Pass) -> usize {
+    pub(in crate::conv2d::cpu) fn packed_len(&self, pass: Pass) -> usize {
         if pass == Pass::WeightGradient || self.by_strips(pass) {
             return 0;
         }
@@ -90,15 +91,15 @@ impl Winograd {
     }
 
     /// Writes the weights that a pass other than the weight gradient reads.
-    pub(in crate::conv2d) fn pack(&self, cpu: &Cpu, shape: &Shape, pass: Pass, params: &[f32], packed: &mut [f32]) {
-        if self.by_strips(pass) {
+    pub(in crate::conv2d::cpu) fn pack(&self, cpu: &Cpu, pass: Pass, params: &[f32], packed: &mut [f32]) {
+        if self.packed_len(pass) == 0 {
             return;
         }
         let ends = self.ends(pass);
         let (weights, bias) =
             packed[..self.packed_len(pass)].split_at_mut(self.tiling.size.weights() * Self::plane(ends));
-        self.pack_bias(shape, pass, params, bias);
-        let weights = Shared(weights.as_mut_ptr());
+        self.pack_bias(pass, params, bias);
+        let weights = Disjoint::new(weights);
         cpu.pool.run(ends.source * ends.target, |task| {
             let (target, source) = (task / ends.source, task % ends.source);
             let (strip, vector) = (target / self.vectors, target % self.vectors);
@@ -106,13 +107,13 @@ impl Winograd {
             let place = self.strip(ends, strip) + (source * LANES * vectors + vector) * LANES;
             // SAFETY: pairs have places of their own in every plane.
             let start = unsafe { weights.at(place) };
-            self.pack_pair(cpu, shape, pass, params, [target, source], start, Self::plane(ends), vectors);
+            self.pack_pair(cpu, pass, params, [target, source], start, Self::plane(ends), vectors);
         });
     }
 
     /// Writes the bias of all blocks of targets; zero if there is none.
-    pub(super) fn pack_bias(&self, shape: &Shape, pass: Pass, params: &[f32], bias: &mut [f32]) {
-        let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };
+    pub(super) fn pack_bias(&self, pass: Pass, params: &[f32], bias: &mut [f32]) {
+        let given = if pass == Pass::Forward { &params[self.shape.weight_len()..] } else { &[] };
         bias.fill(0.0);
         bias[..given.len()].copy_from_slice(given);
     }
@@ -121,7 +122,6 @@ impl Winograd {
     pub(super) fn pack_pair(
         &self,
         cpu: &Cpu,
-        shape: &Shape,
         pass: Pass,
         params: &[f32],
         [target, source]: [usize; 2],
@@ -131,12 +131,12 @@ impl Winograd {
     ) {
         let turned = pass == Pass::InputGradient;
         let (output, input) = if turned { (source, target) } else { (target, source) };
-        let rows = Rows::new(shape, output, input);
+        let rows = PairRows::new(&self.shape, output, input);
         let mut filled;
         let given = if rows.are_whole() {
             (&params[rows.first..rows.first + (LANES - 1) * rows.pitch + ROW], rows.pitch)
         } else {
-            filled = Pair::zeros();
+            filled = PairWeights::zeros();
             for (range, place) in rows.ranges() {
                 filled.0[place..place + range.len()].copy_from_slice(&params[range]);
             }
@@ -150,21 +150,20 @@ impl Winograd {
     pub(super) fn unpack(
         &self,
         cpu: &Cpu,
-        shape: &Shape,
         [output, input]: [usize; 2],
         sums: &[f32],
         plane: usize,
         groups: usize,
-        gradients: &Shared,
+        gradients: &Disjoint,
     ) {
-        let rows = Rows::new(shape, output, input);
+        let rows = PairRows::new(&self.shape, output, input);
         if rows.are_whole() {
             // SAFETY: a pair's gradients belong to one task.
             let target = unsafe { gradients.at(rows.first) };
             gradient(cpu.isa, self.tiling.size, sums, groups, plane, target, rows.pitch);
             return;
         }
-        let mut found = Pair::zeros();
+        let mut found = PairWeights::zeros();
         gradient(cpu.isa, self.tiling.size, sums, groups, plane, found.0.as_mut_ptr(), ROW);
         for (range, place) in rows.ranges() {
             // SAFETY: as above.
@@ -189,12 +188,12 @@ kernel! {
         assert!(rows.len() >= (LANES - 1) * pitch + ROW);
         // SAFETY: rows as was just checked; pairs are 16 rows, and the caller's target has room for every point and channel.
         unsafe {
-            let mut pair = MaybeUninit::<Pair>::uninit();
+            let mut pair = MaybeUninit::<PairWeights>::uninit();
             let pair = pair.as_mut_ptr().cast::<f32>();
             for part in 0..TAPS {
                 S::transpose(rows.as_ptr().add(part * LANES), pitch, pair.add(part * PAIR), LANES);
             }
-            let mut exchanged = MaybeUninit::<Pair>::uninit();
+            let mut exchanged = MaybeUninit::<PairWeights>::uninit();
             let exchanged = exchanged.as_mut_ptr().cast::<f32>();
             if turned {
                 for tap in 0..TAPS {
@@ -236,7 +235,7 @@ kernel! {
         assert!(sums.len() >= (groups * size.weights() - 1) * plane + PAIR);
         // SAFETY: sums as was just checked; the caller's target has 16 rows.
         unsafe {
-            let mut pair = MaybeUninit::<Pair>::uninit();
+            let mut pair = MaybeUninit::<PairWeights>::uninit();
             let pair = pair.as_mut_ptr().cast::<f32>();
             with_form!(size, F => gradient_of::<S, <F as Form>::WeightGradient>(sums.as_ptr(), groups, plane, pair));
             for part in 0..TAPS {

@@ -9,15 +9,15 @@
 //!   of two target blocks:     weights ─▶ U,  V · U ─▶ M ─▶ target    Vᵀ · D ─▶ dU ─▶ weight gradients
 //! ```
 
-use super::super::super::{Pass, Shape};
-use super::ahead::Ahead;
-use super::outputs::Way;
+use super::factors::Factors;
 use super::pack::PAIR;
+use super::prefetch::Prefetch;
 use super::tiles::{self, Blocks, Planes};
-use super::weights::Factors;
-use super::{gemm, Shared, Winograd};
+use super::{gemm, Disjoint, Winograd};
+use crate::algorithm::Pass;
+use crate::blocked::LANES;
+use crate::conv2d::cpu::call::OutputsCall;
 use crate::executor::Cpu;
-use crate::layout::LANES;
 use std::ops::Range;
 
 /// Blocks of targets of a strip: what micro-kernels cover, or twice as much.
@@ -44,7 +44,7 @@ struct Cut {
 
 impl Winograd {
     /// Whether weights are brought to points where they are used, so that there is nothing to pack.
-    pub(in crate::conv2d) fn by_strips(&self, pass: Pass) -> bool {
+    pub(in crate::conv2d::cpu) fn by_strips(&self, pass: Pass) -> bool {
         let weights = self.tiling.size.weights() * Self::plane(self.ends(pass));
         let pays = weights >= LARGE_WEIGHTS && self.source_of_image(pass) <= MOST_SOURCE;
         self.training && (pays || self.always)
@@ -85,24 +85,24 @@ impl Winograd {
     }
 
     /// Computes every target pixel. The bits are those that packed weights give.
-    pub(super) fn outputs_by_strips(&self, cpu: &Cpu, way: &Way, scratch: &mut [f32]) {
-        let (cut, ends, per_image) = (self.cut(way.pass, way.n), self.ends(way.pass), self.tiling.per_image());
-        let (v, strips) = scratch[..self.strips_scratch(way.pass, way.n)].split_at_mut(cut.source);
-        let (v, strips) = (Shared(v.as_mut_ptr()), Shared(strips.as_mut_ptr()));
-        for first in (0..way.n).step_by(cut.images) {
-            let images = first..(first + cut.images).min(way.n);
+    pub(super) fn outputs_by_strips(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
+        let (cut, ends, per_image) = (self.cut(call.pass, call.n), self.ends(call.pass), self.tiling.per_image());
+        let (v, strips) = scratch[..self.strips_scratch(call.pass, call.n)].split_at_mut(cut.source);
+        let (v, strips) = (Disjoint::new(v), Disjoint::new(strips));
+        for first in (0..call.n).step_by(cut.images) {
+            let images = first..(first + cut.images).min(call.n);
             let tiles = images.start * per_image..images.end * per_image;
             let planes = || Planes { start: v.start(), point: cut.v, block: tiles.len() * LANES };
             tiles::spread(cpu, ends.source, &tiles, planes(), |blocks, tiles, planes| {
-                tiles::source(cpu.isa, &self.tiling, way.pass, way.source.as_ptr(), blocks, tiles, planes);
+                tiles::source(cpu.isa, &self.tiling, call.pass, call.source.as_ptr(), blocks, tiles, planes);
             });
             cpu.pool.run_on(ends.target.div_ceil(BLOCKS), |thread, strip| {
                 // SAFETY: a thread has a workspace of its own.
                 let workspace = unsafe { strips.at(thread * cut.strip) };
                 let targets = strip * BLOCKS..((strip + 1) * BLOCKS).min(ends.target);
-                self.compute_strip(cpu, way, &cut, planes(), workspace, &targets, &tiles);
+                self.compute_strip(cpu, call, &cut, planes(), workspace, &targets, &tiles);
                 let ready = images.clone().flat_map(|image| targets.clone().map(move |k| image * ends.target + k));
-                way.target.complete(ready);
+                call.target.complete(ready);
             });
         }
     }
@@ -111,14 +111,14 @@ impl Winograd {
     fn compute_strip(
         &self,
         cpu: &Cpu,
-        way: &Way,
+        call: &OutputsCall,
         cut: &Cut,
         v: Planes,
         workspace: *mut f32,
         targets: &Range<usize>,
         tiles: &Range<usize>,
     ) {
-        let (ends, size) = (self.ends(way.pass), self.tiling.size);
+        let (ends, size) = (self.ends(call.pass), self.tiling.size);
         let m = Planes { start: workspace, point: cut.m, block: tiles.len() * LANES };
         let u = workspace.wrapping_add(size.points() * cut.m);
         let bias = u.wrapping_add(size.weights() * cut.u);
@@ -131,15 +131,15 @@ impl Winograd {
             {
                 let pair = [targets.start + first + vector, source];
                 let start = start.wrapping_add((source * LANES * vectors + vector) * LANES);
-                self.pack_pair(cpu, way.shape, way.pass, way.params, pair, start, cut.u, vectors);
+                self.pack_pair(cpu, call.pass, call.params, pair, start, cut.u, vectors);
             }
         }
         let blocks = Blocks { of: ends.target, range: targets.clone() };
-        let target = Ahead::new(&self.tiling, &self.tiling.target(way.pass), way.target.place(0), &blocks, tiles);
+        let target = Prefetch::new(&self.tiling, &self.tiling.target(call.pass), call.target.place(0), &blocks, tiles);
         let products = (0..size.points()).flat_map(|point| covered.clone().map(move |covered| (point, covered)));
         let turns = products.clone().count();
         for (turn, (point, (first, vectors))) in products.enumerate() {
-            let product = gemm::Output {
+            let product = gemm::OutputProduct {
                 v: v.start.wrapping_add(point * v.point),
                 v_block: v.block,
                 blocks: ends.source,
@@ -147,14 +147,14 @@ impl Winograd {
                 m: m.start.wrapping_add(point * m.point + first * m.block),
                 m_block: m.block,
                 tiles: tiles.len(),
-                ahead: target.share(turn, turns),
+                prefetch: target.share(turn, turns),
             };
             gemm::output(cpu.isa, &product, vectors);
         }
         // SAFETY: there is room for the bias of all blocks behind U.
         let biases = unsafe { std::slice::from_raw_parts_mut(bias, ends.target * LANES) };
-        self.pack_bias(way.shape, way.pass, way.params, biases);
-        tiles::target(cpu.isa, &self.tiling, way.pass, m, &blocks, tiles, bias, way.target);
+        self.pack_bias(call.pass, call.params, biases);
+        tiles::target(cpu.isa, &self.tiling, call.pass, m, &blocks, tiles, bias, call.target);
     }
 
     pub(super) fn strip_sums_scratch(&self, n: usize) -> usize {
@@ -170,11 +170,10 @@ impl Winograd {
     pub(super) fn weights_by_strips(
         &self,
         cpu: &Cpu,
-        shape: &Shape,
         factors: impl Fn() -> Factors + Sync,
         tiles: usize,
-        sums: &Shared,
-        gradients: &Shared,
+        sums: &Disjoint,
+        gradients: &Disjoint,
     ) {
         let (plane, len) = (Self::strip_plane(self.input), self.strip_sums());
         cpu.pool.run_on(self.output.div_ceil(BLOCKS), |thread, strip| {
@@ -183,12 +182,12 @@ impl Winograd {
             let sums = unsafe { std::slice::from_raw_parts_mut(sums.at(thread * len), len) };
             for point in 0..self.tiling.size.weights() {
                 let start = sums[point * plane..].as_mut_ptr();
-                self.multiply(cpu, factors(), point, tiles, k.clone(), start, false, [Ahead::NOTHING; 2]);
+                self.multiply(cpu, factors(), point, tiles, k.clone(), start, false, [Prefetch::NOTHING; 2]);
             }
             for (index, output) in k.enumerate() {
                 for input in 0..self.input {
                     let sums = &sums[(index * self.input + input) * PAIR..];
-                    self.unpack(cpu, shape, [output, input], sums, plane, 1, gradients);
+                    self.unpack(cpu, [output, input], sums, plane, 1, gradients);
                 }
             }
         });

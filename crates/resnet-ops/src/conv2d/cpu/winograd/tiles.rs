@@ -9,10 +9,11 @@
 //!   └───┴───┴───┘   are zero, outputs dropped      many streams would fall on the same lines of the cache
 //! ```
 
-use super::super::super::{Pass, Shape};
-use super::super::target::Target;
 use super::form::{both, with_form, Form, Line, Size, Transform, MOST_SIDE};
-use super::Shared;
+use super::Disjoint;
+use crate::algorithm::Pass;
+use crate::conv2d::cpu::target::Target;
+use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::{kernel, Simd, LANES};
 use std::ops::Range;
@@ -41,7 +42,7 @@ pub(super) struct Windows {
 }
 
 impl Tiling {
-    pub(super) fn new(size: Size, shape: &Shape) -> Self {
+    pub(super) fn new(size: Size, shape: &ConvShape) -> Self {
         let output = shape.output();
         let [down, across] = output.map(|pixels| pixels.div_ceil(size.outputs()));
         Self { size, input: shape.input, output, down, across }
@@ -65,9 +66,9 @@ impl Tiling {
     pub(super) fn source(&self, pass: Pass) -> Windows {
         match (pass, self.size) {
             (Pass::InputGradient, Size::Whole | Size::Strided) => self.on_output(0),
-            (Pass::InputGradient, _) => self.on_output(1),
-            (_, Size::Whole) => self.on_input(0),
-            _ => self.on_input(1),
+            (Pass::InputGradient, Size::Four | Size::Six) => self.on_output(1),
+            (Pass::Forward | Pass::WeightGradient, Size::Whole) => self.on_input(0),
+            (Pass::Forward | Pass::WeightGradient, Size::Four | Size::Six | Size::Strided) => self.on_input(1),
         }
     }
 
@@ -75,7 +76,7 @@ impl Tiling {
     pub(super) fn target(&self, pass: Pass) -> Windows {
         match pass {
             Pass::InputGradient => self.on_input(0),
-            _ => self.on_output(0),
+            Pass::Forward | Pass::WeightGradient => self.on_output(0),
         }
     }
 
@@ -101,9 +102,9 @@ impl Windows {
         self.height * self.width * LANES
     }
 
-    /// Prefetches a tile's share of a map that is next in turn.
+    /// Prefetches a tile's share of the map that comes next.
     #[inline(always)]
-    fn ahead<S: Simd>(&self, map: *const f32, tile: usize) {
+    fn prefetch<S: Simd>(&self, map: *const f32, tile: usize) {
         let share = self.step * self.step;
         for line in 0..share {
             S::prefetch(map.wrapping_add((tile * share + line) * LANES));
@@ -144,7 +145,7 @@ pub(super) fn spread(
     planes: Planes,
     transform: impl Fn(&Blocks, &Range<usize>, Planes) + Sync,
 ) {
-    let (start, shares) = (Shared(planes.start), tiles.len().div_ceil(TILES_OF_TASK));
+    let (start, shares) = (Disjoint::from_start(planes.start), tiles.len().div_ceil(TILES_OF_TASK));
     let (point, pitch) = (planes.point, planes.block);
     cpu.pool.run(shares * of, |task| {
         let (share, block) = (task / of, task % of);
@@ -177,7 +178,9 @@ kernel! {
         unsafe {
             with_form!(tiling.size, F => match pass {
                 Pass::InputGradient => read::<S, <F as Form>::BackInput>(tiling, windows, source, blocks, tiles, planes),
-                _ => read::<S, <F as Form>::Input>(tiling, windows, source, blocks, tiles, planes),
+                Pass::Forward | Pass::WeightGradient => {
+                    read::<S, <F as Form>::Input>(tiling, windows, source, blocks, tiles, planes)
+                }
             })
         }
     }
@@ -211,7 +214,7 @@ unsafe fn read<S: Simd, T: Transform>(
                 let map = source.add((image * blocks.of + block) * windows.block());
                 let mut target = planes.start.add((block - blocks.range.start) * planes.block + place * LANES);
                 for tile in part.clone() {
-                    windows.ahead::<S>(map.wrapping_add(windows.block()), tile);
+                    windows.prefetch::<S>(map.wrapping_add(windows.block()), tile);
                     let (y, x) = (tile / tiling.across * step, tile % tiling.across * step);
                     // The rows' first pixels, and floats between their pixels.
                     let mut rows = [(NOTHING.0.as_ptr(), 0); MOST_SIDE];
@@ -259,7 +262,9 @@ kernel! {
                 Pass::InputGradient => {
                     write::<S, <F as Form>::BackOutput>(tiling, windows, planes, blocks, tiles, bias, target)
                 }
-                _ => write::<S, <F as Form>::Output>(tiling, windows, planes, blocks, tiles, bias, target),
+                Pass::Forward | Pass::WeightGradient => {
+                    write::<S, <F as Form>::Output>(tiling, windows, planes, blocks, tiles, bias, target)
+                }
             })
         }
     }

@@ -4,12 +4,13 @@
 //! bias. For a plain input: \[block of target channels\]\[source channel\]\[tap\]\[16 target channels\], then the bias.
 //! Pairs of channels in different groups, and lanes beyond the channels, are zero.
 
-use super::super::{Pass, Shape};
 use super::Sweep;
+use crate::algorithm::Pass;
+use crate::blocked::LANES;
+use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
-use crate::layout::LANES;
 
-pub(super) fn pack(cpu: &Cpu, shape: &Shape, sweep: &Sweep, pass: Pass, params: &[f32], packed: &mut [f32]) {
+pub(super) fn pack(cpu: &Cpu, shape: &ConvShape, sweep: &Sweep, pass: Pass, params: &[f32], packed: &mut [f32]) {
     let blocks = sweep.spans.len();
     let (weights, bias) = packed.split_at_mut(blocks * sweep.span * sweep.pair);
     let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };
@@ -25,8 +26,10 @@ pub(super) fn pack(cpu: &Cpu, shape: &Shape, sweep: &Sweep, pass: Pass, params: 
             Pass::InputGradient => each(shape, source, block, |tap, input, output, weight| {
                 pair[(tap * LANES + output) * LANES + input] = params[weight];
             }),
-            _ if shape.plain_input => each_plain(shape, block, |place, weight| pair[place] = params[weight]),
-            _ => each(shape, block, source, |tap, input, output, weight| {
+            Pass::Forward | Pass::WeightGradient if shape.plain_input => {
+                each_plain(shape, block, |place, weight| pair[place] = params[weight]);
+            }
+            Pass::Forward | Pass::WeightGradient => each(shape, block, source, |tap, input, output, weight| {
                 pair[(tap * LANES + input) * LANES + output] = params[weight];
             }),
         }
@@ -37,7 +40,7 @@ pub(super) fn pack(cpu: &Cpu, shape: &Shape, sweep: &Sweep, pass: Pass, params: 
 /// and a block of output channels.
 #[inline(always)]
 pub(super) fn each(
-    shape: &Shape,
+    shape: &ConvShape,
     output_block: usize,
     input_block: usize,
     mut visit: impl FnMut(usize, usize, usize, usize),
@@ -61,7 +64,7 @@ pub(super) fn each(
 /// Calls `visit(place in the packed block, index into the weights)` for the weights of a block of output channels that
 /// reads a plain input.
 #[inline(always)]
-pub(super) fn each_plain(shape: &Shape, output_block: usize, mut visit: impl FnMut(usize, usize)) {
+pub(super) fn each_plain(shape: &ConvShape, output_block: usize, mut visit: impl FnMut(usize, usize)) {
     let (input_width, output_width) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let taps = shape.kernel[0] * shape.kernel[1];
     for lane in 0..LANES.min(shape.out_channels - output_block * LANES) {

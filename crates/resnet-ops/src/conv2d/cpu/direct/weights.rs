@@ -8,30 +8,27 @@
 //! The work is cut into pairs of channel blocks and, where those are few, fixed blocks of images with partial sums of
 //! their own, which are added in order when they are brought to (out, in / groups, height, width).
 
-use super::super::Shape;
-use super::regions::Axis;
-use super::{pack, Direct, Shared, Sweep, SHARED_SOURCE};
+use super::{pack, Direct, Sweep};
+use crate::blocked::LANES;
+use crate::conv2d::call::WeightGradient;
+use crate::conv2d::cpu::axis::{reach, Axis};
+use crate::conv2d::cpu::bias::bias_gradients;
+use crate::conv2d::cpu::blocking::{Patches, SHARED_SOURCE};
+use crate::conv2d::cpu::disjoint::Disjoint;
+use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
-use crate::layout::{self, LANES};
 use crate::simd::{kernel, Simd};
+use crate::Result;
 use std::ops::Range;
 
-/// Pieces of work to aim for, so that many threads have something to do.
-pub(super) const PIECES: usize = 32;
-/// Floats of source and output gradient that a patch may have: three quarters of a 32 KiB first-level cache.
-pub(super) const PATCH: usize = 6 * 1024;
-
 /// What depends on the shape alone.
-pub(super) struct Plan {
+pub(super) struct WeightsPlan {
     jobs: Vec<Job>,
     /// Floats of partial sums for all pairs of channel blocks.
     sums: usize,
-    /// Pieces that the channels give, and the most blocks of images that make up for too few.
+    /// Tasks that the channels give.
     strips: usize,
-    image_blocks: usize,
-    /// Output lines of a patch, and images if those are all lines.
-    lines: usize,
-    images: usize,
+    patches: Patches,
 }
 
 /// The output pixels that meet some taps, which lie next to each other in source and partial sum.
@@ -47,30 +44,22 @@ struct Job {
     source: usize,
 }
 
-impl Plan {
-    pub(super) fn new(shape: &Shape, forward: &Sweep) -> Self {
-        let vectors = forward.vectors;
-        let [oh, ow] = shape.output();
+impl WeightsPlan {
+    pub(super) fn new(shape: &ConvShape, forward: &Sweep) -> Self {
+        let [height, width] = shape.output();
         let sums = forward.spans.len() * forward.span * forward.pair;
         let strips = forward.strips() * forward.span;
-        let line = shape.stride[0] * forward.source.line + vectors * ow * LANES;
-        let lines = (PATCH / line).clamp(1, oh);
-        let images = if lines == oh { (PATCH / (line * oh)).max(1) } else { 1 };
+        let line = shape.stride[0] * forward.source.line + forward.vectors * width * LANES;
         let jobs = if shape.plain_input { plain_jobs(shape) } else { blocked_jobs(shape, forward) };
-        Self { jobs, sums, strips, image_blocks: PIECES.div_ceil(strips), lines, images }
-    }
-
-    /// Blocks of images with partial sums of their own; a rule of shape and batch, so that the bits are too.
-    fn blocks_of(&self, n: usize) -> usize {
-        self.image_blocks.min(n.div_ceil(self.images.max(4))).max(1)
+        Self { jobs, sums, strips, patches: Patches::new(height, line, strips) }
     }
 
     pub(super) fn scratch_len(&self, n: usize) -> usize {
-        self.blocks_of(n) * self.sums
+        self.patches.image_blocks(n) * self.sums
     }
 }
 
-fn blocked_jobs(shape: &Shape, forward: &Sweep) -> Vec<Job> {
+fn blocked_jobs(shape: &ConvShape, forward: &Sweep) -> Vec<Job> {
     let mut jobs = Vec::new();
     for r in 0..shape.kernel[0] {
         for s in 0..shape.kernel[1] {
@@ -83,15 +72,7 @@ fn blocked_jobs(shape: &Shape, forward: &Sweep) -> Vec<Job> {
     jobs
 }
 
-/// The outputs along an axis whose windows' kernel place `place` meets an input, and the input of the first of them.
-pub(super) fn reach(shape: &Shape, axis: usize, place: usize) -> Option<(Range<usize>, usize)> {
-    let (stride, padding) = (shape.stride[axis], shape.padding[axis]);
-    let first = padding.saturating_sub(place).div_ceil(stride);
-    let end = (shape.input[axis] + padding).saturating_sub(place).div_ceil(stride).min(shape.output()[axis]);
-    (first < end).then(|| (first..end, first * stride + place - padding))
-}
-
-fn plain_jobs(shape: &Shape) -> Vec<Job> {
+fn plain_jobs(shape: &ConvShape) -> Vec<Job> {
     let [h, w] = shape.input;
     let [ys, xs] = Axis::both(shape, Axis::forward);
     let mut jobs = Vec::new();
@@ -116,21 +97,14 @@ fn plain_jobs(shape: &Shape) -> Vec<Job> {
     jobs
 }
 
-pub(super) fn run(
-    cpu: &Cpu,
-    shape: &Shape,
-    direct: &Direct,
-    n: usize,
-    x: &[f32],
-    dy: &[f32],
-    scratch: &mut [f32],
-    grads: &mut [f32],
-    skip_bias: bool,
-) {
-    let (plan, sweep) = (&direct.weights, &direct.forward);
-    let (weights, bias) = grads.split_at_mut(shape.weight_len());
-    let image_blocks = plan.blocks_of(n);
-    let sums = Shared(scratch.as_mut_ptr());
+pub(super) fn run(cpu: &Cpu, direct: &Direct, call: WeightGradient) -> Result<()> {
+    let WeightGradient { n, x, dy, scratch, mut grads, skip_bias } = call;
+    let Direct { shape, forward: sweep, weights: plan, .. } = direct;
+    let (x, dy) = (&x.slice()?[..n * sweep.source.image], &dy.slice()?[..n * sweep.target.image]);
+    let scratch = &mut scratch.slice_mut()?[..plan.scratch_len(n)];
+    let (weights, bias) = grads.slice_mut()?.split_at_mut(shape.weight_len());
+    let image_blocks = plan.patches.image_blocks(n);
+    let sums = Disjoint::new(scratch);
     // Many strips take turns with a few images that they all read.
     let turn = if image_blocks > 1 { n } else { (SHARED_SOURCE / sweep.source.image).clamp(1, n) };
     for first in (0..n).step_by(turn) {
@@ -139,21 +113,22 @@ pub(super) fn run(
             let (image_block, strip) = (task / plan.strips, task % plan.strips);
             let images = first + turn * image_block / image_blocks..first + turn * (image_block + 1) / image_blocks;
             for (block, vectors) in sweep.strip(strip / sweep.span) {
-                let piece = Piece { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
+                let task = WeightsTask { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
                 // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
-                unsafe { piece.run(images.clone(), sums.at(image_block * plan.sums), first > 0) };
+                unsafe { task.run(images.clone(), sums.at(image_block * plan.sums), first > 0) };
             }
         });
     }
     unpack(cpu, shape, plan, sweep, image_blocks, scratch, weights);
     bias_gradients(cpu, shape, n, dy, bias, skip_bias);
+    Ok(())
 }
 
 /// The partial sums between one block of source channels and one or two blocks of output channels.
-struct Piece<'a> {
+struct WeightsTask<'a> {
     cpu: &'a Cpu,
-    shape: &'a Shape,
-    plan: &'a Plan,
+    shape: &'a ConvShape,
+    plan: &'a WeightsPlan,
     sweep: &'a Sweep,
     x: &'a [f32],
     dy: &'a [f32],
@@ -163,12 +138,12 @@ struct Piece<'a> {
     vectors: usize,
 }
 
-impl Piece<'_> {
+impl WeightsTask<'_> {
     /// Writes the partial sums, or adds to them if `accumulate`.
     unsafe fn run(&self, images: Range<usize>, sums: *mut f32, accumulate: bool) {
         let (plan, sweep) = (self.plan, self.sweep);
         let vector = sweep.span * sweep.pair;
-        // SAFETY: the caller gives this piece its part of the partial sums.
+        // SAFETY: the caller gives this task its part of the partial sums.
         let sums = unsafe { sums.add(self.block * vector + self.offset * sweep.pair) };
         if !accumulate {
             for v in 0..self.vectors {
@@ -181,13 +156,13 @@ impl Piece<'_> {
             return;
         }
         let [oh, ow] = self.shape.output();
-        for first_image in images.clone().step_by(plan.images) {
-            let count = plan.images.min(images.end - first_image);
+        for first_image in images.clone().step_by(plan.patches.images) {
+            let count = plan.patches.images.min(images.end - first_image);
             let x = &self.x[first_image * sweep.source.image + source_block * sweep.source.block..];
             let dy = &self.dy[first_image * sweep.target.image + self.block * sweep.target.block..];
-            for top in (0..oh).step_by(plan.lines) {
+            for top in (0..oh).step_by(plan.patches.lines) {
                 for job in &plan.jobs {
-                    let lines = job.y.start.max(top)..job.y.end.min(top + plan.lines);
+                    let lines = job.y.start.max(top)..job.y.end.min(top + plan.patches.lines);
                     if lines.is_empty() {
                         continue;
                     }
@@ -237,7 +212,7 @@ kernel! {
             macro_rules! pick {
                 ($($rows:literal)*) => {
                     match (end - first, vectors) {
-                        // SAFETY: `Piece::run` made the patch from pixels inside the activations.
+                        // SAFETY: `WeightsTask::run` made the patch from pixels inside the activations.
                         $(($rows, 1) if S::ROWS >= $rows => unsafe { tile::<S, $rows, 1>(patch, first) },)*
                         // SAFETY: as above.
                         $(($rows, 2) if S::ROWS >= $rows && S::VECTORS >= 2 => unsafe { tile::<S, $rows, 2>(patch, first) },)*
@@ -290,8 +265,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, 
 /// Adds the partial sums of the image blocks, in order, and writes them as (out, in / groups, height, width).
 fn unpack(
     cpu: &Cpu,
-    shape: &Shape,
-    plan: &Plan,
+    shape: &ConvShape,
+    plan: &WeightsPlan,
     sweep: &Sweep,
     image_blocks: usize,
     sums: &[f32],
@@ -313,34 +288,4 @@ fn unpack(
             }
         }
     });
-}
-
-/// Writes the gradient of the bias, or zeros if it is to be skipped.
-pub(super) fn bias_gradients(cpu: &Cpu, shape: &Shape, n: usize, dy: &[f32], bias: &mut [f32], skip: bool) {
-    if skip {
-        bias.fill(0.0);
-    } else {
-        cpu.pool.chunks_mut(bias, LANES, |block, bias| bias_gradient(shape, n, dy, block, bias));
-    }
-}
-
-/// The sum of a block's output gradients over pixels, then over images.
-pub(super) fn bias_gradient(shape: &Shape, n: usize, dy: &[f32], block: usize, bias: &mut [f32]) {
-    let pixels = shape.output()[0] * shape.output()[1];
-    let mut total = [0f64; LANES];
-    for image in 0..n {
-        let plane = &dy[(image * layout::blocks(shape.out_channels) + block) * pixels * LANES..][..pixels * LANES];
-        let mut sum = [0f32; LANES];
-        for pixel in plane.chunks_exact(LANES) {
-            for lane in 0..LANES {
-                sum[lane] += pixel[lane];
-            }
-        }
-        for lane in 0..LANES {
-            total[lane] += f64::from(sum[lane]);
-        }
-    }
-    for (bias, total) in bias.iter_mut().zip(total) {
-        *bias = total as f32;
-    }
 }

@@ -1,4 +1,4 @@
-//! Lines of activations that are brought near a core while products keep it busy, so that transforms need not wait for them.
+//! Lines of activations that are prefetched while products keep a core busy, so that transforms need not wait for them.
 //!
 //! ```text
 //!   a thread:   transforms of tiles t │ products of tiles t          │ transforms of their results │ tiles t + 1 …
@@ -6,13 +6,13 @@
 //! ```
 
 use super::tiles::{Blocks, Tiling, Windows};
-use crate::layout::LANES;
+use crate::blocked::LANES;
 use crate::simd::Simd;
 use std::ops::Range;
 
-/// Some lines of equal runs, such as planes.
+/// What is to be prefetched: some lines of equal runs, such as planes.
 #[derive(Clone)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     /// Where the first run begins, floats from one to the next, and lines of each.
     start: *const f32,
     pitch: usize,
@@ -22,9 +22,9 @@ pub(super) struct Ahead {
 }
 
 // SAFETY: nothing is read or written through the pointer.
-unsafe impl Sync for Ahead {}
+unsafe impl Sync for Prefetch {}
 
-impl Ahead {
+impl Prefetch {
     pub(super) const NOTHING: Self = Self { start: std::ptr::null(), pitch: 0, run: 0, lines: 0..0 };
 
     /// About what some tiles cover in some blocks of a map, which may lie beyond the map's end: of several images those that

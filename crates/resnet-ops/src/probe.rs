@@ -1,10 +1,10 @@
-//! What there is on this machine for the CUDA backend.
+//! What there is on this machine for the CUDA backend: a device probe.
 
 use crate::DeviceError;
 
 /// Driver, libraries and GPUs, as far as they were found.
 #[derive(Clone, Debug, Default)]
-pub struct Survey {
+pub struct DeviceProbe {
     /// The driver's version, such as 580.95.05.
     pub driver: Option<String>,
     /// The newest version of CUDA that the driver supports, major and minor.
@@ -35,17 +35,17 @@ impl GpuDescription {
     }
 }
 
-impl Survey {
+impl DeviceProbe {
     /// The number of the first GPU that can be used.
     pub fn first_usable(&self) -> Option<usize> {
         self.gpus.iter().position(|gpu| self.problem.is_none() && gpu.is_supported())
     }
+}
 
-    /// Looks; that takes some tens of milliseconds where there is a driver.
+#[cfg(not(feature = "cuda"))]
+impl DeviceProbe {
+    /// Probes this machine: in this build, which has no CUDA backend, there is nothing to look for.
     pub fn new() -> Self {
-        #[cfg(feature = "cuda")]
-        return crate::cuda::survey();
-        #[cfg(not(feature = "cuda"))]
         Self { problem: Some(no_cuda()), ..Self::default() }
     }
 }

@@ -1,6 +1,6 @@
 //! The micro-kernel of forward and input gradient: a few pixels, the rows, times one or two vectors of channels.
 
-use super::target::Target;
+use crate::conv2d::cpu::target::Target;
 use crate::simd::{kernel, Simd, LANES};
 
 /// Most rows of a tile on any instruction set.

@@ -8,9 +8,9 @@
 //!   └─┴─┴─┘                        0 … … … 0
 //! ```
 
-use super::super::Shape;
-use super::Sweep;
-use crate::layout::{self, LANES};
+use super::{Region, Sweep};
+use crate::blocked::{self, LANES};
+use crate::conv2d::shape::ConvShape;
 
 /// A tile waits as long as for so many rows, for its sums and then for its weights, measured on AVX-512.
 const FEWEST_ROWS: usize = 4;
@@ -33,12 +33,12 @@ pub(super) struct Bordered {
 
 impl Bordered {
     /// None if it never is the one to take.
-    pub(super) fn new(shape: &Shape, regions: &Sweep, largest: (usize, usize)) -> Option<Self> {
+    pub(super) fn new(shape: &ConvShape, regions: &Sweep, largest: (usize, usize)) -> Option<Self> {
         let size = [0, 1].map(|i| shape.input[i] + 2 * shape.padding[i]);
-        let sweep = Sweep::forward(&Shape { input: size, padding: [0; 2], ..shape.clone() }, largest);
+        let sweep = Sweep::forward(&ConvShape { input: size, padding: [0; 2], ..shape.clone() }, largest);
         let pays = |n: &usize| MARGIN * cost(&sweep, *n) as f64 <= cost(regions, *n) as f64;
         let most_images = (1..=MOST_IMAGES).take_while(pays).last()?;
-        let blocks = layout::blocks(shape.in_channels);
+        let blocks = blocked::blocks(shape.in_channels);
         (!shape.plain_input).then_some(Self { sweep, blocks, input: shape.input, padding: shape.padding, most_images })
     }
 
@@ -67,7 +67,7 @@ impl Bordered {
 
 /// What a pair of blocks costs in a sweep over `n` images, in rows.
 fn cost(sweep: &Sweep, n: usize) -> usize {
-    let region = |region: &super::Region| {
+    let region = |region: &Region| {
         let pixels = n * region.y.count * region.x.count;
         let tiles = pixels.div_ceil(sweep.rows);
         region.taps.len() * (pixels.max(FEWEST_ROWS * tiles) + WEIGHTS * tiles)

@@ -1,0 +1,80 @@
+//! The arguments of a convolution's passes.
+
+use crate::batch_norm::BatchNorm;
+use crate::{Buffer, Gradient, View, ViewMut};
+
+/// The arguments of [`forward`](super::forward): y = act(conv(x) + bias + shortcut).
+pub struct Forward<'a> {
+    /// Images.
+    pub n: usize,
+    /// Input: an activation, or, for a [plain input](super::ConvShape::plain_input), (N, C, H, W) of the executor's exact type;
+    /// [`input_len`](super::input_len) elements.
+    pub x: &'a Buffer,
+    /// Weights and bias, [`ConvShape::params_len`](super::ConvShape::params_len) elements of the executor's exact type.
+    pub params: View<'a>,
+    /// The weights that [`pack`](super::pack) wrote for [`Pass::Forward`](crate::Pass::Forward) and as many images.
+    pub packed: &'a Buffer,
+    /// [`Conv2d::scratch_len`](super::Conv2d::scratch_len) elements of the executor's type.
+    pub scratch: &'a mut Buffer,
+    /// Output activation.
+    pub y: &'a mut Buffer,
+    /// An activation of the output's shape that is added to it.
+    pub shortcut: Option<&'a Buffer>,
+    /// Whether a ReLU follows.
+    pub relu: bool,
+    /// Where the moments of the output go, as [`crate::batch_norm::moments`] writes them: [`crate::batch_norm::sums_len`] f64. Some
+    /// backends then [elide the bias](super::elides_bias).
+    pub moments: Option<&'a mut Buffer>,
+}
+
+/// The batch norm that made a convolution's input, whose backward begins in the pass that writes that input's gradient: see
+/// [`crate::batch_norm::fuses_backward`].
+pub struct FusedNorm<'a> {
+    /// The batch norm.
+    pub op: &'a BatchNorm,
+    /// Its input.
+    pub x: &'a Buffer,
+    /// Its parameters.
+    pub params: View<'a>,
+    /// The statistics that its output was made with.
+    pub saved: &'a Buffer,
+    /// Its output, if a shortcut was added.
+    pub y: Option<&'a Buffer>,
+    /// Where the sums go that [`crate::batch_norm::finish_backward`] begins with: [`BatchNorm::sums_len`] f64.
+    pub sums: &'a mut Buffer,
+}
+
+/// The arguments of [`input_gradient`](super::input_gradient).
+pub struct InputGradient<'a> {
+    /// Images.
+    pub n: usize,
+    /// The gradient of the output.
+    pub dy: &'a Buffer,
+    /// Weights and bias, as for the forward pass.
+    pub params: View<'a>,
+    /// The weights that [`pack`](super::pack) wrote for [`Pass::InputGradient`](crate::Pass::InputGradient) and as many images.
+    pub packed: &'a Buffer,
+    /// [`Conv2d::scratch_len`](super::Conv2d::scratch_len) elements of the executor's type.
+    pub scratch: &'a mut Buffer,
+    /// Where the gradient of the input goes, in the input's layout.
+    pub dx: Gradient<'a>,
+    /// A norm whose backward is to begin while dx is at hand: its sums are taken and, with a shortcut, dx is masked by its ReLU.
+    /// Only where the backend [fuses](crate::batch_norm::fuses_backward) that.
+    pub norm: Option<FusedNorm<'a>>,
+}
+
+/// The arguments of [`weight_gradient`](super::weight_gradient).
+pub struct WeightGradient<'a> {
+    /// Images.
+    pub n: usize,
+    /// The forward pass's input.
+    pub x: &'a Buffer,
+    /// The gradient of the output.
+    pub dy: &'a Buffer,
+    /// [`Conv2d::scratch_len`](super::Conv2d::scratch_len) elements of the executor's type.
+    pub scratch: &'a mut Buffer,
+    /// Where the gradients of weights and bias go, as the parameters lie.
+    pub grads: ViewMut<'a>,
+    /// Whether the gradient of the bias is left zero and not computed, because a batch norm takes the bias away again.
+    pub skip_bias: bool,
+}

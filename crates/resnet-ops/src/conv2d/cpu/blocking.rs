@@ -1,0 +1,38 @@
+//! How the work is cut so that what is used again is in a cache: by fixed sizes, never by the number of threads, so that the bits
+//! do not depend on it.
+
+/// Floats of weights that fit the caches beside the images: below, all blocks of an image are worked out while it is at hand.
+pub(super) const CACHED_WEIGHTS: usize = 128 * 1024;
+/// Floats of source that the strips of larger weights go over in turn: part of a last-level cache.
+pub(super) const SHARED_SOURCE: usize = 1024 * 1024;
+/// Floats of source and target that a task works on: half of a second-level cache of 512 KiB.
+pub(super) const CACHED_IMAGES: usize = 64 * 1024;
+
+/// Tasks of a weight gradient to aim for, so that many threads have something to do.
+const TASKS: usize = 32;
+/// Floats of source and output gradient that a patch may have: three quarters of a 32 KiB first-level cache.
+const PATCH: usize = 6 * 1024;
+
+/// How a weight gradient's sums go over images: patch by patch, in blocks of images with partial sums of their own.
+pub(super) struct Patches {
+    /// Output lines of a patch, and images if those are all lines.
+    pub(super) lines: usize,
+    pub(super) images: usize,
+    /// Most blocks of images.
+    image_blocks: usize,
+}
+
+impl Patches {
+    /// For outputs of `height` lines, `line` floats of source and gradient for each of them, and so many tasks that the channels
+    /// give: blocks of images make up for too few.
+    pub(super) fn new(height: usize, line: usize, tasks: usize) -> Self {
+        let lines = (PATCH / line).clamp(1, height);
+        let images = if lines == height { (PATCH / (line * height)).max(1) } else { 1 };
+        Self { lines, images, image_blocks: TASKS.div_ceil(tasks) }
+    }
+
+    /// Blocks of images with partial sums of their own; a rule of shape and batch, so that the bits are too.
+    pub(super) fn image_blocks(&self, n: usize) -> usize {
+        self.image_blocks.min(n.div_ceil(self.images.max(4))).max(1)
+    }
+}

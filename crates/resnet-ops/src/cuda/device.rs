@@ -1,0 +1,135 @@
+//! What kernels need of a device, and what they are told.
+
+use crate::algorithm::Pass;
+use crate::precision::Precision;
+use candle_core::{DType, Result};
+
+/// A captured graph of a device's work.
+pub(crate) trait Graph: Send {
+    /// Does the work, after all that was asked for before.
+    ///
+    /// # Safety
+    /// The memory that it is done on must still be there.
+    unsafe fn run(&self) -> Result<()>;
+}
+
+/// What kernels need of a device. Everything happens in the order of the calls.
+pub(crate) trait Device: Send + Sync {
+    /// The address of so many bytes, all zero.
+    fn allocate(&self, bytes: usize) -> Result<u64>;
+    /// Gives them back.
+    fn free(&self, address: u64);
+    /// Bytes that nobody has taken.
+    fn free_memory(&self) -> Result<usize>;
+    /// Copies to the device.
+    ///
+    /// # Safety
+    /// There must be memory at the address for all bytes.
+    unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()>;
+    /// Copies from the device, when all that was asked for before is done.
+    ///
+    /// # Safety
+    /// There must be as many bytes at the address.
+    unsafe fn download(&self, address: u64, bytes: &mut [u8]) -> Result<()>;
+    /// Runs a kernel.
+    ///
+    /// # Safety
+    /// The arguments must be those of the kernel, and pointers among them must lead to what it reads and writes.
+    unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()>;
+    /// Runs a convolution: `a` and `b` are x and the weights, dy and the weights, or x and dy.
+    ///
+    /// # Safety
+    /// The addresses must lead to as many elements as the geometry says.
+    unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()>;
+    /// From here on launches and convolutions are captured, not done.
+    fn begin_capture(&self) -> Result<()>;
+    /// What was captured; None if the device cannot do it as one.
+    fn end_capture(&self) -> Result<Option<Box<dyn Graph>>>;
+}
+
+/// A convolution as cuDNN sees it. Weights are (out_channels, kernel height, kernel width, in_channels / groups), in the type
+/// of the activations.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Geometry {
+    pub n: usize,
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub input: [usize; 2],
+    pub output: [usize; 2],
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+    pub groups: usize,
+    /// Elements from one pixel to the next, of x and of y.
+    pub pixel: [usize; 2],
+    pub precision: Precision,
+}
+
+impl Geometry {
+    /// Elements of x, of the weights and of y.
+    #[cfg_attr(not(feature = "cuda-host"), allow(dead_code))]
+    pub fn lengths(&self) -> [usize; 3] {
+        let x = self.n * self.input[0] * self.input[1] * self.pixel[0];
+        let weights = self.out_channels * self.kernel[0] * self.kernel[1] * (self.in_channels / self.groups);
+        [x, weights, self.n * self.output[0] * self.output[1] * self.pixel[1]]
+    }
+}
+
+/// An argument of a kernel, in the first bytes of the word.
+#[repr(transparent)]
+pub(crate) struct Argument(pub u64);
+
+impl From<Address> for Argument {
+    fn from(address: Address) -> Self {
+        Self(address.0)
+    }
+}
+impl From<u64> for Argument {
+    fn from(value: u64) -> Self {
+        Self(value)
+    }
+}
+impl From<i64> for Argument {
+    fn from(value: i64) -> Self {
+        Self(value as u64)
+    }
+}
+impl From<i32> for Argument {
+    fn from(value: i32) -> Self {
+        Self(u64::from(value as u32))
+    }
+}
+impl From<bool> for Argument {
+    fn from(value: bool) -> Self {
+        Self(u64::from(value))
+    }
+}
+impl From<f32> for Argument {
+    fn from(value: f32) -> Self {
+        Self(u64::from(value.to_bits()))
+    }
+}
+impl From<f64> for Argument {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
+/// Where something lies on the device; 0 is nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address(pub u64);
+
+impl Address {
+    /// A pointer that kernels are given in place of what is not there.
+    pub const NULL: Self = Self(0);
+
+    /// So many elements further on.
+    pub fn plus(self, elements: usize, dtype: DType) -> Self {
+        Self(self.0 + (dtype.size_in_bytes() * elements) as u64)
+    }
+
+    /// So many f32 further on.
+    pub const fn plus_f32(self, elements: usize) -> Self {
+        Self(self.0 + 4 * elements as u64)
+    }
+}

@@ -1,0 +1,58 @@
+//! The types of a buffer's elements.
+
+use candle_core::{CpuStorage, DType};
+
+/// A type that a [`crate::Buffer`] can hold in host memory.
+pub trait Element: Copy + Default + Send + Sync + 'static {
+    /// The candle data type.
+    const DTYPE: DType;
+    #[doc(hidden)]
+    fn storage(data: Vec<Self>) -> CpuStorage;
+    #[doc(hidden)]
+    fn all(storage: &CpuStorage) -> Option<&[Self]>;
+    #[doc(hidden)]
+    fn all_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+}
+
+macro_rules! element {
+    ($type:ty, $variant:ident) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$variant;
+            fn storage(data: Vec<Self>) -> CpuStorage {
+                CpuStorage::$variant(data)
+            }
+            fn all(storage: &CpuStorage) -> Option<&[Self]> {
+                match storage {
+                    CpuStorage::$variant(data) => Some(data),
+                    _ => None,
+                }
+            }
+            fn all_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+                match storage {
+                    CpuStorage::$variant(data) => Some(data),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+element!(f32, F32);
+element!(f64, F64);
+element!(u32, U32);
+element!(u8, U8);
+
+/// f32 or f64: the types in which the plain definitions are written, and as which buffers are read.
+pub trait Real: Element + num_traits::Float + Into<f64> + std::iter::Sum + std::ops::AddAssign {
+    /// The value, rounded to this type.
+    fn of(value: f64) -> Self;
+}
+impl Real for f32 {
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+}
+impl Real for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+}
