@@ -43,6 +43,9 @@ fn advise_huge_pages<T>(_: &Vec<T>) {}
 
 impl Buffer {
     /// `len` zeros of `dtype` (F32, F64 or U8) in host memory.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfMemory`] if there is not so much memory; if the type is another.
     pub fn zeros(dtype: DType, len: usize) -> Result<Self> {
         match dtype {
             DType::F32 => Self::allocate::<f32>(len),
@@ -66,6 +69,9 @@ impl Buffer {
     }
 
     /// A copy of `values` in host memory.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfMemory`] if there is not so much memory.
     pub fn from_slice<T: Element>(values: &[T]) -> Result<Self> {
         let mut buffer = Self::allocate::<T>(values.len())?;
         buffer.slice_mut::<T>()?.copy_from_slice(values);
@@ -97,6 +103,9 @@ impl Buffer {
     }
 
     /// The elements, if they are of type `T` and in host memory.
+    ///
+    /// # Errors
+    /// If they are not.
     pub fn slice<T: Element>(&self) -> Result<&[T]> {
         let dtype = self.dtype();
         match &self.home {
@@ -109,6 +118,9 @@ impl Buffer {
     }
 
     /// The elements, mutable, if they are of type `T` and in host memory.
+    ///
+    /// # Errors
+    /// If they are not.
     pub fn slice_mut<T: Element>(&mut self) -> Result<&mut [T]> {
         let dtype = self.dtype();
         match &mut self.home {
@@ -216,12 +228,12 @@ impl Buffer {
         }
     }
 
-    /// A borrowed part.
+    /// A borrowed part. Whoever asks for its elements learns whether the buffer has so many.
     pub fn view(&self, range: Range<usize>) -> View<'_> {
         View { buffer: self, range }
     }
 
-    /// A borrowed part, mutable.
+    /// The same, mutable.
     pub fn view_mut(&mut self, range: Range<usize>) -> ViewMut<'_> {
         ViewMut { buffer: self, range }
     }
@@ -273,7 +285,7 @@ pub struct ViewMut<'a> {
     range: Range<usize>,
 }
 
-impl ViewMut<'_> {
+impl<'a> ViewMut<'a> {
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.range.len()
@@ -288,14 +300,14 @@ impl ViewMut<'_> {
     ///
     /// # Errors
     /// If they are not; if the buffer has fewer elements.
-    pub fn slice_mut<T: Element>(&mut self) -> Result<&mut [T]> {
+    pub fn into_slice<T: Element>(self) -> Result<&'a mut [T]> {
         let len = self.buffer.len;
         part(self.buffer.slice_mut::<T>()?.get_mut(self.range.clone()), &self.range, len)
     }
 
     /// Where it begins, if it is f32 and on a GPU, and has at least `len` elements.
     #[cfg(feature = "cuda-kernels")]
-    pub(crate) fn device_address(&mut self, len: usize) -> Result<Address> {
+    pub(crate) fn device_address(&self, len: usize) -> Result<Address> {
         self.buffer.view(self.range.clone()).device_address(len)
     }
 }
@@ -328,7 +340,7 @@ fn to_bytes<V: Copy + Into<f64>>(dtype: DType, values: &[V]) -> Result<Vec<u8>> 
     })
 }
 
-/// The way back.
+/// The same numbers as f32 or f64.
 #[cfg(feature = "cuda-kernels")]
 fn from_bytes<V: Real>(dtype: DType, bytes: &[u8], target: &mut [V]) -> Result<()> {
     match dtype {

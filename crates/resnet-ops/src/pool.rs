@@ -2,8 +2,8 @@
 //!
 //! Each thread begins with a run of tasks of its own, by its place among the threads, and helps the others when it is done: so
 //! one op's tasks find what they read in the cache of the core that wrote it, where both ops number their tasks by image. Which
-//! thread runs a task is not fixed, so a task must compute the same whoever runs it; jobs are therefore cut by output element or
-//! by fixed blocks, never by the number of threads.
+//! thread runs a task is not fixed, so a task must compute the same whoever runs it. Jobs are cut by output element or by fixed
+//! blocks; the number of threads may decide how many tasks those are shared out to, but cuts no sum.
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -118,13 +118,13 @@ impl Pool {
         assert!(!worker_panicked, "a kernel thread panicked");
     }
 
-    /// Cuts `data` into pieces of `size` (the last may be shorter) and calls `function(index, piece)` for each.
+    /// Cuts `data` into chunks of `size` (the last may be shorter) and calls `function(index, chunk)` for each.
     pub fn chunks_mut<T: Send>(&self, data: &mut [T], size: usize, function: impl Fn(usize, &mut [T]) + Sync) {
-        self.zip_chunks_mut(data, size, &mut [(); 0], 0, |index, piece, _| function(index, piece));
+        self.zip_chunks_mut(data, size, &mut [(); 0], 0, |index, chunk, _| function(index, chunk));
     }
 
-    /// Cuts `first` into pieces of `first_size` and `second` into pieces of `second_size` and calls
-    /// `function(index, piece_of_first, piece_of_second)` for each piece of `first`; pieces that `second` lacks are empty.
+    /// Cuts `first` into chunks of `first_size` and `second` into chunks of `second_size` and calls
+    /// `function(index, chunk_of_first, chunk_of_second)` for each chunk of `first`; chunks that `second` lacks are empty.
     pub fn zip_chunks_mut<A: Send, B: Send>(
         &self,
         first: &mut [A],
@@ -136,10 +136,10 @@ impl Pool {
         if first.is_empty() {
             return;
         }
-        let (first_pieces, second_pieces) = (Pieces::new(first, first_size), Pieces::new(second, second_size));
-        self.run(first_pieces.count(), |index| {
-            // SAFETY: `run` gives each index to one call only, so no two calls hold the same piece.
-            unsafe { function(index, first_pieces.get(index), second_pieces.get(index)) }
+        let (first_chunks, second_chunks) = (Chunks::new(first, first_size), Chunks::new(second, second_size));
+        self.run(first_chunks.count(), |index| {
+            // SAFETY: `run` gives each index to one call only, so no two calls hold the same chunk.
+            unsafe { function(index, first_chunks.get(index), second_chunks.get(index)) }
         });
     }
 }
@@ -248,19 +248,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A slice cut into pieces that tasks on several threads take by index.
-struct Pieces<T> {
+/// A slice cut into chunks that tasks on several threads take by index.
+struct Chunks<T> {
     data: *mut T,
     len: usize,
     size: usize,
 }
 
-// SAFETY: pieces are handed out one index per task, so sharing it sends each `T` to one thread.
-unsafe impl<T: Send> Sync for Pieces<T> {}
+// SAFETY: chunks are handed out one index per task, so sharing it sends each `T` to one thread.
+unsafe impl<T: Send> Sync for Chunks<T> {}
 
-impl<T> Pieces<T> {
+impl<T> Chunks<T> {
     fn new(data: &mut [T], size: usize) -> Self {
-        assert!(size > 0 || data.is_empty(), "pieces of no elements");
+        assert!(size > 0 || data.is_empty(), "chunks of no elements");
         Self { data: data.as_mut_ptr(), len: data.len(), size }
     }
 
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_cover_both_slices() {
+    fn chunks_cover_both_slices() {
         let pool = Pool::new(3);
         let (mut first, mut second) = (vec![0; 10], vec![0; 4]);
         pool.zip_chunks_mut(&mut first, 3, &mut second, 1, |index, a, b| {

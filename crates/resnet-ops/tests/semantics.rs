@@ -5,17 +5,15 @@ mod support;
 
 use candle_core::{Device, Tensor};
 use resnet_ops::avg_pool2d::{self, AvgPool2d};
-use resnet_ops::batch_norm::BatchNorm;
 use resnet_ops::concat::{self, Concat};
 use resnet_ops::conv2d::{self, Conv2d, ConvShape, InputGradient};
 use resnet_ops::max_pool2d::MaxPool2d;
-use resnet_ops::{add, batch_norm, cross_entropy, relu, sgd, Buffer, DType, Executor, Gradient, Pass};
+use resnet_ops::{add, cross_entropy, relu, sgd, Buffer, DType, Executor, Gradient, Pass};
 use support::convolution::Convolution;
-use support::normalisation::Normalisation;
 use support::ops::Op;
 use support::pooling::{AveragePooling, MaxPooling};
-use support::{activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage, read_flat};
-use support::{read_activation, shapes, Parameters, Random};
+use support::{activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage};
+use support::{read_activation, read_flat, shapes, Parameters, Random};
 
 const NAN: f64 = f64::NAN;
 
@@ -45,61 +43,6 @@ fn add_keeps_nan() {
             add::forward(&executor, 4, &a, &b, &mut y, relu).unwrap();
             assert_same(&read_flat(4, &y), &[NAN, NAN, 3.0, last]);
         }
-    }
-}
-
-#[test]
-fn a_folded_batch_norm_does_what_it_did_after_the_convolution() {
-    let running: Vec<f64> = [0.5, -1.0, 2.0, 0.0, 1.0, 0.2, 3.0, 0.5].into();
-    for bias in [true, false] {
-        let shape = ConvShape { bias, ..shapes::convolutions()[0].shape.clone() };
-        let shape = ConvShape { in_channels: 4, out_channels: 4, groups: 2, ..shape };
-        let case = Convolution::new(2, shape.clone());
-        let op = BatchNorm { channels: 4, size: shape.output(), eps: 1e-5, momentum: 0.1, relu: false };
-        let norm = Normalisation::new(2, op.clone(), false);
-        let mut random = Random::new(1);
-        let (inputs, norm_params) = (case.inputs(&mut random), random.values(8));
-        for executor in every_executor() {
-            let y = case.forward(&executor, &inputs).unwrap();
-            let expected = norm.eval(&executor, &[norm_params.clone(), y], &running).unwrap();
-            let [conv, params, statistics] =
-                [&inputs[0], &norm_params, &running].map(|v| Parameters::new(&executor, v));
-            let mut folded = Parameters::blank(&executor, shape.weight_len() + 4);
-            let views = (conv.view(), params.view(), statistics.view());
-            batch_norm::fold(&executor, &op, views.0, views.1, views.2, folded.view_mut()).unwrap();
-            let both = Convolution::new(2, ConvShape { bias: true, ..shape.clone() });
-            let found = both.forward(&executor, &[folded.read(), inputs[1].clone()]).unwrap();
-            assert_close(&found, &expected, 1e-4, &format!("bias: {bias}"));
-        }
-    }
-}
-
-#[test]
-fn batch_norm_keeps_nan() {
-    let op = BatchNorm { channels: 2, size: [1, 2], eps: 1e-5, momentum: 0.1, relu: true };
-    let case = Normalisation::new(2, op, false);
-    let inputs = [vec![1.0, 1.0, 0.0, 0.0], vec![NAN, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, -1.0]];
-    for executor in every_executor() {
-        let y = case.forward(&executor, &inputs).unwrap();
-        let channel = [0, 1, 4, 5].map(|i| y[i].is_nan());
-        assert_eq!(channel, [true; 4]);
-        assert_close(&[y[2], y[3], y[6], y[7]], &[1.0, 0.0, 1.0, 0.0], 1e-4, &"the channel without a NaN");
-    }
-}
-
-#[test]
-fn batch_norm_moves_running_statistics_to_the_unbiased_variance() {
-    let op = BatchNorm { channels: 1, size: [2, 2], eps: 1e-5, momentum: 0.25, relu: false };
-    let case = Normalisation::new(1, op, false);
-    let inputs = [vec![2.0, 1.0], vec![1.0, 2.0, 3.0, 6.0]];
-    for executor in every_executor() {
-        let (_, saved) = case.train(&executor, &inputs).unwrap();
-        let mut running = Parameters::new(&executor, &[1.0, 2.0]);
-        batch_norm::update_running(&executor, &case.op, 1, &saved, None, running.view_mut()).unwrap();
-        // Mean 3; variance 14/4 biased, 14/3 unbiased.
-        assert_close(&running.read(), &[1.5, 1.5 + 14.0 / 12.0], 1e-6, &"running statistics");
-        let y = case.eval(&executor, &inputs, &[2.0, 4.0]).unwrap();
-        assert_close(&y, &[0.0, 1.0, 2.0, 5.0], 1e-5, &"evaluated");
     }
 }
 
@@ -385,6 +328,33 @@ fn cross_entropy_refuses_a_label_beyond_the_classes() {
     for executor in every_executor() {
         let error = evaluate(&executor, 3, &[0.0; 6], &[2, 3]).unwrap_err().to_string();
         assert!(error.contains("label 3 of sample 1 is not one of 3 classes"), "{error}");
+    }
+}
+
+#[test]
+fn conv2d_refuses_what_was_prepared_for_another_backend() {
+    let shape = simple(1, 3, 1, 1);
+    let conv = Conv2d::new(&Executor::ReferenceF32, shape.clone()).unwrap();
+    for executor in every_executor().into_iter().filter(|executor| !executor.is_reference()) {
+        let (params, mut packed) =
+            (Parameters::blank(&executor, shape.params_len()), garbage(&executor, DType::F32, 0));
+        let result = conv2d::pack(&executor, &conv, 1, Pass::Forward, params.view(), &mut packed);
+        assert!(result.unwrap_err().to_string().contains("another backend"));
+    }
+}
+
+#[test]
+fn sgd_refuses_parts_of_different_lengths() {
+    let op = sgd::Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    for executor in every_executor() {
+        let zeros = || executor.zeros(executor.exact_dtype(), 8).unwrap();
+        let (mut params, grads, mut velocity) = (zeros(), zeros(), zeros());
+        for (gradients, velocities) in [(3..7, 0..5), (3..8, 1..5)] {
+            let velocity = Some(velocity.view_mut(velocities));
+            let call = sgd::Step { params: params.view_mut(1..6), grads: grads.view(gradients), velocity };
+            let error = sgd::step(&executor, &op, call).unwrap_err().to_string();
+            assert!(error.contains("an update of 5 parameters"), "{error}");
+        }
     }
 }
 

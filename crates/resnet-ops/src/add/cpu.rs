@@ -4,20 +4,20 @@ use crate::simd::kernel;
 use crate::{Buffer, Cpu, Gradient, Result};
 
 /// Elements that one task works on.
-const PIECE: usize = 16 * 1024;
+const CHUNK: usize = 16 * 1024;
 
 pub(super) fn forward(cpu: &Cpu, len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     let (a, b) = (&a.slice::<f32>()?[..len], &b.slice::<f32>()?[..len]);
     let y = &mut y.slice_mut::<f32>()?[..len];
-    cpu.pool.chunks_mut(y, PIECE, |piece, y| sum(cpu.isa, &a[piece * PIECE..], &b[piece * PIECE..], y, relu));
+    cpu.pool.chunks_mut(y, CHUNK, |chunk, y| sum(cpu.isa, &a[chunk * CHUNK..], &b[chunk * CHUNK..], y, relu));
     Ok(())
 }
 
 pub(super) fn add_gradient(cpu: &Cpu, len: usize, source: &Buffer, target: Gradient) -> Result<()> {
     let (source, accumulate) = (&source.slice::<f32>()?[..len], target.accumulate);
     let target = &mut target.buffer.slice_mut::<f32>()?[..len];
-    cpu.pool.chunks_mut(target, PIECE, |piece, target| {
-        let source = &source[piece * PIECE..][..target.len()];
+    cpu.pool.chunks_mut(target, CHUNK, |chunk, target| {
+        let source = &source[chunk * CHUNK..][..target.len()];
         match accumulate {
             true => add_to(cpu.isa, source, target),
             false => target.copy_from_slice(source),
@@ -30,7 +30,7 @@ kernel! {
     fn sum<S>(a: &[f32], b: &[f32], y: &mut [f32], relu: bool) {
         for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
             let sum = a + b;
-            // This way round NaN stays NaN.
+            // Written so that a NaN passes.
             *y = if relu && sum <= 0.0 { 0.0 } else { sum };
         }
     }

@@ -1,11 +1,11 @@
 //! Batch normalisation on a GPU.
 
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, Update};
 use crate::cuda::{arguments, padded, Address, Cuda, OCTET, SUMMERS};
 use crate::{Buffer, DType, Result, View, ViewMut};
 
-/// Most octets that a block sums.
-const SUMMED_TOGETHER: usize = 8;
+/// Most octets that a block sums side by side.
+const MOST_SUMMED: usize = 8;
 /// Threads of a block that adds up what the images' blocks have summed.
 const ADDERS: usize = 32 * OCTET;
 
@@ -24,16 +24,16 @@ pub(crate) fn moments_of(
 ) -> Result<()> {
     let (octets, pixels) = (padded(channels) / OCTET, size[0] * size[1]);
     let moments = cuda.address(moments, DType::F64, 2 * n * padded(channels))?;
-    let (blocks, threads, together) = summers(octets, n);
-    let arguments = arguments![pixels as i32, octets as i32, together as i32, x, moments];
+    let (blocks, threads, per_block) = summers(octets, n);
+    let arguments = arguments![pixels as i32, octets as i32, per_block as i32, x, moments];
     // SAFETY: x has `n` images of so many pixels, and there are two moments for each lane of each.
     unsafe { cuda.launch_blocks("norm_moments", blocks, threads, arguments) }
 }
 
 /// Blocks, threads of a block and octets side by side in it, for sums over each image's pixels.
 fn summers(octets: usize, n: usize) -> (usize, usize, usize) {
-    let together = octets.min(SUMMED_TOGETHER);
-    (n * octets.div_ceil(together), SUMMERS / together * together, together)
+    let per_block = octets.min(MOST_SUMMED);
+    (n * octets.div_ceil(per_block), SUMMERS / per_block * per_block, per_block)
 }
 
 /// Makes the statistics of a batch of its moments and saves them.
@@ -103,7 +103,7 @@ fn apply(
 }
 
 pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()> {
-    let Backward { n, x, y, params, saved, sums, dy, dx, mut grads, statistics: of } = call;
+    let Backward { n, x, y, params, saved, sums, dy, dx, grads, statistics: of } = call;
     let (len, octets, pixels) = (len(op, n), padded(op.channels) / OCTET, op.size[0] * op.size[1]);
     let (x, dy, params) = (cuda.real(x, len)?, cuda.real(dy, len)?, params.device_address(2 * op.channels)?);
     let y = y.map_or(Ok(Address::NULL), |y| cuda.real(y, len))?;
@@ -111,11 +111,11 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
     let [mean, inverse] = statistics(cuda, op, saved)?;
     let partial = cuda.address(sums, DType::F64, 2 * n * octets * OCTET)?;
     let (grads, channels) = (grads.device_address(2 * op.channels)?, op.channels as i32);
-    let (blocks, threads, together) = summers(octets, n);
-    let sizes = [pixels as i32, octets as i32, channels, together as i32];
-    let [pixels_, octets_, channels_, together_] = sizes;
+    let (blocks, threads, per_block) = summers(octets, n);
+    let sizes = [pixels as i32, octets as i32, channels, per_block as i32];
+    let [pixels_, octets_, channels_, per_block_] = sizes;
     let arguments =
-        arguments![pixels_, octets_, channels_, together_, x, y, dy, params, mean, inverse, op.relu, partial];
+        arguments![pixels_, octets_, channels_, per_block_, x, y, dy, params, mean, inverse, op.relu, partial];
     // SAFETY: the maps have `n` images of so many pixels, parameters, statistics and sums are there for each channel.
     unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments)? };
     // SAFETY: likewise, and there are two gradients for each channel.
@@ -127,14 +127,8 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
     unsafe { cuda.launch("norm_backward", len / OCTET, arguments) }
 }
 
-pub(super) fn update_running(
-    cuda: &Cuda,
-    op: &BatchNorm,
-    n: usize,
-    saved: &Buffer,
-    elided_bias: Option<View>,
-    mut running: ViewMut,
-) -> Result<()> {
+pub(super) fn update_running(cuda: &Cuda, op: &BatchNorm, update: Update) -> Result<()> {
+    let Update { n, saved, elided_bias, running } = update;
     let saved = cuda.address(saved, DType::F32, op.saved_len())?;
     let elided_bias = elided_bias.map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
     let (running, count) = (running.device_address(2 * op.channels)?, (n * op.size[0] * op.size[1]) as f64);
@@ -144,23 +138,16 @@ pub(super) fn update_running(
     unsafe { cuda.launch("norm_update", op.channels, arguments) }
 }
 
-pub(super) fn fold(
-    cuda: &Cuda,
-    op: &BatchNorm,
-    conv: View,
-    params: View,
-    running: View,
-    mut folded: ViewMut,
-) -> Result<()> {
+pub(super) fn fold(cuda: &Cuda, op: &BatchNorm, conv: View, norm: View, running: View, folded: ViewMut) -> Result<()> {
     let weights = folded.len() - op.channels;
     let bias = match conv.len() > weights {
         true => conv.device_address(weights + op.channels)?.plus_f32(weights),
         false => Address::NULL,
     };
-    let (conv, params) = (conv.device_address(weights)?, params.device_address(2 * op.channels)?);
+    let (conv, norm) = (conv.device_address(weights)?, norm.device_address(2 * op.channels)?);
     let (running, folded) = (running.device_address(2 * op.channels)?, folded.device_address(weights + op.channels)?);
     let (channels, fan_in) = (op.channels as i32, (weights / op.channels) as i32);
-    let arguments = arguments![channels, fan_in, op.eps, conv, bias, params, running, folded];
+    let arguments = arguments![channels, fan_in, op.eps, conv, bias, norm, running, folded];
     // SAFETY: there are so many weights, and biases, parameters and statistics for each channel.
     unsafe { cuda.launch("norm_fold", weights, arguments) }
 }

@@ -162,23 +162,17 @@ pub fn save_running(executor: &Executor, op: &BatchNorm, running: View, saved: &
 
 /// Folds a batch norm with its running statistics into the convolution before it: writes the weights and the bias of one
 /// convolution that does the work of both, γ·w/√(variance + ε) and γ·(bias − mean)/√(variance + ε) + β. `conv` holds the
-/// convolution's weights, then, if it has one, its bias; `folded` has room for weights and bias.
+/// convolution's weights, then, if it has one, its bias; `norm` and `running` the norm's parameters
+/// and statistics; `folded` has room for weights and bias.
 ///
 /// # Errors
 /// As for [`moments`].
-pub fn fold(
-    executor: &Executor,
-    op: &BatchNorm,
-    conv: View,
-    params: View,
-    running: View,
-    folded: ViewMut,
-) -> Result<()> {
+pub fn fold(executor: &Executor, op: &BatchNorm, conv: View, norm: View, running: View, folded: ViewMut) -> Result<()> {
     match executor {
-        Executor::ReferenceF64 => reference::fold::<f64>(op, conv, params, running, folded),
-        Executor::ReferenceF32 | Executor::Cpu(_) => reference::fold::<f32>(op, conv, params, running, folded),
+        Executor::ReferenceF64 => reference::fold::<f64>(op, conv, norm, running, folded),
+        Executor::ReferenceF32 | Executor::Cpu(_) => reference::fold::<f32>(op, conv, norm, running, folded),
         #[cfg(feature = "cuda-kernels")]
-        Executor::Cuda(cuda) => cuda::fold(cuda, op, conv, params, running, folded),
+        Executor::Cuda(cuda) => cuda::fold(cuda, op, conv, norm, running, folded),
     }
 }
 
@@ -196,7 +190,15 @@ pub fn update_running(
     elided_bias: Option<View>,
     running: ViewMut,
 ) -> Result<()> {
-    by_backend!(executor, update_running(op, n, saved, elided_bias, running))
+    by_backend!(executor, update_running(op, Update { n, saved, elided_bias, running }))
+}
+
+/// What [`update_running`] passes on.
+struct Update<'a> {
+    n: usize,
+    saved: &'a Buffer,
+    elided_bias: Option<View<'a>>,
+    running: ViewMut<'a>,
 }
 
 /// The gradients of [`forward_train`], or of [`forward_eval`] if [`Backward::statistics`] are the running ones: of γ and β, of x

@@ -1,4 +1,4 @@
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, Update};
 use crate::element::Real;
 use crate::{Buffer, Result, View, ViewMut};
 use std::ops::Range;
@@ -37,16 +37,10 @@ pub(super) fn save_running<T: Real>(op: &BatchNorm, running: View, saved: &mut B
 }
 
 /// In f64 throughout, so that a folded weight is rounded once.
-pub(super) fn fold<T: Real>(
-    op: &BatchNorm,
-    conv: View,
-    params: View,
-    running: View,
-    mut folded: ViewMut,
-) -> Result<()> {
-    let (gamma, beta) = params.slice::<T>()?.split_at(op.channels);
+pub(super) fn fold<T: Real>(op: &BatchNorm, conv: View, norm: View, running: View, folded: ViewMut) -> Result<()> {
+    let (gamma, beta) = norm.slice::<T>()?.split_at(op.channels);
     let (mean, variance) = running.slice::<T>()?.split_at(op.channels);
-    let folded = folded.slice_mut::<T>()?;
+    let folded = folded.into_slice::<T>()?;
     let (weights, bias) = folded.split_at_mut(folded.len() - op.channels);
     let (given_weights, given_bias) = conv.slice::<T>()?.split_at(weights.len());
     let fan_in = weights.len() / op.channels;
@@ -62,15 +56,10 @@ pub(super) fn fold<T: Real>(
     Ok(())
 }
 
-pub(super) fn update_running<T: Real>(
-    op: &BatchNorm,
-    n: usize,
-    saved: &Buffer,
-    elided_bias: Option<View>,
-    mut running: ViewMut,
-) -> Result<()> {
+pub(super) fn update_running<T: Real>(op: &BatchNorm, update: Update) -> Result<()> {
+    let Update { n, saved, elided_bias, running } = update;
     let (mean, variance, _) = saved_parts(op, saved.slice::<T>()?);
-    let (running_mean, running_variance) = running.slice_mut::<T>()?.split_at_mut(op.channels);
+    let (running_mean, running_variance) = running.into_slice::<T>()?.split_at_mut(op.channels);
     let momentum = T::of(op.momentum);
     let unbiased = T::of(count(op, n) / (count(op, n) - 1.0));
     let elided_bias = elided_bias.map(|values| values.slice::<T>()).transpose()?;
@@ -83,10 +72,10 @@ pub(super) fn update_running<T: Real>(
 }
 
 pub(super) fn backward<T: Real>(op: &BatchNorm, call: Backward) -> Result<()> {
-    let Backward { n, x, y, params, saved, dy, dx, mut grads, statistics, .. } = call;
+    let Backward { n, x, y, params, saved, dy, dx, grads, statistics, .. } = call;
     let (x, dy) = (x.slice::<T>()?, dy.slice_mut::<T>()?);
     let (gamma, beta) = params.slice::<T>()?.split_at(op.channels);
-    let (dgamma, dbeta) = grads.slice_mut::<T>()?.split_at_mut(op.channels);
+    let (dgamma, dbeta) = grads.into_slice::<T>()?.split_at_mut(op.channels);
     let (mean, _, inverse) = saved_parts(op, saved.slice::<T>()?);
     let y = y.map(|y| y.slice::<T>()).transpose()?;
     let mut dx = dx.map(|dx| dx.slice_mut::<T>()).transpose()?;

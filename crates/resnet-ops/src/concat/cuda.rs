@@ -5,7 +5,7 @@ use crate::cuda::{arguments, padded, Address, Cuda};
 use crate::{Buffer, Gradient, Result};
 
 /// A run of channels in a pixel of so many lanes.
-struct Part {
+struct ChannelRun {
     start: usize,
     lanes: usize,
     address: Address,
@@ -18,8 +18,8 @@ pub(super) fn forward(cuda: &Cuda, op: &Concat, n: usize, inputs: &[&Buffer], y:
         let (real, start) = (op.channels[branch], op.offset(branch));
         // The last one clears what is left of the last octet.
         let width = if branch + 1 == inputs.len() { lanes - start } else { real };
-        let source = Part { start: 0, lanes: padded(real), address: cuda.real(input, pixels * padded(real))? };
-        copy(cuda, pixels, width, real, source, Part { start, lanes, address }, false)?;
+        let source = ChannelRun { start: 0, lanes: padded(real), address: cuda.real(input, pixels * padded(real))? };
+        copy(cuda, pixels, width, real, source, ChannelRun { start, lanes, address }, false)?;
     }
     Ok(())
 }
@@ -28,8 +28,8 @@ pub(super) fn backward(cuda: &Cuda, op: &Concat, n: usize, branch: usize, dy: &B
     let Gradient { buffer: dx, accumulate } = dx;
     let (pixels, real) = (n * op.size[0] * op.size[1], op.channels[branch]);
     let lanes = padded(op.output_channels());
-    let source = Part { start: op.offset(branch), lanes, address: cuda.real(dy, pixels * lanes)? };
-    let target = Part { start: 0, lanes: padded(real), address: cuda.real(dx, pixels * padded(real))? };
+    let source = ChannelRun { start: op.offset(branch), lanes, address: cuda.real(dy, pixels * lanes)? };
+    let target = ChannelRun { start: 0, lanes: padded(real), address: cuda.real(dx, pixels * padded(real))? };
     copy(cuda, pixels, padded(real), real, source, target, accumulate)
 }
 
@@ -38,8 +38,8 @@ fn copy(
     pixels: usize,
     width: usize,
     real: usize,
-    source: Part,
-    target: Part,
+    source: ChannelRun,
+    target: ChannelRun,
     accumulate: bool,
 ) -> Result<()> {
     let total = pixels * width;

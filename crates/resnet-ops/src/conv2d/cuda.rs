@@ -244,7 +244,7 @@ pub(super) fn input_gradient(cuda: &Cuda, conv: &Conv2d, call: InputGradient) ->
 }
 
 pub(super) fn weight_gradient(cuda: &Cuda, conv: &Conv2d, call: WeightGradient) -> Result<()> {
-    let WeightGradient { n, x, dy, scratch, mut grads, skip_bias } = call;
+    let WeightGradient { n, x, dy, scratch, grads, skip_bias } = call;
     let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
     let x = imported(cuda, conv, n, x, scratch)?;
     let total = rewritten.scratch_len(shape, Pass::WeightGradient, n);

@@ -48,10 +48,10 @@ pub(super) fn input_gradient<T: Real>(conv: &Conv2d, call: InputGradient) -> Res
 }
 
 pub(super) fn weight_gradient<T: Real>(conv: &Conv2d, call: WeightGradient) -> Result<()> {
-    let WeightGradient { n, x, dy, mut grads, skip_bias, .. } = call;
+    let WeightGradient { n, x, dy, grads, skip_bias, .. } = call;
     let shape = &conv.shape;
     let (x, dy) = (x.slice::<T>()?, dy.slice::<T>()?);
-    let (dw, dbias) = grads.slice_mut::<T>()?.split_at_mut(shape.weight_len());
+    let (dw, dbias) = grads.into_slice::<T>()?.split_at_mut(shape.weight_len());
     dw.fill(T::zero());
     for_each_row(shape, n, |weight, outputs, input| {
         let products = dy[outputs].iter().zip(x[input..].iter().step_by(shape.stride[1])).map(|(&dy, &x)| dy * x);

@@ -19,10 +19,10 @@ pub struct Outcome {
 }
 
 /// Loss and hits of a batch of `labels.len()` samples with `classes` logits each, (N, classes) in the executor's layout.
-/// If `dlogits` is given, it gets the gradient of the mean loss.
+/// If `dlogits` is given, it gets the gradient of the mean loss, in the logits' layout.
 ///
 /// # Errors
-/// If a label is not below `classes`.
+/// If a label is not below `classes`; if a buffer is of another type or on another device; if the device fails.
 pub fn evaluate(
     executor: &Executor,
     classes: usize,

@@ -48,14 +48,14 @@ impl DeviceProbe {
         // Where Linux tells it; elsewhere it stays unknown.
         let driver = std::fs::read_to_string("/sys/module/nvidia/version").ok();
         let mut probe = Self { driver: driver.map(|version| version.trim().to_owned()), ..Self::default() };
-        let found = look(&mut probe);
+        let found = fill(&mut probe);
         probe.problem = found.err().map(DeviceError::Unavailable);
         probe
     }
 }
 
-/// Looks until something is missing, which the error tells.
-fn look(probe: &mut DeviceProbe) -> std::result::Result<(), String> {
+/// Fills in what is found until something is missing, which the error tells.
+fn fill(probe: &mut DeviceProbe) -> std::result::Result<(), String> {
     // SAFETY: only looks for the library.
     if !unsafe { sys::is_culib_present() } {
         return Err("there is no NVIDIA driver (libcuda.so.1): install one of version 580 or newer".into());

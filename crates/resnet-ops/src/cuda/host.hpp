@@ -20,7 +20,7 @@ void __syncthreads();
 #define SHARED static thread_local
 #define UNROLL
 
-/// A product that no compiler joins with the sum behind it.
+/// A product that no compiler joins with the sum after it.
 static inline float __fmul_rn(float a, float b) {
     const volatile float product = a * b;
     return product;

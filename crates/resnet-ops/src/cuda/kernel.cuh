@@ -89,7 +89,7 @@ template <typename T> INLINE void store(T *target, const Octet &octet) {
     }
 }
 
-/// Up to eight values from place `start` on of `len`; 0 behind them.
+/// Up to eight values from place `start` on of `len`; 0 beyond.
 template <typename T> INLINE Octet load_some(const T *source, int64 start, int64 len) {
     if (start + OCTET <= len) return load(source + start);
     Octet octet;

@@ -1,4 +1,4 @@
-// The way in from Rust.
+// What Rust calls.
 
 /// Runs a kernel; returns 1 if there is none of that name.
 extern "C" int resnet_launch_on_host(const char *name, unsigned blocks, unsigned threads, void **arguments) {

@@ -1,6 +1,6 @@
 //! Dropout of one (image, block) plane at a time.
 
-use super::{Dropout, Mask};
+use super::{Dropout, DropoutMask};
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
@@ -36,7 +36,7 @@ fn each_plane(
 kernel! {
     /// Multiplies a plane, whose first lane begins at element `first` in (N, C, H, W) order. Lanes beyond the channels are
     /// zero whatever is drawn for them.
-    fn thin<S>(mask: Mask, first: u64, scale: f32, plane: &mut [f32]) {
+    fn thin<S>(mask: DropoutMask, first: u64, scale: f32, plane: &mut [f32]) {
         let plane = plane.as_chunks_mut::<LANES>().0;
         let pixels = plane.len() as u64;
         for (pixel, lanes) in plane.iter_mut().enumerate() {

@@ -41,20 +41,20 @@ impl Dropout {
         1.0 / (1.0 - self.p)
     }
 
-    fn mask(&self, key: u64) -> Mask {
+    fn mask(&self, key: u64) -> DropoutMask {
         // Of the 2⁶⁴ hashes, all equally likely, p·2⁶⁴ lie below p·2⁶⁴; f64 holds it, only its fraction is cut off.
-        Mask { seed: mix(key), threshold: (self.p * 2f64.powi(64)) as u64 }
+        DropoutMask { seed: mix(key), threshold: (self.p * 2f64.powi(64)) as u64 }
     }
 }
 
 /// What a call drops.
 #[derive(Clone, Copy)]
-struct Mask {
+struct DropoutMask {
     seed: u64,
     threshold: u64,
 }
 
-impl Mask {
+impl DropoutMask {
     #[inline(always)]
     fn drops(self, index: u64) -> bool {
         // The golden ratio times 2⁶⁴, SplitMix64's step.
@@ -70,12 +70,19 @@ fn mix(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// Drops elements of `n` images. Calls with the same key drop the same ones; calls that are to differ need keys that do.
+/// Drops elements of `n` images: x and y are activations in the executor's layout. Calls with the same key drop the same ones;
+/// calls that are to differ need keys that do.
+///
+/// # Errors
+/// If a buffer is of another type or on another device; if the device fails.
 pub fn forward(executor: &Executor, op: &Dropout, n: usize, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, key, x, y))
 }
 
 /// `dy` comes in as the gradient of the output and goes out as the gradient of the input; `key` is the forward call's.
+///
+/// # Errors
+/// As for [`forward`].
 pub fn backward(executor: &Executor, op: &Dropout, n: usize, key: u64, dy: &mut Buffer) -> Result<()> {
     by_backend!(executor, backward(op, n, key, dy))
 }

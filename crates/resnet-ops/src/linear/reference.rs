@@ -29,14 +29,8 @@ pub(super) fn input_gradient<T: Real>(op: &Linear, n: usize, dy: &Buffer, params
     Ok(())
 }
 
-pub(super) fn weight_gradient<T: Real>(
-    op: &Linear,
-    n: usize,
-    x: &Buffer,
-    dy: &Buffer,
-    mut grads: ViewMut,
-) -> Result<()> {
-    let (dw, dbias) = grads.slice_mut::<T>()?.split_at_mut(op.out_features * op.in_features);
+pub(super) fn weight_gradient<T: Real>(op: &Linear, n: usize, x: &Buffer, dy: &Buffer, grads: ViewMut) -> Result<()> {
+    let (dw, dbias) = grads.into_slice::<T>()?.split_at_mut(op.out_features * op.in_features);
     let (x, dy) = (x.slice::<T>()?, dy.slice::<T>()?);
     dw.fill(T::zero());
     dbias.fill(T::zero());

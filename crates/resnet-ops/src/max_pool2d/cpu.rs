@@ -7,14 +7,7 @@ use crate::simd::kernel;
 use crate::{Buffer, Cpu, Gradient, Result};
 use std::ops::Range;
 
-pub(super) fn forward(
-    cpu: &Cpu,
-    op: &MaxPool2d,
-    n: usize,
-    x: &Buffer,
-    y: &mut Buffer,
-    argmax: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward(cpu: &Cpu, op: &MaxPool2d, n: usize, x: &Buffer, [y, argmax]: [&mut Buffer; 2]) -> Result<()> {
     let ([height, width], output) = (op.input, op.output());
     let (plane, output_plane) = (height * width * LANES, output[0] * output[1] * LANES);
     let x = &x.slice::<f32>()?[..blocked_len(n, op.channels, height, width)];

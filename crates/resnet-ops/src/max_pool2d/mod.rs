@@ -65,7 +65,7 @@ pub fn forward(
     y: &mut Buffer,
     argmax: &mut Buffer,
 ) -> Result<()> {
-    by_backend!(executor, forward(op, n, x, y, argmax))
+    by_backend!(executor, forward(op, n, x, [y, argmax]))
 }
 
 /// Writes the gradient of the input, or adds it to what is there, from that of the output of `n` images and from what

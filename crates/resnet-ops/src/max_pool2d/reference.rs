@@ -2,13 +2,7 @@ use super::MaxPool2d;
 use crate::element::Real;
 use crate::{Buffer, Gradient, Result};
 
-pub(super) fn forward<T: Real>(
-    op: &MaxPool2d,
-    n: usize,
-    x: &Buffer,
-    y: &mut Buffer,
-    argmax: &mut Buffer,
-) -> Result<()> {
+pub(super) fn forward<T: Real>(op: &MaxPool2d, n: usize, x: &Buffer, [y, argmax]: [&mut Buffer; 2]) -> Result<()> {
     let [height, width] = op.output();
     let (x, y, argmax) = (x.slice::<T>()?, y.slice_mut::<T>()?, argmax.slice_mut::<u8>()?);
     for plane in 0..n * op.channels {

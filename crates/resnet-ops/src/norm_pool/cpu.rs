@@ -6,7 +6,7 @@
 //! ```
 
 use super::{Backward, ForwardTrain, NormPool};
-use crate::batch_norm::cpu::plane::{self, Mask};
+use crate::batch_norm::cpu::plane::{self, ReluMask};
 use crate::batch_norm::cpu::{statistics, Saved};
 use crate::batch_norm::Statistics;
 use crate::blocked::{blocked_len, blocks, LANES};
@@ -28,7 +28,7 @@ pub(super) fn forward_train(cpu: &Cpu, op: &NormPool, call: ForwardTrain) -> Res
 }
 
 pub(super) fn backward(cpu: &Cpu, op: &NormPool, call: Backward) -> Result<()> {
-    let Backward { n, x, params, saved, argmax, sums, dy, dx, mut grads } = call;
+    let Backward { n, x, params, saved, argmax, sums, dy, dx, grads } = call;
     let (plane, output_plane, blocks) = planes(op);
     let (saved, x, params) = (Saved::new(&op.norm, saved)?, x.slice::<f32>()?, params.slice::<f32>()?);
     let (dy, argmax) = (dy.slice::<f32>()?, argmax.slice::<u8>()?);
@@ -40,10 +40,10 @@ pub(super) fn backward(cpu: &Cpu, op: &NormPool, call: Backward) -> Result<()> {
         let (x, block, output) = (&x[index * plane..][..plane], index % blocks, index * output_plane);
         dx.fill(0.0);
         scatter(cpu.isa, &op.pool, &dy[output..][..output_plane], &argmax[output..][..output_plane], dx);
-        let mask = if op.norm.relu { Mask::Input(affine(block)) } else { Mask::Nothing };
+        let mask = if op.norm.relu { ReluMask::Input(affine(block)) } else { ReluMask::Nothing };
         plane::gradient_sums(cpu.isa, x, &saved.mean(block), &mask, dx, sums);
     });
-    let grads = &mut grads.slice_mut::<f32>()?[..2 * op.norm.channels];
+    let grads = &mut grads.into_slice::<f32>()?[..2 * op.norm.channels];
     saved.parameter_gradients(cpu, &op.norm, n, sums, grads);
 
     let grads = &*grads;

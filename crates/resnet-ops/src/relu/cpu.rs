@@ -4,26 +4,26 @@ use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
 
 /// Elements that one task works on.
-const PIECE: usize = 16 * 1024;
+const CHUNK: usize = 16 * 1024;
 
 pub(super) fn forward(cpu: &Cpu, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     let x = &x.slice::<f32>()?[..len];
     let y = &mut y.slice_mut::<f32>()?[..len];
-    cpu.pool.chunks_mut(y, PIECE, |piece, y| rectify(cpu.isa, &x[piece * PIECE..], y));
+    cpu.pool.chunks_mut(y, CHUNK, |chunk, y| rectify(cpu.isa, &x[chunk * CHUNK..], y));
     Ok(())
 }
 
 pub(super) fn backward(cpu: &Cpu, len: usize, y: &Buffer, dy: &mut Buffer) -> Result<()> {
     let y = &y.slice::<f32>()?[..len];
     let dy = &mut dy.slice_mut::<f32>()?[..len];
-    cpu.pool.chunks_mut(dy, PIECE, |piece, dy| mask(cpu.isa, &y[piece * PIECE..], dy));
+    cpu.pool.chunks_mut(dy, CHUNK, |chunk, dy| mask(cpu.isa, &y[chunk * CHUNK..], dy));
     Ok(())
 }
 
 kernel! {
     fn rectify<S>(x: &[f32], y: &mut [f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            // This way round NaN stays NaN.
+            // Written so that a NaN passes.
             *y = if x <= 0.0 { 0.0 } else { x };
         }
     }

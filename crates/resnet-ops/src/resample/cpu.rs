@@ -6,18 +6,19 @@ use super::{Arithmetic, Passes, Window};
 const BLOCK: usize = 32;
 
 impl<A: Arithmetic> Passes<A> {
-    /// Resamples a plane of `height` rows; `scratch` keeps its memory from call to call.
+    /// Resamples a plane of `height` rows to `out`, a row for each window down, a column for each across; `scratch`, of any length,
+    /// keeps its memory from call to call.
     pub fn run(&self, plane: &[A::Pixel], height: usize, out: &mut [A::Pixel], scratch: &mut Vec<A::Pixel>) {
         let width = plane.len() / height;
         // `rows` go across; the plane between the passes is `between` wide.
         let (rows, between) = if self.down_first { (self.down.len(), width) } else { (height, self.across.len()) };
         scratch.resize(rows * between + rows * width + rows, A::Pixel::default());
-        let (middle, work) = scratch.split_at_mut(rows * between);
+        let (middle, workspace) = scratch.split_at_mut(rows * between);
         if self.down_first {
             go_down::<A>(&self.down, plane, width, middle);
-            go_across::<A>(&self.across, middle, rows, out, work);
+            go_across::<A>(&self.across, middle, rows, out, workspace);
         } else {
-            go_across::<A>(&self.across, plane, rows, middle, work);
+            go_across::<A>(&self.across, plane, rows, middle, workspace);
             go_down::<A>(&self.down, middle, between, out);
         }
     }
@@ -30,16 +31,16 @@ fn go_down<A: Arithmetic>(windows: &[Window<A::Sum>], plane: &[A::Pixel], width:
     }
 }
 
-/// One output column for each window. `work` has room for the plane and a column: on the transposed plane whole columns are
+/// One output column for each window. `workspace` has room for the plane and a column: on the transposed plane whole columns are
 /// added, which vectorises as the pass down does.
 fn go_across<A: Arithmetic>(
     windows: &[Window<A::Sum>],
     plane: &[A::Pixel],
     height: usize,
     out: &mut [A::Pixel],
-    work: &mut [A::Pixel],
+    workspace: &mut [A::Pixel],
 ) {
-    let (columns, column) = work.split_at_mut(plane.len());
+    let (columns, column) = workspace.split_at_mut(plane.len());
     for (y, row) in plane.chunks_exact(plane.len() / height).enumerate() {
         for (x, &pixel) in row.iter().enumerate() {
             columns[x * height + y] = pixel;

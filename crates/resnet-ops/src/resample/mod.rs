@@ -26,16 +26,16 @@ pub trait Arithmetic {
     fn finish(sum: Self::Sum) -> Self::Pixel;
 }
 
-/// Pillow's for 8-bit pixels: fixed point.
+/// Pillow's arithmetic for 8-bit pixels: fixed point.
 pub struct Fixed;
 
-/// Pillow's for pixels of mode F.
+/// Pillow's arithmetic for pixels of mode F: f32, summed in f64.
 pub struct Double;
 
-/// PyTorch's for f32 tensors.
+/// PyTorch's arithmetic for f32 tensors.
 pub struct Single;
 
-/// Bits behind the point: 32, less 8 of the pixel and 2 that keep sums from overflowing.
+/// Bits after the point: 32, less 8 of the pixel and 2 that keep sums from overflowing.
 const PRECISION: u32 = 22;
 
 impl Arithmetic for Fixed {
@@ -84,7 +84,8 @@ pub struct Window<W> {
     weights: Vec<W>,
 }
 
-/// Pillow's bilinear windows: a triangle that is two output pixels wide when shrinking, two input pixels when growing.
+/// Pillow's bilinear windows from `input` to `output` pixels along an axis, at least one of each: a triangle that is two output
+/// pixels wide when shrinking, two input pixels when growing.
 pub fn pillow_windows(input: usize, output: usize) -> Vec<Window<f64>> {
     let scale = input as f64 / output as f64;
     let support = scale.max(1.0);
@@ -106,7 +107,8 @@ pub fn fixed_point(windows: &[Window<f64>]) -> Vec<Window<i32>> {
     windows.iter().map(|w| Window { start: w.start, weights: w.weights.iter().map(fixed).collect() }).collect()
 }
 
-/// PyTorch's bilinear windows without antialiasing: the two nearest pixels, the border's own beyond the border.
+/// PyTorch's bilinear windows without antialiasing, from `input` to `output` pixels along an axis, at least one of each: the two
+/// nearest pixels, the border's own beyond the border.
 pub fn torch_windows(input: usize, output: usize) -> Vec<Window<f32>> {
     let scale = input as f32 / output as f32;
     let window = |index: usize| {
@@ -119,7 +121,7 @@ pub fn torch_windows(input: usize, output: usize) -> Vec<Window<f32>> {
     (0..output).map(window).collect()
 }
 
-/// Whether Pillow (since version 13) goes down before it goes across: where that saves work.
+/// Whether Pillow (since version 13) goes down before it goes across, from and to these heights and widths: where that saves work.
 pub fn pillow_goes_down_first(input: [usize; 2], output: [usize; 2]) -> bool {
     let lost = |axis: usize| input[axis].saturating_sub(output[axis]);
     lost(0) > 2 * lost(1)
@@ -142,14 +144,14 @@ pub struct ResidentImages {
     count: usize,
     /// Channels, height and width of an image.
     image: [usize; 3],
-    passes: Vec<Pass>,
+    passes: Vec<ResidentPass>,
     /// What pixels are between the passes.
     between: DType,
 }
 
 /// A pass, with its windows where the kernels read them.
 #[cfg_attr(not(feature = "cuda-kernels"), allow(dead_code))]
-struct Pass {
+struct ResidentPass {
     kernel: &'static str,
     is_down: bool,
     /// Rows or columns that it makes.
@@ -160,8 +162,8 @@ struct Pass {
 }
 
 impl ResidentImages {
-    /// Brings images, as bytes (0 to 255 for 0 to 1) or f32, to the GPU that computes. None if none computes, or if they would take
-    /// more than half of its free memory.
+    /// Brings images of `image` channels, height and width, (N, C, H, W) as bytes (0 to 255 for 0 to 1) or f32, to the GPU that
+    /// computes. None if none computes, or if they would take more than half of its free memory.
     ///
     /// # Errors
     /// If the device fails.
@@ -170,7 +172,7 @@ impl ResidentImages {
         let windows: Vec<_> = (0..image[2]).map(|start| Window { start, weights: vec![1.0] }).collect();
         let kernel = if P::DTYPE == DType::U8 { Single::OF_BYTES } else { Single::KERNELS.0[0] };
         Self::with_passes(executor, pixels, image, DType::F32, || {
-            Ok(vec![Pass::new::<Single>(executor, kernel, false, &windows)?])
+            Ok(vec![ResidentPass::new::<Single>(executor, kernel, false, &windows)?])
         })
     }
 
@@ -188,7 +190,7 @@ impl ResidentImages {
         let first = if P::DTYPE == DType::U8 && A::Pixel::DTYPE == DType::F32 { Single::OF_BYTES } else { first };
         let pass = |kernel, is_down| {
             let windows = if is_down { &passes.down } else { &passes.across };
-            Pass::new::<A>(executor, kernel, is_down, windows)
+            ResidentPass::new::<A>(executor, kernel, is_down, windows)
         };
         Self::with_passes(executor, pixels, image, A::Pixel::DTYPE, || {
             Ok(vec![pass(first, passes.down_first)?, pass(last, !passes.down_first)?])
@@ -200,7 +202,7 @@ impl ResidentImages {
         pixels: &[P],
         image: [usize; 3],
         between: DType,
-        passes: impl FnOnce() -> Result<Vec<Pass>>,
+        passes: impl FnOnce() -> Result<Vec<ResidentPass>>,
     ) -> Result<Option<Self>> {
         match executor.free_memory()? {
             Some(free) if size_of_val(pixels) <= free / 2 => {}
@@ -222,12 +224,14 @@ impl ResidentImages {
         match executor {
             #[cfg(feature = "cuda-kernels")]
             Executor::Cuda(cuda) => cuda::gather(cuda, self, indices, images),
-            _ => bail!("the images are on a GPU (a batch of {})", images.len()),
+            Executor::ReferenceF32 | Executor::ReferenceF64 | Executor::Cpu(_) => {
+                bail!("the images are on a GPU (a batch of {})", images.len())
+            }
         }
     }
 }
 
-impl Pass {
+impl ResidentPass {
     fn new<A: Arithmetic>(
         executor: &Executor,
         kernel: &'static str,

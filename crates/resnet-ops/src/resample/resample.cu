@@ -1,4 +1,4 @@
-// Batches of images that the GPU holds, resampled on the way. These kernels have nothing to do with the type of activations.
+// Batches of images that the GPU holds, resampled as they are gathered. These kernels have nothing to do with the type of activations.
 
 #include "resample/resample.cuh"
 

@@ -1,7 +1,7 @@
 // Resampling along one axis, a value to a thread.
 #pragma once
 
-/// Pillow's for 8-bit pixels: fixed point, 22 bits behind the point.
+/// Pillow's for 8-bit pixels: fixed point, 22 bits after the point.
 struct Fixed {
     typedef int Weight;
     typedef int Sum;

@@ -5,24 +5,24 @@ use crate::simd::kernel;
 use crate::{Cpu, Result};
 
 /// Elements that one task works on.
-const PIECE: usize = 16 * 1024;
+const CHUNK: usize = 16 * 1024;
 
-pub(super) fn step(cpu: &Cpu, op: &Sgd, mut call: Step) -> Result<()> {
-    let (params, grads) = (call.params.slice_mut::<f32>()?, call.grads.slice::<f32>()?);
+pub(super) fn step(cpu: &Cpu, op: &Sgd, call: Step) -> Result<()> {
+    let (params, grads) = (call.params.into_slice::<f32>()?, call.grads.slice::<f32>()?);
     let (lr, momentum, decay) = (op.lr as f32, op.momentum as f32, op.weight_decay as f32);
-    match &mut call.velocity {
+    match call.velocity {
         Some(velocity) => {
-            let velocity = velocity.slice_mut::<f32>()?;
-            cpu.pool.zip_chunks_mut(params, PIECE, velocity, PIECE, |piece, params, velocity| {
-                let grads = &grads[piece * PIECE..];
+            let velocity = velocity.into_slice::<f32>()?;
+            cpu.pool.zip_chunks_mut(params, CHUNK, velocity, CHUNK, |chunk, params, velocity| {
+                let grads = &grads[chunk * CHUNK..];
                 match op.nesterov {
                     true => nesterov(cpu.isa, lr, momentum, decay, params, grads, velocity),
                     false => heavy_ball(cpu.isa, lr, momentum, decay, params, grads, velocity),
                 }
             });
         }
-        None => cpu.pool.chunks_mut(params, PIECE, |piece, params| {
-            plain(cpu.isa, lr, decay, params, &grads[piece * PIECE..]);
+        None => cpu.pool.chunks_mut(params, CHUNK, |chunk, params| {
+            plain(cpu.isa, lr, decay, params, &grads[chunk * CHUNK..]);
         }),
     }
     Ok(())

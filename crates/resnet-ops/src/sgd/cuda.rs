@@ -4,14 +4,14 @@ use super::{Sgd, Step};
 use crate::cuda::{arguments, Address, Cuda};
 use crate::Result;
 
-pub(super) fn step(cuda: &Cuda, op: &Sgd, mut call: Step) -> Result<()> {
+pub(super) fn step(cuda: &Cuda, op: &Sgd, call: Step) -> Result<()> {
     let len = call.params.len();
     // A launch needs a block.
     if len == 0 {
         return Ok(());
     }
     let (params, grads) = (call.params.device_address(len)?, call.grads.device_address(len)?);
-    let velocity = call.velocity.map_or(Ok(Address::NULL), |mut velocity| velocity.device_address(len))?;
+    let velocity = call.velocity.map_or(Ok(Address::NULL), |velocity| velocity.device_address(len))?;
     let [lr, momentum, weight_decay] = [op.lr, op.momentum, op.weight_decay].map(|value| value as f32);
     let arguments = arguments![len as i64, lr, momentum, op.nesterov, weight_decay, grads, velocity, params];
     // SAFETY: all have `len` elements; the kernel takes them one by one, so that they may begin anywhere.

@@ -2,10 +2,10 @@ use super::{Sgd, Step};
 use crate::element::Real;
 use crate::Result;
 
-pub(super) fn step<T: Real>(op: &Sgd, mut call: Step) -> Result<()> {
+pub(super) fn step<T: Real>(op: &Sgd, call: Step) -> Result<()> {
     let (lr, momentum, weight_decay) = (T::of(op.lr), T::of(op.momentum), T::of(op.weight_decay));
-    let mut velocity = call.velocity.as_mut().map(|velocity| velocity.slice_mut::<T>()).transpose()?;
-    for (i, (p, &gradient)) in call.params.slice_mut::<T>()?.iter_mut().zip(call.grads.slice::<T>()?).enumerate() {
+    let mut velocity = call.velocity.map(|velocity| velocity.into_slice::<T>()).transpose()?;
+    for (i, (p, &gradient)) in call.params.into_slice::<T>()?.iter_mut().zip(call.grads.slice::<T>()?).enumerate() {
         let g = gradient + weight_decay * *p;
         let step = match &mut velocity {
             Some(velocity) => {

@@ -41,6 +41,9 @@ impl Isa {
     }
 
     /// The instruction set that `RESNET_NATIVE_ISA` names, else the widest of the machine.
+    ///
+    /// # Errors
+    /// If the variable names an instruction set which does not exist or which this machine lacks.
     pub fn from_environment() -> Result<Self> {
         let available = Self::available();
         let Ok(wanted) = std::env::var("RESNET_NATIVE_ISA") else {

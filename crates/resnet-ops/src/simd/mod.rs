@@ -167,7 +167,9 @@ macro_rules! kernel {
                     #[cfg(target_arch = "x86_64")]
                     $crate::Isa::Avx512 => avx512::<$($size),*>($($arg),*),
                     #[cfg(not(target_arch = "x86_64"))]
-                    _ => unreachable!("an x86 instruction set on another architecture"),
+                    $crate::Isa::Avx2 | $crate::Isa::Avx512 => {
+                        unreachable!("an x86 instruction set on another architecture")
+                    }
                 }
             }
         }

@@ -122,7 +122,7 @@ pub fn blank_activation(executor: &Executor, [n, c, h, w]: [usize; 4]) -> Buffer
     garbage(executor, executor.dtype(), executor.activation_len(n, c, h, w))
 }
 
-/// The (N, C, H, W) values of an activation. Lanes beyond the channels must be zero and the garbage behind untouched.
+/// The (N, C, H, W) values of an activation. Lanes beyond the channels must be zero and the garbage after it untouched.
 pub fn read_activation(executor: &Executor, shape: [usize; 4], source: &Buffer) -> Result<Vec<f64>> {
     let [n, c, h, w] = shape;
     let all = read_flat(executor.activation_len(n, c, h, w), source);

@@ -25,8 +25,8 @@ impl Normalisation {
         [self.n, self.op.channels, self.op.size[0], self.op.size[1]]
     }
 
-    /// Running means and variances.
-    fn running(&self) -> Vec<f64> {
+    /// Running means and variances, for a norm that has them.
+    pub fn running(&self) -> Vec<f64> {
         let channels = 0..self.op.channels;
         let means = channels.clone().map(|channel| channel as f64 % 5.0 / 2.0 - 1.0);
         means.chain(channels.map(|channel| 0.25 + channel as f64 % 7.0 / 4.0)).collect()

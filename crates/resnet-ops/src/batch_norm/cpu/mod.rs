@@ -4,11 +4,11 @@
 //! Sums of a plane are f32 vectors for a few pixels, then f64; planes are added up over images in order, so that the
 //! number of threads changes nothing.
 
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, Update};
 use crate::affine::{Affine, Lanes};
 use crate::blocked::{blocked_len, blocks, LANES};
-use crate::{Buffer, Cpu, Isa, Result, View, ViewMut};
-use plane::{Mask, Slope};
+use crate::{Buffer, Cpu, Isa, Result, View};
+use plane::{ReluMask, Slope};
 
 pub(crate) mod plane;
 #[cfg(test)]
@@ -161,18 +161,12 @@ pub(super) fn forward_eval(cpu: &Cpu, op: &BatchNorm, call: ForwardEval) -> Resu
     normalise(cpu, op, n, x, shortcut, affine, y)
 }
 
-pub(super) fn update_running(
-    _: &Cpu,
-    op: &BatchNorm,
-    n: usize,
-    saved: &Buffer,
-    elided_bias: Option<View>,
-    mut running: ViewMut,
-) -> Result<()> {
+pub(super) fn update_running(_: &Cpu, op: &BatchNorm, update: Update) -> Result<()> {
+    let Update { n, saved, elided_bias, running } = update;
     let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
     let count = (n * op.size[0] * op.size[1]) as f64;
     let unbiased = count / (count - 1.0).max(1.0);
-    let (running_mean, running_variance) = running.slice_mut::<f32>()?.split_at_mut(op.channels);
+    let (running_mean, running_variance) = running.into_slice::<f32>()?.split_at_mut(op.channels);
     let blend = |old: f32, new: f64| ((1.0 - op.momentum) * f64::from(old) + op.momentum * new) as f32;
     let elided_bias = elided_bias.map(|values| values.slice::<f32>()).transpose()?;
     for channel in 0..op.channels {
@@ -226,16 +220,16 @@ impl<'a> Summands<'a> {
     pub(crate) fn sum(&self, isa: Isa, index: usize, dy: &mut [f32], sums: &mut [f64]) {
         let (plane, block) = (plane_len(self.op), index % blocks(self.op.channels));
         let mask = match self.y {
-            _ if !self.op.relu => Mask::Nothing,
-            None => Mask::Input(self.saved.affine(self.op, self.params, block)),
-            Some(y) => Mask::Output(&y[index * plane..][..plane]),
+            _ if !self.op.relu => ReluMask::Nothing,
+            None => ReluMask::Input(self.saved.affine(self.op, self.params, block)),
+            Some(y) => ReluMask::Output(&y[index * plane..][..plane]),
         };
         plane::gradient_sums(isa, &self.x[index * plane..][..plane], &self.saved.mean(block), &mask, dy, sums);
     }
 }
 
 pub(super) fn finish_backward(cpu: &Cpu, op: &BatchNorm, call: Backward) -> Result<()> {
-    let Backward { n, x, y: _, params, saved, sums, dy, dx, mut grads, statistics } = call;
+    let Backward { n, x, y: _, params, saved, sums, dy, dx, grads, statistics } = call;
     let (plane, blocks, len) = (plane_len(op), blocks(op.channels), activation_len(op, n));
     let (x, params) = (&x.slice::<f32>()?[..len], params.slice::<f32>()?);
     let saved = Saved::new(op, saved)?;
@@ -243,7 +237,7 @@ pub(super) fn finish_backward(cpu: &Cpu, op: &BatchNorm, call: Backward) -> Resu
     let dy = &mut dy.slice_mut::<f32>()?[..len];
     let dx = dx.map(|dx| dx.slice_mut::<f32>()).transpose()?.map(|dx| &mut dx[..len]);
     let sums = &sums.slice::<f64>()?[..op.sums_len(n)];
-    let grads = &mut grads.slice_mut::<f32>()?[..2 * op.channels];
+    let grads = &mut grads.into_slice::<f32>()?[..2 * op.channels];
     saved.parameter_gradients(cpu, op, n, sums, grads);
     let slope = |block| saved.slope(op, n, statistics, params, grads, block);
     match dx {

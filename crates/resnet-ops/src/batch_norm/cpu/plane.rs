@@ -8,7 +8,7 @@ use crate::simd::kernel;
 const RUN: usize = 16;
 
 /// Where the gradient of the output goes on to x.
-pub(crate) enum Mask<'a> {
+pub(crate) enum ReluMask<'a> {
     /// Everywhere: no ReLU follows.
     Nothing,
     /// Where x·scale + shift is positive.
@@ -90,7 +90,7 @@ kernel! {
 kernel! {
     /// Writes the sums over pixels of dy and of dy·(x − mean), where dy is masked. A mask by the output is applied to `dy`
     /// itself, since the shortcut's gradient is masked alike.
-    pub(crate) fn gradient_sums<S>(x: &[f32], mean: &Lanes, mask: &Mask, dy: &mut [f32], sums: &mut [f64]) {
+    pub(crate) fn gradient_sums<S>(x: &[f32], mean: &Lanes, mask: &ReluMask, dy: &mut [f32], sums: &mut [f64]) {
         let (x, dy) = (x.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
         let (mut gradients, mut products) = ([0f64; LANES], [0f64; LANES]);
         for (run, (x, dy)) in x.chunks(RUN).zip(dy.chunks_mut(RUN)).enumerate() {
@@ -99,14 +99,14 @@ kernel! {
                 let mean = S::load(mean.as_ptr());
                 let (mut gradient, mut product) = (S::splat(0.0), S::splat(0.0));
                 match mask {
-                    Mask::Nothing => {
+                    ReluMask::Nothing => {
                         for (x, dy) in x.iter().zip(dy) {
                             let dy = S::load(dy.as_ptr());
                             gradient = S::add(gradient, dy);
                             product = S::fma(dy, S::sub(S::load(x.as_ptr()), mean), product);
                         }
                     }
-                    Mask::Input(affine) => {
+                    ReluMask::Input(affine) => {
                         let (scale, shift) = (S::load(affine.scale.as_ptr()), S::load(affine.shift.as_ptr()));
                         for (x, dy) in x.iter().zip(dy) {
                             let x = S::load(x.as_ptr());
@@ -115,7 +115,7 @@ kernel! {
                             product = S::fma(dy, S::sub(x, mean), product);
                         }
                     }
-                    Mask::Output(y) => {
+                    ReluMask::Output(y) => {
                         let y = &y.as_chunks::<LANES>().0[run * RUN..];
                         for ((x, dy), y) in x.iter().zip(dy).zip(y) {
                             let masked = S::where_positive(S::load(y.as_ptr()), S::load(dy.as_ptr()));

@@ -1,5 +1,5 @@
-//! How the work is cut so that what is used again is in a cache: by fixed sizes, never by the number of threads, so that the bits
-//! do not depend on it.
+//! How direct and grouped kernels cut their work into tasks, so that what is used again is in a cache: by fixed sizes, and sums
+//! never by the number of threads, so that the bits do not depend on it.
 
 /// Floats of weights that fit the caches beside the images: below, all blocks of an image are worked out while it is at hand.
 pub(super) const CACHED_WEIGHTS: usize = 128 * 1024;

@@ -1,4 +1,4 @@
-//! Where a convolution's sums go, and what is done to them on the way.
+//! Where a convolution's sums go, and what is done to them before they are written, and once a plane is complete.
 
 use crate::simd::Simd;
 use crate::{Buffer, Result};

@@ -20,11 +20,11 @@ pub(super) fn forward(cpu: &Cpu, op: &Linear, n: usize, x: &Buffer, params: View
     let weights = Matrix { values: weights, row: op.in_features, column: 1 };
     let x = &x.slice::<f32>()?[..n * x_row];
     let y = &mut y.slice_mut::<f32>()?[..n * y_row];
-    cpu.pool.chunks_mut(y, IMAGES * y_row, |piece, y| {
+    cpu.pool.chunks_mut(y, IMAGES * y_row, |chunk, y| {
         for y in y.chunks_mut(y_row) {
             y[op.out_features..].fill(0.0);
         }
-        let x = Matrix { values: &x[piece * IMAGES * x_row..], row: x_row, column: 1 };
+        let x = Matrix { values: &x[chunk * IMAGES * x_row..], row: x_row, column: 1 };
         let product = Dots { depth: op.in_features, outputs: op.out_features, x, weights, bias };
         dots(cpu.isa, product, &mut Output { values: y, row: y_row });
     });
@@ -38,28 +38,21 @@ pub(super) fn input_gradient(cpu: &Cpu, op: &Linear, n: usize, dy: &Buffer, para
     let weights = Matrix { values: weights, row: op.in_features, column: 1 };
     let dy = &dy.slice::<f32>()?[..n * dy_row];
     let dx = &mut dx.slice_mut::<f32>()?[..n * dx_row];
-    cpu.pool.chunks_mut(dx, IMAGES * dx_row, |piece, dx| {
-        let dy = Matrix { values: &dy[piece * IMAGES * dy_row..], row: dy_row, column: 1 };
+    cpu.pool.chunks_mut(dx, IMAGES * dx_row, |chunk, dx| {
+        let dy = Matrix { values: &dy[chunk * IMAGES * dy_row..], row: dy_row, column: 1 };
         let sums = RowSums { depth: op.out_features, width: op.in_features, a: dy, b: weights, accumulate };
         sum_rows(cpu.isa, sums, &mut Output { values: dx, row: dx_row });
     });
     Ok(())
 }
 
-pub(super) fn weight_gradient(
-    cpu: &Cpu,
-    op: &Linear,
-    n: usize,
-    x: &Buffer,
-    dy: &Buffer,
-    mut grads: ViewMut,
-) -> Result<()> {
+pub(super) fn weight_gradient(cpu: &Cpu, op: &Linear, n: usize, x: &Buffer, dy: &Buffer, grads: ViewMut) -> Result<()> {
     let (x_row, dy_row) = (blocks(op.in_features) * LANES, blocks(op.out_features) * LANES);
     let (x, dy) = (&x.slice::<f32>()?[..n * x_row], &dy.slice::<f32>()?[..n * dy_row]);
-    let grads = &mut grads.slice_mut::<f32>()?[..op.params_len()];
+    let grads = &mut grads.into_slice::<f32>()?[..op.params_len()];
     let (weights, bias) = grads.split_at_mut(op.out_features * op.in_features);
-    cpu.pool.chunks_mut(weights, ROWS * op.in_features, |piece, weights| {
-        let dy = Matrix { values: &dy[piece * ROWS..], row: 1, column: dy_row };
+    cpu.pool.chunks_mut(weights, ROWS * op.in_features, |chunk, weights| {
+        let dy = Matrix { values: &dy[chunk * ROWS..], row: 1, column: dy_row };
         let x = Matrix { values: x, row: x_row, column: 1 };
         let sums = RowSums { depth: n, width: op.in_features, a: dy, b: x, accumulate: false };
         sum_rows(cpu.isa, sums, &mut Output { values: weights, row: op.in_features });

@@ -8,7 +8,7 @@
 //!   └─┴─┴─┘                        0 … … … 0
 //! ```
 
-use super::{Region, Sweep};
+use super::{Region, RegionSweep};
 use crate::blocked::{self, LANES};
 use crate::conv2d::shape::ConvShape;
 
@@ -22,7 +22,7 @@ const MOST_IMAGES: usize = 12;
 
 /// A forward sweep over images with a border.
 pub(super) struct Bordered {
-    pub(super) sweep: Sweep,
+    pub(super) sweep: RegionSweep,
     /// Blocks of an image.
     blocks: usize,
     input: [usize; 2],
@@ -33,9 +33,9 @@ pub(super) struct Bordered {
 
 impl Bordered {
     /// None if it never is the one to take.
-    pub(super) fn new(shape: &ConvShape, regions: &Sweep, largest: (usize, usize)) -> Option<Self> {
+    pub(super) fn new(shape: &ConvShape, regions: &RegionSweep, largest: (usize, usize)) -> Option<Self> {
         let size = [0, 1].map(|i| shape.input[i] + 2 * shape.padding[i]);
-        let sweep = Sweep::forward(&ConvShape { input: size, padding: [0; 2], ..shape.clone() }, largest);
+        let sweep = RegionSweep::forward(&ConvShape { input: size, padding: [0; 2], ..shape.clone() }, largest);
         let pays = |n: &usize| MARGIN * cost(&sweep, *n) as f64 <= cost(regions, *n) as f64;
         let most_images = (1..=MOST_IMAGES).take_while(pays).last()?;
         let blocks = blocked::blocks(shape.in_channels);
@@ -66,7 +66,7 @@ impl Bordered {
 }
 
 /// What a pair of blocks costs in a sweep over `n` images, in rows.
-fn cost(sweep: &Sweep, n: usize) -> usize {
+fn cost(sweep: &RegionSweep, n: usize) -> usize {
     let region = |region: &Region| {
         let pixels = n * region.y.count * region.x.count;
         let tiles = pixels.div_ceil(sweep.rows);

@@ -34,19 +34,19 @@ use border::Bordered;
 use regions::Region;
 use std::ops::Range;
 use tile::{Tap, Tile, MOST_ROWS};
-use weights::WeightsPlan;
+use weights::DirectWeights;
 
 /// What depends on the shape alone.
 pub(in crate::conv2d) struct Direct {
     shape: ConvShape,
-    forward: Sweep,
+    forward: RegionSweep,
     bordered: Option<Bordered>,
-    input_gradient: Option<Sweep>,
-    weights: WeightsPlan,
+    input_gradient: Option<RegionSweep>,
+    weights: DirectWeights,
 }
 
-/// One way through the convolution: from a source activation to a target activation.
-struct Sweep {
+/// A pass from a source activation to a target activation, region by region.
+struct RegionSweep {
     regions: Vec<Region>,
     source: Map,
     target: Map,
@@ -64,9 +64,9 @@ struct Sweep {
 impl Direct {
     pub(in crate::conv2d::cpu) fn new(cpu: &Cpu, shape: &ConvShape) -> Self {
         let largest = tile::largest(cpu.isa);
-        let forward = Sweep::forward(shape, largest);
-        let input_gradient = (!shape.plain_input).then(|| Sweep::input_gradient(shape, largest));
-        let weights = WeightsPlan::new(shape, &forward);
+        let forward = RegionSweep::forward(shape, largest);
+        let input_gradient = (!shape.plain_input).then(|| RegionSweep::input_gradient(shape, largest));
+        let weights = DirectWeights::new(shape, &forward);
         let bordered = Bordered::new(shape, &forward, largest);
         Self { shape: shape.clone(), forward, bordered, input_gradient, weights }
     }
@@ -85,7 +85,7 @@ impl Direct {
     }
 
     /// None for the input gradient of a plain input, and for the weight gradient.
-    fn sweep(&self, pass: Pass) -> Option<&Sweep> {
+    fn sweep(&self, pass: Pass) -> Option<&RegionSweep> {
         match pass {
             Pass::Forward => Some(&self.forward),
             Pass::InputGradient => self.input_gradient.as_ref(),
@@ -117,7 +117,7 @@ impl Direct {
     }
 }
 
-impl Sweep {
+impl RegionSweep {
     fn forward(shape: &ConvShape, largest: (usize, usize)) -> Self {
         let axes = Axis::both(shape, Axis::forward);
         let target = Map::blocked(shape.out_channels, shape.output());
@@ -198,7 +198,7 @@ impl Sweep {
             let (strip, chunk) = (place / turn, first + place % turn);
             let images = n * chunk / chunks..n * (chunk + 1) / chunks;
             for (block, vectors) in self.strip(strip) {
-                let task = SweepTask { cpu, sweep: self, source, target, weights, bias, block, vectors };
+                let task = RegionTask { cpu, sweep: self, source, target, weights, bias, block, vectors };
                 task.run(images.clone());
                 target.complete(images.clone().flat_map(|image| (0..vectors).map(move |v| image * blocks + block + v)));
             }
@@ -243,9 +243,9 @@ fn plain_taps(shape: &ConvShape, y: &Axis, x: &Axis) -> Vec<Tap> {
 }
 
 /// All pixels of some images for one or two blocks of target channels.
-struct SweepTask<'a> {
+struct RegionTask<'a> {
     cpu: &'a Cpu,
-    sweep: &'a Sweep,
+    sweep: &'a RegionSweep,
     source: &'a [f32],
     target: Target<'a>,
     weights: &'a [f32],
@@ -254,7 +254,7 @@ struct SweepTask<'a> {
     vectors: usize,
 }
 
-impl SweepTask<'_> {
+impl RegionTask<'_> {
     fn run(&self, images: Range<usize>) {
         for region in &self.sweep.regions {
             if region.taps.is_empty() && self.target.accumulates() {

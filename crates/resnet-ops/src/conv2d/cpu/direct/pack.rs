@@ -4,13 +4,13 @@
 //! bias. For a plain input: \[block of target channels\]\[source channel\]\[tap\]\[16 target channels\], then the bias.
 //! Pairs of channels in different groups, and lanes beyond the channels, are zero.
 
-use super::Sweep;
+use super::RegionSweep;
 use crate::algorithm::Pass;
 use crate::blocked::LANES;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 
-pub(super) fn pack(cpu: &Cpu, shape: &ConvShape, sweep: &Sweep, pass: Pass, params: &[f32], packed: &mut [f32]) {
+pub(super) fn pack(cpu: &Cpu, shape: &ConvShape, sweep: &RegionSweep, pass: Pass, params: &[f32], packed: &mut [f32]) {
     let blocks = sweep.spans.len();
     let (weights, bias) = packed.split_at_mut(blocks * sweep.span * sweep.pair);
     let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };

@@ -8,7 +8,7 @@
 //! The work is cut into pairs of channel blocks and, where those are few, fixed blocks of images with partial sums of
 //! their own, which are added in order when they are brought to (out, in / groups, height, width).
 
-use super::{pack, Direct, Sweep};
+use super::{pack, Direct, RegionSweep};
 use crate::blocked::LANES;
 use crate::conv2d::call::WeightGradient;
 use crate::conv2d::cpu::axis::{reach, Axis};
@@ -22,8 +22,8 @@ use crate::Result;
 use std::ops::Range;
 
 /// What depends on the shape alone.
-pub(super) struct WeightsPlan {
-    jobs: Vec<Job>,
+pub(super) struct DirectWeights {
+    jobs: Vec<TapJob>,
     /// Floats of partial sums for all pairs of channel blocks.
     sums: usize,
     /// Tasks that the channels give.
@@ -32,7 +32,7 @@ pub(super) struct WeightsPlan {
 }
 
 /// The output pixels that meet some taps, which lie next to each other in source and partial sum.
-struct Job {
+struct TapJob {
     /// Rows of the tile: source channels, or taps.
     rows: usize,
     /// Floats from a block's partial sum to the job's first.
@@ -44,8 +44,8 @@ struct Job {
     source: usize,
 }
 
-impl WeightsPlan {
-    pub(super) fn new(shape: &ConvShape, forward: &Sweep) -> Self {
+impl DirectWeights {
+    pub(super) fn new(shape: &ConvShape, forward: &RegionSweep) -> Self {
         let [height, width] = shape.output();
         let sums = forward.spans.len() * forward.span * forward.pair;
         let strips = forward.strips() * forward.span;
@@ -59,20 +59,20 @@ impl WeightsPlan {
     }
 }
 
-fn blocked_jobs(shape: &ConvShape, forward: &Sweep) -> Vec<Job> {
+fn blocked_jobs(shape: &ConvShape, forward: &RegionSweep) -> Vec<TapJob> {
     let mut jobs = Vec::new();
     for r in 0..shape.kernel[0] {
         for s in 0..shape.kernel[1] {
             let (Some((y, line)), Some((x, pixel))) = (reach(shape, 0, r), reach(shape, 1, s)) else { continue };
             let sum = (r * shape.kernel[1] + s) * LANES * LANES;
             let source = line * forward.source.line + pixel * forward.source.pixel;
-            jobs.push(Job { rows: LANES, sum, y, x, source });
+            jobs.push(TapJob { rows: LANES, sum, y, x, source });
         }
     }
     jobs
 }
 
-fn plain_jobs(shape: &ConvShape) -> Vec<Job> {
+fn plain_jobs(shape: &ConvShape) -> Vec<TapJob> {
     let [h, w] = shape.input;
     let [ys, xs] = Axis::both(shape, Axis::forward);
     let mut jobs = Vec::new();
@@ -83,7 +83,7 @@ fn plain_jobs(shape: &ConvShape) -> Vec<Job> {
                 for x in &xs {
                     let Some(&(s, pixel)) = x.taps.first() else { continue };
                     let sum = ((channel * shape.kernel[0] + r) * shape.kernel[1] + s) * LANES;
-                    jobs.push(Job {
+                    jobs.push(TapJob {
                         rows: x.taps.len(),
                         sum,
                         y: y.target.0..y.target.0 + y.count,
@@ -98,11 +98,11 @@ fn plain_jobs(shape: &ConvShape) -> Vec<Job> {
 }
 
 pub(super) fn run(cpu: &Cpu, direct: &Direct, call: WeightGradient) -> Result<()> {
-    let WeightGradient { n, x, dy, scratch, mut grads, skip_bias } = call;
+    let WeightGradient { n, x, dy, scratch, grads, skip_bias } = call;
     let Direct { shape, forward: sweep, weights: plan, .. } = direct;
     let (x, dy) = (&x.slice()?[..n * sweep.source.image], &dy.slice()?[..n * sweep.target.image]);
     let scratch = &mut scratch.slice_mut()?[..plan.scratch_len(n)];
-    let (weights, bias) = grads.slice_mut()?.split_at_mut(shape.weight_len());
+    let (weights, bias) = grads.into_slice()?.split_at_mut(shape.weight_len());
     let image_blocks = plan.patches.image_blocks(n);
     let sums = Disjoint::new(scratch);
     // Many strips take turns with a few images that they all read.
@@ -113,7 +113,7 @@ pub(super) fn run(cpu: &Cpu, direct: &Direct, call: WeightGradient) -> Result<()
             let (image_block, strip) = (task / plan.strips, task % plan.strips);
             let images = first + turn * image_block / image_blocks..first + turn * (image_block + 1) / image_blocks;
             for (block, vectors) in sweep.strip(strip / sweep.span) {
-                let task = WeightsTask { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
+                let task = PairTask { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
                 // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
                 unsafe { task.run(images.clone(), sums.at(image_block * plan.sums), first > 0) };
             }
@@ -125,11 +125,11 @@ pub(super) fn run(cpu: &Cpu, direct: &Direct, call: WeightGradient) -> Result<()
 }
 
 /// The partial sums between one block of source channels and one or two blocks of output channels.
-struct WeightsTask<'a> {
+struct PairTask<'a> {
     cpu: &'a Cpu,
     shape: &'a ConvShape,
-    plan: &'a WeightsPlan,
-    sweep: &'a Sweep,
+    plan: &'a DirectWeights,
+    sweep: &'a RegionSweep,
     x: &'a [f32],
     dy: &'a [f32],
     block: usize,
@@ -138,7 +138,7 @@ struct WeightsTask<'a> {
     vectors: usize,
 }
 
-impl WeightsTask<'_> {
+impl PairTask<'_> {
     /// Writes the partial sums, or adds to them if `accumulate`.
     unsafe fn run(&self, images: Range<usize>, sums: *mut f32, accumulate: bool) {
         let (plan, sweep) = (self.plan, self.sweep);
@@ -212,7 +212,7 @@ kernel! {
             macro_rules! pick {
                 ($($rows:literal)*) => {
                     match (end - first, vectors) {
-                        // SAFETY: `WeightsTask::run` made the patch from pixels inside the activations.
+                        // SAFETY: `PairTask::run` made the patch from pixels inside the activations.
                         $(($rows, 1) if S::ROWS >= $rows => unsafe { tile::<S, $rows, 1>(patch, first) },)*
                         // SAFETY: as above.
                         $(($rows, 2) if S::ROWS >= $rows && S::VECTORS >= 2 => unsafe { tile::<S, $rows, 2>(patch, first) },)*
@@ -266,8 +266,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, 
 fn unpack(
     cpu: &Cpu,
     shape: &ConvShape,
-    plan: &WeightsPlan,
-    sweep: &Sweep,
+    plan: &DirectWeights,
+    sweep: &RegionSweep,
     image_blocks: usize,
     sums: &[f32],
     weights: &mut [f32],

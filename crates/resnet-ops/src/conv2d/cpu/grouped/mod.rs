@@ -31,8 +31,8 @@ use crate::executor::Cpu;
 use crate::{Isa, Result};
 use columns::Columns;
 use std::ops::Range;
-use tile::TileSweep;
-use weights::WeightsPlan;
+use tile::BlockTask;
+use weights::GroupedWeights;
 
 /// Widest kernel: a tile checks the columns of two taps on each side for padding.
 const WIDEST: usize = 3;
@@ -46,10 +46,10 @@ pub(in crate::conv2d) struct Grouped {
     span: usize,
     forward: LineSweep,
     input_gradient: LineSweep,
-    weights: WeightsPlan,
+    weights: GroupedWeights,
 }
 
-/// One way through the convolution: from a source activation to a target activation.
+/// A pass from a source activation to a target activation, line by line.
 struct LineSweep {
     source: Map,
     target: Map,
@@ -79,7 +79,7 @@ impl Grouped {
         let input_gradient =
             LineSweep { source: output, target: input, lines, columns: Columns::input_gradient(shape) };
         let (width, span) = (group.min(LANES), blocked::blocks(group));
-        let weights = WeightsPlan::new(shape);
+        let weights = GroupedWeights::new(shape);
         Some(Self { shape: shape.clone(), width, span, forward, input_gradient, weights })
     }
 
@@ -140,7 +140,7 @@ impl Grouped {
             let (chunk_index, block) = (task / blocks, task % blocks);
             let first = chunk_index * chunk;
             let images = first..(first + chunk).min(n);
-            let task = TileSweep {
+            let task = BlockTask {
                 sweep,
                 width: self.width,
                 span: self.span,

@@ -12,7 +12,7 @@ use std::ops::Range;
 const PREFETCHED: usize = 4;
 
 /// All pixels of some images for one block of target channels.
-pub(super) struct TileSweep<'a> {
+pub(super) struct BlockTask<'a> {
     pub(super) sweep: &'a LineSweep,
     pub(super) width: usize,
     pub(super) span: usize,
@@ -28,7 +28,7 @@ pub(super) struct TileSweep<'a> {
 
 /// One tile's place.
 struct LineTile<'a> {
-    task: &'a TileSweep<'a>,
+    task: &'a BlockTask<'a>,
     columns: &'a Columns,
     lines: &'a Axis,
     /// Which of the lines, of the columns, and the first image.
@@ -38,7 +38,7 @@ struct LineTile<'a> {
 }
 
 /// Computes all pixels of some images for one block of target channels.
-pub(super) fn run(isa: Isa, task: &TileSweep, images: Range<usize>) {
+pub(super) fn run(isa: Isa, task: &BlockTask, images: Range<usize>) {
     match task.width {
         4 => sweep::<4>(isa, task, images),
         8 => sweep::<8>(isa, task, images),
@@ -57,14 +57,14 @@ fn tiles(columns: usize, sums: usize) -> usize {
     (1..).find(suits).expect("a tile for any column")
 }
 
-fn sweep<const WIDTH: usize>(isa: Isa, task: &TileSweep, images: Range<usize>) {
+fn sweep<const WIDTH: usize>(isa: Isa, task: &BlockTask, images: Range<usize>) {
     let sums = most_sums(isa);
     // Short lines would leave too few sums to keep the multiply-add units busy: those of several images then.
     let longest = task.sweep.columns[0].count;
-    let together = [4, 2, 1].into_iter().find(|images| images * longest <= sums).unwrap_or(1);
+    let at_once = [4, 2, 1].into_iter().find(|images| images * longest <= sums).unwrap_or(1);
     let mut image = images.start;
     while image < images.end {
-        let count = if image + together <= images.end { together } else { 1 };
+        let count = if image + at_once <= images.end { at_once } else { 1 };
         for columns in &task.sweep.columns {
             let tiles = if count > 1 { 1 } else { tiles(columns.count, sums) };
             for lines in &task.sweep.lines {
@@ -111,7 +111,7 @@ impl LineTile<'_> {
     /// Asks for the pixels that the tile some lines down will touch: there is too little arithmetic to wait for them then.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, images: usize, columns: usize) {
-        let (TileSweep { sweep, span, .. }, lines, line) = (self.task, self.lines, self.line + PREFETCHED);
+        let (BlockTask { sweep, span, .. }, lines, line) = (self.task, self.lines, self.line + PREFETCHED);
         let target = (lines.target.0 + line * lines.target.1) * sweep.target.line
             + (self.columns.first + self.first * self.columns.step) * LANES;
         for image in self.image..self.image + images {
@@ -139,7 +139,7 @@ impl LineTile<'_> {
 
 #[inline(always)]
 unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
-    let TileSweep { sweep, span, kernel: [rows, places], source, target, block, weights, bias, .. } = *tile.task;
+    let BlockTask { sweep, span, kernel: [rows, places], source, target, block, weights, bias, .. } = *tile.task;
     let line = tile.lines.target.0 + tile.line * tile.lines.target.1;
     let column = tile.columns.first + tile.first * tile.columns.step;
     let target_step = tile.columns.step * LANES;

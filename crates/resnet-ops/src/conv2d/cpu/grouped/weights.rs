@@ -27,13 +27,13 @@ use std::ops::Range;
 const LONG: usize = 8;
 
 /// What depends on the shape alone.
-pub(super) struct WeightsPlan {
+pub(super) struct GroupedWeights {
     pub(super) patches: Patches,
     /// Each kernel row that meets the input, the output lines that do so, and the input line of the first of them.
     rows: Vec<(usize, Range<usize>, usize)>,
 }
 
-impl WeightsPlan {
+impl GroupedWeights {
     pub(super) fn new(shape: &ConvShape) -> Self {
         let [height, columns] = shape.output();
         // The patch and the next one, which is prefetched meanwhile.
@@ -46,11 +46,11 @@ impl WeightsPlan {
 }
 
 pub(super) fn run(cpu: &Cpu, grouped: &Grouped, call: WeightGradient) -> Result<()> {
-    let WeightGradient { n, x, dy, scratch, mut grads, skip_bias } = call;
+    let WeightGradient { n, x, dy, scratch, grads, skip_bias } = call;
     let Grouped { shape, forward: sweep, .. } = grouped;
     let (x, dy) = (&x.slice()?[..n * sweep.source.image], &dy.slice()?[..n * sweep.target.image]);
     let scratch = &mut scratch.slice_mut::<f32>()?[..grouped.scratch_len(Pass::WeightGradient, n)];
-    let (weights, bias) = grads.slice_mut()?.split_at_mut(shape.weight_len());
+    let (weights, bias) = grads.into_slice()?.split_at_mut(shape.weight_len());
     let (image_blocks, block_sums) = (grouped.weights.patches.image_blocks(n), grouped.vectors() * LANES);
     cpu.pool.chunks_mut(scratch, block_sums, |task, sums| {
         let (image_block, block) = (task / grouped.blocks(), task % grouped.blocks());

@@ -146,7 +146,7 @@ impl Winograd {
     }
 
     /// Writes the weight gradients between a pair of blocks. `sums` begins with the pair's in the first of `groups` dU,
-    /// which lie one behind the other and are added up.
+    /// which follow one another and are added up.
     pub(super) fn unpack(
         &self,
         cpu: &Cpu,

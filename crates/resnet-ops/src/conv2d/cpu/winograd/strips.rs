@@ -151,7 +151,7 @@ impl Winograd {
             };
             gemm::output(cpu.isa, &product, vectors);
         }
-        // SAFETY: there is room for the bias of all blocks behind U.
+        // SAFETY: there is room for the bias of all blocks after U.
         let biases = unsafe { std::slice::from_raw_parts_mut(bias, ends.target * LANES) };
         self.pack_bias(call.pass, call.params, biases);
         tiles::target(cpu.isa, &self.tiling, call.pass, m, &blocks, tiles, bias, call.target);

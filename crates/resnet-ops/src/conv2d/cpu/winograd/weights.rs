@@ -101,9 +101,9 @@ impl Winograd {
 
     /// Writes the gradients of weights and bias.
     pub(in crate::conv2d::cpu) fn weight_gradient(&self, cpu: &Cpu, call: WeightGradient) -> Result<()> {
-        let WeightGradient { n, x, dy, scratch, mut grads, skip_bias } = call;
+        let WeightGradient { n, x, dy, scratch, grads, skip_bias } = call;
         let (x, dy, scratch) = (x.slice()?, dy.slice()?, scratch.slice_mut()?);
-        let (weights, bias) = grads.slice_mut()?.split_at_mut(self.shape.weight_len());
+        let (weights, bias) = grads.into_slice()?.split_at_mut(self.shape.weight_len());
         self.weights(cpu, n, x, dy, scratch, weights);
         bias_gradients(cpu, &self.shape, n, dy, bias, skip_bias);
         Ok(())

@@ -1,0 +1,58 @@
+//! Buffers of every type and place, read as f32 and f64.
+
+mod support;
+
+use resnet_ops::{Buffer, DType, Executor, Real};
+use support::{bf16_executor, every_executor};
+
+/// Numbers that every type but u8 holds exactly.
+const VALUES: [f64; 6] = [0.0, -1.5, 3.0, 1024.0, -0.0078125, 7.0];
+
+fn check<V: Real>(buffer: &Buffer, expected: &[f64]) {
+    for range in [0..expected.len(), 2..5, 6..6, 1..1] {
+        let expected: Vec<V> = expected[range.clone()].iter().map(|&value| V::of(value)).collect();
+        let found = buffer.read::<V>(range.clone()).unwrap();
+        assert!(found == expected, "{range:?} of {:?} as {:?}", buffer.dtype(), V::DTYPE);
+        let mut target = vec![V::of(9.0); range.len()];
+        buffer.read_to(range, &mut target).unwrap();
+        assert!(target == expected);
+    }
+}
+
+#[test]
+fn are_read_as_f32_and_f64() {
+    for executor in every_executor().into_iter().chain(bf16_executor()) {
+        let mut types = vec![executor.dtype(), executor.exact_dtype(), DType::F32, DType::F64];
+        types.dedup();
+        for dtype in types {
+            let buffer = executor.upload(dtype, &VALUES).unwrap();
+            check::<f32>(&buffer, &VALUES);
+            check::<f64>(&buffer, &VALUES);
+        }
+        let bytes = [0.0, 1.0, 254.0, 3.0, 255.0, 17.0];
+        let buffer = executor.upload(DType::U8, &bytes).unwrap();
+        check::<f32>(&buffer, &bytes);
+        check::<f64>(&buffer, &bytes);
+    }
+}
+
+#[test]
+fn of_f64_are_rounded_once() {
+    let third = 1.0 / 3.0;
+    let buffer = Executor::ReferenceF64.upload(DType::F64, &[third]).unwrap();
+    assert_eq!(buffer.read::<f32>(0..1).unwrap(), [third as f32]);
+    assert_eq!(buffer.read::<f64>(0..1).unwrap(), [third]);
+}
+
+#[test]
+fn have_no_elements_beyond_their_end() {
+    for executor in every_executor() {
+        let buffer = executor.upload(executor.dtype(), &VALUES).unwrap();
+        for range in [0..7, 7..8, 6..7] {
+            let error = buffer.read::<f32>(range.clone()).unwrap_err().to_string();
+            assert!(error.contains(&format!("elements {range:?} of a buffer of 6")), "{error}");
+            assert!(buffer.read_to(range, &mut [0f64]).is_err());
+        }
+        assert!(buffer.read_to(0..6, &mut [0f32; 5]).is_err());
+    }
+}
