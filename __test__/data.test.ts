@@ -3,10 +3,13 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { inspect } from "node:util";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { type Batch, type Dataset, fashionMnist, fromArrays, ResNetError } from "resnet-native";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { download } from "../ts/download.js";
 import { pictures, rejection } from "./pictures.js";
 
@@ -92,6 +95,71 @@ test("batches come in order, or in the seed's order; the last may be left out", 
   expect(shuffled.flat().toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 
+describe.skipIf(process.platform !== "linux")("the thread of a pass", () => {
+  /** The names of this process's threads, but for Node's own. */
+  const threads = async () => {
+    const tasks = await readdir("/proc/self/task");
+    // A thread may end while its name is asked for.
+    const names = tasks.map((task) => readFile(`/proc/self/task/${task}/comm`, "utf8").catch(() => ""));
+    return (await Promise.all(names)).map((name) => name.trim()).filter((name) => name.startsWith("resnet-"));
+  };
+  const ended = async () => expect.poll(threads, { timeout: 10_000 }).toEqual([]);
+  const data = pictures(400, { side: 8 });
+  const pass = () => data.batches({ batchSize: 4, shuffle: true });
+
+  test("starts with the first batch, prepares all of them, and ends behind the last", async () => {
+    await ended();
+    const batches = pass();
+    await setTimeout(50);
+    expect(await threads()).toEqual([]);
+    for (let step = 0; step < 10; step++) {
+      await batches.next();
+      expect(await threads()).toEqual(["resnet-loader"]);
+    }
+    for await (const { labels } of batches) expect(labels).toHaveLength(4);
+    await ended();
+    expect(await batches.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test("ends when the iteration is left: by break, by an error, by return", async () => {
+    for await (const batch of pass()) if (batch) break;
+    await ended();
+    const failing = (async () => {
+      for await (const batch of pass()) throw new Error(`${batch.labels.length} labels`);
+    })();
+    expect(await rejection(failing)).toMatchObject({ message: "4 labels" });
+    await ended();
+    const [unused, asked] = [pass(), pass()];
+    await Promise.all([unused.return(), asked.next(), asked.return()]);
+    await ended();
+  });
+
+  test("is no longer there after many passes that were left, or forgotten", async () => {
+    for (let i = 0; i < 100; i++) for await (const batch of pass()) if (batch) break;
+    await ended();
+    const forgotten = Array.from({ length: 20 }, pass);
+    await Promise.all(forgotten.map(async (batches) => batches.next()));
+    expect(await threads()).toHaveLength(20);
+    forgotten.length = 0;
+    setFlagsFromString("--expose-gc");
+    const collect: () => void = runInNewContext("gc");
+    const left = async () => {
+      collect();
+      await setTimeout(10);
+      return threads();
+    };
+    await expect.poll(left, { timeout: 10_000 }).toEqual([]);
+  });
+});
+
+test("a pass that was left gives no more; what was asked for before still comes", async () => {
+  const batches = pictures(100, { side: 8 }).batches({ batchSize: 4 });
+  const asked = Array.from({ length: 3 }, async () => batches.next());
+  await batches.return();
+  for (const { value, done } of await Promise.all(asked)) expect([value!.labels.length, done]).toEqual([4, false]);
+  expect(await batches.next()).toEqual({ done: true, value: undefined });
+});
+
 test("take keeps the first samples", async () => {
   const data = pictures(10, { classes: 10, side: 2 });
   expect((await collect(data.take(3)))[0]!.labels).toEqual(new Uint32Array([0, 1, 2]));
@@ -124,6 +192,12 @@ test.each([
     { images: [1, 2], shape: [2, 1, 1, 1], labels: [0, 2], classNames: ["a", "b"] },
     "ERR_LABEL",
     /labels\[1\].*got 2/,
+  ],
+  [
+    "no names of classes",
+    { images: [1], shape: [1, 1, 1, 1], labels: [0], classNames: [] },
+    "ERR_INVALID_ARGUMENT",
+    /^classNames: expected at least one name, got none$/,
   ],
   ["a negative label", { images: [1, 2], shape: [2, 1, 1, 1], labels: [0, -1] }, "ERR_LABEL", /labels\[1\].*got -1/],
   [

@@ -126,6 +126,11 @@ test.each<[string, () => unknown, string]>([
     () => pictures(4).batches({ batchSize: 0 }),
     "batchSize: expected an integer from 1 to 4294967295, got 0",
   ],
+  [
+    "a batch that would be dropped",
+    () => pictures(4).batches({ batchSize: 8, dropLast: true }),
+    "batchSize: expected at most the 4 samples of the set with dropLast, got 8",
+  ],
 ])("%s is refused at once", (_, call, message) => {
   expect(call).toThrow(
     expect.objectContaining({ name: "ResNetError", code: expect.stringMatching(/^ERR_(INVALID_ARGUMENT|SHAPE)$/) }),

@@ -117,6 +117,13 @@ test("training", () => {
   expectTypeOf<api.EpochRow["validationLoss"]>().toEqualTypeOf<number | undefined>();
   expectTypeOf<api.Trainer["step"]>().returns.resolves.toEqualTypeOf<api.Metrics>();
   expectTypeOf<api.FitOptions["optimizer"]>().toEqualTypeOf<api.Optimizer | undefined>();
+  // What any optimiser has; the settings of one are its own type's.
+  expectTypeOf<keyof api.Optimizer>().toEqualTypeOf<"name" | "lr">();
+  expectTypeOf(api.sgd).returns.toEqualTypeOf<api.Sgd>();
+  expectTypeOf<api.Sgd>().toExtend<api.Optimizer>();
+  expectTypeOf<api.Sgd["weightDecay"]>().toEqualTypeOf<number>();
+  // @ts-expect-error they are read, not written
+  expect(() => (api.sgd().lr = 1)).toThrow(TypeError);
 });
 
 test("data", () => {

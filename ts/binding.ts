@@ -102,7 +102,7 @@ export const { addon, origin } = load({
 export type {
   CancelFlag,
   NamedTensor,
-  NativeBatch,
+  NativeBatches,
   NativeDataset,
   NativeModel,
   NativeRun,

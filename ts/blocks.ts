@@ -1,4 +1,5 @@
-import { describe, layerOf, Model, type ModelOptions, modelRule, modelRules, Network, parted } from "./models.js";
+import { describe, type Description } from "./description.js";
+import { descriptionOf, Model, type ModelOptions, modelRule, modelRules, Network, parted } from "./models.js";
 import { boolean, check, checkOptions, count, list, number, oneOf, type Rules } from "./options.js";
 
 /**
@@ -61,7 +62,7 @@ abstract class Block extends Model {
   constructor(numChannels: number, options: ModelOptions | undefined, rules: Rules<ModelOptions>, kind: Kind) {
     check("numChannels", numChannels, count);
     const [settings, own] = parted(checkOptions(options, rules));
-    super(describe({ type: "residual", numChannels, ...settings, ...kind }), own);
+    super(describe("residual_block", { numChannels, ...settings, ...kind }), own);
   }
 }
 
@@ -175,16 +176,20 @@ export class Inception extends Model {
       c3: check("c3", c3, twoCounts),
       c4: check("c4", c4, count),
     };
-    super(describe({ type: "inception", ...channels }), checkOptions(options, modelRules));
+    super(describe("inception", channels), checkOptions(options, modelRules));
   }
 }
 
 const blocksRule = list(modelRule, "an array of blocks");
 
-/** Blocks as children with numbers for names, as JSON. */
-function numbered(parameter: string, blocks: readonly Model[]): string {
-  const layers = check(parameter, blocks, blocksRule).map(layerOf);
-  return `[${layers.map((layer, i) => `{"name":"${i}","layer":${layer}}`).join()}]`;
+/** A part of a network; its name begins the names of its weights. */
+function named(name: string, model: Model): { name: string; layer: Description } {
+  return { name, layer: descriptionOf(model) };
+}
+
+/** Blocks with numbers for names. */
+function numbered(parameter: string, blocks: readonly Model[]) {
+  return check(parameter, blocks, blocksRule).map((block, i) => named(String(i), block));
 }
 
 /**
@@ -198,7 +203,7 @@ function numbered(parameter: string, blocks: readonly Model[]): string {
  * @throws `ERR_INVALID_ARGUMENT` if something in the array is no block.
  */
 export function sequential(blocks: readonly Model[], options?: ModelOptions): Model {
-  const root = `{"type":"sequential","children":${numbered("blocks", blocks)}}`;
+  const root = { type: "sequential", children: numbered("blocks", blocks) };
   return new Network(root, checkOptions(options, modelRules));
 }
 
@@ -226,10 +231,9 @@ export interface ResidualParts extends ModelOptions {
 export function residual(parts: ResidualParts): Model {
   const rules: Rules<ResidualParts> = { ...modelRules, body: modelRule, shortcut: modelRule, relu: boolean };
   const { body, shortcut, relu = true, ...rest } = checkOptions(parts, rules);
-  const around = shortcut === undefined ? "" : `,"shortcut":${layerOf(shortcut)}`;
   // Under a name of its own, so that a body with a shortcut inside gives no name twice.
-  const named = `{"type":"sequential","children":[{"name":"body","layer":${layerOf(check("body", body, modelRule))}}]}`;
-  return new Network(`{"type":"residual","body":${named}${around},"relu":${relu}}`, rest);
+  const branch = { type: "sequential", children: [named("body", check("body", body, modelRule))] };
+  return new Network({ type: "residual", body: branch, shortcut: shortcut && descriptionOf(shortcut), relu }, rest);
 }
 
 /**
@@ -242,6 +246,6 @@ export function residual(parts: ResidualParts): Model {
  * @throws `ERR_INVALID_ARGUMENT` if something in the array is no block.
  */
 export function concat(branches: readonly Model[], options?: ModelOptions): Model {
-  const root = `{"type":"concat","branches":${numbered("branches", branches)}}`;
+  const root = { type: "concat", branches: numbered("branches", branches) };
   return new Network(root, checkOptions(options, modelRules));
 }

@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { addon, type NativeDataset } from "./binding.js";
+import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
 import {
   boolean,
@@ -89,7 +89,7 @@ export class Dataset {
   }
 
   /**
-   * Goes through the samples once, batch by batch, prepared on threads.
+   * Goes through the samples once, batch by batch. A thread prepares them, from the first one asked for until the iteration is left.
    *
    * @example
    * ```ts
@@ -109,11 +109,16 @@ export class Dataset {
 /** The rule for a parameter that is a data set. */
 export const datasetRule: Rule<Dataset> = instance("a data set such as fromArrays(…) makes", Dataset);
 
-async function* drain(batches: ReturnType<NativeDataset["batches"]>): AsyncGenerator<Batch, void, void> {
-  for (;;) {
-    const batch = await cancellable(undefined, () => batches.next());
-    if (!batch) return;
-    yield batch;
+/** The batches of a pass, whose thread begins with the first one and ends when the iteration is left. */
+async function* drain(batches: NativeBatches): AsyncGenerator<Batch, void, void> {
+  try {
+    for (;;) {
+      const batch = await cancellable(undefined, () => batches.next());
+      if (!batch) return;
+      yield batch;
+    }
+  } finally {
+    batches.close();
   }
 }
 
@@ -150,10 +155,15 @@ const arraysRules: Rules<Arrays> = {
  */
 export function fromArrays(arrays: Arrays): Dataset {
   checkOptions(arrays, arraysRules);
-  const pixels = checkNumbers("images", arrays.images);
-  const images = isBytes(pixels) ? Uint8Array.from(pixels) : Float32Array.from(pixels);
+  const images = addonPixels(checkNumbers("images", arrays.images));
   const shape = checkShape("shape", arrays.shape);
   const labels = checkLabels("labels", arrays.labels);
   const classNames = arrays.classNames && [...arrays.classNames];
   return new Dataset(translated(() => addon.NativeDataset.fromArrays(images, shape, labels, classNames)));
+}
+
+/** Pixels as the addon takes them, which copies them: bytes or floats. */
+function addonPixels(pixels: Numbers): Uint8Array | Float32Array {
+  if (isBytes(pixels)) return new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.length);
+  return pixels instanceof Float32Array ? pixels : Float32Array.from(pixels);
 }

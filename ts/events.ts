@@ -2,7 +2,7 @@ import type { EpochRow } from "./history.js";
 
 /** An update was made. */
 export interface StepEvent {
-  /** What it is. */
+  /** Tells the kinds of events apart. */
   readonly type: "step";
   /** Counts from 1. */
   readonly epoch: number;
@@ -22,7 +22,7 @@ export interface StepEvent {
 
 /** A batch of the validation set was evaluated. */
 export interface ValidationEvent {
-  /** What it is. */
+  /** Tells the kinds of events apart. */
   readonly type: "validation";
   /** Counts from 1. */
   readonly epoch: number;
@@ -34,7 +34,7 @@ export interface ValidationEvent {
 
 /** An epoch came to its end. */
 export interface EpochEvent extends EpochRow {
-  /** What it is. */
+  /** Tells the kinds of events apart. */
   readonly type: "epoch";
 }
 

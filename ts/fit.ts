@@ -4,15 +4,15 @@ import { translate, translated } from "./errors.js";
 import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type EpochRow, History } from "./history.js";
 import { type Model, modelRule, nativeOf } from "./models.js";
-import { type Optimizer, optimizer as optimizerRule, sgd } from "./optim.js";
+import { type Optimizer, optimizer as optimizerRule, optimizerJson, sgd } from "./optim.js";
 import { boolean, callback, check, checkOptions, type Rules, seed, size } from "./options.js";
 import { type SignalOptions, signalRules } from "./signal.js";
 
 /** A training set, with a validation set if there is one. */
 export interface TrainingData {
-  /** What the network learns from. */
+  /** The samples that updates are made on. */
   readonly train: Dataset;
-  /** What it is measured on after each epoch, by default nothing. */
+  /** The samples that loss and accuracy are measured on after each epoch; by default there are none. */
   readonly validation?: Dataset;
 }
 
@@ -71,7 +71,7 @@ export function fit(model: Model, data: Dataset | TrainingData, options?: FitOpt
 
 /** A training run: a promise of its {@link History}, and an iterable of its events. Made by {@link fit}. */
 export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
-  /** What it is. */
+  /** Its name in `Object.prototype.toString`, as promises have one. */
   readonly [Symbol.toStringTag] = "FitRun";
   readonly #history = new History();
   readonly #readers = new Set<EventQueue>();
@@ -93,7 +93,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     );
   }
 
-  /** As a promise's. */
+  /** As `Promise.then`; whoever calls it hears of a failure. */
   // oxlint-disable-next-line unicorn/no-thenable -- to be awaited is what it is for
   then<A = History, B = never>(
     onFulfilled?: ((history: History) => A | PromiseLike<A>) | null,
@@ -103,12 +103,12 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     return this.#result.then(onFulfilled, onRejected);
   }
 
-  /** As a promise's. */
+  /** As `Promise.catch`; gets what the run rejects with. */
   catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<History | B> {
     return this.then(undefined, onRejected);
   }
 
-  /** As a promise's. */
+  /** As `Promise.finally`; whoever calls it hears of a failure. */
   finally(onSettled?: (() => void) | null): Promise<History> {
     this.#awaited = true;
     return this.#result.finally(onSettled);
@@ -127,30 +127,30 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     const { signal, onStep, onEpochEnd, ...settings } = checkOptions(options, rules);
     signal?.throwIfAborted();
     const run = start(model, data, settings);
-    const brake = new Brake(run);
-    const abort = () => brake.pull(signal?.reason);
+    const canceller = new Canceller(run);
+    const abort = () => canceller.cancel(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
     try {
       for (let done = false; !done;) {
-        const news = await run.next();
-        if (news.step) {
-          const event = this.#tell({ type: "step", ...news.step });
-          brake.watch(() => onStep?.(event));
+        const progress = await run.next();
+        if (progress.step) {
+          const event = this.#tell({ type: "step", ...progress.step });
+          canceller.watch(() => onStep?.(event));
         }
-        if (news.validation) this.#tell({ type: "validation", ...news.validation });
-        if (news.epoch) {
-          this.#history.rows.push(news.epoch);
-          this.#tell({ type: "epoch", ...news.epoch });
-          const row = news.epoch;
-          await brake.watch(() => onEpochEnd?.(row, this.#history));
+        if (progress.validation) this.#tell({ type: "validation", ...progress.validation });
+        if (progress.epoch) {
+          this.#history.rows.push(progress.epoch);
+          this.#tell({ type: "epoch", ...progress.epoch });
+          const row = progress.epoch;
+          await canceller.watch(() => onEpochEnd?.(row, this.#history));
           run.resume(row.epoch);
         }
-        done = news.done;
+        done = progress.done;
       }
-      brake.check();
+      canceller.check();
       return this.#history;
     } catch (error) {
-      throw withHistory(brake.pulled ? brake.reason : translate(error), this.#history);
+      throw withHistory(canceller.cancelled ? canceller.reason : translate(error), this.#history);
     } finally {
       signal?.removeEventListener("abort", abort);
     }
@@ -167,12 +167,12 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   }
 }
 
-/** Stops a run early, for the first reason that comes up. */
-class Brake {
+/** Cancels a run, for the first reason that comes up. */
+class Canceller {
   readonly #run: NativeRun;
   readonly #stopped: Promise<void>;
   #release!: () => void;
-  pulled = false;
+  cancelled = false;
   reason: unknown;
 
   constructor(run: NativeRun) {
@@ -180,9 +180,9 @@ class Brake {
     this.#stopped = new Promise((resolve) => (this.#release = resolve));
   }
 
-  pull(reason: unknown): void {
-    if (this.pulled) return;
-    this.pulled = true;
+  cancel(reason: unknown): void {
+    if (this.cancelled) return;
+    this.cancelled = true;
     this.reason = reason;
     this.#run.cancel();
     this.#release();
@@ -190,13 +190,13 @@ class Brake {
 
   /** Calls back; an error, also a later one, stops the run. Resolves when the callback has ended, or the run must. */
   async watch(call: () => unknown): Promise<void> {
-    if (this.pulled) return;
-    const called = (async () => call())().catch((error: unknown) => this.pull(error));
+    if (this.cancelled) return;
+    const called = (async () => call())().catch((error: unknown) => this.cancel(error));
     await Promise.race([called, this.#stopped]);
   }
 
   check(): void {
-    if (this.pulled) throw this.reason;
+    if (this.cancelled) throw this.reason;
   }
 }
 
@@ -206,7 +206,8 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
   const parts = data instanceof Dataset ? { train: data } : data;
   const train = nativeDataOf(check("data.train", parts?.train, datasetRule));
   const validation = parts.validation && nativeDataOf(check("data.validation", parts.validation, datasetRule));
-  return translated(() => native.fit(train, validation, { epochs, batchSize, optimizer, seed, shuffle, dropLast }));
+  const config = { epochs, batchSize, optimizer: optimizerJson(optimizer), seed, shuffle, dropLast };
+  return translated(() => native.fit(train, validation, config));
 }
 
 function withHistory(error: unknown, history: History): unknown {

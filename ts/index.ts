@@ -73,7 +73,7 @@ export {
   WideResNet101_2,
   WideResNet50_2,
 } from "./networks.js";
-export { type Optimizer, sgd, type SgdOptions } from "./optim.js";
+export { type Optimizer, type Sgd, sgd, type SgdOptions } from "./optim.js";
 export { plot, type PlotOptions } from "./plot.js";
 export type { SignalOptions } from "./signal.js";
 export { type LayerRow, LayerSummary } from "./summary.js";

@@ -1,3 +1,4 @@
+import { describe } from "./description.js";
 import { type Model, type ModelOptions, modelRules, Network } from "./models.js";
 import { boolean, check, checkOptions, count, either, integer, list, number, oneOf, type Rule, type Rules } from "./options.js";
 
@@ -78,9 +79,9 @@ function pairOf(least: number): Rule<Pair> {
   return { expected: `${one.expected}, or two of them`, accepts };
 }
 
-/** The layer of a description in which options that were not given are left out. */
-function layer(description: Readonly<Record<string, unknown>> & { type: string }, options: ModelOptions): Model {
-  return new Network(JSON.stringify(description), options);
+/** A layer with its settings, as a model. */
+function layer(type: string, settings: object, options: ModelOptions): Model {
+  return new Network(describe(type, settings), options);
 }
 
 function both(value: Pair): Pair {
@@ -117,7 +118,7 @@ export function conv2d(outChannels: number, options?: Conv2dOptions): Model {
   const given = checkOptions(options, rules);
   const { kernelSize = 3, stride = 1, padding = 0, groups = 1, bias = true, init: drawn, ...rest } = given;
   const windows = { kernel: both(kernelSize), stride: both(stride), padding: both(padding) };
-  return layer({ type: "conv2d", out_channels: outChannels, ...windows, groups, bias, init: drawn }, rest);
+  return layer("conv2d", { outChannels, ...windows, groups, bias, init: drawn }, rest);
 }
 
 /**
@@ -129,12 +130,12 @@ export function conv2d(outChannels: number, options?: Conv2dOptions): Model {
 export function batchNorm2d(options?: BatchNorm2dOptions): Model {
   const rules: Rules<BatchNorm2dOptions> = { ...modelRules, eps: number(0), momentum: number(0, 1), zeroInit: boolean };
   const { eps = 1e-5, momentum = 0.1, zeroInit = false, ...rest } = checkOptions(options, rules);
-  return layer({ type: "batch_norm2d", eps, momentum, zero_init: zeroInit }, rest);
+  return layer("batch_norm2d", { eps, momentum, zeroInit }, rest);
 }
 
 /** max(x, 0). Shapes stay as they are. */
 export function relu(options?: ModelOptions): Model {
-  return layer({ type: "relu" }, checkOptions(options, modelRules));
+  return layer("relu", {}, checkOptions(options, modelRules));
 }
 
 /**
@@ -149,10 +150,7 @@ export function relu(options?: ModelOptions): Model {
 export function maxPool2d(options: MaxPool2dOptions): Model {
   const rules: Rules<MaxPool2dOptions> = { ...modelRules, kernelSize: pair, stride: pair, padding: margins };
   const { kernelSize, stride = kernelSize, padding = 0, ...rest } = required(checkOptions(options, rules));
-  return layer(
-    { type: "max_pool2d", kernel: both(kernelSize), stride: both(stride), padding: both(padding) },
-    rest,
-  );
+  return layer("max_pool2d", { kernel: both(kernelSize), stride: both(stride), padding: both(padding) }, rest);
 }
 
 /**
@@ -173,12 +171,12 @@ export function avgPool2d(options: AvgPool2dOptions): Model {
   const given = required(checkOptions(options, rules));
   const { kernelSize, stride = kernelSize, padding = 0, ceilMode = false, countIncludePad = true, ...rest } = given;
   const windows = { kernel: both(kernelSize), stride: both(stride), padding: both(padding) };
-  return layer({ type: "avg_pool2d", ...windows, ceil_mode: ceilMode, count_include_pad: countIncludePad }, rest);
+  return layer("avg_pool2d", { ...windows, ceilMode, countIncludePad }, rest);
 }
 
 /** The mean of each channel's map: (N, C, H, W) to (N, C). */
 export function globalAvgPool2d(options?: ModelOptions): Model {
-  return layer({ type: "global_avg_pool2d" }, checkOptions(options, modelRules));
+  return layer("global_avg_pool2d", {}, checkOptions(options, modelRules));
 }
 
 /**
@@ -190,7 +188,7 @@ export function globalAvgPool2d(options?: ModelOptions): Model {
 export function dropout(options?: ModelOptions & { p?: number }): Model {
   const probability = { expected: "a number from 0 to below 1", accepts: (p: unknown) => number(0, 1).accepts(p) && p !== 1 };
   const { p = 0.5, ...rest } = checkOptions(options, { ...modelRules, p: probability });
-  return layer({ type: "dropout", p }, rest);
+  return layer("dropout", { p }, rest);
 }
 
 /**
@@ -201,5 +199,5 @@ export function dropout(options?: ModelOptions & { p?: number }): Model {
 export function linear(outFeatures: number, options?: LinearOptions): Model {
   check("outFeatures", outFeatures, count);
   const { bias = true, init: drawn, ...rest } = checkOptions(options, { ...modelRules, bias: boolean, init });
-  return layer({ type: "linear", out_features: outFeatures, bias, init: drawn }, rest);
+  return layer("linear", { outFeatures, bias, init: drawn }, rest);
 }

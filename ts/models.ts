@@ -1,4 +1,5 @@
 import { addon, type NativeModel } from "./binding.js";
+import type { Description } from "./description.js";
 import { type ComputeOptions, computeRules, type Device } from "./device.js";
 import { ResNetError, translated } from "./errors.js";
 import {
@@ -57,8 +58,8 @@ export interface LoadReport {
 
 /** The addon's handle of a model. */
 export let nativeOf: (model: Model) => NativeModel;
-/** The layer tree of a model, as JSON. */
-export let layerOf: (model: Model) => string;
+/** The description of a model's network. */
+export let descriptionOf: (model: Model) => Description;
 
 export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, ...computeRules };
 
@@ -71,15 +72,21 @@ const depthRule = oneOf("stages", "layers");
  */
 export abstract class Model implements Disposable {
   readonly #native: NativeModel;
+  #description: Description | undefined;
 
   /** @internal */
-  constructor(source: NativeModel | string, options: ModelOptions = {}) {
-    this.#native = typeof source === "string" ? build(source, options) : source;
+  constructor(source: NativeModel | Description, options: ModelOptions = {}) {
+    if (source instanceof addon.NativeModel) {
+      this.#native = source;
+    } else {
+      this.#description = source;
+      this.#native = build(source, options);
+    }
   }
 
   static {
     nativeOf = (model) => model.#native;
-    layerOf = (model) => model.#native.layer;
+    descriptionOf = (model) => (model.#description ??= JSON.parse(model.#native.description) as Description);
   }
 
   /** Channels of the input, once they are known. */
@@ -88,7 +95,7 @@ export abstract class Model implements Disposable {
   }
 
   /**
-   * Number of learnt parameters.
+   * Number of parameters, without running statistics.
    * @throws `ERR_NOT_BUILT` before the input channels are known.
    */
   get numParameters(): number {
@@ -236,20 +243,15 @@ export abstract class Model implements Disposable {
   }
 }
 
-function build(layer: string, options: ModelOptions): NativeModel {
+function build(description: Description, options: ModelOptions): NativeModel {
   const { inChannels, seed = 0, ...compute } = options;
-  return translated(() => new addon.NativeModel(layer, { inChannels, seed, compute }));
+  return translated(() => new addon.NativeModel(JSON.stringify(description), { inChannels, seed, compute }));
 }
 
 /** The options that every model has, and the others. */
 export function parted<T extends ModelOptions>(options: T) {
   const { inChannels, seed, device, threads, strict, precision, deterministic, ...others } = options;
   return [others, { inChannels, seed, device, threads, strict, precision, deterministic }] as const;
-}
-
-/** The layer tree, as JSON, that a recipe asks for. */
-export function describe(recipe: Readonly<Record<string, unknown>> & { type: string }): string {
-  return translated(() => addon.describe(JSON.stringify(recipe)));
 }
 
 /** The rule for a parameter that is a model. */

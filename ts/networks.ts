@@ -1,5 +1,6 @@
 import { type Flavor, factor, flavor, shortcut } from "./blocks.js";
-import { describe, Model, type ModelOptions, modelRules, parted } from "./models.js";
+import { describe } from "./description.js";
+import { Model, type ModelOptions, modelRules, parted } from "./models.js";
 import { boolean, check, checkOptions, count, either, integer, list, oneOf, type Rules } from "./options.js";
 
 /** Options of a residual network; what is not given is as the named network has it, or as in d2l.ai 8.6. */
@@ -92,7 +93,7 @@ export class ResNet extends Model {
   constructor(arch: ResNetName | readonly Stage[], options?: ResNetOptions) {
     check("arch", arch, archRule);
     const [settings, own] = parted(checkOptions(options, resNetRules));
-    super(describe({ type: "resnet", arch, ...settings }), own);
+    super(describe("resnet", { arch, ...settings }), own);
   }
 }
 
@@ -326,7 +327,7 @@ export class CifarResNet extends Model {
   constructor(options: CifarResNetOptions) {
     const [{ depth, ...settings }, own] = parted(checkOptions(options, cifarRules));
     check("depth", depth, cifarRules.depth);
-    super(describe({ type: "cifar_resnet", depth, ...settings }), own);
+    super(describe("cifar_resnet", { depth, ...settings }), own);
   }
 }
 
@@ -343,6 +344,6 @@ export class GoogLeNet extends Model {
   /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
   constructor(options?: ModelOptions & { numClasses?: number }) {
     const { numClasses = 10, ...rest } = checkOptions(options, { ...modelRules, numClasses: count });
-    super(describe({ type: "googlenet", numClasses }), rest);
+    super(describe("googlenet", { numClasses }), rest);
   }
 }

@@ -1,5 +1,14 @@
+import { describe } from "./description.js";
 import { ResNetError } from "./errors.js";
-import { boolean, checkOptions, instance, number } from "./options.js";
+import { boolean, checkOptions, number, type Rule } from "./options.js";
+
+/** An optimiser: how updates follow from gradients. Made by {@link sgd}. */
+export interface Optimizer {
+  /** Which one it is, such as `"sgd"`. */
+  readonly name: string;
+  /** Learning rate. */
+  readonly lr: number;
+}
 
 /** Options of {@link sgd}. */
 export interface SgdOptions {
@@ -13,29 +22,24 @@ export interface SgdOptions {
   weightDecay?: number;
 }
 
-/** An optimiser's settings; see {@link sgd}. */
-export interface Optimizer extends Readonly<Required<SgdOptions>> {
-  /** What it is. */
+/** The optimiser that {@link sgd} makes, with its settings. */
+export interface Sgd extends Optimizer, Readonly<Required<SgdOptions>> {
   readonly name: "sgd";
 }
 
-class Sgd implements Optimizer {
-  readonly name = "sgd";
-  readonly lr: number;
-  readonly momentum: number;
-  readonly nesterov: boolean;
-  readonly weightDecay: number;
-
-  constructor({ lr = 0.1, momentum = 0, nesterov = false, weightDecay = 0 }: SgdOptions) {
-    this.lr = lr;
-    this.momentum = momentum;
-    this.nesterov = nesterov;
-    this.weightDecay = weightDecay;
-  }
-}
+/** The optimisers that were made here, whose settings are known to be in their ranges. */
+const made = new WeakSet<Optimizer>();
 
 /** The rule for an option that is an optimiser. */
-export const optimizer = instance<Optimizer>("an optimiser such as sgd({ lr: 0.1 })", Sgd);
+export const optimizer: Rule<Optimizer> = {
+  expected: "an optimiser such as sgd({ lr: 0.1 })",
+  accepts: (value) => made.has(value as Optimizer),
+};
+
+/** An optimiser as the addon reads it. */
+export function optimizerJson({ name, ...settings }: Optimizer): string {
+  return JSON.stringify(describe(name, settings));
+}
 
 /**
  * Stochastic gradient descent, as PyTorch defines it (momentum of Sutskever et al., 2013).
@@ -46,11 +50,16 @@ export const optimizer = instance<Optimizer>("an optimiser such as sgd({ lr: 0.1
  * ```
  * @throws `ERR_INVALID_ARGUMENT` for a setting outside its range.
  */
-export function sgd(options?: SgdOptions): Optimizer {
+export function sgd(options?: SgdOptions): Sgd {
   const rules = { lr: number(0), momentum: number(0, 1), nesterov: boolean, weightDecay: number(0) };
-  const settings = new Sgd(checkOptions(options, rules));
-  if (settings.nesterov && settings.momentum === 0) {
+  const { lr = 0.1, momentum = 0, nesterov = false, weightDecay = 0 } = checkOptions(options, rules);
+  if (nesterov && momentum === 0) {
     throw new ResNetError("ERR_INVALID_ARGUMENT", "momentum: expected more than 0 with nesterov, got 0");
   }
+  return make<Sgd>({ name: "sgd", lr, momentum, nesterov, weightDecay });
+}
+
+function make<T extends Optimizer>(settings: T): T {
+  made.add(settings);
   return Object.freeze(settings);
 }

@@ -5,11 +5,11 @@ import { table } from "./table.js";
 export interface LayerRow {
   /** Name of the stage, or state-dict name of the layer. */
   readonly name: string;
-  /** What it is, such as `Conv2d`. */
+  /** Type of the layer or stage, such as `Conv2d`. */
   readonly kind: string;
   /** Sizes of its output, batch included. */
   readonly outputShape: readonly number[];
-  /** Number of its learnt parameters. */
+  /** Number of its parameters, without running statistics. */
   readonly params: number;
   /** Multiply-adds of its convolutions and linear layers for one image. */
   readonly macs: number;

@@ -67,9 +67,11 @@ export function checkNumbers(parameter: string, values: Numbers): Numbers {
   return values;
 }
 
-/** Labels as the addon takes them. */
+/** Labels as the addon takes them. Whether they are classes is the addon's to say, which knows how many there are. */
 export function checkLabels(parameter: string, labels: Numbers): Uint32Array {
   const values = checkNumbers(parameter, labels);
+  // What is stored as an unsigned integer is one.
+  if (isBytes(values) || values instanceof Uint16Array || values instanceof Uint32Array) return Uint32Array.from(values);
   const wrong = values.findIndex((label: number) => !(Number.isInteger(label) && label >= 0 && label <= MAX_U32));
   if (wrong >= 0) {
     throw new ResNetError(

@@ -1,6 +1,7 @@
 import type { NativeTrainer } from "./binding.js";
+import { translated } from "./errors.js";
 import { type Model, modelRule, nativeOf } from "./models.js";
-import { type Optimizer, optimizer as optimizerRule, sgd } from "./optim.js";
+import { type Optimizer, optimizer as optimizerRule, optimizerJson, sgd } from "./optim.js";
 import { check, checkOptions } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
@@ -30,7 +31,8 @@ export class Trainer {
   /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
   constructor(model: Model, options?: { optimizer?: Optimizer }) {
     const { optimizer = sgd() } = checkOptions(options, { optimizer: optimizerRule });
-    this.#native = nativeOf(check("model", model, modelRule)).trainer(optimizer);
+    const native = nativeOf(check("model", model, modelRule));
+    this.#native = translated(() => native.trainer(optimizerJson(optimizer)));
   }
 
   /**

@@ -1,10 +1,10 @@
 import { parseArgs } from "node:util";
-import { didYouMean, shown } from "../options.js";
 import type { Command } from "./command.js";
 import { Misuse } from "./failure.js";
 import { type Option, type Options, typed } from "./option.js";
+import { didYouMean } from "./suggestion.js";
 
-/** A command's values from the words behind its name. */
+/** A command's values from the words after its name. */
 export function valuesOf(words: readonly string[], { operands, options }: Command): Record<string, unknown> {
   const byType = new Map(Object.entries(options).map(([name, option]) => [typed(name), { name, option }]));
   const config = [...byType].map(([name, { option }]) => {
@@ -29,7 +29,7 @@ export function valuesOf(words: readonly string[], { operands, options }: Comman
     if (option.value === undefined && token.value !== undefined) throw new Misuse(`${token.rawName}: takes no value`);
     // A word with a dash is the next option, unless it is a number.
     const missing = token.value === undefined || (!token.inlineValue && /^-[^\d.]/.test(token.value));
-    if (option.value !== undefined && missing) throw new Misuse(`${token.rawName}: expected ${option.rule.expected} after it`);
+    if (option.value !== undefined && missing) throw new Misuse(`${token.rawName}: expected ${option.expected} after it`);
     values[name] = valueOf(token.rawName, token.value ?? "", option);
   }
   return { ...values, ...operandsOf(given, operands) };
@@ -42,12 +42,12 @@ function unknownOption(name: string, known: readonly string[]): Misuse {
 function operandsOf(given: readonly string[], operands: Options): Record<string, unknown> {
   const wanted = Object.entries(operands);
   if (given.length > wanted.length) {
-    throw new Misuse(`${shown(given[wanted.length])}: expected an option, or nothing more`);
+    throw new Misuse(`${quoted(given[wanted.length]!)}: expected an option, or nothing more`);
   }
   const values = wanted.map(([name, option], i) => {
     const word = given[i];
     if (word !== undefined) return [name, valueOf(option.value!, word, option)];
-    if (option.fallback === undefined) throw new Misuse(`${option.value}: expected ${option.rule.expected}, got nothing`);
+    if (option.fallback === undefined) throw new Misuse(`${option.value}: expected ${option.expected}, got nothing`);
     return [name, option.fallback];
   });
   return Object.fromEntries(values);
@@ -57,9 +57,15 @@ function fallbacks(options: Options): Record<string, unknown> {
   return Object.fromEntries(Object.entries(options).map(([name, { fallback }]) => [name, fallback]));
 }
 
-function valueOf(parameter: string, text: string, { rule, convert, names = [] }: Option<unknown>): unknown {
+function valueOf(parameter: string, text: string, { expected, accepts, convert, names = [] }: Option<unknown>): unknown {
   const value = convert(text);
-  if (rule.accepts(value)) return value;
-  const got = shown(Number.isNaN(value) ? text : value);
-  throw new Misuse(`${parameter}: expected ${rule.expected}, got ${got}${didYouMean(text, names)}`);
+  if (accepts(value)) return value;
+  const given = Number.isNaN(value) ? text : value;
+  const got = typeof given === "string" ? quoted(given) : given;
+  throw new Misuse(`${parameter}: expected ${expected}, got ${got}${didYouMean(text, names)}`);
+}
+
+/** A word as a message shows it. */
+function quoted(word: string): string {
+  return JSON.stringify(word.length > 40 ? `${word.slice(0, 40)}…` : word);
 }

@@ -31,7 +31,7 @@ export function explained(error: unknown): { code: string; message: string; hint
   const { code: given, message = String(error) } = (error ?? {}) as { code?: unknown; message?: string };
   // Anything without a code of ours is a defect here.
   const code = error instanceof Failure || (error as Error)?.name === "ResNetError" ? String(given) : "ERR_INTERNAL";
-  // The loader's fix is on its last line; elsewhere there may be a trace behind the first.
+  // The loader's fix is on its last line; elsewhere there may be a stack trace after the first.
   const line = code === "ERR_ADDON" ? message.replaceAll(/\s*\n\s*/g, "; ") : message.split("\n", 1)[0]!;
   const hint = line.startsWith("out of memory") ? "A smaller --batch-size or --size needs less" : HINTS[code];
   const exit = code === "ERR_USAGE" || code === "ERR_INVALID_ARGUMENT" ? EXIT.misuse : EXIT.failure;

@@ -39,8 +39,7 @@ export function helpOf(name: string, { summary, operands, options, examples }: C
 }
 
 /** What an option's value may be, and what it is otherwise. */
-function range({ value, rule, fallback, names }: Option<unknown>): string {
-  const [, bounds] = /(?:number|integer) (?:from|of) (.*)/.exec(rule.expected) ?? [];
+function range({ value, fallback, names, range: bounds }: Option<unknown>): string {
   const notes = [names?.join(", ") ?? bounds, fallback === undefined ? undefined : `default ${fallback}`];
   const known = notes.filter((note) => note !== undefined).join("; ");
   return value === undefined || known === "" ? "" : ` (${known})`;

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
-import { didYouMean } from "../options.js";
 import { valuesOf } from "./arguments.js";
 import type { Command } from "./command.js";
 import { EXIT, explained, Misuse } from "./failure.js";
 import { helpOf, overview, PROGRAM } from "./help.js";
 import { flag } from "./option.js";
 import { painted, Screen } from "./screen.js";
+import { didYouMean } from "./suggestion.js";
 
 /** The commands, a file each, loaded when they are needed: `doctor` also works where the addon does not. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ default: Command }>>> = {
@@ -31,9 +31,9 @@ async function main(words: readonly string[], screen: Screen): Promise<number> {
   const help = said.length < words.length || said.length === 0;
   // Options may come before the command.
   const first = Math.max(said.findIndex((word) => !word.startsWith("-")), 0);
-  const [before, behind] = [said.slice(0, first), said.slice(first)];
-  const name = NAMES.find((name) => name.split(" ").every((word, i) => behind[i] === word));
-  if (name === undefined) return withoutCommand(behind, help);
+  const [before, after] = [said.slice(0, first), said.slice(first)];
+  const name = NAMES.find((name) => name.split(" ").every((word, i) => after[i] === word));
+  if (name === undefined) return withoutCommand(after, help);
   const { default: command } = await COMMANDS[name]!();
   const complete = { ...command, options: { ...command.options, ...GENERAL } };
   if (help) {
@@ -41,7 +41,7 @@ async function main(words: readonly string[], screen: Screen): Promise<number> {
     return EXIT.success;
   }
   try {
-    const values = valuesOf([...behind.slice(name.split(" ").length), ...before], complete);
+    const values = valuesOf([...after.slice(name.split(" ").length), ...before], complete);
     return (await complete.run(values, screen)) ?? EXIT.success;
   } catch (error) {
     if (error instanceof Misuse) error.message += `. See ${PROGRAM} ${name} --help`;

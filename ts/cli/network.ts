@@ -1,4 +1,3 @@
-import { deviceRule } from "../device.js";
 import {
   CifarResNet,
   type Device,
@@ -32,7 +31,8 @@ const device: Option<Device> = {
   help: "where to compute: auto (a GPU that can be used, else the CPU), cpu, cuda, or cuda: and a GPU's number",
   value: "DEVICE",
   fallback: "auto",
-  rule: deviceRule,
+  expected: '"auto", "cpu", "cuda" or "cuda:" and the number of a GPU',
+  accepts: (name) => /^(auto|cpu|cuda(:\d{1,3})?)$/.test(name as string),
   convert: (text) => text.toLowerCase(),
 };
 

@@ -1,5 +1,3 @@
-import { integer, number, type Rule } from "../options.js";
-
 /** An option, or an operand, of a command. */
 export interface Option<T> {
   /** What it is for. */
@@ -8,12 +6,16 @@ export interface Option<T> {
   readonly value?: string;
   /** What it is if it is not given; an operand without it must be given. */
   readonly fallback: T;
-  /** What its value must be. */
-  readonly rule: Rule<T>;
+  /** What its value must be, in words. */
+  readonly expected: string;
+  /** Whether a value is that. */
+  readonly accepts: (value: unknown) => boolean;
   /** The value that a text stands for. */
   readonly convert: (text: string) => unknown;
   /** Names to suggest where a value is near one. */
   readonly names?: readonly string[];
+  /** Where its numbers lie, for help. */
+  readonly range?: string;
 }
 
 /** Options by name; in camel case, as the library has them. */
@@ -24,17 +26,24 @@ export type Values<O extends Options> = { readonly [Name in keyof O]: O[Name] ex
 
 /** An option that is there or not. */
 export function flag(help: string): Option<boolean> {
-  return { help, fallback: false, rule: { expected: "no value", accepts: () => true }, convert: () => true };
+  return { help, fallback: false, expected: "no value", accepts: () => true, convert: () => true };
 }
 
 /** A whole number. */
-export function whole<T extends number | undefined>(help: string, fallback: T, least: number, most: number): Option<T | number> {
-  return { help, value: "N", fallback, rule: integer(least, most), convert: numeric };
+export function whole<T extends number | undefined>(help: string, fallback: T, least: number, most?: number): Option<T | number> {
+  return { help, value: "N", fallback, ...bounded("an integer", Number.isSafeInteger, least, most) };
 }
 
 /** A number. */
 export function real(help: string, fallback: number, least: number, most?: number): Option<number> {
-  return { help, value: "X", fallback, rule: number(least, most), convert: numeric };
+  return { help, value: "X", fallback, ...bounded("a finite number", Number.isFinite, least, most) };
+}
+
+/** What numbers of a kind must be. */
+function bounded(kind: string, isOne: (value: unknown) => boolean, least: number, most = Infinity) {
+  const range = most === Infinity ? `at least ${least}` : `${least} to ${most}`;
+  const accepts = (value: unknown) => isOne(value) && (value as number) >= least && (value as number) <= most;
+  return { expected: `${kind} ${most === Infinity ? "of" : "from"} ${range}`, range, accepts, convert: numeric };
 }
 
 /** Any text. */
@@ -44,7 +53,7 @@ export function text<T extends string | undefined>(
   fallback: T,
   expected: string,
 ): Option<T | string> {
-  return { help, value, fallback, rule: { expected, accepts: (text) => text !== "" }, convert: (text) => text };
+  return { help, value, fallback, expected, accepts: (text) => text !== "", convert: (text) => text };
 }
 
 /** One of some names, in capitals or not. */
@@ -56,7 +65,7 @@ export function choice<Name extends string, T extends Name | undefined>(
   expected = names.join(" or "),
 ): Option<T | Name> {
   const convert = (text: string) => names.find((name) => name.toLowerCase() === text.toLowerCase()) ?? text;
-  return { help, value, fallback, rule: { expected, accepts: (name) => names.includes(name as Name) }, convert, names };
+  return { help, value, fallback, expected, accepts: (name) => names.includes(name as Name), convert, names };
 }
 
 /** No number where `Number` sees one in an empty text. */

@@ -22,12 +22,13 @@ pub enum Device {
 /// How a session computes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Compute {
-    /// Where.
+    /// Where; by default the first GPU that can be used, else the CPU.
     pub device: Device,
     /// Threads of the CPU; by default all cores, less one for the event loop where there are more than two.
     pub threads: Option<usize>,
-    /// Direct convolution kernels of the CPU only, which round less than Winograd's.
-    pub strict: bool,
+    /// Whether the CPU's convolutions use direct kernels alone, which round to some 1e-7 of a map's values where Winograd's round to
+    /// 5e-6, and take two to four times as long.
+    pub direct_convolutions: bool,
     /// How a GPU rounds.
     pub precision: Precision,
     /// Whether a GPU gives the same bits each time; the CPU always does.
@@ -77,7 +78,7 @@ impl fmt::Display for Device {
 }
 
 impl Compute {
-    /// The backend.
+    /// The backend that computes so.
     ///
     /// # Errors
     /// `ERR_DEVICE` if a GPU was asked for that cannot be used; `ERR_INVALID_ARGUMENT` for a number of threads beyond reason.
@@ -104,7 +105,7 @@ impl Compute {
             None => default_threads(),
         };
         let executor = Executor::cpu(threads).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))?;
-        Ok(executor.with_convolution(if self.strict { Algorithm::Direct } else { Algorithm::Auto }))
+        Ok(executor.with_convolution(if self.direct_convolutions { Algorithm::Direct } else { Algorithm::Auto }))
     }
 }
 

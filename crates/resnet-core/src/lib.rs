@@ -1,10 +1,14 @@
 //! Residual networks as data, the plan that runs them, data sets and the training loop.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod data;
 pub mod device;
+mod engine;
 pub mod error;
+mod infer;
+pub mod metrics;
 pub mod model;
 mod plan;
 pub mod rng;

@@ -47,7 +47,7 @@ impl Stream {
         self.0.next_u64()
     }
 
-    /// Uniform in 0..end.
+    /// Uniform in 0..end, which must not be empty.
     pub fn below(&mut self, end: u64) -> u64 {
         // Lemire 2019: the high half of a product, drawn again where the low half would favour some numbers.
         let threshold = end.wrapping_neg() % end;

@@ -1,11 +1,13 @@
 //! Values with their shape, as they cross the border.
 
+use crate::error::{Code, Error, Result};
+
 /// Values with their shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<T = f32> {
     /// The values in row-major order.
     pub data: Vec<T>,
-    /// The sizes.
+    /// Sizes of the axes, the outermost first.
     pub shape: Vec<usize>,
 }
 
@@ -17,18 +19,30 @@ pub type Named<T = f32> = Vec<(String, Tensor<T>)>;
 pub struct Images<'a> {
     /// Pixels in row-major order.
     pub data: &'a [f32],
-    /// The sizes.
+    /// N, C, H and W.
     pub shape: [usize; 4],
 }
 
-impl Tensor<f64> {
-    /// The values in f32.
-    pub fn narrow(self) -> Tensor {
-        Tensor { data: self.data.into_iter().map(|value| value as f32).collect(), shape: self.shape }
+impl<T> Tensor<T> {
+    /// Adds another's rows behind its own; all other sizes are the same.
+    pub(crate) fn append(&mut self, other: Self) {
+        debug_assert_eq!(self.shape[1..], other.shape[1..]);
+        self.data.extend(other.data);
+        self.shape[0] += other.shape[0];
     }
 }
 
-/// The values in f32.
-pub(crate) fn narrow(named: Named<f64>) -> Named {
-    named.into_iter().map(|(name, tensor)| (name, tensor.narrow())).collect()
+impl Images<'_> {
+    /// Refuses images whose values are not those of their shape, or that have none.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE`.
+    pub(crate) fn check(&self) -> Result<()> {
+        let elements = self.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        if elements != Some(self.data.len()) || elements == Some(0) {
+            let expected = format!("shape {:?} to hold its values, at least one", self.shape);
+            return Err(Error::expected(Code::Shape, "images", expected, format!("{} values", self.data.len())));
+        }
+        Ok(())
+    }
 }

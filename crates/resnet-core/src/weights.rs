@@ -3,72 +3,120 @@
 use crate::error::Result;
 use crate::model::params::{Parameter, Params, Role};
 use crate::tensor::{Named, Tensor};
-use resnet_ops::{Buffer, Executor};
+use resnet_ops::{Buffer, DType, Executor, Real};
+use std::borrow::Cow;
 
 /// What lives longer than a step.
 pub struct Weights {
-    /// Learnt parameters, in canonical order.
-    pub learnt: Buffer,
+    /// Parameters, in canonical order.
+    pub parameters: Buffer,
     /// Running statistics, in canonical order.
     pub running: Buffer,
-    /// Gradients of the learnt parameters; empty before the first training step.
+    /// Gradients of the parameters; empty before the first training step.
     pub gradients: Buffer,
-    /// Counts the changes of parameters and running statistics.
+    /// Counts the changes of parameters and running statistics since they are in memory.
     pub version: u64,
+    /// Updates that the running statistics have seen: `num_batches_tracked`, and what dropout masks are drawn by.
+    pub updates: u64,
 }
 
 impl Weights {
     /// Weights with these values in a backend's type.
-    pub fn new(executor: &Executor, learnt: &[f32], running: &[f32]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`; if the device fails.
+    pub fn new(executor: &Executor, parameters: &[f32], running: &[f32]) -> Result<Self> {
         let dtype = executor.exact_dtype();
-        let (learnt, running) = (executor.upload(dtype, learnt)?, executor.upload(dtype, running)?);
-        Ok(Self { learnt, running, gradients: Buffer::empty(), version: 0 })
+        let (parameters, running) = (executor.upload(dtype, parameters)?, executor.upload(dtype, running)?);
+        Ok(Self { parameters, running, gradients: Buffer::empty(), version: 0, updates: 0 })
     }
 
     /// The same on another backend.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`; if a device fails.
     pub fn copied(&self, executor: &Executor) -> Result<Self> {
-        let [learnt, running, gradients] = [&self.learnt, &self.running, &self.gradients];
-        let copy = |buffer: &Buffer| executor.upload(executor.exact_dtype(), &buffer.read::<f64>(0..buffer.len())?);
-        let (learnt, running, gradients) = (copy(learnt)?, copy(running)?, copy(gradients)?);
-        Ok(Self { learnt, running, gradients, version: self.version })
+        let [parameters, running, gradients] = [&self.parameters, &self.running, &self.gradients];
+        let (parameters, running) = (copied(parameters, executor)?, copied(running, executor)?);
+        let gradients = copied(gradients, executor)?;
+        Ok(Self { parameters, running, gradients, version: self.version, updates: self.updates })
+    }
+
+    /// Makes room for gradients.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub fn reserve_gradients(&mut self, executor: &Executor) -> Result<()> {
+        if self.gradients.is_empty() {
+            self.gradients = executor.zeros(executor.exact_dtype(), self.parameters.len())?;
+        }
+        Ok(())
     }
 
     /// Takes other values.
-    pub fn set(&mut self, learnt: &[f32], running: &[f32]) -> Result<()> {
-        self.learnt.write(learnt)?;
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set(&mut self, parameters: &[f32], running: &[f32]) -> Result<()> {
+        self.parameters.write(parameters)?;
         self.running.write(running)?;
         self.version += 1;
         Ok(())
     }
 
-    /// Learnt parameters and running statistics in f32.
-    pub fn values(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        Ok((values_of(&self.learnt)?, values_of(&self.running)?))
+    /// Parameters and running statistics in f32; without a copy where they are that on the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn values(&self) -> Result<[Cow<'_, [f32]>; 2]> {
+        Ok([values_of(&self.parameters)?, values_of(&self.running)?])
     }
 
     /// Parameters and running statistics by name.
-    pub fn named(&self, params: &Params) -> Result<Named<f64>> {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn named<V: Real>(&self, params: &Params) -> Result<Named<V>> {
         let storage = |parameter: &Parameter| match parameter.role {
             Role::RunningMean | Role::RunningVar => &self.running,
-            _ => &self.learnt,
+            Role::Weight | Role::Bias | Role::NormWeight | Role::NormBias => &self.parameters,
         };
         params.in_order().into_iter().map(|parameter| entry(storage(parameter), parameter)).collect()
     }
 
     /// Gradients by name; none before the first training step.
-    pub fn named_gradients(&self, params: &Params) -> Result<Named<f64>> {
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn named_gradients<V: Real>(&self, params: &Params) -> Result<Named<V>> {
         if self.gradients.is_empty() {
             return Ok(Vec::new());
         }
-        params.learnt.iter().map(|parameter| entry(&self.gradients, parameter)).collect()
+        params.parameters.iter().map(|parameter| entry(&self.gradients, parameter)).collect()
     }
 }
 
-fn entry(storage: &Buffer, parameter: &Parameter) -> Result<(String, Tensor<f64>)> {
+/// Storage in the type of parameters, on another backend.
+///
+/// # Errors
+/// `ERR_OUT_OF_MEMORY`; if a device fails.
+pub fn copied(buffer: &Buffer, executor: &Executor) -> Result<Buffer> {
+    let dtype = executor.exact_dtype();
+    if buffer.dtype() == DType::F64 {
+        return Ok(executor.upload(dtype, &buffer.read::<f64>(0..buffer.len())?)?);
+    }
+    Ok(executor.upload(dtype, &values_of(buffer)?)?)
+}
+
+fn entry<V: Real>(storage: &Buffer, parameter: &Parameter) -> Result<(String, Tensor<V>)> {
     let data = storage.read(parameter.range.clone())?;
     Ok((parameter.name.clone(), Tensor { data, shape: parameter.shape.clone() }))
 }
 
-fn values_of(buffer: &Buffer) -> Result<Vec<f32>> {
-    Ok(buffer.read(0..buffer.len())?)
+fn values_of(buffer: &Buffer) -> Result<Cow<'_, [f32]>> {
+    match buffer.slice::<f32>() {
+        Ok(values) => Ok(values.into()),
+        // On a GPU, or in f64.
+        Err(_) => Ok(buffer.read::<f32>(0..buffer.len())?.into()),
+    }
 }

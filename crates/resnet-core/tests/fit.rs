@@ -1,10 +1,10 @@
 //! The training loop: what it reports, what it refuses, how it stops.
 
-use resnet_core::data::{Batch, Dataset, Loader, Order, Pixels};
+use resnet_core::data::{Batch, Dataset, Loader, Order, Pass, Pixels};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Session};
-use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow, Sgd, Trainer};
+use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow, Optimizer, Sgd, Trainer};
 use resnet_core::{Code, Result};
 use resnet_ops::{Executor, Precision};
 
@@ -26,7 +26,7 @@ fn data(len: usize) -> Dataset {
 }
 
 fn config(epochs: usize, batch_size: usize) -> FitConfig {
-    let optimizer = Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let optimizer = Optimizer::Sgd(Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 0.0 });
     FitConfig { epochs, batch_size, optimizer, seed: None, shuffle: true, drop_last: false }
 }
 
@@ -98,7 +98,8 @@ fn a_gpu_takes_its_batches_from_the_pixels_it_holds() {
     let mut trainer = Trainer::new(config(2, 8).optimizer);
     let mut losses = Vec::new();
     for epoch in 1..=2 {
-        let mut loader = Loader::new(&data(20), 8, Order::Shuffled { seed: 5, epoch }, false).unwrap();
+        let pass = Pass::new(&data(20), 8, Order::Shuffled { seed: 5, epoch }, false).unwrap();
+        let mut loader = Loader::new(pass).unwrap();
         while let Some(batch) = loader.next() {
             let Batch { images, labels, shape, .. } = batch.unwrap();
             let images = Images { data: images, shape: *shape };
@@ -137,7 +138,7 @@ fn the_seed_decides_the_order() {
     let weights = |seed, shuffle| {
         let mut session = session();
         run(&mut session, &FitConfig { seed, shuffle, ..config(1, 8) }).0.unwrap();
-        session.state_dict().unwrap()
+        session.state_dict::<f32>().unwrap()
     };
     assert_eq!(weights(None, true), weights(Some(5), true), "the session's seed is the default");
     assert_ne!(weights(Some(5), true), weights(Some(6), true));
@@ -153,7 +154,7 @@ fn stopping_leaves_the_weights_of_the_last_whole_step() {
     let mut whole = session();
     let dropped = FitConfig { drop_last: true, ..config(1, 8) };
     fit(&mut whole, &data(20), None, &dropped, &mut Listener::default()).unwrap();
-    assert_eq!(stopped.state_dict().unwrap(), whole.state_dict().unwrap());
+    assert_eq!(stopped.state_dict::<f32>().unwrap(), whole.state_dict::<f32>().unwrap());
 }
 
 #[test]

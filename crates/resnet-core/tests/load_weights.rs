@@ -28,7 +28,7 @@ fn session(classes: usize, seed: u64, in_channels: Option<usize>) -> Session {
 }
 
 fn weights(session: &Session, name: &str) -> Vec<f32> {
-    let state_dict = session.state_dict().unwrap();
+    let state_dict = session.state_dict::<f32>().unwrap();
     let (_, tensor) = state_dict.into_iter().find(|(found, _)| found == name).unwrap();
     tensor.data
 }
@@ -36,15 +36,15 @@ fn weights(session: &Session, name: &str) -> Vec<f32> {
 /// Saves the weights of a network for three channels and five classes, and lets `check` load them.
 fn with_file(check: impl Fn(&Path, &Session)) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("learnt.safetensors");
-    let learnt = session(5, 1, Some(3));
-    learnt.save(&path).unwrap();
-    check(&path, &learnt);
+    let path = folder.path().join("parameters.safetensors");
+    let parameters = session(5, 1, Some(3));
+    parameters.save(&path).unwrap();
+    check(&path, &parameters);
 }
 
 #[test]
 fn a_new_head_is_drawn_from_the_seed() {
-    with_file(|path, learnt| {
+    with_file(|path, parameters| {
         let options = LoadOptions { new_head: true, ..LoadOptions::default() };
         let drawn = session(2, 7, Some(3));
         for in_channels in [None, Some(3)] {
@@ -52,7 +52,7 @@ fn a_new_head_is_drawn_from_the_seed() {
             let report = loaded.load_weights(path, &options).unwrap();
             let kept = ["fc.weight", "fc.bias"].map(String::from).to_vec();
             assert_eq!(report, LoadReport { kept, ..LoadReport::default() });
-            assert_eq!(weights(&loaded, "conv.weight"), weights(learnt, "conv.weight"));
+            assert_eq!(weights(&loaded, "conv.weight"), weights(parameters, "conv.weight"));
             for name in ["fc.weight", "fc.bias"] {
                 assert_eq!(weights(&loaded, name), weights(&drawn, name), "{name}");
             }
@@ -62,17 +62,17 @@ fn a_new_head_is_drawn_from_the_seed() {
 
 #[test]
 fn the_input_adapts_where_its_channels_are_known() {
-    with_file(|path, learnt| {
+    with_file(|path, parameters| {
         let options = LoadOptions { adapt_input: true, ..LoadOptions::default() };
         let mut grey = session(5, 7, Some(1));
         let error = grey.load_weights(path, &LoadOptions::default()).unwrap_err();
         assert!(error.message.contains("adaptInput: true"), "{error}");
         assert_eq!(grey.load_weights(path, &options).unwrap(), LoadReport::default());
-        let coloured = weights(learnt, "conv.weight");
+        let coloured = weights(parameters, "conv.weight");
         let sum: Vec<f32> =
             coloured.chunks(27).flat_map(|k| (0..9).map(move |i| k[i] + k[i + 9] + k[i + 18])).collect();
         assert_eq!(weights(&grey, "conv.weight"), sum);
-        assert_eq!(weights(&grey, "fc.weight"), weights(learnt, "fc.weight"));
+        assert_eq!(weights(&grey, "fc.weight"), weights(parameters, "fc.weight"));
         let mut unknown = session(5, 7, None);
         unknown.load_weights(path, &options).unwrap();
         assert_eq!((unknown.in_channels(), weights(&unknown, "conv.weight")), (Some(3), coloured));

@@ -5,11 +5,12 @@ use resnet_core::model::googlenet::{inception, Inception};
 use resnet_core::model::layer::{Child, Init, Layer};
 use resnet_core::model::resnet;
 use resnet_core::session::{Images, LoadOptions, Session};
-use resnet_core::train::{Sgd, Trainer};
+use resnet_core::train::{Optimizer, Sgd, Trainer};
 use resnet_core::Code;
-use resnet_ops::{Algorithm, Executor, Isa, Precision};
+use resnet_ops::Algorithm;
+use resnet_ops::{Executor, Isa, Precision};
 
-const SGD: Sgd = Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+const SGD: Optimizer = Optimizer::Sgd(Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 1e-4 });
 
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
@@ -87,12 +88,12 @@ fn train(network: Layer, executor: Executor, channels: usize) -> (Vec<f64>, Vec<
     let mut trainer = Trainer::new(SGD);
     let shape = [5, channels, 40, 36];
     let images = |step| numbers(shape.iter().product(), step);
-    let before = session.forward_f64(Images { data: &images(9), shape }, false).unwrap().data;
+    let before = session.forward::<f64>(Images { data: &images(9), shape }, false).unwrap().data;
     let losses = (0..3).map(|step| {
         trainer.step(&mut session, Images { data: &images(step), shape }, &[0, 6, 3, 2, 1]).unwrap().loss()
     });
     let losses = losses.collect();
-    let after = session.state_dict_f64().unwrap().into_iter().flat_map(|(_, tensor)| tensor.data).collect();
+    let after = session.state_dict::<f64>().unwrap().into_iter().flat_map(|(_, tensor)| tensor.data).collect();
     (before, losses, after)
 }
 
@@ -160,7 +161,7 @@ fn a_smaller_batch_runs_on_the_plan_of_a_larger_one() {
         let executor = Executor::cpu(2).unwrap().with_convolution(algorithm);
         let mut session = Session::on(small_resnet(), executor, 0);
         let mut run = |n: usize| {
-            session.forward_f64(Images { data: &data[..n * 32 * 32], shape: [n, 1, 32, 32] }, false).unwrap().data
+            session.forward::<f64>(Images { data: &data[..n * 32 * 32], shape: [n, 1, 32, 32] }, false).unwrap().data
         };
         (run(4), run(1))
     };
@@ -184,11 +185,11 @@ fn evaluation_follows_batches_and_weights() {
     let mut trainer = Trainer::new(SGD);
     let mut before = Vec::new();
     for _ in 0..2 {
-        let all = session.forward_f64(Images { data: &pixels, shape }, false).unwrap().data;
+        let all = session.forward::<f64>(Images { data: &pixels, shape }, false).unwrap().data;
         assert_eq!(all.len(), 70 * 7);
         for (n, first) in [(1, 69), (33, 20), (1, 0), (5, 64)] {
             let images = Images { data: &pixels[first * image..][..n * image], shape: [n, 1, 24, 24] };
-            let part = session.forward_f64(images, false).unwrap().data;
+            let part = session.forward::<f64>(images, false).unwrap().data;
             assert!(distance(&part, &all[first * 7..][..n * 7]) < 1e-5, "{n} images from {first}");
         }
         assert!(before.is_empty() || distance(&all, &before) > 1e-3);
@@ -211,7 +212,7 @@ fn a_block_with_its_last_weights_at_zero_is_the_identity_on_what_a_relu_gave() {
         session.build(6).unwrap();
         session.load_weights(&path, &LoadOptions { strict: false, ..LoadOptions::default() }).unwrap();
         for training in [false, true] {
-            let y = session.forward(Images { data: &x, shape: [2, 6, 5, 7] }, training).unwrap();
+            let y = session.forward::<f32>(Images { data: &x, shape: [2, 6, 5, 7] }, training).unwrap();
             assert_eq!(y.data, x);
         }
     }
@@ -243,7 +244,7 @@ fn the_same_value_may_be_added_to_itself() {
         let mut trainer = Trainer::new(SGD);
         let data = numbers(2 * 3 * 4 * 4, 2);
         trainer.step(&mut session, Images { data: &data, shape: [2, 3, 4, 4] }, &[0, 3]).unwrap();
-        trainer.gradients_f64(&session).unwrap().into_iter().flat_map(|(_, tensor)| tensor.data).collect::<Vec<_>>()
+        trainer.gradients::<f64>(&session).unwrap().into_iter().flat_map(|(_, tensor)| tensor.data).collect::<Vec<_>>()
     };
     let expected = gradients(Executor::ReferenceF64);
     assert!(expected.iter().any(|&gradient| gradient != 0.0));
@@ -254,12 +255,12 @@ fn the_same_value_may_be_added_to_itself() {
 fn a_loss_that_is_no_number_changes_nothing() {
     let mut session = Session::on(small_resnet(), Executor::cpu(2).unwrap(), 0);
     session.build(1).unwrap();
-    let before = session.state_dict().unwrap();
+    let before = session.state_dict::<f32>().unwrap();
     let mut trainer = Trainer::new(SGD);
     let data = vec![f32::NAN; 2 * 32 * 32];
     let error = trainer.step(&mut session, Images { data: &data, shape: [2, 1, 32, 32] }, &[0, 1]).unwrap_err();
     assert_eq!(error.code, Code::NonFiniteLoss);
-    assert_eq!(session.state_dict().unwrap(), before);
+    assert_eq!(session.state_dict::<f32>().unwrap(), before);
 }
 
 #[test]
@@ -283,6 +284,6 @@ fn what_does_not_fit_is_refused() {
     let single = trainer.step(&mut session, Images { data: &data[..256], shape: [1, 1, 16, 16] }, &[0]);
     assert_eq!(single.unwrap_err().code, Code::Shape);
     // Now it has been built for one channel.
-    let other = session.forward(Images { data: &data, shape: [1, 2, 32, 32] }, false);
+    let other = session.forward::<f32>(Images { data: &data, shape: [1, 2, 32, 32] }, false);
     assert_eq!(other.unwrap_err().message, "images: expected 1 channels, got 2");
 }

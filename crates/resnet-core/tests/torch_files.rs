@@ -3,7 +3,7 @@
 mod hashed;
 
 use half::{bf16, f16};
-use resnet_core::state_dict::{read, Entry};
+use resnet_core::state_dict::{read, Contents, Entry};
 use resnet_core::{Code, Error};
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,12 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch_files").join(name)
 }
 
+fn contents(name: &str) -> Contents {
+    read(&path(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn entries(name: &str) -> Vec<Entry> {
-    read(&path(name)).unwrap_or_else(|error| panic!("{error}")).entries
+    contents(name).entries
 }
 
 /// A tensor with the values of a name.
@@ -43,6 +47,15 @@ fn every_form_of_a_state_dict_is_read() {
     for name in names {
         assert_eq!(entries(&format!("{name}.pth")), expected(), "{name}");
     }
+}
+
+#[test]
+fn the_counter_of_updates_is_read_in_every_form() {
+    for name in ["zip", "zip_protocol5", "legacy", "legacy_protocol4", "f64", "checkpoint", "data_parallel", "strided"]
+    {
+        assert_eq!(contents(&format!("{name}.pth")).updates, 7, "{name}");
+    }
+    assert_eq!(contents("parameters.pth").updates, 0);
 }
 
 #[test]
@@ -92,7 +105,7 @@ fn parameters_are_their_tensors() {
 fn a_whole_network_needs_code() {
     let path = path("network.pth");
     let message = format!(
-        "{}: refuses to load __main__.Tiny: a state dict needs no code; save model.state_dict() instead",
+        "{}: refuses to load __main__.Tiny: a state dict needs no code; save model.state_dict::<f32>() instead",
         path.display()
     );
     assert_eq!(read(&path), Err(Error::new(Code::ModelFile, message)));

@@ -32,7 +32,7 @@ fn logits(file: &Path, executor: Executor) -> Vec<f64> {
     assert_eq!(session.in_channels(), Some(3));
     let images: Vec<f32> =
         hashed::unit("torchvision.images").take(SHAPE.iter().product()).map(|unit| unit as f32).collect();
-    session.forward_f64(Images { data: &images, shape: SHAPE }, false).unwrap().data
+    session.forward::<f64>(Images { data: &images, shape: SHAPE }, false).unwrap().data
 }
 
 #[test]

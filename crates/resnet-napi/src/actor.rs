@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Trainers by number.
 pub type Trainers = HashMap<usize, Trainer>;
 
-/// What a command works with. A fit holds the session while it runs, and lends it to readers between its steps.
-pub struct Desk<'a> {
+/// What commands work with. A fit holds it while it runs, and lends it to readers between its steps.
+pub struct Context<'a> {
     /// The network with its weights.
     pub session: &'a mut Session,
     /// The model's trainers.
     pub trainers: &'a mut Trainers,
 }
 
-/// Gets the desk, or why there is none; and the inbox, so that a fit can serve what comes in.
-type Command = Box<dyn FnOnce(Result<&mut Desk>, &Inbox) + Send>;
+/// Gets the context, or why there is none; and the inbox, so that a fit can serve what comes in.
+type Command = Box<dyn FnOnce(Result<&mut Context>, &Inbox) + Send>;
 
 /// The commands that are still to be served.
 pub struct Inbox {
@@ -52,13 +52,14 @@ impl Drop for Writer {
 /// The handle of a model's thread. Dropping it stops what runs and ends the thread.
 pub struct Actor {
     shared: Arc<Shared>,
-    door: Mutex<Door>,
+    state: Mutex<ThreadState>,
 }
 
-enum Door {
-    /// The thread starts with the first command, by making the session.
-    Unopened(Box<dyn FnOnce() -> Result<Session> + Send>),
-    Open(Sender<Command>),
+/// Where a model's thread is in its life.
+enum ThreadState {
+    /// It starts with the first command, by making the session.
+    Unstarted(Box<dyn FnOnce() -> Result<Session> + Send>),
+    Running(Sender<Command>),
     Closed,
 }
 
@@ -66,7 +67,7 @@ impl Actor {
     /// A handle whose thread will own the session that `init` makes.
     pub fn new(in_channels: Option<usize>, init: impl FnOnce() -> Result<Session> + Send + 'static) -> Arc<Self> {
         let shared = Shared { in_channels: in_channels.unwrap_or(0).into(), ..Shared::default() };
-        Arc::new(Self { shared: shared.into(), door: Mutex::new(Door::Unopened(Box::new(init))) })
+        Arc::new(Self { shared: shared.into(), state: Mutex::new(ThreadState::Unstarted(Box::new(init))) })
     }
 
     /// Channels of the input, once known.
@@ -98,15 +99,15 @@ impl Actor {
         reply: Reply<T>,
         cancel: CancelFlag,
         writer: Option<Writer>,
-        body: impl FnOnce(&mut Desk) -> Result<V> + Send + 'static,
+        body: impl FnOnce(&mut Context) -> Result<V> + Send + 'static,
     ) where
         T: ToNapiValue + 'static,
         V: Into<T> + Send + 'static,
     {
-        let _ = self.post(move |desk, inbox| {
-            let result = desk.and_then(|desk| {
-                let result = guarded(|| cancel.check().and_then(|()| body(desk)));
-                inbox.note(desk.session, result.as_ref().err());
+        let _ = self.post(move |context, inbox| {
+            let result = context.and_then(|context| {
+                let result = guarded(|| cancel.check().and_then(|()| body(context)));
+                inbox.note(context.session, result.as_ref().err());
                 result
             });
             drop(writer);
@@ -115,34 +116,34 @@ impl Actor {
     }
 
     /// Puts a command into the inbox. `ERR_DISPOSED` if nobody serves it any more.
-    pub fn post(&self, command: impl FnOnce(Result<&mut Desk>, &Inbox) + Send + 'static) -> Result<()> {
+    pub fn post(&self, command: impl FnOnce(Result<&mut Context>, &Inbox) + Send + 'static) -> Result<()> {
         if self.shared.closed.is_raised() {
             return Err(disposed());
         }
-        let mut door = self.door();
-        let sender = match std::mem::replace(&mut *door, Door::Closed) {
-            Door::Unopened(init) => {
+        let mut state = self.state();
+        let sender = match std::mem::replace(&mut *state, ThreadState::Closed) {
+            ThreadState::Unstarted(init) => {
                 let (sender, commands) = channel();
                 let inbox = Inbox { commands, shared: self.shared.clone() };
                 spawn("resnet-model", move || inbox.serve(init))?;
                 sender
             }
-            Door::Open(sender) => sender,
-            Door::Closed => return Err(disposed()),
+            ThreadState::Running(sender) => sender,
+            ThreadState::Closed => return Err(disposed()),
         };
         let sent = sender.send(Box::new(command));
-        *door = Door::Open(sender);
+        *state = ThreadState::Running(sender);
         sent.map_err(|_| disposed())
     }
 
     /// Stops what runs, ends the thread and frees its memory.
     pub fn close(&self) {
         self.shared.closed.cancel();
-        *self.door() = Door::Closed;
+        *self.state() = ThreadState::Closed;
     }
 
-    fn door(&self) -> MutexGuard<'_, Door> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ThreadState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,7 +160,7 @@ impl Inbox {
         let mut trainers = Trainers::new();
         while let Ok(command) = self.commands.recv() {
             match &mut session {
-                Ok(session) => command(Ok(&mut Desk { session, trainers: &mut trainers }), &self),
+                Ok(session) => command(Ok(&mut Context { session, trainers: &mut trainers }), &self),
                 Err(error) => command(Err(error.clone()), &self),
             }
             if self.closed() {
@@ -169,14 +170,14 @@ impl Inbox {
     }
 
     /// Serves the commands that are there, then more of them while `wait` says so.
-    pub fn serve_between_steps(&self, desk: &mut Desk, wait: impl Fn() -> bool) {
-        self.note(desk.session, None);
+    pub fn serve_between_steps(&self, context: &mut Context, wait: impl Fn() -> bool) {
+        self.note(context.session, None);
         while let Ok(command) = self.commands.try_recv() {
-            command(Ok(desk), self);
+            command(Ok(context), self);
         }
         while wait() {
             match self.commands.recv() {
-                Ok(command) => command(Ok(desk), self),
+                Ok(command) => command(Ok(context), self),
                 Err(_) => return,
             }
         }

@@ -1,19 +1,17 @@
-//! Data sets and their batches.
+//! Data sets.
 
+use crate::batches::{BatchOptions, NativeBatches};
 use crate::error::raise;
-use crate::options::{image_shape, sizes_to_js, NativeTensor};
-use crate::reply::{on_thread, spawn};
+use crate::options::{image_shape, sizes_to_js};
+use crate::reply::on_thread;
 use napi::bindgen_prelude::{Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::data::fashion_mnist::{self, Splits};
-use resnet_core::data::{Batch, Dataset, Interpolation, Loader, Order, Pixels, Resize};
-use resnet_core::session::Tensor;
-use resnet_core::{Code, Error, Result};
+use resnet_core::data::{Dataset, Interpolation, Pixels, Resize};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 
-/// A data set.
+/// Images with their labels, in memory.
 #[napi]
 pub struct NativeDataset(Dataset);
 
@@ -21,32 +19,12 @@ pub struct NativeDataset(Dataset);
 #[napi]
 pub struct NativeSplits(Splits);
 
-/// A way through a data set.
-#[napi]
-pub struct NativeBatches(Option<Arc<Mutex<Loader>>>);
-
-/// Some images with their labels.
-#[napi(object)]
-pub struct NativeBatch {
-    pub images: NativeTensor,
-    pub labels: Uint32Array,
-}
-
 /// See [`Resize`].
 #[napi(object)]
 pub struct ResizeOptions {
     pub size: (u32, u32),
     /// Pillow's rounding, or floating point.
     pub pil: bool,
-}
-
-/// How [`NativeDataset::batches`] goes through the data.
-#[napi(object)]
-pub struct BatchOptions {
-    pub batch_size: u32,
-    /// Seed of the order; the data's own order if absent.
-    pub shuffle: Option<i64>,
-    pub drop_last: bool,
 }
 
 #[napi]
@@ -97,15 +75,10 @@ impl NativeDataset {
         self.0.take(count as usize).map(Self).map_err(raise)
     }
 
-    /// Goes through the data once.
+    /// A pass over the data.
     #[napi]
     pub fn batches(&self, options: BatchOptions) -> napi::Result<NativeBatches> {
-        let order = match options.shuffle {
-            Some(seed) => Order::Shuffled { seed: seed as u64, epoch: 1 },
-            None => Order::Sequential,
-        };
-        let loader = Loader::new(&self.0, options.batch_size as usize, order, options.drop_last).map_err(raise)?;
-        Ok(NativeBatches(Some(Arc::new(Mutex::new(loader)))))
+        NativeBatches::new(&self.0, &options).map_err(raise)
     }
 }
 
@@ -128,42 +101,6 @@ impl NativeSplits {
     #[napi(getter)]
     pub fn validation(&self) -> NativeDataset {
         NativeDataset(self.0.validation.clone())
-    }
-}
-
-#[napi]
-impl NativeBatches {
-    /// The next batch; null after the last one.
-    #[napi]
-    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<NativeBatch>>> {
-        let loader = self.0.clone();
-        on_thread(env, move || next(loader.as_deref()).map(NextBatch))
-    }
-}
-
-fn next(loader: Option<&Mutex<Loader>>) -> Result<Option<Batch>> {
-    let Some(loader) = loader else { return Ok(None) };
-    let mut loader = loader.lock().map_err(|_| Error::new(Code::Internal, "batches: an earlier call failed"))?;
-    loader.next().transpose().map(|batch| batch.cloned())
-}
-
-/// Ending the loader waits for the batch at work, which JavaScript's thread must not.
-impl Drop for NativeBatches {
-    fn drop(&mut self) {
-        let loader = self.0.take();
-        // Without a thread the loader ends here after all, with the closure.
-        let _ = spawn("resnet-data", move || drop(loader));
-    }
-}
-
-struct NextBatch(Option<Batch>);
-
-impl From<NextBatch> for Option<NativeBatch> {
-    fn from(NextBatch(batch): NextBatch) -> Self {
-        batch.map(|Batch { images, labels, shape, .. }| NativeBatch {
-            images: Tensor { data: images, shape: shape.into() }.into(),
-            labels: labels.into(),
-        })
     }
 }
 

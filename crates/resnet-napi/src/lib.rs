@@ -3,12 +3,12 @@
 //! Nothing here computes and nothing is global, so the addon can be loaded in any number of worker threads.
 
 mod actor;
+mod batches;
 mod dataset;
 mod device;
 mod error;
 mod model;
 mod options;
-mod recipe;
 mod reply;
 mod run;
 mod trainer;

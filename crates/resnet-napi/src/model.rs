@@ -5,7 +5,7 @@ use crate::dataset::NativeDataset;
 use crate::error::{aborted, raise};
 use crate::options::{
     image_shape, ComputeOptions, FitOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions,
-    NativeLoadReport, NativeMetrics, NativeRow, NativeTensor, SgdOptions,
+    NativeLoadReport, NativeMetrics, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -14,17 +14,20 @@ use napi::bindgen_prelude::{Float32Array, PromiseRaw, ToNapiValue};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::device::Compute;
+use resnet_core::model::graph::trace_channels;
 use resnet_core::model::params::Params;
-use resnet_core::model::shape::trace_channels;
+use resnet_core::model::recipe::Recipe;
 use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
+use resnet_core::train::move_to;
+use resnet_core::train::Optimizer;
 use resnet_core::{Code, Error, Session, SessionOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-/// A model.
+/// A model: its network, and the handle of the thread that has its weights.
 #[napi]
 pub struct NativeModel {
     actor: Arc<Actor>,
@@ -34,10 +37,10 @@ pub struct NativeModel {
 
 #[napi]
 impl NativeModel {
-    /// A model of the described network; its thread starts, and its weights are drawn, with the first call.
+    /// A model of the network that JSON describes; its thread starts, and its weights are drawn, with the first call.
     #[napi(constructor)]
-    pub fn new(network: String, options: ModelOptions) -> napi::Result<Self> {
-        let network = Layer::from_json(&network).map_err(raise)?;
+    pub fn new(description: String, options: ModelOptions) -> napi::Result<Self> {
+        let network = Recipe::layer(&description).map_err(raise)?;
         let options = SessionOptions::try_from(options).map_err(raise)?;
         if let Some(channels) = options.in_channels {
             trace_channels(&network, channels).map_err(raise)?;
@@ -59,8 +62,8 @@ impl NativeModel {
         let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), compute));
         let (reply, promise) = Reply::new(env)?;
         let handle = actor.clone();
-        actor.call(reply, cancel.clone(), None, move |desk| {
-            Ok(Loaded { actor: handle, network: desk.session.network().clone() })
+        actor.call(reply, cancel.clone(), None, move |context| {
+            Ok(Loaded { actor: handle, network: context.session.network().clone() })
         });
         Ok(promise)
     }
@@ -77,15 +80,15 @@ impl NativeModel {
         let compute = Compute::try_from(options).map_err(raise)?;
         let writer = self.actor.writer().map_err(raise)?;
         let (reply, promise) = Reply::new(env)?;
-        self.actor.call(reply, CancelFlag::default(), Some(writer), move |desk| {
-            desk.session.move_to(compute, desk.trainers.values_mut())
+        self.actor.call(reply, CancelFlag::default(), Some(writer), move |context| {
+            move_to(context.session, compute, context.trainers.values_mut())
         });
         Ok(promise)
     }
 
-    /// The layer tree.
+    /// The network's description, as JSON.
     #[napi(getter)]
-    pub fn layer(&self) -> String {
+    pub fn description(&self) -> String {
         self.network.to_json()
     }
 
@@ -104,14 +107,14 @@ impl NativeModel {
         Ok(rows.into_iter().map(NativeRow::from).collect())
     }
 
-    /// Number of learnt parameters. `ERR_NOT_BUILT` before the input channels are known.
+    /// Number of parameters. `ERR_NOT_BUILT` before the input channels are known.
     #[napi(getter)]
     pub fn num_parameters(&self) -> napi::Result<f64> {
         let channels = self.actor.in_channels().ok_or_else(|| {
             let message = "model: expected known input channels (give inChannels, or a first batch), got none so far";
             raise(Error::new(Code::NotBuilt, message))
         })?;
-        let count = || Ok(Params::of(&trace_channels(&self.network, channels)?)?.learnt_len() as f64);
+        let count = || Ok(Params::of(&trace_channels(&self.network, channels)?)?.parameters_len() as f64);
         count().map_err(raise)
     }
 
@@ -172,8 +175,8 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, NativeLoadReport>> {
         let writer = self.actor.writer().map_err(raise)?;
         let (reply, promise) = Reply::new(env)?;
-        self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
-            desk.session.load_weights(&PathBuf::from(path), &options.into())
+        self.actor.call(reply, cancel.clone(), Some(writer), move |context| {
+            context.session.load_weights(&PathBuf::from(path), &options.into())
         });
         Ok(promise)
     }
@@ -189,11 +192,12 @@ impl NativeModel {
         NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), options).map_err(raise)
     }
 
-    /// A trainer with an optimiser of its own.
+    /// A trainer with an optimiser of its own, given as JSON.
     #[napi]
-    pub fn trainer(&self, optimizer: SgdOptions) -> NativeTrainer {
+    pub fn trainer(&self, optimizer: String) -> napi::Result<NativeTrainer> {
+        let optimizer = Optimizer::from_json(&optimizer).map_err(raise)?;
         let number = self.trainers.fetch_add(1, Ordering::Relaxed);
-        NativeTrainer::new(self.actor.clone(), number, optimizer.into())
+        Ok(NativeTrainer::new(self.actor.clone(), number, optimizer))
     }
 
     /// Stops what runs, ends the thread and frees its memory.
@@ -222,7 +226,7 @@ impl NativeModel {
         V: Into<T> + Send + 'static,
     {
         let (reply, promise) = Reply::new(env)?;
-        self.actor.call(reply, cancel.clone(), None, move |desk| body(desk.session));
+        self.actor.call(reply, cancel.clone(), None, move |context| body(context.session));
         Ok(promise)
     }
 }
@@ -252,7 +256,12 @@ fn forward(
                 whole.data.extend(part.data);
                 whole.shape[0] += part.shape[0];
             }
-            None => output = Some(part),
+            None => {
+                // Room for all images at once: each has as many values.
+                let mut whole = part;
+                whole.data.reserve_exact(whole.data.len() / whole.shape[0] * (n - whole.shape[0]));
+                output = Some(whole);
+            }
         }
     }
     output.ok_or_else(|| Error::expected(Code::Shape, "images", "at least 1 value", 0))

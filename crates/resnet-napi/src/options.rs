@@ -5,7 +5,7 @@ use napi_derive::napi;
 use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
-use resnet_core::train::{FitConfig, Metrics, Sgd};
+use resnet_core::train::{FitConfig, Metrics, Optimizer};
 use resnet_core::{Code, Error, Result};
 
 /// See [`SessionOptions`].
@@ -26,21 +26,13 @@ pub struct ComputeOptions {
     pub deterministic: Option<bool>,
 }
 
-/// See [`Sgd`].
-#[napi(object)]
-pub struct SgdOptions {
-    pub lr: f64,
-    pub momentum: f64,
-    pub nesterov: bool,
-    pub weight_decay: f64,
-}
-
 /// See [`FitConfig`].
 #[napi(object)]
 pub struct FitOptions {
     pub epochs: u32,
     pub batch_size: u32,
-    pub optimizer: SgdOptions,
+    /// As JSON; see [`Optimizer::from_json`].
+    pub optimizer: String,
     pub seed: Option<i64>,
     pub shuffle: bool,
     pub drop_last: bool,
@@ -122,30 +114,25 @@ impl TryFrom<ComputeOptions> for Compute {
         Ok(Self {
             device: options.device.map_or(Ok(Device::Auto), |device| device.parse())?,
             threads: options.threads.map(|threads| threads as usize),
-            strict: options.strict.unwrap_or(false),
+            direct_convolutions: options.strict.unwrap_or(false),
             precision,
             deterministic: options.deterministic.unwrap_or(false),
         })
     }
 }
 
-impl From<SgdOptions> for Sgd {
-    fn from(options: SgdOptions) -> Self {
-        let SgdOptions { lr, momentum, nesterov, weight_decay } = options;
-        Self { lr, momentum, nesterov, weight_decay }
-    }
-}
+impl TryFrom<FitOptions> for FitConfig {
+    type Error = Error;
 
-impl From<FitOptions> for FitConfig {
-    fn from(options: FitOptions) -> Self {
-        Self {
+    fn try_from(options: FitOptions) -> Result<Self> {
+        Ok(Self {
             epochs: options.epochs as usize,
             batch_size: options.batch_size as usize,
-            optimizer: options.optimizer.into(),
+            optimizer: Optimizer::from_json(&options.optimizer)?,
             seed: options.seed.map(|seed| seed as u64),
             shuffle: options.shuffle,
             drop_last: options.drop_last,
-        }
+        })
     }
 }
 

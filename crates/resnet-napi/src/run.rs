@@ -1,6 +1,6 @@
 //! A training run as JavaScript sees it: events to fetch, and an epoch's end to acknowledge.
 
-use crate::actor::{disposed, Actor, Desk, Inbox, Trainers};
+use crate::actor::{disposed, Actor, Context, Inbox, Trainers};
 use crate::error::guarded;
 use crate::options::FitOptions;
 use crate::reply::{CancelFlag, Reply};
@@ -8,7 +8,7 @@ use napi::bindgen_prelude::PromiseRaw;
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::data::Dataset;
-use resnet_core::train::{fit, Control, EpochRow, Event, Flow};
+use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow};
 use resnet_core::{Code, Error, Result, Session};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,23 +21,23 @@ pub struct NativeRun {
     cancel: CancelFlag,
 }
 
-/// What has happened since the last look.
+/// What has happened since the last call of `next`.
 #[napi(object)]
 #[derive(Default)]
-pub struct News {
+pub struct NativeProgress {
     /// The newest step.
-    pub step: Option<StepNews>,
+    pub step: Option<NativeStep>,
     /// The newest batch of the validation.
-    pub validation: Option<ValidationNews>,
+    pub validation: Option<NativeValidation>,
     /// An epoch's end; the run waits until it is acknowledged.
-    pub epoch: Option<EpochNews>,
+    pub epoch: Option<NativeEpoch>,
     /// Whether the run is over.
     pub done: bool,
 }
 
 /// See [`Event::Step`].
 #[napi(object)]
-pub struct StepNews {
+pub struct NativeStep {
     pub epoch: u32,
     pub step: u32,
     pub steps: u32,
@@ -49,7 +49,7 @@ pub struct StepNews {
 
 /// See [`Event::Validation`].
 #[napi(object)]
-pub struct ValidationNews {
+pub struct NativeValidation {
     pub epoch: u32,
     pub done: u32,
     pub total: u32,
@@ -57,7 +57,7 @@ pub struct ValidationNews {
 
 /// See [`EpochRow`].
 #[napi(object)]
-pub struct EpochNews {
+pub struct NativeEpoch {
     pub epoch: u32,
     pub loss: f64,
     pub accuracy: f64,
@@ -71,7 +71,7 @@ pub struct EpochNews {
 impl NativeRun {
     /// What has happened since the last call, or will happen next; rejects once the run has failed.
     #[napi]
-    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, News>> {
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, NativeProgress>> {
         let (reply, promise) = Reply::new(env)?;
         let mut state = self.mailbox.lock();
         state.waiting = Some(reply);
@@ -102,16 +102,16 @@ impl NativeRun {
 impl NativeRun {
     /// Starts a run. `ERR_BUSY` if another call writes to the model.
     pub fn start(actor: &Arc<Actor>, train: Dataset, validation: Option<Dataset>, options: FitOptions) -> Result<Self> {
+        let config = FitConfig::try_from(options)?;
         let writer = actor.writer()?;
         let mailbox = Arc::new(Mailbox::default());
         let cancel = CancelFlag::default();
         let run = Self { actor: actor.clone(), mailbox: mailbox.clone(), cancel: cancel.clone() };
         let ending = Ending(mailbox.clone());
-        actor.post(move |desk, inbox| {
-            let result = desk.and_then(|Desk { session, trainers }| {
+        actor.post(move |context, inbox| {
+            let result = context.and_then(|Context { session, trainers }| {
                 let mut listener = Listener { inbox, trainers, mailbox: &mailbox, cancel: &cancel };
-                let result =
-                    guarded(|| fit(session, &train, validation.as_ref(), &options.into(), &mut listener).map(drop));
+                let result = guarded(|| fit(session, &train, validation.as_ref(), &config, &mut listener).map(drop));
                 inbox.note(session, result.as_ref().err());
                 result
             });
@@ -131,19 +131,19 @@ fn aborted(result: &Result<()>) -> bool {
 /// epoch's end cannot be overtaken, since the run waits for its acknowledgement.
 #[derive(Default)]
 struct Mailbox {
-    state: Mutex<State>,
+    state: Mutex<MailboxState>,
     acknowledged: AtomicUsize,
 }
 
 #[derive(Default)]
-struct State {
-    news: News,
+struct MailboxState {
+    progress: NativeProgress,
     end: Option<Result<()>>,
-    waiting: Option<Reply<News>>,
+    waiting: Option<Reply<NativeProgress>>,
 }
 
 impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MailboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,14 +152,14 @@ impl Mailbox {
         match event.clone() {
             Event::Step { epoch, step, steps, loss, accuracy, images_per_second, seconds_left } => {
                 let (epoch, step, steps) = (epoch as u32, step as u32, steps as u32);
-                state.news.step =
-                    Some(StepNews { epoch, step, steps, loss, accuracy, images_per_second, seconds_left });
+                state.progress.step =
+                    Some(NativeStep { epoch, step, steps, loss, accuracy, images_per_second, seconds_left });
             }
             Event::Validation { epoch, done, total } => {
                 let (epoch, done, total) = (epoch as u32, done as u32, total as u32);
-                state.news.validation = Some(ValidationNews { epoch, done, total });
+                state.progress.validation = Some(NativeValidation { epoch, done, total });
             }
-            Event::EpochEnd(row) => state.news.epoch = Some(row.into()),
+            Event::EpochEnd(row) => state.progress.epoch = Some(row.into()),
         }
         state.deliver();
     }
@@ -171,20 +171,20 @@ impl Mailbox {
     }
 }
 
-impl State {
-    /// Hands the news to whom waits for them; the end comes after the last news.
+impl MailboxState {
+    /// Settles the promise of a waiting call of `next`; the end of the run comes after its last events.
     fn deliver(&mut self) {
-        let news = &self.news;
-        let any = news.step.is_some() || news.validation.is_some() || news.epoch.is_some();
+        let progress = &self.progress;
+        let any = progress.step.is_some() || progress.validation.is_some() || progress.epoch.is_some();
         if !any && self.end.is_none() {
             return;
         }
         let Some(waiting) = self.waiting.take() else { return };
         match &self.end {
-            Some(Err(error)) if !any => waiting.settle::<News>(Err(error.clone())),
+            Some(Err(error)) if !any => waiting.settle::<NativeProgress>(Err(error.clone())),
             end => {
                 let done = matches!(end, Some(Ok(())));
-                waiting.settle(Ok(News { done, ..std::mem::take(&mut self.news) }));
+                waiting.settle(Ok(NativeProgress { done, ..std::mem::take(&mut self.progress) }));
             }
         }
     }
@@ -213,7 +213,7 @@ impl Control for Listener<'_> {
         let stopped = || self.cancel.is_raised() || self.inbox.closed();
         let unread = |epoch| self.mailbox.acknowledged.load(Ordering::Acquire) < epoch;
         let held = || matches!(event, Event::EpochEnd(row) if unread(row.epoch)) && !stopped();
-        self.inbox.serve_between_steps(&mut Desk { session, trainers: self.trainers }, held);
+        self.inbox.serve_between_steps(&mut Context { session, trainers: self.trainers }, held);
         if stopped() {
             Flow::Stop
         } else {
@@ -222,7 +222,7 @@ impl Control for Listener<'_> {
     }
 }
 
-impl From<EpochRow> for EpochNews {
+impl From<EpochRow> for NativeEpoch {
     fn from(row: EpochRow) -> Self {
         let EpochRow { epoch, loss, accuracy, validation_loss, validation_accuracy, lr, seconds } = row;
         Self { epoch: epoch as u32, loss, accuracy, validation_loss, validation_accuracy, lr, seconds }

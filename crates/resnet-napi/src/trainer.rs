@@ -8,15 +8,15 @@ use napi::bindgen_prelude::{Float32Array, PromiseRaw, Uint32Array};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::session::Images;
-use resnet_core::train::{Sgd, Trainer};
+use resnet_core::train::{Optimizer, Trainer};
 use std::sync::Arc;
 
-/// An optimiser on a model; it lives on the model's thread.
+/// Makes single updates of a model. What the optimiser keeps between them is with the model's thread.
 #[napi]
 pub struct NativeTrainer {
     actor: Arc<Actor>,
     number: usize,
-    optimizer: Sgd,
+    optimizer: Optimizer,
 }
 
 #[napi]
@@ -37,9 +37,9 @@ impl NativeTrainer {
         let (images, labels) = (images.to_vec(), labels.to_vec());
         let (reply, promise) = Reply::new(env)?;
         let (number, optimizer) = (self.number, self.optimizer);
-        self.actor.call(reply, cancel.clone(), Some(writer), move |desk| {
-            let trainer = desk.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
-            trainer.step(desk.session, Images { data: &images, shape }, &labels)
+        self.actor.call(reply, cancel.clone(), Some(writer), move |context| {
+            let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
+            trainer.step(context.session, Images { data: &images, shape }, &labels)
         });
         Ok(promise)
     }
@@ -49,9 +49,9 @@ impl NativeTrainer {
     pub fn gradients<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Vec<NamedTensor>>> {
         let (reply, promise) = Reply::new(env)?;
         let number = self.number;
-        self.actor.call(reply, CancelFlag::default(), None, move |desk| {
-            let trainer = desk.trainers.get(&number);
-            trainer.map_or(Ok(Vec::new()), |trainer| trainer.gradients(desk.session)).map(NamedTensors)
+        self.actor.call(reply, CancelFlag::default(), None, move |context| {
+            let trainer = context.trainers.get(&number);
+            trainer.map_or(Ok(Vec::new()), |trainer| trainer.gradients(context.session)).map(NamedTensors)
         });
         Ok(promise)
     }
@@ -59,7 +59,7 @@ impl NativeTrainer {
 
 impl NativeTrainer {
     /// The trainer with this number.
-    pub fn new(actor: Arc<Actor>, number: usize, optimizer: Sgd) -> Self {
+    pub fn new(actor: Arc<Actor>, number: usize, optimizer: Optimizer) -> Self {
         Self { actor, number, optimizer }
     }
 }
@@ -68,9 +68,9 @@ impl Drop for NativeTrainer {
     fn drop(&mut self) {
         let number = self.number;
         // A model that is gone has taken its trainers with it.
-        let _ = self.actor.post(move |desk, _| {
-            if let Ok(desk) = desk {
-                desk.trainers.remove(&number);
+        let _ = self.actor.post(move |context, _| {
+            if let Ok(context) = context {
+                context.trainers.remove(&number);
             }
         });
     }

@@ -1,6 +1,5 @@
 import { availableParallelism, release, totalmem } from "node:os";
 import type * as Library from "../../index.js";
-import { glibcVersion, thisMachine } from "../../platform.js";
 import { command } from "../command.js";
 import { EXIT, explained, Failure } from "../failure.js";
 import { painted, type Screen } from "../screen.js";
@@ -88,8 +87,13 @@ function described({ name, computeCapability, memory }: Library.Gpu): string {
 
 /** Platform, processor and C library. */
 function target(): string {
-  const { platform, arch, libc } = thisMachine();
-  return [platform, arch, libc === "gnu" ? `glibc ${glibcVersion()}` : libc].filter(Boolean).join(" ");
+  const { platform, arch } = process;
+  if (platform !== "linux") return `${platform} ${arch}`;
+  // Otherwise the report looks up the names of all peers, which can take seconds.
+  Object.assign(process.report, { excludeNetwork: true });
+  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  const glibc = header?.glibcVersionRuntime;
+  return `${platform} ${arch} ${glibc === undefined ? "musl" : `glibc ${glibc}`}`;
 }
 
 async function whereabouts({ fashionMnist, ResNetError }: typeof Library): Promise<string> {

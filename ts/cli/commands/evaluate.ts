@@ -1,5 +1,4 @@
 import { type Dataset, evaluate, loadModel, type Model } from "../../index.js";
-import { table } from "../../table.js";
 import { command } from "../command.js";
 import { imageOptions, loadImages } from "../images.js";
 import { machineOptions } from "../network.js";
@@ -37,8 +36,7 @@ async function measure(settings: Values<typeof operands & typeof options>, scree
   const { loss, accuracy } = await evaluate(model, images, { batchSize });
   const classes = byClass ? await accuracies(model, images, batchSize, screen) : undefined;
   screen.record({ loss, accuracy, images: { source, count: images.length, size }, classes });
-  const rows = Object.entries(classes ?? {}).map(([name, share]) => [name, share.toFixed(4)]);
-  const by = classes ? `\n\n${table(["class", "accuracy"], rows)}` : "";
+  const by = classes ? `\n\n${listed(classes)}` : "";
   screen.print(`${images.length.toLocaleString("en")} validation images at ${size}x${size}
 loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}${by}`);
 }
@@ -64,4 +62,13 @@ async function accuracies(
   const names = images.classNames ?? right.map((_, label) => String(label));
   const share = (hits: readonly number[]) => hits.reduce((sum, hit) => sum + hit, 0) / hits.length;
   return Object.fromEntries(right.map((hits, label) => [names[label]!, share(hits)]));
+}
+
+/** Classes and their accuracies in two columns. */
+function listed(accuracies: Record<string, number>): string {
+  const head = ["class", "accuracy"] as const;
+  const rows = Object.entries(accuracies).map(([name, share]) => [name, share.toFixed(4)] as const);
+  const [left, right] = [Math.max(...[head, ...rows].map(([name]) => name.length)), head[1].length];
+  const lines = [head, ["─".repeat(left), "─".repeat(right)] as const, ...rows];
+  return lines.map(([name, share]) => `${name.padEnd(left)}  ${share.padStart(right)}`).join("\n");
 }

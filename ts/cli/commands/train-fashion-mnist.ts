@@ -18,7 +18,7 @@ const options = {
   lr: real("learning rate of stochastic gradient descent", 0.01, 0),
   momentum: real("weight of the previous update", 0, 0, 1),
   weightDecay: real("weight of the parameters in the gradient", 0, 0),
-  seed: whole("seed of weights and order: the same seed gives the same bits", 0, 0, Number.MAX_SAFE_INTEGER),
+  seed: whole("seed of weights and order: the same seed gives the same bits", 0, 0),
   ...imageOptions,
   output: text(
     "the model's file, by default NETWORK-fashion-mnist.safetensors; a chart is put beside it",

@@ -1,61 +1,13 @@
-//! Batches of a data set, prepared by a thread of their own while the last one is used.
+//! A thread that prepares batches while the last one is used.
 
-use super::Dataset;
+use super::pass::{Batch, Pass};
 use crate::error::{Code, Error, Result};
-use crate::rng::{permutation, stream, Purpose};
 use std::any::Any;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::thread::{Builder, JoinHandle};
 
 /// Batches that are prepared ahead of the one in use.
 const AHEAD: usize = 2;
-
-/// The order that samples are taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// As the data set has them.
-    Sequential,
-    /// In an order drawn for this seed and epoch.
-    Shuffled {
-        /// The seed.
-        seed: u64,
-        /// The epoch.
-        epoch: u64,
-    },
-}
-
-/// Some samples of a data set.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// Places in the data set.
-    pub indices: Vec<u32>,
-    /// Pixels in row-major order; none if they are on the device.
-    pub images: Vec<f32>,
-    /// One for each image.
-    pub labels: Vec<u32>,
-    /// (N, C, H, W).
-    pub shape: [usize; 4],
-}
-
-impl Batch {
-    /// Sets the shape and brings the vectors to its lengths, that of images to 0 without pixels.
-    fn reshape(&mut self, count: usize, [channels, height, width]: [usize; 3], pixels: bool) -> Result<()> {
-        self.shape = [count, channels, height, width];
-        let sizes = if pixels { self.shape } else { [0; 4] };
-        let total = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        let reserved = total.is_some_and(|total| {
-            self.images.try_reserve_exact(total.saturating_sub(self.images.len())).is_ok()
-                && self.labels.try_reserve_exact(count.saturating_sub(self.labels.len())).is_ok()
-        });
-        let Some(total) = total.filter(|_| reserved) else {
-            let expected = format!("a size for which there is memory, with images of {channels}x{height}x{width}");
-            return Err(Error::expected(Code::InvalidArgument, "batch_size", expected, count));
-        };
-        self.images.resize(total, 0.0);
-        self.labels.resize(count, 0);
-        Ok(())
-    }
-}
 
 /// Goes through a data set once, batch by batch. A thread prepares batches ahead; it ends with the loader.
 pub struct Loader {
@@ -72,49 +24,12 @@ struct Worker {
 }
 
 impl Loader {
-    /// Starts to prepare the batches. Without `drop_last` the last one holds what is left.
+    /// Starts to prepare the batches of a pass.
     ///
-    /// `ERR_INVALID_ARGUMENT` if the batch size is 0, or is above the number of samples while `drop_last` would leave nothing.
-    pub fn new(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Result<Self> {
-        Self::begin(data, batch_size, order, drop_last, true)
-    }
-
-    /// The same batches without their pixels.
-    pub fn without_pixels(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Result<Self> {
-        Self::begin(data, batch_size, order, drop_last, false)
-    }
-
-    fn begin(data: &Dataset, batch_size: usize, order: Order, drop_last: bool, pixels: bool) -> Result<Self> {
-        let len = data.len();
-        if batch_size == 0 {
-            return Err(Error::expected(Code::InvalidArgument, "batch_size", "at least 1", 0));
-        }
-        if drop_last && batch_size > len {
-            let expected = format!("at most the {len} samples of the set, if the last partial batch is dropped");
-            return Err(Error::expected(Code::InvalidArgument, "batch_size", expected, batch_size));
-        }
-        let steps = if drop_last { len / batch_size } else { len.div_ceil(batch_size) };
-        let data = data.clone();
-        let mut indices = Vec::new();
-        let prepare = move |step: usize, batch: &mut Batch| {
-            if step == 0 {
-                indices = match order {
-                    Order::Sequential => (0..len).collect(),
-                    Order::Shuffled { seed, epoch } => permutation(stream(seed, Purpose::Shuffle, epoch, 0), len),
-                };
-            }
-            let first = step * batch_size;
-            let indices = &indices[first..len.min(first.saturating_add(batch_size))];
-            batch.reshape(indices.len(), data.image_shape(), pixels)?;
-            batch.indices.clear();
-            batch.indices.extend(indices.iter().map(|&index| index as u32));
-            if pixels {
-                return data.fill(indices, &mut batch.images, &mut batch.labels);
-            }
-            indices.iter().zip(&mut batch.labels).for_each(|(&index, label)| *label = data.labels()[index]);
-            Ok(())
-        };
-        Self::start(steps, prepare)
+    /// # Errors
+    /// `ERR_IO` if no thread can be started.
+    pub fn new(mut pass: Pass) -> Result<Self> {
+        Self::start(pass.steps(), move |_, batch| pass.fill(batch).map(drop))
     }
 
     fn start(steps: usize, mut prepare: impl FnMut(usize, &mut Batch) -> Result<()> + Send + 'static) -> Result<Self> {
@@ -201,7 +116,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Pixels;
+    use super::super::{Dataset, Order, Pixels};
     use super::*;
     use std::collections::HashSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -212,47 +127,9 @@ mod tests {
         Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect(), None).unwrap()
     }
 
-    fn batches(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Vec<Batch> {
-        let mut loader = Loader::new(data, batch_size, order, drop_last).unwrap();
-        let mut all = Vec::new();
-        while let Some(batch) = loader.next() {
-            all.push(batch.unwrap().clone());
-        }
-        assert_eq!(all.len(), loader.steps());
-        assert!(loader.next().is_none());
-        all
-    }
-
-    fn labels(batches: &[Batch]) -> Vec<u32> {
-        batches.iter().flat_map(|batch| batch.labels.clone()).collect()
-    }
-
-    #[test]
-    fn sequential_batches_end_with_what_is_left() {
-        let all = batches(&numbers(10), 4, Order::Sequential, false);
-        assert_eq!(all.iter().map(|batch| batch.shape).collect::<Vec<_>>(), [[4, 1, 1, 2], [4, 1, 1, 2], [2, 1, 1, 2]]);
-        let (indices, images) = (vec![8, 9], vec![16.0, 17.0, 18.0, 19.0]);
-        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9], shape: [2, 1, 1, 2] });
-        assert_eq!(labels(&all), (0..10).collect::<Vec<_>>());
-        assert_eq!(labels(&batches(&numbers(10), 4, Order::Sequential, true)), (0..8).collect::<Vec<_>>());
-        assert_eq!(batches(&numbers(3), usize::MAX, Order::Sequential, false).len(), 1);
-    }
-
-    #[test]
-    fn shuffled_is_the_permutation_of_seed_and_epoch() {
-        let order = |seed, epoch| labels(&batches(&numbers(50), 8, Order::Shuffled { seed, epoch }, false));
-        let expected = permutation(stream(3, Purpose::Shuffle, 1, 0), 50);
-        assert!(order(3, 1).into_iter().eq(expected.into_iter().map(|index| index as u32)));
-        assert_ne!(order(3, 1), order(3, 2));
-        assert_eq!(order(3, 2).into_iter().collect::<HashSet<_>>().len(), 50);
-        for batch in batches(&numbers(50), 8, Order::Shuffled { seed: 3, epoch: 1 }, false) {
-            assert_eq!(batch.images[0], batch.labels[0] as f32 * 2.0, "an image keeps its label");
-        }
-    }
-
     #[test]
     fn buffers_are_recycled() {
-        let mut loader = Loader::new(&numbers(64), 4, Order::Sequential, false).unwrap();
+        let mut loader = Loader::new(Pass::new(&numbers(64), 4, Order::Sequential, false).unwrap()).unwrap();
         let mut places = HashSet::new();
         while let Some(batch) = loader.next() {
             places.insert(batch.unwrap().images.as_ptr());
@@ -312,15 +189,5 @@ mod tests {
         let error = loader.next().unwrap().unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (Code::Internal, "the loader's thread panicked: at 1"));
         assert!(loader.next().is_none());
-    }
-
-    #[test]
-    fn refuses_batch_sizes_that_give_no_batch() {
-        let message = |size, drop_last| {
-            Loader::new(&numbers(3), size, Order::Sequential, drop_last).err().map(|error| error.message)
-        };
-        assert_eq!(message(0, false).unwrap(), "batch_size: expected at least 1, got 0");
-        assert!(message(4, true).unwrap().contains("at most the 3 samples"));
-        assert_eq!(message(4, false), None);
     }
 }

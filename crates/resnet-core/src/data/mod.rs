@@ -1,13 +1,15 @@
-//! Data sets and how batches come out of them.
+//! Data sets, where they come from, and how batches come out of them.
 
 pub mod dataset;
-pub mod fashion_mnist;
-pub mod idx;
 pub mod loader;
-pub mod supply;
-pub mod transforms;
+pub mod pass;
+pub mod resident;
+pub mod source;
+pub mod transform;
 
 pub use dataset::{Dataset, Pixels};
-pub use loader::{Batch, Loader, Order};
-pub use supply::{Input, Supply};
-pub use transforms::{Interpolation, Resize};
+pub use loader::Loader;
+pub use pass::{Batch, Order, Pass};
+pub use resident::{Input, ResidentDataset};
+pub use source::fashion_mnist;
+pub use transform::resize::{Interpolation, Resize};

@@ -283,8 +283,9 @@ pub(crate) fn basic(num_channels: usize, use_1x1_conv: bool, strides: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::graph::trace;
     use crate::model::params::Params;
-    use crate::model::shape::{trace, Shape};
+    use crate::model::shape::Shape;
 
     /// The output's shape for a batch of 4.
     fn output(block: &Layer, [channels, height, width]: [usize; 3]) -> Vec<usize> {
@@ -294,7 +295,7 @@ mod tests {
 
     fn names(block: &Layer) -> String {
         let params = Params::of(&trace(block, Shape::map(3, 6, 6)).unwrap()).unwrap();
-        let names: Vec<&str> = params.learnt.iter().map(|parameter| parameter.name.as_str()).collect();
+        let names: Vec<&str> = params.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         names.join(" ")
     }
 
@@ -361,7 +362,7 @@ mod tests {
         let last = |options: &BlockOptions| {
             let block = residual(options).unwrap();
             let params = Params::of(&trace(&block, Shape::map(24, 6, 6)).unwrap()).unwrap();
-            let zero = params.learnt.iter().filter(|parameter| parameter.init == Init::Zeros);
+            let zero = params.parameters.iter().filter(|parameter| parameter.init == Init::Zeros);
             zero.map(|parameter| parameter.name.clone()).filter(|name| name.ends_with("weight")).collect::<Vec<_>>()
         };
         let options = BlockOptions { zero_init_residual: true, ..BlockOptions::new(Block::BOTTLENECK, 6) };

@@ -91,8 +91,9 @@ fn pool(stride: usize) -> Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::graph::trace;
     use crate::model::params::Params;
-    use crate::model::shape::{trace, Shape};
+    use crate::model::shape::Shape;
     use crate::model::summary::{rows, Depth};
 
     #[test]
@@ -114,8 +115,8 @@ mod tests {
     fn it_has_d2l_s_number_of_parameters() {
         let network = googlenet(10).unwrap();
         let params = Params::of(&trace(&network, Shape::map(1, 96, 96)).unwrap()).unwrap();
-        assert_eq!(params.learnt_len(), 5_977_530);
-        let name = |i: usize| params.learnt[i].name.as_str();
+        assert_eq!(params.parameters_len(), 5_977_530);
+        let name = |i: usize| params.parameters[i].name.as_str();
         assert_eq!([name(0), name(6), name(8)], ["conv1.weight", "inception3a.b1_1.weight", "inception3a.b2_1.weight"]);
     }
 

@@ -5,21 +5,21 @@ use super::params::{Parameter, Params};
 use crate::error::{Code, Error, Result};
 use crate::rng::{stream, Purpose};
 
-/// Draws what training learns and sets the running statistics: flat storages in the order of [`Params`]. Each parameter's
+/// Draws the parameters and sets the running statistics: flat storages in the order of [`Params`]. Each parameter's
 /// draw depends on the seed and its name, and on nothing else in the network.
 ///
 /// # Errors
 /// `ERR_INVALID_ARGUMENT` if there is not enough memory.
 pub fn initialise(params: &Params, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
-    let mut learnt = reserve(params.learnt_len())?;
-    for parameter in &params.learnt {
-        draw(parameter, seed, &mut learnt);
+    let mut parameters = reserve(params.parameters_len())?;
+    for parameter in &params.parameters {
+        draw(parameter, seed, &mut parameters);
     }
     let mut running = reserve(params.running_len())?;
     for parameter in &params.running {
         draw(parameter, seed, &mut running);
     }
-    Ok((learnt, running))
+    Ok((parameters, running))
 }
 
 fn reserve(len: usize) -> Result<Vec<f32>> {
@@ -58,10 +58,11 @@ fn fnv1a64(name: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::model::block::basic;
+    use crate::model::graph::trace;
     use crate::model::layer::{Child, Layer};
     use crate::model::params::Role;
     use crate::model::resnet::{resnet, Flavor, ResNetOptions};
-    use crate::model::shape::{trace, Shape};
+    use crate::model::shape::Shape;
     use crate::model::zoo::preset;
 
     fn params(root: &Layer) -> Params {
@@ -89,10 +90,10 @@ mod tests {
     fn weights_and_biases_have_the_distribution_of_their_flavor() {
         for flavor in [Flavor::D2l, Flavor::Torchvision] {
             let params = params(&resnet(&ResNetOptions { flavor, ..preset("resnet18").unwrap() }).unwrap());
-            let (learnt, _) = initialise(&params, 3).unwrap();
-            for parameter in params.learnt.iter().filter(|parameter| parameter.fan_in > 0) {
+            let (parameters, _) = initialise(&params, 3).unwrap();
+            for parameter in params.parameters.iter().filter(|parameter| parameter.fan_in > 0) {
                 let (variance, kurtosis, bound) = distribution(flavor, parameter);
-                let values = &learnt[parameter.range.clone()];
+                let values = &parameters[parameter.range.clone()];
                 let count = values.len() as f64;
                 let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
                 let found = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn batch_norms_start_as_the_identity() {
         let params = params(&basic(64, false, 1));
-        let (learnt, running) = initialise(&params, 0).unwrap();
+        let (parameters, running) = initialise(&params, 0).unwrap();
         assert_eq!(running.len(), params.running_len());
         for parameter in params.in_order() {
             let expected = match parameter.role {
@@ -118,7 +119,7 @@ mod tests {
                 Role::NormBias | Role::RunningMean => 0.0,
                 Role::Weight | Role::Bias => continue,
             };
-            assert!(parameter.values(&learnt, &running).iter().all(|&x| x == expected), "{}", parameter.name);
+            assert!(parameter.values(&parameters, &running).iter().all(|&x| x == expected), "{}", parameter.name);
         }
     }
 
@@ -128,9 +129,9 @@ mod tests {
         let children = vec![Child::new("other", block()), Child::new("", block())];
         let (alone, longer) = (params(&block()), params(&Layer::sequential(children)));
         let draw = |params: &Params, seed| {
-            let (learnt, _) = initialise(params, seed).unwrap();
+            let (parameters, _) = initialise(params, seed).unwrap();
             let find = |parameter: &&Parameter| parameter.name == "conv2.weight";
-            learnt[params.learnt.iter().find(find).unwrap().range.clone()].to_vec()
+            parameters[params.parameters.iter().find(find).unwrap().range.clone()].to_vec()
         };
         assert_eq!(draw(&alone, 5), draw(&longer, 5));
         assert_ne!(draw(&alone, 5), draw(&alone, 6));

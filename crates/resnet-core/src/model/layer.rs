@@ -1,12 +1,7 @@
 //! The tree of plain data that a network is: all that is needed to build it anew, but its weights and its number of input
 //! channels.
 
-use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// How deep layers may be nested.
-const MOST_NESTED: usize = 32;
 
 /// How a parameter is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,17 +120,47 @@ pub enum Layer {
     },
 }
 
-/// A named layer of a [`Layer::Sequential`] or [`Layer::Concat`].
+/// What walks over the tree tell apart: layers made of others, layers with weights, and the rest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form<'a> {
+    /// See [`Layer::Sequential`].
+    Sequential(&'a [Child]),
+    /// See [`Layer::Residual`].
+    Residual {
+        preactivation: Option<&'a Layer>,
+        body: &'a Layer,
+        shortcut: Option<&'a Layer>,
+        relu: bool,
+    },
+    /// See [`Layer::Concat`].
+    Concat(&'a [Child]),
+    Weighted(Weighted),
+    /// A layer without weights.
+    Plain,
+}
+
+/// A layer with weights, and what decides on them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Weighted {
+    /// See [`Layer::Conv2d`].
+    Conv2d { out_channels: usize, kernel: [usize; 2], groups: usize, bias: bool, init: Init },
+    /// See [`Layer::Linear`].
+    Linear { out_features: usize, bias: bool, init: Init },
+    /// See [`Layer::BatchNorm2d`].
+    BatchNorm2d { zero_init: bool },
+}
+
+/// A named layer of a [`Layer::Sequential`] or [`Layer::Concat`], or what such a layer is made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Child {
+pub struct Child<L = Layer> {
     /// Its part of the state-dict names; an empty one adds no part.
     pub name: String,
     /// Its name in a summary, if not `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The layer.
-    pub layer: Layer,
+    pub layer: L,
 }
 
 impl Child {
@@ -156,58 +181,65 @@ impl Layer {
         Self::Sequential { children }
     }
 
-    /// The description as JSON.
+    /// The description as JSON, which [`super::recipe::Recipe::layer`] reads.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("plain data")
     }
 
-    /// The description that [`Layer::to_json`] wrote.
-    ///
-    /// # Errors
-    /// If it is not one, or its layers are nested more than 32 deep.
-    pub fn from_json(json: &str) -> Result<Self> {
-        let refused =
-            |reason: &dyn fmt::Display| Error::new(Code::InvalidArgument, format!("network description: {reason}"));
-        // The parser's own limit is three levels for each layer, and those around it in a model file.
-        let nested = format!("expected layers nested at most {MOST_NESTED} deep");
-        let layer: Self = serde_json::from_str(json).map_err(|error| match error.to_string() {
-            text if text.starts_with("recursion limit") => refused(&nested),
-            text => refused(&text),
-        })?;
-        if layer.depth() > MOST_NESTED {
-            return Err(refused(&nested));
+    /// What kind of part of a network it is.
+    pub(crate) fn form(&self) -> Form<'_> {
+        match self {
+            Self::Sequential { children } => Form::Sequential(children),
+            Self::Residual { preactivation, body, shortcut, relu } => {
+                let (preactivation, shortcut) = (preactivation.as_deref(), shortcut.as_deref());
+                Form::Residual { preactivation, body, shortcut, relu: *relu }
+            }
+            Self::Concat { branches } => Form::Concat(branches),
+            Self::Conv2d { out_channels, kernel, groups, bias, init, .. } => Form::Weighted(Weighted::Conv2d {
+                out_channels: *out_channels,
+                kernel: *kernel,
+                groups: *groups,
+                bias: *bias,
+                init: *init,
+            }),
+            Self::Linear { out_features, bias, init } => {
+                Form::Weighted(Weighted::Linear { out_features: *out_features, bias: *bias, init: *init })
+            }
+            Self::BatchNorm2d { zero_init, .. } => Form::Weighted(Weighted::BatchNorm2d { zero_init: *zero_init }),
+            Self::Relu
+            | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
+            | Self::GlobalAvgPool2d
+            | Self::Dropout { .. } => Form::Plain,
         }
-        Ok(layer)
+    }
+
+    /// Its kind in a summary: the name of PyTorch's module, where there is one.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "Conv2d",
+            Self::BatchNorm2d { .. } => "BatchNorm2d",
+            Self::Relu => "ReLU",
+            Self::MaxPool2d { .. } => "MaxPool2d",
+            Self::AvgPool2d { .. } => "AvgPool2d",
+            Self::GlobalAvgPool2d => "GlobalAvgPool2d",
+            Self::Dropout { .. } => "Dropout",
+            Self::Linear { .. } => "Linear",
+            Self::Sequential { .. } => "Sequential",
+            Self::Residual { .. } => "Residual",
+            Self::Concat { .. } => "Concat",
+        }
     }
 
     /// How deep layers are nested in it, itself included.
-    fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         let of = |layers: &[Child]| layers.iter().map(|child| child.layer.depth()).max().unwrap_or(0);
-        1 + match self {
-            Self::Sequential { children } | Self::Concat { branches: children } => of(children),
-            Self::Residual { preactivation, body, shortcut, .. } => {
-                let parts = [preactivation.as_deref(), Some(body.as_ref()), shortcut.as_deref()];
-                parts.into_iter().flatten().map(Self::depth).max().unwrap_or(0)
+        1 + match self.form() {
+            Form::Sequential(layers) | Form::Concat(layers) => of(layers),
+            Form::Residual { preactivation, body, shortcut, relu: _ } => {
+                [preactivation, Some(body), shortcut].into_iter().flatten().map(Self::depth).max().unwrap_or(0)
             }
-            _ => 0,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layers_nested_too_deep_are_refused_in_our_words() {
-        let nested = |depth: usize| {
-            let [open, close] = [r#"{"type":"sequential","children":[{"name":"0","layer":"#, "}]}"];
-            format!(r#"{}{{"type":"relu"}}{}"#, open.repeat(depth - 1), close.repeat(depth - 1))
-        };
-        assert!(Layer::from_json(&nested(MOST_NESTED)).is_ok());
-        for depth in [MOST_NESTED + 1, 50, 10_000] {
-            let message = Layer::from_json(&nested(depth)).unwrap_err().message;
-            assert_eq!(message, "network description: expected layers nested at most 32 deep");
+            Form::Weighted(_) | Form::Plain => 0,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod googlenet;
+pub mod graph;
 pub mod init;
 pub mod layer;
 pub mod params;

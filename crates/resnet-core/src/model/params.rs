@@ -1,7 +1,8 @@
-//! The parameters of a network: their names, shapes and places in flat storage, in canonical order.
+//! The parameters of a network: their names, shapes and ranges of flat storage, in canonical order.
 
-use super::layer::{Init, Layer};
-use super::shape::{Kind, Shape, Trace};
+use super::graph::{Kind, Trace};
+use super::layer::{Form, Init, Layer, Weighted};
+use super::shape::Shape;
 use crate::error::{Code, Error, Result};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -43,19 +44,19 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// Its values in the flat storages of what is learnt and of running statistics.
-    pub fn values<'a, T>(&self, learnt: &'a [T], running: &'a [T]) -> &'a [T] {
+    /// Its values in the flat storages of parameters and of running statistics.
+    pub fn values<'a, T>(&self, parameters: &'a [T], running: &'a [T]) -> &'a [T] {
         match self.role {
             Role::RunningMean | Role::RunningVar => &running[self.range.clone()],
-            Role::Weight | Role::Bias | Role::NormWeight | Role::NormBias => &learnt[self.range.clone()],
+            Role::Weight | Role::Bias | Role::NormWeight | Role::NormBias => &parameters[self.range.clone()],
         }
     }
 }
 
-/// The places of one node's parameters, which lie next to each other.
+/// The ranges of flat storage that one node has, its parameters next to each other.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Places {
-    /// Its learnt parameters.
+pub struct ParamRanges {
+    /// Its parameters.
     pub params: Range<usize>,
     /// Its running statistics.
     pub running: Range<usize>,
@@ -64,12 +65,12 @@ pub struct Places {
 /// All parameters of a network whose input channels are known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Params {
-    /// What training learns, in canonical order.
-    pub learnt: Vec<Parameter>,
+    /// Parameters, in canonical order.
+    pub parameters: Vec<Parameter>,
     /// Running statistics, in canonical order.
     pub running: Vec<Parameter>,
     /// Each node's part, in the order of [`Trace::nodes`].
-    pub nodes: Vec<Places>,
+    pub nodes: Vec<ParamRanges>,
 }
 
 impl Params {
@@ -80,12 +81,13 @@ impl Params {
     pub fn of(trace: &Trace) -> Result<Self> {
         let mut params = Self::default();
         for node in &trace.nodes {
-            let (learnt, running) = (params.learnt_len(), params.running_len());
+            let (parameters, running) = (params.parameters_len(), params.running_len());
             if let Kind::Layer(layer) = node.kind {
                 params.list(layer, &node.path, trace.shapes[node.inputs[0]])?;
             }
-            let places = Places { params: learnt..params.learnt_len(), running: running..params.running_len() };
-            params.nodes.push(places);
+            let ranges =
+                ParamRanges { params: parameters..params.parameters_len(), running: running..params.running_len() };
+            params.nodes.push(ranges);
         }
         let mut names = HashSet::new();
         if let Some(twice) = params.in_order().into_iter().find(|parameter| !names.insert(&parameter.name)) {
@@ -95,20 +97,20 @@ impl Params {
         Ok(params)
     }
 
-    /// All parameters in canonical order: node by node, a node's running statistics after what it learns.
+    /// All parameters in canonical order: node by node, a node's running statistics after its parameters.
     pub fn in_order(&self) -> Vec<&Parameter> {
-        let (mut learnt, mut running) = (self.learnt.iter().peekable(), self.running.iter().peekable());
-        let mut list = Vec::with_capacity(self.learnt.len() + self.running.len());
-        for places in &self.nodes {
-            list.extend(std::iter::from_fn(|| learnt.next_if(|next| next.range.end <= places.params.end)));
-            list.extend(std::iter::from_fn(|| running.next_if(|next| next.range.end <= places.running.end)));
+        let (mut parameters, mut running) = (self.parameters.iter().peekable(), self.running.iter().peekable());
+        let mut list = Vec::with_capacity(self.parameters.len() + self.running.len());
+        for ranges in &self.nodes {
+            list.extend(std::iter::from_fn(|| parameters.next_if(|next| next.range.end <= ranges.params.end)));
+            list.extend(std::iter::from_fn(|| running.next_if(|next| next.range.end <= ranges.running.end)));
         }
         list
     }
 
-    /// Elements of all learnt parameters together.
-    pub fn learnt_len(&self) -> usize {
-        self.learnt.last().map_or(0, |last| last.range.end)
+    /// Elements of all parameters together.
+    pub fn parameters_len(&self) -> usize {
+        self.parameters.last().map_or(0, |last| last.range.end)
     }
 
     /// Elements of all running statistics together.
@@ -118,23 +120,23 @@ impl Params {
 
     fn list(&mut self, layer: &Layer, path: &str, input: Shape) -> Result<()> {
         let channels = input.channels();
-        match layer {
-            Layer::Conv2d { out_channels, kernel, groups, bias, init, .. } => {
-                let shape = vec![*out_channels, channels / groups, kernel[0], kernel[1]];
-                self.push_weighted(path, shape, *bias, *init)
+        let Form::Weighted(weighted) = layer.form() else { return Ok(()) };
+        match weighted {
+            Weighted::Conv2d { out_channels, kernel, groups, bias, init } => {
+                let shape = vec![out_channels, channels / groups, kernel[0], kernel[1]];
+                self.push_weighted(path, shape, bias, init)
             }
-            Layer::Linear { out_features, bias, init } => {
-                self.push_weighted(path, vec![*out_features, channels], *bias, *init)
+            Weighted::Linear { out_features, bias, init } => {
+                self.push_weighted(path, vec![out_features, channels], bias, init)
             }
-            Layer::BatchNorm2d { zero_init, .. } => {
-                let weight = if *zero_init { Init::Zeros } else { Init::Ones };
+            Weighted::BatchNorm2d { zero_init } => {
+                let weight = if zero_init { Init::Zeros } else { Init::Ones };
                 let shape = || vec![channels];
-                push(&mut self.learnt, path, "weight", shape(), Role::NormWeight, (0, 0), weight)?;
-                push(&mut self.learnt, path, "bias", shape(), Role::NormBias, (0, 0), Init::Zeros)?;
+                push(&mut self.parameters, path, "weight", shape(), Role::NormWeight, (0, 0), weight)?;
+                push(&mut self.parameters, path, "bias", shape(), Role::NormBias, (0, 0), Init::Zeros)?;
                 push(&mut self.running, path, "running_mean", shape(), Role::RunningMean, (0, 0), Init::Zeros)?;
                 push(&mut self.running, path, "running_var", shape(), Role::RunningVar, (0, 0), Init::Ones)
             }
-            _ => Ok(()),
         }
     }
 
@@ -144,11 +146,11 @@ impl Params {
         // Saturated fans belong to weights that `push` refuses.
         let pixels = shape[2..].iter().fold(1, |pixels: usize, &size| pixels.saturating_mul(size));
         let fans = (shape[1].saturating_mul(pixels), outputs.saturating_mul(pixels));
-        push(&mut self.learnt, path, "weight", shape, Role::Weight, fans, init)?;
+        push(&mut self.parameters, path, "weight", shape, Role::Weight, fans, init)?;
         if bias {
             // A layer that is to start as zero has no bias either.
             let init = if init == Init::Zeros { Init::Zeros } else { Init::TorchDefault };
-            push(&mut self.learnt, path, "bias", vec![outputs], Role::Bias, fans, init)?;
+            push(&mut self.parameters, path, "bias", vec![outputs], Role::Bias, fans, init)?;
         }
         Ok(())
     }
@@ -177,8 +179,8 @@ fn push(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::graph::trace;
     use crate::model::layer::Child;
-    use crate::model::shape::trace;
 
     fn conv(out_channels: usize, kernel: [usize; 2], groups: usize) -> Layer {
         Layer::Conv2d {
@@ -201,11 +203,11 @@ mod tests {
     fn fans_and_places_follow_the_layers() {
         let norm = Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false };
         let params = list(vec![Child::new("a", conv(4, [3, 5], 2)), Child::new("b", norm)]).unwrap();
-        let weight = &params.learnt[0];
+        let weight = &params.parameters[0];
         assert_eq!((weight.shape.as_slice(), weight.fan_in, weight.fan_out), ([4, 3, 3, 5].as_slice(), 45, 60));
-        assert_eq!(params.learnt[1].fan_in, 45);
-        assert_eq!(params.nodes[0], Places { params: 0..184, running: 0..0 });
-        assert_eq!(params.nodes[1], Places { params: 184..192, running: 0..8 });
+        assert_eq!(params.parameters[1].fan_in, 45);
+        assert_eq!(params.nodes[0], ParamRanges { params: 0..184, running: 0..0 });
+        assert_eq!(params.nodes[1], ParamRanges { params: 184..192, running: 0..8 });
         let names: Vec<&str> = params.in_order().iter().map(|parameter| parameter.name.as_str()).collect();
         assert_eq!(names, ["a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var"]);
     }

@@ -1,15 +1,20 @@
-//! What TypeScript asks for, as JSON, and the layers that are made of it.
+//! Networks as TypeScript describes them, in JSON: layers, and what layers are made from.
 
 use super::block::{residual, Block, BlockOptions, Flavor, Shortcut};
 use super::googlenet::{googlenet, inception, Inception};
 use super::resnet::{resnet, ResNetOptions, Stage, Stem};
-use super::{zoo, Layer};
+use super::{zoo, Child, Layer};
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
+use std::fmt;
 
-/// A network or block with its options. What is not given is as in the named network, or the plain ResNet of d2l.ai 8.6.
+/// How deep layers may be nested.
+const MOST_NESTED: usize = 32;
+
+/// A layer, or a network or block with its options. Options that are not given are as in the named network, or the plain ResNet
+/// of d2l.ai 8.6.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "snake_case", expecting = "expected a layer, block or network with its fields")]
 pub enum Recipe {
     /// A residual network of stages, or a named one.
     Resnet {
@@ -32,15 +37,15 @@ pub enum Recipe {
         /// Number of classes.
         num_classes: usize,
     },
-    /// A residual block.
-    Residual {
+    /// A residual block of the networks above.
+    ResidualBlock {
         /// Its channels.
         num_channels: usize,
         /// Its stride, default 1.
         #[serde(default = "one")]
         strides: usize,
         /// Whether its shortcut has a 1x1 convolution, default false.
-        #[serde(default, rename = "use1x1Conv")]
+        #[serde(default, rename = "use1x1_conv")]
         use_1x1_conv: bool,
         /// What differs.
         #[serde(flatten)]
@@ -48,6 +53,30 @@ pub enum Recipe {
     },
     /// An Inception block.
     Inception(Inception),
+    /// See [`Layer::Sequential`].
+    Sequential {
+        /// The layers in order.
+        children: Vec<Child<Recipe>>,
+    },
+    /// See [`Layer::Residual`].
+    Residual {
+        /// What body and shortcut have in common.
+        preactivation: Option<Box<Recipe>>,
+        /// The residual branch.
+        body: Box<Recipe>,
+        /// What brings the input to the body's shape.
+        shortcut: Option<Box<Recipe>>,
+        /// Whether ReLU follows the sum.
+        relu: bool,
+    },
+    /// See [`Layer::Concat`].
+    Concat {
+        /// The branches.
+        branches: Vec<Child<Recipe>>,
+    },
+    /// Any other layer, as model files have it.
+    #[serde(untagged)]
+    Layer(Layer),
 }
 
 /// Stages of `[blocks, channels]`, or a name.
@@ -74,7 +103,7 @@ pub enum BlockName {
 
 /// Options of residual networks and blocks, each given or not.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default)]
 pub struct Settings {
     /// What residual branches are made of.
     pub block: Option<BlockName>,
@@ -99,14 +128,28 @@ pub struct Settings {
 }
 
 impl Recipe {
-    /// The layers that JSON asks for.
+    /// The layers of a description in JSON, such as [`Layer::to_json`] writes.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if it asks for something that is not, or cannot be.
+    /// `ERR_INVALID_ARGUMENT` if it is no description, asks for what cannot be, or has layers nested more than 32 deep.
     pub fn layer(json: &str) -> Result<Layer> {
-        let recipe = serde_json::from_str(json)
-            .map_err(|error| Error::new(Code::InvalidArgument, format!("options: {error}")))?;
-        match recipe {
+        let refused =
+            |reason: &dyn fmt::Display| Error::new(Code::InvalidArgument, format!("network description: {reason}"));
+        // The parser's own limit is three levels for each layer.
+        let nested = format!("expected layers nested at most {MOST_NESTED} deep");
+        let recipe: Self = serde_json::from_str(json).map_err(|error| match error.to_string() {
+            text if text.starts_with("recursion limit") => refused(&nested),
+            text => refused(&text),
+        })?;
+        let layer = recipe.made()?;
+        match layer.depth() {
+            0..=MOST_NESTED => Ok(layer),
+            _ => Err(refused(&nested)),
+        }
+    }
+
+    fn made(self) -> Result<Layer> {
+        match self {
             Self::Resnet { arch, settings } => resnet(&settings.onto(arch.options()?)?),
             Self::CifarResnet { depth, settings } => {
                 let bottleneck = settings.block.map(|block| block == BlockName::Bottleneck);
@@ -114,15 +157,11 @@ impl Recipe {
                 resnet(&settings.onto(zoo::cifar(depth, bottleneck, pre_activation)?)?)
             }
             Self::Googlenet { num_classes } => googlenet(num_classes),
-            Self::Residual { num_channels, strides, use_1x1_conv, settings } => {
+            Self::ResidualBlock { num_channels, strides, use_1x1_conv, settings } => {
                 if let (false, Some(shortcut)) = (use_1x1_conv, settings.shortcut) {
                     let expected = "use1x1Conv: true beside it";
-                    return Err(Error::expected(
-                        Code::InvalidArgument,
-                        "shortcut",
-                        expected,
-                        format!("{shortcut:?} alone"),
-                    ));
+                    let got = format!("{} alone", format!("{shortcut:?}").to_lowercase());
+                    return Err(Error::expected(Code::InvalidArgument, "shortcut", expected, got));
                 }
                 // A block's options are those that it would have in a network.
                 let ResNetOptions { block, pre_activation, shortcut, flavor, zero_init_residual, .. } =
@@ -139,8 +178,21 @@ impl Recipe {
                 })
             }
             Self::Inception(channels) => inception(channels),
+            Self::Sequential { children } => Ok(Layer::Sequential { children: all_made(children)? }),
+            Self::Concat { branches } => Ok(Layer::Concat { branches: all_made(branches)? }),
+            Self::Residual { preactivation, body, shortcut, relu } => {
+                let boxed = |recipe: Box<Self>| recipe.made().map(Box::new);
+                let (preactivation, body) = (preactivation.map(boxed).transpose()?, boxed(body)?);
+                Ok(Layer::Residual { preactivation, body, shortcut: shortcut.map(boxed).transpose()?, relu })
+            }
+            Self::Layer(layer) => Ok(layer),
         }
     }
+}
+
+fn all_made(children: Vec<Child<Recipe>>) -> Result<Vec<Child>> {
+    let made = |Child { name, title, layer }: Child<Recipe>| Ok(Child { name, title, layer: layer.made()? });
+    children.into_iter().map(made).collect()
 }
 
 fn one() -> usize {
@@ -201,7 +253,7 @@ impl Settings {
             BlockName::Bottleneck => {
                 let (groups, width) = match preset {
                     Block::Bottleneck { groups, width_per_group } => (groups, width_per_group),
-                    _ => (1, 64),
+                    Block::Basic | Block::ResNeXt { .. } => (1, 64),
                 };
                 let width_per_group = self.width_per_group.unwrap_or(width);
                 Block::Bottleneck { groups: self.groups.unwrap_or(groups), width_per_group }
@@ -209,7 +261,7 @@ impl Settings {
             BlockName::Resnext => {
                 let (groups, factor) = match preset {
                     Block::ResNeXt { groups, bot_mul } => (groups, bot_mul),
-                    _ => (16, 1.0),
+                    Block::Basic | Block::Bottleneck { .. } => (16, 1.0),
                 };
                 Block::ResNeXt { groups: self.groups.unwrap_or(groups), bot_mul: self.bot_mul.unwrap_or(factor) }
             }
@@ -245,7 +297,7 @@ mod tests {
             ..wide
         };
         let json = r#"{"type":"resnet","arch":"wide_resnet50_2","groups":2,"stem":"deep","shortcut":"avgpool","flavor":"d2l",
-                       "zeroInitResidual":true,"numClasses":3}"#;
+                       "zero_init_residual":true,"num_classes":3}"#;
         assert_eq!(layer(json), resnet(&changed).unwrap());
     }
 
@@ -253,20 +305,63 @@ mod tests {
     fn stages_of_ones_own_are_the_chapter_s_network() {
         let json = r#"{"type":"resnet","arch":[[2,64],[2,128],[2,256],[2,512]]}"#;
         assert_eq!(layer(json), resnet(&zoo::preset("resnet18").unwrap()).unwrap());
-        let resnext = json.replace("]]", r#"]],"block":"resnext","groups":16,"botMul":1"#);
+        let resnext = json.replace("]]", r#"]],"block":"resnext","groups":16,"bot_mul":1"#);
         assert_eq!(layer(&resnext), resnet(&zoo::preset("resnext18").unwrap()).unwrap());
     }
 
     #[test]
     fn blocks_have_the_options_of_networks() {
         let options = BlockOptions { use_1x1_conv: true, strides: 2, ..BlockOptions::new(Block::BOTTLENECK, 8) };
-        let json = r#"{"type":"residual","numChannels":8,"strides":2,"use1x1Conv":true,"block":"bottleneck"}"#;
+        let json = r#"{"type":"residual_block","num_channels":8,"strides":2,"use1x1_conv":true,"block":"bottleneck"}"#;
         assert_eq!(layer(json), residual(&options).unwrap());
         let channels = Inception { c1: 1, c2: [2, 3], c3: [4, 5], c4: 6 };
         assert_eq!(layer(r#"{"type":"inception","c1":1,"c2":[2,3],"c3":[4,5],"c4":6}"#), inception(channels).unwrap());
-        assert_eq!(layer(r#"{"type":"googlenet","numClasses":7}"#), googlenet(7).unwrap());
+        assert_eq!(layer(r#"{"type":"googlenet","num_classes":7}"#), googlenet(7).unwrap());
         let cifar = resnet(&zoo::cifar(29, Some(true), true).unwrap()).unwrap();
-        assert_eq!(layer(r#"{"type":"cifar_resnet","depth":29,"block":"bottleneck","preActivation":true}"#), cifar);
+        assert_eq!(layer(r#"{"type":"cifar_resnet","depth":29,"block":"bottleneck","pre_activation":true}"#), cifar);
+    }
+
+    #[test]
+    fn layers_may_hold_networks_and_blocks() {
+        let resnet = resnet(&zoo::preset("resnet18").unwrap()).unwrap();
+        let body = residual(&BlockOptions::new(Block::Basic, 4)).unwrap();
+        let block = Layer::Residual {
+            preactivation: Some(Box::new(Layer::Relu)),
+            body: Box::new(body.clone()),
+            shortcut: Some(Box::new(body)),
+            relu: false,
+        };
+        let child = |name: &str, layer| Child::new(name, layer);
+        let branches = vec![child("a", resnet), child("b", Layer::Dropout { p: 0.3 })];
+        let expected = Layer::sequential(vec![child("0", Layer::Concat { branches }), child("1", block)]);
+        let small = r#"{"type":"residual_block","num_channels":4}"#;
+        let json = format!(
+            r#"{{"type":"sequential","children":[
+                {{"name":"0","layer":{{"type":"concat","branches":[
+                    {{"name":"a","layer":{{"type":"resnet","arch":"resnet18"}}}},
+                    {{"name":"b","layer":{{"type":"dropout","p":0.3}}}}]}}}},
+                {{"name":"1","layer":{{"type":"residual","preactivation":{{"type":"relu"}},
+                    "body":{small},"shortcut":{small},"relu":false}}}}]}}"#
+        );
+        assert_eq!(layer(&json), expected);
+        // What a model file holds is a description too.
+        assert_eq!(layer(&expected.to_json()), expected);
+    }
+
+    #[test]
+    fn layers_nested_too_deep_are_refused_in_our_words() {
+        let nested = |depth: usize, inner: &str| {
+            let [open, close] = [r#"{"type":"sequential","children":[{"name":"0","layer":"#, "}]}"];
+            format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+        };
+        let relu = r#"{"type":"relu"}"#;
+        assert!(Recipe::layer(&nested(MOST_NESTED - 1, relu)).is_ok());
+        // A block's layers count, too.
+        let block = r#"{"type":"residual_block","num_channels":4}"#;
+        for json in [nested(MOST_NESTED, relu), nested(50, relu), nested(10_000, relu), nested(MOST_NESTED - 2, block)]
+        {
+            assert_eq!(refusal(&json), "network description: expected layers nested at most 32 deep");
+        }
     }
 
     #[test]
@@ -274,16 +369,22 @@ mod tests {
         let with = |options: &str| refusal(&format!(r#"{{"type":"resnet","arch":"resnet18",{options}}}"#));
         assert_eq!(with(r#""groups":2"#), "groups: expected a bottleneck or resnext block, got basic");
         assert_eq!(
-            with(r#""widthPerGroup":2,"block":"resnext""#),
+            with(r#""width_per_group":2,"block":"resnext""#),
             "widthPerGroup: expected a bottleneck block, got resnext"
         );
-        assert_eq!(with(r#""botMul":2,"block":"bottleneck""#), "botMul: expected a resnext block, got bottleneck");
-        assert!(with(r#""preActivation":true,"block":"resnext""#).starts_with("block: expected basic or bottleneck"));
+        assert_eq!(with(r#""bot_mul":2,"block":"bottleneck""#), "botMul: expected a resnext block, got bottleneck");
+        assert!(with(r#""pre_activation":true,"block":"resnext""#).starts_with("block: expected basic or bottleneck"));
         assert!(
             refusal(r#"{"type":"resnet","arch":"resnet19"}"#).starts_with("arch: expected one of resnet18, resnet34")
         );
-        let block = r#"{"type":"residual","numChannels":4,"shortcut":"avgpool"}"#;
-        assert_eq!(refusal(block), "shortcut: expected use1x1Conv: true beside it, got AvgPool alone");
-        assert!(refusal(r#"{"type":"lenet"}"#).starts_with("options: "));
+        let block = r#"{"type":"residual_block","num_channels":4,"shortcut":"avgpool"}"#;
+        assert_eq!(refusal(block), "shortcut: expected use1x1Conv: true beside it, got avgpool alone");
+        for json in
+            [r#"{"type":"lenet"}"#, r#"{"type":"dropout","p":0.1,"q":1}"#, r#"{"type":"resnet"}"#, r#"{"relu":{}}"#]
+        {
+            let message = "network description: expected a layer, block or network with its fields";
+            assert!(refusal(json).starts_with(message), "{json}");
+        }
+        assert!(refusal("{").starts_with("network description: EOF"));
     }
 }

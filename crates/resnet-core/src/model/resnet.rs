@@ -113,11 +113,11 @@ fn stem(options: &ResNetOptions, channels: usize) -> Vec<Child> {
     for (i, conv) in convolutions.into_iter().enumerate() {
         let names = match (options.pre_activation, options.stem) {
             (true, Stem::Deep) => [format!("stem.conv{}", i + 1), format!("stem.norm{}", i + 1)],
-            (true, _) => ["stem.conv".into(), String::new()],
+            (true, Stem::Imagenet | Stem::Small) => ["stem.conv".into(), String::new()],
             // The deep stem is a sequence in the place of torchvision's conv1; its last norm is bn1.
             (false, Stem::Deep) if i < last => [format!("conv1.{}", 3 * i), format!("conv1.{}", 3 * i + 1)],
             (false, Stem::Deep) => [format!("conv1.{}", 3 * i), "bn1".into()],
-            (false, _) => ["conv1".into(), "bn1".into()],
+            (false, Stem::Imagenet | Stem::Small) => ["conv1".into(), "bn1".into()],
         };
         let [conv_name, norm_name] = names;
         children.push(Child::new(conv_name, conv));
@@ -166,8 +166,10 @@ pub(super) fn head(flavor: Flavor, name: &str, num_classes: usize) -> Child {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::graph::trace;
     use crate::model::params::Params;
-    use crate::model::shape::{trace, Shape};
+    use crate::model::recipe::Recipe;
+    use crate::model::shape::Shape;
     use crate::model::zoo::preset;
 
     fn resnet18() -> ResNetOptions {
@@ -221,7 +223,7 @@ mod tests {
     fn stems_have_their_names() {
         let names = |stem, pre_activation| {
             let params = params(&ResNetOptions { stem, pre_activation, ..resnet18() }, 3);
-            let stem = params.learnt.iter().map(|parameter| parameter.name.as_str());
+            let stem = params.parameters.iter().map(|parameter| parameter.name.as_str());
             let stem = stem.take_while(|name| !name.starts_with("layer1") && !name.starts_with("stages"));
             stem.filter_map(|name| name.strip_suffix(".weight")).collect::<Vec<_>>().join(" ")
         };
@@ -235,7 +237,7 @@ mod tests {
     fn the_first_stage_has_a_1x1_shortcut_only_where_channels_differ() {
         let arch = vec![Stage { num_residuals: 1, num_channels: 32 }];
         let params = params(&ResNetOptions { arch, num_classes: 2, ..ResNetOptions::default() }, 3);
-        let shortcut = params.learnt.iter().find(|parameter| parameter.name == "layer1.0.downsample.0.weight");
+        let shortcut = params.parameters.iter().find(|parameter| parameter.name == "layer1.0.downsample.0.weight");
         assert_eq!(shortcut.unwrap().shape, [32, 64, 1, 1]);
     }
 
@@ -246,7 +248,7 @@ mod tests {
             let network = resnet(&ResNetOptions { arch, num_classes: 2, ..ResNetOptions::default() }).unwrap();
             let nodes = trace(&network, Shape::map(1, 32, 32)).unwrap().nodes.len();
             assert_eq!(nodes, 4 + 5_000 * 6 + 2);
-            assert_eq!(Layer::from_json(&network.to_json()).unwrap(), network);
+            assert_eq!(Recipe::layer(&network.to_json()).unwrap(), network);
         });
         small_stack.unwrap().join().unwrap();
     }

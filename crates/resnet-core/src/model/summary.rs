@@ -1,8 +1,9 @@
 //! What a network shows of itself: shapes, parameters, multiply-adds and activations, by stage or by layer.
 
-use super::layer::{Child, Layer};
+use super::graph::{trace, Kind, Trace, TraceNode};
+use super::layer::{Child, Form, Layer, Weighted};
 use super::params::Params;
-use super::shape::{trace, Kind, Node, Shape, Trace};
+use super::shape::Shape;
 use crate::error::{Code, Error, Result};
 use std::ops::Range;
 
@@ -24,7 +25,7 @@ pub struct Row {
     pub kind: &'static str,
     /// Sizes of its output, batch included.
     pub output_shape: Vec<usize>,
-    /// Number of learnt parameters.
+    /// Number of parameters.
     pub params: usize,
     /// Multiply-adds of its convolutions and linear layers for ONE image, zero padding included.
     pub macs: u64,
@@ -52,7 +53,7 @@ pub fn rows(root: &Layer, input: &[usize], depth: Depth) -> Result<Vec<Row>> {
     match (depth, root) {
         (Depth::Layers, _) => (0..trace.nodes.len()).map(|i| walk.layer(i)).collect(),
         (Depth::Stages, Layer::Sequential { children }) => walk.stages(children),
-        (Depth::Stages, root) => Ok(vec![walk.row("", kind(root), 0..trace.nodes.len())?]),
+        (Depth::Stages, root) => Ok(vec![walk.row("", root.kind(), 0..trace.nodes.len())?]),
     }
 }
 
@@ -66,7 +67,7 @@ impl Walk<'_> {
     fn layer(&self, i: usize) -> Result<Row> {
         let node = &self.trace.nodes[i];
         let kind = match node.kind {
-            Kind::Layer(layer) => kind(layer),
+            Kind::Layer(layer) => layer.kind(),
             Kind::Add { relu: true } => "AddReLU",
             Kind::Add { relu: false } => "Add",
             Kind::Concat => "Concat",
@@ -80,7 +81,7 @@ impl Walk<'_> {
             let len = self.trace.nodes[start..].iter().take_while(|node| node.stage == stage).count();
             let nodes = start..start + len;
             start += len;
-            self.row(child.title.as_ref().unwrap_or(&child.name), kind(&child.layer), nodes)
+            self.row(child.title.as_ref().unwrap_or(&child.name), child.layer.kind(), nodes)
         };
         children.iter().enumerate().map(row).collect()
     }
@@ -100,22 +101,24 @@ impl Walk<'_> {
             name: if name.is_empty() { kind } else { name }.to_owned(),
             kind,
             output_shape: self.trace.shapes[output].with_batch(self.batch),
-            params: self.params.nodes[nodes].iter().map(|places| places.params.len()).sum(),
+            params: self.params.nodes[nodes].iter().map(|ranges| ranges.params.len()).sum(),
             macs,
             activation_bytes,
         })
     }
 
     /// Multiply-adds of a node for one image; none if there are too many to be counted.
-    fn macs(&self, node: &Node) -> Option<u64> {
+    fn macs(&self, node: &TraceNode) -> Option<u64> {
         let input = self.trace.shapes[node.inputs[0]].channels();
         let [height, width] = self.trace.shapes[node.output].size();
-        match node.kind {
-            Kind::Layer(Layer::Conv2d { out_channels, kernel: [kh, kw], groups, .. }) => {
-                product(&[height, width, *out_channels, input / groups, *kh, *kw])
+        let Kind::Layer(layer) = node.kind else { return Some(0) };
+        let Form::Weighted(weighted) = layer.form() else { return Some(0) };
+        match weighted {
+            Weighted::Conv2d { out_channels, kernel: [kh, kw], groups, .. } => {
+                product(&[height, width, out_channels, input / groups, kh, kw])
             }
-            Kind::Layer(Layer::Linear { out_features, .. }) => product(&[input, *out_features]),
-            _ => Some(0),
+            Weighted::Linear { out_features, .. } => product(&[input, out_features]),
+            Weighted::BatchNorm2d { .. } => Some(0),
         }
     }
 
@@ -129,22 +132,6 @@ impl Walk<'_> {
 fn product(sizes: &[usize]) -> Option<u64> {
     const MAX: u64 = 1 << 53;
     sizes.iter().try_fold(1u64, |product, &size| product.checked_mul(size as u64)).filter(|&product| product <= MAX)
-}
-
-fn kind(layer: &Layer) -> &'static str {
-    match layer {
-        Layer::Conv2d { .. } => "Conv2d",
-        Layer::BatchNorm2d { .. } => "BatchNorm2d",
-        Layer::Relu => "ReLU",
-        Layer::MaxPool2d { .. } => "MaxPool2d",
-        Layer::AvgPool2d { .. } => "AvgPool2d",
-        Layer::GlobalAvgPool2d => "GlobalAvgPool2d",
-        Layer::Dropout { .. } => "Dropout",
-        Layer::Linear { .. } => "Linear",
-        Layer::Sequential { .. } => "Sequential",
-        Layer::Residual { .. } => "Residual",
-        Layer::Concat { .. } => "Concat",
-    }
 }
 
 #[cfg(test)]

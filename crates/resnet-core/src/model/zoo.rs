@@ -4,7 +4,7 @@ use super::resnet::{Block, Flavor, ResNetOptions, Stage, Stem};
 use crate::error::{Code, Error, Result};
 
 /// A named network: blocks of each stage, what they are made of, and whose it is.
-struct Row {
+struct Preset {
     name: &'static str,
     blocks: [usize; 4],
     block: Block,
@@ -12,12 +12,12 @@ struct Row {
     flavor: Flavor,
 }
 
-const fn row(name: &'static str, blocks: [usize; 4], block: Block, flavor: Flavor) -> Row {
-    Row { name, blocks, block, pre_activation: false, flavor }
+const fn row(name: &'static str, blocks: [usize; 4], block: Block, flavor: Flavor) -> Preset {
+    Preset { name, blocks, block, pre_activation: false, flavor }
 }
 
-const fn pre_activation(name: &'static str, blocks: [usize; 4], block: Block) -> Row {
-    Row { name, blocks, block, pre_activation: true, flavor: Flavor::D2l }
+const fn pre_activation(name: &'static str, blocks: [usize; 4], block: Block) -> Preset {
+    Preset { name, blocks, block, pre_activation: true, flavor: Flavor::D2l }
 }
 
 const fn grouped(groups: usize, width_per_group: usize) -> Block {
@@ -31,7 +31,7 @@ const D152: [usize; 4] = [3, 8, 36, 3];
 const CHAPTER: Block = Block::ResNeXt { groups: 16, bot_mul: 1.0 };
 
 /// Stages have 64, 128, 256 and 512 channels.
-const ROWS: [Row; 17] = [
+const PRESETS: [Preset; 17] = [
     // He et al., 2016, table 1.
     row("resnet18", D18, Block::Basic, Flavor::D2l),
     row("resnet34", D34, Block::Basic, Flavor::D2l),
@@ -58,12 +58,12 @@ const ROWS: [Row; 17] = [
 
 /// The names of [`preset`].
 pub fn names() -> impl Iterator<Item = &'static str> {
-    ROWS.iter().map(|row| row.name)
+    PRESETS.iter().map(|row| row.name)
 }
 
 /// A named network for 10 classes; none if nothing has that name.
 pub fn preset(name: &str) -> Option<ResNetOptions> {
-    let row = ROWS.iter().find(|row| row.name == name)?;
+    let row = PRESETS.iter().find(|row| row.name == name)?;
     let stage = |(num_residuals, num_channels)| Stage { num_residuals, num_channels };
     Some(ResNetOptions {
         arch: row.blocks.into_iter().zip([64, 128, 256, 512]).map(stage).collect(),
@@ -108,13 +108,13 @@ pub fn cifar(depth: usize, bottleneck: Option<bool>, pre_activation: bool) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::graph::trace_channels;
     use crate::model::params::Params;
     use crate::model::resnet::{resnet, Shortcut};
-    use crate::model::shape::trace_channels;
     use crate::model::summary::{rows, Depth};
 
-    fn learnt(options: &ResNetOptions, channels: usize) -> usize {
-        Params::of(&trace_channels(&resnet(options).unwrap(), channels).unwrap()).unwrap().learnt_len()
+    fn parameters(options: &ResNetOptions, channels: usize) -> usize {
+        Params::of(&trace_channels(&resnet(options).unwrap(), channels).unwrap()).unwrap().parameters_len()
     }
 
     #[test]
@@ -126,8 +126,8 @@ mod tests {
             ("resnext34", 3_103_818),
             ("resnet50", 23_541_130),
         ];
-        for (name, parameters) in expected {
-            assert_eq!(learnt(&preset(name).unwrap(), 1), parameters, "{name}");
+        for (name, count) in expected {
+            assert_eq!(parameters(&preset(name).unwrap(), 1), count, "{name}");
         }
     }
 
@@ -145,9 +145,9 @@ mod tests {
             ("wide_resnet50_2", 68_883_240),
             ("wide_resnet101_2", 126_886_696),
         ];
-        for (name, parameters) in expected {
+        for (name, count) in expected {
             let options = ResNetOptions { flavor: Flavor::Torchvision, num_classes: 1000, ..preset(name).unwrap() };
-            assert_eq!(learnt(&options, 3), parameters, "{name}");
+            assert_eq!(parameters(&options, 3), count, "{name}");
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
             for flavor in [Flavor::D2l, Flavor::Torchvision] {
                 for (stem, shortcut) in [(Stem::Imagenet, Shortcut::AvgPool), (Stem::Deep, Shortcut::Conv)] {
                     let options = ResNetOptions { flavor, stem, shortcut, zero_init_residual: true, ..options.clone() };
-                    assert!(learnt(&options, 3) > 1_000_000, "{name}");
+                    assert!(parameters(&options, 3) > 1_000_000, "{name}");
                 }
             }
         }
@@ -192,6 +192,6 @@ mod tests {
     fn resnet1001_has_the_paper_s_ten_million_parameters() {
         // He et al., 2016b, table 3, without biases.
         let options = ResNetOptions { flavor: Flavor::Torchvision, ..cifar(1001, None, true).unwrap() };
-        assert_eq!(learnt(&options, 3), 10_327_706);
+        assert_eq!(parameters(&options, 3), 10_327_706);
     }
 }

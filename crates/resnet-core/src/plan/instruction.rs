@@ -1,93 +1,99 @@
-//! What the lists of a plan are made of.
+//! What the lists of a plan are made of: kernel calls whose operands have names.
 
-use super::slots::{Slot, CLASSES};
-use resnet_ops::Pass;
-
-/// What an instruction does. What it reads and writes is listed behind it.
+/// Storage that a plan asks for, by its number; [`super::slots`] finds a place for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// x → y
-    Import,
-    /// → weights and bias
-    Fold,
-    /// \[weights and bias\] → packed
-    Pack(Pass),
-    /// x, packed, \[shortcut\] → y, scratch, \[moments\]
-    ConvForward,
-    /// dy, packed → dx, scratch; with the node of a batch norm: dy, packed, x, saved, \[y\] → dx, scratch, sums
-    ConvInputGradient { accumulate: bool, norm: Option<usize> },
-    /// x, dy → scratch
-    ConvWeightGradient,
-    /// x → moments
-    Moments,
-    /// x, moments, \[shortcut\] → y, saved
-    NormTrain,
-    /// x, \[shortcut\] → y
-    NormEval,
-    /// x, saved → dy becomes dx, scratch
-    NormBackward,
-    /// x, saved, y → dy becomes that of the sum, scratch, dx
-    NormAddBackward,
-    /// x, saved → dy becomes dx, sums
-    NormFinishBackward,
-    /// x, saved → dy, sums, dx
-    NormAddFinishBackward,
-    /// saved →
-    NormUpdate,
-    /// x → y
-    Relu,
-    /// y → dy becomes that of what the ReLU was given
-    ReluBackward,
-    /// a, b → y
-    Add,
-    /// branches → y
-    Concat,
-    /// dy → dx of a branch
-    ConcatBackward { branch: usize, accumulate: bool },
-    /// x → y
-    Dropout,
-    /// → dy becomes dx
-    DropoutBackward,
-    /// source → target
-    AddGradient { accumulate: bool },
-    /// x → y, argmax
-    MaxPool,
-    /// dy, argmax → dx
-    MaxPoolBackward { accumulate: bool },
-    /// x, moments → y, saved, argmax
-    NormPool,
-    /// x, saved, argmax, dy → dx, scratch
-    NormPoolBackward,
-    /// x → y, over windows or whole maps
-    AvgPool,
-    /// dy → dx
-    AvgPoolBackward { accumulate: bool },
-    /// x → y
-    Linear,
-    /// dy → dx
-    LinearInputGradient { accumulate: bool },
-    /// x, dy →
-    LinearWeightGradient,
+pub(super) struct Request(pub usize);
+
+/// An operand that a call reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Read(pub Request);
+
+/// An operand that a call writes, and may read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Write(pub Request);
+
+/// An operand that the gradient of a value is written over, or added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accumulated {
+    pub target: Request,
+    pub accumulate: bool,
 }
 
-/// A kernel call: `B` names storage, by need while the lists are written and by slot afterwards.
-pub(super) struct Instruction<B> {
-    pub(super) action: Action,
-    pub(super) node: usize,
-    pub(super) reads: Vec<B>,
-    pub(super) writes: Vec<B>,
+/// Whatever names storage.
+pub(super) trait Operands {
+    /// Visits all storage that is named.
+    fn each(&self, visit: &mut dyn FnMut(Request));
 }
 
-/// The lists over slots, and what slots there are.
-pub(super) struct Lists {
+impl Operands for Read {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        visit(self.0);
+    }
+}
+
+impl Operands for Write {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        visit(self.0);
+    }
+}
+
+impl Operands for Accumulated {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        visit(self.target);
+    }
+}
+
+impl<T: Operands> Operands for Option<T> {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        self.iter().for_each(|operand| operand.each(visit));
+    }
+}
+
+impl<T: Operands> Operands for Vec<T> {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        self.iter().for_each(|operand| operand.each(visit));
+    }
+}
+
+/// Settings of a call: no storage.
+macro_rules! settings {
+    ($($setting:ty),*) => {
+        $(impl Operands for $setting {
+            fn each(&self, _: &mut dyn FnMut(Request)) {}
+        })*
+    };
+}
+settings!(bool, usize, resnet_ops::Pass);
+
+/// Declares the calls of an op: an enum whose variants name their operands. So no operand can be left out of a value's live range.
+macro_rules! calls {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $call:ident { $($field:ident: $type:ty),* $(,)? }),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone)]
+        pub(in crate::plan) enum $name {
+            $($(#[$doc])* $call { $($field: $type),* }),*
+        }
+
+        impl $crate::plan::instruction::Operands for $name {
+            fn each(&self, visit: &mut dyn FnMut($crate::plan::instruction::Request)) {
+                match self {
+                    $(Self::$call { $($field),* } => { $($field.each(visit);)* })*
+                }
+            }
+        }
+    };
+}
+pub(super) use calls;
+
+/// The lists of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum List {
     /// What is worked out from the weights alone, and kept while they stay as they are.
-    pub(super) prepare: Vec<Instruction<Slot>>,
-    pub(super) forward: Vec<Instruction<Slot>>,
-    pub(super) backward: Vec<Instruction<Slot>>,
-    pub(super) update: Vec<Instruction<Slot>>,
-    pub(super) images: Slot,
-    pub(super) logits: Slot,
-    pub(super) logits_gradient: Option<Slot>,
-    /// Lengths of the slots of each class, longest first.
-    pub(super) lengths: [Vec<usize>; CLASSES],
+    Prepare,
+    /// From images to logits.
+    Forward,
+    /// From the logits' gradient to all that is wanted.
+    Backward,
+    /// Of running statistics.
+    Update,
 }

@@ -1,53 +1,55 @@
-//! How a network runs: lowered to nodes of a backend, scheduled as flat lists of instructions over preallocated slots.
+//! How a network runs: lowered to nodes of a backend, written as flat lists of calls over preallocated slots.
 //!
-//! [`lower`] turns the walk over the tree into nodes, [`fuse`] joins what a backend does in one pass, [`schedule`] writes
-//! the forward, backward and update lists and gives every value a slot by its lifetime, [`run`] walks the lists, or
-//! has a GPU [`repeat`] them as one.
+//! [`lower`] turns the walk over the tree into nodes, each an op of [`ops`]; [`fuse`] joins what a backend does in one pass; the ops
+//! write the forward, backward and update lists on a [`tape`]; [`slots`] gives every value a slot by its live range; [`run`] walks the lists, or
+//! has a GPU run them as [`captured`]. [`mode`] says what a plan is for.
 
+mod captured;
 mod fuse;
 mod instruction;
 mod lower;
-mod repeat;
+mod mode;
+mod ops;
 mod run;
-mod schedule;
 mod slots;
+mod tape;
 
-#[cfg(test)]
-pub use repeat::List;
-pub use run::Run;
+pub use instruction::List;
+pub use mode::{Gradients, Mode, Statistics};
+pub use run::Operating;
 pub use slots::Slots;
 
 use crate::error::Result;
+use crate::model::graph::trace;
 use crate::model::params::Params;
-use crate::model::shape::{trace, Shape};
+use crate::model::shape::Shape;
 use crate::model::Layer;
-use instruction::Lists;
-use lower::{Graph, Node, Op};
+use lower::Graph;
+use ops::{Instruction, Op, PooledNorm, Tape};
+use resnet_ops::batch_norm::BatchNorm;
+use resnet_ops::conv2d::Conv2d;
 use resnet_ops::Executor;
-use std::cell::Cell;
+use std::sync::Arc;
+use tape::Lists;
 
-/// What a plan is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Batch norms use the batch's statistics; there are gradients.
-    Train,
-    /// Batch norms use the running statistics.
-    Eval,
-}
-
-/// A network lowered for a backend, an input size and a largest batch.
+/// A network lowered for a backend, an input size, a largest batch and a [`Mode`].
 pub struct Plan {
-    graph: Graph,
-    lists: Lists,
+    lists: Lists<Instruction>,
     mode: Mode,
     input: Shape,
+    output: Shape,
     capacity: usize,
-    /// The weights' version, and the batch, that the list of preparations was run for.
-    prepared: Cell<Option<(u64, usize)>>,
+    /// Whether each run draws other numbers, so that none can be done as the one before.
+    is_random: bool,
+    smallest_batch_norm: Option<usize>,
+    convolutions: Vec<Arc<Conv2d>>,
 }
 
 impl Plan {
-    /// Lowers and schedules a network for batches of up to `capacity` images.
+    /// Lowers and writes a network for batches of up to `capacity` images.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE` if the network does not fit the input; `ERR_INVALID_ARGUMENT` if the mode names a layer that is none.
     pub fn new(
         executor: &Executor,
         root: &Layer,
@@ -57,12 +59,26 @@ impl Plan {
         mode: Mode,
     ) -> Result<Self> {
         let trace = trace(root, input)?;
-        let mut graph = lower::lower(executor, &trace, params, mode)?;
+        let mut graph = lower::lower(executor, &trace, params, &mode)?;
         if !executor.is_reference() {
-            fuse::fuse(&mut graph, executor, mode)?;
+            fuse::fuse(&mut graph, executor, &mode)?;
         }
-        let lists = schedule::schedule(executor, &graph, capacity, mode);
-        Ok(Self { graph, lists, mode, input, capacity, prepared: Cell::new(None) })
+        let fuses_backward = resnet_ops::batch_norm::fuses_backward(executor);
+        let lists = graph.write(executor, capacity, &mode, |backward| {
+            if fuses_backward {
+                fuse::fuse_backward(backward);
+            }
+        });
+        Ok(Self {
+            lists,
+            input,
+            output: graph.shapes[graph.named.output],
+            capacity,
+            is_random: graph.nodes.iter().any(|node| matches!(node.op, Op::Dropout(_))),
+            smallest_batch_norm: graph.batch_norms().map(|norm| norm.size[0] * norm.size[1]).min(),
+            convolutions: graph.convolutions().cloned().collect(),
+            mode,
+        })
     }
 
     /// Whether it runs batches of `n` images of this shape.
@@ -71,38 +87,55 @@ impl Plan {
     }
 
     /// Makes room for it.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
     pub fn reserve(&self, executor: &Executor, slots: &mut Slots) -> Result<()> {
         slots.reserve(executor, &self.lists.lengths)
     }
 
-    /// Whether what is packed is that of these weights, in the order for a batch of `n` images.
-    fn is_prepared(&self, version: u64, n: usize) -> bool {
-        let alike = |m: usize| {
-            self.graph.nodes.iter().all(|node| match &node.op {
-                Op::Conv2d(convolution) => convolution.kernels.packs_alike(m, n),
-                _ => true,
-            })
-        };
-        self.prepared.get().is_some_and(|(prepared, m)| prepared == version && alike(m))
-    }
-
-    /// Whether each run draws other numbers, so that none can be done as the one before.
-    fn is_random(&self) -> bool {
-        self.graph.nodes.iter().any(|node| matches!(node.op, Op::Dropout(_)))
-    }
-
     /// Shape of the network's output.
     pub fn output(&self) -> Shape {
-        self.graph.shapes[self.graph.output]
+        self.output
     }
 
-    /// Pixels of the smallest map that a batch norm sees; None without a batch norm.
-    pub fn smallest_norm(&self) -> Option<usize> {
-        let pixels = |node: &Node| match &node.op {
-            Op::BatchNorm(op) => Some(op.size[0] * op.size[1]),
-            Op::NormPool(op) => Some(op.norm.size[0] * op.norm.size[1]),
-            _ => None,
-        };
-        self.graph.nodes.iter().filter_map(pixels).min()
+    /// Pixels of the smallest map whose batch statistics a norm takes; None if none does.
+    pub fn smallest_batch_norm(&self) -> Option<usize> {
+        self.smallest_batch_norm
+    }
+}
+
+impl Graph {
+    /// Writes the lists for batches of up to `capacity` images.
+    fn write(
+        &self,
+        executor: &Executor,
+        capacity: usize,
+        mode: &Mode,
+        fuse: impl FnOnce(&mut [Instruction]),
+    ) -> Lists<Instruction> {
+        let mut tape = Tape::new(executor, &self.shapes, capacity, mode, ops::add_gradient);
+        for node in &self.nodes {
+            tape.connect(&node.wires, self.named.differentiated == Some(node.wires.output));
+        }
+        for node in &self.nodes {
+            node.op.write(&node.wires, &mut tape);
+        }
+        tape.finish(&self.named, fuse)
+    }
+
+    /// Norms that use the batch's statistics.
+    fn batch_norms(&self) -> impl Iterator<Item = &BatchNorm> {
+        self.nodes.iter().filter_map(|node| {
+            let (Op::BatchNorm(norm) | Op::NormPool(PooledNorm { norm, .. })) = &node.op else { return None };
+            (norm.statistics == Statistics::Batch).then_some(&norm.op)
+        })
+    }
+
+    fn convolutions(&self) -> impl Iterator<Item = &Arc<Conv2d>> {
+        self.nodes.iter().filter_map(|node| {
+            let Op::Conv2d(convolution) = &node.op else { return None };
+            Some(&convolution.kernels)
+        })
     }
 }

@@ -1,22 +1,25 @@
-//! Preallocated storage, shared by values whose lifetimes do not meet and by the plans of a session.
+//! Preallocated storage, shared by values whose live ranges are disjoint and by the plans of an engine.
 
-use super::repeat::Recordings;
+use super::captured::CapturedGraphs;
+use super::mode::Mode;
 use crate::error::Result;
 use resnet_ops::{Buffer, DType, Executor};
+use std::cell::{Ref, RefCell, RefMut};
+use std::ops::RangeInclusive;
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Activations, their gradients, packed weights, in the backend's type for them.
-    Real,
+    /// Activations, their gradients, packed weights, in the backend's type for computing.
+    Compute,
     /// Sums in f64.
     Sum,
-    /// Places in a window, as bytes.
-    Place,
-    /// Weights packed for as long as they stay as they are.
+    /// Indices of pixels in a window, as bytes.
+    Index,
+    /// Weights packed for as long as they stay as they are, in the type for computing.
     Packed,
     /// Images, statistics, folded weights, in the type of parameters.
-    Exact,
+    Parameter,
 }
 
 pub(super) const CLASSES: usize = 5;
@@ -24,79 +27,105 @@ pub(super) const CLASSES: usize = 5;
 /// A slot: its class, and its number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
-    pub(super) class: Class,
-    pub(super) index: usize,
+    class: Class,
+    index: usize,
 }
 
-/// The storage of a session's plans.
+/// The storage of an engine's plans.
 #[derive(Default)]
 pub struct Slots {
-    buffers: [Vec<Buffer>; CLASSES],
-    /// What plans have recorded over them.
-    pub recordings: Recordings,
+    buffers: [Vec<RefCell<Buffer>>; CLASSES],
+    /// What plans have captured over them.
+    pub captured: CapturedGraphs,
+    /// Whose weights are packed in them.
+    pub(super) prepared: Option<Prepared>,
+}
+
+/// For what a plan's list of preparations was run last: the plan of which mode, which version of the weights, how many images.
+pub(super) struct Prepared {
+    pub mode: Mode,
+    pub version: u64,
+    pub n: usize,
 }
 
 impl Slots {
     /// Makes room for slots of these lengths, longest first in each class; what is there and long enough stays.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`. What had to go for larger storage is then missing: each plan reserves before it runs.
     pub(super) fn reserve(&mut self, executor: &Executor, lengths: &[Vec<usize>; CLASSES]) -> Result<()> {
-        let (real, exact) = (executor.dtype(), executor.exact_dtype());
-        let dtypes = [real, DType::F64, DType::U8, real, exact];
+        let (compute, parameter) = (executor.dtype(), executor.exact_dtype());
+        let dtypes = [compute, DType::F64, DType::U8, compute, parameter];
         for ((buffers, lengths), dtype) in self.buffers.iter_mut().zip(lengths).zip(dtypes) {
             for (index, &length) in lengths.iter().enumerate() {
                 if index == buffers.len() {
-                    buffers.push(executor.zeros(dtype, length)?);
-                } else if buffers[index].len() < length {
+                    buffers.push(executor.zeros(dtype, length)?.into());
+                } else if buffers[index].get_mut().len() < length {
                     // The old storage goes before the new one comes, and with it what keeps it.
-                    self.recordings = Recordings::default();
-                    buffers[index] = Buffer::empty();
-                    buffers[index] = executor.zeros(dtype, length)?;
+                    self.captured = CapturedGraphs::default();
+                    self.prepared = None;
+                    buffers[index] = Buffer::empty().into();
+                    buffers[index] = executor.zeros(dtype, length)?.into();
                 }
             }
         }
         Ok(())
     }
 
-    /// Forgets what replaced plans have recorded.
-    pub fn forget_recordings(&mut self) {
-        self.recordings = Recordings::default();
+    /// Forgets what a plan that is replaced has captured and packed.
+    pub fn forget(&mut self) {
+        self.captured = CapturedGraphs::default();
+        self.prepared = None;
     }
 
-    pub(super) fn get(&self, slot: Slot) -> &Buffer {
-        &self.buffers[slot.class as usize][slot.index]
+    /// Elements of all slots.
+    #[cfg(test)]
+    pub fn len(&mut self) -> usize {
+        self.buffers.iter_mut().flatten().map(|buffer| buffer.get_mut().len()).sum()
     }
 
-    pub(super) fn get_mut(&mut self, slot: Slot) -> &mut Buffer {
-        &mut self.buffers[slot.class as usize][slot.index]
+    pub(super) fn read(&self, slot: Slot) -> Ref<'_, Buffer> {
+        self.buffers[slot.class as usize][slot.index].borrow()
+    }
+
+    pub(super) fn write(&self, slot: Slot) -> RefMut<'_, Buffer> {
+        self.buffers[slot.class as usize][slot.index].borrow_mut()
     }
 }
 
-/// A value's storage need: how much, and from which instruction to which.
+/// What wants a slot: how much, and from which call to which.
 #[derive(Clone, Debug)]
-pub(super) struct Need {
-    pub(super) class: Class,
-    pub(super) len: usize,
-    pub(super) first: usize,
-    pub(super) last: usize,
+pub(super) struct Allocation {
+    pub class: Class,
+    pub len: usize,
+    pub live: RangeInclusive<usize>,
 }
 
-/// Gives every need a slot, the longest first, each the first slot that is free during its lifetime. Returns the slots and
-/// the lengths that they need.
-pub(super) fn assign(needs: &[Need]) -> (Vec<Slot>, [Vec<usize>; CLASSES]) {
-    let mut order: Vec<usize> = (0..needs.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(needs[index].len));
+impl Allocation {
+    fn is_disjoint(&self, other: &RangeInclusive<usize>) -> bool {
+        self.live.end() < other.start() || other.end() < self.live.start()
+    }
+}
+
+/// Gives everything a slot, the longest first, each the first slot that is free while it is live. Returns the slots and the
+/// lengths that they need.
+pub(super) fn assign(allocations: &[Allocation]) -> (Vec<Slot>, [Vec<usize>; CLASSES]) {
+    let mut order: Vec<usize> = (0..allocations.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(allocations[index].len));
     let mut lengths: [Vec<usize>; CLASSES] = Default::default();
-    let mut tenants: [Vec<Vec<(usize, usize)>>; CLASSES] = Default::default();
-    let mut slots = vec![Slot { class: Class::Real, index: 0 }; needs.len()];
+    let mut tenants: [Vec<Vec<RangeInclusive<usize>>>; CLASSES] = Default::default();
+    let mut slots = vec![Slot { class: Class::Compute, index: 0 }; allocations.len()];
     for index in order {
-        let Need { class, len, first, last } = needs[index];
+        let allocation = &allocations[index];
+        let class = allocation.class;
         let (lengths, tenants) = (&mut lengths[class as usize], &mut tenants[class as usize]);
-        let free = |lifetimes: &Vec<(usize, usize)>| lifetimes.iter().all(|&(from, to)| last < from || to < first);
+        let free = |ranges: &Vec<RangeInclusive<usize>>| ranges.iter().all(|range| allocation.is_disjoint(range));
         let place = tenants.iter().position(free).unwrap_or_else(|| {
-            lengths.push(len);
+            lengths.push(allocation.len);
             tenants.push(Vec::new());
             tenants.len() - 1
         });
-        tenants[place].push((first, last));
+        tenants[place].push(allocation.live.clone());
         slots[index] = Slot { class, index: place };
     }
     (slots, lengths)
@@ -104,18 +133,17 @@ pub(super) fn assign(needs: &[Need]) -> (Vec<Slot>, [Vec<usize>; CLASSES]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{assign, Class, Need};
+    use super::{assign, Allocation, Class};
 
     #[test]
-    fn slots_are_shared_by_values_that_never_meet() {
-        let need = |len, first, last| Need { class: Class::Real, len, first, last };
-        let needs = [need(10, 0, 2), need(30, 1, 4), need(20, 3, 5), need(5, 5, 6)];
-        let (slots, lengths) = assign(&needs);
+    fn slots_are_shared_where_live_ranges_are_disjoint() {
+        let allocation = |len, first, last| Allocation { class: Class::Compute, len, live: first..=last };
+        let allocations = [allocation(10, 0, 2), allocation(30, 1, 4), allocation(20, 3, 5), allocation(5, 5, 6)];
+        let (slots, lengths) = assign(&allocations);
         assert_eq!(lengths[0], [30, 20]);
-        for (i, a) in needs.iter().enumerate() {
-            for (j, b) in needs.iter().enumerate().skip(i + 1) {
-                let meet = a.first <= b.last && b.first <= a.last;
-                assert!(!meet || slots[i] != slots[j], "{i} and {j} meet in one slot");
+        for (i, a) in allocations.iter().enumerate() {
+            for (j, b) in allocations.iter().enumerate().skip(i + 1) {
+                assert!(a.is_disjoint(&b.live) || slots[i] != slots[j], "{i} and {j} are live in one slot");
             }
             assert!(lengths[0][slots[i].index] >= a.len);
         }

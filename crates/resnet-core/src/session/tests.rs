@@ -1,8 +1,9 @@
-//! What a GPU does as recorded is what it does step by step.
+//! What a GPU does as captured is what it does step by step.
 
 use super::*;
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
-use crate::plan::List;
+use crate::plan::{List, Plan};
+use crate::train::{Optimizer, Sgd, Trainer};
 use resnet_ops::Precision;
 
 fn on_gpu() -> Option<Session> {
@@ -16,9 +17,9 @@ fn images(n: usize, step: usize) -> Vec<f32> {
 }
 
 /// Losses and weights of steps of so many images each; `before` is done before each.
-fn trained(batches: &[usize], mut before: impl FnMut(&mut Session, usize)) -> Option<(Vec<f64>, Named<f64>)> {
+fn trained(batches: &[usize], mut before: impl FnMut(&mut Session, usize)) -> Option<(Vec<f64>, Named)> {
     let mut session = on_gpu()?;
-    let mut trainer = Trainer::new(Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 });
+    let mut trainer = Trainer::new(Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 }));
     let labels = [0, 1, 2, 3, 4, 0];
     let mut step = |(index, &n): (usize, &usize)| {
         before(&mut session, index);
@@ -26,57 +27,57 @@ fn trained(batches: &[usize], mut before: impl FnMut(&mut Session, usize)) -> Op
         trainer.step(&mut session, Images { data: &data, shape: [n, 3, 16, 16] }, &labels[..n]).unwrap().loss()
     };
     let losses = batches.iter().enumerate().map(&mut step).collect();
-    Some((losses, session.state_dict_f64().unwrap()))
+    Some((losses, session.state_dict().unwrap()))
 }
 
-fn recorded(session: &Session) -> bool {
-    let recordings = session.built.as_ref().map(|built| &built.slots.recordings);
-    recordings.is_some_and(|recordings| {
-        [List::Prepare, List::Forward, List::Backward, List::Update]
-            .iter()
-            .all(|&list| recordings.has((Mode::Train, list)))
-    })
+fn captured(session: &mut Session) -> bool {
+    // The list of preparations is empty where weights change from step to step.
+    let captured = &session.engine.slots().captured;
+    [List::Forward, List::Backward, List::Update].iter().all(|&list| captured.has(&Mode::TRAIN, list))
 }
 
 #[test]
-fn a_gpu_does_recorded_steps_as_it_does_others() {
+fn a_gpu_does_captured_steps_as_it_does_others() {
     let batches = [4, 4, 4, 2, 4, 4, 6, 6, 6];
     let mut seen = Vec::new();
-    let Some(repeated) = trained(&batches, |session, _| seen.push(recorded(session))) else { return };
+    let Some(repeated) = trained(&batches, |session, _| seen.push(captured(session))) else { return };
     // Six images want more room, and another plan.
     assert_eq!(seen, [false, false, true, true, true, true, true, false, true]);
     let walked = trained(&batches, |session, _| {
-        session.built.iter_mut().for_each(|built| built.slots.forget_recordings());
+        session.engine.slots().forget();
     });
     assert!(walked.unwrap() == repeated);
 }
 
 #[test]
-fn recordings_see_what_happens_to_weights_and_room_between_steps() {
+fn captured_graphs_see_what_happens_to_weights_and_room_between_steps() {
     let disturb = |session: &mut Session, step: usize| match step {
         3 => {
             let data = images(6, 0);
             for _ in 0..3 {
-                session.forward(Images { data: &data, shape: [6, 3, 16, 16] }, false).unwrap();
+                session.forward::<f32>(Images { data: &data, shape: [6, 3, 16, 16] }, false).unwrap();
             }
         }
         4 => {
             let built = session.built.as_mut().unwrap();
-            let (learnt, running) = built.weights.values().unwrap();
-            built.weights.set(&learnt.iter().map(|value| value / 2.0).collect::<Vec<_>>(), &running).unwrap();
+            let [parameters, running] = built.weights.values().unwrap();
+            let (halved, running) =
+                (parameters.iter().map(|value| value / 2.0).collect::<Vec<_>>(), running.into_owned());
+            built.weights.set(&halved, &running).unwrap();
         }
         5 => {
             // As after a larger plan could not get all its room.
-            let (built, input) = (session.built.as_mut().unwrap(), Shape::map(3, 16, 16));
-            let larger = Plan::new(&session.executor, &session.network, &built.params, input, 64, Mode::Train);
-            larger.unwrap().reserve(&session.executor, &mut built.slots).unwrap();
+            let (params, input) = (&session.built.as_ref().unwrap().params, Shape::map(3, 16, 16));
+            let larger =
+                Plan::new(session.engine.executor(), &session.network, params, input, 64, Mode::TRAIN).unwrap();
+            session.engine.reserve(&larger).unwrap();
         }
         _ => {}
     };
     let Some(repeated) = trained(&[4; 8], disturb) else { return };
     let walked = trained(&[4; 8], |session, step| {
         disturb(session, step);
-        session.built.iter_mut().for_each(|built| built.slots.forget_recordings());
+        session.engine.slots().forget();
     });
     assert!(walked.unwrap() == repeated);
 }
@@ -86,7 +87,7 @@ fn a_plan_is_not_done_as_the_one_before_it() {
     let (Some(mut session), Some(mut fresh)) = (on_gpu(), on_gpu()) else { return };
     let forward = |session: &mut Session, size: usize| {
         let data: Vec<f32> = images(4, 0)[..4 * 3 * size * size].to_vec();
-        session.forward(Images { data: &data, shape: [4, 3, size, size] }, true).unwrap()
+        session.forward::<f32>(Images { data: &data, shape: [4, 3, size, size] }, true).unwrap()
     };
     for _ in 0..3 {
         forward(&mut session, 16);

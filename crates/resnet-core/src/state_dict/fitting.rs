@@ -1,9 +1,9 @@
-//! Which tensors fit a network: as they are, or with another head or input than the weights were learnt for.
+//! Which tensors fit a network: as they are, or with another head or input than the weights were trained for.
 
-use super::Entry;
-use crate::model::layer::Layer;
+use super::contents::Entry;
+use crate::model::graph::join;
+use crate::model::layer::{Form, Layer, Weighted};
 use crate::model::params::{Parameter, Params, Role};
-use crate::model::shape::join;
 use std::collections::HashMap;
 
 /// Whether a tensor has a parameter's shape, or that of a 1x1 convolution for a linear layer.
@@ -23,13 +23,14 @@ pub(super) fn layer_of(name: &str) -> &str {
 /// The last linear layer.
 pub(super) fn head(params: &Params) -> Option<&str> {
     let is_linear = |parameter: &&Parameter| parameter.role == Role::Weight && parameter.shape.len() == 2;
-    params.learnt.iter().rfind(is_linear).map(|weight| layer_of(&weight.name))
+    params.parameters.iter().rfind(is_linear).map(|weight| layer_of(&weight.name))
 }
 
 /// Whether the tensors lack a part of a linear layer, or have it for another number of classes.
 pub(super) fn is_new(params: &Params, head: &str, entries: &HashMap<&str, &Entry>) -> bool {
     let mut differs = false;
-    for Parameter { name, shape, .. } in params.learnt.iter().filter(|parameter| layer_of(&parameter.name) == head) {
+    for Parameter { name, shape, .. } in params.parameters.iter().filter(|parameter| layer_of(&parameter.name) == head)
+    {
         let Some(entry) = entries.get(name.as_str()) else {
             differs = true;
             continue;
@@ -46,10 +47,8 @@ pub(super) fn is_new(params: &Params, head: &str, entries: &HashMap<&str, &Entry
 
 /// The weight of the first layer, if that is a convolution without groups.
 pub(super) fn input(root: &Layer) -> Option<String> {
-    match first_weighted(root, "", &mut 1)? {
-        (path, Layer::Conv2d { groups: 1, .. }) => Some(join(&path, "weight")),
-        _ => None,
-    }
+    let (path, weighted) = first_weighted(root, "", &mut 1)?;
+    matches!(weighted, Weighted::Conv2d { groups: 1, .. }).then(|| join(&path, "weight"))
 }
 
 /// How a convolution's weight becomes one for other input channels.
@@ -89,33 +88,33 @@ impl Adaption {
 /// among the tensors, or one that cannot be its own.
 pub fn in_channels(root: &Layer, entries: &[Entry]) -> Option<usize> {
     let mut copies = 1;
-    let (path, layer) = first_weighted(root, "", &mut copies)?;
+    let (path, weighted) = first_weighted(root, "", &mut copies)?;
     let name = join(&path, "weight");
     let shape = &entries.iter().find(|entry| entry.name == name)?.shape;
-    let channels = match layer {
-        Layer::Conv2d { groups, .. } => shape.get(1)?.checked_mul(*groups)?,
-        Layer::Linear { .. } => *shape.get(1)?,
-        _ => *shape.first()?,
+    let channels = match weighted {
+        Weighted::Conv2d { groups, .. } => shape.get(1)?.checked_mul(groups)?,
+        Weighted::Linear { .. } => *shape.get(1)?,
+        Weighted::BatchNorm2d { .. } => *shape.first()?,
     };
     (copies > 0 && channels % copies == 0).then(|| channels / copies)
 }
 
 /// The first layer with a weight, and its path. Only concatenations change the number of channels before it: `copies` of the
 /// input's channels go in and, where there is no such layer, come out.
-fn first_weighted<'a>(layer: &'a Layer, path: &str, copies: &mut usize) -> Option<(String, &'a Layer)> {
-    match layer {
-        Layer::Sequential { children } => {
+fn first_weighted(layer: &Layer, path: &str, copies: &mut usize) -> Option<(String, Weighted)> {
+    match layer.form() {
+        Form::Sequential(children) => {
             children.iter().find_map(|child| first_weighted(&child.layer, &join(path, &child.name), copies))
         }
-        Layer::Residual { preactivation, body, shortcut, .. } => {
-            let found = preactivation.as_ref().and_then(|before| first_weighted(before, path, copies));
+        Form::Residual { preactivation, body, shortcut, relu: _ } => {
+            let found = preactivation.and_then(|before| first_weighted(before, path, copies));
             let start = *copies;
             found.or_else(|| first_weighted(body, path, copies)).or_else(|| {
                 *copies = start;
-                first_weighted(shortcut.as_ref()?, &join(path, "downsample"), copies)
+                first_weighted(shortcut?, &join(path, "downsample"), copies)
             })
         }
-        Layer::Concat { branches } => {
+        Form::Concat(branches) => {
             let start = std::mem::take(copies);
             branches.iter().find_map(|branch| {
                 let mut inside = start;
@@ -124,12 +123,8 @@ fn first_weighted<'a>(layer: &'a Layer, path: &str, copies: &mut usize) -> Optio
                 found
             })
         }
-        Layer::Conv2d { .. } | Layer::Linear { .. } | Layer::BatchNorm2d { .. } => Some((path.to_owned(), layer)),
-        Layer::Relu
-        | Layer::MaxPool2d { .. }
-        | Layer::AvgPool2d { .. }
-        | Layer::GlobalAvgPool2d
-        | Layer::Dropout { .. } => None,
+        Form::Weighted(weighted) => Some((path.to_owned(), weighted)),
+        Form::Plain => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether named tensors fit a network, told before anything is changed.
 
+use super::contents::Entry;
 use super::fitting::{fits, head, input, is_new, layer_of, Adaption};
-use super::Entry;
 use crate::error::{Code, Error, Result};
 use crate::model::layer::Layer;
 use crate::model::params::{Params, Role};
@@ -43,7 +43,7 @@ pub struct LoadReport {
 /// Tensors with the places in flat storage that they belong to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matched<'a> {
-    learnt: Vec<Placed<'a>>,
+    parameters: Vec<Placed<'a>>,
     running: Vec<Placed<'a>>,
 }
 
@@ -59,8 +59,8 @@ impl Matched<'_> {
     ///
     /// # Panics
     /// If the storages are shorter than those of the [`Params`] that were matched.
-    pub fn copy_to(&self, learnt: &mut [f32], running: &mut [f32]) {
-        for (places, storage) in [(&self.learnt, learnt), (&self.running, running)] {
+    pub fn copy_to(&self, parameters: &mut [f32], running: &mut [f32]) {
+        for (places, storage) in [(&self.parameters, parameters), (&self.running, running)] {
             for Placed { range, data, adaption } in places {
                 let target = &mut storage[range.clone()];
                 match adaption {
@@ -72,7 +72,7 @@ impl Matched<'_> {
     }
 
     fn is_adapted(&self) -> bool {
-        self.learnt.iter().any(|placed| placed.adaption.is_some())
+        self.parameters.iter().any(|placed| placed.adaption.is_some())
     }
 }
 
@@ -142,7 +142,7 @@ impl<'a> Findings<'a> {
                 continue;
             }
             let running = matches!(parameter.role, Role::RunningMean | Role::RunningVar);
-            let places = if running { &mut found.matched.running } else { &mut found.matched.learnt };
+            let places = if running { &mut found.matched.running } else { &mut found.matched.parameters };
             places.push(Placed { range, data, adaption });
         }
         let unexpected = entries.iter().filter(|entry| left.contains_key(entry.name.as_str()));
@@ -178,9 +178,9 @@ fn listed(kind: &str, names: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::model::block::basic;
+    use crate::model::graph::trace_channels;
     use crate::model::layer::{Child, Init};
     use crate::model::params::Parameter;
-    use crate::model::shape::trace_channels;
 
     fn block() -> Layer {
         basic(2, false, 1)
@@ -214,10 +214,10 @@ mod tests {
         entries.reverse();
         let (matched, report) = matching(&params, &block(), &entries, &STRICT).unwrap();
         assert_eq!(report, LoadReport::default());
-        let (mut learnt, mut running) = (vec![-1.0; params.learnt_len()], vec![-1.0; params.running_len()]);
-        matched.copy_to(&mut learnt, &mut running);
+        let (mut parameters, mut running) = (vec![-1.0; params.parameters_len()], vec![-1.0; params.running_len()]);
+        matched.copy_to(&mut parameters, &mut running);
         for (i, parameter) in params.in_order().into_iter().enumerate() {
-            assert!(parameter.values(&learnt, &running).iter().all(|&x| x == i as f32), "{}", parameter.name);
+            assert!(parameter.values(&parameters, &running).iter().all(|&x| x == i as f32), "{}", parameter.name);
         }
     }
 
@@ -247,9 +247,9 @@ mod tests {
         some.push(Entry { name: "extra".into(), shape: vec![], data: vec![0.0] });
         let (matched, report) = matching(&params, &block(), &some, &NAMES_MAY_DIFFER).unwrap();
         assert_eq!((report.missing.join(" "), report.unexpected.join(" ")), ("conv1.bias".into(), "extra".into()));
-        let mut learnt = vec![-1.0; params.learnt_len()];
-        matched.copy_to(&mut learnt, &mut vec![0.0; params.running_len()]);
-        assert_eq!(learnt[params.learnt[1].range.clone()], [-1.0, -1.0]);
+        let mut parameters = vec![-1.0; params.parameters_len()];
+        matched.copy_to(&mut parameters, &mut vec![0.0; params.running_len()]);
+        assert_eq!(parameters[params.parameters[1].range.clone()], [-1.0, -1.0]);
         some[0].shape = vec![36];
         let message = matching(&params, &block(), &some, &NAMES_MAY_DIFFER).unwrap_err().message;
         assert!(message.ends_with("wrong shapes: conv1.weight (expected [2, 2, 3, 3], got [36])"), "{message}");
@@ -300,12 +300,12 @@ mod tests {
     }
 
     /// What [`network`] learns from weights, where -1 stands for what keeps its value.
-    fn learnt(channels: usize, weights: &[Entry], options: &LoadOptions) -> (Vec<f32>, Vec<String>) {
+    fn parameters(channels: usize, weights: &[Entry], options: &LoadOptions) -> (Vec<f32>, Vec<String>) {
         let params = params_of(&network(1), channels);
         let (matched, report) = matching(&params, &network(1), weights, options).unwrap();
-        let mut learnt = vec![-1.0; params.learnt_len()];
-        matched.copy_to(&mut learnt, &mut []);
-        (learnt, report.kept)
+        let mut parameters = vec![-1.0; params.parameters_len()];
+        matched.copy_to(&mut parameters, &mut []);
+        (parameters, report.kept)
     }
 
     fn refusal(root: &Layer, channels: usize, weights: &[Entry], options: &LoadOptions) -> String {
@@ -316,8 +316,8 @@ mod tests {
     fn a_linear_layer_takes_a_1x1_convolution() {
         let mut weights = weights(1, 3);
         weights[3].shape = vec![3, 4, 1, 1];
-        let (learnt, _) = learnt(1, &weights, &STRICT);
-        assert_eq!(learnt[40..52], Vec::from_iter((0..12).map(|i| i as f32)));
+        let (parameters, _) = parameters(1, &weights, &STRICT);
+        assert_eq!(parameters[40..52], Vec::from_iter((0..12).map(|i| i as f32)));
     }
 
     #[test]
@@ -327,13 +327,13 @@ mod tests {
         let lacking: [Vec<Entry>; 4] =
             [weights(1, 5), whole[..3].to_vec(), whole[..4].to_vec(), [&whole[..3], &whole[4..]].concat()];
         for weights in lacking {
-            let (learnt, kept) = learnt(1, &weights, &options);
+            let (parameters, kept) = parameters(1, &weights, &options);
             assert_eq!(kept, ["fc.weight", "fc.bias"]);
-            assert_eq!(learnt.iter().position(|&value| value == -1.0), Some(40));
-            assert!(learnt[40..].iter().all(|&value| value == -1.0));
+            assert_eq!(parameters.iter().position(|&value| value == -1.0), Some(40));
+            assert!(parameters[40..].iter().all(|&value| value == -1.0));
         }
-        let (learnt, kept) = learnt(1, &whole, &options);
-        assert!(kept.is_empty() && !learnt.contains(&-1.0));
+        let (parameters, kept) = parameters(1, &whole, &options);
+        assert!(kept.is_empty() && !parameters.contains(&-1.0));
     }
 
     #[test]
@@ -352,13 +352,13 @@ mod tests {
     fn the_first_convolution_takes_other_channels() {
         let options = LoadOptions { adapt_input: true, ..STRICT };
         // Filter 0 of three channels and two rows is 0 1 | 2 3 | 4 5.
-        let (one, _) = learnt(1, &weights(3, 3), &options);
+        let (one, _) = parameters(1, &weights(3, 3), &options);
         assert_eq!(one[..4], [6.0, 9.0, 24.0, 27.0]);
-        let (four, _) = learnt(4, &weights(3, 3), &options);
+        let (four, _) = parameters(4, &weights(3, 3), &options);
         assert_eq!(four[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 1.0].map(|value| value * 0.75));
-        let (two, _) = learnt(2, &weights(3, 3), &options);
+        let (two, _) = parameters(2, &weights(3, 3), &options);
         assert_eq!(two[..6], [0.0, 1.0, 2.0, 3.0, 6.0, 7.0].map(|value| value * 1.5));
-        let (three, _) = learnt(3, &weights(1, 3), &options);
+        let (three, _) = parameters(3, &weights(1, 3), &options);
         assert_eq!(three[..6], [0.0, 1.0, 0.0, 1.0, 0.0, 1.0].map(|value| value * (1.0 / 3.0)));
     }
 

@@ -1,9 +1,12 @@
 //! Model files: weights with the description of their network, so that a file alone is enough.
 
-use super::{matching, read, write, Entry, LoadOptions, Values};
+use super::contents::Entry;
+use super::matching::{matching, LoadOptions};
+use super::read::read;
+use super::write::{write, Values};
 use crate::error::{Code, Error, Result};
+use crate::model::graph::trace_channels;
 use crate::model::params::Params;
-use crate::model::shape::trace_channels;
 use crate::model::Layer;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -27,13 +30,15 @@ pub struct ModelHeader {
     pub seed: u64,
 }
 
-/// A model file whose weights are known to fit its network.
+/// What a model file holds; its weights are known to fit its network.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Model {
+pub struct ModelFile {
     /// The network and what belongs to it.
     pub header: ModelHeader,
     /// The weights.
     pub entries: Vec<Entry>,
+    /// Updates that the running statistics have seen, as [`Values::updates`] was when it was written; 0 if no batch norm tells.
+    pub updates: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,7 +75,7 @@ pub fn write_model(path: &Path, header: &ModelHeader, values: &Values) -> Result
 ///
 /// # Errors
 /// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is not such a file.
-pub fn read_model(path: &Path) -> Result<Model> {
+pub fn read_model(path: &Path) -> Result<ModelFile> {
     let contents = read(path)?;
     let bad = |reason: &dyn std::fmt::Display| Error::new(Code::ModelFile, format!("{}: {reason}", path.display()));
     let Some(json) = contents.metadata.get(KEY) else {
@@ -78,7 +83,7 @@ pub fn read_model(path: &Path) -> Result<Model> {
     };
     let header = parse(json).map_err(|error| bad(&error))?;
     check(&header, &contents.entries).map_err(|error| bad(&error))?;
-    Ok(Model { header, entries: contents.entries })
+    Ok(ModelFile { header, entries: contents.entries, updates: contents.updates })
 }
 
 fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
@@ -106,16 +111,17 @@ fn check(header: &ModelHeader, entries: &[Entry]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::model::block::basic;
+    use crate::model::graph::trace;
     use crate::model::init::initialise;
     use crate::model::layer::{Init, Layer};
-    use crate::model::shape::{trace, Shape};
+    use crate::model::shape::Shape;
 
     /// Writes a block of two channels with its weights under a header that may say something else.
     fn write_with(path: &Path, header: &ModelHeader) {
         let root = basic(2, true, 2);
         let params = Params::of(&trace(&root, Shape::map(3, 4, 4)).unwrap()).unwrap();
-        let (learnt, running) = initialise(&params, 1).unwrap();
-        let values = Values { params: &params, learnt: &learnt, running: &running, updates: 0 };
+        let (parameters, running) = initialise(&params, 1).unwrap();
+        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7 };
         write_model(path, header, &values).unwrap();
     }
 
@@ -131,7 +137,7 @@ mod tests {
         write_with(&path, &header);
         let model = read_model(&path).unwrap();
         assert_eq!(model.header, header);
-        assert_eq!(model.entries.len(), 14);
+        assert_eq!((model.entries.len(), model.updates), (14, 7));
     }
 
     #[test]
@@ -159,7 +165,7 @@ mod tests {
     fn weights_alone_are_no_model() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
-        let values = Values { params: &Params::default(), learnt: &[], running: &[], updates: 0 };
+        let values = Values { params: &Params::default(), parameters: &[], running: &[], updates: 0 };
         write(&path, &values, HashMap::new()).unwrap();
         let error = read_model(&path).unwrap_err();
         assert_eq!(error.code, Code::ModelFile);

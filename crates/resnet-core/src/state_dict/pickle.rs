@@ -67,17 +67,17 @@ impl Global {
     }
 }
 
-/// Values in a row that lie elsewhere in the file.
+/// What a pickle says of a storage: values in a row that lie elsewhere in the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Storage {
+pub(super) struct StorageRef {
     pub key: Text,
     pub dtype: Dtype,
     pub len: u64,
 }
 
-/// A view of a storage.
+/// A tensor: a view of a storage.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Tensor {
+pub(super) struct TensorView {
     pub storage: u32,
     pub offset: i64,
     /// Indices of tuples.
@@ -90,8 +90,8 @@ pub(super) struct Tensor {
 pub(super) struct Pickle {
     pub root: Value,
     pub containers: Vec<Vec<Value>>,
-    pub storages: Vec<Storage>,
-    pub tensors: Vec<Tensor>,
+    pub storages: Vec<StorageRef>,
+    pub tensors: Vec<TensorView>,
     /// All texts in a row.
     pub texts: String,
 }

@@ -1,26 +1,15 @@
 //! Named tensors out of files, which may be damaged or hostile.
 
-use super::{safetensors_file, torch_file, Entry};
+use super::contents::Contents;
+use super::problem::{damaged, Outcome, Problem};
+use super::{safetensors_file, torch_file};
 use crate::error::{Code, Error, Result};
-use half::{bf16, f16};
-use safetensors::Dtype;
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 /// Largest file that is read: 8 GiB.
 const MAX_FILE: u64 = 8 << 30;
-
-/// What a file of weights holds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contents {
-    /// The tensors as f32, without `num_batches_tracked`: in the order of a PyTorch file's state dict, or of the data
-    /// in a safetensors file.
-    pub entries: Vec<Entry>,
-    /// The text entries of a safetensors file's header.
-    pub metadata: HashMap<String, String>,
-}
 
 /// Reads a safetensors file, or one that `torch.save` wrote: its first bytes tell. Tensors may be f32, f64, f16 or
 /// bf16.
@@ -45,30 +34,6 @@ pub fn read(path: &Path) -> Result<Contents> {
     })
 }
 
-/// Why a file cannot be read.
-#[derive(Debug)]
-pub(super) enum Problem {
-    /// The system's reason.
-    Io(io::Error),
-    /// What is wrong with its contents.
-    Damaged(String),
-}
-
-pub(super) type Outcome<T> = std::result::Result<T, Problem>;
-
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Damaged("cut off".into()),
-            _ => Self::Io(error),
-        }
-    }
-}
-
-pub(super) fn damaged<T>(reason: impl Into<String>) -> Outcome<T> {
-    Err(Problem::Damaged(reason.into()))
-}
-
 fn parse(mut file: impl BufRead + Seek, len: u64) -> Outcome<Contents> {
     if len > MAX_FILE {
         return damaged(format!("larger than {MAX_FILE} bytes"));
@@ -83,35 +48,6 @@ fn parse(mut file: impl BufRead + Seek, len: u64) -> Outcome<Contents> {
         _ if torch_file::is_legacy(&head) => torch_file::read_legacy(file, len),
         _ => safetensors_file::parse(file, len),
     }
-}
-
-/// Room for so many bytes, which the caller has compared with the file's.
-pub(super) fn zeroed(len: usize) -> Outcome<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if bytes.try_reserve_exact(len).is_err() {
-        return damaged(format!("no memory for {len} bytes"));
-    }
-    bytes.resize(len, 0);
-    Ok(bytes)
-}
-
-/// Little-endian numbers as f32.
-pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> std::result::Result<Vec<f32>, String> {
-    match dtype {
-        Dtype::F32 => convert(bytes, f32::from_le_bytes),
-        Dtype::F64 => convert(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
-        Dtype::F16 => convert(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
-        Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-        other => Err(format!("expected F32, F64, F16 or BF16, got {other}")),
-    }
-}
-
-fn convert<const N: usize>(bytes: &[u8], to_f32: impl Fn([u8; N]) -> f32) -> std::result::Result<Vec<f32>, String> {
-    let values = bytes.chunks_exact(N);
-    let mut data = Vec::new();
-    data.try_reserve_exact(values.len()).map_err(|_| format!("no memory for {} values", values.len()))?;
-    data.extend(values.map(|bytes| to_f32(bytes.try_into().expect("chunks of N"))));
-    Ok(data)
 }
 
 #[cfg(test)]

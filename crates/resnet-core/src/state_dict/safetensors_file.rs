@@ -1,7 +1,7 @@
 //! Named tensors out of safetensors files, which may be damaged or hostile.
 
-use super::read::{damaged, floats, zeroed, Contents, Outcome, Problem};
-use super::{is_counter, Entry};
+use super::contents::{count_of, floats, is_counter, Contents, Entry};
+use super::problem::{damaged, zeroed, Outcome, Problem};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -33,19 +33,21 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
         let (told, there) = (metadata.data_len(), rest - header_len);
         return damaged(format!("the header tells of {told} bytes of data, the file has {there}"));
     }
-    let mut entries = Vec::new();
+    let mut contents = Contents::default();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
         let (start, end) = info.data_offsets;
         let mut bytes = zeroed(end - start)?;
         file.read_exact(&mut bytes)?;
         if is_counter(&name) {
+            contents.updates = contents.updates.max(count_of(info.dtype, &bytes));
             continue;
         }
         let data = floats(info.dtype, &bytes).map_err(|reason| Problem::Damaged(format!("{name}: {reason}")))?;
-        entries.push(Entry { name, shape: info.shape.clone(), data });
+        contents.entries.push(Entry { name, shape: info.shape.clone(), data });
     }
-    Ok(Contents { entries, metadata: metadata.metadata().clone().unwrap_or_default() })
+    contents.metadata = metadata.metadata().clone().unwrap_or_default();
+    Ok(contents)
 }
 
 fn parse_header(json: &[u8]) -> std::result::Result<Metadata, String> {
@@ -142,6 +144,29 @@ mod tests {
         let b = Entry { name: "b".into(), shape: vec![1, 1], data: vec![1.0] };
         assert_eq!(contents.entries, [a, b]);
         assert_eq!(contents.metadata["k"], "v");
+    }
+
+    #[test]
+    fn the_largest_counter_counts_and_what_is_none_tells_of_no_update() {
+        let of = |counters: &[(&str, &str, &[u8])]| {
+            let (mut header, mut data) = (Vec::new(), Vec::new());
+            for (i, (dtype, shape, bytes)) in counters.iter().enumerate() {
+                let (start, end) = (data.len(), data.len() + bytes.len());
+                header.push(format!(
+                    r#""bn{i}.num_batches_tracked":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}"#
+                ));
+                data.extend_from_slice(bytes);
+            }
+            let bytes = file(&format!("{{{}}}", header.join(",")), &data);
+            let contents = parse(bytes.as_slice(), bytes.len() as u64).ok().unwrap();
+            assert!(contents.entries.is_empty());
+            contents.updates
+        };
+        let [one, seven, negative] = [1i64, 7, -1].map(i64::to_le_bytes);
+        assert_eq!(of(&[]), 0);
+        assert_eq!(of(&[("I64", "[]", &one), ("I64", "[1]", &seven), ("I64", "[]", &one)]), 7);
+        assert_eq!(of(&[("I64", "[]", &negative)]), 0);
+        assert_eq!(of(&[("I64", "[2]", &[seven, seven].concat()), ("F64", "[]", &seven), ("I64", "[0]", &[])]), 0);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The two forms of files that `torch.save` writes: zip files, and what it wrote before version 1.6.
 
+use super::contents::Contents;
 use super::pickle::{shown, Pickle, Value};
-use super::read::{damaged, zeroed, Contents, Outcome};
+use super::problem::{damaged, zeroed, Outcome};
 use super::torch_state::StateDict;
 use super::unpickle::{unpickle, MAX_PICKLE, MAX_VALUES};
 use super::zip::Zip;
@@ -92,13 +93,11 @@ pub(super) fn read_legacy(mut file: impl BufRead + Seek, len: u64) -> Outcome<Co
 
 /// The texts of a pickle that is a list of them.
 fn texts(pickle: &Pickle) -> Outcome<Vec<&str>> {
-    let Value::List(list) = pickle.root else { return damaged("expected a list of the keys of storages") };
-    let text = |value: &Value| match value {
-        Value::Text(text) => Some(pickle.text(*text)),
-        _ => None,
+    const EXPECTED: &str = "expected a list of the keys of storages";
+    let Value::List(list) = pickle.root else { return damaged(EXPECTED) };
+    let text = |value: &Value| {
+        let Value::Text(text) = value else { return damaged(EXPECTED) };
+        Ok(pickle.text(*text))
     };
-    match pickle.containers[list as usize].iter().map(text).collect() {
-        Some(keys) => Ok(keys),
-        None => damaged("expected a list of the keys of storages"),
-    }
+    pickle.containers[list as usize].iter().map(text).collect()
 }

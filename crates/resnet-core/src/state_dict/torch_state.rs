@@ -1,8 +1,8 @@
 //! The state dict that a pickle describes, and its tensors' values out of their storages.
 
-use super::pickle::{shown, Pickle, Tensor, Value};
-use super::read::{damaged, floats, Contents, Outcome, Problem};
-use super::{is_counter, Entry};
+use super::contents::{count_of, floats, is_counter, Contents, Entry};
+use super::pickle::{shown, Pickle, StorageRef, TensorView, Value};
+use super::problem::{damaged, Outcome, Problem};
 use safetensors::Dtype;
 use std::collections::{HashMap, HashSet};
 
@@ -23,8 +23,10 @@ pub(super) struct StateDict<'a> {
     views: Vec<View>,
     /// Every storage that the pickle names.
     storages: HashMap<&'a str, Storage>,
-    /// The keys of those that have entries, in the order of their first.
+    /// The keys of those that are wanted, in the order of their first tensor.
     keys: Vec<&'a str>,
+    /// The largest of the counters that were read.
+    updates: u64,
 }
 
 /// A storage and what is in it.
@@ -33,8 +35,16 @@ struct Storage {
     dtype: Dtype,
     /// Values.
     len: u64,
-    /// Indices of the entries that lie in it.
+    /// Indices of the entries that lie in it and are not filled yet.
     entries: Vec<usize>,
+    /// Where in it counters of updates lie that are not read yet.
+    counters: Vec<usize>,
+}
+
+impl Storage {
+    fn is_wanted(&self) -> bool {
+        !self.entries.is_empty() || !self.counters.is_empty()
+    }
 }
 
 /// Values of a storage, in row-major order.
@@ -51,23 +61,31 @@ impl<'a> StateDict<'a> {
     /// `file_len` bytes.
     pub fn of(pickle: &'a Pickle, file_len: u64) -> Outcome<Self> {
         let tensors = tensors(pickle)?;
-        let mut dict = Self { entries: vec![], views: vec![], storages: storages(pickle)?, keys: vec![] };
+        let mut dict = Self { entries: vec![], views: vec![], storages: storages(pickle)?, keys: vec![], updates: 0 };
         let mut bytes = 0u64;
         for (name, tensor) in tensors {
             let key = pickle.text(pickle.storages[tensor.storage as usize].key);
             let storage = dict.storages.get_mut(key).expect("all are listed");
-            let (shape, view) = place(pickle, tensor, storage.len).map_err(|reason| named(name, reason))?;
-            bytes = (view.len as u64).saturating_mul(bytes_of(storage.dtype)).saturating_add(bytes);
-            // Tied weights are there twice; more of the same is a small file that would fill the memory.
-            if bytes > file_len.saturating_mul(2) {
-                return damaged(format!("its tensors hold more than twice the {file_len} bytes of the file"));
+            let is_first = !storage.is_wanted();
+            let found = place(pickle, tensor, storage.len);
+            if is_counter(name) {
+                // Nothing depends on it: what cannot be one is passed over.
+                let counter = found.ok().filter(|(_, view)| storage.dtype == Dtype::I64 && view.len == 1);
+                storage.counters.extend(counter.map(|(_, view)| view.offset));
+            } else {
+                let (shape, view) = found.map_err(|reason| named(name, reason))?;
+                bytes = (view.len as u64).saturating_mul(bytes_of(storage.dtype)).saturating_add(bytes);
+                // Tied weights are there twice; more of the same is a small file that would fill the memory.
+                if bytes > file_len.saturating_mul(2) {
+                    return damaged(format!("its tensors hold more than twice the {file_len} bytes of the file"));
+                }
+                storage.entries.push(dict.entries.len());
+                dict.entries.push(Entry { name: name.to_owned(), shape, data: Vec::new() });
+                dict.views.push(view);
             }
-            if storage.entries.is_empty() {
+            if is_first && storage.is_wanted() {
                 dict.keys.push(key);
             }
-            storage.entries.push(dict.entries.len());
-            dict.entries.push(Entry { name: name.to_owned(), shape, data: Vec::new() });
-            dict.views.push(view);
         }
         Ok(dict)
     }
@@ -83,14 +101,18 @@ impl<'a> StateDict<'a> {
         len.checked_mul(bytes_of(*dtype)).map(|bytes| (*len, bytes))
     }
 
-    /// Whether any entry lies in a storage and is not filled yet.
+    /// Whether any tensor lies in a storage and is not read yet.
     pub fn wants(&self, key: &str) -> bool {
-        self.storages.get(key).is_some_and(|storage| !storage.entries.is_empty())
+        self.storages.get(key).is_some_and(Storage::is_wanted)
     }
 
-    /// Takes the values of the entries that lie in a storage, whose bytes are as many as [`StateDict::size`] says.
+    /// Takes the values of the tensors that lie in a storage, whose bytes are as many as [`StateDict::size`] says.
     pub fn fill(&mut self, key: &str, bytes: Vec<u8>) -> Outcome<()> {
         let Some(storage) = self.storages.get_mut(key) else { return Ok(()) };
+        for counter in std::mem::take(&mut storage.counters) {
+            let count = bytes.chunks_exact(8).nth(counter).map_or(0, |bytes| count_of(storage.dtype, bytes));
+            self.updates = self.updates.max(count);
+        }
         let entries = std::mem::take(&mut storage.entries);
         let Some(&first) = entries.first() else { return Ok(()) };
         let values = floats(storage.dtype, &bytes).map_err(|reason| named(&self.entries[first].name, reason))?;
@@ -102,17 +124,17 @@ impl<'a> StateDict<'a> {
         Ok(())
     }
 
-    /// The entries, if all are filled.
+    /// What the file holds, if all of it was read.
     pub fn finish(self) -> Outcome<Contents> {
         match self.keys.iter().find(|key| self.wants(key)) {
             Some(key) => damaged(format!("storage {} is missing", shown(key))),
-            None => Ok(Contents { entries: self.entries, metadata: HashMap::new() }),
+            None => Ok(Contents { entries: self.entries, updates: self.updates, metadata: HashMap::new() }),
         }
     }
 }
 
-/// Names and tensors of a pickle's state dict, less the counters of batch norms.
-fn tensors(pickle: &Pickle) -> Outcome<Vec<(&str, Tensor)>> {
+/// Names and tensors of a pickle's state dict.
+fn tensors(pickle: &Pickle) -> Outcome<Vec<(&str, TensorView)>> {
     const EXPECTED: &str = "expected a state dict, or a checkpoint with one as state_dict, model_state_dict or model";
     let Value::Dict(root) = pickle.root else { return damaged(format!("{EXPECTED}, got something else")) };
     let inner = CHECKPOINT_KEYS.iter().find_map(|key| match pickle.get(root, key) {
@@ -138,26 +160,25 @@ fn tensors(pickle: &Pickle) -> Outcome<Vec<(&str, Tensor)>> {
         }
         tensors.push((name, pickle.tensors[tensor as usize]));
     }
-    let shared = |tensors: &[(&str, Tensor)]| {
+    let shared = |tensors: &[(&str, TensorView)]| {
         let is_shared = |prefix: &&str| !tensors.is_empty() && tensors.iter().all(|(name, _)| name.starts_with(prefix));
         PREFIXES.into_iter().find(is_shared)
     };
     while let Some(prefix) = shared(&tensors) {
         tensors.iter_mut().for_each(|(name, _)| *name = &name[prefix.len()..]);
     }
-    tensors.retain(|(name, _)| !is_counter(name));
     Ok(tensors)
 }
 
 /// The storages that a pickle names, by key; whoever shares one says the same of it.
 fn storages(pickle: &Pickle) -> Outcome<HashMap<&str, Storage>> {
     let mut storages: HashMap<&str, Storage> = HashMap::new();
-    for &super::pickle::Storage { key, dtype, len } in &pickle.storages {
+    for &StorageRef { key, dtype, len } in &pickle.storages {
         let key = pickle.text(key);
         if key.len() > MAX_NAME {
             return damaged(format!("the key of a storage has {} bytes", key.len()));
         }
-        let storage = storages.entry(key).or_insert(Storage { dtype, len, entries: Vec::new() });
+        let storage = storages.entry(key).or_insert(Storage { dtype, len, entries: vec![], counters: vec![] });
         if (storage.dtype, storage.len) != (dtype, len) {
             return damaged(format!("storage {} has two types or two sizes", shown(key)));
         }
@@ -166,8 +187,8 @@ fn storages(pickle: &Pickle) -> Outcome<HashMap<&str, Storage>> {
 }
 
 /// A tensor's sizes, and its place in a storage of `storage_len` values.
-fn place(pickle: &Pickle, tensor: Tensor, storage_len: u64) -> std::result::Result<(Vec<usize>, View), String> {
-    let Tensor { offset, sizes, strides, .. } = tensor;
+fn place(pickle: &Pickle, tensor: TensorView, storage_len: u64) -> std::result::Result<(Vec<usize>, View), String> {
+    let TensorView { offset, sizes, strides, .. } = tensor;
     let [sizes, strides] = [sizes, strides].map(|tuple| pickle.containers[tuple as usize].as_slice());
     if sizes.len() > MAX_RANK || sizes.len() != strides.len() {
         return Err(format!("{} sizes and {} strides", sizes.len(), strides.len()));
@@ -207,10 +228,8 @@ fn named(name: &str, reason: String) -> Problem {
 }
 
 fn as_usize(value: Value) -> Option<usize> {
-    match value {
-        Value::Int(value) => usize::try_from(value).ok(),
-        _ => None,
-    }
+    let Value::Int(value) = value else { return None };
+    usize::try_from(value).ok()
 }
 
 impl View {

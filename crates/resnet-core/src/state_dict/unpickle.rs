@@ -1,7 +1,7 @@
 //! A reader of pickles as data: nothing is imported, nothing is called, nothing is executed.
 
-use super::pickle::{shown, Global, Pickle, Storage, Tensor, Text, Value};
-use super::read::{damaged, Outcome, Problem};
+use super::pickle::{shown, Global, Pickle, StorageRef, TensorView, Text, Value};
+use super::problem::{damaged, Outcome, Problem};
 use std::io::{BufRead, ErrorKind, Read as _};
 
 /// Largest pickle; that of a ResNet with 1001 layers and the state of Adam has three million bytes.
@@ -94,12 +94,10 @@ impl<R: BufRead> Machine<R> {
                     b's' => self.stack.len().checked_sub(2).ok_or_else(underflow).and_then(|at| self.split_off(at))?,
                     _ => self.marked()?,
                 };
-                match self.stack.last() {
-                    Some(Value::Dict(dict)) if items.len() % 2 == 0 => {
-                        self.pickle.containers[*dict as usize].extend(items);
-                    }
-                    _ => return damaged("a pickle sets items of no dict"),
-                }
+                let Some(Value::Dict(dict)) = self.stack.last().filter(|_| items.len() % 2 == 0) else {
+                    return damaged("a pickle sets items of no dict");
+                };
+                self.pickle.containers[*dict as usize].extend(items);
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
@@ -268,29 +266,30 @@ impl<R: BufRead> Machine<R> {
                 if self.pickle.tensors.len() == MAX_TENSORS {
                     return damaged(format!("a pickle of more than {MAX_TENSORS} tensors"));
                 }
-                self.pickle.tensors.push(Tensor { storage, offset, sizes, strides });
+                self.pickle.tensors.push(TensorView { storage, offset, sizes, strides });
                 self.push(Value::Tensor(self.pickle.tensors.len() as u32 - 1))
             }
             (Global::Parameter, &[tensor @ Value::Tensor(_), ..]) | (Global::Size, &[tensor @ Value::Tuple(_)]) => {
                 self.push(tensor)
             }
-            _ => damaged(format!("a pickle calls {global:?} with arguments that it does not take")),
+            (
+                Global::OrderedDict | Global::RebuildTensor | Global::Parameter | Global::Size | Global::Storage(_),
+                _,
+            ) => damaged(format!("a pickle calls {global:?} with arguments that it does not take")),
         }
     }
 
     /// A dict of a list of pairs.
     fn dict(&mut self, pairs: u32) -> Outcome<()> {
+        const NO_PAIRS: &str = "a pickle makes a dict of what are no pairs";
         let len = self.pickle.containers[pairs as usize].len();
         self.count(2 * len)?;
         let containers = &self.pickle.containers;
         let mut items = Vec::with_capacity(2 * len);
         for pair in &containers[pairs as usize] {
-            match pair {
-                Value::List(pair) | Value::Tuple(pair) if containers[*pair as usize].len() == 2 => {
-                    items.extend(&containers[*pair as usize]);
-                }
-                _ => return damaged("a pickle makes a dict of what are no pairs"),
-            }
+            let (Value::List(pair) | Value::Tuple(pair)) = pair else { return damaged(NO_PAIRS) };
+            let &[key, value] = containers[*pair as usize].as_slice() else { return damaged(NO_PAIRS) };
+            items.extend([key, value]);
         }
         self.contain(items, Value::Dict)
     }
@@ -310,7 +309,7 @@ impl<R: BufRead> Machine<R> {
         let (Value::Global(Global::Storage(dtype)), Ok(len), "storage") = (class, len, self.pickle.text(kind)) else {
             return Err(bad());
         };
-        self.pickle.storages.push(Storage { key, dtype, len });
+        self.pickle.storages.push(StorageRef { key, dtype, len });
         self.push(Value::Storage(self.pickle.storages.len() as u32 - 1))
     }
 }

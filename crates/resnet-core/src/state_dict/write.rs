@@ -1,6 +1,6 @@
 //! Named tensors into safetensors files that are there whole or not at all.
 
-use super::BATCHES_TRACKED;
+use super::contents::BATCHES_TRACKED;
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -11,13 +11,16 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
+/// Bytes that are written at a time.
+const BUFFER: usize = 1 << 18;
+
 /// A network's parameters with their values.
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
-    /// Names, shapes and places.
+    /// Names, shapes and ranges.
     pub params: &'a Params,
-    /// What training learns.
-    pub learnt: &'a [f32],
+    /// Parameters.
+    pub parameters: &'a [f32],
     /// Running statistics.
     pub running: &'a [f32],
     /// Updates that the running statistics have seen: `num_batches_tracked` of each batch norm.
@@ -34,15 +37,19 @@ pub struct Values<'a> {
 pub fn write(path: &Path, values: &Values, metadata: HashMap<String, String>) -> Result<()> {
     let header = header(values, metadata)?;
     replace(path, |file| {
-        let mut file = BufWriter::with_capacity(1 << 18, file);
+        let mut file = BufWriter::with_capacity(BUFFER, file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for _ in counters(values.params) {
             file.write_all(&values.updates.to_le_bytes())?;
         }
+        let mut bytes = vec![0; BUFFER];
         for parameter in values.params.in_order() {
-            for value in parameter.values(values.learnt, values.running) {
-                file.write_all(&value.to_le_bytes())?;
+            for values in parameter.values(values.parameters, values.running).chunks(BUFFER / 4) {
+                for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
+                    bytes.copy_from_slice(&value.to_le_bytes());
+                }
+                file.write_all(&bytes[..4 * values.len()])?;
             }
         }
         file.flush()
@@ -112,9 +119,10 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::model::block::basic;
+    use crate::model::graph::trace;
     use crate::model::init::initialise;
-    use crate::model::layer::Layer;
-    use crate::model::shape::{trace, Shape};
+    use crate::model::layer::{Init, Layer};
+    use crate::model::shape::Shape;
     use crate::state_dict::{matching, read, LoadOptions};
     use safetensors::SafeTensors;
 
@@ -128,10 +136,10 @@ mod tests {
 
     fn write_sample(path: &Path, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
         let params = params();
-        let (learnt, running) = initialise(&params, seed)?;
-        let values = Values { params: &params, learnt: &learnt, running: &running, updates: 7 };
+        let (parameters, running) = initialise(&params, seed)?;
+        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7 };
         write(path, &values, HashMap::from([("k".to_owned(), "v".to_owned())]))?;
-        Ok((learnt, running))
+        Ok((parameters, running))
     }
 
     fn files(folder: &Path) -> Vec<String> {
@@ -142,24 +150,40 @@ mod tests {
     fn what_was_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
-        let (learnt, running) = write_sample(&path, 1).unwrap();
+        let (parameters, running) = write_sample(&path, 1).unwrap();
         let contents = read(&path).unwrap();
+        assert_eq!(contents.updates, 7);
         let params = params();
         let names = |entry: &str| contents.entries.iter().position(|other| other.name == entry);
         assert!(params.in_order().iter().enumerate().all(|(i, parameter)| names(&parameter.name) == Some(i)));
         let (matched, _) = matching(&params, &block(), &contents.entries, &LoadOptions::default()).unwrap();
-        let (mut new_learnt, mut new_running) = (vec![0.0; learnt.len()], vec![0.0; running.len()]);
-        matched.copy_to(&mut new_learnt, &mut new_running);
-        assert_eq!((new_learnt, new_running), (learnt, running));
+        let (mut new_parameters, mut new_running) = (vec![0.0; parameters.len()], vec![0.0; running.len()]);
+        matched.copy_to(&mut new_parameters, &mut new_running);
+        assert_eq!((new_parameters, new_running), (parameters, running));
         assert_eq!(contents.metadata["k"], "v");
         assert_eq!(files(folder.path()), ["w.safetensors"]);
+    }
+
+    #[test]
+    fn tensors_larger_than_the_buffer_are_whole() {
+        let root = Layer::Linear { out_features: 300, bias: true, init: Init::default() };
+        let params = Params::of(&trace(&root, Shape::Features(BUFFER / 1024)).unwrap()).unwrap();
+        let parameters: Vec<f32> = (0..params.parameters_len()).map(|i| i as f32).collect();
+        assert!(4 * params.parameters[0].range.len() > BUFFER);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let values = Values { params: &params, parameters: &parameters, running: &[], updates: 0 };
+        write(&path, &values, HashMap::new()).unwrap();
+        let contents = read(&path).unwrap();
+        assert_eq!((contents.entries[0].shape.as_slice(), contents.updates), ([300, BUFFER / 1024].as_slice(), 0));
+        assert_eq!([&contents.entries[0].data[..], &contents.entries[1].data].concat(), parameters);
     }
 
     #[test]
     fn other_readers_find_every_tensor_and_the_counters() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
-        let (learnt, _) = write_sample(&path, 1).unwrap();
+        let (parameters, _) = write_sample(&path, 1).unwrap();
         let bytes = fs::read(&path).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(tensors.len(), params().in_order().len() + 2);
@@ -172,7 +196,7 @@ mod tests {
         }
         let weight = tensors.tensor("conv1.weight").unwrap();
         assert_eq!((weight.dtype(), weight.shape()), (Dtype::F32, &[2, 3, 3, 3][..]));
-        assert_eq!(weight.data()[..4], learnt[0].to_le_bytes());
+        assert_eq!(weight.data()[..4], parameters[0].to_le_bytes());
         assert_eq!(weight.data().as_ptr() as usize % 4, bytes.as_ptr() as usize % 4);
     }
 

@@ -1,6 +1,6 @@
 //! Zip files as `torch.save` writes them: entries are stored, never compressed.
 
-use super::read::{damaged, zeroed, Outcome, Problem};
+use super::problem::{damaged, zeroed, Outcome, Problem};
 use flate2::Crc;
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -17,10 +17,10 @@ const LOCATOR: u64 = 20;
 /// An open zip file.
 pub(super) struct Zip<R> {
     file: R,
-    entries: HashMap<String, Entry>,
+    entries: HashMap<String, ZipEntry>,
 }
 
-struct Entry {
+struct ZipEntry {
     /// Where its local header begins.
     start: u64,
     /// Where the next entry's begins, or the directory.
@@ -65,7 +65,7 @@ impl<R: Read + Seek> Zip<R> {
     /// Reads an entry and compares its checksum.
     pub fn read(&mut self, name: &str) -> Outcome<Vec<u8>> {
         self.len_of(name)?;
-        let Entry { start, limit, len, crc } = self.entries[name];
+        let ZipEntry { start, limit, len, crc } = self.entries[name];
         let header: [u8; 30] = read_at(&mut self.file, start)?;
         let skipped = le::<2>(&header, 26) + le::<2>(&header, 28);
         if !header.starts_with(b"PK\x03\x04") || start + 30 + skipped + len > limit {
@@ -98,7 +98,7 @@ fn end64(file: &mut (impl Read + Seek), end: u64) -> Outcome<(u64, [u8; 56])> {
 }
 
 /// The entries that a directory lists; they lie before `end` and do not overlap.
-fn entries(mut directory: &[u8], count: u64, end: u64) -> Outcome<HashMap<String, Entry>> {
+fn entries(mut directory: &[u8], count: u64, end: u64) -> Outcome<HashMap<String, ZipEntry>> {
     let mut entries = HashMap::new();
     for _ in 0..count {
         let Some((record, rest)) =
@@ -126,7 +126,7 @@ fn entries(mut directory: &[u8], count: u64, end: u64) -> Outcome<HashMap<String
         if len != packed || start > end || len > end {
             return damaged(format!("{name}: a zip entry of {len} bytes, {packed} packed, at {start} cannot be"));
         }
-        let entry = Entry { start, limit: end, len, crc: le::<4>(record, 16) as u32 };
+        let entry = ZipEntry { start, limit: end, len, crc: le::<4>(record, 16) as u32 };
         if entries.insert(name.to_owned(), entry).is_some() {
             return damaged(format!("{name} is there twice"));
         }
@@ -153,8 +153,8 @@ fn widen(fields: &mut [u64; 3], mut extra: &[u8]) {
 }
 
 /// Each entry ends where the next begins.
-fn set_limits(entries: &mut HashMap<String, Entry>, end: u64) -> Outcome<()> {
-    let mut sorted: Vec<&mut Entry> = entries.values_mut().collect();
+fn set_limits(entries: &mut HashMap<String, ZipEntry>, end: u64) -> Outcome<()> {
+    let mut sorted: Vec<&mut ZipEntry> = entries.values_mut().collect();
     sorted.sort_by_key(|entry| entry.start);
     let mut limit = end;
     for entry in sorted.into_iter().rev() {

@@ -1,6 +1,6 @@
 //! Settings of [`super::fit`].
 
-use super::Sgd;
+use super::Optimizer;
 
 /// Settings of a training run.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct FitConfig {
     /// Samples of an update.
     pub batch_size: usize,
     /// The optimiser.
-    pub optimizer: Sgd,
+    pub optimizer: Optimizer,
     /// Seed of the sample order; the session's if absent.
     pub seed: Option<u64>,
     /// Whether each epoch takes the samples in an order of its own.

@@ -1,8 +1,9 @@
 //! The training loop.
 
 use super::{Control, EpochRow, Event, FitConfig, Flow, Metrics, Trainer};
-use crate::data::{Dataset, Order, Supply};
+use crate::data::{Dataset, Order, ResidentDataset};
 use crate::error::{Code, Error, Result};
+use crate::plan::Mode;
 use crate::session::Session;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ pub fn fit(
     config: &FitConfig,
     control: &mut dyn Control,
 ) -> Result<Vec<EpochRow>> {
-    for (parameter, value) in [("epochs", config.epochs), ("batch_size", config.batch_size)] {
+    for (parameter, value) in [("epochs", config.epochs), ("batchSize", config.batch_size)] {
         if value == 0 {
             return Err(Error::expected(Code::InvalidArgument, parameter, "at least 1", 0));
         }
@@ -26,14 +27,23 @@ pub fn fit(
     let batch_size = config.batch_size.min(train.len());
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 { batch_size } else { rest };
-    session.check_training(train, batch_size, last_batch)?;
+    check_training(session, train, batch_size, last_batch)?;
     if let Some(validation) = validation {
-        session.check_validation(validation)?;
+        session.check_data("validation", validation)?;
     }
-    let train = session.supply(train)?;
-    let validation = validation.map(|data| session.supply(data)).transpose()?;
+    let train = session.resident(train)?;
+    let validation = validation.map(|data| session.resident(data)).transpose()?;
     let mut run = Run { session, config, control, trainer: Trainer::new(config.optimizer) };
     (1..=config.epochs).map(|epoch| run.epoch(&train, validation.as_ref(), epoch)).collect()
+}
+
+/// Refuses what a step would refuse; makes room for the steps.
+fn check_training(session: &mut Session, data: &Dataset, batch_size: usize, last_batch: usize) -> Result<()> {
+    let [channels, height, width] = data.image_shape();
+    session.check_data("images", data)?;
+    let execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
+    execution.check_norms(batch_size)?;
+    execution.check_norms(last_batch)
 }
 
 struct Run<'a> {
@@ -44,7 +54,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn epoch(&mut self, train: &Supply, validation: Option<&Supply>, epoch: usize) -> Result<EpochRow> {
+    fn epoch(
+        &mut self,
+        train: &ResidentDataset,
+        validation: Option<&ResidentDataset>,
+        epoch: usize,
+    ) -> Result<EpochRow> {
         let began = Instant::now();
         let seed = self.config.seed.unwrap_or(self.session.seed());
         let order = match self.config.shuffle {
@@ -77,16 +92,16 @@ impl Run<'_> {
             accuracy: total.accuracy(),
             validation_loss: validated.map(|metrics| metrics.loss()),
             validation_accuracy: validated.map(|metrics| metrics.accuracy()),
-            lr: self.config.optimizer.lr,
+            lr: self.config.optimizer.lr(),
             seconds: began.elapsed().as_secs_f64(),
         };
         self.tell(&Event::EpochEnd(row.clone()))?;
         Ok(row)
     }
 
-    fn validate(&mut self, data: &Supply, epoch: usize) -> Result<Metrics> {
+    fn validate(&mut self, data: &ResidentDataset, epoch: usize) -> Result<Metrics> {
         let control = &mut *self.control;
-        self.session.evaluate_supply(data, self.config.batch_size, |session, done, total| {
+        self.session.evaluate_resident(data, self.config.batch_size, |session, done, total| {
             control.on_event(session, &Event::Validation { epoch, done, total }) == Flow::Continue
         })
     }
@@ -101,8 +116,8 @@ impl Run<'_> {
 
 /// The error with the step at which it happened.
 fn at(error: Error, epoch: usize, step: usize) -> Error {
-    match error.code {
-        Code::NonFiniteLoss => Error::new(error.code, format!("{} at epoch {epoch}, step {step}", error.message)),
-        _ => error,
+    if error.code != Code::NonFiniteLoss {
+        return error;
     }
+    Error::new(error.code, format!("{} at epoch {epoch}, step {step}", error.message))
 }

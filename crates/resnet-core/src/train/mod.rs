@@ -3,12 +3,13 @@
 mod config;
 mod event;
 mod fit;
-mod metrics;
+mod optimizer;
+mod step;
 mod trainer;
 
+pub use crate::metrics::Metrics;
 pub use config::FitConfig;
 pub use event::{Control, EpochRow, Event, Flow};
 pub use fit::fit;
-pub use metrics::Metrics;
-pub use resnet_ops::sgd::Sgd;
-pub use trainer::Trainer;
+pub use optimizer::{Group, Members, Optimizer, Sgd};
+pub use trainer::{move_to, Trainer};

@@ -1,24 +1,32 @@
 //! One update after the other.
 
-use super::{Metrics, Sgd};
+use super::optimizer::{Group, Optimizer, Updater};
+use super::step::step;
 use crate::data::Input;
+use crate::device::Compute;
+use crate::engine::Execution;
 use crate::error::Result;
-use crate::session::{check_images, Session};
-use crate::tensor::{narrow, Images, Named};
-use resnet_ops::{Buffer, Executor};
+use crate::metrics::Metrics;
+use crate::plan::Mode;
+use crate::session::Session;
+use crate::tensor::{Images, Named};
+use resnet_ops::Real;
 
 /// Makes updates: holds what an optimiser keeps between steps.
 pub struct Trainer {
-    optimizer: Sgd,
-    /// Momentum's memory; comes with the first step that needs it.
-    velocity: Option<Buffer>,
+    updater: Updater,
     stepped: bool,
 }
 
 impl Trainer {
     /// A trainer with a fresh optimiser.
-    pub fn new(optimizer: Sgd) -> Self {
-        Self { optimizer, velocity: None, stepped: false }
+    pub fn new(optimizer: Optimizer) -> Self {
+        Self::with_groups(optimizer, Vec::new())
+    }
+
+    /// A trainer with a fresh optimiser and other settings for some parameters, each those of the first group that has it.
+    pub fn with_groups(optimizer: Optimizer, groups: Vec<Group>) -> Self {
+        Self { updater: Updater::new(optimizer, groups), stepped: false }
     }
 
     /// One update on images with their labels; returns loss and accuracy before the update.
@@ -27,39 +35,51 @@ impl Trainer {
     /// `ERR_SHAPE` and `ERR_LABEL` if the images or labels do not fit the network; `ERR_NON_FINITE_LOSS`. Each leaves the
     /// weights and running statistics as they were.
     pub fn step(&mut self, session: &mut Session, images: Images, labels: &[u32]) -> Result<Metrics> {
-        check_images(&images)?;
-        self.step_on(session, images.into(), labels)
+        images.check()?;
+        let execution = session.prepare(images.shape, &Mode::TRAIN)?;
+        execution.check_labels(labels)?;
+        self.update(execution, images.into(), labels)
     }
 
-    /// [`Trainer::step`] on images that may be on the GPU.
+    /// [`Trainer::step`] on images that may be on the GPU, with labels that have been checked.
     pub(crate) fn step_on(&mut self, session: &mut Session, images: Input, labels: &[u32]) -> Result<Metrics> {
-        let metrics = session.step(images, labels, &self.optimizer, &mut self.velocity)?;
+        let execution = session.prepare(images.shape, &Mode::TRAIN)?;
+        self.update(execution, images, labels)
+    }
+
+    fn update(&mut self, execution: Execution, images: Input, labels: &[u32]) -> Result<Metrics> {
+        let metrics = step(execution, &mut self.updater, images, labels)?;
         self.stepped = true;
         Ok(metrics)
     }
 
-    /// What is kept between steps, on another backend.
-    pub(crate) fn velocity_on(&self, executor: &Executor) -> Result<Option<Buffer>> {
-        let copy =
-            |velocity: &Buffer| executor.upload(executor.exact_dtype(), &velocity.read::<f64>(0..velocity.len())?);
-        Ok(self.velocity.as_ref().map(copy).transpose()?)
-    }
-
-    /// Takes what [`Trainer::velocity_on`] gave.
-    pub(crate) fn set_velocity(&mut self, velocity: Option<Buffer>) {
-        self.velocity = velocity;
-    }
-
-    /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step.
-    pub fn gradients(&self, session: &Session) -> Result<Named> {
-        Ok(narrow(self.gradients_f64(session)?))
-    }
-
-    /// [`Trainer::gradients`] in f64, for the f64 backend.
-    pub fn gradients_f64(&self, session: &Session) -> Result<Named<f64>> {
+    /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step. In f32, or in
+    /// f64 from the f64 backend.
+    ///
+    /// # Errors
+    /// `ERR_NOT_BUILT` before the input channels are known.
+    pub fn gradients<V: Real>(&self, session: &Session) -> Result<Named<V>> {
         if !self.stepped {
             return Ok(Vec::new());
         }
-        session.gradients_f64()
+        session.gradients()
     }
+}
+
+/// Moves a session's weights, and what its trainers keep between steps, to another device, or to the same one with other settings.
+///
+/// # Errors
+/// `ERR_DEVICE`, `ERR_OUT_OF_MEMORY`; everything has stayed where it was then.
+pub fn move_to<'a>(
+    session: &mut Session,
+    compute: Compute,
+    trainers: impl IntoIterator<Item = &'a mut Trainer>,
+) -> Result<()> {
+    let copied = session.copied_to(compute)?;
+    let moved = trainers.into_iter().map(|trainer| Ok((trainer.updater.state.copied(&copied.executor)?, trainer)));
+    for (state, trainer) in moved.collect::<Result<Vec<_>>>()? {
+        trainer.updater.state = state;
+    }
+    session.settle(copied);
+    Ok(())
 }

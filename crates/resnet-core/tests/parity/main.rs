@@ -9,14 +9,15 @@ mod hashed;
 mod networks;
 
 use fixture::{Fixture, Quantities, Rows};
+use resnet_core::model::graph::trace_channels;
 use resnet_core::model::layer::Layer;
 use resnet_core::model::params::{Parameter, Params, Role};
-use resnet_core::model::shape::trace_channels;
 use resnet_core::session::{Images, LoadOptions};
 use resnet_core::state_dict::{write, Values};
-use resnet_core::train::{Sgd, Trainer};
+use resnet_core::train::{Optimizer, Sgd, Trainer};
 use resnet_core::Session;
-use resnet_ops::{Algorithm, Executor, Isa, Precision};
+use resnet_ops::Algorithm;
+use resnet_ops::{Executor, Isa, Precision};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -42,13 +43,14 @@ fn hashed_values(parameter: &Parameter) -> Vec<f32> {
 /// A session on a backend, with hashed weights.
 fn session(network: Layer, executor: Executor, fixture: &Fixture) -> Session {
     let params = Params::of(&trace_channels(&network, fixture.shape[1]).unwrap()).unwrap();
-    assert_eq!(params.learnt_len(), fixture.parameters, "parameters");
+    assert_eq!(params.parameters_len(), fixture.parameters, "parameters");
     let flat = |list: &[Parameter]| list.iter().flat_map(hashed_values).collect::<Vec<f32>>();
-    let (learnt, running) = (flat(&params.learnt), flat(&params.running));
+    let (parameters, running) = (flat(&params.parameters), flat(&params.running));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hashed.safetensors");
-    write(&path, &Values { params: &params, learnt: &learnt, running: &running, updates: 0 }, HashMap::new()).unwrap();
-    drop((learnt, running));
+    write(&path, &Values { params: &params, parameters: &parameters, running: &running, updates: 0 }, HashMap::new())
+        .unwrap();
+    drop((parameters, running));
     let mut session = Session::on(network, executor, 0);
     session.load_weights(&path, &LoadOptions::default()).unwrap();
     session
@@ -64,20 +66,22 @@ fn compute(network: Layer, executor: Executor, fixture: &Fixture) -> Quantities 
     let labels = |batch: u64| -> Vec<u32> {
         hashed::unit(&format!("labels.{batch}")).take(shape[0]).map(|unit| (CLASSES * unit) as u32).collect()
     };
-    let logits = |session: &mut Session| session.forward_f64(Images { data: &images(0), shape }, false).unwrap().data;
+    let logits =
+        |session: &mut Session| session.forward::<f64>(Images { data: &images(0), shape }, false).unwrap().data;
 
     let mut session = session(network, executor, fixture);
-    let mut trainer = Trainer::new(Sgd { lr: fixture.lr, momentum: 0.9, nesterov: false, weight_decay: 1e-4 });
+    let mut trainer =
+        Trainer::new(Optimizer::Sgd(Sgd { lr: fixture.lr, momentum: 0.9, nesterov: false, weight_decay: 1e-4 }));
     let mut found = Quantities { logits_before: logits(&mut session), ..Quantities::default() };
     for (step, &batch) in fixture.batches.iter().enumerate() {
         let images = Images { data: &images(batch), shape };
         found.losses.push(trainer.step(&mut session, images, &labels(batch)).unwrap().loss());
         if step == 0 {
-            found.gradients = Rows::of(trainer.gradients_f64(&session).unwrap());
+            found.gradients = Rows::of(trainer.gradients::<f64>(&session).unwrap());
         }
     }
     found.logits_after = logits(&mut session);
-    let mut running = session.state_dict_f64().unwrap();
+    let mut running = session.state_dict::<f64>().unwrap();
     running.retain(|(name, _)| name.contains(".running_"));
     found.running = Rows::of(running);
     found

@@ -1,38 +1,44 @@
-//! A data set on its way to a network.
+//! A data set whose pixels are on the GPU that computes, if one does and has room for them.
 
-use super::{Batch, Dataset, Loader, Order};
+use super::dataset::Dataset;
+use super::loader::Loader;
+use super::pass::{Batch, Order, Pass};
 use crate::error::Result;
 use crate::tensor::Images;
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
 use std::ops::Range;
 
-/// A data set as a network is given it: with its pixels on the GPU that computes, if one does and has room for them.
-pub struct Supply {
+/// A device-resident data set. On a CPU, or where a GPU has not the room, it is the data set itself.
+pub struct ResidentDataset {
     data: Dataset,
-    resident: Option<ResidentImages>,
+    /// The images on the GPU.
+    images: Option<ResidentImages>,
 }
 
-/// Images of a batch on their way to a plan.
+/// The images of a batch, wherever their pixels are.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// (N, C, H, W).
     pub shape: [usize; 4],
-    pixels: Pixels<'a>,
+    pixels: BatchPixels<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Pixels<'a> {
+enum BatchPixels<'a> {
     /// Row-major, on the host.
     Host(&'a [f32]),
-    /// Those on the GPU at these places.
+    /// On the GPU: the images at these indices.
     Resident(&'a ResidentImages, &'a [u32]),
 }
 
-impl Supply {
-    /// Brings the pixels to where they are needed.
+impl ResidentDataset {
+    /// Copies the pixels to the GPU, unless they would take more than half of its free memory.
+    ///
+    /// # Errors
+    /// `ERR_DEVICE` if the GPU fails.
     pub fn new(executor: &Executor, data: &Dataset) -> Result<Self> {
-        Ok(Self { data: data.clone(), resident: data.resident(executor)? })
+        Ok(Self { data: data.clone(), images: data.resident(executor)? })
     }
 
     /// The data set.
@@ -40,19 +46,17 @@ impl Supply {
         &self.data
     }
 
-    /// Starts to prepare batches; see [`Loader::new`].
+    /// Starts to prepare the batches of a pass, without pixels if those are on the GPU; see [`Pass::new`].
     pub fn loader(&self, batch_size: usize, order: Order, drop_last: bool) -> Result<Loader> {
-        match self.resident {
-            Some(_) => Loader::without_pixels(&self.data, batch_size, order, drop_last),
-            None => Loader::new(&self.data, batch_size, order, drop_last),
-        }
+        let pass = Pass::new(&self.data, batch_size, order, drop_last)?;
+        Loader::new(if self.images.is_some() { pass.without_pixels() } else { pass })
     }
 
     /// The images of a batch that its loader gave.
     pub fn input<'a>(&'a self, batch: &'a Batch) -> Input<'a> {
-        let pixels = match &self.resident {
-            Some(images) => Pixels::Resident(images, &batch.indices),
-            None => Pixels::Host(&batch.images),
+        let pixels = match &self.images {
+            Some(images) => BatchPixels::Resident(images, &batch.indices),
+            None => BatchPixels::Host(&batch.images),
         };
         Input { shape: batch.shape, pixels }
     }
@@ -60,7 +64,7 @@ impl Supply {
 
 impl<'a> From<Images<'a>> for Input<'a> {
     fn from(images: Images<'a>) -> Self {
-        Self { shape: images.shape, pixels: Pixels::Host(images.data) }
+        Self { shape: images.shape, pixels: BatchPixels::Host(images.data) }
     }
 }
 
@@ -71,8 +75,10 @@ impl Input<'_> {
         let [channels, height, width] = image;
         let shape = [range.len(), channels, height, width];
         let pixels = match self.pixels {
-            Pixels::Host(data) => Pixels::Host(&data[range.start * (data.len() / n)..range.end * (data.len() / n)]),
-            Pixels::Resident(images, indices) => Pixels::Resident(images, &indices[range]),
+            BatchPixels::Host(data) => {
+                BatchPixels::Host(&data[range.start * (data.len() / n)..range.end * (data.len() / n)])
+            }
+            BatchPixels::Resident(images, indices) => BatchPixels::Resident(images, &indices[range]),
         };
         Self { shape, pixels }
     }
@@ -80,8 +86,8 @@ impl Input<'_> {
     /// Writes the images, (N, C, H, W), to where the backend computes.
     pub fn write(&self, executor: &Executor, target: &mut resnet_ops::Buffer) -> resnet_ops::Result<()> {
         match self.pixels {
-            Pixels::Host(data) => target.write(data),
-            Pixels::Resident(images, indices) => images.gather(executor, indices, target),
+            BatchPixels::Host(data) => target.write(data),
+            BatchPixels::Resident(images, indices) => images.gather(executor, indices, target),
         }
     }
 }
@@ -97,13 +103,13 @@ mod tests {
     const COUNT: usize = 5;
 
     fn batches(executor: &Executor, data: &Dataset) -> Vec<(Vec<f64>, Vec<u32>)> {
-        let supply = Supply::new(executor, data).unwrap();
-        let mut loader = supply.loader(3, Order::Shuffled { seed: 1, epoch: 2 }, false).unwrap();
+        let data = ResidentDataset::new(executor, data).unwrap();
+        let mut loader = data.loader(3, Order::Shuffled { seed: 1, epoch: 2 }, false).unwrap();
         let mut batches = Vec::new();
         while let Some(batch) = loader.next() {
             let batch = batch.unwrap();
             assert_eq!(batch.images.is_empty(), executor.gpu().is_some(), "pixels come from where they are");
-            let input = supply.input(batch);
+            let input = data.input(batch);
             let len = input.shape.iter().product();
             // Whole, and by parts.
             let mut images = executor.zeros(DType::F32, len).unwrap();
@@ -141,16 +147,16 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_none_are_refused() {
+    fn indices_outside_the_set_are_refused() {
         let Some(gpu) = Executor::cuda_for_tests(Precision::Fp32) else { return };
         let data = Dataset::from_arrays(data::Pixels::U8(vec![0; 8]), [2, 1, 2, 2], vec![0, 1], None).unwrap();
-        let supply = Supply::new(&gpu, &data).unwrap();
+        let data = ResidentDataset::new(&gpu, &data).unwrap();
         let batch = Batch { indices: vec![1, 2], shape: [2, 1, 2, 2], ..Batch::default() };
         let mut images = gpu.zeros(DType::F32, 8).unwrap();
-        let error = supply.input(&batch).write(&gpu, &mut images).unwrap_err().to_string();
+        let error = data.input(&batch).write(&gpu, &mut images).unwrap_err().to_string();
         assert!(error.starts_with("image 2 of 2"), "{error}");
         let batch = Batch { indices: vec![1; 3], shape: [3, 1, 2, 2], ..Batch::default() };
-        let error = supply.input(&batch).write(&gpu, &mut images).unwrap_err().to_string();
+        let error = data.input(&batch).write(&gpu, &mut images).unwrap_err().to_string();
         assert!(error.contains("in a buffer of 8"), "{error}");
     }
 }

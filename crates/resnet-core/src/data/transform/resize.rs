@@ -1,5 +1,6 @@
-//! What is done to images on their way into a batch.
+//! Bringing images to another size.
 
+use super::scale::scale;
 use crate::error::{Code, Error, Result};
 use resnet_ops::resample::{
     fixed_point, pillow_goes_down_first, pillow_windows, torch_windows, Double, Fixed, Passes, ResidentImages, Single,
@@ -29,8 +30,8 @@ pub enum Interpolation {
     Float,
 }
 
-/// A [`Resize`] with its tables for one input size.
-pub(super) struct Resizer {
+/// A [`Resize`] with its windows and weights for one input size.
+pub(crate) struct Resizer {
     resize: Resize,
     input: [usize; 2],
     tables: Tables,
@@ -46,7 +47,7 @@ enum Tables {
 
 /// Memory that resizing needs, kept from image to image.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     bytes: [Vec<u8>; 2],
     floats: [Vec<f32>; 2],
 }
@@ -128,13 +129,6 @@ impl Resizer {
     fn planes<'a, T>(&self, image: &'a [T], out: &'a mut [f32]) -> impl Iterator<Item = (&'a [T], &'a mut [f32])> {
         let area = |[height, width]: [usize; 2]| height * width;
         image.chunks_exact(area(self.input)).zip(out.chunks_exact_mut(area(self.resize.size)))
-    }
-}
-
-/// 8-bit pixels as numbers from 0 to 1, as torchvision's `ToTensor` makes them.
-pub(super) fn scale(pixels: &[u8], out: &mut [f32]) {
-    for (out, &pixel) in out.iter_mut().zip(pixels) {
-        *out = f32::from(pixel) / 255.0;
     }
 }
 

@@ -22,6 +22,7 @@ pub struct Idx<const D: usize> {
 /// Reads a file of unsigned bytes in `D` dimensions that holds at most `max_bytes` of them. Whether it is gzip is told by
 /// its first bytes, not by its name.
 ///
+/// # Errors
 /// `ERR_DATA_CORRUPT` if the file is not of that kind, or longer or shorter than its header says; `ERR_IO` if it cannot be
 /// read.
 pub fn read<const D: usize>(path: &Path, max_bytes: usize) -> Result<Idx<D>> {
@@ -92,11 +93,11 @@ fn read_up_to(source: &mut impl Read, count: usize, path: &Path) -> Result<Vec<u
 
 /// An error of these kinds comes from the decoder and tells of the content, any other tells of the disc.
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            corrupt(path, "a whole gzip file", format!("a damaged one ({error})"))
-        }
-        _ => Error::io("read", path, error),
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    if matches!(error.kind(), InvalidInput | InvalidData | UnexpectedEof) {
+        corrupt(path, "a whole gzip file", format!("a damaged one ({error})"))
+    } else {
+        Error::io("read", path, error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 28x28 grey images of ten kinds of clothing.
 
-use super::dataset::{Dataset, Pixels};
 use super::idx::{self, Idx};
+use crate::data::dataset::{Dataset, Pixels, Samples};
 use crate::error::{Code, Error, Result};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -63,6 +63,7 @@ pub struct Splits {
 /// Loads a folder that holds the four files, each plain (without `.gz` in its name) or gzip. Their content may be another
 /// set's, if it has the same form.
 ///
+/// # Errors
 /// `ERR_DATA_NOT_FOUND` if a file is missing, `ERR_DATA_CORRUPT` if one is damaged or not of that form, `ERR_IO` if one cannot
 /// be read.
 pub fn load(folder: &Path) -> Result<Splits> {
@@ -70,8 +71,10 @@ pub fn load(folder: &Path) -> Result<Splits> {
     Ok(Splits { train: load_part(&train_images?, &train_labels?)?, validation: load_part(&images?, &labels?)? })
 }
 
-/// Checks a downloaded file against [`FILES`]. `ERR_DATA_CORRUPT` if it differs, `ERR_INVALID_ARGUMENT` if no file has that
-/// name.
+/// Checks a downloaded file against [`FILES`].
+///
+/// # Errors
+/// `ERR_DATA_CORRUPT` if it differs, `ERR_INVALID_ARGUMENT` if no file has that name.
 pub fn verify(name: &str, bytes: &[u8]) -> Result<()> {
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
         let names = FILES.map(|file| file.name).join(", ");
@@ -112,9 +115,13 @@ fn load_part(images_path: &Path, labels_path: &Path) -> Result<Dataset> {
         let expected = format!("labels below {}", CLASSES.len());
         return Err(corrupt(labels_path, expected, format!("{} at {index}", labels[index])));
     }
-    let labels = labels.into_iter().map(u32::from).collect();
-    let classes = CLASSES.map(String::from).to_vec();
-    Dataset::from_arrays(Pixels::U8(images), [count, 1, SIDE, SIDE], labels, Some(classes))
+    Ok(Dataset::new(Samples {
+        pixels: Pixels::U8(images),
+        image: [1, SIDE, SIDE],
+        labels: labels.into_iter().map(u32::from).collect(),
+        num_classes: CLASSES.len(),
+        class_names: Some(CLASSES.map(String::from).into()),
+    }))
 }
 
 #[cfg(test)]

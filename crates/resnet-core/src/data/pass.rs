@@ -1,0 +1,207 @@
+//! Batches of a data set, one after the other.
+
+use super::dataset::Dataset;
+use crate::error::{Code, Error, Result};
+use crate::rng::{permutation, stream, Purpose};
+
+/// The order that samples are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As the data set has them.
+    Sequential,
+    /// In an order drawn for this seed and epoch.
+    Shuffled {
+        /// Seed of all epochs' orders.
+        seed: u64,
+        /// Which epoch; each has an order of its own.
+        epoch: u64,
+    },
+}
+
+/// Some samples of a data set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Where its samples stand in the data set.
+    pub indices: Vec<u32>,
+    /// Pixels in row-major order; none if they are on the GPU.
+    pub images: Vec<f32>,
+    /// One for each image.
+    pub labels: Vec<u32>,
+    /// (N, C, H, W).
+    pub shape: [usize; 4],
+}
+
+impl Batch {
+    /// Sets the shape and brings the vectors to its lengths, that of images to 0 without pixels.
+    fn reshape(&mut self, count: usize, [channels, height, width]: [usize; 3], pixels: bool) -> Result<()> {
+        self.shape = [count, channels, height, width];
+        let sizes = if pixels { self.shape } else { [0; 4] };
+        let total = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let reserved = total.is_some_and(|total| {
+            self.images.try_reserve_exact(total.saturating_sub(self.images.len())).is_ok()
+                && self.labels.try_reserve_exact(count.saturating_sub(self.labels.len())).is_ok()
+        });
+        let Some(total) = total.filter(|_| reserved) else {
+            let expected = format!("a size for which there is memory, with images of {channels}x{height}x{width}");
+            return Err(Error::expected(Code::InvalidArgument, "batchSize", expected, count));
+        };
+        self.images.resize(total, 0.0);
+        self.labels.resize(count, 0);
+        Ok(())
+    }
+}
+
+/// One pass over a data set.
+pub struct Pass {
+    data: Dataset,
+    batch_size: usize,
+    order: Order,
+    pixels: bool,
+    steps: usize,
+    /// Batches made so far.
+    made: usize,
+    /// The samples in their order, drawn when the first batch is made.
+    indices: Vec<usize>,
+}
+
+impl Pass {
+    /// A pass in batches of `batch_size`. Without `drop_last` the last one holds what is left.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if the batch size is 0, or is above the number of samples while `drop_last` would leave nothing.
+    pub fn new(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Result<Self> {
+        let len = data.len();
+        if batch_size == 0 {
+            return Err(Error::expected(Code::InvalidArgument, "batchSize", "at least 1", 0));
+        }
+        if drop_last && batch_size > len {
+            let expected = format!("at most the {len} samples of the set with dropLast");
+            return Err(Error::expected(Code::InvalidArgument, "batchSize", expected, batch_size));
+        }
+        let steps = if drop_last { len / batch_size } else { len.div_ceil(batch_size) };
+        Ok(Self { data: data.clone(), batch_size, order, pixels: true, steps, made: 0, indices: Vec::new() })
+    }
+
+    /// The same batches without their pixels.
+    pub fn without_pixels(self) -> Self {
+        Self { pixels: false, ..self }
+    }
+
+    /// Number of batches.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Makes `batch` the next one, in the memory that it has; false, and nothing is changed, after the last one.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if there is no memory for a batch.
+    pub fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
+        if self.made == self.steps {
+            return Ok(false);
+        }
+        let len = self.data.len();
+        if self.made == 0 {
+            self.indices = match self.order {
+                Order::Sequential => (0..len).collect(),
+                Order::Shuffled { seed, epoch } => permutation(stream(seed, Purpose::Shuffle, epoch, 0), len),
+            };
+        }
+        let first = self.made * self.batch_size;
+        let indices = &self.indices[first..len.min(first.saturating_add(self.batch_size))];
+        batch.reshape(indices.len(), self.data.image_shape(), self.pixels)?;
+        batch.indices.clear();
+        batch.indices.extend(indices.iter().map(|&index| index as u32));
+        if self.pixels {
+            self.data.fill(indices, &mut batch.images, &mut batch.labels)?;
+        } else {
+            indices.iter().zip(&mut batch.labels).for_each(|(&index, label)| *label = self.data.labels()[index]);
+        }
+        self.made += 1;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pixels;
+    use super::*;
+    use std::collections::HashSet;
+
+    fn numbers(count: usize) -> Dataset {
+        let pixels = (0..count * 2).map(|i| i as f32).collect();
+        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect(), None).unwrap()
+    }
+
+    fn batches(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Vec<Batch> {
+        let mut pass = Pass::new(data, batch_size, order, drop_last).unwrap();
+        let (mut batch, mut all) = (Batch::default(), Vec::new());
+        while pass.fill(&mut batch).unwrap() {
+            all.push(batch.clone());
+        }
+        assert_eq!(all.len(), pass.steps());
+        assert!(!pass.fill(&mut batch).unwrap());
+        all
+    }
+
+    fn labels(batches: &[Batch]) -> Vec<u32> {
+        batches.iter().flat_map(|batch| batch.labels.clone()).collect()
+    }
+
+    #[test]
+    fn sequential_batches_end_with_what_is_left() {
+        let all = batches(&numbers(10), 4, Order::Sequential, false);
+        assert_eq!(all.iter().map(|batch| batch.shape).collect::<Vec<_>>(), [[4, 1, 1, 2], [4, 1, 1, 2], [2, 1, 1, 2]]);
+        let (indices, images) = (vec![8, 9], vec![16.0, 17.0, 18.0, 19.0]);
+        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9], shape: [2, 1, 1, 2] });
+        assert_eq!(labels(&all), (0..10).collect::<Vec<_>>());
+        assert_eq!(labels(&batches(&numbers(10), 4, Order::Sequential, true)), (0..8).collect::<Vec<_>>());
+        assert_eq!(batches(&numbers(3), usize::MAX, Order::Sequential, false).len(), 1);
+    }
+
+    #[test]
+    fn shuffled_is_the_permutation_of_seed_and_epoch() {
+        let order = |seed, epoch| labels(&batches(&numbers(50), 8, Order::Shuffled { seed, epoch }, false));
+        let expected = permutation(stream(3, Purpose::Shuffle, 1, 0), 50);
+        assert!(order(3, 1).into_iter().eq(expected.into_iter().map(|index| index as u32)));
+        assert_ne!(order(3, 1), order(3, 2));
+        assert_eq!(order(3, 2).into_iter().collect::<HashSet<_>>().len(), 50);
+        for batch in batches(&numbers(50), 8, Order::Shuffled { seed: 3, epoch: 1 }, false) {
+            assert_eq!(batch.images[0], batch.labels[0] as f32 * 2.0, "an image keeps its label");
+        }
+    }
+
+    #[test]
+    fn a_batch_s_memory_serves_the_next_one() {
+        let mut pass = Pass::new(&numbers(64), 4, Order::Sequential, false).unwrap();
+        let (mut batch, mut places) = (Batch::default(), HashSet::new());
+        while pass.fill(&mut batch).unwrap() {
+            places.insert(batch.images.as_ptr());
+        }
+        assert_eq!(places.len(), 1);
+    }
+
+    #[test]
+    fn without_pixels_the_rest_is_the_same() {
+        let order = Order::Shuffled { seed: 1, epoch: 2 };
+        let mut pass = Pass::new(&numbers(10), 4, order, false).unwrap().without_pixels();
+        let mut bare = Batch::default();
+        for batch in batches(&numbers(10), 4, order, false) {
+            assert!(pass.fill(&mut bare).unwrap());
+            assert_eq!(bare, Batch { images: Vec::new(), ..batch });
+        }
+    }
+
+    #[test]
+    fn refuses_batch_sizes_that_give_no_batch() {
+        let message = |size, drop_last| {
+            Pass::new(&numbers(3), size, Order::Sequential, drop_last).err().map(|error| error.message)
+        };
+        assert_eq!(message(0, false).unwrap(), "batchSize: expected at least 1, got 0");
+        assert_eq!(
+            message(4, true).unwrap(),
+            "batchSize: expected at most the 3 samples of the set with dropLast, got 4"
+        );
+        assert_eq!(message(4, false), None);
+    }
+}

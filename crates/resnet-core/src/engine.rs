@@ -1,0 +1,239 @@
+//! Computes a network's output, its loss and its gradients: the backend, the plans that have been made for it, and their storage.
+
+use crate::data::Input;
+use crate::error::{Code, Error, Result};
+use crate::model::params::Params;
+use crate::model::shape::Shape;
+use crate::model::Layer;
+use crate::plan::{List, Mode, Operating, Plan, Slots};
+use crate::tensor::Tensor;
+use crate::weights::Weights;
+use resnet_ops::cross_entropy::{self, Outcome};
+use resnet_ops::{layout, Buffer, Executor, Real};
+use std::collections::HashMap;
+
+/// A backend with the plans of one network.
+pub struct Engine {
+    executor: Executor,
+    slots: Slots,
+    /// At most one plan for each mode.
+    plans: HashMap<Mode, Plan>,
+}
+
+/// A network whose input channels are known, as an engine needs it.
+pub struct Parts<'a> {
+    /// Its layers.
+    pub network: &'a Layer,
+    /// Its parameters.
+    pub params: &'a Params,
+    /// Their values.
+    pub weights: &'a mut Weights,
+    /// What this step's dropout masks are drawn from.
+    pub dropout_seed: u64,
+}
+
+/// A batch of images that a plan is to be run on.
+pub struct Execution<'a> {
+    plan: &'a Plan,
+    slots: &'a mut Slots,
+    params: &'a Params,
+    with: Operating<'a>,
+}
+
+impl Engine {
+    /// Nothing is planned yet.
+    pub fn new(executor: Executor) -> Self {
+        Self { executor, slots: Slots::default(), plans: HashMap::new() }
+    }
+
+    /// The backend.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Makes ready for a batch of images (N, C, H, W) of this shape: a plan of the mode, and room for it.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE` if the network does not fit the images; `ERR_INVALID_ARGUMENT` if the mode names a layer that is none;
+    /// `ERR_OUT_OF_MEMORY`.
+    pub fn prepare<'a>(&'a mut self, parts: Parts<'a>, shape: [usize; 4], mode: &Mode) -> Result<Execution<'a>> {
+        let Self { executor, slots, plans } = self;
+        let Parts { network, params, weights, dropout_seed } = parts;
+        let ([n, channels, height, width], executor) = (shape, &*executor);
+        let input = Shape::map(channels, height, width);
+        if !plans.get(mode).is_some_and(|plan| plan.fits(input, n)) {
+            // The old plan goes first: its successor may need the room.
+            plans.remove(mode);
+            slots.forget();
+            plans.insert(mode.clone(), Plan::new(executor, network, params, input, n, mode.clone())?);
+        }
+        let plan = &plans[mode];
+        // Each time: another plan may have failed to get its room, and taken some of this one's.
+        plan.reserve(executor, slots)?;
+        if mode.trains() {
+            weights.reserve_gradients(executor)?;
+        }
+        Ok(Execution { plan, slots, params, with: Operating { executor, weights, n, dropout_seed } })
+    }
+
+    /// The storage of its plans.
+    #[cfg(test)]
+    pub fn slots(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    /// Makes room for a plan that is not run.
+    #[cfg(test)]
+    pub fn reserve(&mut self, plan: &Plan) -> Result<()> {
+        plan.reserve(&self.executor, &mut self.slots)
+    }
+}
+
+impl Execution<'_> {
+    /// Computes the output for as many images as were prepared for, or fewer.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn forward(&mut self, images: Input) -> Result<()> {
+        self.with.n = images.shape[0];
+        self.plan.prepare(self.slots, &mut self.with)?;
+        images.write(self.with.executor, &mut self.plan.images(self.slots))?;
+        self.run(List::Forward)
+    }
+
+    /// Loss and hits of the output. In a plan with gradients it writes the output's gradient too, that of the mean loss.
+    ///
+    /// # Errors
+    /// If a label is not below the network's classes, which is to be checked before; if the device fails.
+    pub fn loss(&mut self, labels: &[u32]) -> Result<Outcome> {
+        let (plan, slots, classes) = (self.plan, &*self.slots, self.output_shape().channels());
+        let mut gradient = plan.logits_gradient(slots);
+        let logits = plan.logits(slots);
+        Ok(cross_entropy::evaluate(self.with.executor, classes, &logits, labels, gradient.as_deref_mut())?)
+    }
+
+    /// Takes these values (N, classes) as the output's gradient, in place of the loss's.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_output_gradient(&mut self, gradient: &[f32]) -> Result<()> {
+        let executor = self.with.executor;
+        let source = executor.upload(executor.exact_dtype(), gradient)?;
+        let sizes = self.sizes(self.output_shape());
+        let mut target = self.plan.logits_gradient(self.slots).expect("the plan has gradients");
+        Ok(layout::from_nchw(executor, sizes, &source, &mut target)?)
+    }
+
+    /// Computes the gradients that the plan is for, from the output's.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn backward(&mut self) -> Result<()> {
+        self.run(List::Backward)
+    }
+
+    /// Has the running statistics take in the batch's.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn update_statistics(&mut self) -> Result<()> {
+        self.run(List::Update)
+    }
+
+    /// The output.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn output<V: Real>(&self) -> Result<Tensor<V>> {
+        self.read(&self.plan.logits(self.slots), self.output_shape())
+    }
+
+    /// The values that the mode retains, in its order.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn retained<V: Real>(&self) -> Result<Vec<Tensor<V>>> {
+        self.plan.retained(self.slots).map(|(value, shape)| self.read(&value, shape)).collect()
+    }
+
+    /// The gradient of the value that the mode names; none if the output does not depend on it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn value_gradient<V: Real>(&self) -> Result<Option<Tensor<V>>> {
+        self.plan.value_gradient(self.slots).map(|(gradient, shape)| self.read(&gradient, shape)).transpose()
+    }
+
+    /// Shape of the output.
+    pub fn output_shape(&self) -> Shape {
+        self.plan.output()
+    }
+
+    /// What an optimiser needs: the backend, the ranges of parameters, the weights with their gradients.
+    pub fn parts(&mut self) -> (&Executor, &Params, &mut Weights) {
+        (self.with.executor, self.params, self.with.weights)
+    }
+
+    /// Refuses batches that leave a batch norm one value for a channel, which has no variance to divide by.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE`.
+    pub fn check_norms(&self, n: usize) -> Result<()> {
+        match self.plan.smallest_batch_norm() {
+            Some(pixels) if n * pixels < 2 => {
+                let expected = "more than one value per channel in training (a larger batch or larger images)";
+                let given = format!("{n} image of {pixels} pixel at a batch norm");
+                Err(Error::expected(Code::Shape, "batch", expected, given))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Refuses labels if there is not one for each image of the batch that was prepared for, below the network's classes.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE`, `ERR_LABEL`.
+    pub fn check_labels(&self, labels: &[u32]) -> Result<()> {
+        check_labels(self.output_shape(), self.with.n, labels)
+    }
+
+    fn run(&mut self, list: List) -> Result<()> {
+        Ok(self.plan.run(list, self.slots, &mut self.with)?)
+    }
+
+    fn read<V: Real>(&self, value: &Buffer, shape: Shape) -> Result<Tensor<V>> {
+        let (executor, sizes) = (self.with.executor, self.sizes(shape));
+        let mut target = executor.zeros(executor.exact_dtype(), sizes.iter().product())?;
+        layout::to_nchw(executor, sizes, value, &mut target)?;
+        Ok(Tensor { data: target.read(0..target.len())?, shape: shape.with_batch(self.with.n) })
+    }
+
+    /// (N, C, H, W) of a value.
+    fn sizes(&self, shape: Shape) -> [usize; 4] {
+        let [h, w] = shape.size();
+        [self.with.n, shape.channels(), h, w]
+    }
+}
+
+/// There must be a label for each image, one of the network's classes.
+///
+/// # Errors
+/// `ERR_SHAPE`, `ERR_LABEL`.
+pub fn check_labels(output: Shape, n: usize, labels: &[u32]) -> Result<()> {
+    let Shape::Features(classes) = output else {
+        return Err(Error::expected(Code::Shape, "network", "logits (N, classes) to compare with labels", output));
+    };
+    if labels.len() != n {
+        return Err(Error::expected(Code::Shape, "labels", format!("one for each of {n} images"), labels.len()));
+    }
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(index) => {
+            let expected = format!("labels below the network's {classes} classes");
+            Err(Error::expected(Code::Label, "labels", expected, format!("{} at index {index}", labels[index])))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

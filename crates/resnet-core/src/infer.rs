@@ -1,0 +1,164 @@
+//! A session used without training: outputs, loss and accuracy, the values inside a network and their gradients.
+
+use crate::data::{Dataset, Input, Order, ResidentDataset};
+use crate::device::Device;
+use crate::engine::{check_labels, Execution};
+use crate::error::{Code, Error, Result};
+use crate::metrics::Metrics;
+use crate::model::graph::trace;
+use crate::model::shape::Shape;
+use crate::plan::{Gradients, Mode, Statistics};
+use crate::session::Session;
+use crate::tensor::{Images, Tensor};
+use resnet_ops::Real;
+use std::ops::Range;
+
+/// Most images that an evaluation runs at a time: what a layer writes should be in a cache when the next one reads it.
+const EVALUATED_TOGETHER: usize = 32;
+
+impl Session {
+    /// The network's output for images. With `training`, batch norms use the batch's statistics and dropout drops; running statistics
+    /// never change. Binds the input channels if they were not known. In f32, or in f64 from the f64 backend.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE` if the images do not fit the network.
+    pub fn forward<V: Real>(&mut self, images: Images, training: bool) -> Result<Tensor<V>> {
+        images.check()?;
+        if training {
+            let mut execution = self.prepare(images.shape, &Mode::BATCH)?;
+            execution.forward(images.into())?;
+            return execution.output();
+        }
+        self.in_parts(images.into(), &Mode::EVAL, |execution, _| execution.output())
+    }
+
+    /// What a layer or stage (by its name in a summary, such as `layer4` or `layer1.0.conv2`) returns for images, with running
+    /// statistics: embeddings. Of a stage that ends in a ReLU, what the ReLU gives.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if there is no such layer; `ERR_SHAPE` if the images do not fit the network.
+    pub fn features<V: Real>(&mut self, images: Images, layer: &str) -> Result<Tensor<V>> {
+        images.check()?;
+        let mode = Mode { retained: vec![layer.to_owned()], ..Mode::EVAL };
+        self.in_parts(images.into(), &mode, |execution, _| Ok(execution.retained()?.remove(0)))
+    }
+
+    /// What a layer or stage returns for images, and the gradients of one class's logit (a class for each image) with respect to it, with
+    /// running statistics: what Grad-CAM weighs its maps by (Selvaraju et al., 2017, <https://arxiv.org/abs/1610.02391>).
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if there is no such layer, or the logits do not depend on it; `ERR_SHAPE`, `ERR_LABEL` if images or
+    /// classes do not fit the network.
+    pub fn sensitivity<V: Real>(&mut self, images: Images, layer: &str, classes: &[u32]) -> Result<[Tensor<V>; 2]> {
+        images.check()?;
+        let gradients = Gradients::Value(layer.to_owned());
+        let mode = Mode { retained: vec![layer.to_owned()], ..Mode::new(Statistics::Running, gradients) };
+        let mut execution = self.prepare(images.shape, &mode)?;
+        execution.check_labels(classes)?;
+        execution.forward(images.into())?;
+        let count = execution.output_shape().channels();
+        let mut one_hot = vec![0.0; classes.len() * count];
+        for (row, &class) in one_hot.chunks_exact_mut(count).zip(classes) {
+            row[class as usize] = 1.0;
+        }
+        execution.set_output_gradient(&one_hot)?;
+        execution.backward()?;
+        let gradient = execution
+            .value_gradient()?
+            .ok_or_else(|| Error::expected(Code::InvalidArgument, "layer", "one that the logits depend on", layer))?;
+        Ok([execution.retained()?.remove(0), gradient])
+    }
+
+    /// Loss and accuracy over a data set. `progress(done, total)` is called after each batch; if it returns false, the call
+    /// ends with `ERR_ABORTED`.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE`, `ERR_LABEL` if the data do not fit the network.
+    pub fn evaluate(
+        &mut self,
+        data: &Dataset,
+        batch_size: usize,
+        progress: impl FnMut(&mut Self, usize, usize) -> bool,
+    ) -> Result<Metrics> {
+        self.check_data("images", data)?;
+        let resident = self.resident(data)?;
+        self.evaluate_resident(&resident, batch_size, progress)
+    }
+
+    /// A data set, with its pixels where the session computes.
+    pub(crate) fn resident(&self, data: &Dataset) -> Result<ResidentDataset> {
+        ResidentDataset::new(self.executor(), data)
+    }
+
+    /// [`Session::evaluate`] over what [`Session::resident`] gave, after [`Session::check_data`].
+    pub(crate) fn evaluate_resident(
+        &mut self,
+        resident: &ResidentDataset,
+        batch_size: usize,
+        mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
+    ) -> Result<Metrics> {
+        let mut loader = resident.loader(batch_size, Order::Sequential, false)?;
+        let mut metrics = Metrics::default();
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            self.each_part(resident.input(batch), &Mode::EVAL, |execution, part| {
+                let labels = &batch.labels[part];
+                metrics.add(execution.loss(labels)?, labels.len());
+                Ok(())
+            })?;
+            if !progress(self, metrics.samples(), resident.data().len()) {
+                return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// Refuses a data set whose images or labels do not fit the network; `parameter` is what the message calls its images.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE`, `ERR_LABEL`.
+    pub(crate) fn check_data(&self, parameter: &str, data: &Dataset) -> Result<()> {
+        let [channels, height, width] = data.image_shape();
+        if let Some(expected) = self.in_channels().filter(|&expected| expected != channels) {
+            return Err(Error::expected(Code::Shape, parameter, format!("{expected} channels"), channels));
+        }
+        let trace = trace(self.network(), Shape::map(channels, height, width))?;
+        check_labels(trace.shapes[trace.output], data.len(), data.labels())
+    }
+
+    /// Runs images part by part, and joins what `read` gives for each.
+    fn in_parts<V: Real>(
+        &mut self,
+        images: Input,
+        mode: &Mode,
+        mut read: impl FnMut(&mut Execution, Range<usize>) -> Result<Tensor<V>>,
+    ) -> Result<Tensor<V>> {
+        let mut whole: Option<Tensor<V>> = None;
+        self.each_part(images, mode, |execution, part| {
+            let tensor = read(execution, part)?;
+            match &mut whole {
+                Some(whole) => whole.append(tensor),
+                None => whole = Some(tensor),
+            }
+            Ok(())
+        })?;
+        Ok(whole.expect("there is an image"))
+    }
+
+    /// Runs images, on a CPU a few at a time, and calls `then` after each part; parts are as even as they can be.
+    fn each_part(
+        &mut self,
+        images: Input,
+        mode: &Mode,
+        mut then: impl FnMut(&mut Execution, Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let [n, channels, height, width] = images.shape;
+        let parts = if self.device() == Device::Cpu { n.div_ceil(EVALUATED_TOGETHER) } else { 1 };
+        for part in (0..parts).map(|part| n * part / parts..n * (part + 1) / parts) {
+            let mut execution = self.prepare([n.div_ceil(parts), channels, height, width], mode)?;
+            execution.forward(images.part(part.clone()))?;
+            then(&mut execution, part)?;
+        }
+        Ok(())
+    }
+}

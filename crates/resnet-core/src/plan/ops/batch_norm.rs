@@ -1,0 +1,205 @@
+//! Batch norms, with the sum at the end of a block and the ReLU that follow them.
+
+use super::{Context, PlanOp, Site, Tape};
+use crate::plan::instruction::{calls, Read, Request, Write};
+use crate::plan::slots::Class;
+use crate::plan::tape::Wires;
+use crate::weights::Weights;
+use resnet_ops::batch_norm::{self, BatchNorm, Statistics};
+use resnet_ops::{Buffer, Result, View, ViewMut};
+use std::ops::Range;
+
+/// A batch norm and where its parameters and statistics are.
+#[derive(Clone)]
+pub(in crate::plan) struct Norm {
+    pub op: BatchNorm,
+    pub params: Range<usize>,
+    pub running: Range<usize>,
+    pub statistics: Statistics,
+    /// Where the bias is that the convolution before it elides.
+    pub elided_bias: Option<Range<usize>>,
+}
+
+calls! {
+    NormCall {
+        Moments { x: Read, moments: Write },
+        /// Saves the batch's statistics, and normalises with them.
+        ForwardTrain { x: Read, moments: Read, shortcut: Option<Read>, saved: Write, y: Write },
+        /// Normalises with the running statistics.
+        ForwardEval { x: Read, shortcut: Option<Read>, y: Write },
+        /// Saves the running statistics for the backward pass.
+        SaveRunning { saved: Write },
+        /// Moves the running statistics towards the batch's.
+        UpdateRunning { saved: Read },
+        /// `dy` becomes that of x; with a shortcut, where `y` is read too, that of the sum, and `dx` that of x. If `summed`, a
+        /// convolution's input gradient has begun it. `grads` is where the parameters' gradients go if nobody wants them.
+        Backward {
+            x: Read,
+            y: Option<Read>,
+            saved: Read,
+            sums: Write,
+            dy: Write,
+            dx: Option<Write>,
+            grads: Option<Write>,
+            summed: bool,
+        },
+    }
+}
+
+impl Norm {
+    pub fn lower(site: &Site, eps: f64, momentum: f64) -> Self {
+        Self {
+            op: BatchNorm { channels: site.channels(), size: site.size(), eps, momentum, relu: false },
+            params: site.ranges.params.clone(),
+            running: site.ranges.running.clone(),
+            statistics: site.mode.statistics,
+            elided_bias: None,
+        }
+    }
+
+    /// Its parameters and running statistics.
+    pub fn views<'a>(&self, weights: &'a Weights) -> (View<'a>, View<'a>) {
+        (weights.parameters.view(self.params.clone()), weights.running.view(self.running.clone()))
+    }
+
+    /// Works out the moments of what it reads, unless a convolution has.
+    pub fn write_moments(&self, input: usize, tape: &mut Tape) -> Read {
+        Read(tape.take_moments(input).unwrap_or_else(|| {
+            let moments = tape.request(Class::Sum, self.op.sums_len(tape.capacity()));
+            let x = Read(tape.value(input));
+            tape.forward(self, NormCall::Moments { x, moments: Write(moments) });
+            moments
+        }))
+    }
+
+    /// Storage for the batch's statistics, from which the running ones are updated.
+    pub fn new_saved(&self, tape: &mut Tape) -> Request {
+        let saved = tape.request(Class::Parameter, self.op.saved_len());
+        if tape.trains() {
+            tape.update(self, NormCall::UpdateRunning { saved: Read(saved) });
+        }
+        saved
+    }
+
+    /// Storage for its parameters' gradients where nobody wants them: those of its input are made from them.
+    pub fn unwanted_gradients(&self, tape: &mut Tape) -> Option<Write> {
+        (!tape.trains()).then(|| Write(tape.request(Class::Parameter, self.params.len())))
+    }
+
+    /// Where its parameters' gradients go.
+    pub fn gradients<'a>(&self, unwanted: Option<&'a mut Buffer>, gradients: &'a mut Buffer) -> ViewMut<'a> {
+        match unwanted {
+            Some(unwanted) => unwanted.view_mut(0..self.params.len()),
+            None => gradients.view_mut(self.params.clone()),
+        }
+    }
+
+    /// Writes the forward calls that the statistics want; returns where they are saved for the backward ones.
+    fn write_forward(&self, wires: &Wires, tape: &mut Tape) -> Option<Request> {
+        let input = wires.inputs[0];
+        let x = Read(tape.value(input));
+        let shortcut = wires.inputs.get(1).map(|&shortcut| Read(tape.value(shortcut)));
+        match self.statistics {
+            Statistics::Batch => {
+                let moments = self.write_moments(input, tape);
+                let (saved, y) = (self.new_saved(tape), Write(tape.new_value(wires.output)));
+                tape.forward(self, NormCall::ForwardTrain { x, moments, shortcut, saved: Write(saved), y });
+                Some(saved)
+            }
+            Statistics::Running => {
+                let saved = tape.is_differentiated(wires).then(|| {
+                    let saved = tape.request(Class::Parameter, self.op.saved_len());
+                    tape.forward(self, NormCall::SaveRunning { saved: Write(saved) });
+                    saved
+                });
+                let y = Write(tape.new_value(wires.output));
+                tape.forward(self, NormCall::ForwardEval { x, shortcut, y });
+                saved
+            }
+        }
+    }
+}
+
+impl PlanOp for Norm {
+    type Call = NormCall;
+
+    fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>) {
+        let saved = self.write_forward(wires, tape);
+        tape.on_backward(wires, move |tape, gradient| {
+            let saved = Read(saved.expect("the forward calls saved the statistics"));
+            let (input, shortcut) = (wires.inputs[0], wires.inputs.get(1).copied());
+            let x = Read(tape.value(input));
+            let sums = Write(tape.request(Class::Sum, self.op.sums_len(tape.capacity())));
+            let y = shortcut.map(|_| Read(tape.value(wires.output)));
+            let dx = shortcut.map(|_| tape.request_like(input));
+            let grads = self.unwanted_gradients(tape);
+            let (dy, written) = (Write(gradient), dx.map(Write));
+            tape.backward(self, NormCall::Backward { x, y, saved, sums, dy, dx: written, grads, summed: false });
+            tape.propagate(dx.unwrap_or(gradient), input);
+            if let Some(shortcut) = shortcut {
+                tape.propagate(gradient, shortcut);
+            }
+        });
+    }
+
+    fn run(&self, call: &NormCall, context: &mut Context) -> Result<()> {
+        let (executor, buffers, n, op) = (context.executor, context.buffers, context.n, &self.op);
+        let weights = &mut *context.weights;
+        match *call {
+            NormCall::Moments { x, moments } => {
+                batch_norm::moments(executor, op, n, &buffers.read(x), &mut buffers.write(moments))
+            }
+            NormCall::ForwardTrain { x, moments, shortcut, saved, y } => {
+                let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
+                let call = batch_norm::ForwardTrain {
+                    n,
+                    x: &buffers.read(x),
+                    shortcut: shortcut.as_deref(),
+                    params: weights.parameters.view(self.params.clone()),
+                    moments: &buffers.read(moments),
+                    saved: &mut buffers.write(saved),
+                    y: &mut buffers.write(y),
+                };
+                batch_norm::forward_train(executor, op, call)
+            }
+            NormCall::ForwardEval { x, shortcut, y } => {
+                let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
+                let (params, running) = self.views(weights);
+                let (x, y) = (&buffers.read(x), &mut buffers.write(y));
+                let call = batch_norm::ForwardEval { n, x, shortcut: shortcut.as_deref(), params, running, y };
+                batch_norm::forward_eval(executor, op, call)
+            }
+            NormCall::SaveRunning { saved } => {
+                batch_norm::save_running(executor, op, self.views(weights).1, &mut buffers.write(saved))
+            }
+            NormCall::UpdateRunning { saved } => {
+                let Weights { parameters, running, .. } = weights;
+                let elided_bias = self.elided_bias.clone().map(|bias| parameters.view(bias));
+                let running = running.view_mut(self.running.clone());
+                batch_norm::update_running(executor, op, n, &buffers.read(saved), elided_bias, running)
+            }
+            NormCall::Backward { x, y, saved, sums, dy, dx, grads, summed } => {
+                let Weights { parameters, gradients, .. } = weights;
+                let y = y.map(|y| buffers.read(y));
+                let mut dx = dx.map(|dx| buffers.write(dx));
+                let mut unwanted = grads.map(|grads| buffers.write(grads));
+                let call = batch_norm::Backward {
+                    n,
+                    x: &buffers.read(x),
+                    y: y.as_deref(),
+                    params: parameters.view(self.params.clone()),
+                    saved: &buffers.read(saved),
+                    sums: &mut buffers.write(sums),
+                    dy: &mut buffers.write(dy),
+                    dx: dx.as_deref_mut(),
+                    grads: self.gradients(unwanted.as_deref_mut(), gradients),
+                    statistics: self.statistics,
+                };
+                match summed {
+                    true => batch_norm::finish_backward(executor, op, call),
+                    false => batch_norm::backward(executor, op, call),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Convolutions, with what a backend does in the same passes: bias, ReLU, the sum at the end of a block, the moments for the batch
+//! norm behind them, and the begin of the backward of the one before them.
+
+use super::{Activation, Context, Norm, PlanOp, ReluCall, Site, Tape};
+use crate::error::Result;
+use crate::plan::instruction::{calls, Accumulated, Operands, Read, Request, Write};
+use crate::plan::slots::Class;
+use crate::plan::tape::Wires;
+use resnet_ops::conv2d::{self, Conv2d, ConvShape};
+use resnet_ops::{batch_norm, Executor, Pass};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A convolution with what is done in the same passes.
+#[derive(Clone)]
+pub(in crate::plan) struct Convolution {
+    pub kernels: Arc<Conv2d>,
+    /// Where its parameters are.
+    pub params: Range<usize>,
+    /// The batch norm whose running statistics are folded into the weights.
+    pub folded: Option<Norm>,
+    pub relu: bool,
+    /// Whether a batch norm with the batch's statistics follows: it wants the output's moments, and cancels the bias, whose gradient
+    /// is zero and need not be computed.
+    pub normed: bool,
+}
+
+calls! {
+    ConvCall {
+        /// Writes weights and bias with the norm folded in.
+        Fold { target: Write },
+        /// Packs weights, folded or as they are.
+        Pack { pass: Pass, folded: Option<Read>, packed: Write },
+        Forward {
+            x: Read,
+            packed: Read,
+            shortcut: Option<Read>,
+            scratch: Write,
+            y: Write,
+            moments: Option<Write>,
+        },
+        WeightGradient { x: Read, dy: Read, scratch: Write },
+        InputGradient { dy: Read, packed: Read, scratch: Write, dx: Accumulated, norm: Option<FusedNormBackward> },
+    }
+}
+
+/// The batch norm that made a convolution's input, if its backward begins in the pass that writes that input's gradient.
+#[derive(Clone)]
+pub(in crate::plan) struct FusedNormBackward {
+    pub norm: Norm,
+    pub x: Read,
+    /// The norm's output, if something was added before its ReLU.
+    pub y: Option<Read>,
+    pub saved: Read,
+    pub sums: Write,
+}
+
+impl Operands for FusedNormBackward {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        let Self { norm: _, x, y, saved, sums } = self;
+        x.each(visit);
+        y.each(visit);
+        saved.each(visit);
+        sums.each(visit);
+    }
+}
+
+impl Convolution {
+    /// `sizes` are kernel, stride and padding.
+    pub fn lower(site: &Site, out_channels: usize, sizes: [[usize; 2]; 3], groups: usize, bias: bool) -> Result<Self> {
+        let [kernel, stride, padding] = sizes;
+        let shape = ConvShape {
+            in_channels: site.channels(),
+            out_channels,
+            kernel,
+            stride,
+            padding,
+            groups,
+            bias,
+            input: site.size(),
+            plain_input: site.plain_input,
+        };
+        let kernels = Conv2d::new(site.executor, shape)?;
+        let kernels = Arc::new(if site.mode.trains() { kernels.for_training() } else { kernels });
+        Ok(Self { kernels, params: site.ranges.params.clone(), folded: None, relu: false, normed: false })
+    }
+
+    /// The same with a batch norm folded into it.
+    pub fn fold(&mut self, executor: &Executor, norm: &Norm) -> Result<()> {
+        self.kernels = Arc::new(Conv2d::new(executor, ConvShape { bias: true, ..self.kernels.shape().clone() })?);
+        self.folded = Some(norm.clone());
+        Ok(())
+    }
+
+    /// Where its bias is, if it has one.
+    pub fn bias(&self) -> Option<Range<usize>> {
+        let shape = self.kernels.shape();
+        shape.bias.then(|| self.params.start + shape.weight_len()..self.params.end)
+    }
+
+    fn scratch(&self, pass: Pass, tape: &mut Tape) -> Write {
+        Write(tape.request(Class::Compute, self.kernels.scratch_len(pass, tape.capacity())))
+    }
+
+    /// Packs the weights of the forward pass: before each use if they change meanwhile, else beforehand.
+    fn pack_forward(&self, tape: &mut Tape) -> Read {
+        let (pass, packed_len) = (Pass::Forward, self.kernels.packed_len(Pass::Forward));
+        if tape.trains() {
+            let packed = tape.request(Class::Compute, packed_len);
+            tape.forward(self, ConvCall::Pack { pass, folded: None, packed: Write(packed) });
+            return Read(packed);
+        }
+        let folded = self.folded.is_some().then(|| {
+            let target = tape.request(Class::Parameter, self.kernels.shape().params_len());
+            tape.prepare(self, ConvCall::Fold { target: Write(target) });
+            Read(target)
+        });
+        let packed = tape.request(Class::Packed, packed_len);
+        tape.prepare(self, ConvCall::Pack { pass, folded, packed: Write(packed) });
+        Read(packed)
+    }
+}
+
+impl PlanOp for Convolution {
+    type Call = ConvCall;
+
+    fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>) {
+        let packed = self.pack_forward(tape);
+        let (input, shortcut) = (wires.inputs[0], wires.inputs.get(1).copied());
+        let x = Read(tape.value(input));
+        let read_shortcut = shortcut.map(|shortcut| Read(tape.value(shortcut)));
+        let scratch = self.scratch(Pass::Forward, tape);
+        let y = tape.new_value(wires.output);
+        let sums_len = batch_norm::sums_len(self.kernels.shape().out_channels, tape.capacity());
+        let moments = self.normed.then(|| Write(tape.new_moments(wires.output, sums_len)));
+        tape.forward(self, ConvCall::Forward { x, packed, shortcut: read_shortcut, scratch, y: Write(y), moments });
+        tape.on_backward(wires, move |tape, gradient| {
+            if self.relu {
+                let relu = Activation { shape: tape.shape(wires.output) };
+                tape.backward(&relu, ReluCall::Backward { y: Read(y), dy: Write(gradient) });
+            }
+            let dy = Read(gradient);
+            if tape.trains() {
+                let scratch = self.scratch(Pass::WeightGradient, tape);
+                tape.backward(self, ConvCall::WeightGradient { x, dy, scratch });
+            }
+            tape.accumulate(input, |tape, dx| {
+                let pass = Pass::InputGradient;
+                let packed = tape.request(Class::Compute, self.kernels.packed_len(pass));
+                tape.backward(self, ConvCall::Pack { pass, folded: None, packed: Write(packed) });
+                let scratch = self.scratch(pass, tape);
+                tape.backward(self, ConvCall::InputGradient { dy, packed: Read(packed), scratch, dx, norm: None });
+            });
+            if let Some(shortcut) = shortcut {
+                tape.propagate(gradient, shortcut);
+            }
+        });
+    }
+
+    fn run(&self, call: &ConvCall, context: &mut Context) -> resnet_ops::Result<()> {
+        let (executor, buffers, n, kernels) = (context.executor, context.buffers, context.n, &*self.kernels);
+        let weights = &mut *context.weights;
+        let params = weights.parameters.view(self.params.clone());
+        match call {
+            ConvCall::Fold { target } => {
+                let norm = self.folded.as_ref().expect("written where a norm is folded");
+                let (norm_params, running) = norm.views(weights);
+                let mut target = buffers.write(*target);
+                let target = target.view_mut(0..kernels.shape().params_len());
+                batch_norm::fold(executor, &norm.op, params, norm_params, running, target)
+            }
+            ConvCall::Pack { pass, folded, packed } => {
+                let folded = folded.map(|folded| buffers.read(folded));
+                let params = folded.as_ref().map_or(params, |folded| folded.view(0..kernels.shape().params_len()));
+                conv2d::pack(executor, kernels, n, *pass, params, &mut buffers.write(*packed))
+            }
+            ConvCall::Forward { x, packed, shortcut, scratch, y, moments } => {
+                let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
+                let mut moments = moments.map(|moments| buffers.write(moments));
+                let call = conv2d::Forward {
+                    n,
+                    x: &buffers.read(*x),
+                    params,
+                    packed: &buffers.read(*packed),
+                    scratch: &mut buffers.write(*scratch),
+                    y: &mut buffers.write(*y),
+                    shortcut: shortcut.as_deref(),
+                    relu: self.relu,
+                    moments: moments.as_deref_mut(),
+                };
+                conv2d::forward(executor, kernels, call)
+            }
+            ConvCall::WeightGradient { x, dy, scratch } => {
+                let call = conv2d::WeightGradient {
+                    n,
+                    x: &buffers.read(*x),
+                    dy: &buffers.read(*dy),
+                    scratch: &mut buffers.write(*scratch),
+                    grads: weights.gradients.view_mut(self.params.clone()),
+                    skip_bias: self.normed,
+                };
+                conv2d::weight_gradient(executor, kernels, call)
+            }
+            ConvCall::InputGradient { dy, packed, scratch, dx, norm } => {
+                let mut norm = norm.as_ref().map(|fused| {
+                    let y = fused.y.map(|y| buffers.read(y));
+                    (fused, buffers.read(fused.x), y, buffers.read(fused.saved), buffers.write(fused.sums))
+                });
+                let norm = norm.as_mut().map(|(fused, x, y, saved, sums)| conv2d::FusedNorm {
+                    op: &fused.norm.op,
+                    x,
+                    params: weights.parameters.view(fused.norm.params.clone()),
+                    saved,
+                    y: y.as_deref(),
+                    sums,
+                });
+                let mut dx = buffers.target(*dx);
+                let call = conv2d::InputGradient {
+                    n,
+                    dy: &buffers.read(*dy),
+                    params,
+                    packed: &buffers.read(*packed),
+                    scratch: &mut buffers.write(*scratch),
+                    dx: dx.gradient(),
+                    norm,
+                };
+                conv2d::input_gradient(executor, kernels, call)
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The ops that plans are made of, a file for each: how it is lowered, which calls its forward and backward passes are, which
+//! storage they name, and how a call is run.
+
+mod add;
+mod avg_pool2d;
+mod batch_norm;
+mod concat;
+mod conv2d;
+mod dropout;
+mod global_avg_pool;
+mod import;
+mod linear;
+mod max_pool2d;
+mod norm_pool;
+mod relu;
+
+pub(super) use add::{Add, AddCall};
+pub(super) use avg_pool2d::AvgPool;
+pub(super) use batch_norm::{Norm, NormCall};
+pub(super) use concat::Concatenation;
+pub(super) use conv2d::{ConvCall, Convolution, FusedNormBackward};
+pub(super) use dropout::DropoutLayer;
+pub(super) use global_avg_pool::GlobalPool;
+pub(super) use import::Import;
+pub(super) use linear::FullyConnected;
+pub(super) use max_pool2d::MaxPool;
+pub(super) use norm_pool::PooledNorm;
+pub(super) use relu::{Activation, ReluCall};
+
+use super::instruction::{Accumulated, Operands, Read, Request, Write};
+use super::mode::Mode;
+use super::slots::{Slot, Slots};
+use super::tape::Wires;
+use crate::model::graph::Kind;
+use crate::model::layer::Layer;
+use crate::model::params::ParamRanges;
+use crate::model::shape::Shape;
+use crate::weights::Weights;
+use resnet_ops::{Buffer, Executor, Gradient, Result};
+use std::cell::{Ref, RefMut};
+
+/// The tape that ops write on.
+pub(super) type Tape<'a> = super::tape::Tape<'a, Instruction>;
+
+/// An op in a plan. It is lowered by a function of its own, from the layer's settings and a [`Site`].
+pub(super) trait PlanOp: Clone {
+    /// The kernel calls that it is made of.
+    type Call: Operands;
+
+    /// Writes the forward calls, and leaves with the tape how the backward ones are written.
+    fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>);
+
+    /// Runs a call.
+    fn run(&self, call: &Self::Call, context: &mut Context) -> Result<()>;
+}
+
+/// The instruction that makes a gradient of a shape that of another value too.
+pub(super) fn add_gradient(shape: Shape, source: Read, target: Accumulated) -> Instruction {
+    (&Add { shape, relu: false }, AddCall::AddGradient { source, target }).into()
+}
+
+/// Where in a network an op stands.
+pub(super) struct Site<'a> {
+    pub executor: &'a Executor,
+    pub mode: &'a Mode,
+    /// Shapes of the inputs.
+    pub inputs: Vec<Shape>,
+    /// Where its parameters and running statistics lie in flat storage.
+    pub ranges: &'a ParamRanges,
+    /// Whether it reads the images as they come.
+    pub plain_input: bool,
+    /// The value that it writes, which has the same number in every backend.
+    pub output: usize,
+}
+
+impl Site<'_> {
+    /// Channels or features of the first input.
+    pub fn channels(&self) -> usize {
+        self.inputs[0].channels()
+    }
+
+    /// Height and width of the first input.
+    pub fn size(&self) -> [usize; 2] {
+        self.inputs[0].size()
+    }
+}
+
+/// What a call runs with.
+pub(super) struct Context<'a> {
+    pub executor: &'a Executor,
+    pub buffers: Buffers<'a>,
+    pub weights: &'a mut Weights,
+    /// Images in the batch.
+    pub n: usize,
+    /// What this step's dropout masks are drawn from.
+    pub dropout_seed: u64,
+}
+
+impl Context<'_> {
+    /// Elements of a value of this shape in the batch at hand.
+    fn len(&self, shape: Shape) -> usize {
+        let [h, w] = shape.size();
+        self.executor.activation_len(self.n, shape.channels(), h, w)
+    }
+}
+
+/// The storage behind the operands of a plan. Two operands of a call that share a slot, one of them written, would panic.
+#[derive(Clone, Copy)]
+pub(super) struct Buffers<'a> {
+    pub slots: &'a Slots,
+    /// The slot of each request.
+    pub assigned: &'a [Slot],
+}
+
+impl<'a> Buffers<'a> {
+    pub fn read(self, operand: Read) -> Ref<'a, Buffer> {
+        self.slots.read(self.assigned[operand.0 .0])
+    }
+
+    pub fn write(self, operand: Write) -> RefMut<'a, Buffer> {
+        self.slots.write(self.assigned[operand.0 .0])
+    }
+
+    fn target(self, operand: Accumulated) -> GradientTarget<'a> {
+        GradientTarget { buffer: self.write(Write(operand.target)), accumulate: operand.accumulate }
+    }
+}
+
+/// A borrowed target of a gradient.
+struct GradientTarget<'a> {
+    buffer: RefMut<'a, Buffer>,
+    accumulate: bool,
+}
+
+impl GradientTarget<'_> {
+    fn gradient(&mut self) -> Gradient<'_> {
+        Gradient { buffer: &mut self.buffer, accumulate: self.accumulate }
+    }
+}
+
+/// The table of ops: what a node is, what an instruction is, and who writes and runs them.
+macro_rules! ops {
+    ($($(#[$doc:meta])* $op:ident: $type:ty;)*) => {
+        /// An op with what depends on its shapes worked out.
+        pub(super) enum Op {
+            $($(#[$doc])* $op($type)),*
+        }
+
+        /// A call of an op.
+        pub(super) enum Instruction {
+            $($op($type, <$type as PlanOp>::Call)),*
+        }
+
+        impl Op {
+            /// See [`PlanOp::write`].
+            pub fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>) {
+                match self {
+                    $(Self::$op(op) => op.write(wires, tape)),*
+                }
+            }
+        }
+
+        impl Instruction {
+            /// See [`PlanOp::run`].
+            pub fn run(&self, context: &mut Context) -> Result<()> {
+                match self {
+                    $(Self::$op(op, call) => op.run(call, context)),*
+                }
+            }
+        }
+
+        impl Operands for Instruction {
+            fn each(&self, visit: &mut dyn FnMut(Request)) {
+                match self {
+                    $(Self::$op(_, call) => call.each(visit)),*
+                }
+            }
+        }
+
+        $(impl From<(&$type, <$type as PlanOp>::Call)> for Instruction {
+            fn from((op, call): (&$type, <$type as PlanOp>::Call)) -> Self {
+                Self::$op(op.clone(), call)
+            }
+        })*
+    };
+}
+
+ops! {
+    /// Brings images (N, C, H, W) to the backend's layout.
+    Import: Import;
+    /// With one input, or with the shortcut as the second.
+    Conv2d: Convolution;
+    /// With one input, or with the shortcut as the second.
+    BatchNorm: Norm;
+    Relu: Activation;
+    Add: Add;
+    Concat: Concatenation;
+    Dropout: DropoutLayer;
+    MaxPool2d: MaxPool;
+    /// A batch norm and the max-pooling behind it.
+    NormPool: PooledNorm;
+    AvgPool2d: AvgPool;
+    GlobalAvgPool: GlobalPool;
+    Linear: FullyConnected;
+}
+
+impl Op {
+    /// The op of a node that stands there.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT`, `ERR_SHAPE` if a backend cannot have it.
+    pub fn lower(site: &Site, kind: &Kind) -> crate::error::Result<Self> {
+        let layer = match kind {
+            Kind::Add { relu } => return Ok(Self::Add(Add::lower(site, *relu))),
+            Kind::Concat => return Ok(Self::Concat(Concatenation::lower(site))),
+            Kind::Layer(layer) => *layer,
+        };
+        Ok(match layer {
+            Layer::Conv2d { out_channels, kernel, stride, padding, groups, bias, init: _ } => {
+                Self::Conv2d(Convolution::lower(site, *out_channels, [*kernel, *stride, *padding], *groups, *bias)?)
+            }
+            Layer::BatchNorm2d { eps, momentum, zero_init: _ } => Self::BatchNorm(Norm::lower(site, *eps, *momentum)),
+            Layer::Relu => Self::Relu(Activation::lower(site)),
+            Layer::MaxPool2d { kernel, stride, padding } => {
+                Self::MaxPool2d(MaxPool::lower(site, [*kernel, *stride, *padding])?)
+            }
+            Layer::AvgPool2d { kernel, stride, padding, ceil_mode, count_include_pad } => {
+                Self::AvgPool2d(AvgPool::lower(site, [*kernel, *stride, *padding], *ceil_mode, *count_include_pad)?)
+            }
+            Layer::GlobalAvgPool2d => Self::GlobalAvgPool(GlobalPool::lower(site)),
+            Layer::Dropout { p } => Self::Dropout(DropoutLayer::lower(site, *p)),
+            Layer::Linear { out_features, bias, init: _ } => {
+                Self::Linear(FullyConnected::lower(site, *out_features, *bias))
+            }
+            Layer::Sequential { .. } | Layer::Residual { .. } | Layer::Concat { .. } => {
+                unreachable!("a trace has no layers made of others")
+            }
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! A batch norm with the batch's statistics and the max-pooling behind it, without the map between them.
+
+use super::{Context, Norm, PlanOp, Tape};
+use crate::plan::instruction::{calls, Read, Write};
+use crate::plan::slots::Class;
+use crate::plan::tape::Wires;
+use crate::weights::Weights;
+use resnet_ops::max_pool2d::MaxPool2d;
+use resnet_ops::norm_pool::{self, NormPool};
+use resnet_ops::Result;
+
+/// A batch norm, to which nothing is added, and the max-pooling behind it: made by fusing the two.
+#[derive(Clone)]
+pub(in crate::plan) struct PooledNorm {
+    pub norm: Norm,
+    pub pool: MaxPool2d,
+}
+
+calls! {
+    NormPoolCall {
+        Forward { x: Read, moments: Read, saved: Write, y: Write, argmax: Write },
+        Backward { x: Read, saved: Read, argmax: Read, sums: Write, dy: Read, dx: Write, grads: Option<Write> },
+    }
+}
+
+impl PlanOp for PooledNorm {
+    type Call = NormPoolCall;
+
+    fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>) {
+        let input = wires.inputs[0];
+        let x = Read(tape.value(input));
+        let moments = self.norm.write_moments(input, tape);
+        let (saved, y) = (self.norm.new_saved(tape), tape.new_value(wires.output));
+        let argmax = tape.request(Class::Index, tape.len_of(y));
+        let call = NormPoolCall::Forward { x, moments, saved: Write(saved), y: Write(y), argmax: Write(argmax) };
+        tape.forward(self, call);
+        tape.on_backward(wires, move |tape, dy| {
+            let (saved, argmax, dy) = (Read(saved), Read(argmax), Read(dy));
+            let dx = tape.request_like(input);
+            let sums = Write(tape.request(Class::Sum, self.norm.op.sums_len(tape.capacity())));
+            let grads = self.norm.unwanted_gradients(tape);
+            tape.backward(self, NormPoolCall::Backward { x, saved, argmax, sums, dy, dx: Write(dx), grads });
+            tape.propagate(dx, input);
+        });
+    }
+
+    fn run(&self, call: &NormPoolCall, context: &mut Context) -> Result<()> {
+        let (executor, buffers, n) = (context.executor, context.buffers, context.n);
+        let Weights { parameters, gradients, .. } = &mut *context.weights;
+        let params = parameters.view(self.norm.params.clone());
+        let op = NormPool { norm: self.norm.op.clone(), pool: self.pool.clone() };
+        match *call {
+            NormPoolCall::Forward { x, moments, saved, y, argmax } => {
+                let call = norm_pool::ForwardTrain {
+                    n,
+                    x: &buffers.read(x),
+                    params,
+                    moments: &buffers.read(moments),
+                    saved: &mut buffers.write(saved),
+                    y: &mut buffers.write(y),
+                    argmax: &mut buffers.write(argmax),
+                };
+                norm_pool::forward_train(executor, &op, call)
+            }
+            NormPoolCall::Backward { x, saved, argmax, sums, dy, dx, grads } => {
+                let mut unwanted = grads.map(|grads| buffers.write(grads));
+                let call = norm_pool::Backward {
+                    n,
+                    x: &buffers.read(x),
+                    params,
+                    saved: &buffers.read(saved),
+                    argmax: &buffers.read(argmax),
+                    sums: &mut buffers.write(sums),
+                    dy: &buffers.read(dy),
+                    dx: &mut buffers.write(dx),
+                    grads: self.norm.gradients(unwanted.as_deref_mut(), gradients),
+                };
+                norm_pool::backward(executor, &op, call)
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What files of weights hold: tensors by name, and the counters of updates beside them.
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use std::collections::HashMap;
+
+/// A named tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// State-dict name.
+    pub name: String,
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Its values in row-major order.
+    pub data: Vec<f32>,
+}
+
+/// What a file of weights holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// The tensors as f32, without `num_batches_tracked`: in the order of a PyTorch file's state dict, or of the data
+    /// in a safetensors file.
+    pub entries: Vec<Entry>,
+    /// Updates that the running statistics have seen: the largest `num_batches_tracked`; 0 if there is none.
+    pub updates: u64,
+    /// The text entries of a safetensors file's header.
+    pub metadata: HashMap<String, String>,
+}
+
+/// The name that PyTorch gives to a batch norm's number of updates, beside its other names; never required.
+pub(super) const BATCHES_TRACKED: &str = "num_batches_tracked";
+
+/// Whether a name is that of a batch norm's number of updates.
+pub(super) fn is_counter(name: &str) -> bool {
+    name.rsplit('.').next() == Some(BATCHES_TRACKED)
+}
+
+/// The updates that a counter tells of: one I64 of at least 0. Anything else under its name is no reason to refuse weights, and
+/// tells of none.
+pub(super) fn count_of(dtype: Dtype, bytes: &[u8]) -> u64 {
+    let count = if dtype == Dtype::I64 { bytes.try_into().map_or(0, i64::from_le_bytes) } else { 0 };
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// Little-endian numbers as f32.
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else the format has, or gets, is refused")]
+pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, String> {
+    match dtype {
+        Dtype::F32 => convert(bytes, f32::from_le_bytes),
+        Dtype::F64 => convert(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
+        Dtype::F16 => convert(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        other => Err(format!("expected F32, F64, F16 or BF16, got {other}")),
+    }
+}
+
+fn convert<const N: usize>(bytes: &[u8], to_f32: impl Fn([u8; N]) -> f32) -> Result<Vec<f32>, String> {
+    let values = bytes.chunks_exact(N);
+    let mut data = Vec::new();
+    data.try_reserve_exact(values.len()).map_err(|_| format!("no memory for {} values", values.len()))?;
+    data.extend(values.map(|bytes| to_f32(bytes.try_into().expect("chunks of N"))));
+    Ok(data)
+}

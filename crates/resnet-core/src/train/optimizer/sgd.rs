@@ -1,0 +1,35 @@
+//! Stochastic gradient descent.
+
+use super::{Group, Part};
+use crate::error::Result;
+use resnet_ops::sgd::{self, Sgd};
+use resnet_ops::Executor;
+use serde::Deserialize;
+
+/// [`Sgd`] in JSON.
+#[derive(Deserialize)]
+#[serde(remote = "Sgd", deny_unknown_fields)]
+pub(super) struct Fields {
+    lr: f64,
+    momentum: f64,
+    nesterov: bool,
+    weight_decay: f64,
+}
+
+pub(super) fn kept(sgd: &Sgd) -> &'static [&'static str] {
+    if sgd.momentum == 0.0 {
+        &[]
+    } else {
+        &["velocity"]
+    }
+}
+
+pub(super) fn of_group(sgd: &Sgd, group: &Group) -> Sgd {
+    Sgd { lr: sgd.lr * group.lr_factor, weight_decay: group.weight_decay.unwrap_or(sgd.weight_decay), ..*sgd }
+}
+
+pub(super) fn update(sgd: &Sgd, executor: &Executor, part: Part) -> Result<()> {
+    let Part { parameters, gradients, state } = part;
+    let velocity = state.into_iter().next();
+    Ok(sgd::step(executor, sgd, sgd::Step { params: parameters, grads: gradients, velocity })?)
+}

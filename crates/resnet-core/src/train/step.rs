@@ -1,0 +1,29 @@
+//! One training step.
+
+use super::optimizer::Updater;
+use crate::data::Input;
+use crate::engine::Execution;
+use crate::error::{Code, Error, Result};
+use crate::metrics::Metrics;
+
+/// One update, where a batch has been prepared for in [`crate::plan::Mode::TRAIN`]; returns loss and hits before it. What
+/// the loss shows to be wrong changes nothing.
+pub(super) fn step(mut execution: Execution, updater: &mut Updater, images: Input, labels: &[u32]) -> Result<Metrics> {
+    let n = images.shape[0];
+    execution.check_norms(n)?;
+    execution.forward(images)?;
+    let outcome = execution.loss(labels)?;
+    if !outcome.loss_sum.is_finite() {
+        let message = format!("loss: expected a finite number, got {}", outcome.loss_sum / n as f64);
+        return Err(Error::new(Code::NonFiniteLoss, message));
+    }
+    execution.backward()?;
+    let (executor, params, weights) = execution.parts();
+    updater.step(executor, params, weights)?;
+    execution.update_statistics()?;
+    let (_, _, weights) = execution.parts();
+    weights.updates += 1;
+    let mut metrics = Metrics::default();
+    metrics.add(outcome, n);
+    Ok(metrics)
+}

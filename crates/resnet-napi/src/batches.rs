@@ -1,0 +1,127 @@
+//! Batches of a data set for loops of JavaScript's own.
+
+use crate::error::guarded;
+use crate::options::NativeTensor;
+use crate::reply::{spawn, Reply};
+use napi::bindgen_prelude::{PromiseRaw, Uint32Array};
+use napi::Env;
+use napi_derive::napi;
+use resnet_core::data::{Batch, Dataset, Order, Pass};
+use resnet_core::session::Tensor;
+use resnet_core::Result;
+use std::collections::VecDeque;
+use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
+
+/// Batches that are prepared before they are asked for.
+const AHEAD: usize = 2;
+
+/// One pass over a data set.
+#[napi]
+pub struct NativeBatches(PassState);
+
+/// How far a pass is.
+enum PassState {
+    /// Nothing was asked for yet.
+    Waiting(Pass),
+    /// A thread serves the requests; it ends when this end of the channel is gone.
+    Serving(Sender<Request>),
+    Closed,
+}
+
+type Request = Reply<Option<NativeBatch>>;
+
+/// Some images with their labels.
+#[napi(object)]
+pub struct NativeBatch {
+    pub images: NativeTensor,
+    pub labels: Uint32Array,
+}
+
+/// See [`Pass::new`].
+#[napi(object)]
+pub struct BatchOptions {
+    pub batch_size: u32,
+    /// Seed of the order; the data's own order if absent.
+    pub shuffle: Option<i64>,
+    pub drop_last: bool,
+}
+
+#[napi]
+impl NativeBatches {
+    /// The next batch; null after the last one. The first call starts the thread that prepares them.
+    #[napi]
+    pub fn next<'env>(&mut self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<NativeBatch>>> {
+        let (reply, promise) = Reply::new(env)?;
+        self.0 = match std::mem::replace(&mut self.0, PassState::Closed) {
+            PassState::Waiting(pass) => {
+                let (sender, requests) = channel();
+                // Where no thread starts, the reply that nobody takes says so.
+                let _ = spawn("resnet-loader", move || serve(pass, &requests));
+                PassState::Serving(sender)
+            }
+            other => other,
+        };
+        match &self.0 {
+            PassState::Serving(sender) => drop(sender.send(reply)),
+            PassState::Waiting(_) | PassState::Closed => reply.settle(Ok(NextBatch(None))),
+        }
+        Ok(promise)
+    }
+
+    /// Ends the pass, and its thread after the batch at work.
+    #[napi]
+    pub fn close(&mut self) {
+        self.0 = PassState::Closed;
+    }
+}
+
+impl NativeBatches {
+    /// A pass that has not begun. `ERR_INVALID_ARGUMENT` if there would be no batch.
+    pub fn new(data: &Dataset, options: &BatchOptions) -> Result<Self> {
+        let order = match options.shuffle {
+            Some(seed) => Order::Shuffled { seed: seed as u64, epoch: 1 },
+            None => Order::Sequential,
+        };
+        let pass = Pass::new(data, options.batch_size as usize, order, options.drop_last)?;
+        Ok(Self(PassState::Waiting(pass)))
+    }
+}
+
+/// The thread's body: a request goes before preparing ahead.
+fn serve(mut pass: Pass, requests: &Receiver<Request>) {
+    let mut ready = VecDeque::with_capacity(AHEAD);
+    let mut ended = false;
+    let mut prepare = || {
+        let next = if ended { Ok(None) } else { guarded(|| next(&mut pass)) };
+        ended = !matches!(next, Ok(Some(_)));
+        next
+    };
+    loop {
+        let request = match ready.len() {
+            AHEAD => requests.recv().map_err(|_| TryRecvError::Disconnected),
+            _ => requests.try_recv(),
+        };
+        match request {
+            Ok(reply) => reply.settle(ready.pop_front().unwrap_or_else(&mut prepare).map(NextBatch)),
+            Err(TryRecvError::Empty) => ready.push_back(prepare()),
+            Err(TryRecvError::Disconnected) => return,
+        }
+    }
+}
+
+/// The next batch in memory of its own, which JavaScript takes over.
+fn next(pass: &mut Pass) -> Result<Option<Batch>> {
+    let mut batch = Batch::default();
+    Ok(pass.fill(&mut batch)?.then_some(batch))
+}
+
+struct NextBatch(Option<Batch>);
+
+impl From<NextBatch> for Option<NativeBatch> {
+    fn from(NextBatch(batch): NextBatch) -> Self {
+        batch.map(|Batch { images, labels, shape, .. }| NativeBatch {
+            images: Tensor { data: images, shape: shape.into() }.into(),
+            labels: labels.into(),
+        })
+    }
+}
