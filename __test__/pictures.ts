@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type Dataset, fromArrays, type Model } from "resnet-native";
+import { type Batch, type BatchOptions, type Dataset, fromArrays, type Model } from "resnet-native";
 
 /** Bright spots: each class has its place. Small enough to train on in no time. */
 export function pictures(count: number, { classes = 4, side = 16, channels = 1 } = {}): Dataset {
@@ -12,6 +12,13 @@ export function pictures(count: number, { classes = 4, side = 16, channels = 1 }
     }
   }
   return fromArrays({ images, shape: [count, channels, side, side], labels });
+}
+
+/** All batches of a pass. */
+export async function collect(data: Dataset, options?: BatchOptions): Promise<Batch[]> {
+  const batches: Batch[] = [];
+  for await (const batch of data.batches(options)) batches.push(batch);
+  return batches;
 }
 
 /** The SHA-256 of all weights and running statistics. */

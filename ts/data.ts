@@ -1,20 +1,9 @@
 import { inspect } from "node:util";
-import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
+import type { NativeBatches, NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
-import {
-  boolean,
-  check,
-  checkOptions,
-  instance,
-  list,
-  type Rule,
-  type Rules,
-  seed as seedRule,
-  size,
-  string,
-} from "./options.js";
+import { boolean, check, checkOptions, instance, type Rule, type Rules, seed as seedRule, size } from "./options.js";
 import { cancellable } from "./signal.js";
-import { checkLabels, checkNumbers, checkShape, isBytes, type Numbers, type Tensor } from "./tensor.js";
+import type { Tensor } from "./tensor.js";
 
 /** Some images (N, C, H, W) with a label each. */
 export interface Batch {
@@ -120,50 +109,4 @@ async function* drain(batches: NativeBatches): AsyncGenerator<Batch, void, void>
   } finally {
     batches.close();
   }
-}
-
-/** What {@link fromArrays} takes. */
-export interface Arrays {
-  /** Pixels of all images, (N, C, H, W) in row-major order. Bytes are kept as such and divided by 255 in batches. */
-  images: Numbers;
-  /** (N, C, H, W). */
-  shape: readonly number[];
-  /** A label for each image, counting from 0. */
-  labels: Numbers;
-  /** Names of the classes by label; without them the largest label tells how many classes there are. */
-  classNames?: readonly string[];
-}
-
-const anything: Rule<never> = { expected: "anything", accepts: () => true };
-/** Numbers and shapes are looked at more closely below. */
-const arraysRules: Rules<Arrays> = {
-  images: anything,
-  shape: anything,
-  labels: anything,
-  classNames: list(string, "an array of strings"),
-};
-
-/**
- * A data set of images that are already in memory; they are copied.
- *
- * @example
- * ```ts
- * const data = fromArrays({ images: new Uint8Array(2 * 28 * 28), shape: [2, 1, 28, 28], labels: [0, 1] });
- * ```
- * @throws `ERR_SHAPE` if lengths do not fit the shape, `ERR_LABEL` if a label is outside the classes,
- * `ERR_INVALID_ARGUMENT` for an empty set or a wrong type.
- */
-export function fromArrays(arrays: Arrays): Dataset {
-  checkOptions(arrays, arraysRules);
-  const images = addonPixels(checkNumbers("images", arrays.images));
-  const shape = checkShape("shape", arrays.shape);
-  const labels = checkLabels("labels", arrays.labels);
-  const classNames = arrays.classNames && [...arrays.classNames];
-  return new Dataset(translated(() => addon.NativeDataset.fromArrays(images, shape, labels, classNames)));
-}
-
-/** Pixels as the addon takes them, which copies them: bytes or floats. */
-function addonPixels(pixels: Numbers): Uint8Array | Float32Array {
-  if (isBytes(pixels)) return new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.length);
-  return pixels instanceof Float32Array ? pixels : Float32Array.from(pixels);
 }

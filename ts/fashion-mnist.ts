@@ -1,81 +1,24 @@
 import { access } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { addon } from "./binding.js";
-import { Dataset } from "./data.js";
 import { cacheFolder, download, type DownloadProgress, mirror } from "./download.js";
 import { ResNetError } from "./errors.js";
-import { boolean, callback, checkOptions, either, filePath, integer, list, oneOf, path, type Rules } from "./options.js";
-import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import { filePath } from "./options.js";
+import type { SignalOptions } from "./signal.js";
 
-/** Options of {@link fashionMnist}. */
-export interface FashionMnistOptions extends SignalOptions {
-  /** Folder that holds the four files; no other place is looked at then. */
-  root?: string | URL;
-  /** Height and width that images are brought to, as a pair or one number; by default they stay 28x28. */
-  resize?: number | readonly [height: number, width: number];
-  /** How: `"pil"` (default) rounds as Pillow does, `"float"` is PyTorch's `interpolate`. */
-  interpolation?: "pil" | "float";
-  /** `"full"` (default): 60,000 + 10,000 images. `"sample"`: the 4,096 + 1,024 of them that come with this package. */
-  source?: "full" | "sample";
-  /** Whether files that are nowhere are downloaded, default true. */
+/** Where Debian's package puts the files. */
+const SYSTEM = "/usr/share/datasets/fashion-mnist";
+
+/** Whether and how files that are nowhere are downloaded. */
+interface Fetching extends SignalOptions {
   download?: boolean;
-  /** Called while files are downloaded. */
   onProgress?: (progress: DownloadProgress) => void;
 }
 
-/** Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017). */
-export interface FashionMnist {
-  /** For training: 60,000 images, or 4,096 in the sample. */
-  readonly train: Dataset;
-  /** For validation: 10,000 images, or 1,024 in the sample. */
-  readonly validation: Dataset;
-  /** The folder that it came from, or `"sample"`. */
-  readonly source: string;
-}
-
-const side = integer(1, 16384);
-const rules: Rules<FashionMnistOptions> = {
-  ...signalRules,
-  root: path,
-  resize: either(side, list(side, "a pair [height, width] of such", 2)) as Rules<FashionMnistOptions>["resize"],
-  interpolation: oneOf("pil", "float"),
-  source: oneOf("full", "sample"),
-  download: boolean,
-  onProgress: callback as Rules<FashionMnistOptions>["onProgress"],
-};
-
-const SYSTEM = "/usr/share/datasets/fashion-mnist";
-
-/**
- * Loads Fashion-MNIST: 28x28 grey images of ten kinds of clothing, scaled to [0, 1] in batches.
- *
- * It is looked for in `root`, or else in the folder that the environment variable `RESNET_NATIVE_DATA` names, the
- * user's cache and the folder of Debian's package `dataset-fashion-mnist`; then it is downloaded into the cache.
- *
- * @example
- * ```ts
- * const data = await fashionMnist({ resize: [96, 96] });
- * await fit(new ResNet18(), data, { epochs: 10, optimizer: sgd({ lr: 0.01 }) });
- * ```
- *
- * Rejects with `ERR_DATA_NOT_FOUND`, which lists the places and the ways to get the files, or `ERR_DATA_CORRUPT`.
- */
-export async function fashionMnist(options?: FashionMnistOptions): Promise<FashionMnist> {
-  const { root, resize, interpolation = "pil", source = "full", ...fetching } = checkOptions(options, rules);
-  const sample = fileURLToPath(new URL("../data/fashion-mnist-sample", import.meta.url));
-  const folder = source === "sample" ? sample : await locate(root, fetching);
-  const [height, width] = typeof resize === "number" ? [resize, resize] : (resize ?? []);
-  const size =
-    height && width ? { size: [height, width] as [number, number], pil: interpolation === "pil" } : undefined;
-  const splits = await cancellable(fetching.signal, () => addon.loadFashionMnist(folder, size));
-  const [train, validation] = [new Dataset(splits.train), new Dataset(splits.validation)];
-  return { train, validation, source: source === "sample" ? "sample" : folder };
-}
-
-async function locate(
+/** The folder that has the four files: one at or below `root`, if that is given, or else the first of the known places. */
+export async function locate(
   root: string | URL | undefined,
-  { download: allowed = true, signal, onProgress }: FashionMnistOptions,
+  { download: allowed = true, signal, onProgress }: Fetching,
 ): Promise<string> {
   const below = (folder: string) => [folder, join(folder, "fashion-mnist"), join(folder, "FashionMNIST", "raw")];
   const environment = process.env["RESNET_NATIVE_DATA"];

@@ -1,10 +1,12 @@
 import type { NativeRun } from "./binding.js";
 import { Dataset, datasetRule, nativeDataOf } from "./data.js";
+import { fields } from "./description.js";
 import { translate, translated } from "./errors.js";
 import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type EpochRow, History } from "./history.js";
 import { type Model, modelRule, nativeOf } from "./models.js";
-import { type Optimizer, optimizer as optimizerRule, optimizerJson, sgd } from "./optim.js";
+import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
+import { sgd } from "./optimizers.js";
 import { boolean, callback, check, checkOptions, type Rules, seed, size } from "./options.js";
 import { type SignalOptions, signalRules } from "./signal.js";
 
@@ -206,8 +208,8 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
   const parts = data instanceof Dataset ? { train: data } : data;
   const train = nativeDataOf(check("data.train", parts?.train, datasetRule));
   const validation = parts.validation && nativeDataOf(check("data.validation", parts.validation, datasetRule));
-  const config = { epochs, batchSize, optimizer: optimizerJson(optimizer), seed, shuffle, dropLast };
-  return translated(() => native.fit(train, validation, config));
+  const config = fields({ epochs, batchSize, optimizer: describeOptimizer(optimizer), seed, shuffle, dropLast });
+  return translated(() => native.fit(train, validation, JSON.stringify(config)));
 }
 
 function withHistory(error: unknown, history: History): unknown {

@@ -3,6 +3,19 @@
  *
  * @packageDocumentation
  */
+
+// Files in which all that is exported is public: data sources; layers; networks; optimisers; training and what it is told by.
+export * from "./evaluate.js";
+export * from "./fit.js";
+export * from "./history.js";
+export * from "./layers.js";
+export * from "./networks.js";
+export * from "./optimizers.js";
+export * from "./plot.js";
+export * from "./sources.js";
+export * from "./summary.js";
+
+// Of the others, what is public.
 export {
   Bottleneck,
   type BottleneckOptions,
@@ -19,63 +32,13 @@ export {
   type ResNeXtBlockOptions,
   sequential,
 } from "./blocks.js";
-export { type Arrays, type Batch, type BatchOptions, Dataset, fromArrays } from "./data.js";
+export { type Batch, type BatchOptions, Dataset } from "./data.js";
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
-export { evaluate } from "./evaluate.js";
 export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
-export { type FashionMnist, fashionMnist, type FashionMnistOptions } from "./fashion-mnist.js";
-export { fit, type FitOptions, FitRun, type TrainingData } from "./fit.js";
-export { type EpochRow, History } from "./history.js";
-export {
-  type AvgPool2dOptions,
-  avgPool2d,
-  type BatchNorm2dOptions,
-  batchNorm2d,
-  type Conv2dOptions,
-  conv2d,
-  dropout,
-  globalAvgPool2d,
-  type Init,
-  linear,
-  type LinearOptions,
-  maxPool2d,
-  type MaxPool2dOptions,
-  type Pair,
-  relu,
-} from "./layers.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
-export {
-  CifarResNet,
-  type CifarResNetOptions,
-  GoogLeNet,
-  PreActResNet101,
-  PreActResNet152,
-  PreActResNet18,
-  PreActResNet34,
-  PreActResNet50,
-  ResNet,
-  ResNet101,
-  ResNet152,
-  ResNet18,
-  ResNet34,
-  ResNet50,
-  type ResNetName,
-  resNetNames,
-  type ResNetOptions,
-  ResNeXt101_32x8d,
-  ResNeXt101_64x4d,
-  ResNeXt18,
-  ResNeXt34,
-  ResNeXt50_32x4d,
-  type Stage,
-  WideResNet101_2,
-  WideResNet50_2,
-} from "./networks.js";
-export { type Optimizer, type Sgd, sgd, type SgdOptions } from "./optim.js";
-export { plot, type PlotOptions } from "./plot.js";
+export type { Optimizer } from "./optimizer.js";
 export type { SignalOptions } from "./signal.js";
-export { type LayerRow, LayerSummary } from "./summary.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
 export { type Metrics, Trainer } from "./trainer.js";

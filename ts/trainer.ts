@@ -1,7 +1,8 @@
 import type { NativeTrainer } from "./binding.js";
 import { translated } from "./errors.js";
 import { type Model, modelRule, nativeOf } from "./models.js";
-import { type Optimizer, optimizer as optimizerRule, optimizerJson, sgd } from "./optim.js";
+import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
+import { sgd } from "./optimizers.js";
 import { check, checkOptions } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
@@ -32,7 +33,7 @@ export class Trainer {
   constructor(model: Model, options?: { optimizer?: Optimizer }) {
     const { optimizer = sgd() } = checkOptions(options, { optimizer: optimizerRule });
     const native = nativeOf(check("model", model, modelRule));
-    this.#native = translated(() => native.trainer(optimizerJson(optimizer)));
+    this.#native = translated(() => native.trainer(JSON.stringify(describeOptimizer(optimizer))));
   }
 
   /**

@@ -8,13 +8,33 @@ fn main() {
         return;
     }
     println!("cargo::rerun-if-changed=src");
+    let sources = sources(Path::new("src"));
+    let includes: String = sources.iter().map(|source| format!("#include \"{source}\"\n")).collect();
+    std::fs::write(output().join("every_op.cuh"), includes).expect("cargo's folder can be written");
     #[cfg(feature = "cuda")]
-    device::compile(&output().join("kernels.fatbin"));
+    device::compile(&output());
     #[cfg(feature = "cuda-host")]
-    host::compile(&output());
+    host::compile(&sources, &output());
 }
 
-#[allow(dead_code)]
+/// The sources of all kernels, as paths from `src`, in order.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry of it").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "cu")
+            && path != Path::new("src/cuda/kernels.cu")
+        {
+            let path = path.strip_prefix("src").expect("below it");
+            found.push(path.to_str().expect("names in ASCII").replace('\\', "/"));
+        }
+    }
+    found.sort();
+    found
+}
+
 fn output() -> PathBuf {
     PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"))
 }
@@ -29,12 +49,13 @@ mod device {
         ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"];
     const HOMES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"];
 
-    pub fn compile(fatbin: &Path) {
+    pub fn compile(output: &Path) {
         HOMES.iter().for_each(|home| println!("cargo::rerun-if-env-changed={home}"));
         let home = HOMES.iter().find_map(std::env::var_os);
         let nvcc = home.map_or("nvcc".into(), |home| Path::new(&home).join("bin/nvcc"));
         let mut command = Command::new(&nvcc);
-        command.args(["-fatbin", "-O3", "-std=c++17", "-Isrc", "src/cuda/kernels.cu", "-o"]).arg(fatbin);
+        command.args(["-fatbin", "-O3", "-std=c++17", "-Isrc", "-I"]).arg(output);
+        command.args(["src/cuda/kernels.cu", "-o"]).arg(output.join("kernels.fatbin"));
         command.args(TARGETS.iter().flat_map(|target| ["-gencode", target]));
         match command.status() {
             Ok(status) if status.success() => {}
@@ -53,9 +74,8 @@ mod host {
     use std::fmt::Write;
     use std::path::Path;
 
-    pub fn compile(output: &Path) {
-        let mut names = Vec::new();
-        super::collect(Path::new("src"), &mut names);
+    pub fn compile(sources: &[String], output: &Path) {
+        let mut names: Vec<(String, bool)> = sources.iter().flat_map(|source| kernels(source)).collect();
         names.sort();
         let mut table = String::from("#include \"cuda/kernels.cu\"\n#include \"cuda/host.cpp\"\n");
         table.push_str("static const Entry entries[] = {\n");
@@ -72,28 +92,20 @@ mod host {
             .std("c++17")
             .opt_level(2)
             .include("src")
+            .include(output)
             .file(file)
             .warnings(true)
             .compile("kernels");
     }
-}
 
-/// The kernels that the sources under a folder define, and whether their threads wait for each other.
-#[cfg_attr(not(feature = "cuda-host"), allow(dead_code))]
-fn collect(folder: &Path, names: &mut Vec<(String, bool)>) {
-    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry of it").path();
-        if path.is_dir() {
-            collect(&path, names);
-        } else if path.extension().is_some_and(|extension| extension == "cu") {
-            let text = std::fs::read_to_string(&path).expect("a source");
-            for line in text.lines() {
-                for (word, syncs) in [("KERNEL(", false), ("SYNCING_KERNEL(", true)] {
-                    if let Some((name, _)) = line.strip_prefix(word).and_then(|rest| rest.split_once(')')) {
-                        names.push((name.to_owned(), syncs));
-                    }
-                }
-            }
-        }
+    /// The kernels that a source defines, and whether their threads wait for each other.
+    fn kernels(source: &str) -> Vec<(String, bool)> {
+        let text = std::fs::read_to_string(Path::new("src").join(source)).expect("a source");
+        let name = |line: &str, word| Some(line.strip_prefix(word)?.split_once(')')?.0.to_owned());
+        let kernel = |line: &str| {
+            let syncing = name(line, "SYNCING_KERNEL(").map(|name| (name, true));
+            syncing.or_else(|| name(line, "KERNEL(").map(|name| (name, false)))
+        };
+        text.lines().filter_map(kernel).collect()
     }
 }

@@ -118,7 +118,7 @@ impl Execution<'_> {
     /// If the device fails.
     pub fn set_output_gradient(&mut self, gradient: &[f32]) -> Result<()> {
         let executor = self.with.executor;
-        let source = executor.upload(executor.exact_dtype(), gradient)?;
+        let source = executor.upload(executor.parameter_dtype(), gradient)?;
         let sizes = self.sizes(self.output_shape());
         let mut target = self.plan.logits_gradient(self.slots).expect("the plan has gradients");
         Ok(layout::from_nchw(executor, sizes, &source, &mut target)?)
@@ -203,7 +203,7 @@ impl Execution<'_> {
 
     fn read<V: Real>(&self, value: &Buffer, shape: Shape) -> Result<Tensor<V>> {
         let (executor, sizes) = (self.with.executor, self.sizes(shape));
-        let mut target = executor.zeros(executor.exact_dtype(), sizes.iter().product())?;
+        let mut target = executor.zeros(executor.parameter_dtype(), sizes.iter().product())?;
         layout::to_nchw(executor, sizes, value, &mut target)?;
         Ok(Tensor { data: target.read(0..target.len())?, shape: shape.with_batch(self.with.n) })
     }

@@ -26,7 +26,7 @@ impl Weights {
     /// # Errors
     /// `ERR_OUT_OF_MEMORY`; if the device fails.
     pub fn new(executor: &Executor, parameters: &[f32], running: &[f32]) -> Result<Self> {
-        let dtype = executor.exact_dtype();
+        let dtype = executor.parameter_dtype();
         let (parameters, running) = (executor.upload(dtype, parameters)?, executor.upload(dtype, running)?);
         Ok(Self { parameters, running, gradients: Buffer::empty(), version: 0, updates: 0 })
     }
@@ -48,7 +48,7 @@ impl Weights {
     /// `ERR_OUT_OF_MEMORY`.
     pub fn reserve_gradients(&mut self, executor: &Executor) -> Result<()> {
         if self.gradients.is_empty() {
-            self.gradients = executor.zeros(executor.exact_dtype(), self.parameters.len())?;
+            self.gradients = executor.zeros(executor.parameter_dtype(), self.parameters.len())?;
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Weights {
 /// # Errors
 /// `ERR_OUT_OF_MEMORY`; if a device fails.
 pub fn copied(buffer: &Buffer, executor: &Executor) -> Result<Buffer> {
-    let dtype = executor.exact_dtype();
+    let dtype = executor.parameter_dtype();
     if buffer.dtype() == DType::F64 {
         return Ok(executor.upload(dtype, &buffer.read::<f64>(0..buffer.len())?)?);
     }

@@ -4,7 +4,7 @@ use resnet_core::data::{Batch, Dataset, Loader, Order, Pass, Pixels};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Session};
-use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow, Optimizer, Sgd, Trainer};
+use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow, Trainer};
 use resnet_core::{Code, Result};
 use resnet_ops::{Executor, Precision};
 
@@ -26,8 +26,9 @@ fn data(len: usize) -> Dataset {
 }
 
 fn config(epochs: usize, batch_size: usize) -> FitConfig {
-    let optimizer = Optimizer::Sgd(Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 0.0 });
-    FitConfig { epochs, batch_size, optimizer, seed: None, shuffle: true, drop_last: false }
+    let optimizer = r#"{"type":"sgd","lr":0.05,"momentum":0.9,"nesterov":false,"weight_decay":0}"#;
+    let sizes = format!(r#""epochs":{epochs},"batch_size":{batch_size}"#);
+    FitConfig::from_json(&format!(r#"{{{sizes},"optimizer":{optimizer},"shuffle":true,"drop_last":false}}"#)).unwrap()
 }
 
 /// Keeps all events; stops after a number of steps.

@@ -1,6 +1,6 @@
 //! Resizing against Pillow and PyTorch, on the carried sample; `tools/pillow_resize_fixture.py` wrote the fixture.
 
-use resnet_core::data::{fashion_mnist, Dataset, Interpolation, Pixels, Resize};
+use resnet_core::data::{fashion_mnist, Dataset, Interpolation, Pixels, Resize, Transform};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
@@ -40,8 +40,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 fn pil_is_pillow_on_bytes() {
     let sample = sample();
     for (name, [count, height, width], bytes) in expected("pillow_l_", Dtype::U8) {
-        let resize = Resize { size: [height, width], interpolation: Interpolation::Pil };
-        let resized = first_images(&sample.with_resize(Some(resize)).unwrap(), count);
+        let resize = Transform::Resize(Resize { size: [height, width], interpolation: Interpolation::Pil });
+        let resized = first_images(&sample.with_transforms(&[resize]).unwrap(), count);
         assert!(resized.iter().zip(&bytes).all(|(&pixel, &byte)| pixel == f32::from(byte) / 255.0), "{name}");
     }
 }
@@ -52,8 +52,8 @@ fn pil_is_pillow_on_floats() {
     for (name, [count, height, width], bytes) in expected("pillow_f_", Dtype::F32) {
         let pixels = Pixels::F32(first_images(&sample, count));
         let data = Dataset::from_arrays(pixels, [count, 1, 28, 28], vec![0; count], None).unwrap();
-        let resize = Resize { size: [height, width], interpolation: Interpolation::Pil };
-        assert_eq!(first_images(&data.with_resize(Some(resize)).unwrap(), count), floats(&bytes), "{name}");
+        let resize = Transform::Resize(Resize { size: [height, width], interpolation: Interpolation::Pil });
+        assert_eq!(first_images(&data.with_transforms(&[resize]).unwrap(), count), floats(&bytes), "{name}");
     }
 }
 
@@ -61,8 +61,8 @@ fn pil_is_pillow_on_floats() {
 fn float_is_torch() {
     let sample = sample();
     for (name, [count, height, width], bytes) in expected("torch_", Dtype::F32) {
-        let resize = Resize { size: [height, width], interpolation: Interpolation::Float };
-        let resized = first_images(&sample.with_resize(Some(resize)).unwrap(), count);
+        let resize = Transform::Resize(Resize { size: [height, width], interpolation: Interpolation::Float });
+        let resized = first_images(&sample.with_transforms(&[resize]).unwrap(), count);
         for (got, expected) in resized.iter().zip(floats(&bytes)) {
             assert!((got - expected).abs() <= 1e-6, "{name}: expected {expected}, got {got}");
         }

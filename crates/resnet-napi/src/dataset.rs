@@ -7,9 +7,7 @@ use crate::reply::on_thread;
 use napi::bindgen_prelude::{Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
-use resnet_core::data::fashion_mnist::{self, Splits};
-use resnet_core::data::{Dataset, Interpolation, Pixels, Resize};
-use std::path::PathBuf;
+use resnet_core::data::{fashion_mnist, Dataset, Pixels, Source, Splits, Transform};
 
 /// Images with their labels, in memory.
 #[napi]
@@ -18,14 +16,6 @@ pub struct NativeDataset(Dataset);
 /// The two parts of a data set.
 #[napi]
 pub struct NativeSplits(Splits);
-
-/// See [`Resize`].
-#[napi(object)]
-pub struct ResizeOptions {
-    pub size: (u32, u32),
-    /// Pillow's rounding, or floating point.
-    pub pil: bool,
-}
 
 #[napi]
 impl NativeDataset {
@@ -110,21 +100,16 @@ impl From<Splits> for NativeSplits {
     }
 }
 
-/// Reads Fashion-MNIST from a folder.
+/// Loads a data set; see [`Source::from_json`] and [`Transform::list_from_json`].
 #[napi]
-pub fn load_fashion_mnist<'env>(
+pub fn load_dataset<'env>(
     env: &'env Env,
-    folder: String,
-    resize: Option<ResizeOptions>,
+    source: String,
+    transforms: String,
 ) -> napi::Result<PromiseRaw<'env, NativeSplits>> {
-    let resize = resize.map(|ResizeOptions { size: (height, width), pil }| Resize {
-        size: [height as usize, width as usize],
-        interpolation: if pil { Interpolation::Pil } else { Interpolation::Float },
-    });
-    on_thread(env, move || {
-        let Splits { train, validation } = fashion_mnist::load(&PathBuf::from(folder))?;
-        Ok(Splits { train: train.with_resize(resize)?, validation: validation.with_resize(resize)? })
-    })
+    let source = Source::from_json(&source).map_err(raise)?;
+    let transforms = Transform::list_from_json(&transforms).map_err(raise)?;
+    on_thread(env, move || source.load(&transforms))
 }
 
 /// Checks a downloaded file of Fashion-MNIST.

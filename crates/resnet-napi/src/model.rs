@@ -4,8 +4,8 @@ use crate::actor::Actor;
 use crate::dataset::NativeDataset;
 use crate::error::{aborted, raise};
 use crate::options::{
-    image_shape, ComputeOptions, FitOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions,
-    NativeLoadReport, NativeMetrics, NativeRow, NativeTensor,
+    image_shape, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions, NativeLoadReport,
+    NativeMetrics, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -20,8 +20,7 @@ use resnet_core::model::recipe::Recipe;
 use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
-use resnet_core::train::move_to;
-use resnet_core::train::Optimizer;
+use resnet_core::train::{move_to, FitConfig, Optimizer};
 use resnet_core::{Code, Error, Session, SessionOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -181,15 +180,16 @@ impl NativeModel {
         Ok(promise)
     }
 
-    /// Starts training.
+    /// Starts training; see [`FitConfig::from_json`].
     #[napi]
     pub fn fit(
         &self,
         train: &NativeDataset,
         validation: Option<&NativeDataset>,
-        options: FitOptions,
+        config: String,
     ) -> napi::Result<NativeRun> {
-        NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), options).map_err(raise)
+        let config = FitConfig::from_json(&config).map_err(raise)?;
+        NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), config).map_err(raise)
     }
 
     /// A trainer with an optimiser of its own, given as JSON.

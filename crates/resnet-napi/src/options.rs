@@ -5,7 +5,7 @@ use napi_derive::napi;
 use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
-use resnet_core::train::{FitConfig, Metrics, Optimizer};
+use resnet_core::train::Metrics;
 use resnet_core::{Code, Error, Result};
 
 /// See [`SessionOptions`].
@@ -24,18 +24,6 @@ pub struct ComputeOptions {
     pub strict: Option<bool>,
     pub precision: Option<String>,
     pub deterministic: Option<bool>,
-}
-
-/// See [`FitConfig`].
-#[napi(object)]
-pub struct FitOptions {
-    pub epochs: u32,
-    pub batch_size: u32,
-    /// As JSON; see [`Optimizer::from_json`].
-    pub optimizer: String,
-    pub seed: Option<i64>,
-    pub shuffle: bool,
-    pub drop_last: bool,
 }
 
 /// Values with their shape.
@@ -117,21 +105,6 @@ impl TryFrom<ComputeOptions> for Compute {
             direct_convolutions: options.strict.unwrap_or(false),
             precision,
             deterministic: options.deterministic.unwrap_or(false),
-        })
-    }
-}
-
-impl TryFrom<FitOptions> for FitConfig {
-    type Error = Error;
-
-    fn try_from(options: FitOptions) -> Result<Self> {
-        Ok(Self {
-            epochs: options.epochs as usize,
-            batch_size: options.batch_size as usize,
-            optimizer: Optimizer::from_json(&options.optimizer)?,
-            seed: options.seed.map(|seed| seed as u64),
-            shuffle: options.shuffle,
-            drop_last: options.drop_last,
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::actor::{disposed, Actor, Context, Inbox, Trainers};
 use crate::error::guarded;
-use crate::options::FitOptions;
 use crate::reply::{CancelFlag, Reply};
 use napi::bindgen_prelude::PromiseRaw;
 use napi::Env;
@@ -101,8 +100,7 @@ impl NativeRun {
 
 impl NativeRun {
     /// Starts a run. `ERR_BUSY` if another call writes to the model.
-    pub fn start(actor: &Arc<Actor>, train: Dataset, validation: Option<Dataset>, options: FitOptions) -> Result<Self> {
-        let config = FitConfig::try_from(options)?;
+    pub fn start(actor: &Arc<Actor>, train: Dataset, validation: Option<Dataset>, config: FitConfig) -> Result<Self> {
         let writer = actor.writer()?;
         let mailbox = Arc::new(Mailbox::default());
         let cancel = CancelFlag::default();

@@ -111,7 +111,7 @@ impl Executor {
     }
 
     /// The type of images, parameters, their gradients and statistics: that of activations, or a more exact one.
-    pub fn exact_dtype(&self) -> DType {
+    pub fn parameter_dtype(&self) -> DType {
         match self {
             Self::ReferenceF64 => DType::F64,
             Self::ReferenceF32 | Self::Cpu(_) => DType::F32,

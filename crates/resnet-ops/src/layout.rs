@@ -9,7 +9,7 @@ use crate::{Buffer, Cpu, Element, Executor, Result};
 
 pub use crate::blocked::{blocked_len, blocks, LANES};
 
-/// Copies `n` images of `c` channels of `h` by `w` values, (N, C, H, W) of the executor's exact type, into the executor's
+/// Copies `n` images of `c` channels of `h` by `w` values, (N, C, H, W) of the executor's parameter type, into the executor's
 /// activation layout; lanes beyond `c` become zero.
 ///
 /// # Errors
@@ -24,7 +24,7 @@ pub fn from_nchw(executor: &Executor, [n, c, h, w]: [usize; 4], source: &Buffer,
     }
 }
 
-/// Copies an activation in the executor's layout to (N, C, H, W) values of its exact type.
+/// Copies an activation in the executor's layout to (N, C, H, W) values of its parameter type.
 ///
 /// # Errors
 /// As for [`from_nchw`].

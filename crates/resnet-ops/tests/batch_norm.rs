@@ -4,7 +4,7 @@ mod support;
 
 use resnet_ops::batch_norm::{self, Backward, BatchNorm, Statistics};
 use resnet_ops::conv2d::ConvShape;
-use resnet_ops::DType;
+use resnet_ops::{DType, Executor, Result};
 use support::convolution::Convolution;
 use support::normalisation::Normalisation;
 use support::ops::Op;
@@ -75,7 +75,7 @@ fn running_statistics_are_saved_as_a_batchs_are() {
     let running: Vec<f64> = (0..38).map(|i| if i < 19 { i as f64 - 9.0 } else { i as f64 / 16.0 }).collect();
     for executor in every_executor() {
         let statistics = Parameters::new(&executor, &running);
-        let mut saved = garbage(&executor, executor.exact_dtype(), op.saved_len());
+        let mut saved = garbage(&executor, executor.parameter_dtype(), op.saved_len());
         batch_norm::save_running(&executor, &op, statistics.view(), &mut saved).unwrap();
         let (saved, part) = (read_flat(op.saved_len(), &saved), op.saved_len() / 3);
         let inverse: Vec<f64> = running[19..].iter().map(|variance| (variance + 1e-3).sqrt().recip()).collect();
@@ -112,26 +112,32 @@ fn frozen_relu_stops_the_gradient_where_the_output_is_zero() {
 }
 
 #[test]
-fn refuses_half_of_what_a_shortcut_takes() {
+fn backward_refuses_what_it_cannot_do() {
     let op = BatchNorm { channels: 1, size: [1, 1], eps: 1e-5, momentum: 0.1, relu: true };
     for executor in every_executor() {
-        let (x, params) = (blank_activation(&executor, [1; 4]), Parameters::blank(&executor, 2));
-        let (mut sums, mut dy) = (garbage(&executor, DType::F64, op.sums_len(1)), blank_activation(&executor, [1; 4]));
-        let (saved, mut grads) =
-            (garbage(&executor, executor.exact_dtype(), op.saved_len()), Parameters::blank(&executor, 2));
-        let call = Backward {
-            n: 1,
-            x: &x,
-            y: Some(&x),
-            params: params.view(),
-            saved: &saved,
-            sums: &mut sums,
-            dy: &mut dy,
-            dx: None,
-            grads: grads.view_mut(),
-            statistics: Statistics::Batch,
+        let refused = |with_y: bool, run: fn(&Executor, &BatchNorm, Backward) -> Result<()>, word: &str| {
+            let (x, params) = (blank_activation(&executor, [1; 4]), Parameters::blank(&executor, 2));
+            let mut sums = garbage(&executor, DType::F64, op.sums_len(1));
+            let saved = garbage(&executor, executor.parameter_dtype(), op.saved_len());
+            let (mut dy, mut grads) = (blank_activation(&executor, [1; 4]), Parameters::blank(&executor, 2));
+            let call = Backward {
+                n: 1,
+                x: &x,
+                y: with_y.then_some(&x),
+                params: params.view(),
+                saved: &saved,
+                sums: &mut sums,
+                dy: &mut dy,
+                dx: None,
+                grads: grads.view_mut(),
+                statistics: Statistics::Batch,
+            };
+            let error = run(&executor, &op, call).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
         };
-        let error = batch_norm::backward(&executor, &op, call).unwrap_err().to_string();
-        assert!(error.contains("or neither"), "{error}");
+        refused(true, batch_norm::backward, "or neither");
+        if !batch_norm::fuses_backward(&executor) {
+            refused(false, batch_norm::finish_backward, "no convolution begins");
+        }
     }
 }

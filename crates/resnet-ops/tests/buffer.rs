@@ -22,7 +22,7 @@ fn check<V: Real>(buffer: &Buffer, expected: &[f64]) {
 #[test]
 fn are_read_as_f32_and_f64() {
     for executor in every_executor().into_iter().chain(bf16_executor()) {
-        let mut types = vec![executor.dtype(), executor.exact_dtype(), DType::F32, DType::F64];
+        let mut types = vec![executor.dtype(), executor.parameter_dtype(), DType::F32, DType::F64];
         types.dedup();
         for dtype in types {
             let buffer = executor.upload(dtype, &VALUES).unwrap();

@@ -4,7 +4,7 @@ mod support;
 
 use resnet_ops::Executor;
 use support::ops::Op;
-use support::{assert_close, dot, norm, shapes, Random};
+use support::{assert_close, dot, norm, Random};
 
 /// Half the distance of a difference's two points: well below the distance to kinks that inputs keep.
 const STEP: f64 = 1e-5;
@@ -47,72 +47,13 @@ fn check<O: Op>(cases: Vec<O>) {
     }
 }
 
-#[test]
-fn conv2d() {
-    check(shapes::convolutions());
+/// A test for each op of the table.
+macro_rules! tests {
+    ($($op:ident: $cases:path;)*) => {
+        $(#[test]
+        fn $op() {
+            check($cases());
+        })*
+    };
 }
-
-#[test]
-fn conv2d_of_plain_input() {
-    check(shapes::plain_convolutions());
-}
-
-#[test]
-fn batch_norm() {
-    check(shapes::normalisations());
-}
-
-#[test]
-fn batch_norm_with_running_statistics() {
-    check(shapes::frozen_normalisations());
-}
-
-#[test]
-fn relu() {
-    check(shapes::relus());
-}
-
-#[test]
-fn add() {
-    check(shapes::additions());
-}
-
-#[test]
-fn concat() {
-    check(shapes::concatenations());
-}
-
-#[test]
-fn dropout() {
-    check(shapes::droppings());
-}
-
-#[test]
-fn norm_pool() {
-    check(shapes::normalised_poolings());
-}
-
-#[test]
-fn max_pool2d() {
-    check(shapes::max_poolings());
-}
-
-#[test]
-fn avg_pool2d() {
-    check(shapes::average_poolings());
-}
-
-#[test]
-fn global_avg_pool() {
-    check(shapes::global_average_poolings());
-}
-
-#[test]
-fn linear() {
-    check(shapes::connections());
-}
-
-#[test]
-fn cross_entropy() {
-    check(shapes::losses());
-}
+support::ops::every_op!(tests);

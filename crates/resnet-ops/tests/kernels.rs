@@ -67,10 +67,16 @@ fn check_on<O: Op>(executors: &Executors, cases: Vec<O>) {
     }
 }
 
-#[test]
-fn conv2d() {
-    check(shapes::convolutions());
+/// A test for each op of the table.
+macro_rules! tests {
+    ($($op:ident: $cases:path;)*) => {
+        $(#[test]
+        fn $op() {
+            check($cases());
+        })*
+    };
 }
+support::ops::every_op!(tests);
 
 #[test]
 fn conv2d_by_direct_kernels() {
@@ -100,11 +106,6 @@ fn conv2d_with_shortcut_and_relu() {
 }
 
 #[test]
-fn conv2d_of_plain_input() {
-    check(shapes::plain_convolutions());
-}
-
-#[test]
 fn conv2d_without_bias_gradient() {
     let executors = cpu_executors();
     for case in shapes::convolutions().iter().chain(&shapes::plain_convolutions()).filter(|case| case.shape.bias) {
@@ -117,16 +118,6 @@ fn conv2d_without_bias_gradient() {
             vec![("gradient of weights".to_string(), weights)]
         });
     }
-}
-
-#[test]
-fn batch_norm() {
-    check(shapes::normalisations());
-}
-
-#[test]
-fn batch_norm_with_running_statistics() {
-    check(shapes::frozen_normalisations());
 }
 
 #[test]
@@ -152,56 +143,6 @@ fn batch_norm_statistics_and_evaluation() {
             found
         });
     }
-}
-
-#[test]
-fn relu() {
-    check(shapes::relus());
-}
-
-#[test]
-fn add() {
-    check(shapes::additions());
-}
-
-#[test]
-fn concat() {
-    check(shapes::concatenations());
-}
-
-#[test]
-fn dropout() {
-    check(shapes::droppings());
-}
-
-#[test]
-fn norm_pool() {
-    check(shapes::normalised_poolings());
-}
-
-#[test]
-fn max_pool2d() {
-    check(shapes::max_poolings());
-}
-
-#[test]
-fn avg_pool2d() {
-    check(shapes::average_poolings());
-}
-
-#[test]
-fn global_avg_pool() {
-    check(shapes::global_average_poolings());
-}
-
-#[test]
-fn linear() {
-    check(shapes::connections());
-}
-
-#[test]
-fn cross_entropy() {
-    check(shapes::losses());
 }
 
 /// On parts of flat storage that begin at no multiple of anything.

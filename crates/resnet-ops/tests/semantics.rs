@@ -347,7 +347,7 @@ fn conv2d_refuses_what_was_prepared_for_another_backend() {
 fn sgd_refuses_parts_of_different_lengths() {
     let op = sgd::Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
     for executor in every_executor() {
-        let zeros = || executor.zeros(executor.exact_dtype(), 8).unwrap();
+        let zeros = || executor.zeros(executor.parameter_dtype(), 8).unwrap();
         let (mut params, grads, mut velocity) = (zeros(), zeros(), zeros());
         for (gradients, velocities) in [(3..7, 0..5), (3..8, 1..5)] {
             let velocity = Some(velocity.view_mut(velocities));

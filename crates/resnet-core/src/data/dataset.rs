@@ -1,36 +1,19 @@
 //! Images with their labels, in memory.
 
-use super::transform::resize::{Resize, Resizer, Scratch};
-use super::transform::scale::scale;
+use super::pixels::Pixels;
+use super::transform::{Scratch, Transform, Transforms};
 use crate::error::{Code, Error, Result};
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
 use std::fmt;
 use std::sync::Arc;
 
-/// Pixels of all images, (N, C, H, W) in row-major order.
-pub enum Pixels {
-    /// Bytes; batches hold them divided by 255.
-    U8(Vec<u8>),
-    /// Numbers that batches hold as they are.
-    F32(Vec<f32>),
-}
-
-impl Pixels {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::U8(pixels) => pixels.len(),
-            Self::F32(pixels) => pixels.len(),
-        }
-    }
-}
-
 /// Images with their labels. Clones and parts of it share the images.
 #[derive(Clone)]
 pub struct Dataset {
     samples: Arc<Samples>,
     len: usize,
-    resizer: Option<Arc<Resizer>>,
+    transforms: Arc<Transforms>,
 }
 
 /// At least one image, all of one size, with a label each, which is below the number of classes; a name for each class or none.
@@ -46,7 +29,8 @@ pub(super) struct Samples {
 impl Dataset {
     /// A data set of samples that were checked where they came in.
     pub(super) fn new(samples: Samples) -> Self {
-        Self { len: samples.labels.len(), samples: Arc::new(samples), resizer: None }
+        let transforms = Arc::new(Transforms::none(samples.image));
+        Self { len: samples.labels.len(), samples: Arc::new(samples), transforms }
     }
 
     /// Number of samples, at least 1.
@@ -57,9 +41,7 @@ impl Dataset {
 
     /// Channels, height and width of an image as batches hold it.
     pub fn image_shape(&self) -> [usize; 3] {
-        let [channels, height, width] = self.samples.image;
-        let [height, width] = self.resizer.as_ref().map_or([height, width], |resizer| resizer.resize().size);
-        [channels, height, width]
+        self.transforms.output()
     }
 
     /// Number of classes.
@@ -85,27 +67,19 @@ impl Dataset {
         Ok(Self { len: count.min(self.len), ..self.clone() })
     }
 
-    /// The same samples, brought to another size when a batch is made of them, or as they are.
-    /// `ERR_INVALID_ARGUMENT` if the size is out of range.
-    pub fn with_resize(&self, resize: Option<Resize>) -> Result<Self> {
-        let [_, height, width] = self.samples.image;
-        let resizer = match resize {
-            Some(resize) if resize.size != [height, width] => Some(Arc::new(Resizer::new(resize, [height, width])?)),
-            _ => None,
-        };
-        Ok(Self { resizer, ..self.clone() })
+    /// The same samples with these transforms in place of those they had: each is applied, in this order, when a batch is made.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if one does not fit the images.
+    pub fn with_transforms(&self, transforms: &[Transform]) -> Result<Self> {
+        let transforms = Arc::new(Transforms::new(transforms, self.samples.image)?);
+        Ok(Self { transforms, ..self.clone() })
     }
 
-    /// The images on the GPU that computes; None if none does, or if it has not the room.
+    /// The images on the GPU that computes; None if none does, if it has not the room or cannot transform them.
     pub(super) fn resident(&self, executor: &Executor) -> Result<Option<ResidentImages>> {
-        let image = self.samples.image;
-        let len = self.len * image.iter().product::<usize>();
-        Ok(match (&self.samples.pixels, &self.resizer) {
-            (Pixels::U8(pixels), None) => ResidentImages::new(executor, &pixels[..len], image)?,
-            (Pixels::F32(pixels), None) => ResidentImages::new(executor, &pixels[..len], image)?,
-            (Pixels::U8(pixels), Some(resizer)) => resizer.resident_u8(executor, &pixels[..len], image)?,
-            (Pixels::F32(pixels), Some(resizer)) => resizer.resident_f32(executor, &pixels[..len], image)?,
-        })
+        let len = self.len * self.samples.image.iter().product::<usize>();
+        self.transforms.resident(executor, self.samples.pixels.part(0..len))
     }
 
     /// Writes the samples at `indices` as a batch: images (N, C, H, W) of [`Self::image_shape`] and labels (N).
@@ -127,12 +101,7 @@ impl Dataset {
         let mut scratch = Scratch::default();
         for ((&index, out), label) in indices.iter().zip(images.chunks_exact_mut(out_len)).zip(labels) {
             let range = index * image_len..(index + 1) * image_len;
-            match (&self.samples.pixels, &self.resizer) {
-                (Pixels::U8(pixels), None) => scale(&pixels[range], out),
-                (Pixels::F32(pixels), None) => out.copy_from_slice(&pixels[range]),
-                (Pixels::U8(pixels), Some(resizer)) => resizer.resize_u8(&pixels[range], out, &mut scratch),
-                (Pixels::F32(pixels), Some(resizer)) => resizer.resize_f32(&pixels[range], out, &mut scratch),
-            }
+            self.transforms.apply(self.samples.pixels.part(range), out, &mut scratch);
             *label = self.samples.labels[index];
         }
         Ok(())
@@ -149,7 +118,7 @@ impl fmt::Debug for Dataset {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Interpolation;
+    use super::super::{Interpolation, Resize};
     use super::*;
 
     fn bytes(shape: [usize; 4], labels: &[u32]) -> Dataset {
@@ -162,6 +131,10 @@ mod tests {
         let mut labels = vec![u32::MAX; indices.len()];
         data.fill(indices, &mut images, &mut labels).unwrap();
         (images, labels)
+    }
+
+    fn resize(size: [usize; 2], interpolation: Interpolation) -> Transform {
+        Transform::Resize(Resize { size, interpolation })
     }
 
     fn names(count: usize) -> Option<Vec<String>> {
@@ -202,25 +175,25 @@ mod tests {
     fn resizes_when_a_batch_is_made() {
         let data = bytes([2, 2, 3, 3], &[0, 1]);
         for interpolation in [Interpolation::Pil, Interpolation::Float] {
-            let resized = data.with_resize(Some(Resize { size: [6, 4], interpolation })).unwrap();
+            let resized = data.with_transforms(&[resize([6, 4], interpolation)]).unwrap();
             assert_eq!(resized.image_shape(), [2, 6, 4]);
             let (images, labels) = batch(&resized, &[1, 0]);
             assert_eq!(labels, [1, 0]);
             // The second image's first and last corner pixels, which growing keeps.
             assert_eq!((images[0], images[47]), (18.0 / 255.0, 35.0 / 255.0));
-            assert_eq!(batch(&resized.with_resize(None).unwrap(), &[1]), batch(&data, &[1]));
+            assert_eq!(batch(&resized.with_transforms(&[]).unwrap(), &[1]), batch(&data, &[1]));
         }
-        let same = Resize { size: [3, 3], interpolation: Interpolation::Pil };
-        assert_eq!(batch(&data.with_resize(Some(same)).unwrap(), &[1]), batch(&data, &[1]));
-        let none = Resize { size: [0, 4], interpolation: Interpolation::Pil };
-        assert_eq!(data.with_resize(Some(none)).unwrap_err().code, Code::InvalidArgument);
+        let same = resize([3, 3], Interpolation::Pil);
+        assert_eq!(batch(&data.with_transforms(&[same]).unwrap(), &[1]), batch(&data, &[1]));
+        let none = resize([0, 4], Interpolation::Pil);
+        assert_eq!(data.with_transforms(&[none]).unwrap_err().code, Code::InvalidArgument);
     }
 
     #[test]
     fn float_pixels_are_resized_without_rounding() {
         let data = Dataset::from_arrays(Pixels::F32(vec![0.0, 1.0]), [1, 1, 1, 2], vec![0], None).unwrap();
         for interpolation in [Interpolation::Pil, Interpolation::Float] {
-            let resized = data.with_resize(Some(Resize { size: [1, 4], interpolation })).unwrap();
+            let resized = data.with_transforms(&[resize([1, 4], interpolation)]).unwrap();
             assert_eq!(batch(&resized, &[0]).0, [0.0, 0.25, 0.75, 1.0]);
         }
     }

@@ -3,13 +3,15 @@
 pub mod dataset;
 pub mod loader;
 pub mod pass;
+mod pixels;
 pub mod resident;
 pub mod source;
 pub mod transform;
 
-pub use dataset::{Dataset, Pixels};
+pub use dataset::Dataset;
 pub use loader::Loader;
 pub use pass::{Batch, Order, Pass};
+pub use pixels::Pixels;
 pub use resident::{Input, ResidentDataset};
-pub use source::fashion_mnist;
-pub use transform::resize::{Interpolation, Resize};
+pub use source::{fashion_mnist, Source, Splits};
+pub use transform::{Interpolation, Resize, Transform};

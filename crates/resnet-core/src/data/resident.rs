@@ -94,7 +94,7 @@ impl Input<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Interpolation, Resize};
+    use super::super::{Interpolation, Resize, Transform};
     use super::*;
     use crate::data;
     use resnet_ops::{DType, Precision};
@@ -137,7 +137,7 @@ mod tests {
                 .into_iter()
                 .flat_map(|size| [Interpolation::Pil, Interpolation::Float].map(|interpolation| (size, interpolation)))
             {
-                let data = plain.with_resize(Some(Resize { size, interpolation })).unwrap();
+                let data = plain.with_transforms(&[Transform::Resize(Resize { size, interpolation })]).unwrap();
                 for data in [data.clone(), data.take(4).unwrap()] {
                     let (found, expected) = (batches(&gpu, &data), batches(&Executor::ReferenceF32, &data));
                     assert!(found == expected, "{data:?} {interpolation:?}");

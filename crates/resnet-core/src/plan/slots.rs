@@ -54,7 +54,7 @@ impl Slots {
     /// # Errors
     /// `ERR_OUT_OF_MEMORY`. What had to go for larger storage is then missing: each plan reserves before it runs.
     pub(super) fn reserve(&mut self, executor: &Executor, lengths: &[Vec<usize>; CLASSES]) -> Result<()> {
-        let (compute, parameter) = (executor.dtype(), executor.exact_dtype());
+        let (compute, parameter) = (executor.dtype(), executor.parameter_dtype());
         let dtypes = [compute, DType::F64, DType::U8, compute, parameter];
         for ((buffers, lengths), dtype) in self.buffers.iter_mut().zip(lengths).zip(dtypes) {
             for (index, &length) in lengths.iter().enumerate() {

@@ -1,11 +1,42 @@
 //! The training loop.
 
-use super::{Control, EpochRow, Event, FitConfig, Flow, Metrics, Trainer};
+use super::{Control, EpochRow, Event, Flow, Metrics, Optimizer, Trainer};
 use crate::data::{Dataset, Order, ResidentDataset};
 use crate::error::{Code, Error, Result};
 use crate::plan::Mode;
 use crate::session::Session;
+use serde::Deserialize;
 use std::time::Instant;
+
+/// Settings of a training run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitConfig {
+    /// How many times the training set is gone through.
+    pub epochs: usize,
+    /// Samples of an update.
+    pub batch_size: usize,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// Seed of the sample order; the session's if absent.
+    pub seed: Option<u64>,
+    /// Whether each epoch takes the samples in an order of its own.
+    pub shuffle: bool,
+    /// Whether a last batch that is not full is left out.
+    pub drop_last: bool,
+}
+
+impl FitConfig {
+    /// The settings of a description such as
+    /// `{"epochs":10,"batch_size":128,"optimizer":{"type":"sgd",…},"shuffle":true,"drop_last":false}`; for the optimiser's see
+    /// [`Optimizer::from_json`].
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if it is none.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|error| Error::new(Code::InvalidArgument, format!("fit: {error}")))
+    }
+}
 
 /// Trains; returns a row for each epoch.
 ///
@@ -92,7 +123,7 @@ impl Run<'_> {
             accuracy: total.accuracy(),
             validation_loss: validated.map(|metrics| metrics.loss()),
             validation_accuracy: validated.map(|metrics| metrics.accuracy()),
-            lr: self.config.optimizer.lr(),
+            lr: self.trainer.updater.optimizer.lr(),
             seconds: began.elapsed().as_secs_f64(),
         };
         self.tell(&Event::EpochEnd(row.clone()))?;
@@ -120,4 +151,39 @@ fn at(error: Error, epoch: usize, step: usize) -> Error {
         return error;
     }
     Error::new(error.code, format!("{} at epoch {epoch}, step {step}", error.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Sgd;
+
+    const JSON: &str = r#"{"epochs":3,"batch_size":32,
+        "optimizer":{"type":"sgd","lr":0.30000000000000004,"momentum":0.9,"nesterov":true,"weight_decay":0},
+        "seed":9007199254740991,"shuffle":true,"drop_last":false}"#;
+
+    #[test]
+    fn json_gives_the_settings_to_the_last_bit() {
+        let sgd = Sgd { lr: 0.1 + 0.2, momentum: 0.9, nesterov: true, weight_decay: 0.0 };
+        let expected = FitConfig {
+            epochs: 3,
+            batch_size: 32,
+            optimizer: Optimizer::Sgd(sgd),
+            seed: Some((1 << 53) - 1),
+            shuffle: true,
+            drop_last: false,
+        };
+        assert_eq!(FitConfig::from_json(JSON).unwrap(), expected);
+        let without_seed = JSON.replace(r#""seed":9007199254740991,"#, "");
+        assert_eq!(FitConfig::from_json(&without_seed).unwrap(), FitConfig { seed: None, ..expected });
+    }
+
+    #[test]
+    fn what_describes_no_run_is_refused() {
+        for (from, to) in [("drop_last", "dropLast"), ("3,", "-3,"), ("sgd", "adam"), (r#""shuffle":true,"#, "")] {
+            let error = FitConfig::from_json(&JSON.replace(from, to)).unwrap_err();
+            assert_eq!(error.code, Code::InvalidArgument);
+            assert!(error.message.starts_with("fit: "), "{error}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use resnet_ops::Real;
 
 /// Makes updates: holds what an optimiser keeps between steps.
 pub struct Trainer {
-    updater: Updater,
+    pub(super) updater: Updater,
     stepped: bool,
 }
 

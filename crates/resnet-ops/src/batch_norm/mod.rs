@@ -31,7 +31,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// Elements, of the executor's exact type, of the statistics that [`forward_train`] and [`save_running`] save: mean, biased
+    /// Elements, of the executor's parameter type, of the statistics that [`forward_train`] and [`save_running`] save: mean, biased
     /// variance and 1/√(variance + ε), each of as many values as there are channels, rounded up to whole blocks of 16.
     pub fn saved_len(&self) -> usize {
         3 * blocked::blocks(self.channels) * blocked::LANES

@@ -7,10 +7,10 @@ use crate::{Buffer, Gradient, View, ViewMut};
 pub struct Forward<'a> {
     /// Images.
     pub n: usize,
-    /// Input: an activation, or, for a [plain input](super::ConvShape::plain_input), (N, C, H, W) of the executor's exact type;
+    /// Input: an activation, or, for a [plain input](super::ConvShape::plain_input), (N, C, H, W) of the executor's parameter type;
     /// [`input_len`](super::input_len) elements.
     pub x: &'a Buffer,
-    /// Weights and bias, [`ConvShape::params_len`](super::ConvShape::params_len) elements of the executor's exact type.
+    /// Weights and bias, [`ConvShape::params_len`](super::ConvShape::params_len) elements of the executor's parameter type.
     pub params: View<'a>,
     /// The weights that [`pack`](super::pack) wrote for [`Pass::Forward`](crate::Pass::Forward) and as many images.
     pub packed: &'a Buffer,

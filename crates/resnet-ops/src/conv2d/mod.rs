@@ -140,7 +140,7 @@ pub fn input_gradient(executor: &Executor, conv: &Conv2d, call: InputGradient) -
 fn refuse(norm: Option<FusedNorm>) -> Result<()> {
     match norm {
         None => Ok(()),
-        Some(_) => bail!("convolution: this backend goes back through a batch norm in one piece"),
+        Some(_) => bail!("convolution: this backend does not begin the backward of a batch norm"),
     }
 }
 

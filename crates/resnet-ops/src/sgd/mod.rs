@@ -24,7 +24,7 @@ pub struct Sgd {
     pub weight_decay: f64,
 }
 
-/// What an update works on: parts of flat storage, of one length, in the executor's exact type. Parts may begin anywhere.
+/// What an update works on: parts of flat storage, of one length, in the executor's parameter type. Parts may begin anywhere.
 pub struct Step<'a> {
     /// Parameters.
     pub params: ViewMut<'a>,

@@ -36,7 +36,7 @@ impl Convolution {
 
     fn x(&self, executor: &Executor, values: &[f64]) -> Result<Buffer> {
         if self.shape.plain_input {
-            Ok(flat_of(executor, executor.exact_dtype(), values))
+            Ok(flat_of(executor, executor.parameter_dtype(), values))
         } else {
             activation(executor, self.input_shape(), values)
         }
@@ -139,7 +139,7 @@ impl Convolution {
         {
             let op = &BatchNorm { channels, size: [height, width], eps: 1e-5, momentum: 0.1, relu };
             let [mut moments, mut sums, mut expected] = [(); 3].map(|()| garbage(executor, DType::F64, op.sums_len(n)));
-            let mut saved = garbage(executor, executor.exact_dtype(), op.saved_len());
+            let mut saved = garbage(executor, executor.parameter_dtype(), op.saved_len());
             let (mut y, shortcut) = (blank_activation(executor, self.input_shape()), adds.then_some(&x));
             batch_norm::moments(executor, op, n, &x, &mut moments)?;
             let call = ForwardTrain {

@@ -113,7 +113,7 @@ pub fn read_flat(len: usize, buffer: &Buffer) -> Vec<f64> {
 /// (N, C, H, W) values in the executor's layout, with garbage after them.
 pub fn activation(executor: &Executor, shape: [usize; 4], values: &[f64]) -> Result<Buffer> {
     let mut target = blank_activation(executor, shape);
-    layout::from_nchw(executor, shape, &buffer(executor, executor.exact_dtype(), values), &mut target)?;
+    layout::from_nchw(executor, shape, &buffer(executor, executor.parameter_dtype(), values), &mut target)?;
     Ok(target)
 }
 
@@ -136,7 +136,7 @@ pub fn read_activation(executor: &Executor, shape: [usize; 4], source: &Buffer) 
         };
         assert!(channel < c || value == 0.0, "lane of channel {channel} of {c} holds {value}");
     }
-    let mut plain = buffer(executor, executor.exact_dtype(), &vec![f64::NAN; n * c * h * w]);
+    let mut plain = buffer(executor, executor.parameter_dtype(), &vec![f64::NAN; n * c * h * w]);
     layout::to_nchw(executor, shape, source, &mut plain)?;
     Ok(elements(&plain))
 }
@@ -151,7 +151,7 @@ impl Parameters {
     pub fn new(executor: &Executor, values: &[f64]) -> Self {
         let mut all = vec![f64::NAN; OFFSET + values.len() + TAIL];
         all[OFFSET..][..values.len()].copy_from_slice(values);
-        Self { storage: buffer(executor, executor.exact_dtype(), &all), len: values.len() }
+        Self { storage: buffer(executor, executor.parameter_dtype(), &all), len: values.len() }
     }
 
     pub fn blank(executor: &Executor, len: usize) -> Self {

@@ -32,7 +32,7 @@ impl NormPooling {
             (activation(executor, self.norm().shape(), &inputs[1])?, Parameters::new(executor, &inputs[0]));
         let mut y = blank_activation(executor, self.output_shape());
         let mut argmax = buffer(executor, DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
-        let mut saved = garbage(executor, executor.exact_dtype(), norm.saved_len());
+        let mut saved = garbage(executor, executor.parameter_dtype(), norm.saved_len());
         let mut moments = garbage(executor, DType::F64, norm.sums_len(n));
         batch_norm::moments(executor, norm, n, &x, &mut moments)?;
         let call = ForwardTrain {

@@ -42,7 +42,7 @@ impl Normalisation {
             Statistics::Batch => self.train(executor, inputs),
             Statistics::Running => {
                 let running = Parameters::new(executor, &self.running());
-                let mut saved = garbage(executor, executor.exact_dtype(), self.op.saved_len());
+                let mut saved = garbage(executor, executor.parameter_dtype(), self.op.saved_len());
                 batch_norm::save_running(executor, &self.op, running.view(), &mut saved)?;
                 Ok((self.eval_to(executor, inputs, &running)?, saved))
             }
@@ -53,7 +53,7 @@ impl Normalisation {
     pub fn train(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<(Buffer, Buffer)> {
         let (x, shortcut) = (activation(executor, self.shape(), &inputs[1])?, self.shortcut(executor, inputs)?);
         let params = Parameters::new(executor, &inputs[0]);
-        let mut saved = garbage(executor, executor.exact_dtype(), self.op.saved_len());
+        let mut saved = garbage(executor, executor.parameter_dtype(), self.op.saved_len());
         let mut moments = garbage(executor, DType::F64, self.op.sums_len(self.n));
         let mut y = blank_activation(executor, self.shape());
         batch_norm::moments(executor, &self.op, self.n, &x, &mut moments)?;

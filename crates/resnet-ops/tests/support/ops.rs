@@ -263,3 +263,28 @@ impl Op for Loss {
         Ok(vec![dlogits.iter().map(|value| value * dy[0]).collect()])
     }
 }
+
+/// The table of ops with gradients and their cases, for which `gradients.rs` and `kernels.rs` have a test each.
+#[allow(unused_macros)]
+macro_rules! every_op {
+    ($tests:ident) => {
+        $tests! {
+            conv2d: $crate::support::shapes::convolutions;
+            conv2d_of_plain_input: $crate::support::shapes::plain_convolutions;
+            batch_norm: $crate::support::shapes::normalisations;
+            batch_norm_with_running_statistics: $crate::support::shapes::frozen_normalisations;
+            relu: $crate::support::shapes::relus;
+            add: $crate::support::shapes::additions;
+            concat: $crate::support::shapes::concatenations;
+            dropout: $crate::support::shapes::droppings;
+            norm_pool: $crate::support::shapes::normalised_poolings;
+            max_pool2d: $crate::support::shapes::max_poolings;
+            avg_pool2d: $crate::support::shapes::average_poolings;
+            global_avg_pool: $crate::support::shapes::global_average_poolings;
+            linear: $crate::support::shapes::connections;
+            cross_entropy: $crate::support::shapes::losses;
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use every_op;

@@ -1,6 +1,7 @@
 //! Data sets of images that are in memory already.
 
-use crate::data::dataset::{Dataset, Pixels, Samples};
+use crate::data::dataset::{Dataset, Samples};
+use crate::data::pixels::Pixels;
 use crate::error::{Code, Error, Result};
 
 impl Dataset {

@@ -1,7 +1,9 @@
 //! Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 28x28 grey images of ten kinds of clothing.
 
 use super::idx::{self, Idx};
-use crate::data::dataset::{Dataset, Pixels, Samples};
+use super::Splits;
+use crate::data::dataset::{Dataset, Samples};
+use crate::data::pixels::Pixels;
 use crate::error::{Code, Error, Result};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -51,17 +53,8 @@ const SIDE: usize = 28;
 /// More than any set of this kind holds: the official training images are 47 million bytes.
 const MAX_BYTES: usize = 1 << 30;
 
-/// The two parts of the data set.
-#[derive(Clone, Debug)]
-pub struct Splits {
-    /// For training: 60,000 images in the full set.
-    pub train: Dataset,
-    /// For validation: 10,000 images in the full set.
-    pub validation: Dataset,
-}
-
-/// Loads a folder that holds the four files, each plain (without `.gz` in its name) or gzip. Their content may be another
-/// set's, if it has the same form.
+/// Loads a folder that holds the four files, each plain (without `.gz` in its name) or gzip: in the full set 60,000 images for
+/// training and 10,000 for validation. Their content may be another set's, if it has the same form.
 ///
 /// # Errors
 /// `ERR_DATA_NOT_FOUND` if a file is missing, `ERR_DATA_CORRUPT` if one is damaged or not of that form, `ERR_IO` if one cannot

@@ -1,5 +1,79 @@
-//! Where data sets come from. Each source checks what it reads in its own words, and makes a [`super::Dataset`] of it.
+//! Where data sets come from. Each source checks what it reads in its own words, and makes [`Dataset`]s of it.
 
 mod arrays;
 pub mod fashion_mnist;
 mod idx;
+
+use super::dataset::Dataset;
+use super::transform::Transform;
+use crate::error::{Code, Error, Result};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// Files that a data set is loaded from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// See [`fashion_mnist::load`].
+    FashionMnist {
+        /// Where the four files are.
+        folder: PathBuf,
+    },
+}
+
+/// The two parts of a data set.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// For training.
+    pub train: Dataset,
+    /// For validation.
+    pub validation: Dataset,
+}
+
+impl Source {
+    /// The source of a description such as `{"type":"fashion_mnist","folder":"…"}`.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if it is none.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|error| Error::new(Code::InvalidArgument, format!("source: {error}")))
+    }
+
+    /// Reads the files; both parts get the transforms.
+    ///
+    /// # Errors
+    /// `ERR_DATA_NOT_FOUND`, `ERR_DATA_CORRUPT` or `ERR_IO` as the source says, `ERR_INVALID_ARGUMENT` if a transform does not fit.
+    pub fn load(&self, transforms: &[Transform]) -> Result<Splits> {
+        let Splits { train, validation } = match self {
+            Self::FashionMnist { folder } => fashion_mnist::load(folder)?,
+        };
+        Ok(Splits { train: train.with_transforms(transforms)?, validation: validation.with_transforms(transforms)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Interpolation, Resize};
+
+    #[test]
+    fn a_described_source_is_loaded_with_transforms() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/fashion-mnist-sample");
+        let source = Source::from_json(&format!(r#"{{"type":"fashion_mnist","folder":{folder:?}}}"#)).unwrap();
+        let resize = Resize { size: [12, 16], interpolation: Interpolation::Float };
+        let Splits { train, validation } = source.load(&[Transform::Resize(resize)]).unwrap();
+        assert_eq!((train.len(), train.image_shape()), (4096, [1, 12, 16]));
+        assert_eq!((validation.len(), validation.image_shape()), (1024, [1, 12, 16]));
+        let none = Resize { size: [0, 16], ..resize };
+        assert_eq!(source.load(&[Transform::Resize(none)]).unwrap_err().code, Code::InvalidArgument);
+    }
+
+    #[test]
+    fn what_describes_no_source_is_refused() {
+        for json in [r#"{"type":"mnist","folder":"a"}"#, r#"{"type":"fashion_mnist"}"#, r#"{"folder":"a"}"#, "a"] {
+            let error = Source::from_json(json).unwrap_err();
+            assert_eq!(error.code, Code::InvalidArgument);
+            assert!(error.message.starts_with("source: "), "{error}");
+        }
+    }
+}

@@ -1,17 +1,19 @@
 //! Bringing images to another size.
 
-use super::scale::scale;
+use crate::data::pixels::{scale, PixelsRef};
 use crate::error::{Code, Error, Result};
 use resnet_ops::resample::{
     fixed_point, pillow_goes_down_first, pillow_windows, torch_windows, Double, Fixed, Passes, ResidentImages, Single,
 };
 use resnet_ops::Executor;
+use serde::Deserialize;
 
 /// The largest height or width: one such plane is a gibibyte of f32.
 const MAX_SIDE: usize = 1 << 14;
 
-/// Brings images to another size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Bringing images to another size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resize {
     /// Height and width of the result, each from 1 to 16384.
     pub size: [usize; 2],
@@ -20,7 +22,8 @@ pub struct Resize {
 }
 
 /// How the pixels between pixels are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Interpolation {
     /// As the `resize` of Pillow 13 with `BILINEAR`, bit for bit: antialiased when shrinking; 8-bit pixels (mode `L`, or each
     /// channel of `RGB`) are rounded to 8 bits after each pass, f32 pixels (mode `F`) are not. Earlier versions always go
@@ -31,14 +34,11 @@ pub enum Interpolation {
 }
 
 /// A [`Resize`] with its windows and weights for one input size.
-pub(crate) struct Resizer {
+pub(super) struct Resizer {
     resize: Resize,
     input: [usize; 2],
     tables: Tables,
 }
-
-/// Images on a GPU, if one computes and has the room.
-type Resident = resnet_ops::Result<Option<ResidentImages>>;
 
 enum Tables {
     Pil { bytes: Passes<Fixed>, floats: Passes<Double> },
@@ -47,7 +47,7 @@ enum Tables {
 
 /// Memory that resizing needs, kept from image to image.
 #[derive(Default)]
-pub(crate) struct Scratch {
+pub(super) struct Scratch {
     bytes: [Vec<u8>; 2],
     floats: [Vec<f32>; 2],
 }
@@ -75,55 +75,60 @@ impl Resizer {
         Ok(Self { resize, input, tables })
     }
 
-    /// What it was made from.
-    pub fn resize(&self) -> Resize {
-        self.resize
-    }
-
-    /// Resizes the planes of an 8-bit image; the result is scaled to \[0, 1\].
-    pub fn resize_u8(&self, image: &[u8], out: &mut [f32], scratch: &mut Scratch) {
-        for (plane, out) in self.planes(image, out) {
-            match &self.tables {
-                Tables::Pil { bytes, .. } => {
-                    let [work, resized] = &mut scratch.bytes;
+    /// Resizes the planes of an image; bytes are scaled to \[0, 1\].
+    pub fn apply(&self, image: PixelsRef, out: &mut [f32], scratch: &mut Scratch) {
+        match (image, &self.tables) {
+            (PixelsRef::U8(image), Tables::Pil { bytes, .. }) => {
+                let [work, resized] = &mut scratch.bytes;
+                for (plane, out) in self.planes(image, out) {
                     resized.resize(out.len(), 0);
                     bytes.run(plane, self.input[0], resized, work);
                     scale(resized, out);
                 }
-                Tables::Float(passes) => {
-                    let [work, scaled] = &mut scratch.floats;
+            }
+            (PixelsRef::U8(image), Tables::Float(passes)) => {
+                let [work, scaled] = &mut scratch.floats;
+                for (plane, out) in self.planes(image, out) {
                     scaled.resize(plane.len(), 0.0);
                     scale(plane, scaled);
                     passes.run(scaled, self.input[0], out, work);
                 }
             }
-        }
-    }
-
-    /// Resizes the planes of an f32 image.
-    pub fn resize_f32(&self, image: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-        for (plane, out) in self.planes(image, out) {
-            match &self.tables {
-                Tables::Pil { floats, .. } => floats.run(plane, self.input[0], out, &mut scratch.floats[0]),
-                Tables::Float(passes) => passes.run(plane, self.input[0], out, &mut scratch.floats[0]),
+            (PixelsRef::F32(image), Tables::Pil { floats, .. }) => {
+                for (plane, out) in self.planes(image, out) {
+                    floats.run(plane, self.input[0], out, &mut scratch.floats[0]);
+                }
+            }
+            (PixelsRef::F32(image), Tables::Float(passes)) => {
+                for (plane, out) in self.planes(image, out) {
+                    passes.run(plane, self.input[0], out, &mut scratch.floats[0]);
+                }
             }
         }
     }
 
-    /// 8-bit images on the GPU that computes, to be resized when a batch is made of them.
-    pub fn resident_u8(&self, executor: &Executor, pixels: &[u8], image: [usize; 3]) -> Resident {
-        match &self.tables {
-            Tables::Pil { bytes, .. } => ResidentImages::resampled(executor, pixels, image, bytes),
-            Tables::Float(passes) => ResidentImages::resampled(executor, pixels, image, passes),
-        }
-    }
-
-    /// f32 images, likewise.
-    pub fn resident_f32(&self, executor: &Executor, pixels: &[f32], image: [usize; 3]) -> Resident {
-        match &self.tables {
-            Tables::Pil { floats, .. } => ResidentImages::resampled(executor, pixels, image, floats),
-            Tables::Float(passes) => ResidentImages::resampled(executor, pixels, image, passes),
-        }
+    /// Images (N, C, H, W) of shape `image` on the GPU that computes, to be resized when a batch is made of them; None if no GPU
+    /// computes, or if it has not the room.
+    pub fn resident(
+        &self,
+        executor: &Executor,
+        images: PixelsRef,
+        image: [usize; 3],
+    ) -> Result<Option<ResidentImages>> {
+        Ok(match (images, &self.tables) {
+            (PixelsRef::U8(images), Tables::Pil { bytes, .. }) => {
+                ResidentImages::resampled(executor, images, image, bytes)?
+            }
+            (PixelsRef::U8(images), Tables::Float(passes)) => {
+                ResidentImages::resampled(executor, images, image, passes)?
+            }
+            (PixelsRef::F32(images), Tables::Pil { floats, .. }) => {
+                ResidentImages::resampled(executor, images, image, floats)?
+            }
+            (PixelsRef::F32(images), Tables::Float(passes)) => {
+                ResidentImages::resampled(executor, images, image, passes)?
+            }
+        })
     }
 
     fn planes<'a, T>(&self, image: &'a [T], out: &'a mut [f32]) -> impl Iterator<Item = (&'a [T], &'a mut [f32])> {
@@ -139,7 +144,7 @@ mod tests {
     fn resize_u8(interpolation: Interpolation, input: [usize; 2], size: [usize; 2], image: &[u8]) -> Vec<f32> {
         let resizer = Resizer::new(Resize { size, interpolation }, input).unwrap();
         let mut out = vec![f32::NAN; image.len() / (input[0] * input[1]) * size[0] * size[1]];
-        resizer.resize_u8(image, &mut out, &mut Scratch::default());
+        resizer.apply(PixelsRef::U8(image), &mut out, &mut Scratch::default());
         out
     }
 
@@ -193,7 +198,7 @@ mod tests {
                 let image = &image[..input[0] * input[1]];
                 let resizer = Resizer::new(Resize { size, interpolation }, input).unwrap();
                 let mut out = vec![f32::NAN; size[0] * size[1]];
-                resizer.resize_u8(image, &mut out, &mut scratch);
+                resizer.apply(PixelsRef::U8(image), &mut out, &mut scratch);
                 assert_eq!(out, resize_u8(interpolation, input, size, image));
             }
         }

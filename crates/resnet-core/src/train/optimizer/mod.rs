@@ -30,7 +30,8 @@ pub struct State(Vec<(&'static str, Buffer)>);
 
 /// An optimiser at work: its settings, those of groups, and what it keeps.
 pub struct Updater {
-    optimizer: Optimizer,
+    /// Its settings.
+    pub optimizer: Optimizer,
     groups: Vec<Group>,
     /// What it keeps.
     pub state: State,
@@ -68,10 +69,10 @@ impl Optimizer {
         }
     }
 
-    /// The same with a group's settings.
-    fn of_group(&self, group: &Group) -> Self {
+    /// The same with its learning rate multiplied by a factor, and with another weight decay if one is given.
+    pub fn with(&self, lr_factor: f64, weight_decay: Option<f64>) -> Self {
         match self {
-            Self::Sgd(sgd) => Self::Sgd(sgd::of_group(sgd, group)),
+            Self::Sgd(sgd) => Self::Sgd(sgd::with(sgd, lr_factor, weight_decay)),
         }
     }
 
@@ -103,7 +104,9 @@ impl Updater {
                 gradients: weights.gradients.view(range.clone()),
                 state: state.views(kept, &range),
             };
-            group.map_or(*optimizer, |group| optimizer.of_group(group)).update(executor, part)?;
+            group
+                .map_or(*optimizer, |group| optimizer.with(group.lr_factor, group.weight_decay))
+                .update(executor, part)?;
         }
         Ok(())
     }
@@ -123,7 +126,7 @@ impl State {
     fn reserve(&mut self, names: &[&'static str], executor: &Executor, len: usize) -> Result<()> {
         for &name in names {
             if !self.0.iter().any(|(there, _)| *there == name) {
-                self.0.push((name, executor.zeros(executor.exact_dtype(), len)?));
+                self.0.push((name, executor.zeros(executor.parameter_dtype(), len)?));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::{Group, Part};
+use super::Part;
 use crate::error::Result;
 use resnet_ops::sgd::{self, Sgd};
 use resnet_ops::Executor;
@@ -24,8 +24,8 @@ pub(super) fn kept(sgd: &Sgd) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn of_group(sgd: &Sgd, group: &Group) -> Sgd {
-    Sgd { lr: sgd.lr * group.lr_factor, weight_decay: group.weight_decay.unwrap_or(sgd.weight_decay), ..*sgd }
+pub(super) fn with(sgd: &Sgd, lr_factor: f64, weight_decay: Option<f64>) -> Sgd {
+    Sgd { lr: sgd.lr * lr_factor, weight_decay: weight_decay.unwrap_or(sgd.weight_decay), ..*sgd }
 }
 
 pub(super) fn update(sgd: &Sgd, executor: &Executor, part: Part) -> Result<()> {

@@ -1,14 +1,6 @@
-import { describe } from "./description.js";
 import { ResNetError } from "./errors.js";
-import { boolean, checkOptions, number, type Rule } from "./options.js";
-
-/** An optimiser: how updates follow from gradients. Made by {@link sgd}. */
-export interface Optimizer {
-  /** Which one it is, such as `"sgd"`. */
-  readonly name: string;
-  /** Learning rate. */
-  readonly lr: number;
-}
+import { makeOptimizer, type Optimizer } from "./optimizer.js";
+import { boolean, checkOptions, number } from "./options.js";
 
 /** Options of {@link sgd}. */
 export interface SgdOptions {
@@ -27,20 +19,6 @@ export interface Sgd extends Optimizer, Readonly<Required<SgdOptions>> {
   readonly name: "sgd";
 }
 
-/** The optimisers that were made here, whose settings are known to be in their ranges. */
-const made = new WeakSet<Optimizer>();
-
-/** The rule for an option that is an optimiser. */
-export const optimizer: Rule<Optimizer> = {
-  expected: "an optimiser such as sgd({ lr: 0.1 })",
-  accepts: (value) => made.has(value as Optimizer),
-};
-
-/** An optimiser as the addon reads it. */
-export function optimizerJson({ name, ...settings }: Optimizer): string {
-  return JSON.stringify(describe(name, settings));
-}
-
 /**
  * Stochastic gradient descent, as PyTorch defines it (momentum of Sutskever et al., 2013).
  *
@@ -56,10 +34,5 @@ export function sgd(options?: SgdOptions): Sgd {
   if (nesterov && momentum === 0) {
     throw new ResNetError("ERR_INVALID_ARGUMENT", "momentum: expected more than 0 with nesterov, got 0");
   }
-  return make<Sgd>({ name: "sgd", lr, momentum, nesterov, weightDecay });
-}
-
-function make<T extends Optimizer>(settings: T): T {
-  made.add(settings);
-  return Object.freeze(settings);
+  return makeOptimizer<Sgd>({ name: "sgd", lr, momentum, nesterov, weightDecay });
 }

@@ -1,0 +1,30 @@
+import { describe, type Description } from "./description.js";
+import type { Rule } from "./options.js";
+
+/** An optimiser: how updates follow from gradients. Made by {@link sgd}. */
+export interface Optimizer {
+  /** Which one it is, such as `"sgd"`. */
+  readonly name: string;
+  /** Learning rate. */
+  readonly lr: number;
+}
+
+/** The optimisers that were made here, whose settings are known to be in their ranges. */
+const made = new WeakSet<Optimizer>();
+
+/** The optimiser of these settings, which have been checked. */
+export function makeOptimizer<T extends Optimizer>(settings: T): T {
+  made.add(settings);
+  return Object.freeze(settings);
+}
+
+/** The rule for an option that is an optimiser. */
+export const optimizerRule: Rule<Optimizer> = {
+  expected: "an optimiser such as sgd({ lr: 0.1 })",
+  accepts: (value) => made.has(value as Optimizer),
+};
+
+/** An optimiser as the addon reads it. */
+export function describeOptimizer({ name, ...settings }: Optimizer): Description {
+  return describe(name, settings);
+}

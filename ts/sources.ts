@@ -1,0 +1,130 @@
+import { fileURLToPath } from "node:url";
+import { addon } from "./binding.js";
+import { Dataset } from "./data.js";
+import { describe, type Description } from "./description.js";
+import type { DownloadProgress } from "./download.js";
+import { translated } from "./errors.js";
+import { locate } from "./fashion-mnist.js";
+import { boolean, callback, checkOptions, either, integer, list, oneOf, path, type Rule, type Rules, string } from "./options.js";
+import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import { checkLabels, checkNumbers, checkShape, isBytes, type Numbers } from "./tensor.js";
+
+/** What {@link fromArrays} takes. */
+export interface Arrays {
+  /** Pixels of all images, (N, C, H, W) in row-major order. Bytes are kept as such and divided by 255 in batches. */
+  images: Numbers;
+  /** (N, C, H, W). */
+  shape: readonly number[];
+  /** A label for each image, counting from 0. */
+  labels: Numbers;
+  /** Names of the classes by label; without them the largest label tells how many classes there are. */
+  classNames?: readonly string[];
+}
+
+const anything: Rule<never> = { expected: "anything", accepts: () => true };
+/** Numbers and shapes are looked at more closely below. */
+const arraysRules: Rules<Arrays> = {
+  images: anything,
+  shape: anything,
+  labels: anything,
+  classNames: list(string, "an array of strings"),
+};
+
+/**
+ * A data set of images that are already in memory; they are copied.
+ *
+ * @example
+ * ```ts
+ * const data = fromArrays({ images: new Uint8Array(2 * 28 * 28), shape: [2, 1, 28, 28], labels: [0, 1] });
+ * ```
+ * @throws `ERR_SHAPE` if lengths do not fit the shape, `ERR_LABEL` if a label is outside the classes,
+ * `ERR_INVALID_ARGUMENT` for an empty set or a wrong type.
+ */
+export function fromArrays(arrays: Arrays): Dataset {
+  checkOptions(arrays, arraysRules);
+  const images = addonPixels(checkNumbers("images", arrays.images));
+  const shape = checkShape("shape", arrays.shape);
+  const labels = checkLabels("labels", arrays.labels);
+  const classNames = arrays.classNames && [...arrays.classNames];
+  return new Dataset(translated(() => addon.NativeDataset.fromArrays(images, shape, labels, classNames)));
+}
+
+/** Pixels as the addon takes them, which copies them: bytes or floats. */
+function addonPixels(pixels: Numbers): Uint8Array | Float32Array {
+  if (isBytes(pixels)) return new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.length);
+  return pixels instanceof Float32Array ? pixels : Float32Array.from(pixels);
+}
+
+/** Options of {@link fashionMnist}. */
+export interface FashionMnistOptions extends SignalOptions {
+  /** Folder that holds the four files; no other place is looked at then. */
+  root?: string | URL;
+  /** Height and width that images are brought to, as a pair or one number; by default they stay 28x28. */
+  resize?: number | readonly [height: number, width: number];
+  /** How: `"pil"` (default) rounds as Pillow does, `"float"` is PyTorch's `interpolate`. */
+  interpolation?: "pil" | "float";
+  /** `"full"` (default): 60,000 + 10,000 images. `"sample"`: the 4,096 + 1,024 of them that come with this package. */
+  source?: "full" | "sample";
+  /** Whether files that are nowhere are downloaded, default true. */
+  download?: boolean;
+  /** Called while files are downloaded. */
+  onProgress?: (progress: DownloadProgress) => void;
+}
+
+/** Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017). */
+export interface FashionMnist {
+  /** For training: 60,000 images, or 4,096 in the sample. */
+  readonly train: Dataset;
+  /** For validation: 10,000 images, or 1,024 in the sample. */
+  readonly validation: Dataset;
+  /** The folder that it came from, or `"sample"`. */
+  readonly source: string;
+}
+
+const side = integer(1, 16384);
+const rules: Rules<FashionMnistOptions> = {
+  ...signalRules,
+  root: path,
+  resize: either(side, list(side, "a pair [height, width] of such", 2)) as Rules<FashionMnistOptions>["resize"],
+  interpolation: oneOf("pil", "float"),
+  source: oneOf("full", "sample"),
+  download: boolean,
+  onProgress: callback as Rules<FashionMnistOptions>["onProgress"],
+};
+
+/**
+ * Loads Fashion-MNIST: 28x28 grey images of ten kinds of clothing, scaled to [0, 1] in batches.
+ *
+ * It is looked for in `root`, or else in the folder that the environment variable `RESNET_NATIVE_DATA` names, the
+ * user's cache and the folder of Debian's package `dataset-fashion-mnist`; then it is downloaded into the cache.
+ *
+ * @example
+ * ```ts
+ * const data = await fashionMnist({ resize: [96, 96] });
+ * await fit(new ResNet18(), data, { epochs: 10, optimizer: sgd({ lr: 0.01 }) });
+ * ```
+ *
+ * Rejects with `ERR_DATA_NOT_FOUND`, which lists the places and the ways to get the files, or `ERR_DATA_CORRUPT`.
+ */
+export async function fashionMnist(options?: FashionMnistOptions): Promise<FashionMnist> {
+  const { root, resize, interpolation, source = "full", ...fetching } = checkOptions(options, rules);
+  const sample = fileURLToPath(new URL("../data/fashion-mnist-sample", import.meta.url));
+  const folder = source === "sample" ? sample : await locate(root, fetching);
+  const transforms = describeTransforms({ resize, interpolation });
+  const splits = await load(describe("fashion_mnist", { folder }), transforms, fetching.signal);
+  return { ...splits, source: source === "sample" ? "sample" : folder };
+}
+
+/** What is done to images on their way into a batch, in order, as the addon reads it. */
+function describeTransforms(options: Pick<FashionMnistOptions, "resize" | "interpolation">): Description[] {
+  const { resize, interpolation = "pil" } = options;
+  if (resize === undefined) return [];
+  return [describe("resize", { size: typeof resize === "number" ? [resize, resize] : resize, interpolation })];
+}
+
+/** Reads the files of a data set. */
+async function load(source: Description, transforms: readonly Description[], signal: AbortSignal | undefined) {
+  const [from, through] = [JSON.stringify(source), JSON.stringify(transforms)];
+  const { train, validation } = await cancellable(signal, () => addon.loadDataset(from, through));
+  return { train: new Dataset(train), validation: new Dataset(validation) };
+}
