@@ -4,7 +4,7 @@ import { importsOf } from "./imports.mjs";
 import { moduleOf, usesOf } from "./rust-uses.mjs";
 
 /**
- * The circles among Rust files, given as texts by path below `src/`, or among TypeScript files. Of each ring the shortest way around is
+ * The circles among Rust files, given as texts by path below `src/`, or among TypeScript files. Of each ring the shortest path around is
  * told: a line for each file, with the next one and the names by which it uses it. A ring counts if it does without the parent of its
  * files, since a module and its children may use each other. Rust's unit tests stand above what they test and do not count.
  */
@@ -15,13 +15,13 @@ export function circles(files) {
     const child = (file) => childOf(parent, moduleOf(file));
     const inside = arrows.filter(({ from, to }) => child(from) && child(to));
     const rings = inside.flatMap((arrow) => {
-      const back = child(arrow.from) === child(arrow.to) ? undefined : way(arrow.to, arrow.from, inside);
+      const back = child(arrow.from) === child(arrow.to) ? undefined : path(arrow.to, arrow.from, inside);
       return back ? [[arrow, ...back]] : [];
     });
     // One of each knot; the next shows when this one is undone.
     const knots = [];
     for (const ring of rings.toSorted((a, b) => a.length - b.length)) {
-      const isTied = ([{ from }]) => way(from, ring[0].from, inside) && way(ring[0].from, from, inside);
+      const isTied = ([{ from }]) => path(from, ring[0].from, inside) && path(ring[0].from, from, inside);
       if (!knots.some(isTied)) knots.push(ring);
     }
     return knots.map((ring) => ring.map(({ from, to, names }) => `${from} uses ${to}: ${[...names].join(", ")}`).join("\n"));
@@ -47,12 +47,12 @@ function childOf(parent, module) {
   return module.slice(0, depth).join("/") === parent ? module[depth] : undefined;
 }
 
-/** The shortest way along arrows, if there is one. */
-function way(from, to, arrows) {
-  const ways = new Map([[from, []]]);
-  for (const [file, before] of ways) {
+/** The shortest path along arrows, if there is one. */
+function path(from, to, arrows) {
+  const paths = new Map([[from, []]]);
+  for (const [file, before] of paths) {
     if (file === to) return before;
-    for (const arrow of arrows) if (arrow.from === file && !ways.has(arrow.to)) ways.set(arrow.to, [...before, arrow]);
+    for (const arrow of arrows) if (arrow.from === file && !paths.has(arrow.to)) paths.set(arrow.to, [...before, arrow]);
   }
   return undefined;
 }

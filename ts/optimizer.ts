@@ -5,8 +5,6 @@ import type { Rule } from "./options.js";
 export interface Optimizer {
   /** Which one it is, such as `"sgd"`. */
   readonly name: string;
-  /** Learning rate. */
-  readonly lr: number;
 }
 
 /** The optimisers that were made here, whose settings are known to be in their ranges. */

@@ -16,12 +16,12 @@ use std::collections::HashMap;
 pub struct Engine {
     executor: Executor,
     slots: Slots,
-    /// At most one plan for each mode.
+    /// At most one plan for each mode, and one for all that name values.
     plans: HashMap<Mode, Plan>,
 }
 
 /// A network whose input channels are known, as an engine needs it.
-pub struct Parts<'a> {
+pub struct BoundNetwork<'a> {
     /// Its layers.
     pub network: &'a Layer,
     /// Its parameters.
@@ -32,7 +32,7 @@ pub struct Parts<'a> {
     pub dropout_seed: u64,
 }
 
-/// A batch of images that a plan is to be run on.
+/// A plan with its storage, ready for batches of up to as many images as were prepared for.
 pub struct Execution<'a> {
     plan: &'a Plan,
     slots: &'a mut Slots,
@@ -51,20 +51,24 @@ impl Engine {
         &self.executor
     }
 
-    /// Makes ready for a batch of images (N, C, H, W) of this shape: a plan of the mode, and room for it.
+    /// Makes ready for batches of up to N images (N, C, H, W) of this shape: a plan of the mode, and room for it. The network and its
+    /// weights are the same for as long as the engine lives, since plans keep what was made of them.
     ///
     /// # Errors
     /// `ERR_SHAPE` if the network does not fit the images; `ERR_INVALID_ARGUMENT` if the mode names a layer that is none;
     /// `ERR_OUT_OF_MEMORY`.
-    pub fn prepare<'a>(&'a mut self, parts: Parts<'a>, shape: [usize; 4], mode: &Mode) -> Result<Execution<'a>> {
+    pub fn prepare<'a>(&'a mut self, bound: BoundNetwork<'a>, shape: [usize; 4], mode: &Mode) -> Result<Execution<'a>> {
         let Self { executor, slots, plans } = self;
-        let Parts { network, params, weights, dropout_seed } = parts;
+        let BoundNetwork { network, params, weights, dropout_seed } = bound;
         let ([n, channels, height, width], executor) = (shape, &*executor);
         let input = Shape::map(channels, height, width);
         if !plans.get(mode).is_some_and(|plan| plan.fits(input, n)) {
-            // The old plan goes first: its successor may need the room.
-            plans.remove(mode);
-            slots.forget();
+            // What is replaced goes first: its successor may need the room. Of plans that name values one is kept.
+            let before = plans.len();
+            plans.retain(|other, _| other != mode && !(other.names_values() && mode.names_values()));
+            if plans.len() < before {
+                slots.forget();
+            }
             plans.insert(mode.clone(), Plan::new(executor, network, params, input, n, mode.clone())?);
         }
         let plan = &plans[mode];
@@ -96,7 +100,7 @@ impl Execution<'_> {
     /// If the device fails.
     pub fn forward(&mut self, images: Input) -> Result<()> {
         self.with.n = images.shape[0];
-        self.plan.prepare(self.slots, &mut self.with)?;
+        self.plan.pack(self.slots, &mut self.with)?;
         images.write(self.with.executor, &mut self.plan.images(self.slots))?;
         self.run(List::Forward)
     }
@@ -120,7 +124,8 @@ impl Execution<'_> {
         let executor = self.with.executor;
         let source = executor.upload(executor.parameter_dtype(), gradient)?;
         let sizes = self.sizes(self.output_shape());
-        let mut target = self.plan.logits_gradient(self.slots).expect("the plan has gradients");
+        let target = self.plan.logits_gradient(self.slots);
+        let mut target = target.ok_or_else(|| Error::new(Code::Internal, "a plan without gradients"))?;
         Ok(layout::from_nchw(executor, sizes, &source, &mut target)?)
     }
 
@@ -137,10 +142,11 @@ impl Execution<'_> {
     /// # Errors
     /// If the device fails.
     pub fn update_statistics(&mut self) -> Result<()> {
-        self.run(List::Update)
+        self.with.weights.version += 1;
+        self.run(List::Statistics)
     }
 
-    /// The output.
+    /// The output, (N, classes) or whatever the network returns; before [`Execution::backward`], which may use its storage.
     ///
     /// # Errors
     /// If the device fails.
@@ -156,7 +162,7 @@ impl Execution<'_> {
         self.plan.retained(self.slots).map(|(value, shape)| self.read(&value, shape)).collect()
     }
 
-    /// The gradient of the value that the mode names; none if the output does not depend on it.
+    /// The gradient of the value that the mode names, after [`Execution::backward`]; none if the output does not depend on it.
     ///
     /// # Errors
     /// If the device fails.

@@ -1,6 +1,7 @@
 //! The one error type: a stable code and a message that says what was expected and what was given.
 
 use resnet_ops::DeviceError;
+use std::any::Any;
 use std::fmt;
 
 /// What went wrong, for a program to tell.
@@ -24,7 +25,7 @@ pub enum Code {
     StateDict,
     /// A model file is damaged or not what it should be.
     ModelFile,
-    /// A file could not be read or written.
+    /// A file could not be read or written, or a thread not be started.
     Io,
     /// The loss is NaN or infinite.
     NonFiniteLoss,
@@ -90,6 +91,18 @@ impl Error {
     /// A failed read or write, with the path.
     pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(Code::Io, format!("cannot {action} {}: {error}", path.display()))
+    }
+
+    /// A thread that the system did not start. Not [`Code::Internal`], which would cost a model its weights.
+    pub fn no_thread(error: &std::io::Error) -> Self {
+        Self::new(Code::Io, format!("cannot start a thread: {error}"))
+    }
+
+    /// A panic, as [`std::panic::catch_unwind`] or a thread's `join` gives it, after words on where it was caught.
+    pub fn panicked(caught: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::new(Code::Internal, format!("{caught}: {}", text.unwrap_or("no message")))
     }
 }
 

@@ -1,8 +1,8 @@
-//! Loss and accuracy, weighted by sample.
+//! What training and evaluation measure.
 
 use resnet_ops::cross_entropy::Outcome;
 
-/// Loss and accuracy over samples.
+/// Loss and accuracy over samples, each sample with the same weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Metrics {
     loss_sum: f64,
@@ -18,7 +18,7 @@ impl Metrics {
         self.samples += samples;
     }
 
-    /// Adds what others were added to.
+    /// Adds the samples that `other` has counted.
     pub fn merge(&mut self, other: Self) {
         self.loss_sum += other.loss_sum;
         self.correct += other.correct;

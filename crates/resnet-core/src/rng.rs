@@ -11,7 +11,7 @@ pub enum Purpose {
     Init = 1,
     /// The order of samples.
     Shuffle = 2,
-    /// What dropout leaves out.
+    /// What dropout drops.
     Dropout = 3,
 }
 

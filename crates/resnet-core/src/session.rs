@@ -1,7 +1,7 @@
 //! A network with its weights and the engine that computes with them: built, loaded, saved, moved.
 
 use crate::device::{Compute, Device};
-use crate::engine::{Engine, Execution, Parts};
+use crate::engine::{BoundNetwork, Engine, Execution};
 use crate::error::{Code, Error, Result};
 use crate::model::graph::{trace, trace_channels};
 use crate::model::init::initialise;
@@ -94,7 +94,7 @@ impl Session {
         state_dict::write_model(path, &header, &values)
     }
 
-    /// Takes the weights of a safetensors or PyTorch file (see [`state_dict::read`]) and, if all come from it, its number of updates;
+    /// Takes the weights of a safetensors or PyTorch file (see [`state_dict::read`]) and, if all come from it, its number of updates (0 if it tells none);
     /// binds the input channels.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl Session {
         self.build(channels)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
         let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, 0).bits();
-        self.engine.prepare(Parts { network: &self.network, params, weights, dropout_seed }, shape, mode)
+        self.engine.prepare(BoundNetwork { network: &self.network, params, weights, dropout_seed }, shape, mode)
     }
 
     /// The device that computes: never [`Device::Auto`].

@@ -1,4 +1,4 @@
-//! Values with their shape, as they cross the border.
+//! Arrays with their shape, as they pass between the core and whoever calls it.
 
 use crate::error::{Code, Error, Result};
 
@@ -24,7 +24,7 @@ pub struct Images<'a> {
 }
 
 impl<T> Tensor<T> {
-    /// Adds another's rows behind its own; all other sizes are the same.
+    /// Adds another's rows after its own; all other sizes are the same.
     pub(crate) fn append(&mut self, other: Self) {
         debug_assert_eq!(self.shape[1..], other.shape[1..]);
         self.data.extend(other.data);

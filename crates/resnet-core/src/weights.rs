@@ -16,7 +16,7 @@ pub struct Weights {
     pub gradients: Buffer,
     /// Counts the changes of parameters and running statistics since they are in memory.
     pub version: u64,
-    /// Updates that the running statistics have seen: `num_batches_tracked`, and what dropout masks are drawn by.
+    /// Updates by an optimiser that have been made on them: `num_batches_tracked` in files, and what dropout masks are drawn by.
     pub updates: u64,
 }
 
@@ -58,10 +58,10 @@ impl Weights {
     /// # Errors
     /// If the device fails.
     pub fn set(&mut self, parameters: &[f32], running: &[f32]) -> Result<()> {
-        self.parameters.write(parameters)?;
-        self.running.write(running)?;
+        // First: what was made of the old values does not fit, even if only some of the new ones get there.
         self.version += 1;
-        Ok(())
+        self.parameters.write(parameters)?;
+        Ok(self.running.write(running)?)
     }
 
     /// Parameters and running statistics in f32; without a copy where they are that on the host.

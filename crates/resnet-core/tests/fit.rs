@@ -1,6 +1,6 @@
 //! The training loop: what it reports, what it refuses, how it stops.
 
-use resnet_core::data::{Batch, Dataset, Loader, Order, Pass, Pixels};
+use resnet_core::data::{Batch, DataPass, Dataset, Loader, Order, Pixels};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Session};
@@ -99,7 +99,7 @@ fn a_gpu_takes_its_batches_from_the_pixels_it_holds() {
     let mut trainer = Trainer::new(config(2, 8).optimizer);
     let mut losses = Vec::new();
     for epoch in 1..=2 {
-        let pass = Pass::new(&data(20), 8, Order::Shuffled { seed: 5, epoch }, false).unwrap();
+        let pass = DataPass::new(&data(20), 8, Order::Shuffled { seed: 5, epoch }, false).unwrap();
         let mut loader = Loader::new(pass).unwrap();
         while let Some(batch) = loader.next() {
             let Batch { images, labels, shape, .. } = batch.unwrap();

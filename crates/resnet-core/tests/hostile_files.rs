@@ -104,11 +104,7 @@ fn code_is_refused() {
     let class = [global("torch.nn", "Linear"), b")\x81".to_vec()].concat();
     refused_object("a class", &class, "refuses to load torch.nn.Linear: a state dict needs no code; save model.");
     let module = [tuple(&[text("module"), global("a", "Net"), text(""), text("")]), b"Q".to_vec()].concat();
-    refused_object(
-        "a module",
-        &module,
-        "refuses to load a.Net: a state dict needs no code; save model.state_dict::<f32>()",
-    );
+    refused_object("a module", &module, "refuses to load a.Net: a state dict needs no code; save model.state_dict()");
     let long = global("posix", &"\u{1b}x".repeat(100));
     refused_object("a long name", &long, "posix.\\u{1b}x");
     refused_object("an endless name", &[b"c".to_vec(), vec![b'x'; MIB]].concat(), "more than 256 bytes");

@@ -105,7 +105,7 @@ fn parameters_are_their_tensors() {
 fn a_whole_network_needs_code() {
     let path = path("network.pth");
     let message = format!(
-        "{}: refuses to load __main__.Tiny: a state dict needs no code; save model.state_dict::<f32>() instead",
+        "{}: refuses to load __main__.Tiny: a state dict needs no code; save model.state_dict() instead",
         path.display()
     );
     assert_eq!(read(&path), Err(Error::new(Code::ModelFile, message)));

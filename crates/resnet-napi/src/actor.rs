@@ -93,7 +93,7 @@ impl Actor {
     }
 
     /// Serves a call, between the steps of a fit if one runs. The writer, if there is one, is given back before the promise
-    /// is settled; the reply says it too where nobody serves calls any more.
+    /// is settled; the reply says it too where nobody serves calls.
     pub fn call<T, V>(
         &self,
         reply: Reply<T>,
@@ -104,7 +104,14 @@ impl Actor {
         T: ToNapiValue + 'static,
         V: Into<T> + Send + 'static,
     {
-        let _ = self.post(move |context, inbox| {
+        let sender = match self.sender() {
+            Ok(sender) => sender,
+            Err(error) => {
+                drop(writer);
+                return reply.settle(Err::<V, _>(error));
+            }
+        };
+        let command: Command = Box::new(move |context, inbox| {
             let result = context.and_then(|context| {
                 let result = guarded(|| cancel.check().and_then(|()| body(context)));
                 inbox.note(context.session, result.as_ref().err());
@@ -113,10 +120,16 @@ impl Actor {
             drop(writer);
             reply.settle(result);
         });
+        let _ = sender.send(command);
     }
 
-    /// Puts a command into the inbox. `ERR_DISPOSED` if nobody serves it any more.
+    /// Puts a command into the inbox. `ERR_DISPOSED` if nobody serves it any more, `ERR_IO` if the thread does not start.
     pub fn post(&self, command: impl FnOnce(Result<&mut Context>, &Inbox) + Send + 'static) -> Result<()> {
+        self.sender()?.send(Box::new(command)).map_err(|_| disposed())
+    }
+
+    /// Where commands go; the first of them starts the thread.
+    fn sender(&self) -> Result<Sender<Command>> {
         if self.shared.closed.is_raised() {
             return Err(disposed());
         }
@@ -131,9 +144,8 @@ impl Actor {
             ThreadState::Running(sender) => sender,
             ThreadState::Closed => return Err(disposed()),
         };
-        let sent = sender.send(Box::new(command));
-        *state = ThreadState::Running(sender);
-        sent.map_err(|_| disposed())
+        *state = ThreadState::Running(sender.clone());
+        Ok(sender)
     }
 
     /// Stops what runs, ends the thread and frees its memory.

@@ -6,14 +6,14 @@ use crate::reply::{spawn, Reply};
 use napi::bindgen_prelude::{PromiseRaw, Uint32Array};
 use napi::Env;
 use napi_derive::napi;
-use resnet_core::data::{Batch, Dataset, Order, Pass};
+use resnet_core::data::{Batch, DataPass, Dataset, Order};
 use resnet_core::session::Tensor;
 use resnet_core::Result;
 use std::collections::VecDeque;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
 
-/// Batches that are prepared before they are asked for.
-const AHEAD: usize = 2;
+/// Batches that are prefetched before they are asked for.
+const PREFETCHED: usize = 2;
 
 /// One pass over a data set.
 #[napi]
@@ -22,7 +22,7 @@ pub struct NativeBatches(PassState);
 /// How far a pass is.
 enum PassState {
     /// Nothing was asked for yet.
-    Waiting(Pass),
+    Waiting(DataPass),
     /// A thread serves the requests; it ends when this end of the channel is gone.
     Serving(Sender<Request>),
     Closed,
@@ -37,7 +37,7 @@ pub struct NativeBatch {
     pub labels: Uint32Array,
 }
 
-/// See [`Pass::new`].
+/// See [`DataPass::new`].
 #[napi(object)]
 pub struct BatchOptions {
     pub batch_size: u32,
@@ -48,15 +48,18 @@ pub struct BatchOptions {
 
 #[napi]
 impl NativeBatches {
-    /// The next batch; null after the last one. The first call starts the thread that prepares them.
+    /// The next batch; null after the last one. The first call starts the thread that prefetches them; `ERR_IO` if it
+    /// does not start.
     #[napi]
     pub fn next<'env>(&mut self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<NativeBatch>>> {
         let (reply, promise) = Reply::new(env)?;
         self.0 = match std::mem::replace(&mut self.0, PassState::Closed) {
             PassState::Waiting(pass) => {
                 let (sender, requests) = channel();
-                // Where no thread starts, the reply that nobody takes says so.
-                let _ = spawn("resnet-loader", move || serve(pass, &requests));
+                if let Err(error) = spawn("resnet-loader", move || serve(pass, &requests)) {
+                    reply.settle(Err::<NextBatch, _>(error));
+                    return Ok(promise);
+                }
                 PassState::Serving(sender)
             }
             other => other,
@@ -82,14 +85,14 @@ impl NativeBatches {
             Some(seed) => Order::Shuffled { seed: seed as u64, epoch: 1 },
             None => Order::Sequential,
         };
-        let pass = Pass::new(data, options.batch_size as usize, order, options.drop_last)?;
+        let pass = DataPass::new(data, options.batch_size as usize, order, options.drop_last)?;
         Ok(Self(PassState::Waiting(pass)))
     }
 }
 
-/// The thread's body: a request goes before preparing ahead.
-fn serve(mut pass: Pass, requests: &Receiver<Request>) {
-    let mut ready = VecDeque::with_capacity(AHEAD);
+/// The thread's body: a request goes before prefetching.
+fn serve(mut pass: DataPass, requests: &Receiver<Request>) {
+    let mut ready = VecDeque::with_capacity(PREFETCHED);
     let mut ended = false;
     let mut prepare = || {
         let next = if ended { Ok(None) } else { guarded(|| next(&mut pass)) };
@@ -98,7 +101,7 @@ fn serve(mut pass: Pass, requests: &Receiver<Request>) {
     };
     loop {
         let request = match ready.len() {
-            AHEAD => requests.recv().map_err(|_| TryRecvError::Disconnected),
+            PREFETCHED => requests.recv().map_err(|_| TryRecvError::Disconnected),
             _ => requests.try_recv(),
         };
         match request {
@@ -110,7 +113,7 @@ fn serve(mut pass: Pass, requests: &Receiver<Request>) {
 }
 
 /// The next batch in memory of its own, which JavaScript takes over.
-fn next(pass: &mut Pass) -> Result<Option<Batch>> {
+fn next(pass: &mut DataPass) -> Result<Option<Batch>> {
     let mut batch = Batch::default();
     Ok(pass.fill(&mut batch)?.then_some(batch))
 }

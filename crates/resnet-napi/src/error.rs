@@ -10,11 +10,8 @@ pub fn raise(error: Error) -> napi::Error {
 
 /// Runs the body; a panic becomes `ERR_INTERNAL`.
 pub fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        Err(Error::new(Code::Internal, format!("a defect in resnet-native: {message}")))
-    })
+    let result = catch_unwind(AssertUnwindSafe(body));
+    result.unwrap_or_else(|panic| Err(Error::panicked("a defect in resnet-native", &*panic)))
 }
 
 /// The error of a call that was cancelled.

@@ -16,7 +16,7 @@ use napi_derive::napi;
 use resnet_core::device::Compute;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::params::Params;
-use resnet_core::model::recipe::Recipe;
+use resnet_core::model::recipe;
 use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
@@ -39,7 +39,7 @@ impl NativeModel {
     /// A model of the network that JSON describes; its thread starts, and its weights are drawn, with the first call.
     #[napi(constructor)]
     pub fn new(description: String, options: ModelOptions) -> napi::Result<Self> {
-        let network = Recipe::layer(&description).map_err(raise)?;
+        let network = recipe::layer(&description).map_err(raise)?;
         let options = SessionOptions::try_from(options).map_err(raise)?;
         if let Some(channels) = options.in_channels {
             trace_channels(&network, channels).map_err(raise)?;

@@ -5,6 +5,7 @@ use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
 use napi::{Env, JsDeferred, JsValue};
 use resnet_core::{Code, Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::thread;
 
@@ -35,13 +36,13 @@ impl<T: ToNapiValue + 'static> Reply<T> {
 impl<T: ToNapiValue> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(deferred) = self.0.take() {
-            let message = "the object was disposed of, or no thread could be started, before the call was served";
+            let message = "the object was disposed of before the call was served";
             deferred.reject(raise(Error::new(Code::Disposed, message)));
         }
     }
 }
 
-/// Serves one call on a thread of its own.
+/// Serves one call on a thread of its own; `ERR_IO` if it does not start.
 pub fn on_thread<'env, T, V>(
     env: &'env Env,
     body: impl FnOnce() -> Result<V> + Send + 'static,
@@ -51,16 +52,25 @@ where
     V: Into<T> + Send + 'static,
 {
     let (reply, promise) = Reply::new(env)?;
-    // Where no thread starts, the reply says so.
-    let _ = spawn("resnet-data", move || reply.settle(guarded(body)));
+    // The reply follows once the thread runs: a thread that does not start would take it along.
+    let (sender, replies) = channel::<Reply<T>>();
+    let serve = move || {
+        if let Ok(reply) = replies.recv() {
+            reply.settle(guarded(body));
+        }
+    };
+    match spawn("resnet-data", serve) {
+        Ok(()) => drop(sender.send(reply)),
+        Err(error) => reply.settle(Err::<V, _>(error)),
+    }
     Ok(promise)
 }
 
-/// Starts a thread with a stack that deep networks fit in.
+/// Starts a thread with a stack that deep networks fit in. `ERR_IO` if the system does not start it.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
     const STACK: usize = 16 << 20;
     let started = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
-    started.map(drop).map_err(|error| Error::new(Code::Internal, format!("cannot start a thread: {error}")))
+    started.map(drop).map_err(|error| Error::no_thread(&error))
 }
 
 /// Tells a call on another thread to stop.

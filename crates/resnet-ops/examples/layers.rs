@@ -8,7 +8,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
 use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, InputGradient, WeightGradient};
-use resnet_ops::{Algorithm, Buffer, DType, Executor, Gradient, Isa, Pass, Result};
+use resnet_ops::{Algorithm, Buffer, DType, Executor, GradientTarget, Isa, Pass, Result};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -168,7 +168,7 @@ fn measure(executor: &Executor, shape: &ConvShape, batch: usize, runs: usize) ->
     let mut packed = zeros(conv.packed_len(Pass::InputGradient))?;
     let input_gradient = median(runs, || {
         conv2d::pack(executor, &conv, batch, Pass::InputGradient, view(), &mut packed)?;
-        let (scratch, dx) = (&mut scratch, Gradient { buffer: &mut dx, accumulate: false });
+        let (scratch, dx) = (&mut scratch, GradientTarget { buffer: &mut dx, accumulate: false });
         let call = InputGradient { n: batch, dy: &dy, params: view(), packed: &packed, scratch, dx, norm: None };
         conv2d::input_gradient(executor, &conv, call)
     })?;

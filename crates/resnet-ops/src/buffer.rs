@@ -1,10 +1,13 @@
 //! Storage that a plan owns and kernels borrow: candle storage whose first element sits on a cache line, or memory of a GPU.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "of candle's element types a buffer holds a few")]
+
 #[cfg(feature = "cuda-kernels")]
 use crate::cuda::{device::Address, memory::Memory};
 use crate::element::{Element, Real};
 use crate::DeviceError;
-use candle_core::{bail, CpuStorage, DType, Error, Result, Storage};
+use candle_core::backend::BackendStorage;
+use candle_core::{bail, CpuStorage, DType, Error, Result};
 use std::ops::Range;
 
 /// Elements in a 64-byte cache line of the smallest type, u8.
@@ -20,7 +23,7 @@ pub struct Buffer {
 enum Home {
     /// In candle storage, a little longer than asked for, so that the first element can be 64-byte aligned: an unaligned
     /// 512-bit load would touch two cache lines each time.
-    Host { storage: Storage, start: usize },
+    Host { storage: CpuStorage, start: usize },
     /// On a GPU.
     #[cfg(feature = "cuda-kernels")]
     Device { memory: std::sync::Arc<Memory>, dtype: DType },
@@ -65,7 +68,7 @@ impl Buffer {
         advise_huge_pages(&data);
         data.resize(total, T::default());
         let start = data.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size);
-        Ok(Self { home: Home::Host { storage: Storage::Cpu(T::storage(data)), start }, len })
+        Ok(Self { home: Home::Host { storage: T::storage(data), start }, len })
     }
 
     /// A copy of `values` in host memory.
@@ -80,7 +83,7 @@ impl Buffer {
 
     /// A buffer of no elements, to stand in while the real one is borrowed.
     pub fn empty() -> Self {
-        Self { home: Home::Host { storage: Storage::Cpu(CpuStorage::F32(Vec::new())), start: 0 }, len: 0 }
+        Self { home: Home::Host { storage: CpuStorage::F32(Vec::new()), start: 0 }, len: 0 }
     }
 
     /// Number of elements.
@@ -109,11 +112,12 @@ impl Buffer {
     pub fn slice<T: Element>(&self) -> Result<&[T]> {
         let dtype = self.dtype();
         match &self.home {
-            Home::Host { storage: Storage::Cpu(storage), start } => match T::all(storage) {
+            Home::Host { storage, start } => match T::all(storage) {
                 Some(all) => Ok(&all[*start..start + self.len]),
                 None => bail!("expected a buffer of {:?}, got {dtype:?}", T::DTYPE),
             },
-            _ => bail!("expected a buffer in host memory"),
+            #[cfg(feature = "cuda-kernels")]
+            Home::Device { .. } => bail!("expected a buffer in host memory"),
         }
     }
 
@@ -124,11 +128,12 @@ impl Buffer {
     pub fn slice_mut<T: Element>(&mut self) -> Result<&mut [T]> {
         let dtype = self.dtype();
         match &mut self.home {
-            Home::Host { storage: Storage::Cpu(storage), start } => match T::all_mut(storage) {
+            Home::Host { storage, start } => match T::all_mut(storage) {
                 Some(all) => Ok(&mut all[*start..*start + self.len]),
                 None => bail!("expected a buffer of {:?}, got {dtype:?}", T::DTYPE),
             },
-            _ => bail!("expected a buffer in host memory"),
+            #[cfg(feature = "cuda-kernels")]
+            Home::Device { .. } => bail!("expected a buffer in host memory"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a device cannot do, told apart from defects.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "candle's errors are many")]
+
 use candle_core::Error;
 use std::fmt;
 

@@ -78,8 +78,8 @@ impl Executor {
         Err(crate::probe::no_cuda().into())
     }
 
-    /// What tests of the GPU's kernels run on: a GPU that can be used, in a build with the feature `cuda`; else this machine's
-    /// processor, in a build with `cuda-host`.
+    /// What tests run the GPU's kernels on: with the feature `cuda` a GPU, if one can be used; else, with `cuda-host`, this machine's
+    /// processor; else None.
     #[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
     pub fn cuda_for_tests(precision: Precision) -> Option<Self> {
         #[cfg(feature = "cuda")]
@@ -92,10 +92,13 @@ impl Executor {
         None
     }
 
-    /// The same with other kernels for convolutions that are prepared from now on; the plain backends have but one kind.
+    /// The same with other kernels for convolutions that are prepared from now on; only the CPU backend has more than one kind.
     pub fn with_convolution(mut self, algorithm: Algorithm) -> Self {
-        if let Self::Cpu(cpu) = &mut self {
-            cpu.convolution = algorithm;
+        match &mut self {
+            Self::Cpu(cpu) => cpu.convolution = algorithm,
+            Self::ReferenceF32 | Self::ReferenceF64 => {}
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => {}
         }
         self
     }
@@ -157,7 +160,12 @@ impl Executor {
 
     /// Whether ops are computed by their definitions alone.
     pub fn is_reference(&self) -> bool {
-        matches!(self, Self::ReferenceF32 | Self::ReferenceF64)
+        match self {
+            Self::ReferenceF32 | Self::ReferenceF64 => true,
+            Self::Cpu(_) => false,
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => false,
+        }
     }
 
     /// `len` zeros of `dtype` where this backend computes.

@@ -61,7 +61,8 @@ fn moves_running_statistics_to_the_unbiased_variance() {
     for executor in every_executor() {
         let (_, saved) = case.train(&executor, &inputs).unwrap();
         let mut running = Parameters::new(&executor, &[1.0, 2.0]);
-        batch_norm::update_running(&executor, &case.op, 1, &saved, None, running.view_mut()).unwrap();
+        let call = batch_norm::UpdateRunning { n: 1, saved: &saved, elided_bias: None, running: running.view_mut() };
+        batch_norm::update_running(&executor, &case.op, call).unwrap();
         // Mean 3; variance 14/4 biased, 14/3 unbiased.
         assert_close(&running.read(), &[1.5, 1.5 + 14.0 / 12.0], 1e-6, &"running statistics");
         let y = case.eval(&executor, &inputs, &[2.0, 4.0]).unwrap();
@@ -108,6 +109,22 @@ fn frozen_relu_stops_the_gradient_where_the_output_is_zero() {
         assert!(y.iter().zip(&dx).all(|(&y, &dx)| (y > 0.0) == (dx > 0.0) && dx >= 0.0));
         let positive = y.iter().filter(|&&y| y > 0.0).count();
         assert!(positive > 0 && positive < y.len());
+    }
+}
+
+/// Running statistics do not depend on x, so neither does its gradient.
+#[test]
+fn frozen_gradient_of_an_infinite_input_is_finite() {
+    let op = BatchNorm { channels: 1, size: [1, 3], eps: 1e-5, momentum: 0.1, relu: false };
+    let inputs = [vec![2.0, 1.0], vec![f64::INFINITY, f64::NEG_INFINITY, 0.5], vec![0.0; 3]];
+    for shortcut in [false, true] {
+        let case = Normalisation { n: 1, op: op.clone(), shortcut, statistics: Statistics::Running };
+        let scale = 2.0 / (case.running()[1] + op.eps).sqrt();
+        for executor in every_executor() {
+            let gradients =
+                case.backward(&executor, &inputs[..2 + usize::from(shortcut)], &[1.0, -2.0, 3.0], false).unwrap();
+            assert_close(&gradients[1], &[scale, -2.0 * scale, 3.0 * scale], 1e-6, &format!("shortcut: {shortcut}"));
+        }
     }
 }
 

@@ -131,7 +131,9 @@ fn batch_norm_statistics_and_evaluation() {
         compare(case, &executors, |executor| {
             let (_, saved) = case.train(executor, &inputs).unwrap();
             let mut updated = Parameters::new(executor, &running);
-            batch_norm::update_running(executor, &case.op, case.n, &saved, None, updated.view_mut()).unwrap();
+            let call =
+                batch_norm::UpdateRunning { n: case.n, saved: &saved, elided_bias: None, running: updated.view_mut() };
+            batch_norm::update_running(executor, &case.op, call).unwrap();
             let saved = elements(&saved);
             let part = case.op.saved_len() / 3;
             let names = ["mean", "variance", "inverse deviation"];

@@ -5,11 +5,14 @@ mod support;
 
 use candle_core::{Device, Tensor};
 use resnet_ops::avg_pool2d::{self, AvgPool2d};
+use resnet_ops::batch_norm::{fuses_backward, BatchNorm};
 use resnet_ops::concat::{self, Concat};
-use resnet_ops::conv2d::{self, Conv2d, ConvShape, InputGradient};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape, FusedNorm, InputGradient};
 use resnet_ops::max_pool2d::MaxPool2d;
-use resnet_ops::{add, cross_entropy, relu, sgd, Buffer, DType, Executor, Gradient, Pass};
+use resnet_ops::norm_pool::NormPool;
+use resnet_ops::{add, cross_entropy, relu, sgd, Buffer, DType, Executor, GradientTarget, Pass};
 use support::convolution::Convolution;
+use support::norm_pool::NormPooling;
 use support::ops::Op;
 use support::pooling::{AveragePooling, MaxPooling};
 use support::{activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage};
@@ -173,7 +176,7 @@ fn concat_refuses_inputs_that_it_does_not_have() {
             (activation(&executor, [1, 1, 1, 1], &[1.0]).unwrap(), garbage(&executor, executor.dtype(), 16));
         let error = concat::forward(&executor, &op, 1, &[&x], &mut y).unwrap_err().to_string();
         assert!(error.contains("expected 2 inputs, got 1"), "{error}");
-        let error = concat::backward(&executor, &op, 1, 2, &x, Gradient { buffer: &mut y, accumulate: false })
+        let error = concat::backward(&executor, &op, 1, 2, &x, GradientTarget { buffer: &mut y, accumulate: false })
             .unwrap_err()
             .to_string();
         assert!(error.contains("expected one of 2 inputs, got number 2"), "{error}");
@@ -228,7 +231,7 @@ fn conv2d_of_plain_input_has_no_input_gradient_on_the_cpu() {
         params: params.view(),
         packed: &packed,
         scratch: &mut Buffer::empty(),
-        dx: Gradient { buffer: &mut dx, accumulate: false },
+        dx: GradientTarget { buffer: &mut dx, accumulate: false },
         norm: None,
     };
     let result = conv2d::input_gradient(&executor, &conv, call);
@@ -335,11 +338,53 @@ fn cross_entropy_refuses_a_label_beyond_the_classes() {
 fn conv2d_refuses_what_was_prepared_for_another_backend() {
     let shape = simple(1, 3, 1, 1);
     let conv = Conv2d::new(&Executor::ReferenceF32, shape.clone()).unwrap();
-    for executor in every_executor().into_iter().filter(|executor| !executor.is_reference()) {
-        let (params, mut packed) =
-            (Parameters::blank(&executor, shape.params_len()), garbage(&executor, DType::F32, 0));
-        let result = conv2d::pack(&executor, &conv, 1, Pass::Forward, params.view(), &mut packed);
+    let refused = |executor: &Executor, conv: &Conv2d| {
+        let params = Parameters::blank(executor, shape.params_len());
+        let mut packed = garbage(executor, DType::F32, 0);
+        let result = conv2d::pack(executor, conv, 1, Pass::Forward, params.view(), &mut packed);
         assert!(result.unwrap_err().to_string().contains("another backend"));
+    };
+    for executor in every_executor().into_iter().filter(|executor| !executor.is_reference()) {
+        refused(&executor, &conv);
+        refused(&Executor::ReferenceF32, &Conv2d::new(&executor, shape.clone()).unwrap());
+    }
+}
+
+#[test]
+fn conv2d_refuses_a_norm_that_did_not_make_its_input() {
+    let shape = simple(1, 3, 1, 1);
+    for executor in every_executor() {
+        let conv = Conv2d::new(&executor, shape.clone()).unwrap();
+        let mut dx = Buffer::empty();
+        let (empty, mut scratch, mut sums) = (Buffer::empty(), Buffer::empty(), Buffer::empty());
+        let [height, width] = shape.input;
+        let op = BatchNorm { channels: 4, size: [width, height], eps: 1e-5, momentum: 0.1, relu: true };
+        let params = empty.view(0..0);
+        let norm = FusedNorm { op: &op, x: &empty, params: params.clone(), saved: &empty, y: None, sums: &mut sums };
+        let call = InputGradient {
+            n: 1,
+            dy: &empty,
+            params,
+            packed: &empty,
+            scratch: &mut scratch,
+            dx: GradientTarget { buffer: &mut dx, accumulate: false },
+            norm: Some(norm),
+        };
+        let word = if fuses_backward(&executor) { "did not make" } else { "does not begin" };
+        let error = conv2d::input_gradient(&executor, &conv, call).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn norm_pool_refuses_a_pooling_of_another_map() {
+    let norm = BatchNorm { channels: 1, size: [2, 3], eps: 1e-5, momentum: 0.1, relu: true };
+    let MaxPooling { op: pool, .. } = pooling(2, 1, 0, [3, 2]);
+    let case = NormPooling { n: 1, op: NormPool { norm, pool } };
+    let inputs = [vec![1.0, 0.0], vec![0.0; 6]];
+    for executor in every_executor() {
+        let error = case.forward(&executor, &inputs).unwrap_err().to_string();
+        assert!(error.contains("is not of a map"), "{error}");
     }
 }
 
@@ -355,6 +400,32 @@ fn sgd_refuses_parts_of_different_lengths() {
             let error = sgd::step(&executor, &op, call).unwrap_err().to_string();
             assert!(error.contains("an update of 5 parameters"), "{error}");
         }
+    }
+}
+
+#[test]
+fn sgd_refuses_momentum_without_a_velocity() {
+    let op = sgd::Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    for executor in every_executor() {
+        let zeros = || executor.zeros(executor.parameter_dtype(), 2).unwrap();
+        let (mut params, grads) = (zeros(), zeros());
+        let call = sgd::Step { params: params.view_mut(0..2), grads: grads.view(0..2), velocity: None };
+        let error = sgd::step(&executor, &op, call).unwrap_err().to_string();
+        assert!(error.contains("takes a velocity"), "{error}");
+    }
+}
+
+#[test]
+fn nothing_to_do_is_done() {
+    let op = sgd::Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+    for executor in every_executor() {
+        let mut params = executor.zeros(executor.parameter_dtype(), 2).unwrap();
+        let grads = executor.zeros(executor.parameter_dtype(), 2).unwrap();
+        let call = sgd::Step { params: params.view_mut(1..1), grads: grads.view(1..1), velocity: None };
+        sgd::step(&executor, &op, call).unwrap();
+        let logits = blank_activation(&executor, [1, 3, 1, 1]);
+        let found = cross_entropy::evaluate(&executor, 3, &logits, &[], None).unwrap();
+        assert_eq!((found.loss_sum, found.correct), (0.0, 0));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Images with their labels, in memory.
 
 use super::pixels::Pixels;
-use super::transform::{Scratch, Transform, Transforms};
+use super::transform::{Transform, TransformScratch, Transforms};
 use crate::error::{Code, Error, Result};
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
@@ -59,7 +59,10 @@ impl Dataset {
         &self.samples.labels[..self.len]
     }
 
-    /// The first `count` samples, or all if there are fewer. `ERR_INVALID_ARGUMENT` if `count` is 0.
+    /// The first `count` samples, or all if there are fewer.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if `count` is 0.
     pub fn take(&self, count: usize) -> Result<Self> {
         if count == 0 {
             return Err(Error::expected(Code::InvalidArgument, "count", "at least 1", 0));
@@ -83,6 +86,8 @@ impl Dataset {
     }
 
     /// Writes the samples at `indices` as a batch: images (N, C, H, W) of [`Self::image_shape`] and labels (N).
+    ///
+    /// # Errors
     /// `ERR_SHAPE` if the slices have other lengths, `ERR_INVALID_ARGUMENT` if an index is outside the set.
     pub fn fill(&self, indices: &[usize], images: &mut [f32], labels: &mut [u32]) -> Result<()> {
         let out_len: usize = self.image_shape().iter().product();
@@ -93,12 +98,12 @@ impl Dataset {
         if labels.len() != indices.len() {
             return Err(Error::expected(Code::Shape, "labels", indices.len(), labels.len()));
         }
-        if let Some(place) = indices.iter().position(|&index| index >= self.len) {
-            let (name, expected) = (format!("indices[{place}]"), format!("an index below {}", self.len));
-            return Err(Error::expected(Code::InvalidArgument, &name, expected, indices[place]));
+        if let Some((i, index)) = indices.iter().enumerate().find(|(_, &index)| index >= self.len) {
+            let (name, expected) = (format!("indices[{i}]"), format!("an index below {}", self.len));
+            return Err(Error::expected(Code::InvalidArgument, &name, expected, index));
         }
         let image_len: usize = self.samples.image.iter().product();
-        let mut scratch = Scratch::default();
+        let mut scratch = TransformScratch::default();
         for ((&index, out), label) in indices.iter().zip(images.chunks_exact_mut(out_len)).zip(labels) {
             let range = index * image_len..(index + 1) * image_len;
             self.transforms.apply(self.samples.pixels.part(range), out, &mut scratch);

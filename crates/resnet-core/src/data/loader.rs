@@ -1,15 +1,14 @@
-//! A thread that prepares batches while the last one is used.
+//! A thread that prefetches batches while one is in use.
 
-use super::pass::{Batch, Pass};
+use super::pass::{Batch, DataPass};
 use crate::error::{Code, Error, Result};
-use std::any::Any;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::thread::{Builder, JoinHandle};
 
-/// Batches that are prepared ahead of the one in use.
-const AHEAD: usize = 2;
+/// Batches that are prefetched while one is in use.
+const PREFETCHED: usize = 2;
 
-/// Goes through a data set once, batch by batch. A thread prepares batches ahead; it ends with the loader.
+/// Goes through a data set once, batch by batch. A thread prefetches batches; it ends with the loader.
 pub struct Loader {
     steps: usize,
     taken: usize,
@@ -28,14 +27,14 @@ impl Loader {
     ///
     /// # Errors
     /// `ERR_IO` if no thread can be started.
-    pub fn new(mut pass: Pass) -> Result<Self> {
+    pub fn new(mut pass: DataPass) -> Result<Self> {
         Self::start(pass.steps(), move |_, batch| pass.fill(batch).map(drop))
     }
 
     fn start(steps: usize, mut prepare: impl FnMut(usize, &mut Batch) -> Result<()> + Send + 'static) -> Result<Self> {
-        let (give_full, full) = sync_channel(AHEAD);
-        // One more than are ahead: the one in use. All come back here, so giving one back never waits.
-        let (empty, take_empty) = sync_channel(AHEAD + 1);
+        let (give_full, full) = sync_channel(PREFETCHED);
+        // One more than are prefetched: the one in use. All come back here, so giving one back never waits.
+        let (empty, take_empty) = sync_channel(PREFETCHED + 1);
         let body = move || {
             for (step, mut batch) in (0..steps).zip(take_empty) {
                 let result = prepare(step, &mut batch).map(|()| batch);
@@ -45,12 +44,10 @@ impl Loader {
                 }
             }
         };
-        let thread = Builder::new()
-            .name("resnet-loader".into())
-            .spawn(body)
-            .map_err(|error| Error::new(Code::Io, format!("cannot start a thread: {error}")))?;
+        let thread =
+            Builder::new().name("resnet-loader".into()).spawn(body).map_err(|error| Error::no_thread(&error))?;
         let mut loader = Self { steps, taken: 0, current: None, worker: Some(Worker { thread, full, empty }) };
-        for _ in 0..=AHEAD {
+        for _ in 0..=PREFETCHED {
             loader.give_back(Batch::default());
         }
         Ok(loader)
@@ -61,7 +58,10 @@ impl Loader {
         self.steps
     }
 
-    /// The next batch; none after the last one, or after an error. `ERR_INTERNAL` if the thread panicked.
+    /// The next batch; none after the last one, or after an error.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if there is no memory for the batch, `ERR_INTERNAL` if the thread panicked.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Result<&Batch>> {
         if let Some(used) = self.current.take() {
@@ -99,7 +99,7 @@ impl Loader {
         // The thread waits on one of these if on anything.
         drop((full, empty));
         let panic = thread.join().err()?;
-        Some(Error::new(Code::Internal, format!("the loader's thread panicked: {}", panic_message(&*panic))))
+        Some(Error::panicked("the loader's thread panicked", &*panic))
     }
 }
 
@@ -107,11 +107,6 @@ impl Drop for Loader {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 #[cfg(test)]
@@ -129,16 +124,16 @@ mod tests {
 
     #[test]
     fn buffers_are_recycled() {
-        let mut loader = Loader::new(Pass::new(&numbers(64), 4, Order::Sequential, false).unwrap()).unwrap();
+        let mut loader = Loader::new(DataPass::new(&numbers(64), 4, Order::Sequential, false).unwrap()).unwrap();
         let mut places = HashSet::new();
         while let Some(batch) = loader.next() {
             places.insert(batch.unwrap().images.as_ptr());
         }
-        assert!(places.len() <= AHEAD + 1, "{}", places.len());
+        assert!(places.len() <= PREFETCHED + 1, "{}", places.len());
     }
 
     #[test]
-    fn prepares_two_ahead_and_no_more() {
+    fn prefetches_two_and_no_more() {
         let prepared = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&prepared);
         let prepare = move |_, _: &mut Batch| {
@@ -151,7 +146,7 @@ mod tests {
             std::thread::yield_now();
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
-        assert_eq!(prepared.load(Ordering::SeqCst), 1 + AHEAD);
+        assert_eq!(prepared.load(Ordering::SeqCst), 1 + PREFETCHED);
     }
 
     #[test]

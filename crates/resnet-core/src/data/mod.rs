@@ -10,7 +10,7 @@ pub mod transform;
 
 pub use dataset::Dataset;
 pub use loader::Loader;
-pub use pass::{Batch, Order, Pass};
+pub use pass::{Batch, DataPass, Order};
 pub use pixels::Pixels;
 pub use resident::{Input, ResidentDataset};
 pub use source::{fashion_mnist, Source, Splits};

@@ -52,7 +52,7 @@ impl Batch {
 }
 
 /// One pass over a data set.
-pub struct Pass {
+pub struct DataPass {
     data: Dataset,
     batch_size: usize,
     order: Order,
@@ -64,7 +64,7 @@ pub struct Pass {
     indices: Vec<usize>,
 }
 
-impl Pass {
+impl DataPass {
     /// A pass in batches of `batch_size`. Without `drop_last` the last one holds what is left.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn batches(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Vec<Batch> {
-        let mut pass = Pass::new(data, batch_size, order, drop_last).unwrap();
+        let mut pass = DataPass::new(data, batch_size, order, drop_last).unwrap();
         let (mut batch, mut all) = (Batch::default(), Vec::new());
         while pass.fill(&mut batch).unwrap() {
             all.push(batch.clone());
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_batch_s_memory_serves_the_next_one() {
-        let mut pass = Pass::new(&numbers(64), 4, Order::Sequential, false).unwrap();
+        let mut pass = DataPass::new(&numbers(64), 4, Order::Sequential, false).unwrap();
         let (mut batch, mut places) = (Batch::default(), HashSet::new());
         while pass.fill(&mut batch).unwrap() {
             places.insert(batch.images.as_ptr());
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn without_pixels_the_rest_is_the_same() {
         let order = Order::Shuffled { seed: 1, epoch: 2 };
-        let mut pass = Pass::new(&numbers(10), 4, order, false).unwrap().without_pixels();
+        let mut pass = DataPass::new(&numbers(10), 4, order, false).unwrap().without_pixels();
         let mut bare = Batch::default();
         for batch in batches(&numbers(10), 4, order, false) {
             assert!(pass.fill(&mut bare).unwrap());
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn refuses_batch_sizes_that_give_no_batch() {
         let message = |size, drop_last| {
-            Pass::new(&numbers(3), size, Order::Sequential, drop_last).err().map(|error| error.message)
+            DataPass::new(&numbers(3), size, Order::Sequential, drop_last).err().map(|error| error.message)
         };
         assert_eq!(message(0, false).unwrap(), "batchSize: expected at least 1, got 0");
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::dataset::Dataset;
 use super::loader::Loader;
-use super::pass::{Batch, Order, Pass};
+use super::pass::{Batch, DataPass, Order};
 use crate::error::Result;
 use crate::tensor::Images;
 use resnet_ops::resample::ResidentImages;
@@ -46,9 +46,9 @@ impl ResidentDataset {
         &self.data
     }
 
-    /// Starts to prepare the batches of a pass, without pixels if those are on the GPU; see [`Pass::new`].
+    /// Starts to prepare the batches of a pass, without pixels if those are on the GPU; see [`DataPass::new`].
     pub fn loader(&self, batch_size: usize, order: Order, drop_last: bool) -> Result<Loader> {
-        let pass = Pass::new(&self.data, batch_size, order, drop_last)?;
+        let pass = DataPass::new(&self.data, batch_size, order, drop_last)?;
         Loader::new(if self.images.is_some() { pass.without_pixels() } else { pass })
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 /// Channels of the branches of an Inception block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Inception {
     /// Of the 1x1 branch.
     pub c1: usize,

@@ -181,7 +181,7 @@ impl Layer {
         Self::Sequential { children }
     }
 
-    /// The description as JSON, which [`super::recipe::Recipe::layer`] reads.
+    /// The description as JSON, which [`super::recipe::layer`] reads.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("plain data")
     }

@@ -1,88 +1,53 @@
 //! Networks as TypeScript describes them, in JSON: layers, and what layers are made from.
 
 use super::block::{residual, Block, BlockOptions, Flavor, Shortcut};
-use super::googlenet::{googlenet, inception, Inception};
+use super::googlenet::{googlenet, inception};
 use super::resnet::{resnet, ResNetOptions, Stage, Stem};
 use super::{zoo, Child, Layer};
 use crate::error::{Code, Error, Result};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::Deserialize;
+use serde_json::Value;
 use std::fmt;
 
 /// How deep layers may be nested.
 const MOST_NESTED: usize = 32;
 
-/// A layer, or a network or block with its options. Options that are not given are as in the named network, or the plain ResNet
-/// of d2l.ai 8.6.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", expecting = "expected a layer, block or network with its fields")]
-pub enum Recipe {
-    /// A residual network of stages, or a named one.
-    Resnet {
-        /// Its stages or its name.
-        arch: Arch,
-        /// What differs.
-        #[serde(flatten)]
-        settings: Settings,
-    },
-    /// A residual network for CIFAR's images.
-    CifarResnet {
-        /// Number of its layers.
-        depth: usize,
-        /// What differs.
-        #[serde(flatten)]
-        settings: Settings,
-    },
-    /// GoogLeNet.
-    Googlenet {
-        /// Number of classes.
-        num_classes: usize,
-    },
-    /// A residual block of the networks above.
-    ResidualBlock {
-        /// Its channels.
-        num_channels: usize,
-        /// Its stride, default 1.
-        #[serde(default = "one")]
-        strides: usize,
-        /// Whether its shortcut has a 1x1 convolution, default false.
-        #[serde(default, rename = "use1x1_conv")]
-        use_1x1_conv: bool,
-        /// What differs.
-        #[serde(flatten)]
-        settings: Settings,
-    },
-    /// An Inception block.
-    Inception(Inception),
-    /// See [`Layer::Sequential`].
-    Sequential {
-        /// The layers in order.
-        children: Vec<Child<Recipe>>,
-    },
-    /// See [`Layer::Residual`].
-    Residual {
-        /// What body and shortcut have in common.
-        preactivation: Option<Box<Recipe>>,
-        /// The residual branch.
-        body: Box<Recipe>,
-        /// What brings the input to the body's shape.
-        shortcut: Option<Box<Recipe>>,
-        /// Whether ReLU follows the sum.
-        relu: bool,
-    },
-    /// See [`Layer::Concat`].
-    Concat {
-        /// The branches.
-        branches: Vec<Child<Recipe>>,
-    },
-    /// Any other layer, as model files have it.
-    #[serde(untagged)]
-    Layer(Layer),
+/// See [`Layer::Sequential`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sequential {
+    children: Vec<Child<Value>>,
+}
+
+/// See [`Layer::Residual`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Residual {
+    preactivation: Option<Value>,
+    body: Value,
+    shortcut: Option<Value>,
+    relu: bool,
+}
+
+/// See [`Layer::Concat`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Concat {
+    branches: Vec<Child<Value>>,
+}
+
+/// See [`googlenet`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GoogLeNet {
+    num_classes: usize,
 }
 
 /// Stages of `[blocks, channels]`, or a name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum Arch {
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a name, or stages of [blocks, channels]")]
+enum Arch {
     /// One of [`zoo::names`].
     Name(String),
     /// The stages in order.
@@ -92,7 +57,7 @@ pub enum Arch {
 /// Which residual branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum BlockName {
+enum BlockName {
     /// [`Block::Basic`].
     Basic,
     /// [`Block::Bottleneck`].
@@ -102,101 +67,134 @@ pub enum BlockName {
 }
 
 /// Options of residual networks and blocks, each given or not.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Settings {
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
     /// What residual branches are made of.
-    pub block: Option<BlockName>,
+    block: Option<BlockName>,
     /// See [`Block`].
-    pub groups: Option<usize>,
+    groups: Option<usize>,
     /// See [`Block::Bottleneck`].
-    pub width_per_group: Option<usize>,
+    width_per_group: Option<usize>,
     /// See [`Block::ResNeXt`].
-    pub bot_mul: Option<f64>,
+    bot_mul: Option<f64>,
     /// See [`ResNetOptions::pre_activation`].
-    pub pre_activation: Option<bool>,
+    pre_activation: Option<bool>,
     /// See [`Stem`].
-    pub stem: Option<Stem>,
+    stem: Option<Stem>,
     /// See [`Shortcut`].
-    pub shortcut: Option<Shortcut>,
+    shortcut: Option<Shortcut>,
     /// See [`Flavor`].
-    pub flavor: Option<Flavor>,
+    flavor: Option<Flavor>,
     /// See [`ResNetOptions::zero_init_residual`].
-    pub zero_init_residual: Option<bool>,
+    zero_init_residual: Option<bool>,
     /// Number of classes.
-    pub num_classes: Option<usize>,
+    num_classes: Option<usize>,
 }
 
-impl Recipe {
-    /// The layers of a description in JSON, such as [`Layer::to_json`] writes.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if it is no description, asks for what cannot be, or has layers nested more than 32 deep.
-    pub fn layer(json: &str) -> Result<Layer> {
-        let refused =
-            |reason: &dyn fmt::Display| Error::new(Code::InvalidArgument, format!("network description: {reason}"));
-        // The parser's own limit is three levels for each layer.
-        let nested = format!("expected layers nested at most {MOST_NESTED} deep");
-        let recipe: Self = serde_json::from_str(json).map_err(|error| match error.to_string() {
-            text if text.starts_with("recursion limit") => refused(&nested),
-            text => refused(&text),
-        })?;
-        let layer = recipe.made()?;
-        match layer.depth() {
-            0..=MOST_NESTED => Ok(layer),
-            _ => Err(refused(&nested)),
-        }
-    }
-
-    fn made(self) -> Result<Layer> {
-        match self {
-            Self::Resnet { arch, settings } => resnet(&settings.onto(arch.options()?)?),
-            Self::CifarResnet { depth, settings } => {
-                let bottleneck = settings.block.map(|block| block == BlockName::Bottleneck);
-                let pre_activation = settings.pre_activation.unwrap_or(false);
-                resnet(&settings.onto(zoo::cifar(depth, bottleneck, pre_activation)?)?)
-            }
-            Self::Googlenet { num_classes } => googlenet(num_classes),
-            Self::ResidualBlock { num_channels, strides, use_1x1_conv, settings } => {
-                if let (false, Some(shortcut)) = (use_1x1_conv, settings.shortcut) {
-                    let expected = "use1x1Conv: true beside it";
-                    let got = format!("{} alone", format!("{shortcut:?}").to_lowercase());
-                    return Err(Error::expected(Code::InvalidArgument, "shortcut", expected, got));
-                }
-                // A block's options are those that it would have in a network.
-                let ResNetOptions { block, pre_activation, shortcut, flavor, zero_init_residual, .. } =
-                    settings.onto(ResNetOptions::default())?;
-                residual(&BlockOptions {
-                    block,
-                    pre_activation,
-                    num_channels,
-                    strides,
-                    use_1x1_conv,
-                    shortcut,
-                    flavor,
-                    zero_init_residual,
-                })
-            }
-            Self::Inception(channels) => inception(channels),
-            Self::Sequential { children } => Ok(Layer::Sequential { children: all_made(children)? }),
-            Self::Concat { branches } => Ok(Layer::Concat { branches: all_made(branches)? }),
-            Self::Residual { preactivation, body, shortcut, relu } => {
-                let boxed = |recipe: Box<Self>| recipe.made().map(Box::new);
-                let (preactivation, body) = (preactivation.map(boxed).transpose()?, boxed(body)?);
-                Ok(Layer::Residual { preactivation, body, shortcut: shortcut.map(boxed).transpose()?, relu })
-            }
-            Self::Layer(layer) => Ok(layer),
-        }
+/// The layers of a description in JSON: a layer as [`Layer::to_json`] writes it, or a network or block with its options, alone or
+/// within `sequential`, `residual` and `concat`. Options that are not given are as in the named network, or the plain ResNet of
+/// d2l.ai 8.6.
+///
+/// # Errors
+/// `ERR_INVALID_ARGUMENT` if it is no description, has a field that is unknown, asks for what cannot be, or has layers nested more
+/// than 32 deep.
+pub fn layer(json: &str) -> Result<Layer> {
+    // The parser's own limit is three levels for each layer.
+    let nested = || refused(format!("expected layers nested at most {MOST_NESTED} deep"));
+    let description = serde_json::from_str(json).map_err(|error| match error.to_string() {
+        text if text.starts_with("recursion limit") => nested(),
+        text => refused(text),
+    })?;
+    let layer = made(description)?;
+    match layer.depth() {
+        0..=MOST_NESTED => Ok(layer),
+        _ => Err(nested()),
     }
 }
 
-fn all_made(children: Vec<Child<Recipe>>) -> Result<Vec<Child>> {
-    let made = |Child { name, title, layer }: Child<Recipe>| Ok(Child { name, title, layer: layer.made()? });
+/// The type is read before the other fields, so that an error is about the fields of that type.
+fn made(mut description: Value) -> Result<Layer> {
+    match description["type"].as_str().unwrap_or_default() {
+        "resnet" => {
+            let arch: Arch = needed(&mut description, "arch")?;
+            resnet(&fields::<Settings>(description)?.onto(arch.options()?)?)
+        }
+        "cifar_resnet" => {
+            let depth = needed(&mut description, "depth")?;
+            let settings: Settings = fields(description)?;
+            let bottleneck = settings.block.map(|block| block == BlockName::Bottleneck);
+            let pre_activation = settings.pre_activation.unwrap_or(false);
+            resnet(&settings.onto(zoo::cifar(depth, bottleneck, pre_activation)?)?)
+        }
+        "googlenet" => googlenet(fields::<GoogLeNet>(description)?.num_classes),
+        "residual_block" => residual_block(description),
+        "inception" => inception(fields(description)?),
+        "sequential" => {
+            let Sequential { children } = fields(description)?;
+            Ok(Layer::Sequential { children: all_made(children)? })
+        }
+        "concat" => {
+            let Concat { branches } = fields(description)?;
+            Ok(Layer::Concat { branches: all_made(branches)? })
+        }
+        "residual" => {
+            let Residual { preactivation, body, shortcut, relu } = fields(description)?;
+            let boxed = |description| made(description).map(Box::new);
+            let (preactivation, body) = (preactivation.map(boxed).transpose()?, boxed(body)?);
+            Ok(Layer::Residual { preactivation, body, shortcut: shortcut.map(boxed).transpose()?, relu })
+        }
+        _ => serde_json::from_value(description).map_err(refused),
+    }
+}
+
+fn residual_block(mut description: Value) -> Result<Layer> {
+    let num_channels = needed(&mut description, "num_channels")?;
+    let strides = taken(&mut description, "strides")?.unwrap_or(1);
+    let use_1x1_conv = taken(&mut description, "use1x1_conv")?.unwrap_or(false);
+    let settings: Settings = fields(description)?;
+    if let (false, Some(shortcut)) = (use_1x1_conv, settings.shortcut) {
+        let got = format!("{} alone", format!("{shortcut:?}").to_lowercase());
+        return Err(Error::expected(Code::InvalidArgument, "shortcut", "use1x1Conv: true beside it", got));
+    }
+    // A block's options are those that it would have in a network.
+    let ResNetOptions { block, pre_activation, shortcut, flavor, zero_init_residual, .. } =
+        settings.onto(ResNetOptions::default())?;
+    residual(&BlockOptions {
+        block,
+        pre_activation,
+        num_channels,
+        strides,
+        use_1x1_conv,
+        shortcut,
+        flavor,
+        zero_init_residual,
+    })
+}
+
+fn all_made(children: Vec<Child<Value>>) -> Result<Vec<Child>> {
+    let made = |Child { name, title, layer }: Child<Value>| Ok(Child { name, title, layer: made(layer)? });
     children.into_iter().map(made).collect()
 }
 
-fn one() -> usize {
-    1
+/// All fields that are left, but the type.
+fn fields<T: DeserializeOwned>(mut description: Value) -> Result<T> {
+    taken::<IgnoredAny>(&mut description, "type")?;
+    serde_json::from_value(description).map_err(refused)
+}
+
+/// Takes a field out of a description.
+fn taken<T: DeserializeOwned>(description: &mut Value, field: &str) -> Result<Option<T>> {
+    let value = description.as_object_mut().and_then(|fields| fields.remove(field));
+    value.map(serde_json::from_value).transpose().map_err(|error| refused(format!("{field}: {error}")))
+}
+
+fn needed<T: DeserializeOwned>(description: &mut Value, field: &str) -> Result<T> {
+    taken(description, field)?.ok_or_else(|| refused(format!("missing field `{field}`")))
+}
+
+fn refused(reason: impl fmt::Display) -> Error {
+    Error::new(Code::InvalidArgument, format!("network description: {reason}"))
 }
 
 impl Arch {
@@ -271,14 +269,15 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::googlenet::Inception;
     use super::*;
 
     fn layer(json: &str) -> Layer {
-        Recipe::layer(json).unwrap()
+        super::layer(json).unwrap()
     }
 
     fn refusal(json: &str) -> String {
-        let error = Recipe::layer(json).unwrap_err();
+        let error = super::layer(json).unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument);
         error.message
     }
@@ -355,7 +354,7 @@ mod tests {
             format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
         };
         let relu = r#"{"type":"relu"}"#;
-        assert!(Recipe::layer(&nested(MOST_NESTED - 1, relu)).is_ok());
+        assert!(super::layer(&nested(MOST_NESTED - 1, relu)).is_ok());
         // A block's layers count, too.
         let block = r#"{"type":"residual_block","num_channels":4}"#;
         for json in [nested(MOST_NESTED, relu), nested(50, relu), nested(10_000, relu), nested(MOST_NESTED - 2, block)]
@@ -379,12 +378,35 @@ mod tests {
         );
         let block = r#"{"type":"residual_block","num_channels":4,"shortcut":"avgpool"}"#;
         assert_eq!(refusal(block), "shortcut: expected use1x1Conv: true beside it, got avgpool alone");
-        for json in
-            [r#"{"type":"lenet"}"#, r#"{"type":"dropout","p":0.1,"q":1}"#, r#"{"type":"resnet"}"#, r#"{"relu":{}}"#]
-        {
-            let message = "network description: expected a layer, block or network with its fields";
-            assert!(refusal(json).starts_with(message), "{json}");
-        }
         assert!(refusal("{").starts_with("network description: EOF"));
+    }
+    #[test]
+    fn refusals_name_what_is_wrong() {
+        let of = |json: &str| refusal(json).strip_prefix("network description: ").unwrap().to_owned();
+        let relu = r#"{"type":"relu"}"#;
+        let cases = [
+            (r#"{"type":"lenet"}"#, "unknown variant `lenet`"),
+            (r#"{"relu":{}}"#, "missing field `type`"),
+            (r#"{"type":"dropout","p":0.1,"q":1}"#, "unknown field `q`, expected `p`"),
+            (r#"{"type":"linear","bias":true}"#, "missing field `out_features`"),
+            (r#"{"type":"resnet"}"#, "missing field `arch`"),
+            (r#"{"type":"resnet","arch":18}"#, "arch: expected a name, or stages"),
+            (r#"{"type":"resnet","arch":"resnet18","stems":"deep"}"#, "unknown field `stems`"),
+            (r#"{"type":"resnet","arch":"resnet18","stem":"wide"}"#, "unknown variant `wide`"),
+            (r#"{"type":"cifar_resnet","depth":20,"widen":2}"#, "unknown field `widen`"),
+            (r#"{"type":"residual_block","num_channels":4,"stride":2}"#, "unknown field `stride`"),
+            (r#"{"type":"residual_block","num_channels":4,"strides":"2"}"#, "strides: invalid type: string"),
+            (r#"{"type":"googlenet","num_classes":7,"seed":1}"#, "unknown field `seed`"),
+            (r#"{"type":"inception","c1":1,"c2":[2,3],"c3":[4,5],"c4":6,"c5":7}"#, "unknown field `c5`"),
+            (r#"{"type":"sequential","children":[],"title":"a"}"#, "unknown field `title`"),
+            (r#"{"type":"concat","branch":[]}"#, "unknown field `branch`"),
+            (r#"{"type":"residual","body":RELU,"relu":true,"shortcuts":RELU}"#, "unknown field `shortcuts`"),
+            (r#"{"type":"residual","body":{"type":"dropout"},"relu":true}"#, "missing field `p`"),
+            (r#"{"type":"sequential","children":[{"name":"0","layer":RELU,"p":1}]}"#, "unknown field `p`"),
+        ];
+        for (json, expected) in cases {
+            let message = of(&json.replace("RELU", relu));
+            assert!(message.starts_with(expected), "{json}: {message}");
+        }
     }
 }

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::model::graph::trace;
     use crate::model::params::Params;
-    use crate::model::recipe::Recipe;
+    use crate::model::recipe;
     use crate::model::shape::Shape;
     use crate::model::zoo::preset;
 
@@ -248,7 +248,7 @@ mod tests {
             let network = resnet(&ResNetOptions { arch, num_classes: 2, ..ResNetOptions::default() }).unwrap();
             let nodes = trace(&network, Shape::map(1, 32, 32)).unwrap().nodes.len();
             assert_eq!(nodes, 4 + 5_000 * 6 + 2);
-            assert_eq!(Recipe::layer(&network.to_json()).unwrap(), network);
+            assert_eq!(recipe::layer(&network.to_json()).unwrap(), network);
         });
         small_stack.unwrap().join().unwrap();
     }

@@ -23,7 +23,7 @@ pub(super) fn fuse(graph: &mut Graph, executor: &Executor, mode: &Mode) -> Resul
                 norm(graph, executor, mode, writer, index)?;
             } else if matches!(op, Op::Relu(_) | Op::Add(_)) {
                 follower(&mut graph.nodes, writer, index);
-            } else if matches!(op, Op::MaxPool2d(_)) && mode.statistics == Statistics::Batch {
+            } else if matches!(op, Op::MaxPool2d(_)) {
                 pool(&mut graph.nodes, writer, index);
             }
         }
@@ -42,7 +42,7 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: &Mode, writer: usize, inde
     let (before, after) = graph.nodes.split_at_mut(index);
     let (node, follower) = (&mut before[writer], &mut after[0]);
     let (Op::Conv2d(convolution), Op::BatchNorm(norm)) = (&mut node.op, &mut follower.op) else { return Ok(()) };
-    if mode.statistics == Statistics::Batch {
+    if norm.statistics == Statistics::Batch {
         convolution.normed = !convolution.relu;
         if convolution.normed && conv2d::elides_bias(executor) {
             norm.elided_bias = convolution.bias();
@@ -60,12 +60,12 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: &Mode, writer: usize, inde
     Ok(())
 }
 
-/// A max-pooling behind a batch norm that nothing is added to.
+/// A max-pooling behind a batch norm with the batch's statistics that nothing is added to.
 fn pool(nodes: &mut [Node], writer: usize, index: usize) {
     let (before, after) = nodes.split_at_mut(index);
     let (node, follower) = (&mut before[writer], &mut after[0]);
     let (Op::BatchNorm(norm), Op::MaxPool2d(pool)) = (&node.op, &follower.op) else { return };
-    if node.wires.inputs.len() > 1 {
+    if node.wires.inputs.len() > 1 || norm.statistics != Statistics::Batch {
         return;
     }
     follower.op = Op::NormPool(PooledNorm { norm: norm.clone(), pool: pool.op.clone() });

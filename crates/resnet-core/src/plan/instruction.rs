@@ -89,11 +89,11 @@ pub(super) use calls;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum List {
     /// What is worked out from the weights alone, and kept while they stay as they are.
-    Prepare,
+    Pack,
     /// From images to logits.
     Forward,
     /// From the logits' gradient to all that is wanted.
     Backward,
-    /// Of running statistics.
-    Update,
+    /// The running statistics take in the batch's.
+    Statistics,
 }

@@ -2,7 +2,7 @@
 
 use super::mode::{Gradients, Mode};
 use super::ops::{Import, Op, Site};
-use super::tape::{Named, Wires};
+use super::tape::{NamedValues, Wires};
 use crate::error::{Code, Error, Result};
 use crate::model::graph::{Kind, Trace};
 use crate::model::layer::Layer;
@@ -23,7 +23,7 @@ pub(super) struct Node {
 pub(super) struct Graph {
     pub nodes: Vec<Node>,
     pub shapes: Vec<Shape>,
-    pub named: Named,
+    pub named: NamedValues,
 }
 
 /// Lowers a traced network.
@@ -72,7 +72,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
         Gradients::None | Gradients::Parameters => None,
         Gradients::Value(name) => Some(named(name)?),
     };
-    Ok(Graph { nodes, shapes, named: Named { output: values[trace.output], retained, differentiated } })
+    Ok(Graph { nodes, shapes, named: NamedValues { output: values[trace.output], retained, differentiated } })
 }
 
 /// Whether a node would return its input as it is.
@@ -92,7 +92,7 @@ impl Graph {
     /// How many times each value is read; the network's output counts as read, and so does what the mode names.
     pub fn readers(&self) -> Vec<usize> {
         let mut readers = vec![0; self.shapes.len()];
-        let Named { output, retained, differentiated } = &self.named;
+        let NamedValues { output, retained, differentiated } = &self.named;
         let named = retained.iter().chain(differentiated).chain([output]);
         for &value in self.nodes.iter().flat_map(|node| &node.wires.inputs).chain(named) {
             readers[value] += 1;

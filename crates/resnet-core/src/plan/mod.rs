@@ -116,7 +116,7 @@ impl Graph {
     ) -> Lists<Instruction> {
         let mut tape = Tape::new(executor, &self.shapes, capacity, mode, ops::add_gradient);
         for node in &self.nodes {
-            tape.connect(&node.wires, self.named.differentiated == Some(node.wires.output));
+            tape.mark_differentiated(&node.wires, self.named.differentiated == Some(node.wires.output));
         }
         for node in &self.nodes {
             node.op.write(&node.wires, &mut tape);

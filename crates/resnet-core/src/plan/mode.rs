@@ -21,7 +21,7 @@ pub enum Gradients {
     None,
     /// Those of all parameters.
     Parameters,
-    /// That of a value, by the name of the layer or stage that returns it; it is kept until the end.
+    /// That of a value, by the name of the layer or stage that returns it; the gradient is kept until the end.
     Value(String),
 }
 
@@ -43,7 +43,12 @@ impl Mode {
         self.gradients == Gradients::Parameters
     }
 
-    /// Whether dropout drops: in training, and where the batch's statistics show what training would see.
+    /// Whether it names values of the network.
+    pub fn names_values(&self) -> bool {
+        !self.retained.is_empty() || matches!(self.gradients, Gradients::Value(_))
+    }
+
+    /// Whether dropout is active: where parameters are trained, or norms use the batch's statistics.
     pub fn drops(&self) -> bool {
         self.trains() || self.statistics == Statistics::Batch
     }

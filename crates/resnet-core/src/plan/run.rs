@@ -2,7 +2,7 @@
 
 use super::instruction::{List, Read, Write};
 use super::ops::{Buffers, Context};
-use super::slots::{Prepared, Slots};
+use super::slots::{PackedFor, Slots};
 use super::Plan;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
@@ -27,16 +27,17 @@ impl Plan {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn prepare(&self, slots: &mut Slots, with: &mut Operating) -> Result<()> {
+    pub fn pack(&self, slots: &mut Slots, with: &mut Operating) -> Result<()> {
         let (version, n) = (with.weights.version, with.n);
         let alike = |m: usize| self.convolutions.iter().all(|kernels| kernels.packs_alike(m, n));
-        let done = |prepared: &Prepared| prepared.mode == self.mode && prepared.version == version && alike(prepared.n);
-        if self.lists.prepare.is_empty() || slots.prepared.as_ref().is_some_and(done) {
+        let done =
+            |prepared: &PackedFor| prepared.mode == self.mode && prepared.version == version && alike(prepared.n);
+        if self.lists.pack.is_empty() || slots.packed.as_ref().is_some_and(done) {
             return Ok(());
         }
-        slots.prepared = None;
-        self.run(List::Prepare, slots, with)?;
-        slots.prepared = Some(Prepared { mode: self.mode.clone(), version, n });
+        slots.packed = None;
+        self.run(List::Pack, slots, with)?;
+        slots.packed = Some(PackedFor { mode: self.mode.clone(), version, n });
         Ok(())
     }
 
@@ -58,10 +59,10 @@ impl Plan {
     fn walk(&self, list: List, slots: &Slots, with: &mut Operating) -> Result<()> {
         let lists = &self.lists;
         let instructions = match list {
-            List::Prepare => &lists.prepare,
+            List::Pack => &lists.pack,
             List::Forward => &lists.forward,
             List::Backward => &lists.backward,
-            List::Update => &lists.update,
+            List::Statistics => &lists.statistics,
         };
         let Operating { executor, weights, n, dropout_seed } = with;
         let buffers = self.buffers(slots);

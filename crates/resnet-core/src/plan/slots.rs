@@ -22,7 +22,20 @@ pub(super) enum Class {
     Parameter,
 }
 
-pub(super) const CLASSES: usize = 5;
+pub(super) const CLASSES: usize = Class::ALL.len();
+
+impl Class {
+    const ALL: [Self; 5] = [Self::Compute, Self::Sum, Self::Index, Self::Packed, Self::Parameter];
+
+    fn dtype(self, executor: &Executor) -> DType {
+        match self {
+            Self::Compute | Self::Packed => executor.dtype(),
+            Self::Sum => DType::F64,
+            Self::Index => DType::U8,
+            Self::Parameter => executor.parameter_dtype(),
+        }
+    }
+}
 
 /// A slot: its class, and its number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +51,11 @@ pub struct Slots {
     /// What plans have captured over them.
     pub captured: CapturedGraphs,
     /// Whose weights are packed in them.
-    pub(super) prepared: Option<Prepared>,
+    pub(super) packed: Option<PackedFor>,
 }
 
-/// For what a plan's list of preparations was run last: the plan of which mode, which version of the weights, how many images.
-pub(super) struct Prepared {
+/// For what weights were packed last: the plan of which mode, which version of the weights, how many images.
+pub(super) struct PackedFor {
     pub mode: Mode,
     pub version: u64,
     pub n: usize,
@@ -54,16 +67,16 @@ impl Slots {
     /// # Errors
     /// `ERR_OUT_OF_MEMORY`. What had to go for larger storage is then missing: each plan reserves before it runs.
     pub(super) fn reserve(&mut self, executor: &Executor, lengths: &[Vec<usize>; CLASSES]) -> Result<()> {
-        let (compute, parameter) = (executor.dtype(), executor.parameter_dtype());
-        let dtypes = [compute, DType::F64, DType::U8, compute, parameter];
-        for ((buffers, lengths), dtype) in self.buffers.iter_mut().zip(lengths).zip(dtypes) {
+        for class in Class::ALL {
+            let (buffers, lengths) = (&mut self.buffers[class as usize], &lengths[class as usize]);
+            let dtype = class.dtype(executor);
             for (index, &length) in lengths.iter().enumerate() {
                 if index == buffers.len() {
                     buffers.push(executor.zeros(dtype, length)?.into());
                 } else if buffers[index].get_mut().len() < length {
                     // The old storage goes before the new one comes, and with it what keeps it.
                     self.captured = CapturedGraphs::default();
-                    self.prepared = None;
+                    self.packed = None;
                     buffers[index] = Buffer::empty().into();
                     buffers[index] = executor.zeros(dtype, length)?.into();
                 }
@@ -75,7 +88,7 @@ impl Slots {
     /// Forgets what a plan that is replaced has captured and packed.
     pub fn forget(&mut self) {
         self.captured = CapturedGraphs::default();
-        self.prepared = None;
+        self.packed = None;
     }
 
     /// Elements of all slots.

@@ -1,5 +1,6 @@
 //! Flat lists of instructions, written forward in the order of the nodes and backward in reverse, as on a tape. It keeps which storage is
-//! whose, over which instructions it is live, and how gradients are accumulated.
+//! whose, over which instructions it is live, and how gradients are accumulated. It knows no ops: they write on it, in instructions of a
+//! type that it leaves open.
 
 use super::instruction::{Accumulated, Operands, Read, Request};
 use super::mode::{Gradients, Mode};
@@ -17,10 +18,10 @@ pub(super) struct Wires {
 
 /// The lists, written in instructions `I`, with the slots of the storage that they name.
 pub(super) struct Lists<I> {
-    pub prepare: Vec<I>,
+    pub pack: Vec<I>,
     pub forward: Vec<I>,
     pub backward: Vec<I>,
-    pub update: Vec<I>,
+    pub statistics: Vec<I>,
     /// The slot of each request.
     pub assigned: Vec<Slot>,
     /// Lengths of the slots of each class, longest first.
@@ -40,7 +41,7 @@ pub(super) struct Ends {
 }
 
 /// The values of a network that have a part of their own in a plan.
-pub(super) struct Named {
+pub(super) struct NamedValues {
     pub output: usize,
     /// What the mode retains, in its order.
     pub retained: Vec<usize>,
@@ -61,7 +62,7 @@ pub(super) struct Tape<'a, I> {
     capacity: usize,
     mode: &'a Mode,
     add_gradient: AddGradient<I>,
-    requests: Vec<Storage>,
+    requests: Vec<RequestedStorage>,
     /// The storage of each value, once written, and of its gradient.
     values: Vec<Option<Request>>,
     gradients: Vec<Option<Request>>,
@@ -70,14 +71,14 @@ pub(super) struct Tape<'a, I> {
     /// The moments of each value that a convolution wrote.
     moments: Vec<Option<Request>>,
     to_go_back: Vec<(usize, WriteBackward<'a, I>)>,
-    prepare: Vec<I>,
+    pack: Vec<I>,
     forward: Vec<I>,
     backward: Vec<I>,
-    update: Vec<I>,
+    statistics: Vec<I>,
 }
 
 /// What a request asks for.
-struct Storage {
+struct RequestedStorage {
     class: Class,
     len: usize,
 }
@@ -103,23 +104,24 @@ impl<'a, I: Operands> Tape<'a, I> {
             requires_grad: vec![false; shapes.len()],
             moments: vec![None; shapes.len()],
             to_go_back: Vec::new(),
-            prepare: Vec::new(),
+            pack: Vec::new(),
             forward: Vec::new(),
             backward: Vec::new(),
-            update: Vec::new(),
+            statistics: Vec::new(),
         };
         tape.values[0] = Some(tape.request(Class::Parameter, shapes[0].with_batch(capacity).iter().product()));
         tape
     }
 
-    /// Says which values a node connects: the nodes in order, before any is written.
-    pub fn connect(&mut self, wires: &Wires, is_named: bool) {
+    /// Decides whether a node's output needs a gradient, because it is named or the backward pass goes through the node; called for all
+    /// nodes in order before any is written.
+    pub fn mark_differentiated(&mut self, wires: &Wires, is_named: bool) {
         self.requires_grad[wires.output] = is_named || self.is_differentiated(wires);
     }
 
     /// Writes the backward calls of all nodes that were written forward, and gives everything a slot. `fuse` may rewrite the backward
     /// list before.
-    pub fn finish(mut self, named: &Named, fuse: impl FnOnce(&mut [I])) -> Lists<I> {
+    pub fn finish(mut self, named: &NamedValues, fuse: impl FnOnce(&mut [I])) -> Lists<I> {
         let (images, logits) = (self.value(0), self.value(named.output));
         let retained = named.retained.iter().map(|&value| (self.value(value), self.shape(value))).collect();
         let logits_gradient = (self.mode.gradients != Gradients::None).then(|| self.request_like(named.output));
@@ -157,7 +159,7 @@ impl<'a, I: Operands> Tape<'a, I> {
 
     /// Storage of `len` elements.
     pub fn request(&mut self, class: Class, len: usize) -> Request {
-        self.requests.push(Storage { class, len });
+        self.requests.push(RequestedStorage { class, len });
         Request(self.requests.len() - 1)
     }
 
@@ -198,11 +200,11 @@ impl<'a, I: Operands> Tape<'a, I> {
     }
 
     /// Adds to what is worked out from the weights alone.
-    pub fn prepare<K, C>(&mut self, op: &K, call: C)
+    pub fn pack<K, C>(&mut self, op: &K, call: C)
     where
         I: for<'b> From<(&'b K, C)>,
     {
-        self.prepare.push((op, call).into());
+        self.pack.push((op, call).into());
     }
 
     /// Adds to the forward list.
@@ -222,11 +224,11 @@ impl<'a, I: Operands> Tape<'a, I> {
     }
 
     /// Adds to the list of running statistics.
-    pub fn update<K, C>(&mut self, op: &K, call: C)
+    pub fn statistics<K, C>(&mut self, op: &K, call: C)
     where
         I: for<'b> From<(&'b K, C)>,
     {
-        self.update.push((op, call).into());
+        self.statistics.push((op, call).into());
     }
 
     /// Says how a node's backward calls are written; nothing becomes of it if the backward pass does not go through the node.
@@ -278,14 +280,18 @@ impl<'a, I: Operands> Tape<'a, I> {
     /// Gives everything a slot.
     fn place(self, ends: Ends) -> Lists<I> {
         let live = self.live_ranges(&ends);
-        let allocation = |(Storage { class, len }, live): (&Storage, _)| Allocation { class: *class, len: *len, live };
+        let allocation = |(RequestedStorage { class, len }, live): (&RequestedStorage, _)| Allocation {
+            class: *class,
+            len: *len,
+            live,
+        };
         let (assigned, lengths) = assign(&self.requests.iter().zip(live).map(allocation).collect::<Vec<_>>());
-        let Self { prepare, forward, backward, update, .. } = self;
-        Lists { prepare, forward, backward, update, assigned, lengths, ends }
+        let Self { pack, forward, backward, statistics, .. } = self;
+        Lists { pack, forward, backward, statistics, assigned, lengths, ends }
     }
 
-    /// From which call to which each request is live, counting through the lists in the order in which they run, the pauses before
-    /// and after the forward list included.
+    /// From which call to which each request is live, counting through the lists in the order in which they run; the moments
+    /// between lists in which the host writes images, or reads logits and writes their gradient, count as calls.
     fn live_ranges(&self, ends: &Ends) -> Vec<RangeInclusive<usize>> {
         let mut live = vec![None; self.requests.len()];
         let mut time = 0;
@@ -293,7 +299,7 @@ impl<'a, I: Operands> Tape<'a, I> {
             let range: &mut Option<(usize, usize)> = &mut live[request.0];
             *range = Some((range.map_or(time, |(first, _)| first), time));
         };
-        for instruction in &self.prepare {
+        for instruction in &self.pack {
             instruction.each(&mut |request| name(time, request));
             time += 1;
         }
@@ -307,16 +313,18 @@ impl<'a, I: Operands> Tape<'a, I> {
         name(time, ends.logits);
         ends.logits_gradient.iter().for_each(|&gradient| name(time, gradient));
         time += 1;
-        for instruction in self.backward.iter().chain(&self.update) {
+        for instruction in self.backward.iter().chain(&self.statistics) {
             instruction.each(&mut |request| name(time, request));
             time += 1;
         }
         ends.retained.iter().chain(&ends.value_gradient).for_each(|&(request, _)| name(time, request));
-        let range = |(range, storage): (Option<(usize, usize)>, &Storage)| match (storage.class, range) {
+        let range = |(range, storage): (Option<(usize, usize)>, &RequestedStorage)| match storage.class {
             // What was packed beforehand stays for the next run.
-            (Class::Packed, _) => 0..=time,
-            (_, Some((first, last))) => first..=last,
-            (_, None) => 0..=0,
+            Class::Packed => 0..=time,
+            Class::Compute | Class::Sum | Class::Index | Class::Parameter => {
+                let (first, last) = range.unwrap_or((0, 0));
+                first..=last
+            }
         };
         live.into_iter().zip(&self.requests).map(range).collect()
     }

@@ -1,9 +1,12 @@
-//! What a GPU does as captured is what it does step by step.
+//! What a GPU does as captured is what it does step by step; what lives with the weights; groups of parameters.
 
 use super::*;
+use crate::model::block::basic;
+use crate::model::params::Role;
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
+use crate::model::Child;
 use crate::plan::{List, Plan};
-use crate::train::{Optimizer, Sgd, Trainer};
+use crate::train::{Group, Members, Optimizer, Sgd, Trainer};
 use resnet_ops::Precision;
 
 fn on_gpu() -> Option<Session> {
@@ -33,7 +36,7 @@ fn trained(batches: &[usize], mut before: impl FnMut(&mut Session, usize)) -> Op
 fn captured(session: &mut Session) -> bool {
     // The list of preparations is empty where weights change from step to step.
     let captured = &session.engine.slots().captured;
-    [List::Forward, List::Backward, List::Update].iter().all(|&list| captured.has(&Mode::TRAIN, list))
+    [List::Forward, List::Backward, List::Statistics].iter().all(|&list| captured.has(&Mode::TRAIN, list))
 }
 
 #[test]
@@ -93,4 +96,79 @@ fn a_plan_is_not_done_as_the_one_before_it() {
         forward(&mut session, 16);
     }
     assert_eq!(forward(&mut session, 12), forward(&mut fresh, 12));
+}
+
+/// The counter of updates is the weights': dropout goes on from it, with batch norms or without.
+#[test]
+fn updates_are_counted_on_from_a_file() {
+    let linear = || Layer::Linear { out_features: 5, bias: true, init: Default::default() };
+    let norm = Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let step = |session: &mut Session, step: usize| {
+        let mut trainer =
+            Trainer::new(Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 }));
+        let data = images(4, step);
+        trainer.step(session, Images { data: &data, shape: [4, 3, 16, 16] }, &[0, 1, 2, 3]).unwrap().loss()
+    };
+    for first in [norm, Layer::Relu] {
+        let layers = [first, Layer::GlobalAvgPool2d, Layer::Dropout { p: 0.5 }, linear()];
+        let children = (0..).zip(layers).map(|(i, layer): (i32, _)| Child::new(i.to_string(), layer)).collect();
+        let network = Layer::sequential(children);
+        let mut whole = Session::on(network.clone(), Executor::cpu(1).unwrap(), 7);
+        for number in 0..2 {
+            step(&mut whole, number);
+        }
+        whole.save(&path).unwrap();
+        let cpu = Compute { device: Device::Cpu, ..Compute::default() };
+        let mut loaded = Session::load(&path, cpu).unwrap();
+        let mut taken = Session::on(network, Executor::cpu(1).unwrap(), 7);
+        taken.load_weights(&path, &LoadOptions::default()).unwrap();
+        let expected = step(&mut whole, 2);
+        assert_eq!([step(&mut loaded, 2), step(&mut taken, 2)], [expected; 2]);
+        // Weights that lose the count would drop what the first step dropped.
+        taken.built_mut().unwrap().weights.updates = 0;
+        assert_ne!(step(&mut taken, 3), step(&mut whole, 3));
+        loaded.save(&path).unwrap();
+        assert_eq!(state_dict::read(&path).unwrap().updates, 3);
+    }
+}
+
+#[test]
+fn groups_have_settings_of_their_own() {
+    let trained = |groups| {
+        let network =
+            Layer::sequential(vec![Child::new("block", basic(3, true, 1)), Child::new("pool", Layer::GlobalAvgPool2d)]);
+        let mut session = Session::on(network, Executor::cpu(1).unwrap(), 1);
+        session.build(3).unwrap();
+        let before = session.state_dict::<f32>().unwrap();
+        let optimizer = Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.5 });
+        let mut trainer = Trainer::with_groups(optimizer, groups).unwrap();
+        for number in 0..3 {
+            let data = images(4, number);
+            trainer.step(&mut session, Images { data: &data, shape: [4, 3, 16, 16] }, &[0, 1, 2, 0]).unwrap();
+        }
+        (before, session.state_dict::<f32>().unwrap())
+    };
+    let group = |members, lr_factor, weight_decay| Group { members, lr_factor, weight_decay };
+    let (_, plain) = trained(vec![]);
+    let (before, grouped) = trained(vec![
+        group(Members::Layer("block.conv1".into()), 0.0, None),
+        group(Members::Role(Role::NormWeight), 1.0, Some(0.0)),
+    ]);
+    let (_, same) = trained(vec![group(Members::Role(Role::Bias), 1.0, Some(0.5))]);
+    assert_eq!(same, plain, "a group with the optimiser's settings changes nothing");
+    for ((name, before), ((_, plain), (_, grouped))) in before.iter().zip(plain.iter().zip(&grouped)) {
+        match name.as_str() {
+            "block.conv1.weight" | "block.conv1.bias" => assert_eq!(grouped, before, "{name} is frozen"),
+            // Decay alone pulls γ from 1 towards 0 by a tenth and more.
+            "block.bn1.weight" => assert!(grouped.data[0] > plain.data[0] + 0.05, "{name} does not decay"),
+            _ => assert_ne!(grouped, before, "{name} is trained"),
+        }
+    }
+    let wrong = Trainer::with_groups(
+        Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 }),
+        vec![group(Members::Layer("fc".into()), f64::NAN, None)],
+    );
+    assert_eq!(wrong.err().unwrap().code, Code::InvalidArgument);
 }

@@ -21,7 +21,7 @@ pub struct Contents {
     /// The tensors as f32, without `num_batches_tracked`: in the order of a PyTorch file's state dict, or of the data
     /// in a safetensors file.
     pub entries: Vec<Entry>,
-    /// Updates that the running statistics have seen: the largest `num_batches_tracked`; 0 if there is none.
+    /// Updates that were made on the weights: the largest `num_batches_tracked`; 0 if there is none.
     pub updates: u64,
     /// The text entries of a safetensors file's header.
     pub metadata: HashMap<String, String>,

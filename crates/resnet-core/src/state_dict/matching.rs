@@ -299,7 +299,7 @@ mod tests {
         ]
     }
 
-    /// What [`network`] learns from weights, where -1 stands for what keeps its value.
+    /// What [`network`] takes from weights, where -1 stands for what keeps its value.
     fn parameters(channels: usize, weights: &[Entry], options: &LoadOptions) -> (Vec<f32>, Vec<String>) {
         let params = params_of(&network(1), channels);
         let (matched, report) = matching(&params, &network(1), weights, options).unwrap();

@@ -9,7 +9,7 @@ use crate::model::graph::trace_channels;
 use crate::model::params::Params;
 use crate::model::Layer;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The header's entry that holds the description, as JSON.
@@ -37,7 +37,7 @@ pub struct ModelFile {
     pub header: ModelHeader,
     /// The weights.
     pub entries: Vec<Entry>,
-    /// Updates that the running statistics have seen, as [`Values::updates`] was when it was written; 0 if no batch norm tells.
+    /// Updates that were made on the weights, as [`Values::updates`] was when it was written; 0 if the file tells none.
     pub updates: u64,
 }
 
@@ -68,7 +68,7 @@ pub fn write_model(path: &Path, header: &ModelHeader, values: &Values) -> Result
         let expected = format!("a description of at most {MAX_LEN} bytes");
         return Err(Error::expected(Code::InvalidArgument, "network", expected, given));
     }
-    write(path, values, HashMap::from([(KEY.to_owned(), json)]))
+    write(path, values, BTreeMap::from([(KEY.to_owned(), json)]))
 }
 
 /// Reads a file that [`write_model`] wrote. What it returns fits together.
@@ -166,7 +166,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
         let values = Values { params: &Params::default(), parameters: &[], running: &[], updates: 0 };
-        write(&path, &values, HashMap::new()).unwrap();
+        write(&path, &values, BTreeMap::new()).unwrap();
         let error = read_model(&path).unwrap_err();
         assert_eq!(error.code, Code::ModelFile);
         assert!(

@@ -1,6 +1,6 @@
 //! Named tensors out of safetensors files, which may be damaged or hostile.
 
-use super::contents::{count_of, floats, is_counter, Contents, Entry};
+use super::contents::{count_of, floats, is_counter, Contents, Entry, BATCHES_TRACKED};
 use super::problem::{damaged, zeroed, Outcome, Problem};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -47,6 +47,8 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
         contents.entries.push(Entry { name, shape: info.shape.clone(), data });
     }
     contents.metadata = metadata.metadata().clone().unwrap_or_default();
+    let count = contents.metadata.get(BATCHES_TRACKED).and_then(|count| count.parse().ok());
+    contents.updates = contents.updates.max(count.unwrap_or(0));
     Ok(contents)
 }
 

@@ -5,7 +5,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
@@ -19,11 +19,12 @@ const BUFFER: usize = 1 << 18;
 pub struct Values<'a> {
     /// Names, shapes and ranges.
     pub params: &'a Params,
-    /// Parameters.
+    /// Parameters in the order of `params`, as many as its `parameters_len`.
     pub parameters: &'a [f32],
-    /// Running statistics.
+    /// Running statistics in the order of `params`, as many as its `running_len`.
     pub running: &'a [f32],
-    /// Updates that the running statistics have seen: `num_batches_tracked` of each batch norm.
+    /// Updates that were made on the weights: `num_batches_tracked` of each batch norm; of a network without one, an entry of that name
+    /// in the header's metadata.
     pub updates: u64,
 }
 
@@ -34,14 +35,19 @@ pub struct Values<'a> {
 ///
 /// # Errors
 /// `ERR_IO` if it cannot be written.
-pub fn write(path: &Path, values: &Values, metadata: HashMap<String, String>) -> Result<()> {
+pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String>) -> Result<()> {
+    if values.updates > 0 && counters(values.params).next().is_none() {
+        metadata.insert(BATCHES_TRACKED.to_owned(), values.updates.to_string());
+    }
+    // As an I64 holds it.
+    let updates = values.updates.min(i64::MAX as u64);
     let header = header(values, metadata)?;
     replace(path, |file| {
         let mut file = BufWriter::with_capacity(BUFFER, file);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for _ in counters(values.params) {
-            file.write_all(&values.updates.to_le_bytes())?;
+            file.write_all(&updates.to_le_bytes())?;
         }
         let mut bytes = vec![0; BUFFER];
         for parameter in values.params.in_order() {
@@ -64,7 +70,7 @@ fn counters(params: &Params) -> impl Iterator<Item = String> + '_ {
 }
 
 /// The header's JSON, padded to a multiple of 8 bytes as the format has it.
-fn header(values: &Values, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>> {
     let mut end = 0;
     let mut info = |dtype: Dtype, shape: Vec<usize>| {
         let start = end;
@@ -77,9 +83,14 @@ fn header(values: &Values, metadata: HashMap<String, String>) -> Result<Vec<u8>>
         tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone())));
     }
     let internal = |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("header: {error}"));
-    let metadata = (!metadata.is_empty()).then_some(metadata);
-    let header = Metadata::new(metadata, tensors).map_err(|error| internal(&error))?;
+    let header = Metadata::new(None, tensors).map_err(|error| internal(&error))?;
     let mut json = serde_json::to_vec(&header).map_err(|error| internal(&error))?;
+    if !metadata.is_empty() {
+        // First in the header and in the order of its keys, so that the same weights are the same bytes.
+        let metadata = serde_json::to_string(&metadata).map_err(|error| internal(&error))?;
+        let separator = if json.len() > 2 { "," } else { "" };
+        json.splice(1..1, format!("\"__metadata__\":{metadata}{separator}").into_bytes());
+    }
     json.resize(json.len().next_multiple_of(8), b' ');
     Ok(json)
 }
@@ -138,7 +149,7 @@ mod tests {
         let params = params();
         let (parameters, running) = initialise(&params, seed)?;
         let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7 };
-        write(path, &values, HashMap::from([("k".to_owned(), "v".to_owned())]))?;
+        write(path, &values, BTreeMap::from([("k".to_owned(), "v".to_owned())]))?;
         Ok((parameters, running))
     }
 
@@ -173,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let values = Values { params: &params, parameters: &parameters, running: &[], updates: 0 };
-        write(&path, &values, HashMap::new()).unwrap();
+        write(&path, &values, BTreeMap::new()).unwrap();
         let contents = read(&path).unwrap();
         assert_eq!((contents.entries[0].shape.as_slice(), contents.updates), ([300, BUFFER / 1024].as_slice(), 0));
         assert_eq!([&contents.entries[0].data[..], &contents.entries[1].data].concat(), parameters);

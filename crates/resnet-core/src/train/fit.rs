@@ -58,21 +58,30 @@ pub fn fit(
     let batch_size = config.batch_size.min(train.len());
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 { batch_size } else { rest };
-    check_training(session, train, batch_size, last_batch)?;
+    let mut trainer = Trainer::new(config.optimizer);
+    check_training(session, &mut trainer, train, batch_size, last_batch)?;
     if let Some(validation) = validation {
         session.check_data("validation", validation)?;
     }
     let train = session.resident(train)?;
     let validation = validation.map(|data| session.resident(data)).transpose()?;
-    let mut run = Run { session, config, control, trainer: Trainer::new(config.optimizer) };
+    let mut run = Run { session, config, control, trainer };
     (1..=config.epochs).map(|epoch| run.epoch(&train, validation.as_ref(), epoch)).collect()
 }
 
 /// Refuses what a step would refuse; makes room for the steps.
-fn check_training(session: &mut Session, data: &Dataset, batch_size: usize, last_batch: usize) -> Result<()> {
+fn check_training(
+    session: &mut Session,
+    trainer: &mut Trainer,
+    data: &Dataset,
+    batch_size: usize,
+    last_batch: usize,
+) -> Result<()> {
     let [channels, height, width] = data.image_shape();
     session.check_data("images", data)?;
-    let execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
+    let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
+    let (executor, params, _) = execution.parts();
+    trainer.updater.reserve(executor, params)?;
     execution.check_norms(batch_size)?;
     execution.check_norms(last_batch)
 }

@@ -6,11 +6,13 @@ use crate::engine::Execution;
 use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 
-/// One update, where a batch has been prepared for in [`crate::plan::Mode::TRAIN`]; returns loss and hits before it. What
-/// the loss shows to be wrong changes nothing.
+/// One update, where a batch has been prepared for in [`crate::plan::Mode::TRAIN`]. Returns loss and accuracy before the update. A loss
+/// that is not finite is an error and changes nothing.
 pub(super) fn step(mut execution: Execution, updater: &mut Updater, images: Input, labels: &[u32]) -> Result<Metrics> {
     let n = images.shape[0];
     execution.check_norms(n)?;
+    let (executor, params, _) = execution.parts();
+    updater.reserve(executor, params)?;
     execution.forward(images)?;
     let outcome = execution.loss(labels)?;
     if !outcome.loss_sum.is_finite() {
@@ -18,10 +20,10 @@ pub(super) fn step(mut execution: Execution, updater: &mut Updater, images: Inpu
         return Err(Error::new(Code::NonFiniteLoss, message));
     }
     execution.backward()?;
+    // Before the parameters move: a bias that was left out of the batch's mean joins it as the forward pass would have used it.
+    execution.update_statistics()?;
     let (executor, params, weights) = execution.parts();
     updater.step(executor, params, weights)?;
-    execution.update_statistics()?;
-    let (_, _, weights) = execution.parts();
     weights.updates += 1;
     let mut metrics = Metrics::default();
     metrics.add(outcome, n);

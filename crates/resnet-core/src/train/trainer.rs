@@ -5,7 +5,7 @@ use super::step::step;
 use crate::data::Input;
 use crate::device::Compute;
 use crate::engine::Execution;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 use crate::plan::Mode;
 use crate::session::Session;
@@ -21,12 +21,23 @@ pub struct Trainer {
 impl Trainer {
     /// A trainer with a fresh optimiser.
     pub fn new(optimizer: Optimizer) -> Self {
-        Self::with_groups(optimizer, Vec::new())
+        Self { updater: Updater::new(optimizer, Vec::new()), stepped: false }
     }
 
-    /// A trainer with a fresh optimiser and other settings for some parameters, each those of the first group that has it.
-    pub fn with_groups(optimizer: Optimizer, groups: Vec<Group>) -> Self {
-        Self { updater: Updater::new(optimizer, groups), stepped: false }
+    /// A trainer with a fresh optimiser and other settings for some parameters: each takes those of the first group that it belongs to.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if a group's factor or decay is negative or not finite.
+    pub fn with_groups(optimizer: Optimizer, groups: Vec<Group>) -> Result<Self> {
+        for Group { members, lr_factor, weight_decay } in &groups {
+            for (setting, value) in [("lrFactor", Some(*lr_factor)), ("weightDecay", *weight_decay)] {
+                if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
+                    let parameter = format!("{setting} of {members:?}");
+                    return Err(Error::expected(Code::InvalidArgument, &parameter, "a number of at least 0", value));
+                }
+            }
+        }
+        Ok(Self { updater: Updater::new(optimizer, groups), stepped: false })
     }
 
     /// One update on images with their labels; returns loss and accuracy before the update.

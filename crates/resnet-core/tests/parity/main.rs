@@ -16,16 +16,15 @@ use resnet_core::session::{Images, LoadOptions};
 use resnet_core::state_dict::{write, Values};
 use resnet_core::train::{Optimizer, Sgd, Trainer};
 use resnet_core::Session;
-use resnet_ops::Algorithm;
-use resnet_ops::{Executor, Isa, Precision};
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use resnet_ops::{Algorithm, Executor, Isa, Precision};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex};
+use tempfile::TempDir;
 
 const CLASSES: f64 = 10.0;
-/// Up to this many parameters a network runs on every instruction set, beyond on the widest.
-const SMALL: usize = 12_000_000;
-/// From this many parameters on it needs gigabytes, and runs alone.
-const LARGE: usize = 30_000_000;
+/// Parameters that may be computed with at a time: in f64 one takes some 50 bytes.
+const MOST_PARAMETERS: usize = 160_000_000;
 
 /// The values that a parameter or a running statistic starts from.
 fn hashed_values(parameter: &Parameter) -> Vec<f32> {
@@ -40,106 +39,128 @@ fn hashed_values(parameter: &Parameter) -> Vec<f32> {
     hashed::unit(&parameter.name).take(parameter.range.len()).map(|unit| value(2.0 * unit - 1.0) as f32).collect()
 }
 
-/// A session on a backend, with hashed weights.
-fn session(network: Layer, executor: Executor, fixture: &Fixture) -> Session {
-    let params = Params::of(&trace_channels(&network, fixture.shape[1]).unwrap()).unwrap();
-    assert_eq!(params.parameters_len(), fixture.parameters, "parameters");
-    let flat = |list: &[Parameter]| list.iter().flat_map(hashed_values).collect::<Vec<f32>>();
-    let (parameters, running) = (flat(&params.parameters), flat(&params.running));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("hashed.safetensors");
-    write(&path, &Values { params: &params, parameters: &parameters, running: &running, updates: 0 }, HashMap::new())
-        .unwrap();
-    drop((parameters, running));
-    let mut session = Session::on(network, executor, 0);
-    session.load_weights(&path, &LoadOptions::default()).unwrap();
-    session
+/// A network and a file of the weights that it starts from.
+struct Subject {
+    network: Layer,
+    fixture: Fixture,
+    folder: TempDir,
 }
 
-/// Everything that the fixture has, computed on a backend.
-fn compute(network: Layer, executor: Executor, fixture: &Fixture) -> Quantities {
-    let shape = fixture.shape;
-    let images = |batch: u64| -> Vec<f32> {
-        let pixels = hashed::unit(&format!("images.{batch}")).take(shape.iter().product());
-        pixels.map(|unit| unit as f32).collect()
-    };
-    let labels = |batch: u64| -> Vec<u32> {
-        hashed::unit(&format!("labels.{batch}")).take(shape[0]).map(|unit| (CLASSES * unit) as u32).collect()
-    };
-    let logits =
-        |session: &mut Session| session.forward::<f64>(Images { data: &images(0), shape }, false).unwrap().data;
+impl Subject {
+    fn new(name: &str, network: Layer) -> Self {
+        let fixture = Fixture::read(name);
+        let params = Params::of(&trace_channels(&network, fixture.shape[1]).unwrap()).unwrap();
+        assert_eq!(params.parameters_len(), fixture.parameters, "parameters");
+        let flat = |list: &[Parameter]| list.iter().flat_map(hashed_values).collect::<Vec<f32>>();
+        let (parameters, running) = (flat(&params.parameters), flat(&params.running));
+        let subject = Self { network, fixture, folder: tempfile::tempdir().unwrap() };
+        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 0 };
+        write(&subject.weights(), &values, BTreeMap::new()).unwrap();
+        subject
+    }
 
-    let mut session = session(network, executor, fixture);
-    let mut trainer =
-        Trainer::new(Optimizer::Sgd(Sgd { lr: fixture.lr, momentum: 0.9, nesterov: false, weight_decay: 1e-4 }));
-    let mut found = Quantities { logits_before: logits(&mut session), ..Quantities::default() };
-    for (step, &batch) in fixture.batches.iter().enumerate() {
-        let images = Images { data: &images(batch), shape };
-        found.losses.push(trainer.step(&mut session, images, &labels(batch)).unwrap().loss());
-        if step == 0 {
-            found.gradients = Rows::of(trainer.gradients::<f64>(&session).unwrap());
+    fn weights(&self) -> PathBuf {
+        self.folder.path().join("hashed.safetensors")
+    }
+
+    /// Everything that the fixture has, computed on a backend.
+    fn compute(&self, executor: Executor) -> Quantities {
+        let Fixture { shape, lr, ref batches, .. } = self.fixture;
+        let images = |batch: u64| -> Vec<f32> {
+            let pixels = hashed::unit(&format!("images.{batch}")).take(shape.iter().product());
+            pixels.map(|unit| unit as f32).collect()
+        };
+        let labels = |batch: u64| -> Vec<u32> {
+            hashed::unit(&format!("labels.{batch}")).take(shape[0]).map(|unit| (CLASSES * unit) as u32).collect()
+        };
+        let logits =
+            |session: &mut Session| session.forward::<f64>(Images { data: &images(0), shape }, false).unwrap().data;
+
+        let mut session = Session::on(self.network.clone(), executor, 0);
+        session.load_weights(&self.weights(), &LoadOptions::default()).unwrap();
+        let mut trainer = Trainer::new(Optimizer::Sgd(Sgd { lr, momentum: 0.9, nesterov: false, weight_decay: 1e-4 }));
+        let mut found = Quantities { logits_before: logits(&mut session), ..Quantities::default() };
+        for (step, &batch) in batches.iter().enumerate() {
+            let images = Images { data: &images(batch), shape };
+            found.losses.push(trainer.step(&mut session, images, &labels(batch)).unwrap().loss());
+            if step == 0 {
+                found.gradients = Rows::of(trainer.gradients::<f64>(&session).unwrap());
+            }
+        }
+        found.logits_after = logits(&mut session);
+        let mut running = session.state_dict::<f64>().unwrap();
+        running.retain(|(name, _)| name.contains(".running_"));
+        found.running = Rows::of(running);
+        found
+    }
+
+    fn computes_in_f64_what_pytorch_does(&self) {
+        for distances in self.fixture.distances(&self.compute(Executor::ReferenceF64)) {
+            let Some((part, distance)) = distances.worst() else { continue };
+            assert!(*distance <= 1e-8, "reference f64, {} {part}: {distance:.2e}", distances.quantity);
         }
     }
-    found.logits_after = logits(&mut session);
-    let mut running = session.state_dict::<f64>().unwrap();
-    running.retain(|(name, _)| name.contains(".running_"));
-    found.running = Rows::of(running);
-    found
-}
 
-/// Runs one large network at a time.
-fn in_turn<T>(fixture: &Fixture, task: impl FnOnce() -> T) -> T {
-    static LARGE_ONE: Mutex<()> = Mutex::new(());
-    let _turn = (fixture.parameters >= LARGE).then(|| LARGE_ONE.lock().unwrap_or_else(PoisonError::into_inner));
-    task()
-}
-
-fn reference_in_f64_computes_what_pytorch_does(name: &str, network: Layer) {
-    let fixture = Fixture::read(name);
-    let found = in_turn(&fixture, || compute(network, Executor::ReferenceF64, &fixture));
-    for distances in fixture.distances(&found) {
-        let Some((part, distance)) = distances.worst() else { continue };
-        assert!(*distance <= 1e-8, "reference f64, {} {part}: {distance:.2e}", distances.quantity);
-    }
-}
-
-fn cpu_rounds_no_worse_than_four_times_pytorch_f32(name: &str, network: Layer) {
-    let fixture = Fixture::read(name);
-    let available = Isa::available();
-    let first = if fixture.parameters <= SMALL { 0 } else { available.len() - 1 };
-    for &isa in &available[first..] {
-        for algorithm in [Algorithm::Direct, Algorithm::Auto] {
-            let executor = Executor::cpu_with(1, isa).unwrap().with_convolution(algorithm);
-            assert_rounding(&fixture, &format!("{isa:?}, {algorithm:?}"), network.clone(), executor);
+    /// Fails if a backend rounds worse than four times what PyTorch does in f32.
+    fn rounds_as_pytorch_does(&self, backend: &str, executor: Executor) {
+        let found = self.compute(executor);
+        for (distances, own) in self.fixture.distances(&found).iter().zip(self.fixture.own) {
+            let (quantity, distance, bound) = (distances.quantity, distances.overall(), 4.0 * own);
+            assert!(distance <= bound, "{backend}, {quantity}: {distance:.2e} > {bound:.2e}");
         }
     }
 }
 
-/// Where tests are built with the GPU's kernels, which this machine's processor runs slowly.
-fn gpu_kernels_round_no_worse_either(name: &str, network: Layer) {
-    let fixture = Fixture::read(name);
-    if let Some(executor) = Executor::cuda_for_tests(Precision::Fp32).filter(|_| fixture.parameters <= SMALL || all()) {
-        assert_rounding(&fixture, "GPU's kernels", network, executor);
-    }
+/// The fastest kernels of this machine's processor.
+fn on_the_cpu(name: &str, network: Layer) {
+    in_turn(name, network, |subject| subject.rounds_as_pytorch_does("CPU", Executor::cpu(1).unwrap()));
 }
 
-/// Whether everything is wanted, not one network of each kind.
-fn all() -> bool {
-    std::env::var("RESNET_NATIVE_TESTS").is_ok_and(|set| set == "all")
+/// The plain definitions in f64, and the GPU's kernels where tests are built with them.
+fn on_other_backends(name: &str, network: Layer) {
+    in_turn(name, network, |subject| {
+        subject.computes_in_f64_what_pytorch_does();
+        if let Some(executor) = Executor::cuda_for_tests(Precision::Fp32) {
+            subject.rounds_as_pytorch_does("GPU's kernels", executor);
+        }
+    });
 }
 
-fn assert_rounding(fixture: &Fixture, backend: &str, network: Layer, executor: Executor) {
-    let found = in_turn(fixture, || compute(network, executor, fixture));
-    for (distances, own) in fixture.distances(&found).iter().zip(fixture.own) {
-        let (quantity, distance, bound) = (distances.quantity, distances.overall(), 4.0 * own);
-        assert!(distance <= bound, "{backend}, {quantity}: {distance:.2e} > {bound:.2e}");
+/// Every instruction set, with and without Winograd's convolutions.
+fn with_every_kernel(name: &str, network: Layer) {
+    in_turn(name, network, |subject| {
+        for isa in Isa::available() {
+            for algorithm in [Algorithm::Direct, Algorithm::Auto] {
+                let executor = Executor::cpu_with(1, isa).unwrap().with_convolution(algorithm);
+                subject.rounds_as_pytorch_does(&format!("{isa:?}, {algorithm:?}"), executor);
+            }
+        }
+    });
+}
+
+/// Waits until there is memory for a network, and tests it.
+fn in_turn(name: &str, network: Layer, test: impl FnOnce(&Subject)) {
+    static TAKEN: Mutex<usize> = Mutex::new(0);
+    static GIVEN_BACK: Condvar = Condvar::new();
+    /// Gives its parameters' memory back, also when a test fails.
+    struct Turn(usize);
+    impl Drop for Turn {
+        fn drop(&mut self) {
+            *TAKEN.lock().unwrap() -= self.0;
+            GIVEN_BACK.notify_all();
+        }
     }
+    let parameters = Fixture::read(name).parameters;
+    let crowded = |taken: &mut usize| *taken > 0 && *taken + parameters > MOST_PARAMETERS;
+    *GIVEN_BACK.wait_while(TAKEN.lock().unwrap(), crowded).unwrap() += parameters;
+    let _turn = Turn(parameters);
+    test(&Subject::new(name, network));
 }
 
 #[test]
 fn reference_in_f32_rounds_no_worse_either() {
-    let fixture = Fixture::read("d2l_cifar_resnet20");
-    assert_rounding(&fixture, "reference f32", networks::cifar(20, false), Executor::ReferenceF32);
+    let subject = Subject::new("d2l_cifar_resnet20", networks::cifar(20, false));
+    subject.rounds_as_pytorch_does("reference f32", Executor::ReferenceF32);
 }
 
 #[test]

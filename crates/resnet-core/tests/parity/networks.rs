@@ -35,72 +35,78 @@ fn googlenet() -> Layer {
     googlenet::googlenet(10).unwrap()
 }
 
-/// Tests of each fixture, by its name, and the list of them. The f64 reference and the GPU's kernels run on those that are
-/// marked `both`, on the others with `RESNET_NATIVE_TESTS=all`.
-macro_rules! networks {
-    ($($fixture:ident $backends:ident $layer:expr;)*) => {
-        pub const FIXTURES: &[&str] = &[$(stringify!($fixture)),*];
-
-        $(mod $fixture {
-            use super::*;
-
-            #[test]
-            fn cpu() {
-                crate::cpu_rounds_no_worse_than_four_times_pytorch_f32(stringify!($fixture), $layer);
-            }
-
-            #[test]
-            fn gpu() {
-                if stringify!($backends) == "both" || crate::all() {
-                    crate::gpu_kernels_round_no_worse_either(stringify!($fixture), $layer);
-                }
-            }
-
-            #[test]
-            fn reference() {
-                if stringify!($backends) == "both" || crate::all() {
-                    crate::reference_in_f64_computes_what_pytorch_does(stringify!($fixture), $layer);
-                }
-            }
-        })*
+/// A test, which `npm run test:all` alone runs if it is one of `all`.
+macro_rules! test {
+    (always $name:ident $body:block) => {
+        #[test]
+        fn $name() $body
+    };
+    (all $name:ident $body:block) => {
+        #[test]
+        #[ignore = "together these take minutes: npm run test:all"]
+        fn $name() $body
     };
 }
 
+/// Of each fixture: its name; whether the f64 reference and the GPU's kernels are always tested, and whether every kernel of the CPU is, not
+/// the fastest alone; the network.
+macro_rules! networks {
+    ($($fixture:ident $backends:ident $kernels:ident $layer:expr;)*) => {
+        pub const FIXTURES: &[&str] = &[$(stringify!($fixture)),*];
+
+        mod on_the_cpu {
+            use super::*;
+            $(test! { always $fixture { crate::on_the_cpu(stringify!($fixture), $layer) } })*
+        }
+
+        mod on_other_backends {
+            use super::*;
+            $(test! { $backends $fixture { crate::on_other_backends(stringify!($fixture), $layer) } })*
+        }
+
+        mod with_every_kernel {
+            use super::*;
+            $(test! { $kernels $fixture { crate::with_every_kernel(stringify!($fixture), $layer) } })*
+        }
+    };
+}
+
+// With every kernel one network of each kind, also in a shape for which those of large maps are chosen.
 networks! {
-    d2l_resnet18 both d2l("resnet18");
-    d2l_resnet18_64x64 cpu d2l("resnet18");
-    d2l_resnet34 cpu d2l("resnet34");
-    d2l_resnet50 both d2l("resnet50");
-    d2l_resnet50_64x64 cpu d2l("resnet50");
-    d2l_resnet101 cpu d2l("resnet101");
-    d2l_resnet152 cpu d2l("resnet152");
-    d2l_resnext18 both d2l("resnext18");
-    d2l_resnext18_64x64 both d2l("resnext18");
-    d2l_resnext34 cpu d2l("resnext34");
-    d2l_preactresnet18 both d2l("preactresnet18");
-    d2l_preactresnet18_64x64 cpu d2l("preactresnet18");
-    d2l_preactresnet34 cpu d2l("preactresnet34");
-    d2l_preactresnet50 cpu d2l("preactresnet50");
-    d2l_preactresnet101 cpu d2l("preactresnet101");
-    d2l_preactresnet152 cpu d2l("preactresnet152");
-    d2l_cifar_resnet20 both cifar(20, false);
-    d2l_cifar_preactresnet29 both cifar(29, true);
-    d2l_googlenet both googlenet();
-    d2l_googlenet_64x64 both googlenet();
-    torchvision_resnet18 both torchvision("resnet18");
-    torchvision_resnet34 cpu torchvision("resnet34");
-    torchvision_resnet50 cpu torchvision("resnet50");
-    torchvision_resnet101 cpu torchvision("resnet101");
-    torchvision_resnet152 cpu torchvision("resnet152");
-    torchvision_resnext50_32x4d cpu torchvision("resnext50_32x4d");
-    torchvision_resnext101_32x8d cpu torchvision("resnext101_32x8d");
-    torchvision_resnext101_64x4d cpu torchvision("resnext101_64x4d");
-    torchvision_wide_resnet50_2 cpu torchvision("wide_resnet50_2");
-    torchvision_wide_resnet101_2 cpu torchvision("wide_resnet101_2");
-    timm_resnetv2_18 cpu resnetv2(18);
-    timm_resnetv2_34 cpu resnetv2(34);
-    timm_resnetv2_50 both resnetv2(50);
-    timm_resnetv2_101 cpu resnetv2(101);
-    timm_resnetv2_152 cpu resnetv2(152);
-    timm_resnet50d both resnet50d();
+    d2l_resnet18 always always d2l("resnet18");
+    d2l_resnet18_64x64 all always d2l("resnet18");
+    d2l_resnet34 all all d2l("resnet34");
+    d2l_resnet50 always always d2l("resnet50");
+    d2l_resnet50_64x64 all always d2l("resnet50");
+    d2l_resnet101 all all d2l("resnet101");
+    d2l_resnet152 all all d2l("resnet152");
+    d2l_resnext18 always always d2l("resnext18");
+    d2l_resnext18_64x64 always always d2l("resnext18");
+    d2l_resnext34 all all d2l("resnext34");
+    d2l_preactresnet18 always always d2l("preactresnet18");
+    d2l_preactresnet18_64x64 all always d2l("preactresnet18");
+    d2l_preactresnet34 all all d2l("preactresnet34");
+    d2l_preactresnet50 all all d2l("preactresnet50");
+    d2l_preactresnet101 all all d2l("preactresnet101");
+    d2l_preactresnet152 all all d2l("preactresnet152");
+    d2l_cifar_resnet20 always always cifar(20, false);
+    d2l_cifar_preactresnet29 always always cifar(29, true);
+    d2l_googlenet always always googlenet();
+    d2l_googlenet_64x64 always always googlenet();
+    torchvision_resnet18 always all torchvision("resnet18");
+    torchvision_resnet34 all all torchvision("resnet34");
+    torchvision_resnet50 all all torchvision("resnet50");
+    torchvision_resnet101 all all torchvision("resnet101");
+    torchvision_resnet152 all all torchvision("resnet152");
+    torchvision_resnext50_32x4d all always torchvision("resnext50_32x4d");
+    torchvision_resnext101_32x8d all all torchvision("resnext101_32x8d");
+    torchvision_resnext101_64x4d all all torchvision("resnext101_64x4d");
+    torchvision_wide_resnet50_2 all all torchvision("wide_resnet50_2");
+    torchvision_wide_resnet101_2 all all torchvision("wide_resnet101_2");
+    timm_resnetv2_18 all all resnetv2(18);
+    timm_resnetv2_34 all all resnetv2(34);
+    timm_resnetv2_50 always all resnetv2(50);
+    timm_resnetv2_101 all all resnetv2(101);
+    timm_resnetv2_152 all all resnetv2(152);
+    timm_resnet50d always always resnet50d();
 }

@@ -1,7 +1,7 @@
 //! Residual addition, 16,384 elements at a time.
 
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Gradient, Result};
+use crate::{Buffer, Cpu, GradientTarget, Result};
 
 /// Elements that one task works on.
 const CHUNK: usize = 16 * 1024;
@@ -13,7 +13,7 @@ pub(super) fn forward(cpu: &Cpu, len: usize, a: &Buffer, b: &Buffer, y: &mut Buf
     Ok(())
 }
 
-pub(super) fn add_gradient(cpu: &Cpu, len: usize, source: &Buffer, target: Gradient) -> Result<()> {
+pub(super) fn add_gradient(cpu: &Cpu, len: usize, source: &Buffer, target: GradientTarget) -> Result<()> {
     let (source, accumulate) = (&source.slice::<f32>()?[..len], target.accumulate);
     let target = &mut target.buffer.slice_mut::<f32>()?[..len];
     cpu.pool.chunks_mut(target, CHUNK, |chunk, target| {
@@ -47,7 +47,7 @@ kernel! {
 
 #[cfg(test)]
 mod tests {
-    use crate::{add, Buffer, Executor, Gradient, Isa};
+    use crate::{add, Buffer, Executor, GradientTarget, Isa};
 
     #[test]
     fn adds_rectifies_and_accumulates() {
@@ -64,7 +64,7 @@ mod tests {
             add::forward(&cpu, len, &a, &b, &mut plain, false).unwrap();
             let mut sum = Buffer::from_slice(&vec![9f32; len]).unwrap();
             for accumulate in [false, true] {
-                add::add_gradient(&cpu, len, &b, Gradient { buffer: &mut sum, accumulate }).unwrap();
+                add::add_gradient(&cpu, len, &b, GradientTarget { buffer: &mut sum, accumulate }).unwrap();
             }
             let [y, plain, sum] = [&y, &plain, &sum].map(|buffer| buffer.slice::<f32>().unwrap());
             assert!(y[17].is_nan() && plain[17].is_nan());

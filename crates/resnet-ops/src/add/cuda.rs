@@ -1,7 +1,7 @@
 //! Sums on a GPU.
 
 use crate::cuda::{arguments, Cuda, OCTET};
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 pub(super) fn forward(cuda: &Cuda, len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     let (a, b, y) = (cuda.real(a, len)?, cuda.real(b, len)?, cuda.real(y, len)?);
@@ -9,7 +9,7 @@ pub(super) fn forward(cuda: &Cuda, len: usize, a: &Buffer, b: &Buffer, y: &mut B
     unsafe { cuda.launch("add_forward", len.div_ceil(OCTET), arguments![len as i64, a, b, y, relu]) }
 }
 
-pub(super) fn add_gradient(cuda: &Cuda, len: usize, source: &Buffer, target: Gradient) -> Result<()> {
+pub(super) fn add_gradient(cuda: &Cuda, len: usize, source: &Buffer, target: GradientTarget) -> Result<()> {
     let (from, to) = (cuda.real(source, len)?, cuda.real(target.buffer, len)?);
     // SAFETY: both have `len` elements.
     unsafe { cuda.launch("add_gradient", len.div_ceil(OCTET), arguments![len as i64, from, to, target.accumulate]) }

@@ -1,7 +1,7 @@
 //! The end of a residual block, y = a + b or y = max(a + b, 0), and the sum of two gradients.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Gradient, Result};
+use crate::{Buffer, Executor, GradientTarget, Result};
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -15,6 +15,9 @@ pub(crate) use cpu::add_to;
 ///
 /// # Errors
 /// If a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward(executor: &Executor, len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     by_backend!(executor, forward(len, a, b, y, relu))
 }
@@ -23,6 +26,6 @@ pub fn forward(executor: &Executor, len: usize, a: &Buffer, b: &Buffer, y: &mut 
 ///
 /// # Errors
 /// As for [`forward`].
-pub fn add_gradient(executor: &Executor, len: usize, source: &Buffer, target: Gradient) -> Result<()> {
+pub fn add_gradient(executor: &Executor, len: usize, source: &Buffer, target: GradientTarget) -> Result<()> {
     by_backend!(executor, add_gradient(len, source, target))
 }

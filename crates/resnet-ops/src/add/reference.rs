@@ -1,5 +1,5 @@
 use crate::element::Real;
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 pub(super) fn forward<T: Real>(len: usize, a: &Buffer, b: &Buffer, y: &mut Buffer, relu: bool) -> Result<()> {
     let (a, b) = (&a.slice::<T>()?[..len], &b.slice::<T>()?[..len]);
@@ -10,8 +10,8 @@ pub(super) fn forward<T: Real>(len: usize, a: &Buffer, b: &Buffer, y: &mut Buffe
     Ok(())
 }
 
-pub(super) fn add_gradient<T: Real>(len: usize, source: &Buffer, target: Gradient) -> Result<()> {
-    let Gradient { buffer, accumulate } = target;
+pub(super) fn add_gradient<T: Real>(len: usize, source: &Buffer, target: GradientTarget) -> Result<()> {
+    let GradientTarget { buffer, accumulate } = target;
     for (target, &source) in buffer.slice_mut::<T>()?[..len].iter_mut().zip(&source.slice::<T>()?[..len]) {
         *target = if accumulate { *target + source } else { source };
     }

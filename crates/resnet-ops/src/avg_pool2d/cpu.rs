@@ -3,7 +3,7 @@
 use super::AvgPool2d;
 use crate::blocked::{blocked_len, LANES};
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Gradient, Result};
+use crate::{Buffer, Cpu, GradientTarget, Result};
 
 pub(super) fn forward(cpu: &Cpu, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     let ([height, width], output) = (op.input, op.output());
@@ -14,11 +14,11 @@ pub(super) fn forward(cpu: &Cpu, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut B
     Ok(())
 }
 
-pub(super) fn backward(cpu: &Cpu, op: &AvgPool2d, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
+pub(super) fn backward(cpu: &Cpu, op: &AvgPool2d, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
     let ([height, width], output) = (op.input, op.output());
     let (plane, output_plane) = (height * width * LANES, output[0] * output[1] * LANES);
     let dy = &dy.slice::<f32>()?[..blocked_len(n, op.channels, output[0], output[1])];
-    let Gradient { buffer: dx, accumulate } = dx;
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let dx = &mut dx.slice_mut::<f32>()?[..blocked_len(n, op.channels, height, width)];
     cpu.pool.chunks_mut(dx, plane, |index, dx| {
         if !accumulate {

@@ -2,7 +2,7 @@
 
 use super::AvgPool2d;
 use crate::cuda::{arguments, padded, window_sizes, Cuda, OCTET};
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 pub(super) fn forward(cuda: &Cuda, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     let [input, output] = lengths(op, n);
@@ -14,8 +14,8 @@ pub(super) fn forward(cuda: &Cuda, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut
     unsafe { cuda.launch("avg_pool_forward", output / OCTET, arguments) }
 }
 
-pub(super) fn backward(cuda: &Cuda, op: &AvgPool2d, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward(cuda: &Cuda, op: &AvgPool2d, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let [input, output] = lengths(op, n);
     let (dx, dy) = (cuda.real(dx, input)?, cuda.real(dy, output)?);
     let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(op);

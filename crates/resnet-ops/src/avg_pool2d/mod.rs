@@ -2,7 +2,7 @@
 //! as zero, divided by the number of its pixels.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Gradient, Result};
+use crate::{Buffer, Executor, GradientTarget, Result};
 use candle_core::bail;
 use std::ops::Range;
 
@@ -81,6 +81,9 @@ impl AvgPool2d {
 ///
 /// # Errors
 /// If a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward(executor: &Executor, op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, x, y))
 }
@@ -89,6 +92,6 @@ pub fn forward(executor: &Executor, op: &AvgPool2d, n: usize, x: &Buffer, y: &mu
 ///
 /// # Errors
 /// As for [`forward`].
-pub fn backward(executor: &Executor, op: &AvgPool2d, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
+pub fn backward(executor: &Executor, op: &AvgPool2d, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
     by_backend!(executor, backward(op, n, dy, dx))
 }

@@ -1,6 +1,6 @@
 use super::AvgPool2d;
 use crate::element::Real;
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 pub(super) fn forward<T: Real>(op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     let (x, y) = (x.slice::<T>()?, y.slice_mut::<T>()?);
@@ -11,8 +11,8 @@ pub(super) fn forward<T: Real>(op: &AvgPool2d, n: usize, x: &Buffer, y: &mut Buf
     Ok(())
 }
 
-pub(super) fn backward<T: Real>(op: &AvgPool2d, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward<T: Real>(op: &AvgPool2d, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let dy = dy.slice::<T>()?;
     let dx = &mut dx.slice_mut::<T>()?[..n * op.channels * op.input[0] * op.input[1]];
     if !accumulate {

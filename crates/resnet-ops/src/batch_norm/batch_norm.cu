@@ -5,7 +5,7 @@
 
 /// Mean and sum of squared distances from it of each channel of each image: (image, 2, lanes).
 SYNCING_KERNEL(norm_moments)(int pixels, int octets, int per_block, const T *x, double *moments) {
-    SHARED float sums[SUMMERS * OCTET], squares[SUMMERS * OCTET];
+    SHARED float sums[PIXEL_THREADS * OCTET], squares[PIXEL_THREADS * OCTET];
     const Summer at(octets, per_block);
     const int lanes = octets * OCTET;
     const T *image = x + static_cast<int64>(at.image) * pixels * lanes;
@@ -95,7 +95,7 @@ KERNEL(norm_apply)(int64 total, int channels, const T *x, const T *shortcut, con
 SYNCING_KERNEL(norm_backward_sums)(int pixels, int octets, int channels, int per_block, const T *x, const T *y, T *dy,
                                    const float *params, const float *mean, const float *inverse, bool with_relu,
                                    double *partial) {
-    SHARED float sums[SUMMERS * OCTET], products[SUMMERS * OCTET];
+    SHARED float sums[PIXEL_THREADS * OCTET], products[PIXEL_THREADS * OCTET];
     const Summer at(octets, per_block);
     const int lanes = octets * OCTET;
     Octet sum = {}, product = {};

@@ -1,13 +1,13 @@
 //! Batch normalisation on a GPU.
 
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, Update};
-use crate::cuda::{arguments, padded, Address, Cuda, OCTET, SUMMERS};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
+use crate::cuda::{arguments, padded, Address, Cuda, OCTET, PIXEL_THREADS};
 use crate::{Buffer, DType, Result, View, ViewMut};
 
 /// Most octets that a block sums side by side.
 const MOST_SUMMED: usize = 8;
 /// Threads of a block that adds up what the images' blocks have summed.
-const ADDERS: usize = 32 * OCTET;
+const SUM_THREADS: usize = 32 * OCTET;
 
 pub(super) fn moments(cuda: &Cuda, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
     moments_of(cuda, op.channels, op.size, n, cuda.real(x, len(op, n))?, moments)
@@ -24,16 +24,16 @@ pub(crate) fn moments_of(
 ) -> Result<()> {
     let (octets, pixels) = (padded(channels) / OCTET, size[0] * size[1]);
     let moments = cuda.address(moments, DType::F64, 2 * n * padded(channels))?;
-    let (blocks, threads, per_block) = summers(octets, n);
+    let (blocks, threads, per_block) = sum_blocks(octets, n);
     let arguments = arguments![pixels as i32, octets as i32, per_block as i32, x, moments];
     // SAFETY: x has `n` images of so many pixels, and there are two moments for each lane of each.
     unsafe { cuda.launch_blocks("norm_moments", blocks, threads, arguments) }
 }
 
 /// Blocks, threads of a block and octets side by side in it, for sums over each image's pixels.
-fn summers(octets: usize, n: usize) -> (usize, usize, usize) {
+fn sum_blocks(octets: usize, n: usize) -> (usize, usize, usize) {
     let per_block = octets.min(MOST_SUMMED);
-    (n * octets.div_ceil(per_block), SUMMERS / per_block * per_block, per_block)
+    (n * octets.div_ceil(per_block), PIXEL_THREADS / per_block * per_block, per_block)
 }
 
 /// Makes the statistics of a batch of its moments and saves them.
@@ -50,7 +50,7 @@ pub(crate) fn finish_moments(
     let (pixels, part) = (op.size[0] * op.size[1], op.saved_len() / 3);
     let arguments = arguments![n as i32, pixels as i32, op.channels as i32, part as i32, op.eps, moments, saved];
     // SAFETY: there are two moments for each lane of each image, and three statistics for each lane.
-    unsafe { cuda.launch_blocks("norm_statistics", lanes / OCTET, ADDERS, arguments) }
+    unsafe { cuda.launch_blocks("norm_statistics", lanes / OCTET, SUM_THREADS, arguments) }
 }
 
 pub(super) fn forward_train(cuda: &Cuda, op: &BatchNorm, call: ForwardTrain) -> Result<()> {
@@ -103,7 +103,7 @@ fn apply(
 }
 
 pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()> {
-    let Backward { n, x, y, params, saved, sums, dy, dx, grads, statistics: of } = call;
+    let Backward { n, x, y, params, saved, sums, dy, dx, grads, statistics: whose } = call;
     let (len, octets, pixels) = (len(op, n), padded(op.channels) / OCTET, op.size[0] * op.size[1]);
     let (x, dy, params) = (cuda.real(x, len)?, cuda.real(dy, len)?, params.device_address(2 * op.channels)?);
     let y = y.map_or(Ok(Address::NULL), |y| cuda.real(y, len))?;
@@ -111,7 +111,7 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
     let [mean, inverse] = statistics(cuda, op, saved)?;
     let partial = cuda.address(sums, DType::F64, 2 * n * octets * OCTET)?;
     let (grads, channels) = (grads.device_address(2 * op.channels)?, op.channels as i32);
-    let (blocks, threads, per_block) = summers(octets, n);
+    let (blocks, threads, per_block) = sum_blocks(octets, n);
     let sizes = [pixels as i32, octets as i32, channels, per_block as i32];
     let [pixels_, octets_, channels_, per_block_] = sizes;
     let arguments =
@@ -119,16 +119,18 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
     // SAFETY: the maps have `n` images of so many pixels, parameters, statistics and sums are there for each channel.
     unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments)? };
     // SAFETY: likewise, and there are two gradients for each channel.
-    unsafe { cuda.launch_blocks("norm_gradients", octets, ADDERS, arguments![n as i32, channels, partial, grads])? };
+    unsafe {
+        cuda.launch_blocks("norm_gradients", octets, SUM_THREADS, arguments![n as i32, channels, partial, grads])?
+    };
     let (total, count) = ((len / OCTET) as i64, (n * pixels) as f32);
-    let (constant, masks) = (of == Statistics::Running, op.relu && y == Address::NULL);
+    let (constant, masks) = (whose == Statistics::Running, op.relu && y == Address::NULL);
     let arguments = arguments![total, channels, count, x, dy, params, mean, inverse, grads, constant, masks, dx];
     // SAFETY: likewise.
     unsafe { cuda.launch("norm_backward", len / OCTET, arguments) }
 }
 
-pub(super) fn update_running(cuda: &Cuda, op: &BatchNorm, update: Update) -> Result<()> {
-    let Update { n, saved, elided_bias, running } = update;
+pub(super) fn update_running(cuda: &Cuda, op: &BatchNorm, call: UpdateRunning) -> Result<()> {
+    let UpdateRunning { n, saved, elided_bias, running } = call;
     let saved = cuda.address(saved, DType::F32, op.saved_len())?;
     let elided_bias = elided_bias.map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
     let (running, count) = (running.device_address(2 * op.channels)?, (n * op.size[0] * op.size[1]) as f64);

@@ -93,19 +93,21 @@ pub struct ForwardEval<'a> {
     pub y: &'a mut Buffer,
 }
 
-/// The arguments of [`backward`] and [`finish_backward`]. `y` and `dx` are given if a shortcut was added, else both are absent.
+/// The arguments of [`backward`], where `y` and `dx` are given if a shortcut was added, else both are absent, and of
+/// [`finish_backward`], which does not read `y`.
 pub struct Backward<'a> {
     /// Images.
     pub n: usize,
     /// The forward pass's input.
     pub x: &'a Buffer,
-    /// Its output, if a shortcut was added; [`finish_backward`] does not read it.
+    /// Its output, if a shortcut was added.
     pub y: Option<&'a Buffer>,
     /// γ, then β.
     pub params: View<'a>,
     /// The statistics that the output was made with: what [`forward_train`] or [`save_running`] saved.
     pub saved: &'a Buffer,
-    /// Sums of dy, [`BatchNorm::sums_len`] f64: scratch space for [`backward`], and what [`finish_backward`] begins with.
+    /// Sums of dy and of dy·(x − mean), [`BatchNorm::sums_len`] f64: scratch space for [`backward`], and what [`finish_backward`] begins
+    /// with.
     pub sums: &'a mut Buffer,
     /// The gradient of the output on entry. Without a shortcut that of x on return; with one, that of the sum before the ReLU,
     /// which is that of the shortcut.
@@ -118,12 +120,28 @@ pub struct Backward<'a> {
     pub statistics: Statistics,
 }
 
+/// The arguments of [`update_running`].
+pub struct UpdateRunning<'a> {
+    /// Images.
+    pub n: usize,
+    /// The batch's statistics, as [`forward_train`] saved them.
+    pub saved: &'a Buffer,
+    /// A value for each channel that should have been added to x and was not ([`crate::conv2d::elides_bias`]): the batch's mean takes
+    /// it in.
+    pub elided_bias: Option<View<'a>>,
+    /// Running mean, then running variance.
+    pub running: ViewMut<'a>,
+}
+
 /// Writes the moments of each of `n` images, [`BatchNorm::sums_len`] f64, of which [`forward_train`] makes the batch's statistics.
 /// The convolution before a norm can do so while its output is at hand ([`crate::conv2d::Forward::moments`]). The plain definitions
 /// need none and write none.
 ///
 /// # Errors
-/// If a buffer is of another type, too short or on another device; if the device fails.
+/// If a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn moments(executor: &Executor, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
     match executor {
         Executor::ReferenceF32 | Executor::ReferenceF64 => Ok(()),
@@ -177,28 +195,12 @@ pub fn fold(executor: &Executor, op: &BatchNorm, conv: View, norm: View, running
 }
 
 /// Moves the running statistics towards the saved ones of a batch of `n` images:
-/// running = (1 − momentum)·running + momentum·batch, with the unbiased variance. `elided_bias`, if given, is a value for each
-/// channel that should have been added to x and was not ([`crate::conv2d::elides_bias`]): the batch's mean takes it in.
+/// running = (1 − momentum)·running + momentum·batch, with the unbiased variance.
 ///
 /// # Errors
 /// As for [`moments`].
-pub fn update_running(
-    executor: &Executor,
-    op: &BatchNorm,
-    n: usize,
-    saved: &Buffer,
-    elided_bias: Option<View>,
-    running: ViewMut,
-) -> Result<()> {
-    by_backend!(executor, update_running(op, Update { n, saved, elided_bias, running }))
-}
-
-/// What [`update_running`] passes on.
-struct Update<'a> {
-    n: usize,
-    saved: &'a Buffer,
-    elided_bias: Option<View<'a>>,
-    running: ViewMut<'a>,
+pub fn update_running(executor: &Executor, op: &BatchNorm, call: UpdateRunning) -> Result<()> {
+    by_backend!(executor, update_running(op, call))
 }
 
 /// The gradients of [`forward_train`], or of [`forward_eval`] if [`Backward::statistics`] are the running ones: of γ and β, of x
@@ -220,7 +222,12 @@ pub fn backward(executor: &Executor, op: &BatchNorm, call: Backward) -> Result<(
 /// Whether a convolution's input gradient can begin the backward of the batch norm that made its input
 /// ([`crate::conv2d::FusedNorm`]), so that [`finish_backward`] does the rest.
 pub fn fuses_backward(executor: &Executor) -> bool {
-    matches!(executor, Executor::Cpu(_))
+    match executor {
+        Executor::Cpu(_) => true,
+        Executor::ReferenceF32 | Executor::ReferenceF64 => false,
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(_) => false,
+    }
 }
 
 /// What [`backward`] has left to do where a convolution began it: gradients from [`Backward::sums`].

@@ -1,4 +1,4 @@
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, Update};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
 use crate::element::Real;
 use crate::{Buffer, Result, View, ViewMut};
 use std::ops::Range;
@@ -56,8 +56,8 @@ pub(super) fn fold<T: Real>(op: &BatchNorm, conv: View, norm: View, running: Vie
     Ok(())
 }
 
-pub(super) fn update_running<T: Real>(op: &BatchNorm, update: Update) -> Result<()> {
-    let Update { n, saved, elided_bias, running } = update;
+pub(super) fn update_running<T: Real>(op: &BatchNorm, call: UpdateRunning) -> Result<()> {
+    let UpdateRunning { n, saved, elided_bias, running } = call;
     let (mean, variance, _) = saved_parts(op, saved.slice::<T>()?);
     let (running_mean, running_variance) = running.into_slice::<T>()?.split_at_mut(op.channels);
     let momentum = T::of(op.momentum);

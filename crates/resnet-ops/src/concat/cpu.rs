@@ -5,7 +5,7 @@ use super::Concat;
 use crate::add::add_to;
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Gradient, Isa, Result};
+use crate::{Buffer, Cpu, GradientTarget, Isa, Result};
 use std::ops::Range;
 
 pub(super) fn forward(cpu: &Cpu, op: &Concat, n: usize, inputs: &[&Buffer], y: &mut Buffer) -> Result<()> {
@@ -30,8 +30,8 @@ pub(super) fn forward(cpu: &Cpu, op: &Concat, n: usize, inputs: &[&Buffer], y: &
     Ok(())
 }
 
-pub(super) fn backward(cpu: &Cpu, op: &Concat, n: usize, branch: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward(cpu: &Cpu, op: &Concat, n: usize, branch: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let ([h, w], channels, offset) = (op.size, op.channels[branch], op.offset(branch));
     let (dy, len) = (dy.slice::<f32>()?, blocked_len(1, op.output_channels(), h, w));
     let dx = &mut dx.slice_mut::<f32>()?[..blocked_len(n, channels, h, w)];

@@ -2,7 +2,7 @@
 
 use super::Concat;
 use crate::cuda::{arguments, padded, Address, Cuda};
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 /// A run of channels in a pixel of so many lanes.
 struct ChannelRun {
@@ -24,8 +24,15 @@ pub(super) fn forward(cuda: &Cuda, op: &Concat, n: usize, inputs: &[&Buffer], y:
     Ok(())
 }
 
-pub(super) fn backward(cuda: &Cuda, op: &Concat, n: usize, branch: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward(
+    cuda: &Cuda,
+    op: &Concat,
+    n: usize,
+    branch: usize,
+    dy: &Buffer,
+    dx: GradientTarget,
+) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let (pixels, real) = (n * op.size[0] * op.size[1], op.channels[branch]);
     let lanes = padded(op.output_channels());
     let source = ChannelRun { start: op.offset(branch), lanes, address: cuda.real(dy, pixels * lanes)? };

@@ -2,7 +2,7 @@
 //! of 1x1.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Gradient, Result};
+use crate::{Buffer, Executor, GradientTarget, Result};
 use candle_core::bail;
 
 mod cpu;
@@ -36,6 +36,9 @@ impl Concat {
 /// # Errors
 /// If there are not as many inputs as `op` has channel numbers; if a buffer is of another type or on another device; if the device
 /// fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward(executor: &Executor, op: &Concat, n: usize, inputs: &[&Buffer], y: &mut Buffer) -> Result<()> {
     if inputs.len() != op.channels.len() {
         bail!("concatenation: expected {} inputs, got {}", op.channels.len(), inputs.len());
@@ -47,7 +50,14 @@ pub fn forward(executor: &Executor, op: &Concat, n: usize, inputs: &[&Buffer], y
 ///
 /// # Errors
 /// If there is no such input; as for [`forward`].
-pub fn backward(executor: &Executor, op: &Concat, n: usize, branch: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
+pub fn backward(
+    executor: &Executor,
+    op: &Concat,
+    n: usize,
+    branch: usize,
+    dy: &Buffer,
+    dx: GradientTarget,
+) -> Result<()> {
     if branch >= op.channels.len() {
         bail!("concatenation: expected one of {} inputs, got number {branch}", op.channels.len());
     }

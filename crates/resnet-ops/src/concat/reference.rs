@@ -1,6 +1,6 @@
 use super::Concat;
 use crate::element::Real;
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 pub(super) fn forward<T: Real>(op: &Concat, n: usize, inputs: &[&Buffer], y: &mut Buffer) -> Result<()> {
     let (pixels, y) = (op.size[0] * op.size[1], y.slice_mut::<T>()?);
@@ -14,8 +14,8 @@ pub(super) fn forward<T: Real>(op: &Concat, n: usize, inputs: &[&Buffer], y: &mu
     Ok(())
 }
 
-pub(super) fn backward<T: Real>(op: &Concat, n: usize, branch: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward<T: Real>(op: &Concat, n: usize, branch: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let pixels = op.size[0] * op.size[1];
     let (dy, dx, len) = (dy.slice::<T>()?, dx.slice_mut::<T>()?, op.channels[branch] * pixels);
     for image in 0..n {

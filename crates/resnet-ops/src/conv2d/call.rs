@@ -1,7 +1,7 @@
 //! The arguments of a convolution's passes.
 
 use crate::batch_norm::BatchNorm;
-use crate::{Buffer, Gradient, View, ViewMut};
+use crate::{Buffer, GradientTarget, View, ViewMut};
 
 /// The arguments of [`forward`](super::forward): y = act(conv(x) + bias + shortcut).
 pub struct Forward<'a> {
@@ -22,8 +22,8 @@ pub struct Forward<'a> {
     pub shortcut: Option<&'a Buffer>,
     /// Whether a ReLU follows.
     pub relu: bool,
-    /// Where the moments of the output go, as [`crate::batch_norm::moments`] writes them: [`crate::batch_norm::sums_len`] f64. Some
-    /// backends then [elide the bias](super::elides_bias).
+    /// Where the moments of the output go, as [`crate::batch_norm::moments`] writes them: [`crate::batch_norm::sums_len`] f64. The
+    /// plain backends write none; some then [elide the bias](super::elides_bias).
     pub moments: Option<&'a mut Buffer>,
 }
 
@@ -57,7 +57,7 @@ pub struct InputGradient<'a> {
     /// [`Conv2d::scratch_len`](super::Conv2d::scratch_len) elements of the executor's type.
     pub scratch: &'a mut Buffer,
     /// Where the gradient of the input goes, in the input's layout.
-    pub dx: Gradient<'a>,
+    pub dx: GradientTarget<'a>,
     /// A norm whose backward is to begin while dx is at hand: its sums are taken and, with a shortcut, dx is masked by its ReLU.
     /// Only where the backend [fuses](crate::batch_norm::fuses_backward) that.
     pub norm: Option<FusedNorm<'a>>,

@@ -1,15 +1,15 @@
 //! Convolution on a GPU: cuDNN's, with kernels of our own around them.
 
-use super::{foreign, refuse, Conv2d, ConvShape, Forward, InputGradient, Kernels, WeightGradient};
+use super::{foreign, Conv2d, ConvShape, Forward, InputGradient, Kernels, WeightGradient};
 use crate::algorithm::Pass;
 use crate::batch_norm::cuda::moments_of;
 use crate::cuda::bias_gradient::bias_gradient;
 use crate::cuda::{arguments, padded, Address, Cuda, Geometry, OCTET};
-use crate::{Buffer, DType, Gradient, Result, View};
+use crate::{Buffer, DType, GradientTarget, Result, View};
 
 /// How a convolution is put to cuDNN: with whole octets of channels, and a first convolution of stride 2 with 2x2 pixels as one
 /// pixel of four times the channels, so that the products of its few channels fill the tensor cores.
-pub(super) struct Rewritten {
+pub(super) struct CudnnLayout {
     block: usize,
     /// Blocks of zeros before the image, down and across.
     lead: [usize; 2],
@@ -19,7 +19,7 @@ pub(super) struct Rewritten {
     stride: [usize; 2],
     padding: [usize; 2],
     input: [usize; 2],
-    /// Of x and y, as cuDNN is told.
+    /// Of x and y, with the zero ones that cuDNN reads too.
     channels: [usize; 2],
     /// Elements of a pixel of x and y.
     pixel: [usize; 2],
@@ -27,14 +27,14 @@ pub(super) struct Rewritten {
     dtype: DType,
 }
 
-impl Rewritten {
+impl CudnnLayout {
     pub fn new(cuda: &Cuda, shape: &ConvShape) -> Self {
         let [p, q] = shape.output();
         let blocked = shape.plain_input && shape.groups == 1 && shape.stride == [2, 2];
         let block = if blocked { 2 } else { 1 };
         let channels = block * block * shape.in_channels;
-        let told = |channels: usize| if shape.groups == 1 { padded(channels) } else { channels };
-        let mut rewritten = Self {
+        let lanes = |channels: usize| if shape.groups == 1 { padded(channels) } else { channels };
+        let mut layout = Self {
             block,
             lead: [0; 2],
             offset: [0; 2],
@@ -42,7 +42,7 @@ impl Rewritten {
             stride: shape.stride,
             padding: shape.padding,
             input: shape.input,
-            channels: [told(channels), told(shape.out_channels)],
+            channels: [lanes(channels), lanes(shape.out_channels)],
             pixel: [padded(channels), padded(shape.out_channels)],
             dtype: cuda.dtype(),
         };
@@ -50,15 +50,15 @@ impl Rewritten {
             for (axis, output) in [p, q].into_iter().enumerate() {
                 let (kernel, padding) = (shape.kernel[axis], shape.padding[axis]);
                 let lead = padding.div_ceil(2);
-                rewritten.lead[axis] = lead;
-                rewritten.offset[axis] = padding as i32 - 2 * lead as i32;
-                rewritten.kernel[axis] = (kernel + 2 * lead - padding).div_ceil(2);
-                rewritten.stride[axis] = 1;
-                rewritten.padding[axis] = 0;
-                rewritten.input[axis] = output + rewritten.kernel[axis] - 1;
+                layout.lead[axis] = lead;
+                layout.offset[axis] = padding as i32 - 2 * lead as i32;
+                layout.kernel[axis] = (kernel + 2 * lead - padding).div_ceil(2);
+                layout.stride[axis] = 1;
+                layout.padding[axis] = 0;
+                layout.input[axis] = output + layout.kernel[axis] - 1;
             }
         }
-        rewritten
+        layout
     }
 
     /// Lanes of a packed weight's tap.
@@ -127,9 +127,9 @@ impl Rewritten {
     }
 }
 
-fn rewritten(conv: &Conv2d) -> Result<&Rewritten> {
+fn layout(conv: &Conv2d) -> Result<&CudnnLayout> {
     match &conv.kernels {
-        Kernels::Cuda(rewritten) => Ok(rewritten),
+        Kernels::Cuda(layout) => Ok(layout),
         Kernels::Reference | Kernels::Cpu(_) => foreign(),
     }
 }
@@ -140,11 +140,10 @@ fn output_len(shape: &ConvShape, n: usize) -> usize {
 }
 
 pub(super) fn pack(cuda: &Cuda, conv: &Conv2d, params: View, packed: &mut Buffer) -> Result<()> {
-    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
-    let len = rewritten.weights_len(shape);
-    let (weights, packed) =
-        (params.device_address(shape.params_len())?, cuda.real(packed, rewritten.packed_len(shape))?);
-    let [channels, height, width, block, down, across, rows, columns, lanes] = rewritten.weight_sizes(shape);
+    let (shape, layout) = (&conv.shape, layout(conv)?);
+    let len = layout.weights_len(shape);
+    let (weights, packed) = (params.device_address(shape.params_len())?, cuda.real(packed, layout.packed_len(shape))?);
+    let [channels, height, width, block, down, across, rows, columns, lanes] = layout.weight_sizes(shape);
     let (total, outputs) = (len as i64, shape.out_channels as i32);
     let arguments =
         arguments![total, outputs, channels, height, width, block, down, across, rows, columns, lanes, weights, packed];
@@ -152,7 +151,7 @@ pub(super) fn pack(cuda: &Cuda, conv: &Conv2d, params: View, packed: &mut Buffer
     unsafe { cuda.launch("conv_pack", len, arguments)? };
     match shape.bias {
         true => {
-            let (source, target) = (weights.plus_f32(shape.weight_len()), rewritten.bias(shape, packed));
+            let (source, target) = (weights.plus_f32(shape.weight_len()), layout.bias(shape, packed));
             copy_bias(cuda, shape.out_channels, source, target)
         }
         false => Ok(()),
@@ -167,8 +166,8 @@ fn copy_bias(cuda: &Cuda, channels: usize, source: Address, target: Address) -> 
 
 /// x as cuDNN reads it: plain images are brought to `scratch`.
 fn imported(cuda: &Cuda, conv: &Conv2d, n: usize, x: &Buffer, scratch: &mut Buffer) -> Result<Address> {
-    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
-    let len = rewritten.input_len(n);
+    let (shape, layout) = (&conv.shape, layout(conv)?);
+    let len = layout.input_len(n);
     if !shape.plain_input {
         return cuda.real(x, len);
     }
@@ -180,32 +179,32 @@ fn imported(cuda: &Cuda, conv: &Conv2d, n: usize, x: &Buffer, scratch: &mut Buff
         shape.in_channels as i32,
         height as i32,
         width as i32,
-        rewritten.block as i32,
-        rewritten.lead[0] as i32,
-        rewritten.lead[1] as i32,
-        rewritten.input[0] as i32,
-        rewritten.input[1] as i32,
+        layout.block as i32,
+        layout.lead[0] as i32,
+        layout.lead[1] as i32,
+        layout.input[0] as i32,
+        layout.input[1] as i32,
         images,
         target,
     ];
-    // SAFETY: there are `n` images of the shape's size, and room for the rewritten ones.
+    // SAFETY: there are `n` images of the shape's size, and room for the imported ones.
     unsafe { cuda.launch("conv_import", len / OCTET, arguments)? };
     Ok(target)
 }
 
 pub(super) fn forward(cuda: &Cuda, conv: &Conv2d, call: Forward) -> Result<()> {
     let Forward { n, x, params: _, packed, scratch, y, shortcut, relu, moments } = call;
-    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
+    let (shape, layout) = (&conv.shape, layout(conv)?);
     let x = imported(cuda, conv, n, x, scratch)?;
-    let packed = cuda.real(packed, rewritten.packed_len(shape))?;
+    let packed = cuda.real(packed, layout.packed_len(shape))?;
     let len = output_len(shape, n);
     let y = cuda.real(y, len)?;
-    cuda.convolve(&rewritten.geometry(cuda, shape, n), Pass::Forward, x, packed, y)?;
+    cuda.convolve(&layout.geometry(cuda, shape, n), Pass::Forward, x, packed, y)?;
     let bias = match shape.bias && moments.is_none() {
-        true => rewritten.bias(shape, packed),
+        true => layout.bias(shape, packed),
         false => Address::NULL,
     };
-    let partial = rewritten.channels[1] < rewritten.pixel[1];
+    let partial = layout.channels[1] < layout.pixel[1];
     if bias != Address::NULL || shortcut.is_some() || relu || partial {
         let shortcut = shortcut.map_or(Ok(Address::NULL), |shortcut| cuda.real(shortcut, len))?;
         let arguments = arguments![(len / OCTET) as i64, shape.out_channels as i32, bias, shortcut, relu, y];
@@ -219,18 +218,15 @@ pub(super) fn forward(cuda: &Cuda, conv: &Conv2d, call: Forward) -> Result<()> {
 }
 
 pub(super) fn input_gradient(cuda: &Cuda, conv: &Conv2d, call: InputGradient) -> Result<()> {
-    let InputGradient { n, dy, params: _, packed, scratch, dx: Gradient { buffer: dx, accumulate }, norm } = call;
-    refuse(norm)?;
-    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
-    if shape.plain_input {
-        candle_core::bail!("convolution: there is no gradient of plain input");
-    }
-    let len = rewritten.input_len(n);
-    let weights = cuda.real(packed, rewritten.packed_len(shape))?;
+    let InputGradient { n, dy, params: _, packed, scratch, dx: GradientTarget { buffer: dx, accumulate }, norm: _ } =
+        call;
+    let (shape, layout) = (&conv.shape, layout(conv)?);
+    let len = layout.input_len(n);
+    let weights = cuda.real(packed, layout.packed_len(shape))?;
     let (dy, dx) = (cuda.real(dy, output_len(shape, n))?, cuda.real(dx, len)?);
     let target = if accumulate { cuda.real(scratch, len)? } else { dx };
-    cuda.convolve(&rewritten.geometry(cuda, shape, n), Pass::InputGradient, dy, weights, target)?;
-    if rewritten.channels[0] < rewritten.pixel[0] {
+    cuda.convolve(&layout.geometry(cuda, shape, n), Pass::InputGradient, dy, weights, target)?;
+    if layout.channels[0] < layout.pixel[0] {
         let (octets, channels) = ((len / OCTET) as i64, shape.in_channels as i32);
         let arguments = arguments![octets, channels, Address::NULL, Address::NULL, false, target];
         // SAFETY: the gradient has so many octets.
@@ -245,14 +241,14 @@ pub(super) fn input_gradient(cuda: &Cuda, conv: &Conv2d, call: InputGradient) ->
 
 pub(super) fn weight_gradient(cuda: &Cuda, conv: &Conv2d, call: WeightGradient) -> Result<()> {
     let WeightGradient { n, x, dy, scratch, grads, skip_bias } = call;
-    let (shape, rewritten) = (&conv.shape, rewritten(conv)?);
+    let (shape, layout) = (&conv.shape, layout(conv)?);
     let x = imported(cuda, conv, n, x, scratch)?;
-    let total = rewritten.scratch_len(shape, Pass::WeightGradient, n);
-    let packed = cuda.real(scratch, total)?.plus(total - rewritten.weights_len(shape), cuda.dtype());
+    let total = layout.scratch_len(shape, Pass::WeightGradient, n);
+    let packed = cuda.real(scratch, total)?.plus(total - layout.weights_len(shape), cuda.dtype());
     let dy = cuda.real(dy, output_len(shape, n))?;
-    cuda.convolve(&rewritten.geometry(cuda, shape, n), Pass::WeightGradient, x, dy, packed)?;
+    cuda.convolve(&layout.geometry(cuda, shape, n), Pass::WeightGradient, x, dy, packed)?;
     let (len, grads) = (shape.weight_len(), grads.device_address(shape.params_len())?);
-    let [channels, height, width, block, down, across, rows, columns, lanes] = rewritten.weight_sizes(shape);
+    let [channels, height, width, block, down, across, rows, columns, lanes] = layout.weight_sizes(shape);
     let arguments =
         arguments![len as i64, channels, height, width, block, down, across, rows, columns, lanes, packed, grads];
     // SAFETY: there are so many gradients, and all packed ones.

@@ -3,6 +3,7 @@
 //! y\[n,k,p,q\] = bias\[k\] + Σ over c of k's group, r, s of x\[n, c, p·stride+r−padding, q·stride+s−padding\] · w\[k,c,r,s\].
 
 use crate::algorithm::Pass;
+use crate::batch_norm::fuses_backward;
 use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result, View};
 use candle_core::bail;
@@ -31,7 +32,7 @@ enum Kernels {
     Cpu(Box<cpu::CpuKernels>),
     /// cuDNN's, and how the convolution is put to it.
     #[cfg(feature = "cuda-kernels")]
-    Cuda(cuda::Rewritten),
+    Cuda(cuda::CudnnLayout),
 }
 
 impl Conv2d {
@@ -45,15 +46,18 @@ impl Conv2d {
             Executor::ReferenceF32 | Executor::ReferenceF64 => Kernels::Reference,
             Executor::Cpu(cpu) => Kernels::Cpu(Box::new(cpu::CpuKernels::new(cpu, &shape))),
             #[cfg(feature = "cuda-kernels")]
-            Executor::Cuda(cuda) => Kernels::Cuda(cuda::Rewritten::new(cuda, &shape)),
+            Executor::Cuda(cuda) => Kernels::Cuda(cuda::CudnnLayout::new(cuda, &shape)),
         };
         Ok(Self { shape, kernels })
     }
 
     /// The same for weights that change from call to call: the CPU backend does not pack large ones.
     pub fn for_training(mut self) -> Self {
-        if let Kernels::Cpu(kernels) = &mut self.kernels {
-            kernels.train();
+        match &mut self.kernels {
+            Kernels::Cpu(kernels) => kernels.train(),
+            Kernels::Reference => {}
+            #[cfg(feature = "cuda-kernels")]
+            Kernels::Cuda(_) => {}
         }
         self
     }
@@ -98,11 +102,14 @@ impl Conv2d {
 /// of `n` images.
 ///
 /// # Errors
-/// If a buffer is of another type, too short or on another device; if the convolution was prepared for another backend; if the device
+/// If a buffer is of another type or on another device; if the convolution was prepared for another backend; if the device
 /// fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn pack(executor: &Executor, conv: &Conv2d, n: usize, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
     match executor {
-        Executor::ReferenceF32 | Executor::ReferenceF64 => Ok(()),
+        Executor::ReferenceF32 | Executor::ReferenceF64 => reference::shape(conv).map(drop),
         Executor::Cpu(cpu) => cpu::pack(cpu, conv, n, pass, params, packed),
         #[cfg(feature = "cuda-kernels")]
         Executor::Cuda(cuda) => cuda::pack(cuda, conv, params, packed),
@@ -131,17 +138,21 @@ pub fn forward(executor: &Executor, conv: &Conv2d, call: Forward) -> Result<()> 
 ///
 /// # Errors
 /// If the input is plain, for the CPU and GPU backends; if a norm is given to a backend that
-/// [does not fuse it](crate::batch_norm::fuses_backward); as for [`pack`].
+/// [does not fuse it](crate::batch_norm::fuses_backward), or one of another shape than the input; as for [`pack`].
 pub fn input_gradient(executor: &Executor, conv: &Conv2d, call: InputGradient) -> Result<()> {
-    by_backend!(executor, input_gradient(conv, call))
-}
-
-/// For backends that do not begin a batch norm's backward here.
-fn refuse(norm: Option<FusedNorm>) -> Result<()> {
-    match norm {
-        None => Ok(()),
-        Some(_) => bail!("convolution: this backend does not begin the backward of a batch norm"),
+    let ConvShape { plain_input, in_channels, input, .. } = conv.shape;
+    if plain_input && !executor.is_reference() {
+        bail!("convolution: a plain input has no gradient");
     }
+    if let Some(FusedNorm { op, .. }) = &call.norm {
+        if !fuses_backward(executor) {
+            bail!("convolution: this backend does not begin the backward of a batch norm");
+        }
+        if (op.channels, op.size) != (in_channels, input) {
+            bail!("convolution: {op:?} did not make an input of {in_channels} channels of {input:?}");
+        }
+    }
+    by_backend!(executor, input_gradient(conv, call))
 }
 
 /// A convolution prepared for another backend than that which is to run it.

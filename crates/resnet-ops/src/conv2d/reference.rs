@@ -1,13 +1,23 @@
 //! The definition: every pass walks the same triples of weight, output and input, and fills in the one it is after.
 
-use super::{refuse, Conv2d, ConvShape, Forward, InputGradient, WeightGradient};
+use super::{foreign, Conv2d, ConvShape, Forward, InputGradient, Kernels, WeightGradient};
 use crate::element::Real;
-use crate::{Gradient, Result};
+use crate::{GradientTarget, Result};
 use std::ops::Range;
+
+/// What a convolution that was prepared for this backend is.
+pub(super) fn shape(conv: &Conv2d) -> Result<&ConvShape> {
+    match conv.kernels {
+        Kernels::Reference => Ok(&conv.shape),
+        Kernels::Cpu(_) => foreign(),
+        #[cfg(feature = "cuda-kernels")]
+        Kernels::Cuda(_) => foreign(),
+    }
+}
 
 pub(super) fn forward<T: Real>(conv: &Conv2d, call: Forward) -> Result<()> {
     let Forward { n, x, params, y, shortcut, relu, .. } = call;
-    let shape = &conv.shape;
+    let shape = shape(conv)?;
     let (weights, bias) = params.slice::<T>()?.split_at(shape.weight_len());
     let (x, y) = (x.slice::<T>()?, y.slice_mut::<T>()?);
     for (plane, values) in y.chunks_exact_mut(pixels(shape)).take(n * shape.out_channels).enumerate() {
@@ -29,9 +39,8 @@ pub(super) fn forward<T: Real>(conv: &Conv2d, call: Forward) -> Result<()> {
 }
 
 pub(super) fn input_gradient<T: Real>(conv: &Conv2d, call: InputGradient) -> Result<()> {
-    let InputGradient { n, dy, params, dx: Gradient { buffer: dx, accumulate }, norm, .. } = call;
-    refuse(norm)?;
-    let shape = &conv.shape;
+    let InputGradient { n, dy, params, dx: GradientTarget { buffer: dx, accumulate }, .. } = call;
+    let shape = shape(conv)?;
     let weights = params.slice::<T>()?;
     let dy = dy.slice::<T>()?;
     let dx = &mut dx.slice_mut::<T>()?[..n * shape.in_channels * shape.input[0] * shape.input[1]];
@@ -49,7 +58,7 @@ pub(super) fn input_gradient<T: Real>(conv: &Conv2d, call: InputGradient) -> Res
 
 pub(super) fn weight_gradient<T: Real>(conv: &Conv2d, call: WeightGradient) -> Result<()> {
     let WeightGradient { n, x, dy, grads, skip_bias, .. } = call;
-    let shape = &conv.shape;
+    let shape = shape(conv)?;
     let (x, dy) = (x.slice::<T>()?, dy.slice::<T>()?);
     let (dw, dbias) = grads.into_slice::<T>()?.split_at_mut(shape.weight_len());
     dw.fill(T::zero());

@@ -1,19 +1,19 @@
 // Softmax cross-entropy in f64, a block to a sample.
 
 /// Threads of a block.
-constexpr int NAME(JUDGES) = 64;
+constexpr int NAME(LOSS_THREADS) = 64;
 
 /// Loss and hit of each sample; the gradient of the mean loss, if there is a place for it.
 SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const unsigned *labels, double *outcomes, T *gradients) {
-    constexpr int JUDGES = NAME(JUDGES);
-    SHARED double sums[JUDGES];
-    SHARED float greatest[JUDGES];
-    SHARED int places[JUDGES];
+    constexpr int LOSS_THREADS = NAME(LOSS_THREADS);
+    SHARED double sums[LOSS_THREADS];
+    SHARED float greatest[LOSS_THREADS];
+    SHARED int places[LOSS_THREADS];
     const int lanes = padded(classes), thread = threadIdx.x, label = static_cast<int>(labels[blockIdx.x]);
     const T *row = logits + static_cast<int64>(blockIdx.x) * lanes;
     float most = -INFINITY;
     int best = 0;
-    for (int i = thread; i < classes; i += JUDGES) {
+    for (int i = thread; i < classes; i += LOSS_THREADS) {
         const float logit = to_float(row[i]);
         if (logit > most) {
             most = logit;
@@ -24,25 +24,25 @@ SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const 
     places[thread] = best;
     __syncthreads();
     // Of equal logits the first counts.
-    for (int i = 0; i < JUDGES; i++) {
+    for (int i = 0; i < LOSS_THREADS; i++) {
         if (greatest[i] > most || (greatest[i] == most && most > -INFINITY && places[i] < best)) {
             most = greatest[i];
             best = places[i];
         }
     }
     double sum = 0;
-    for (int i = thread; i < classes; i += JUDGES) sum += exp(static_cast<double>(to_float(row[i])) - most);
+    for (int i = thread; i < classes; i += LOSS_THREADS) sum += exp(static_cast<double>(to_float(row[i])) - most);
     sums[thread] = sum;
     __syncthreads();
     sum = 0;
-    for (int i = 0; i < JUDGES; i++) sum += sums[i];
+    for (int i = 0; i < LOSS_THREADS; i++) sum += sums[i];
     if (thread == 0) {
         outcomes[2 * blockIdx.x] = log(sum) + most - to_float(row[label]);
         outcomes[2 * blockIdx.x + 1] = best == label;
     }
     if (!gradients) return;
     T *target = gradients + static_cast<int64>(blockIdx.x) * lanes;
-    for (int i = thread; i < lanes; i += JUDGES) {
+    for (int i = thread; i < lanes; i += LOSS_THREADS) {
         const double part = i < classes ? exp(static_cast<double>(to_float(row[i])) - most) * (share / sum) : 0;
         round_to(static_cast<float>(part - (i == label ? share : 0)), &target[i]);
     }
@@ -50,10 +50,10 @@ SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const 
 
 /// Sums of losses and of hits, by one block.
 SYNCING_KERNEL(cross_entropy_sum)(int samples, const double *outcomes, double *total) {
-    constexpr int JUDGES = NAME(JUDGES);
-    SHARED double sums[JUDGES][2];
+    constexpr int LOSS_THREADS = NAME(LOSS_THREADS);
+    SHARED double sums[LOSS_THREADS][2];
     double loss = 0, hits = 0;
-    for (int i = threadIdx.x; i < samples; i += JUDGES) {
+    for (int i = threadIdx.x; i < samples; i += LOSS_THREADS) {
         loss += outcomes[2 * i];
         hits += outcomes[2 * i + 1];
     }
@@ -62,6 +62,6 @@ SYNCING_KERNEL(cross_entropy_sum)(int samples, const double *outcomes, double *t
     __syncthreads();
     if (threadIdx.x >= 2) return;
     double sum = 0;
-    for (int i = 0; i < JUDGES; i++) sum += sums[i][threadIdx.x];
+    for (int i = 0; i < LOSS_THREADS; i++) sum += sums[i][threadIdx.x];
     total[threadIdx.x] = sum;
 }

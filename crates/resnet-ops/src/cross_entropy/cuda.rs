@@ -7,7 +7,7 @@ use crate::{Buffer, DType, Result};
 use std::mem::{size_of, size_of_val};
 
 /// Threads of a block.
-const JUDGES: usize = 64;
+const LOSS_THREADS: usize = 64;
 
 pub(super) fn evaluate(
     cuda: &Cuda,
@@ -17,10 +17,6 @@ pub(super) fn evaluate(
     dlogits: Option<&mut Buffer>,
 ) -> Result<Outcome> {
     let n = labels.len();
-    // A launch needs a block.
-    if n == 0 {
-        return Ok(Outcome::default());
-    }
     // The sums of losses and hits, the pair of each sample, and the labels.
     let (sums_len, pairs_len) = (2 * size_of::<f64>(), 2 * n * size_of::<f64>());
     let memory = cuda.scratch(sums_len + pairs_len + size_of_val(labels))?;
@@ -33,8 +29,8 @@ pub(super) fn evaluate(
     let arguments = arguments![classes as i32, 1.0 / n as f64, logits, on_device, pairs, dlogits];
     // SAFETY: there are `n` rows of logits and gradients, labels below the number of classes, and pairs.
     unsafe {
-        cuda.launch_blocks("cross_entropy", n, JUDGES, arguments)?;
-        cuda.launch_blocks("cross_entropy_sum", 1, JUDGES, arguments![n as i32, pairs, sums])?;
+        cuda.launch_blocks("cross_entropy", n, LOSS_THREADS, arguments)?;
+        cuda.launch_blocks("cross_entropy_sum", 1, LOSS_THREADS, arguments![n as i32, pairs, sums])?;
     }
     let mut read = [0; 2 * size_of::<f64>()];
     memory.read(0, &mut read)?;

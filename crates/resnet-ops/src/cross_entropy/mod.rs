@@ -23,6 +23,9 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If a label is not below `classes`; if a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn evaluate(
     executor: &Executor,
     classes: usize,

@@ -2,7 +2,7 @@
 
 /// Sums of dy over all pixels of all images, an octet of channels to a block.
 SYNCING_KERNEL(bias_gradient)(int64 pixels, int channels, const T *dy, float *gradients) {
-    SHARED float sums[SUMMERS * OCTET];
+    SHARED float sums[PIXEL_THREADS * OCTET];
     Octet sum = {};
     for (int64 pixel = threadIdx.x; pixel < pixels; pixel += blockDim.x) {
         const Octet values = load(dy + pixel * padded(channels) + blockIdx.x * OCTET);

@@ -1,8 +1,10 @@
 //! A GPU: one context, one stream, memory and kernels, by the CUDA driver that is found at run time.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "the driver's errors are many")]
+
 use super::cudnn::Cudnn;
 use super::device::{Argument, Device, Geometry, Graph};
-use super::handles::{failed, told, Handles, Workspace};
+use super::handles::{description, failed, Handles, Workspace};
 use crate::algorithm::Pass;
 use crate::probe::{DeviceProbe, GpuDescription};
 use crate::DeviceError;
@@ -117,7 +119,7 @@ fn unusable(error: DriverError) -> String {
         CUDA_ERROR_SYSTEM_DRIVER_MISMATCH => {
             "libcuda.so.1 and the kernel's NVIDIA driver are of different versions: restart the machine".into()
         }
-        _ => format!("the NVIDIA driver does not start: {}", told(error)),
+        _ => format!("the NVIDIA driver does not start: {}", description(error)),
     }
 }
 

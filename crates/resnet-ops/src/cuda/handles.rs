@@ -1,4 +1,6 @@
-//! The CUDA driver's handles, and how its errors are told.
+//! The CUDA driver's handles, and how its errors are described.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "the driver's errors are many")]
 
 use crate::DeviceError;
 use candle_core::{Error, Result};
@@ -30,7 +32,7 @@ unsafe impl Send for Handles {}
 unsafe impl Sync for Handles {}
 
 /// The driver's name of an error and what it says of it.
-pub(super) fn told(error: DriverError) -> String {
+pub(super) fn description(error: DriverError) -> String {
     let text = |text: std::result::Result<&std::ffi::CStr, DriverError>| {
         text.map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned())
     };
@@ -39,7 +41,7 @@ pub(super) fn told(error: DriverError) -> String {
 
 pub(super) fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
     move |error| {
-        let message = format!("the GPU failed ({what}): {}", told(error));
+        let message = format!("the GPU failed ({what}): {}", description(error));
         match error.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::OutOfMemory(message),
             _ => DeviceError::Failed(message),

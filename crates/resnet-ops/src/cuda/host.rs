@@ -151,7 +151,10 @@ unsafe fn convolve_at(geometry: &Geometry, pass: Pass, [a, b, target]: [u64; 3])
         Pass::InputGradient => (y, weights, x),
         Pass::WeightGradient => (x, y, weights),
     };
-    let bf = geometry.precision == Precision::Bf16;
+    let bf = match geometry.precision {
+        Precision::Bf16 => true,
+        Precision::Tf32 | Precision::Fp32 => false,
+    };
     // SAFETY: passed on to the caller; the allocations are aligned to cache lines, and kernels begin theirs at elements.
     unsafe {
         let (a, b) = (read(a, a_len, bf), read(b, b_len, bf));

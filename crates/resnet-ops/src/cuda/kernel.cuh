@@ -49,7 +49,7 @@ INLINE void round_to(float value, bf16 *target) {
 constexpr int OCTET = 8;
 
 /// Most threads of a block that sums over pixels.
-constexpr int SUMMERS = 512;
+constexpr int PIXEL_THREADS = 512;
 
 /// Channels rounded up to whole octets.
 INLINE int padded(int channels) { return (channels + OCTET - 1) / OCTET * OCTET; }

@@ -1,4 +1,5 @@
-// All kernels, once for each element type: build.rs lists their sources in every_op.cuh.
+// All kernels, once for each element type: build.rs lists their sources in every_op.cuh. Each includes what it uses beside
+// kernel.cuh.
 
 #include "cuda/kernel.cuh"
 

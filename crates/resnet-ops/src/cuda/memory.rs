@@ -4,7 +4,7 @@ use super::device::{Address, Device};
 use candle_core::{bail, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A device, and what a capture under way has come across.
+/// A device, and the memory that a capture under way must keep.
 pub(super) struct Stream {
     pub(super) device: Box<dyn Device>,
     /// The memory that the work captured so far is done on; None while nothing is captured.
@@ -20,7 +20,7 @@ impl Stream {
         self.captured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the host takes part in cannot be captured.
+    /// Refuses what a graph cannot hold: the host's own taking, reading and writing of memory.
     pub(super) fn check_idle(&self, what: &str) -> Result<()> {
         match *self.captured() {
             Some(_) => bail!("the host {what} the GPU's memory while its work is captured"),

@@ -32,7 +32,7 @@ pub(crate) const OCTET: usize = 8;
 const THREADS: usize = 256;
 
 /// Most threads of a block that sums over pixels, as in `kernel.cuh`.
-pub(crate) const SUMMERS: usize = 512;
+pub(crate) const PIXEL_THREADS: usize = 512;
 
 /// `channels`, rounded up to whole octets.
 pub(crate) const fn padded(channels: usize) -> usize {
@@ -150,7 +150,7 @@ impl Cuda {
         unsafe { self.launch_blocks(kernel, blocks, THREADS, arguments) }
     }
 
-    /// Runs a kernel in so many blocks of so many threads.
+    /// Runs a kernel in so many blocks of so many threads; with no blocks there is nothing to do.
     ///
     /// # Safety
     /// As for [`Device::launch`].
@@ -161,7 +161,13 @@ impl Cuda {
         threads: usize,
         arguments: &mut [Argument],
     ) -> Result<()> {
-        let element = if self.precision == Precision::Bf16 { "bf16" } else { "f32" };
+        if blocks == 0 {
+            return Ok(());
+        }
+        let element = match self.precision {
+            Precision::Bf16 => "bf16",
+            Precision::Tf32 | Precision::Fp32 => "f32",
+        };
         let Ok(blocks) = i32::try_from(blocks) else { bail!("{kernel}: {blocks} blocks are too many") };
         // SAFETY: passed on to the caller.
         unsafe { self.stream.device.launch(&format!("{kernel}_{element}"), blocks as u32, threads as u32, arguments) }

@@ -75,6 +75,9 @@ fn mix(mut bits: u64) -> u64 {
 ///
 /// # Errors
 /// If a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward(executor: &Executor, op: &Dropout, n: usize, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, key, x, y))
 }

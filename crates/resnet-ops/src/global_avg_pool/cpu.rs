@@ -3,7 +3,7 @@
 use super::GlobalAvgPool;
 use crate::blocked::{blocked_len, LANES};
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Gradient, Result};
+use crate::{Buffer, Cpu, GradientTarget, Result};
 
 /// Pixels that are summed in f32 before they go into an f64 sum.
 const RUN: usize = 16;
@@ -16,10 +16,10 @@ pub(super) fn forward(cpu: &Cpu, op: &GlobalAvgPool, n: usize, x: &Buffer, y: &m
     Ok(())
 }
 
-pub(super) fn backward(cpu: &Cpu, op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
+pub(super) fn backward(cpu: &Cpu, op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
     let plane = op.input[0] * op.input[1] * LANES;
     let dy = &dy.slice::<f32>()?[..blocked_len(n, op.channels, 1, 1)];
-    let Gradient { buffer: dx, accumulate } = dx;
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let dx = &mut dx.slice_mut::<f32>()?[..blocked_len(n, op.channels, op.input[0], op.input[1])];
     cpu.pool.chunks_mut(dx, plane, |index, dx| spread(cpu.isa, &dy[index * LANES..][..LANES], dx, accumulate));
     Ok(())
@@ -66,7 +66,7 @@ kernel! {
 mod tests {
     use crate::global_avg_pool::{backward, forward, GlobalAvgPool};
     use crate::layout::{blocked_len, from_nchw, to_nchw};
-    use crate::{Buffer, DType, Executor, Gradient, Isa};
+    use crate::{Buffer, DType, Executor, GradientTarget, Isa};
 
     #[test]
     fn averages_and_spreads_with_zero_lanes_beyond_the_channels() {
@@ -87,7 +87,7 @@ mod tests {
             }
             let mut dx = Buffer::from_slice(&vec![9f32; x.len()]).unwrap();
             for accumulate in [false, true] {
-                backward(&cpu, &op, n, &y, Gradient { buffer: &mut dx, accumulate }).unwrap();
+                backward(&cpu, &op, n, &y, GradientTarget { buffer: &mut dx, accumulate }).unwrap();
             }
             let mut plain = Buffer::zeros(DType::F32, values.len()).unwrap();
             to_nchw(&cpu, [n, c, h, w], &dx, &mut plain).unwrap();

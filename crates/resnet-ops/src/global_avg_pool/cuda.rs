@@ -2,7 +2,7 @@
 
 use super::GlobalAvgPool;
 use crate::cuda::{arguments, padded, Cuda, OCTET};
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 pub(super) fn forward(cuda: &Cuda, op: &GlobalAvgPool, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     let (octets, pixels) = (padded(op.channels) / OCTET, op.input[0] * op.input[1]);
@@ -12,8 +12,8 @@ pub(super) fn forward(cuda: &Cuda, op: &GlobalAvgPool, n: usize, x: &Buffer, y: 
     unsafe { cuda.launch("global_avg_pool_forward", n * octets, arguments) }
 }
 
-pub(super) fn backward(cuda: &Cuda, op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward(cuda: &Cuda, op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let (octets, pixels) = (padded(op.channels) / OCTET, op.input[0] * op.input[1]);
     let (dx, dy) = (cuda.real(dx, n * pixels * octets * OCTET)?, cuda.real(dy, n * octets * OCTET)?);
     let total = n * pixels * octets;

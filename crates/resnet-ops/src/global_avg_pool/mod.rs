@@ -1,7 +1,7 @@
 //! Global average pooling: the mean of each channel's map, (N, C, H, W) to (N, C).
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Gradient, Result};
+use crate::{Buffer, Executor, GradientTarget, Result};
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -21,6 +21,9 @@ pub struct GlobalAvgPool {
 ///
 /// # Errors
 /// If a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward(executor: &Executor, op: &GlobalAvgPool, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, x, y))
 }
@@ -29,6 +32,6 @@ pub fn forward(executor: &Executor, op: &GlobalAvgPool, n: usize, x: &Buffer, y:
 ///
 /// # Errors
 /// As for [`forward`].
-pub fn backward(executor: &Executor, op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
+pub fn backward(executor: &Executor, op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
     by_backend!(executor, backward(op, n, dy, dx))
 }

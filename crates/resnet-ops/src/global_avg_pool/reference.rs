@@ -1,6 +1,6 @@
 use super::GlobalAvgPool;
 use crate::element::Real;
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
 pub(super) fn forward<T: Real>(op: &GlobalAvgPool, n: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     let pixels = op.input[0] * op.input[1];
@@ -11,8 +11,8 @@ pub(super) fn forward<T: Real>(op: &GlobalAvgPool, n: usize, x: &Buffer, y: &mut
     Ok(())
 }
 
-pub(super) fn backward<T: Real>(op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward<T: Real>(op: &GlobalAvgPool, n: usize, dy: &Buffer, dx: GradientTarget) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let pixels = op.input[0] * op.input[1];
     let dy = &dy.slice::<T>()?[..n * op.channels];
     for (&dy, plane) in dy.iter().zip(dx.slice_mut::<T>()?.chunks_exact_mut(pixels)) {

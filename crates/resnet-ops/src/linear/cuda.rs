@@ -3,12 +3,12 @@
 use super::Linear;
 use crate::cuda::bias_gradient::bias_gradient;
 use crate::cuda::{arguments, padded, Address, Cuda};
-use crate::{Buffer, Gradient, Result, View, ViewMut};
+use crate::{Buffer, GradientTarget, Result, View, ViewMut};
 
 /// Rows and columns of a block's tile.
 const TILE: usize = 16;
 
-pub fn forward(cuda: &Cuda, op: &Linear, n: usize, x: &Buffer, params: View, y: &mut Buffer) -> Result<()> {
+pub(super) fn forward(cuda: &Cuda, op: &Linear, n: usize, x: &Buffer, params: View, y: &mut Buffer) -> Result<()> {
     let [x, y] = [cuda.real(x, n * padded(op.in_features))?, cuda.real(y, n * padded(op.out_features))?];
     let weights = params.device_address(op.params_len())?;
     let bias = if op.bias { weights.plus_f32(op.out_features * op.in_features) } else { Address::NULL };
@@ -20,8 +20,15 @@ pub fn forward(cuda: &Cuda, op: &Linear, n: usize, x: &Buffer, params: View, y: 
     }
 }
 
-pub fn input_gradient(cuda: &Cuda, op: &Linear, n: usize, dy: &Buffer, params: View, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn input_gradient(
+    cuda: &Cuda,
+    op: &Linear,
+    n: usize,
+    dy: &Buffer,
+    params: View,
+    dx: GradientTarget,
+) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let [dx, dy] = [cuda.real(dx, n * padded(op.in_features))?, cuda.real(dy, n * padded(op.out_features))?];
     let weights = params.device_address(op.params_len())?;
     let [rows, inner, outer] = sizes(op, n);
@@ -31,7 +38,14 @@ pub fn input_gradient(cuda: &Cuda, op: &Linear, n: usize, dy: &Buffer, params: V
     unsafe { cuda.launch_blocks("linear_input_gradient", blocks, TILE * TILE, arguments) }
 }
 
-pub fn weight_gradient(cuda: &Cuda, op: &Linear, n: usize, x: &Buffer, dy: &Buffer, grads: ViewMut) -> Result<()> {
+pub(super) fn weight_gradient(
+    cuda: &Cuda,
+    op: &Linear,
+    n: usize,
+    x: &Buffer,
+    dy: &Buffer,
+    grads: ViewMut,
+) -> Result<()> {
     let [x, dy] = [cuda.real(x, n * padded(op.in_features))?, cuda.real(dy, n * padded(op.out_features))?];
     let grads = grads.device_address(op.params_len())?;
     let [rows, inner, outer] = sizes(op, n);

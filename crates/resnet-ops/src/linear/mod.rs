@@ -1,7 +1,7 @@
 //! Fully connected layer: y = x·Wᵀ + b, (N, in_features) to (N, out_features).
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Gradient, Result, View, ViewMut};
+use crate::{Buffer, Executor, GradientTarget, Result, View, ViewMut};
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -32,7 +32,10 @@ impl Linear {
 /// y = x·Wᵀ + b for `n` images: x and y are activations of 1x1 maps in the executor's layout.
 ///
 /// # Errors
-/// If a buffer is of another type, too short or on another device; if the device fails.
+/// If a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward(executor: &Executor, op: &Linear, n: usize, x: &Buffer, params: View, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(op, n, x, params, y))
 }
@@ -47,7 +50,7 @@ pub fn input_gradient(
     n: usize,
     dy: &Buffer,
     params: View,
-    dx: Gradient,
+    dx: GradientTarget,
 ) -> Result<()> {
     by_backend!(executor, input_gradient(op, n, dy, params, dx))
 }

@@ -1,6 +1,6 @@
 use super::Linear;
 use crate::element::Real;
-use crate::{Buffer, Gradient, Result, View, ViewMut};
+use crate::{Buffer, GradientTarget, Result, View, ViewMut};
 
 pub(super) fn forward<T: Real>(op: &Linear, n: usize, x: &Buffer, params: View, y: &mut Buffer) -> Result<()> {
     let (weights, bias) = params.slice::<T>()?.split_at(op.out_features * op.in_features);
@@ -14,8 +14,14 @@ pub(super) fn forward<T: Real>(op: &Linear, n: usize, x: &Buffer, params: View, 
     Ok(())
 }
 
-pub(super) fn input_gradient<T: Real>(op: &Linear, n: usize, dy: &Buffer, params: View, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn input_gradient<T: Real>(
+    op: &Linear,
+    n: usize,
+    dy: &Buffer,
+    params: View,
+    dx: GradientTarget,
+) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let weights = &params.slice::<T>()?[..op.out_features * op.in_features];
     let (dy, dx) = (dy.slice::<T>()?, dx.slice_mut::<T>()?);
     for (dy, dx) in dy.chunks_exact(op.out_features).zip(dx.chunks_exact_mut(op.in_features)).take(n) {

@@ -1,13 +1,14 @@
 //! Max-pooling of one (image, block) plane at a time.
 
-use super::MaxPool2d;
+use super::{Forward, MaxPool2d};
 use crate::affine::Affine;
 use crate::blocked::{blocked_len, LANES};
 use crate::simd::kernel;
-use crate::{Buffer, Cpu, Gradient, Result};
+use crate::{Buffer, Cpu, GradientTarget, Result};
 use std::ops::Range;
 
-pub(super) fn forward(cpu: &Cpu, op: &MaxPool2d, n: usize, x: &Buffer, [y, argmax]: [&mut Buffer; 2]) -> Result<()> {
+pub(super) fn forward(cpu: &Cpu, op: &MaxPool2d, call: Forward) -> Result<()> {
+    let Forward { n, x, y, argmax } = call;
     let ([height, width], output) = (op.input, op.output());
     let (plane, output_plane) = (height * width * LANES, output[0] * output[1] * LANES);
     let x = &x.slice::<f32>()?[..blocked_len(n, op.channels, height, width)];
@@ -19,8 +20,15 @@ pub(super) fn forward(cpu: &Cpu, op: &MaxPool2d, n: usize, x: &Buffer, [y, argma
     Ok(())
 }
 
-pub(super) fn backward(cpu: &Cpu, op: &MaxPool2d, n: usize, dy: &Buffer, argmax: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward(
+    cpu: &Cpu,
+    op: &MaxPool2d,
+    n: usize,
+    dy: &Buffer,
+    argmax: &Buffer,
+    dx: GradientTarget,
+) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let ([height, width], output) = (op.input, op.output());
     let (plane, output_plane) = (height * width * LANES, output[0] * output[1] * LANES);
     let len = blocked_len(n, op.channels, output[0], output[1]);
@@ -141,8 +149,8 @@ kernel! {
 #[cfg(test)]
 mod tests {
     use crate::layout::{blocked_len, from_nchw, to_nchw};
-    use crate::max_pool2d::{backward, forward, MaxPool2d};
-    use crate::{Buffer, DType, Executor, Gradient, Isa};
+    use crate::max_pool2d::{backward, forward, Forward, MaxPool2d};
+    use crate::{Buffer, DType, Executor, GradientTarget, Isa};
 
     /// Output and gradient (for a gradient of the output of 1, 2, 3, …) of a plane of `op.input` pixels.
     fn expected(op: &MaxPool2d, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
@@ -202,9 +210,10 @@ mod tests {
                 let mut y = Buffer::from_slice(&vec![9f32; dy_blocked.len()]).unwrap();
                 let mut argmax = Buffer::zeros(DType::U8, dy_blocked.len()).unwrap();
                 let mut dx = Buffer::from_slice(&vec![9f32; x_blocked.len()]).unwrap();
-                forward(&cpu, &op, n, &x_blocked, &mut y, &mut argmax).unwrap();
+                let call = Forward { n, x: &x_blocked, y: &mut y, argmax: &mut argmax };
+                forward(&cpu, &op, call).unwrap();
                 for accumulate in [false, true] {
-                    let dx = Gradient { buffer: &mut dx, accumulate };
+                    let dx = GradientTarget { buffer: &mut dx, accumulate };
                     backward(&cpu, &op, n, &dy_blocked, &argmax, dx).unwrap();
                 }
                 let (y, dx) = (plain(&y, op.output()), plain(&dx, input));

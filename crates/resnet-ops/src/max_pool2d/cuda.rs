@@ -1,10 +1,11 @@
 //! Max-pooling on a GPU.
 
-use super::MaxPool2d;
+use super::{Forward, MaxPool2d};
 use crate::cuda::{arguments, padded, window_sizes, Cuda, OCTET};
-use crate::{Buffer, DType, Gradient, Result};
+use crate::{Buffer, DType, GradientTarget, Result};
 
-pub fn forward(cuda: &Cuda, op: &MaxPool2d, n: usize, x: &Buffer, [y, argmax]: [&mut Buffer; 2]) -> Result<()> {
+pub(super) fn forward(cuda: &Cuda, op: &MaxPool2d, call: Forward) -> Result<()> {
+    let Forward { n, x, y, argmax } = call;
     let [input, output] = lengths(op, n);
     let (x, y, argmax) = (cuda.real(x, input)?, cuda.real(y, output)?, cuda.address(argmax, DType::U8, output)?);
     let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(op);
@@ -14,8 +15,15 @@ pub fn forward(cuda: &Cuda, op: &MaxPool2d, n: usize, x: &Buffer, [y, argmax]: [
     unsafe { cuda.launch("max_pool_forward", output / OCTET, arguments) }
 }
 
-pub fn backward(cuda: &Cuda, op: &MaxPool2d, n: usize, dy: &Buffer, argmax: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(crate) fn backward(
+    cuda: &Cuda,
+    op: &MaxPool2d,
+    n: usize,
+    dy: &Buffer,
+    argmax: &Buffer,
+    dx: GradientTarget,
+) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let [input, output] = lengths(op, n);
     let (dx, dy, argmax) = (cuda.real(dx, input)?, cuda.real(dy, output)?, cuda.address(argmax, DType::U8, output)?);
     let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(op);
@@ -26,11 +34,11 @@ pub fn backward(cuda: &Cuda, op: &MaxPool2d, n: usize, dy: &Buffer, argmax: &Buf
 }
 
 /// Elements of input and output.
-pub fn lengths(op: &MaxPool2d, n: usize) -> [usize; 2] {
+pub(crate) fn lengths(op: &MaxPool2d, n: usize) -> [usize; 2] {
     [op.input, op.output()].map(|[h, w]| n * h * w * padded(op.channels))
 }
 
 /// Octets of a pixel, then heights and widths of input, output, window, steps and padding.
-pub fn sizes(op: &MaxPool2d) -> [i32; 11] {
+pub(crate) fn sizes(op: &MaxPool2d) -> [i32; 11] {
     window_sizes(op.channels, [op.input, op.output(), op.kernel, op.stride, op.padding])
 }

@@ -2,7 +2,7 @@
 //! PyTorch; a NaN in a window is its maximum.
 
 use crate::executor::by_backend;
-use crate::{Buffer, Executor, Gradient, Result};
+use crate::{Buffer, Executor, GradientTarget, Result};
 use candle_core::bail;
 
 pub(crate) mod cpu;
@@ -52,20 +52,27 @@ impl MaxPool2d {
     }
 }
 
-/// Takes the maximum of each window of `n` images and keeps where it was: x and y are activations in the executor's layout,
-/// `argmax` (u8, as long as y) gets the pixel's number in its window, in reading order.
+/// The arguments of [`forward`].
+pub struct Forward<'a> {
+    /// Images.
+    pub n: usize,
+    /// Input activation.
+    pub x: &'a Buffer,
+    /// Output activation.
+    pub y: &'a mut Buffer,
+    /// Where the place of each maximum goes: u8, as long as y, the pixel's number in its window, in reading order.
+    pub argmax: &'a mut Buffer,
+}
+
+/// Takes the maximum of each window and keeps where it was.
 ///
 /// # Errors
 /// If a buffer is of another type or on another device; if the device fails.
-pub fn forward(
-    executor: &Executor,
-    op: &MaxPool2d,
-    n: usize,
-    x: &Buffer,
-    y: &mut Buffer,
-    argmax: &mut Buffer,
-) -> Result<()> {
-    by_backend!(executor, forward(op, n, x, [y, argmax]))
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
+pub fn forward(executor: &Executor, op: &MaxPool2d, call: Forward) -> Result<()> {
+    by_backend!(executor, forward(op, call))
 }
 
 /// Writes the gradient of the input, or adds it to what is there, from that of the output of `n` images and from what
@@ -79,7 +86,7 @@ pub fn backward(
     n: usize,
     dy: &Buffer,
     argmax: &Buffer,
-    dx: Gradient,
+    dx: GradientTarget,
 ) -> Result<()> {
     by_backend!(executor, backward(op, n, dy, argmax, dx))
 }

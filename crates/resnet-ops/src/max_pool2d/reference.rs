@@ -1,8 +1,9 @@
-use super::MaxPool2d;
+use super::{Forward, MaxPool2d};
 use crate::element::Real;
-use crate::{Buffer, Gradient, Result};
+use crate::{Buffer, GradientTarget, Result};
 
-pub(super) fn forward<T: Real>(op: &MaxPool2d, n: usize, x: &Buffer, [y, argmax]: [&mut Buffer; 2]) -> Result<()> {
+pub(super) fn forward<T: Real>(op: &MaxPool2d, call: Forward) -> Result<()> {
+    let Forward { n, x, y, argmax } = call;
     let [height, width] = op.output();
     let (x, y, argmax) = (x.slice::<T>()?, y.slice_mut::<T>()?, argmax.slice_mut::<u8>()?);
     for plane in 0..n * op.channels {
@@ -25,8 +26,14 @@ pub(super) fn forward<T: Real>(op: &MaxPool2d, n: usize, x: &Buffer, [y, argmax]
     Ok(())
 }
 
-pub(super) fn backward<T: Real>(op: &MaxPool2d, n: usize, dy: &Buffer, argmax: &Buffer, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn backward<T: Real>(
+    op: &MaxPool2d,
+    n: usize,
+    dy: &Buffer,
+    argmax: &Buffer,
+    dx: GradientTarget,
+) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let ([height, width], pixels) = (op.output(), op.input[0] * op.input[1]);
     let (dy, argmax) = (dy.slice::<T>()?, argmax.slice::<u8>()?);
     let dx = &mut dx.slice_mut::<T>()?[..n * op.channels * pixels];

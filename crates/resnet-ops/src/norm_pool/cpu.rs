@@ -40,7 +40,7 @@ pub(super) fn backward(cpu: &Cpu, op: &NormPool, call: Backward) -> Result<()> {
         let (x, block, output) = (&x[index * plane..][..plane], index % blocks, index * output_plane);
         dx.fill(0.0);
         scatter(cpu.isa, &op.pool, &dy[output..][..output_plane], &argmax[output..][..output_plane], dx);
-        let mask = if op.norm.relu { ReluMask::Input(affine(block)) } else { ReluMask::Nothing };
+        let mask = if op.norm.relu { ReluMask::Input(affine(block)) } else { ReluMask::Everywhere };
         plane::gradient_sums(cpu.isa, x, &saved.mean(block), &mask, dx, sums);
     });
     let grads = &mut grads.into_slice::<f32>()?[..2 * op.norm.channels];

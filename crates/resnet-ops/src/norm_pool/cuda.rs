@@ -5,7 +5,7 @@ use crate::batch_norm::cuda::{self as norm, finish_moments, statistics};
 use crate::batch_norm::{self, Statistics};
 use crate::cuda::{arguments, Cuda, OCTET};
 use crate::max_pool2d::cuda::{backward as pool_backward, lengths, sizes};
-use crate::{DType, Gradient, Result};
+use crate::{DType, GradientTarget, Result};
 
 pub(super) fn forward_train(cuda: &Cuda, op: &NormPool, call: ForwardTrain) -> Result<()> {
     let ForwardTrain { n, x, params, moments, saved, y, argmax } = call;
@@ -25,7 +25,7 @@ pub(super) fn forward_train(cuda: &Cuda, op: &NormPool, call: ForwardTrain) -> R
 
 pub(super) fn backward(cuda: &Cuda, op: &NormPool, call: Backward) -> Result<()> {
     let Backward { n, x, params, saved, argmax, sums, dy, dx, grads } = call;
-    pool_backward(cuda, &op.pool, n, dy, argmax, Gradient { buffer: dx, accumulate: false })?;
+    pool_backward(cuda, &op.pool, n, dy, argmax, GradientTarget { buffer: dx, accumulate: false })?;
     let statistics = Statistics::Batch;
     let call = batch_norm::Backward { n, x, y: None, params, saved, sums, dy: dx, dx: None, grads, statistics };
     norm::backward(cuda, &op.norm, call)

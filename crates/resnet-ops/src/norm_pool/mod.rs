@@ -5,6 +5,7 @@ use crate::batch_norm::BatchNorm;
 use crate::executor::by_backend;
 use crate::max_pool2d::MaxPool2d;
 use crate::{Buffer, Executor, Result, View, ViewMut};
+use candle_core::bail;
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -18,6 +19,16 @@ pub struct NormPool {
     pub norm: BatchNorm,
     /// The max-pooling, of a map of the norm's size.
     pub pool: MaxPool2d,
+}
+
+impl NormPool {
+    fn check(&self) -> Result<()> {
+        let Self { norm, pool } = self;
+        if (norm.channels, norm.size) != (pool.channels, pool.input) {
+            bail!("batch norm and max-pooling: {pool:?} is not of a map that {norm:?} makes");
+        }
+        Ok(())
+    }
 }
 
 /// The arguments of [`forward_train`].
@@ -63,8 +74,12 @@ pub struct Backward<'a> {
 /// Normalises with the batch's own statistics, which it saves, and pools.
 ///
 /// # Errors
-/// If a buffer is of another type, too short or on another device; if the device fails.
+/// If the pooling is of a map of another size; if a buffer is of another type or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward_train(executor: &Executor, op: &NormPool, call: ForwardTrain) -> Result<()> {
+    op.check()?;
     by_backend!(executor, forward_train(op, call))
 }
 
@@ -73,5 +88,6 @@ pub fn forward_train(executor: &Executor, op: &NormPool, call: ForwardTrain) -> 
 /// # Errors
 /// As for [`forward_train`].
 pub fn backward(executor: &Executor, op: &NormPool, call: Backward) -> Result<()> {
+    op.check()?;
     by_backend!(executor, backward(op, call))
 }

@@ -1,5 +1,8 @@
 // Batch norm, ReLU and max-pooling in one pass, an octet of outputs to a thread.
 
+#include "batch_norm/batch_norm.cuh"
+#include "cuda/window.cuh"
+
 KERNEL(norm_pool_forward)(int64 total, int octets, int ih, int iw, int oh, int ow, int kh, int kw, int sh, int sw, int ph, int pw,
                           int channels, const T *x, const float *params, const float *mean, const float *inverse, bool with_relu,
                           T *y, unsigned char *argmax) {

@@ -7,6 +7,9 @@ use crate::{Buffer, Executor, Result};
 ///
 /// # Errors
 /// If a buffer is of another type than the executor's or on another device; if the device fails.
+///
+/// # Panics
+/// If a buffer is too short, except on a GPU, where that is an error.
 pub fn forward(executor: &Executor, len: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
     by_backend!(executor, forward(len, x, y))
 }

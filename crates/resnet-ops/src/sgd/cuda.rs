@@ -6,10 +6,6 @@ use crate::Result;
 
 pub(super) fn step(cuda: &Cuda, op: &Sgd, call: Step) -> Result<()> {
     let len = call.params.len();
-    // A launch needs a block.
-    if len == 0 {
-        return Ok(());
-    }
     let (params, grads) = (call.params.device_address(len)?, call.grads.device_address(len)?);
     let velocity = call.velocity.map_or(Ok(Address::NULL), |velocity| velocity.device_address(len))?;
     let [lr, momentum, weight_decay] = [op.lr, op.momentum, op.weight_decay].map(|value| value as f32);

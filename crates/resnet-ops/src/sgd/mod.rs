@@ -37,11 +37,15 @@ pub struct Step<'a> {
 /// Updates parameters and, if there is momentum, their velocity.
 ///
 /// # Errors
-/// If the parts differ in length; if a buffer is of another type, too short or on another device; if the device fails.
+/// If the parts differ in length; if there is momentum and no velocity; if a buffer is of another type, too short or on another
+/// device; if the device fails.
 pub fn step(executor: &Executor, op: &Sgd, call: Step) -> Result<()> {
     let len = call.params.len();
     if call.grads.len() != len || call.velocity.as_ref().is_some_and(|velocity| velocity.len() != len) {
         bail!("an update of {len} parameters takes as many gradients and velocities");
+    }
+    if op.momentum > 0.0 && call.velocity.is_none() {
+        bail!("an update with momentum takes a velocity");
     }
     by_backend!(executor, step(op, call))
 }

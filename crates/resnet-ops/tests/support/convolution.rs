@@ -4,7 +4,7 @@ use super::ops::{gradient, Op};
 use super::{activation, blank_activation, buffer, elements, flat_of, garbage, read_activation, Parameters, Random};
 use resnet_ops::batch_norm::{self, Backward, BatchNorm, ForwardTrain, Statistics};
 use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, FusedNorm, InputGradient, WeightGradient};
-use resnet_ops::{Buffer, DType, Executor, Gradient, Pass, Result};
+use resnet_ops::{Buffer, DType, Executor, GradientTarget, Pass, Result};
 
 /// Convolution; inputs: parameters, x (without a gradient if it is plain).
 #[derive(Debug)]
@@ -220,7 +220,7 @@ impl Op for Convolution {
             let mut scratch = self.scratch(executor, &conv, Pass::InputGradient);
             let mut write = |dx: &mut Buffer, norm: Option<FusedNorm>| {
                 let (n, params, scratch) = (self.n, params.view(), &mut scratch);
-                let dx = Gradient { buffer: dx, accumulate };
+                let dx = GradientTarget { buffer: dx, accumulate };
                 let call = InputGradient { n, dy: &dy, params, packed: &packed, scratch, dx, norm };
                 conv2d::input_gradient(executor, &conv, call)
             };

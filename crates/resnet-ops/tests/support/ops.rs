@@ -4,7 +4,7 @@ use super::{activation, blank_activation, flat, garbage, read_activation, read_f
 use resnet_ops::concat::{self, Concat};
 use resnet_ops::dropout::{self, Dropout};
 use resnet_ops::linear::{self, Linear};
-use resnet_ops::{add, cross_entropy, relu, Buffer, Executor, Gradient, Result};
+use resnet_ops::{add, cross_entropy, relu, Buffer, Executor, GradientTarget, Result};
 use std::fmt::Debug;
 
 /// Input values closer than this to a kink of the function are not drawn.
@@ -96,7 +96,7 @@ impl Op for Addition {
         }
         let mut da =
             if accumulate { flat(executor, &inputs[0]) } else { garbage(executor, executor.dtype(), self.len) };
-        add::add_gradient(executor, self.len, &db, Gradient { buffer: &mut da, accumulate })?;
+        add::add_gradient(executor, self.len, &db, GradientTarget { buffer: &mut da, accumulate })?;
         Ok(vec![read_flat(self.len, &da), read_flat(self.len, &db)])
     }
 
@@ -143,7 +143,7 @@ impl Op for Connection {
         let mut grads = Parameters::blank(executor, self.op.params_len());
         linear::weight_gradient(executor, &self.op, self.n, &x, &dy, grads.view_mut())?;
         let mut dx = gradient(executor, input_shape, &inputs[1], accumulate)?;
-        let target = Gradient { buffer: &mut dx, accumulate };
+        let target = GradientTarget { buffer: &mut dx, accumulate };
         linear::input_gradient(executor, &self.op, self.n, &dy, params.view(), target)?;
         Ok(vec![grads.read(), read_activation(executor, input_shape, &dx)?])
     }
@@ -192,7 +192,7 @@ impl Op for Concatenation {
         let gradients = inputs.iter().enumerate().map(|(branch, values)| {
             let shape = self.shape(self.op.channels[branch]);
             let mut dx = gradient(executor, shape, values, accumulate)?;
-            concat::backward(executor, &self.op, self.n, branch, &dy, Gradient { buffer: &mut dx, accumulate })?;
+            concat::backward(executor, &self.op, self.n, branch, &dy, GradientTarget { buffer: &mut dx, accumulate })?;
             read_activation(executor, shape, &dx)
         });
         gradients.collect()

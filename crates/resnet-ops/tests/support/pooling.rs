@@ -5,7 +5,7 @@ use super::{activation, blank_activation, buffer, read_activation, Random};
 use resnet_ops::avg_pool2d::{self, AvgPool2d};
 use resnet_ops::global_avg_pool::{self, GlobalAvgPool};
 use resnet_ops::max_pool2d::{self, MaxPool2d};
-use resnet_ops::{Buffer, DType, Executor, Gradient, Result};
+use resnet_ops::{Buffer, DType, Executor, GradientTarget, Result};
 
 /// Max-pooling.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ impl MaxPooling {
         let [n, c, h, w] = self.output_shape();
         let mut y = blank_activation(executor, self.output_shape());
         let mut argmax = buffer(executor, DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
-        max_pool2d::forward(executor, &self.op, self.n, &x, &mut y, &mut argmax)?;
+        let call = max_pool2d::Forward { n: self.n, x: &x, y: &mut y, argmax: &mut argmax };
+        max_pool2d::forward(executor, &self.op, call)?;
         Ok((y, argmax))
     }
 }
@@ -56,7 +57,7 @@ impl Op for MaxPooling {
         let (_, argmax) = self.outputs(executor, &inputs[0])?;
         let dy = activation(executor, self.output_shape(), dy)?;
         let mut dx = gradient(executor, self.input_shape(), &inputs[0], accumulate)?;
-        max_pool2d::backward(executor, &self.op, self.n, &dy, &argmax, Gradient { buffer: &mut dx, accumulate })?;
+        max_pool2d::backward(executor, &self.op, self.n, &dy, &argmax, GradientTarget { buffer: &mut dx, accumulate })?;
         Ok(vec![read_activation(executor, self.input_shape(), &dx)?])
     }
 
@@ -104,7 +105,7 @@ impl Op for AveragePooling {
     ) -> Result<Vec<Vec<f64>>> {
         let dy = activation(executor, self.output_shape(), dy)?;
         let mut dx = gradient(executor, self.input_shape(), &inputs[0], accumulate)?;
-        avg_pool2d::backward(executor, &self.op, self.n, &dy, Gradient { buffer: &mut dx, accumulate })?;
+        avg_pool2d::backward(executor, &self.op, self.n, &dy, GradientTarget { buffer: &mut dx, accumulate })?;
         Ok(vec![read_activation(executor, self.input_shape(), &dx)?])
     }
 
@@ -143,7 +144,7 @@ impl Op for GlobalAveragePooling {
         let (c, [h, w]) = (self.op.channels, self.op.input);
         let dy = activation(executor, [self.n, c, 1, 1], dy)?;
         let mut dx = gradient(executor, [self.n, c, h, w], &inputs[0], accumulate)?;
-        global_avg_pool::backward(executor, &self.op, self.n, &dy, Gradient { buffer: &mut dx, accumulate })?;
+        global_avg_pool::backward(executor, &self.op, self.n, &dy, GradientTarget { buffer: &mut dx, accumulate })?;
         Ok(vec![read_activation(executor, [self.n, c, h, w], &dx)?])
     }
 

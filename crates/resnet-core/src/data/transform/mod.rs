@@ -9,7 +9,7 @@ pub use resize::{Interpolation, Resize};
 
 use super::pixels::PixelsRef;
 use crate::error::{Code, Error, Result};
-use resize::Resizer;
+use resize::{ResizeScratch, Resizer};
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
 use serde::Deserialize;
@@ -35,10 +35,10 @@ enum Stage {
 
 /// Memory that transforms need, kept from image to image.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(super) struct TransformScratch {
     /// The image after each stage but the last.
     between: Vec<Vec<f32>>,
-    resize: resize::Scratch,
+    resize: ResizeScratch,
 }
 
 impl Transform {
@@ -82,9 +82,9 @@ impl Transforms {
     }
 
     /// Writes what becomes of an image to `out`, which has the length of the output. Bytes are scaled to \[0, 1\].
-    pub fn apply(&self, image: PixelsRef, out: &mut [f32], scratch: &mut Scratch) {
+    pub fn apply(&self, image: PixelsRef, out: &mut [f32], scratch: &mut TransformScratch) {
         let Some(((last, _), others)) = self.stages.split_last() else { return image.write(out) };
-        let Scratch { between, resize } = scratch;
+        let TransformScratch { between, resize } = scratch;
         between.resize_with(others.len().max(between.len()), Vec::new);
         let mut image = image;
         for ((stage, shape), out) in others.iter().zip(between) {
@@ -108,7 +108,7 @@ impl Transforms {
 }
 
 impl Stage {
-    fn apply(&self, image: PixelsRef, out: &mut [f32], scratch: &mut resize::Scratch) {
+    fn apply(&self, image: PixelsRef, out: &mut [f32], scratch: &mut ResizeScratch) {
         match self {
             Self::Resize(resizer) => resizer.apply(image, out, scratch),
         }
@@ -128,7 +128,7 @@ mod tests {
     fn applied(list: &[Transform], input: [usize; 3], image: PixelsRef) -> Vec<f32> {
         let transforms = Transforms::new(list, input).unwrap();
         let mut out = vec![f32::NAN; transforms.output().iter().product()];
-        transforms.apply(image, &mut out, &mut Scratch::default());
+        transforms.apply(image, &mut out, &mut TransformScratch::default());
         out
     }
 
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn one_scratch_serves_all_lists() {
         let [first, second] = [[5, 7], [4, 2]].map(|size| resize(size, Interpolation::Pil));
-        let mut scratch = Scratch::default();
+        let mut scratch = TransformScratch::default();
         for list in [&[first, second][..], &[], &[second], &[second, first, second], &[first, second]] {
             let transforms = Transforms::new(list, [2, 2, 3]).unwrap();
             let mut out = vec![f32::NAN; transforms.output().iter().product()];

@@ -47,7 +47,7 @@ enum Tables {
 
 /// Memory that resizing needs, kept from image to image.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(super) struct ResizeScratch {
     bytes: [Vec<u8>; 2],
     floats: [Vec<f32>; 2],
 }
@@ -76,7 +76,7 @@ impl Resizer {
     }
 
     /// Resizes the planes of an image; bytes are scaled to \[0, 1\].
-    pub fn apply(&self, image: PixelsRef, out: &mut [f32], scratch: &mut Scratch) {
+    pub fn apply(&self, image: PixelsRef, out: &mut [f32], scratch: &mut ResizeScratch) {
         match (image, &self.tables) {
             (PixelsRef::U8(image), Tables::Pil { bytes, .. }) => {
                 let [work, resized] = &mut scratch.bytes;
@@ -144,7 +144,7 @@ mod tests {
     fn resize_u8(interpolation: Interpolation, input: [usize; 2], size: [usize; 2], image: &[u8]) -> Vec<f32> {
         let resizer = Resizer::new(Resize { size, interpolation }, input).unwrap();
         let mut out = vec![f32::NAN; image.len() / (input[0] * input[1]) * size[0] * size[1]];
-        resizer.apply(PixelsRef::U8(image), &mut out, &mut Scratch::default());
+        resizer.apply(PixelsRef::U8(image), &mut out, &mut ResizeScratch::default());
         out
     }
 
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn one_scratch_serves_all_sizes_and_kinds() {
-        let mut scratch = Scratch::default();
+        let mut scratch = ResizeScratch::default();
         let image: Vec<u8> = (0..200).collect();
         for (input, size) in [([10, 20], [3, 7]), ([2, 5], [40, 1]), ([1, 1], [3, 3])] {
             for interpolation in [Interpolation::Pil, Interpolation::Float] {

@@ -31,8 +31,9 @@ calls! {
         SaveRunning { saved: Write },
         /// Moves the running statistics towards the batch's.
         UpdateRunning { saved: Read },
-        /// `dy` becomes that of x; with a shortcut, where `y` is read too, that of the sum, and `dx` that of x. If `summed`, a
-        /// convolution's input gradient has begun it. `grads` is where the parameters' gradients go if nobody wants them.
+        /// On return `dy` holds the gradient of x; with a shortcut, where `y` is read too, that of the sum before the ReLU, and `dx` that
+        /// of x. If `summed`, a convolution's input gradient has begun it. `grads` is where the parameters' gradients go if nobody wants
+        /// them.
         Backward {
             x: Read,
             y: Option<Read>,
@@ -76,7 +77,7 @@ impl Norm {
     pub fn new_saved(&self, tape: &mut Tape) -> Request {
         let saved = tape.request(Class::Parameter, self.op.saved_len());
         if tape.trains() {
-            tape.update(self, NormCall::UpdateRunning { saved: Read(saved) });
+            tape.statistics(self, NormCall::UpdateRunning { saved: Read(saved) });
         }
         saved
     }
@@ -176,7 +177,8 @@ impl PlanOp for Norm {
                 let Weights { parameters, running, .. } = weights;
                 let elided_bias = self.elided_bias.clone().map(|bias| parameters.view(bias));
                 let running = running.view_mut(self.running.clone());
-                batch_norm::update_running(executor, op, n, &buffers.read(saved), elided_bias, running)
+                let call = batch_norm::UpdateRunning { n, saved: &buffers.read(saved), elided_bias, running };
+                batch_norm::update_running(executor, op, call)
             }
             NormCall::Backward { x, y, saved, sums, dy, dx, grads, summed } => {
                 let Weights { parameters, gradients, .. } = weights;

@@ -112,11 +112,11 @@ impl Convolution {
         }
         let folded = self.folded.is_some().then(|| {
             let target = tape.request(Class::Parameter, self.kernels.shape().params_len());
-            tape.prepare(self, ConvCall::Fold { target: Write(target) });
+            tape.pack(self, ConvCall::Fold { target: Write(target) });
             Read(target)
         });
         let packed = tape.request(Class::Packed, packed_len);
-        tape.prepare(self, ConvCall::Pack { pass, folded, packed: Write(packed) });
+        tape.pack(self, ConvCall::Pack { pass, folded, packed: Write(packed) });
         Read(packed)
     }
 }

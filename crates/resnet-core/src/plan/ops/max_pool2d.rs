@@ -48,7 +48,8 @@ impl PlanOp for MaxPool {
         match *call {
             MaxPoolCall::Forward { x, y, argmax } => {
                 let (x, mut y, mut argmax) = (buffers.read(x), buffers.write(y), buffers.write(argmax));
-                max_pool2d::forward(executor, &self.op, n, &x, &mut y, &mut argmax)
+                let call = max_pool2d::Forward { n, x: &x, y: &mut y, argmax: &mut argmax };
+                max_pool2d::forward(executor, &self.op, call)
             }
             MaxPoolCall::Backward { dy, argmax, dx } => {
                 let (dy, argmax) = (buffers.read(dy), buffers.read(argmax));

@@ -36,7 +36,7 @@ use crate::model::layer::Layer;
 use crate::model::params::ParamRanges;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
-use resnet_ops::{Buffer, Executor, Gradient, Result};
+use resnet_ops::{Buffer, Executor, GradientTarget, Result};
 use std::cell::{Ref, RefMut};
 
 /// The tape that ops write on.
@@ -104,7 +104,8 @@ impl Context<'_> {
     }
 }
 
-/// The storage behind the operands of a plan. Two operands of a call that share a slot, one of them written, would panic.
+/// The storage behind the operands of a plan. Operands of one call are live together, so each has a slot of its own; a call that named
+/// one storage twice and wrote it would panic here.
 #[derive(Clone, Copy)]
 pub(super) struct Buffers<'a> {
     pub slots: &'a Slots,
@@ -121,20 +122,20 @@ impl<'a> Buffers<'a> {
         self.slots.write(self.assigned[operand.0 .0])
     }
 
-    fn target(self, operand: Accumulated) -> GradientTarget<'a> {
-        GradientTarget { buffer: self.write(Write(operand.target)), accumulate: operand.accumulate }
+    fn target(self, operand: Accumulated) -> BorrowedTarget<'a> {
+        BorrowedTarget { buffer: self.write(Write(operand.target)), accumulate: operand.accumulate }
     }
 }
 
 /// A borrowed target of a gradient.
-struct GradientTarget<'a> {
+struct BorrowedTarget<'a> {
     buffer: RefMut<'a, Buffer>,
     accumulate: bool,
 }
 
-impl GradientTarget<'_> {
-    fn gradient(&mut self) -> Gradient<'_> {
-        Gradient { buffer: &mut self.buffer, accumulate: self.accumulate }
+impl BorrowedTarget<'_> {
+    fn gradient(&mut self) -> GradientTarget<'_> {
+        GradientTarget { buffer: &mut self.buffer, accumulate: self.accumulate }
     }
 }
 

@@ -8,7 +8,8 @@ use std::ops::Range;
 pub struct Group {
     /// Which.
     pub members: Members,
-    /// What the optimiser's learning rate is multiplied by; with 0 the parameters are frozen.
+    /// What the optimiser's learning rate is multiplied by. With 0 the parameters are frozen: neither they nor what is kept for them
+    /// change. (A norm's running statistics are no parameters.)
     pub lr_factor: f64,
     /// Weight decay in place of the optimiser's.
     pub weight_decay: Option<f64>,

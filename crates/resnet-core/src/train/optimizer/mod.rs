@@ -89,24 +89,33 @@ impl Updater {
         Self { optimizer, groups, state: State::default() }
     }
 
-    /// Moves all parameters by their gradients.
+    /// Makes room for what the optimiser keeps; only the first time does it anything.
     ///
     /// # Errors
-    /// `ERR_OUT_OF_MEMORY` at the first step, with nothing changed; if the device fails.
+    /// `ERR_OUT_OF_MEMORY`.
+    pub fn reserve(&mut self, executor: &Executor, params: &Params) -> Result<()> {
+        self.state.reserve(self.optimizer.kept(), executor, params.parameters_len())
+    }
+
+    /// Moves all parameters but frozen ones by their gradients.
+    ///
+    /// # Errors
+    /// If the device fails.
     pub fn step(&mut self, executor: &Executor, params: &Params, weights: &mut Weights) -> Result<()> {
         let Self { optimizer, groups, state } = self;
-        let kept = optimizer.kept();
-        state.reserve(kept, executor, weights.parameters.len())?;
         weights.version += 1;
         for (range, group) in group::parts(params, groups) {
+            let settings = match group {
+                Some(group) if group.lr_factor == 0.0 => continue,
+                Some(group) => optimizer.with(group.lr_factor, group.weight_decay),
+                None => *optimizer,
+            };
             let part = Part {
                 parameters: weights.parameters.view_mut(range.clone()),
                 gradients: weights.gradients.view(range.clone()),
-                state: state.views(kept, &range),
+                state: state.views(optimizer.kept(), &range),
             };
-            group
-                .map_or(*optimizer, |group| optimizer.with(group.lr_factor, group.weight_decay))
-                .update(executor, part)?;
+            settings.update(executor, part)?;
         }
         Ok(())
     }
@@ -132,9 +141,12 @@ impl State {
         Ok(())
     }
 
+    /// The parts of the buffers with these names, in the names' order.
     fn views(&mut self, names: &[&'static str], range: &Range<usize>) -> Vec<ViewMut<'_>> {
-        let wanted = self.0.iter_mut().filter(|(name, _)| names.contains(name));
-        wanted.map(|(_, buffer)| buffer.view_mut(range.clone())).collect()
+        let order = |name: &str| names.iter().position(|wanted| *wanted == name);
+        let mut found: Vec<_> = self.0.iter_mut().filter_map(|(name, buffer)| Some((order(name)?, buffer))).collect();
+        found.sort_by_key(|(order, _)| *order);
+        found.into_iter().map(|(_, buffer)| buffer.view_mut(range.clone())).collect()
     }
 }
 

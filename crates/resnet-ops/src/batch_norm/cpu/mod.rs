@@ -4,7 +4,7 @@
 //! Sums of a plane are f32 vectors for a few pixels, then f64; planes are added up over images in order, so that the
 //! number of threads changes nothing.
 
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, Update};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
 use crate::affine::{Affine, Lanes};
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::{Buffer, Cpu, Isa, Result, View};
@@ -99,20 +99,18 @@ impl<'a> Saved<'a> {
         &self,
         op: &BatchNorm,
         n: usize,
-        of: Statistics,
+        statistics: Statistics,
         params: &[f32],
         grads: &[f32],
         block: usize,
     ) -> Slope {
         let (mean, scale) = (self.mean(block), self.affine(op, params, block).scale);
-        if of == Statistics::Running {
-            return Slope { mean, constant: [0.0; LANES], linear: [0.0; LANES], scale };
-        }
         let (dgamma, dbeta) = grads.split_at(op.channels);
         let (dgamma, dbeta, invstd) = (lanes(dgamma, block), lanes(dbeta, block), lanes(self.invstd, block));
         let count = (n * plane_len(op) / LANES) as f32;
         let constant = dbeta.map(|dbeta| dbeta / count);
-        Slope { mean, constant, linear: std::array::from_fn(|lane| -invstd[lane] * dgamma[lane] / count), scale }
+        let linear = std::array::from_fn(|lane| -invstd[lane] * dgamma[lane] / count);
+        Slope { statistics, mean, constant, linear, scale }
     }
 
     /// Writes the gradients of the parameters from the sums of each (image, block) plane.
@@ -161,8 +159,8 @@ pub(super) fn forward_eval(cpu: &Cpu, op: &BatchNorm, call: ForwardEval) -> Resu
     normalise(cpu, op, n, x, shortcut, affine, y)
 }
 
-pub(super) fn update_running(_: &Cpu, op: &BatchNorm, update: Update) -> Result<()> {
-    let Update { n, saved, elided_bias, running } = update;
+pub(super) fn update_running(_: &Cpu, op: &BatchNorm, call: UpdateRunning) -> Result<()> {
+    let UpdateRunning { n, saved, elided_bias, running } = call;
     let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
     let count = (n * op.size[0] * op.size[1]) as f64;
     let unbiased = count / (count - 1.0).max(1.0);
@@ -220,7 +218,7 @@ impl<'a> Summands<'a> {
     pub(crate) fn sum(&self, isa: Isa, index: usize, dy: &mut [f32], sums: &mut [f64]) {
         let (plane, block) = (plane_len(self.op), index % blocks(self.op.channels));
         let mask = match self.y {
-            _ if !self.op.relu => ReluMask::Nothing,
+            _ if !self.op.relu => ReluMask::Everywhere,
             None => ReluMask::Input(self.saved.affine(self.op, self.params, block)),
             Some(y) => ReluMask::Output(&y[index * plane..][..plane]),
         };

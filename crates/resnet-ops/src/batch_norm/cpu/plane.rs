@@ -1,5 +1,6 @@
 //! Kernels of one (image, block) plane.
 
+use super::Statistics;
 use crate::affine::{Affine, Lanes};
 use crate::blocked::LANES;
 use crate::simd::kernel;
@@ -9,16 +10,17 @@ const RUN: usize = 16;
 
 /// Where the gradient of the output goes on to x.
 pub(crate) enum ReluMask<'a> {
-    /// Everywhere: no ReLU follows.
-    Nothing,
+    /// No ReLU follows.
+    Everywhere,
     /// Where x·scale + shift is positive.
     Input(Affine),
     /// Where the output is positive.
     Output(&'a [f32]),
 }
 
-/// The gradient of x is scale·(dy − constant + linear·(x − mean)).
+/// The gradient of x is scale·(dy − constant + linear·(x − mean)), or scale·dy with running statistics.
 pub(crate) struct Slope {
+    pub(super) statistics: Statistics,
     pub(super) mean: Lanes,
     pub(super) constant: Lanes,
     pub(super) linear: Lanes,
@@ -99,7 +101,7 @@ kernel! {
                 let mean = S::load(mean.as_ptr());
                 let (mut gradient, mut product) = (S::splat(0.0), S::splat(0.0));
                 match mask {
-                    ReluMask::Nothing => {
+                    ReluMask::Everywhere => {
                         for (x, dy) in x.iter().zip(dy) {
                             let dy = S::load(dy.as_ptr());
                             gradient = S::add(gradient, dy);
@@ -159,7 +161,11 @@ kernel! {
                     let (scale, shift) = (S::load(affine.scale.as_ptr()), S::load(affine.shift.as_ptr()));
                     dy = S::where_positive(S::fma(x, scale, shift), dy);
                 }
-                let value = S::fma(S::sub(x, mean), linear, S::sub(dy, constant));
+                let value = match slope.statistics {
+                    Statistics::Batch => S::fma(S::sub(x, mean), linear, S::sub(dy, constant)),
+                    // Without x, of which an infinite one times a linear part of 0 would be NaN.
+                    Statistics::Running => dy,
+                };
                 S::store(dx.as_mut_ptr(), S::mul(value, scale));
             }
         }

@@ -1,7 +1,7 @@
 //! The kernels against plain loops in f64.
 
 use crate::batch_norm::{backward, forward_eval, forward_train, moments, update_running};
-use crate::batch_norm::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use crate::batch_norm::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
 use crate::layout::{blocked_len, from_nchw, to_nchw};
 use crate::{Buffer, DType, Executor, Isa};
 
@@ -169,7 +169,8 @@ fn evaluation_with_the_batch_as_running_statistics_gives_the_training_output() {
     let trained = run(&cpu, &case);
     let saved = Buffer::from_slice(&trained.saved).unwrap();
     let mut running = Buffer::from_slice(&vec![7f32; 2 * c]).unwrap();
-    update_running(&cpu, &case.op, n, &saved, None, running.view_mut(0..2 * c)).unwrap();
+    let call = UpdateRunning { n, saved: &saved, elided_bias: None, running: running.view_mut(0..2 * c) };
+    update_running(&cpu, &case.op, call).unwrap();
     let count = (n * h * w) as f32;
     for (channel, variance) in running.slice_mut::<f32>().unwrap()[c..].iter_mut().enumerate() {
         close(*variance, f64::from(trained.saved[32 + channel] * count / (count - 1.0)), 1e-6, "unbiased variance");

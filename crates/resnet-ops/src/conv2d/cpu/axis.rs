@@ -51,7 +51,7 @@ impl Axis {
         (0..stride.min(input)).flat_map(phase).collect()
     }
 
-    /// Joins neighbours that touch the same kernel places.
+    /// Joins neighbours that touch the same taps.
     fn group(
         coordinates: impl Iterator<Item = (usize, Vec<(usize, usize)>)>,
         target_step: usize,
@@ -59,9 +59,10 @@ impl Axis {
     ) -> Vec<Self> {
         let mut runs: Vec<Self> = Vec::new();
         for (coordinate, taps) in coordinates {
-            let places = |taps: &[(usize, usize)]| taps.iter().map(|tap| tap.0).collect::<Vec<_>>();
+            let same =
+                |a: &[(usize, usize)], b: &[(usize, usize)]| a.iter().map(|tap| tap.0).eq(b.iter().map(|tap| tap.0));
             match runs.last_mut() {
-                Some(run) if places(&run.taps) == places(&taps) => run.count += 1,
+                Some(run) if same(&run.taps, &taps) => run.count += 1,
                 _ => runs.push(Self { count: 1, target: (coordinate, target_step), source_step, taps }),
             }
         }

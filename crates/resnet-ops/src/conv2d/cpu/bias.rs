@@ -1,8 +1,19 @@
-//! The gradient of the bias.
+//! The bias, packed, and its gradient.
 
+use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
+
+/// Writes what the sums of a pass begin with, in whole blocks: forward the bias, else zeros.
+pub(super) fn pack_bias(shape: &ConvShape, pass: Pass, params: &[f32], packed: &mut [f32]) {
+    let bias = match pass {
+        Pass::Forward => &params[shape.weight_len()..],
+        Pass::InputGradient | Pass::WeightGradient => &[],
+    };
+    packed.fill(0.0);
+    packed[..bias.len()].copy_from_slice(bias);
+}
 
 /// Writes the gradient of the bias, or zeros if it is to be skipped.
 pub(super) fn bias_gradients(cpu: &Cpu, shape: &ConvShape, n: usize, dy: &[f32], bias: &mut [f32], skip: bool) {

@@ -1,5 +1,5 @@
-//! How direct and grouped kernels cut their work into tasks, so that what is used again is in a cache: by fixed sizes, and sums
-//! never by the number of threads, so that the bits do not depend on it.
+//! How direct and grouped kernels cut their work into tasks, so that what is used again is still in a cache. Sums are cut by fixed
+//! sizes, never by the number of threads, so that their bits do not depend on it.
 
 /// Floats of weights that fit the caches beside the images: below, all blocks of an image are worked out while it is at hand.
 pub(super) const CACHED_WEIGHTS: usize = 128 * 1024;
@@ -23,8 +23,8 @@ pub(super) struct Patches {
 }
 
 impl Patches {
-    /// For outputs of `height` lines, `line` floats of source and gradient for each of them, and so many tasks that the channels
-    /// give: blocks of images make up for too few.
+    /// `height` is the output's lines, `line` the floats of source and gradient that one of them takes, `tasks` the number of tasks
+    /// into which the channels are cut: if those are few, the images are cut into blocks too.
     pub(super) fn new(height: usize, line: usize, tasks: usize) -> Self {
         let lines = (PATCH / line).clamp(1, height);
         let images = if lines == height { (PATCH / (line * height)).max(1) } else { 1 };

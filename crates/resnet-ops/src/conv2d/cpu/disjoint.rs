@@ -1,34 +1,34 @@
-//! Pointers to memory that tasks write at places of their own.
+//! Pointers to memory of which each task writes a part of its own.
 
 use crate::blocked::LANES;
 use crate::{Buffer, Result};
+use std::marker::PhantomData;
 
-/// Floats of which each task writes a part of its own.
-pub(super) struct Disjoint(*mut f32);
+/// Floats of which each task uses a part of its own.
+pub(super) struct Disjoint<'a>(*mut f32, PhantomData<&'a mut [f32]>);
 
 // SAFETY: whoever calls `at` gives each task its own part.
-unsafe impl Sync for Disjoint {}
+unsafe impl Sync for Disjoint<'_> {}
 
-impl Disjoint {
-    /// These floats. The pointer is good for as long as nobody else uses them.
-    pub(super) fn new(floats: &mut [f32]) -> Self {
-        Self::from_start(floats.as_mut_ptr())
+impl<'a> Disjoint<'a> {
+    /// These floats.
+    pub(super) fn new(floats: &'a mut [f32]) -> Self {
+        Self(floats.as_mut_ptr(), PhantomData)
     }
 
     /// The floats that begin here.
-    pub(super) fn from_start(start: *mut f32) -> Self {
-        Self(start)
-    }
-
-    /// Where they begin.
-    pub(super) fn start(&self) -> *mut f32 {
-        self.0
-    }
-
-    /// A place among them.
     ///
     /// # Safety
-    /// The offset must not lie beyond the floats' end.
+    /// For as long as this is used they must be there, and nobody else may use them.
+    pub(super) unsafe fn from_start(start: *mut f32) -> Self {
+        Self(start, PhantomData)
+    }
+
+    /// A pointer to the float at this offset.
+    ///
+    /// # Safety
+    /// The offset must not lie beyond the floats' end. What one task writes through the pointer no other may read or write at the same
+    /// time.
     pub(super) unsafe fn at(&self, offset: usize) -> *mut f32 {
         // SAFETY: the caller stays inside the memory.
         unsafe { self.0.add(offset) }
@@ -36,20 +36,22 @@ impl Disjoint {
 }
 
 /// Two f64 for each lane of a plane, which the plane's task writes.
-pub(super) struct PlaneSums {
+pub(super) struct PlaneSums<'a> {
     start: *mut f64,
     planes: usize,
+    floats: PhantomData<&'a mut [f64]>,
 }
 
 // SAFETY: whoever calls `of` gives each task its own planes.
-unsafe impl Sync for PlaneSums {}
+unsafe impl Sync for PlaneSums<'_> {}
 
-impl PlaneSums {
+impl<'a> PlaneSums<'a> {
     const LEN: usize = 2 * LANES;
 
     /// Those of the first `planes` planes.
-    pub(super) fn new(sums: &mut Buffer, planes: usize) -> Result<Self> {
-        Ok(Self { start: sums.slice_mut::<f64>()?[..planes * Self::LEN].as_mut_ptr(), planes })
+    pub(super) fn new(sums: &'a mut Buffer, planes: usize) -> Result<Self> {
+        let start = sums.slice_mut::<f64>()?[..planes * Self::LEN].as_mut_ptr();
+        Ok(Self { start, planes, floats: PhantomData })
     }
 
     /// A plane's sums.

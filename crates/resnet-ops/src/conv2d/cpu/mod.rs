@@ -18,9 +18,8 @@ use crate::algorithm::Pass;
 use crate::batch_norm::cpu::{plane, Summands};
 use crate::blocked::{self, LANES};
 use crate::executor::Cpu;
-use crate::{Buffer, Gradient, Result, View};
+use crate::{Buffer, GradientTarget, Result, View};
 use call::OutputsCall;
-use candle_core::bail;
 use direct::Direct;
 use disjoint::PlaneSums;
 use grouped::Grouped;
@@ -136,10 +135,7 @@ pub(super) fn forward(cpu: &Cpu, conv: &Conv2d, call: Forward) -> Result<()> {
 }
 
 pub(super) fn input_gradient(cpu: &Cpu, conv: &Conv2d, call: InputGradient) -> Result<()> {
-    let InputGradient { n, dy, params, packed, scratch, dx: Gradient { buffer: dx, accumulate }, norm } = call;
-    if conv.shape.plain_input {
-        bail!("convolution: a plain input has no gradient");
-    }
+    let InputGradient { n, dy, params, packed, scratch, dx: GradientTarget { buffer: dx, accumulate }, norm } = call;
     let [height, width] = conv.shape.input;
     let planes = n * blocked::blocks(conv.shape.in_channels);
     let norm = norm.map(|FusedNorm { op, x, params, saved, y, sums }| -> Result<_> {

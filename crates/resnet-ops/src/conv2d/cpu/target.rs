@@ -71,7 +71,7 @@ impl<'a> Target<'a> {
     #[inline(always)]
     pub(super) unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,
-        places: &[usize],
+        offsets: &[usize],
         pitch: usize,
         mut sums: [[S::V; VECTORS]; ROWS],
     ) {
@@ -81,7 +81,7 @@ impl<'a> Target<'a> {
             if !self.addend.is_null() {
                 for row in 0..ROWS {
                     for v in 0..VECTORS {
-                        sums[row][v] = S::add(sums[row][v], S::load(self.addend.add(places[row] + v * pitch)));
+                        sums[row][v] = S::add(sums[row][v], S::load(self.addend.add(offsets[row] + v * pitch)));
                     }
                 }
             }
@@ -95,7 +95,7 @@ impl<'a> Target<'a> {
             }
             for row in 0..ROWS {
                 for v in 0..VECTORS {
-                    S::store(self.y.add(places[row] + v * pitch), sums[row][v]);
+                    S::store(self.y.add(offsets[row] + v * pitch), sums[row][v]);
                 }
             }
         }

@@ -4,7 +4,7 @@
 
 use super::Linear;
 use crate::blocked::{blocks, LANES};
-use crate::{Buffer, Cpu, Gradient, Result, View, ViewMut};
+use crate::{Buffer, Cpu, GradientTarget, Result, View, ViewMut};
 use tiles::{dots, sum_rows, Dots, Matrix, Output, RowSums};
 
 mod tiles;
@@ -31,8 +31,15 @@ pub(super) fn forward(cpu: &Cpu, op: &Linear, n: usize, x: &Buffer, params: View
     Ok(())
 }
 
-pub(super) fn input_gradient(cpu: &Cpu, op: &Linear, n: usize, dy: &Buffer, params: View, dx: Gradient) -> Result<()> {
-    let Gradient { buffer: dx, accumulate } = dx;
+pub(super) fn input_gradient(
+    cpu: &Cpu,
+    op: &Linear,
+    n: usize,
+    dy: &Buffer,
+    params: View,
+    dx: GradientTarget,
+) -> Result<()> {
+    let GradientTarget { buffer: dx, accumulate } = dx;
     let (dx_row, dy_row) = (blocks(op.in_features) * LANES, blocks(op.out_features) * LANES);
     let weights = &params.slice::<f32>()?[..op.out_features * op.in_features];
     let weights = Matrix { values: weights, row: op.in_features, column: 1 };
@@ -70,7 +77,7 @@ pub(super) fn weight_gradient(cpu: &Cpu, op: &Linear, n: usize, x: &Buffer, dy: 
 mod tests {
     use crate::blocked::blocks;
     use crate::linear::{forward, input_gradient, weight_gradient, Linear};
-    use crate::{Buffer, Executor, Gradient, Isa};
+    use crate::{Buffer, Executor, GradientTarget, Isa};
 
     /// Rows of `width` small integers (sums of their products are exact), padded with zeros to whole blocks.
     fn rows(n: usize, width: usize, step: usize) -> Vec<f32> {
@@ -89,7 +96,7 @@ mod tests {
         let mut grads = Buffer::from_slice(&vec![f32::NAN; op.params_len()]).unwrap();
         forward(cpu, op, n, &x, params.clone(), &mut y).unwrap();
         for accumulate in [false, true] {
-            input_gradient(cpu, op, n, &dy, params.clone(), Gradient { buffer: &mut dx, accumulate }).unwrap();
+            input_gradient(cpu, op, n, &dy, params.clone(), GradientTarget { buffer: &mut dx, accumulate }).unwrap();
         }
         weight_gradient(cpu, op, n, &x, &dy, grads.view_mut(0..op.params_len())).unwrap();
         [y, dx, grads].map(|buffer| buffer.slice::<f32>().unwrap().to_vec())

@@ -34,7 +34,7 @@ use border::Bordered;
 use regions::Region;
 use std::ops::Range;
 use tile::{Tap, Tile, MOST_ROWS};
-use weights::DirectWeights;
+use weights::DirectWeightGradient;
 
 /// What depends on the shape alone.
 pub(in crate::conv2d) struct Direct {
@@ -42,7 +42,7 @@ pub(in crate::conv2d) struct Direct {
     forward: RegionSweep,
     bordered: Option<Bordered>,
     input_gradient: Option<RegionSweep>,
-    weights: DirectWeights,
+    weight_gradient: DirectWeightGradient,
 }
 
 /// A pass from a source activation to a target activation, region by region.
@@ -66,9 +66,9 @@ impl Direct {
         let largest = tile::largest(cpu.isa);
         let forward = RegionSweep::forward(shape, largest);
         let input_gradient = (!shape.plain_input).then(|| RegionSweep::input_gradient(shape, largest));
-        let weights = DirectWeights::new(shape, &forward);
+        let weight_gradient = DirectWeightGradient::new(shape, &forward);
         let bordered = Bordered::new(shape, &forward, largest);
-        Self { shape: shape.clone(), forward, bordered, input_gradient, weights }
+        Self { shape: shape.clone(), forward, bordered, input_gradient, weight_gradient }
     }
 
     pub(in crate::conv2d::cpu) fn packed_len(&self, pass: Pass) -> usize {
@@ -80,7 +80,7 @@ impl Direct {
         match pass {
             Pass::Forward => self.bordered.as_ref().map_or(0, |bordered| bordered.scratch_len(n)),
             Pass::InputGradient => 0,
-            Pass::WeightGradient => self.weights.scratch_len(n),
+            Pass::WeightGradient => self.weight_gradient.scratch_len(n),
         }
     }
 
@@ -106,7 +106,8 @@ impl Direct {
         if let Some(bordered) = bordered {
             bordered.surround(call.n, call.source, scratch);
             bordered.sweep.run(cpu, call.n, scratch, call.packed, call.target);
-        } else if let Some(sweep) = self.sweep(call.pass) {
+        } else {
+            let sweep = self.sweep(call.pass).expect("a pass that writes an activation");
             sweep.run(cpu, call.n, call.source, call.packed, call.target);
         }
     }
@@ -262,16 +263,16 @@ impl RegionTask<'_> {
             }
             let pixels = images.len() * region.y.count * region.x.count;
             let tiles = pixels.div_ceil(self.sweep.rows);
-            let mut places = region.places(images.clone(), self.sweep.source.image, self.sweep.target.image);
+            let mut offsets = region.offsets(images.clone(), self.sweep.source.image, self.sweep.target.image);
             for index in 0..tiles {
                 let rows = pixels * (index + 1) / tiles - pixels * index / tiles;
-                self.tile(region, rows, &mut places);
+                self.tile(region, rows, &mut offsets);
             }
         }
     }
 
     /// Computes the next `rows` pixels.
-    fn tile(&self, region: &Region, rows: usize, places: &mut impl Iterator<Item = (usize, usize)>) {
+    fn tile(&self, region: &Region, rows: usize, offsets: &mut impl Iterator<Item = (usize, usize)>) {
         let sweep = self.sweep;
         let span = &sweep.spans[self.block];
         let mut tile = Tile {
@@ -287,7 +288,7 @@ impl RegionTask<'_> {
             y_vector: sweep.target.block,
             bias: self.bias[self.block * LANES..].as_ptr(),
         };
-        for (row, (source, target)) in places.take(rows).enumerate() {
+        for (row, (source, target)) in offsets.take(rows).enumerate() {
             tile.x[row] = self.source[source + span.start * sweep.source.block..].as_ptr();
             tile.y[row] = target + self.block * sweep.target.block;
         }

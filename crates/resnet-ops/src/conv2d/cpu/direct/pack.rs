@@ -7,15 +7,14 @@
 use super::RegionSweep;
 use crate::algorithm::Pass;
 use crate::blocked::LANES;
+use crate::conv2d::cpu::bias::pack_bias;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 
 pub(super) fn pack(cpu: &Cpu, shape: &ConvShape, sweep: &RegionSweep, pass: Pass, params: &[f32], packed: &mut [f32]) {
     let blocks = sweep.spans.len();
     let (weights, bias) = packed.split_at_mut(blocks * sweep.span * sweep.pair);
-    let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };
-    bias.fill(0.0);
-    bias[..given.len()].copy_from_slice(given);
+    pack_bias(shape, pass, params, bias);
     cpu.pool.chunks_mut(weights, sweep.pair, |index, pair| {
         let (block, source) = (index / sweep.span, index % sweep.span + sweep.spans[index / sweep.span].start);
         pair.fill(0.0);

@@ -42,16 +42,16 @@ impl Region {
 
     /// Its pixels in some images, across, then down, then image by image: where each is in source and target. The source
     /// place is the one that the taps' offsets count from.
-    pub(super) fn places(&self, images: Range<usize>, source_image: usize, target_image: usize) -> Places<'_> {
-        let mut places =
-            Places { region: self, image: images.start, line: 0, pixel: 0, source_image, target_image, next: (0, 0) };
-        places.begin_line();
-        places
+    pub(super) fn offsets(&self, images: Range<usize>, source_image: usize, target_image: usize) -> Offsets<'_> {
+        let mut offsets =
+            Offsets { region: self, image: images.start, line: 0, pixel: 0, source_image, target_image, next: (0, 0) };
+        offsets.begin_line();
+        offsets
     }
 }
 
 /// Goes through a region's pixels without end. (Nested iterators would take a tenth of the time of small tiles.)
-pub(super) struct Places<'a> {
+pub(super) struct Offsets<'a> {
     region: &'a Region,
     image: usize,
     line: usize,
@@ -61,7 +61,7 @@ pub(super) struct Places<'a> {
     next: (usize, usize),
 }
 
-impl Places<'_> {
+impl Offsets<'_> {
     fn begin_line(&mut self) {
         let Region { y, target, .. } = self.region;
         self.next.0 = self.image * self.source_image + self.line * y.source;
@@ -69,14 +69,14 @@ impl Places<'_> {
     }
 }
 
-impl Iterator for Places<'_> {
+impl Iterator for Offsets<'_> {
     type Item = (usize, usize);
 
     #[inline]
     fn next(&mut self) -> Option<(usize, usize)> {
-        let (place, Region { y, x, .. }) = (self.next, self.region);
+        let (offset, Region { y, x, .. }) = (self.next, self.region);
         self.pixel += 1;
-        self.next = (place.0 + x.source, place.1 + x.target);
+        self.next = (offset.0 + x.source, offset.1 + x.target);
         if self.pixel == x.count {
             (self.pixel, self.line) = (0, self.line + 1);
             if self.line == y.count {
@@ -84,6 +84,6 @@ impl Iterator for Places<'_> {
             }
             self.begin_line();
         }
-        Some(place)
+        Some(offset)
     }
 }

@@ -22,7 +22,7 @@ use crate::Result;
 use std::ops::Range;
 
 /// What depends on the shape alone.
-pub(super) struct DirectWeights {
+pub(super) struct DirectWeightGradient {
     jobs: Vec<TapJob>,
     /// Floats of partial sums for all pairs of channel blocks.
     sums: usize,
@@ -44,7 +44,7 @@ struct TapJob {
     source: usize,
 }
 
-impl DirectWeights {
+impl DirectWeightGradient {
     pub(super) fn new(shape: &ConvShape, forward: &RegionSweep) -> Self {
         let [height, width] = shape.output();
         let sums = forward.spans.len() * forward.span * forward.pair;
@@ -99,27 +99,27 @@ fn plain_jobs(shape: &ConvShape) -> Vec<TapJob> {
 
 pub(super) fn run(cpu: &Cpu, direct: &Direct, call: WeightGradient) -> Result<()> {
     let WeightGradient { n, x, dy, scratch, grads, skip_bias } = call;
-    let Direct { shape, forward: sweep, weights: plan, .. } = direct;
+    let Direct { shape, forward: sweep, weight_gradient: cut, .. } = direct;
     let (x, dy) = (&x.slice()?[..n * sweep.source.image], &dy.slice()?[..n * sweep.target.image]);
-    let scratch = &mut scratch.slice_mut()?[..plan.scratch_len(n)];
+    let scratch = &mut scratch.slice_mut()?[..cut.scratch_len(n)];
     let (weights, bias) = grads.into_slice()?.split_at_mut(shape.weight_len());
-    let image_blocks = plan.patches.image_blocks(n);
+    let image_blocks = cut.patches.image_blocks(n);
     let sums = Disjoint::new(scratch);
     // Many strips take turns with a few images that they all read.
     let turn = if image_blocks > 1 { n } else { (SHARED_SOURCE / sweep.source.image).clamp(1, n) };
     for first in (0..n).step_by(turn) {
         let turn = turn.min(n - first);
-        cpu.pool.run(image_blocks * plan.strips, |task| {
-            let (image_block, strip) = (task / plan.strips, task % plan.strips);
+        cpu.pool.run(image_blocks * cut.strips, |task| {
+            let (image_block, strip) = (task / cut.strips, task % cut.strips);
             let images = first + turn * image_block / image_blocks..first + turn * (image_block + 1) / image_blocks;
             for (block, vectors) in sweep.strip(strip / sweep.span) {
-                let task = PairTask { cpu, shape, plan, sweep, x, dy, block, offset: strip % sweep.span, vectors };
+                let task = PairTask { cpu, shape, cut, sweep, x, dy, block, offset: strip % sweep.span, vectors };
                 // SAFETY: tasks have image blocks and pairs of channel blocks of their own, and `scratch` holds them all.
-                unsafe { task.run(images.clone(), sums.at(image_block * plan.sums), first > 0) };
+                unsafe { task.run(images.clone(), sums.at(image_block * cut.sums), first > 0) };
             }
         });
     }
-    unpack(cpu, shape, plan, sweep, image_blocks, scratch, weights);
+    unpack(cpu, shape, cut, sweep, image_blocks, scratch, weights);
     bias_gradients(cpu, shape, n, dy, bias, skip_bias);
     Ok(())
 }
@@ -128,7 +128,7 @@ pub(super) fn run(cpu: &Cpu, direct: &Direct, call: WeightGradient) -> Result<()
 struct PairTask<'a> {
     cpu: &'a Cpu,
     shape: &'a ConvShape,
-    plan: &'a DirectWeights,
+    cut: &'a DirectWeightGradient,
     sweep: &'a RegionSweep,
     x: &'a [f32],
     dy: &'a [f32],
@@ -141,7 +141,7 @@ struct PairTask<'a> {
 impl PairTask<'_> {
     /// Writes the partial sums, or adds to them if `accumulate`.
     unsafe fn run(&self, images: Range<usize>, sums: *mut f32, accumulate: bool) {
-        let (plan, sweep) = (self.plan, self.sweep);
+        let (cut, sweep) = (self.cut, self.sweep);
         let vector = sweep.span * sweep.pair;
         // SAFETY: the caller gives this task its part of the partial sums.
         let sums = unsafe { sums.add(self.block * vector + self.offset * sweep.pair) };
@@ -156,13 +156,13 @@ impl PairTask<'_> {
             return;
         }
         let [oh, ow] = self.shape.output();
-        for first_image in images.clone().step_by(plan.patches.images) {
-            let count = plan.patches.images.min(images.end - first_image);
+        for first_image in images.clone().step_by(cut.patches.images) {
+            let count = cut.patches.images.min(images.end - first_image);
             let x = &self.x[first_image * sweep.source.image + source_block * sweep.source.block..];
             let dy = &self.dy[first_image * sweep.target.image + self.block * sweep.target.block..];
-            for top in (0..oh).step_by(plan.patches.lines) {
-                for job in &plan.jobs {
-                    let lines = job.y.start.max(top)..job.y.end.min(top + plan.patches.lines);
+            for top in (0..oh).step_by(cut.patches.lines) {
+                for job in &cut.jobs {
+                    let lines = job.y.start.max(top)..job.y.end.min(top + cut.patches.lines);
                     if lines.is_empty() {
                         continue;
                     }
@@ -266,7 +266,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, 
 fn unpack(
     cpu: &Cpu,
     shape: &ConvShape,
-    plan: &DirectWeights,
+    cut: &DirectWeightGradient,
     sweep: &RegionSweep,
     image_blocks: usize,
     sums: &[f32],
@@ -275,7 +275,7 @@ fn unpack(
     let per_output = shape.weight_len() / shape.out_channels;
     cpu.pool.chunks_mut(weights, LANES * per_output, |block, weights| {
         let first = block * LANES * per_output;
-        let total = |place: usize| (0..image_blocks).map(|i| sums[i * plan.sums + place]).sum::<f32>();
+        let total = |place: usize| (0..image_blocks).map(|i| sums[i * cut.sums + place]).sum::<f32>();
         let span = &sweep.spans[block];
         for source in span.clone() {
             let pair = (block * sweep.span + source - span.start) * sweep.pair;

@@ -32,7 +32,7 @@ use crate::{Isa, Result};
 use columns::Columns;
 use std::ops::Range;
 use tile::BlockTask;
-use weights::GroupedWeights;
+use weights::GroupedWeightGradient;
 
 /// Widest kernel: a tile checks the columns of two taps on each side for padding.
 const WIDEST: usize = 3;
@@ -46,7 +46,7 @@ pub(in crate::conv2d) struct Grouped {
     span: usize,
     forward: LineSweep,
     input_gradient: LineSweep,
-    weights: GroupedWeights,
+    weight_gradient: GroupedWeightGradient,
 }
 
 /// A pass from a source activation to a target activation, line by line.
@@ -79,8 +79,8 @@ impl Grouped {
         let input_gradient =
             LineSweep { source: output, target: input, lines, columns: Columns::input_gradient(shape) };
         let (width, span) = (group.min(LANES), blocked::blocks(group));
-        let weights = GroupedWeights::new(shape);
-        Some(Self { shape: shape.clone(), width, span, forward, input_gradient, weights })
+        let weight_gradient = GroupedWeightGradient::new(shape);
+        Some(Self { shape: shape.clone(), width, span, forward, input_gradient, weight_gradient })
     }
 
     pub(in crate::conv2d::cpu) fn packed_len(&self, pass: Pass) -> usize {
@@ -94,7 +94,9 @@ impl Grouped {
     pub(in crate::conv2d::cpu) fn scratch_len(&self, pass: Pass, n: usize) -> usize {
         match pass {
             Pass::Forward | Pass::InputGradient => 0,
-            Pass::WeightGradient => self.weights.patches.image_blocks(n) * self.blocks() * self.vectors() * LANES,
+            Pass::WeightGradient => {
+                self.weight_gradient.patches.image_blocks(n) * self.blocks() * self.vectors() * LANES
+            }
         }
     }
 
@@ -115,8 +117,11 @@ impl Grouped {
 
     /// Writes the weights that a pass other than the weight gradient reads, and the bias.
     pub(super) fn pack(&self, cpu: &Cpu, pass: Pass, params: &[f32], packed: &mut [f32]) {
-        if pass != Pass::WeightGradient {
-            pack::pack(cpu, self, pass, params, &mut packed[..self.packed_len(pass)]);
+        match pass {
+            Pass::Forward | Pass::InputGradient => {
+                pack::pack(cpu, self, pass, params, &mut packed[..self.packed_len(pass)]);
+            }
+            Pass::WeightGradient => {}
         }
     }
 
@@ -127,8 +132,9 @@ impl Grouped {
             return;
         }
         let sweep = match pass {
+            Pass::Forward => &self.forward,
             Pass::InputGradient => &self.input_gradient,
-            Pass::Forward | Pass::WeightGradient => &self.forward,
+            Pass::WeightGradient => unreachable!("it writes no activation"),
         };
         let source = &source[..n * sweep.source.image];
         let (blocks, block_weights) = (self.blocks(), self.vectors() * LANES);

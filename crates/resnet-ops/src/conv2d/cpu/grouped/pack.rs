@@ -6,15 +6,14 @@
 use super::Grouped;
 use crate::algorithm::Pass;
 use crate::blocked::LANES;
+use crate::conv2d::cpu::bias::pack_bias;
 use crate::executor::Cpu;
 
 pub(super) fn pack(cpu: &Cpu, grouped: &Grouped, pass: Pass, params: &[f32], packed: &mut [f32]) {
     let shape = &grouped.shape;
     let block_weights = grouped.vectors() * LANES;
     let (weights, bias) = packed.split_at_mut(grouped.blocks() * block_weights);
-    let given = if pass == Pass::Forward { &params[shape.weight_len()..] } else { &[] };
-    bias.fill(0.0);
-    bias[..given.len()].copy_from_slice(given);
+    pack_bias(shape, pass, params, bias);
     cpu.pool.chunks_mut(weights, block_weights, |block, packed| {
         packed.fill(0.0);
         each(grouped, pass, block, |place, weight| packed[place] = params[weight]);

@@ -139,7 +139,7 @@ impl LineTile<'_> {
 
 #[inline(always)]
 unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
-    let BlockTask { sweep, span, kernel: [rows, places], source, target, block, weights, bias, .. } = *tile.task;
+    let BlockTask { sweep, span, kernel: [rows, columns], source, target, block, weights, bias, .. } = *tile.task;
     let line = tile.lines.target.0 + tile.line * tile.lines.target.1;
     let column = tile.columns.first + tile.first * tile.columns.step;
     let target_step = tile.columns.step * LANES;
@@ -161,10 +161,10 @@ unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: u
             for block in 0..span {
                 let x = source.as_ptr().add(tile.image * sweep.source.image + block * sweep.source.block);
                 let x = x.add(lane / WIDTH * WIDTH);
-                let w = weights.as_ptr().add(block * rows * places * tap_weights + lane);
+                let w = weights.as_ptr().add(block * rows * columns * tap_weights + lane);
                 for &(row, first_line) in &tile.lines.taps {
                     let x = x.add((first_line + tile.line * tile.lines.source_step) * sweep.source.line);
-                    let w = w.add(row * places * tap_weights);
+                    let w = w.add(row * columns * tap_weights);
                     for run in &tile.columns.runs {
                         let first = run.first + (tile.first * run.step) as isize;
                         let inside = &run.inside;

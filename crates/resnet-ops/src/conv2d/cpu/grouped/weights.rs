@@ -27,13 +27,13 @@ use std::ops::Range;
 const LONG: usize = 8;
 
 /// What depends on the shape alone.
-pub(super) struct GroupedWeights {
+pub(super) struct GroupedWeightGradient {
     pub(super) patches: Patches,
     /// Each kernel row that meets the input, the output lines that do so, and the input line of the first of them.
     rows: Vec<(usize, Range<usize>, usize)>,
 }
 
-impl GroupedWeights {
+impl GroupedWeightGradient {
     pub(super) fn new(shape: &ConvShape) -> Self {
         let [height, columns] = shape.output();
         // The patch and the next one, which is prefetched meanwhile.
@@ -51,7 +51,7 @@ pub(super) fn run(cpu: &Cpu, grouped: &Grouped, call: WeightGradient) -> Result<
     let (x, dy) = (&x.slice()?[..n * sweep.source.image], &dy.slice()?[..n * sweep.target.image]);
     let scratch = &mut scratch.slice_mut::<f32>()?[..grouped.scratch_len(Pass::WeightGradient, n)];
     let (weights, bias) = grads.into_slice()?.split_at_mut(shape.weight_len());
-    let (image_blocks, block_sums) = (grouped.weights.patches.image_blocks(n), grouped.vectors() * LANES);
+    let (image_blocks, block_sums) = (grouped.weight_gradient.patches.image_blocks(n), grouped.vectors() * LANES);
     cpu.pool.chunks_mut(scratch, block_sums, |task, sums| {
         let (image_block, block) = (task / grouped.blocks(), task % grouped.blocks());
         let images = n * image_block / image_blocks..n * (image_block + 1) / image_blocks;
@@ -118,24 +118,24 @@ kernel! {
 
 #[inline(always)]
 unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Range<usize>, sums: &mut [f32]) {
-    let Grouped { shape, forward, weights: plan, .. } = pair.grouped;
+    let Grouped { shape, forward, weight_gradient: cut, .. } = pair.grouped;
     let [height, columns] = shape.output();
     let [Columns { runs, .. }] = &forward.columns[..] else { unreachable!("one set of output columns") };
     let tap_sums = WIDTH * LANES;
-    for first_image in images.clone().step_by(plan.patches.images) {
-        let count = plan.patches.images.min(images.end - first_image);
-        for top in (0..height).step_by(plan.patches.lines) {
+    for first_image in images.clone().step_by(cut.patches.images) {
+        let count = cut.patches.images.min(images.end - first_image);
+        for top in (0..height).step_by(cut.patches.lines) {
             // The next patch: lines further down, or the first of other images.
             let step = |map: &Map, stride: usize| {
-                if top + plan.patches.lines < height {
-                    plan.patches.lines * stride * map.line
+                if top + cut.patches.lines < height {
+                    cut.patches.lines * stride * map.line
                 } else {
-                    (plan.patches.images * map.image).saturating_sub(top * stride * map.line)
+                    (cut.patches.images * map.image).saturating_sub(top * stride * map.line)
                 }
             };
             let prefetch = [step(&forward.source, shape.stride[0]), step(&forward.target, 1)];
-            for (index, (row, reached, first_line)) in plan.rows.iter().enumerate() {
-                let lines = reached.start.max(top)..reached.end.min(top + plan.patches.lines);
+            for (index, (row, reached, first_line)) in cut.rows.iter().enumerate() {
+                let lines = reached.start.max(top)..reached.end.min(top + cut.patches.lines);
                 if lines.is_empty() {
                     continue;
                 }
@@ -161,7 +161,7 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                         for first in (0..WIDTH).step_by(if wide { 8 } else { 4 }) {
                             // Pixels and gradients in turn: both at once are more than a core can wait for.
                             let turn = |row: usize| (lane, first, index) == (0, 0, row);
-                            let turns = [turn(0), turn(plan.rows.len() / 2)];
+                            let turns = [turn(0), turn(cut.rows.len() / 2)];
                             patch.prefetch = [0, 1].map(|i| if turns[i] { prefetch[i] } else { 0 });
                             // SAFETY: the patch lies inside activations and sums.
                             unsafe {

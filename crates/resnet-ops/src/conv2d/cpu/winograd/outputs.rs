@@ -46,7 +46,7 @@ impl Winograd {
         let (ends, block) = (self.ends(call.pass), self.tiling.source(call.pass).block());
         let plane = self.workspace_plane(call.pass, call.n);
         let scratch = Disjoint::new(&mut scratch[..self.outputs_scratch(call.pass, call.n)]);
-        let block_tasks = OutputsTasks {
+        let operands = Operands {
             winograd: self,
             cpu,
             pass: call.pass,
@@ -66,7 +66,7 @@ impl Winograd {
             // SAFETY: a thread has a workspace of its own.
             let workspace = unsafe { scratch.at(thread * (self.tiling.size.points() + 1) * plane) };
             let [first, end] = [index, index + 1].map(|index| units * index / tasks);
-            block_tasks.run(workspace, first * unit..end * unit);
+            operands.run(workspace, first * unit..end * unit);
             if whole {
                 call.target.complete(first * ends.target..end * ends.target);
             }
@@ -78,7 +78,7 @@ impl Winograd {
 }
 
 /// What the tasks of a pass have in common: each takes a block of tiles.
-struct OutputsTasks<'a> {
+struct Operands<'a> {
     winograd: &'a Winograd,
     cpu: &'a Cpu,
     pass: Pass,
@@ -89,7 +89,7 @@ struct OutputsTasks<'a> {
     plane: usize,
 }
 
-impl OutputsTasks<'_> {
+impl Operands<'_> {
     fn run(&self, workspace: *mut f32, tiles: Range<usize>) {
         let Winograd { tiling, vectors, .. } = self.winograd;
         let (isa, pass, plane) = (self.cpu.isa, self.pass, self.plane);

@@ -16,6 +16,7 @@ use super::form::{both, with_form, Form, Line, Size, Transform, MOST_SIDE};
 use super::{Disjoint, Ends, Winograd};
 use crate::algorithm::Pass;
 use crate::blocked::LANES;
+use crate::conv2d::cpu::bias::pack_bias;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::{kernel, Simd};
@@ -98,7 +99,7 @@ impl Winograd {
         let ends = self.ends(pass);
         let (weights, bias) =
             packed[..self.packed_len(pass)].split_at_mut(self.tiling.size.weights() * Self::plane(ends));
-        self.pack_bias(pass, params, bias);
+        pack_bias(&self.shape, pass, params, bias);
         let weights = Disjoint::new(weights);
         cpu.pool.run(ends.source * ends.target, |task| {
             let (target, source) = (task / ends.source, task % ends.source);
@@ -109,13 +110,6 @@ impl Winograd {
             let start = unsafe { weights.at(place) };
             self.pack_pair(cpu, pass, params, [target, source], start, Self::plane(ends), vectors);
         });
-    }
-
-    /// Writes the bias of all blocks of targets; zero if there is none.
-    pub(super) fn pack_bias(&self, pass: Pass, params: &[f32], bias: &mut [f32]) {
-        let given = if pass == Pass::Forward { &params[self.shape.weight_len()..] } else { &[] };
-        bias.fill(0.0);
-        bias[..given.len()].copy_from_slice(given);
     }
 
     /// Writes the weights between a pair of blocks, in a strip of so many vectors, to planes that are `plane` floats apart.

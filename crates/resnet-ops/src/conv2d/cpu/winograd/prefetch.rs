@@ -27,8 +27,8 @@ unsafe impl Sync for Prefetch {}
 impl Prefetch {
     pub(super) const NOTHING: Self = Self { start: std::ptr::null(), pitch: 0, run: 0, lines: 0..0 };
 
-    /// About what some tiles cover in some blocks of a map, which may lie beyond the map's end: of several images those that
-    /// begin in the tiles, of one a share.
+    /// Roughly the pixels that some tiles cover in some blocks of a map: the whole images that begin in the tiles, or, within one
+    /// image, the tiles' share of it. May lie beyond the map's end.
     pub(super) fn new(
         tiling: &Tiling,
         windows: &Windows,

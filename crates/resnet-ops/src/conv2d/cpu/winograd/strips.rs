@@ -16,6 +16,7 @@ use super::tiles::{self, Blocks, Planes};
 use super::{gemm, Disjoint, Winograd};
 use crate::algorithm::Pass;
 use crate::blocked::LANES;
+use crate::conv2d::cpu::bias::pack_bias;
 use crate::conv2d::cpu::call::OutputsCall;
 use crate::executor::Cpu;
 use std::ops::Range;
@@ -92,7 +93,8 @@ impl Winograd {
         for first in (0..call.n).step_by(cut.images) {
             let images = first..(first + cut.images).min(call.n);
             let tiles = images.start * per_image..images.end * per_image;
-            let planes = || Planes { start: v.start(), point: cut.v, block: tiles.len() * LANES };
+            // SAFETY: tasks write blocks and tiles of their own, and when all are done only read.
+            let planes = || Planes { start: unsafe { v.at(0) }, point: cut.v, block: tiles.len() * LANES };
             tiles::spread(cpu, ends.source, &tiles, planes(), |blocks, tiles, planes| {
                 tiles::source(cpu.isa, &self.tiling, call.pass, call.source.as_ptr(), blocks, tiles, planes);
             });
@@ -153,7 +155,7 @@ impl Winograd {
         }
         // SAFETY: there is room for the bias of all blocks after U.
         let biases = unsafe { std::slice::from_raw_parts_mut(bias, ends.target * LANES) };
-        self.pack_bias(call.pass, call.params, biases);
+        pack_bias(&self.shape, call.pass, call.params, biases);
         tiles::target(cpu.isa, &self.tiling, call.pass, m, &blocks, tiles, bias, call.target);
     }
 

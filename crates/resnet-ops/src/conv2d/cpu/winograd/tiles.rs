@@ -145,7 +145,9 @@ pub(super) fn spread(
     planes: Planes,
     transform: impl Fn(&Blocks, &Range<usize>, Planes) + Sync,
 ) {
-    let (start, shares) = (Disjoint::from_start(planes.start), tiles.len().div_ceil(TILES_OF_TASK));
+    // SAFETY: the caller gives the planes away until all tasks are done.
+    let start = unsafe { Disjoint::from_start(planes.start) };
+    let shares = tiles.len().div_ceil(TILES_OF_TASK);
     let (point, pitch) = (planes.point, planes.block);
     cpu.pool.run(shares * of, |task| {
         let (share, block) = (task / of, task % of);

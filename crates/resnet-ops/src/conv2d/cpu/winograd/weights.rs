@@ -42,7 +42,7 @@ const FACTORS: usize = 1 << 19;
 const BLOCKS_OF_TASK: usize = 8;
 
 /// How the work is cut: a rule of shape and batch, so that the bits are too.
-struct WeightsCut {
+struct WeightGradientCut {
     /// Tiles in all, and most at a time.
     all: usize,
     at_once: usize,
@@ -52,7 +52,7 @@ struct WeightsCut {
     sums: usize,
 }
 
-impl WeightsCut {
+impl WeightGradientCut {
     /// The tiles of a group.
     fn tiles(&self, group: usize) -> Range<usize> {
         self.all * group / self.groups..self.all * (group + 1) / self.groups
@@ -60,7 +60,7 @@ impl WeightsCut {
 }
 
 impl Winograd {
-    fn weights_cut(&self, n: usize) -> WeightsCut {
+    fn weight_gradient_cut(&self, n: usize) -> WeightGradientCut {
         let (all, points) = (n * self.tiling.per_image(), self.tiling.size.points());
         let sums = self.tiling.size.weights() * Self::plane(self.ends(Pass::Forward));
         let (most_groups, most) = if sums <= SMALL {
@@ -71,16 +71,16 @@ impl Winograd {
         let groups = (all / FEWEST_TILES).clamp(1, most_groups);
         let at_once = most.min(all).max(1);
         let factors = self.factors_len(at_once);
-        WeightsCut { all, at_once, groups, factors, sums }
+        WeightGradientCut { all, at_once, groups, factors, sums }
     }
 
     /// Whether each thread has a workspace of its own.
-    fn has_workspaces(&self, cut: &WeightsCut) -> bool {
+    fn has_workspaces(&self, cut: &WeightGradientCut) -> bool {
         self.threads <= cut.groups || cut.sums <= SMALL
     }
 
     /// How many V and D there are at a time.
-    fn workspaces(&self, cut: &WeightsCut) -> usize {
+    fn workspaces(&self, cut: &WeightGradientCut) -> usize {
         if self.has_workspaces(cut) {
             self.threads
         } else {
@@ -94,7 +94,7 @@ impl Winograd {
         if n <= most {
             return strips;
         }
-        let cut = self.weights_cut(n);
+        let cut = self.weight_gradient_cut(n);
         // A smaller batch may go by strips.
         (self.workspaces(&cut) * cut.factors + cut.groups * cut.sums).max(strips)
     }
@@ -114,22 +114,23 @@ impl Winograd {
         let (source, gradients_of) = (self.tiling.source(Pass::WeightGradient), self.tiling.gradients());
         let x = &x[..n * self.input * source.block()];
         let dy = &dy[..n * self.output * gradients_of.block()];
-        let (cut, plane) = (self.weights_cut(n), Self::plane(self.ends(Pass::Forward)));
-        let tasks = WeightsTasks { winograd: self, cpu, x, dy, plane };
+        let (cut, plane) = (self.weight_gradient_cut(n), Self::plane(self.ends(Pass::Forward)));
+        let operands = Operands { winograd: self, cpu, x, dy, plane };
         if n <= self.images_by_strips() {
             let (factors, sums) = scratch[..self.weights_scratch(n)].split_at_mut(self.factors_len(cut.all));
             let (factors, sums) = (Disjoint::new(factors), Disjoint::new(sums));
-            let factors = || self.factors(factors.start(), cut.all, cut.all);
-            tasks.transform(&(0..cut.all), factors());
+            // SAFETY: tasks write blocks and tiles of their own, and when all are done only read.
+            let factors = || self.factors(unsafe { factors.at(0) }, cut.all, cut.all);
+            operands.transform(&(0..cut.all), factors());
             let gradients = Disjoint::new(gradients);
             return self.weights_by_strips(cpu, factors, cut.all, &sums, &gradients);
         }
         let (factors, sums) = scratch[..self.weights_scratch(n)].split_at_mut(self.workspaces(&cut) * cut.factors);
         let (factors, all_sums) = (Disjoint::new(factors), Disjoint::new(sums));
         if self.has_workspaces(&cut) {
-            tasks.per_thread(&cut, &factors, &all_sums);
+            operands.per_thread(&cut, &factors, &all_sums);
         } else {
-            tasks.shared(&cut, &factors, &all_sums);
+            operands.shared(&cut, &factors, &all_sums);
         }
         let (gradients, sums) = (Disjoint::new(gradients), &*sums);
         cpu.pool.run(self.input * self.output, |task| {
@@ -139,8 +140,8 @@ impl Winograd {
     }
 }
 
-/// What the tasks of a weight gradient have in common.
-struct WeightsTasks<'a> {
+/// What all tasks of a weight gradient read.
+struct Operands<'a> {
     winograd: &'a Winograd,
     cpu: &'a Cpu,
     x: &'a [f32],
@@ -149,8 +150,8 @@ struct WeightsTasks<'a> {
     plane: usize,
 }
 
-impl WeightsTasks<'_> {
-    fn per_thread(&self, cut: &WeightsCut, workspaces: &Disjoint, sums: &Disjoint) {
+impl Operands<'_> {
+    fn per_thread(&self, cut: &WeightGradientCut, workspaces: &Disjoint, sums: &Disjoint) {
         let Winograd { input, output, .. } = *self.winograd;
         self.cpu.pool.run_on(cut.groups, |thread, group| {
             let group_tiles = cut.tiles(group);
@@ -179,7 +180,7 @@ impl WeightsTasks<'_> {
         });
     }
 
-    fn shared(&self, cut: &WeightsCut, workspace: &Disjoint, sums: &Disjoint) {
+    fn shared(&self, cut: &WeightGradientCut, workspace: &Disjoint, sums: &Disjoint) {
         let Winograd { input, output, .. } = *self.winograd;
         let strips = output.div_ceil(BLOCKS_OF_TASK);
         let parts = (0..cut.groups).flat_map(|group| {
@@ -187,7 +188,8 @@ impl WeightsTasks<'_> {
             parts(&tiles, cut.at_once).map(move |part| (group * cut.sums, part.start > tiles.start, part))
         });
         for (sums_of_group, accumulate, tiles) in parts {
-            let factors = || self.winograd.factors(workspace.start(), cut.at_once, tiles.len());
+            // SAFETY: tasks write blocks and tiles of their own, and when all are done only read.
+            let factors = || self.winograd.factors(unsafe { workspace.at(0) }, cut.at_once, tiles.len());
             self.transform(&tiles, factors());
             let (tasks, prefetch) = (self.winograd.tiling.size.weights() * strips, self.prefetch(&tiles));
             self.cpu.pool.run(tasks, |task| {
