@@ -13,6 +13,7 @@ import {
   residual,
   sequential,
   sgd,
+  silu,
   type Tensor,
   tensor,
   Trainer,
@@ -195,9 +196,11 @@ test("a linear layer is the product with its weight, and its bias", async () => 
   }
 });
 
-test("ReLU and the global pool are what they are called", async () => {
+test("ReLU, SiLU and the global pool are what they are called", async () => {
   const x = values(2, 3, 4, 5);
   expect((await relu().forward(x)).data).toEqual(x.data.map((value) => Math.max(value, 0)));
+  const swish = (await silu().forward(x)).data;
+  x.data.forEach((value, index) => expect(swish[index]).toBeCloseTo(value / (1 + Math.exp(-value)), 6));
   const means = pooled(x, { kernelSize: [4, 5] }, (inside) => inside.reduce((sum, value) => sum + value, 0) / 20);
   const y = await globalAvgPool2d().forward(x);
   expect(y.shape).toEqual([2, 3]);

@@ -138,6 +138,11 @@ export function relu(options?: ModelOptions): Model {
   return layer("relu", {}, checkOptions(options, modelRules));
 }
 
+/** x / (1 + exp(−x)), also called swish (Elfwing et al., 2018). Shapes stay as they are. */
+export function silu(options?: ModelOptions): Model {
+  return layer("silu", {}, checkOptions(options, modelRules));
+}
+
 /**
  * The maximum of each window: (N, C, H, W) to (N, C, ⌊(H + 2·padding − kernelSize) / stride⌋ + 1, …).
  *

@@ -71,6 +71,7 @@ fn every_kind() -> Layer {
     layers.extend([
         inception(Inception { c1: 3, c2: [4, 17], c3: [2, 5], c4: 7 }).unwrap(),
         pool(3, 2, true),
+        Layer::Silu,
         Layer::Dropout { p: 0.3 },
         sum(Layer::Concat { branches: numbered(vec![conv(20, 1, 2), conv(12, 3, 4)]) }),
         pool(3, 1, false),

@@ -23,6 +23,7 @@ pub mod norm_pool;
 pub mod relu;
 pub mod resample;
 pub mod sgd;
+pub mod silu;
 
 mod affine;
 mod algorithm;

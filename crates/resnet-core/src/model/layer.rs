@@ -54,6 +54,8 @@ pub enum Layer {
     },
     /// max(x, 0).
     Relu,
+    /// x·σ(x) (Elfwing et al., 2018).
+    Silu,
     /// Max-pooling.
     MaxPool2d {
         /// Height and width of a window.
@@ -207,6 +209,7 @@ impl Layer {
             }
             Self::BatchNorm2d { zero_init, .. } => Form::Weighted(Weighted::BatchNorm2d { zero_init: *zero_init }),
             Self::Relu
+            | Self::Silu
             | Self::MaxPool2d { .. }
             | Self::AvgPool2d { .. }
             | Self::GlobalAvgPool2d
@@ -220,6 +223,7 @@ impl Layer {
             Self::Conv2d { .. } => "Conv2d",
             Self::BatchNorm2d { .. } => "BatchNorm2d",
             Self::Relu => "ReLU",
+            Self::Silu => "SiLU",
             Self::MaxPool2d { .. } => "MaxPool2d",
             Self::AvgPool2d { .. } => "AvgPool2d",
             Self::GlobalAvgPool2d => "GlobalAvgPool2d",

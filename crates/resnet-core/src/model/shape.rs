@@ -114,7 +114,7 @@ pub(super) fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Sha
             }
             maps().map(|_| input)
         }
-        Layer::Relu => Ok(input),
+        Layer::Relu | Layer::Silu => Ok(input),
         Layer::GlobalAvgPool2d => Ok(Shape::Features(maps()?.0)),
         Layer::Linear { out_features, .. } => match input {
             Shape::Features(_) if *out_features > 0 => Ok(Shape::Features(*out_features)),

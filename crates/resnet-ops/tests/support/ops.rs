@@ -4,7 +4,7 @@ use super::{activation, blank_activation, flat, garbage, read_activation, read_f
 use resnet_ops::concat::{self, Concat};
 use resnet_ops::dropout::{self, Dropout};
 use resnet_ops::linear::{self, Linear};
-use resnet_ops::{add, cross_entropy, relu, Buffer, Executor, GradientTarget, Result};
+use resnet_ops::{add, cross_entropy, relu, silu, Buffer, Executor, GradientTarget, Result};
 use std::fmt::Debug;
 
 /// Input values closer than this to a kink of the function are not drawn.
@@ -57,6 +57,33 @@ impl Op for Relu {
         let y = flat(executor, &self.forward(executor, inputs)?);
         let mut dy = flat(executor, dy);
         relu::backward(executor, self.0, &y, &mut dy)?;
+        Ok(vec![read_flat(self.0, &dy)])
+    }
+}
+
+/// SiLU of a number of elements.
+#[derive(Debug)]
+pub struct Silu(pub usize);
+
+/// As many elements as for ReLU.
+pub fn silus() -> Vec<Silu> {
+    super::shapes::relus().into_iter().map(|relu| Silu(relu.0)).collect()
+}
+
+impl Op for Silu {
+    fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
+        vec![random.values(self.0).into_iter().map(|value| 6.0 * value).collect()]
+    }
+
+    fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let (x, mut y) = (flat(executor, &inputs[0]), garbage(executor, executor.dtype(), self.0));
+        silu::forward(executor, self.0, &x, &mut y)?;
+        Ok(read_flat(self.0, &y))
+    }
+
+    fn backward(&self, executor: &Executor, inputs: &[Vec<f64>], dy: &[f64], _: bool) -> Result<Vec<Vec<f64>>> {
+        let mut dy = flat(executor, dy);
+        silu::backward(executor, self.0, &flat(executor, &inputs[0]), &mut dy)?;
         Ok(vec![read_flat(self.0, &dy)])
     }
 }
@@ -274,6 +301,7 @@ macro_rules! every_op {
             batch_norm: $crate::support::shapes::normalisations;
             batch_norm_with_running_statistics: $crate::support::shapes::frozen_normalisations;
             relu: $crate::support::shapes::relus;
+            silu: $crate::support::ops::silus;
             add: $crate::support::shapes::additions;
             concat: $crate::support::shapes::concatenations;
             dropout: $crate::support::shapes::droppings;

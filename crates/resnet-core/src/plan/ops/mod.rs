@@ -13,6 +13,7 @@ mod linear;
 mod max_pool2d;
 mod norm_pool;
 mod relu;
+mod silu;
 
 pub(super) use add::{Add, AddCall};
 pub(super) use avg_pool2d::AvgPool;
@@ -26,6 +27,7 @@ pub(super) use linear::FullyConnected;
 pub(super) use max_pool2d::MaxPool;
 pub(super) use norm_pool::PooledNorm;
 pub(super) use relu::{Activation, ReluCall};
+pub(super) use silu::Silu;
 
 use super::instruction::{Accumulated, Operands, Read, Request, Write};
 use super::mode::Mode;
@@ -194,6 +196,7 @@ ops! {
     /// With one input, or with the shortcut as the second.
     BatchNorm: Norm;
     Relu: Activation;
+    Silu: Silu;
     Add: Add;
     Concat: Concatenation;
     Dropout: DropoutLayer;
@@ -222,6 +225,7 @@ impl Op {
             }
             Layer::BatchNorm2d { eps, momentum, zero_init: _ } => Self::BatchNorm(Norm::lower(site, *eps, *momentum)),
             Layer::Relu => Self::Relu(Activation::lower(site)),
+            Layer::Silu => Self::Silu(Silu::lower(site)),
             Layer::MaxPool2d { kernel, stride, padding } => {
                 Self::MaxPool2d(MaxPool::lower(site, [*kernel, *stride, *padding])?)
             }
