@@ -73,6 +73,7 @@ mod device {
 mod host {
     use std::fmt::Write;
     use std::path::Path;
+    use std::time::SystemTime;
 
     pub fn compile(sources: &[String], output: &Path) {
         let mut names: Vec<(String, bool)> = sources.iter().flat_map(|source| kernels(source)).collect();
@@ -81,21 +82,49 @@ mod host {
         table.push_str("static const Entry entries[] = {\n");
         for (name, syncs) in &names {
             for element in ["f32", "bf16"] {
-                writeln!(table, "    {{\"{name}_{element}\", caller(&{name}_{element}), {syncs}}},").unwrap();
+                writeln!(table, "    {{\"{name}_{element}\", caller<{name}_{element}>({name}_{element}), {syncs}}},")
+                    .unwrap();
             }
         }
         table.push_str("};\n#include \"cuda/table.cpp\"\n");
-        let file = output.join("host.cpp");
+        let (file, archive) = (output.join("host.cpp"), output.join("libkernels.a"));
+        // A change of Rust's sources runs this, too.
+        if std::fs::read_to_string(&file).is_ok_and(|compiled| compiled == table)
+            && modified(&archive).is_some_and(|compiled| compiled > newest(Path::new("src")))
+        {
+            println!("cargo::rustc-link-search=native={}", output.display());
+            println!("cargo::rustc-link-lib=static=kernels\ncargo::rustc-link-lib=stdc++");
+            return;
+        }
         std::fs::write(&file, table).expect("cargo's folder can be written");
         cc::Build::new()
             .cpp(true)
             .std("c++17")
             .opt_level(2)
+            // It would check that jumps stay on one stack.
+            .flag("-U_FORTIFY_SOURCE")
             .include("src")
             .include(output)
             .file(file)
             .warnings(true)
             .compile("kernels");
+    }
+
+    fn modified(path: &Path) -> Option<SystemTime> {
+        std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+    }
+
+    /// When one of a folder's sources in C++ was last changed.
+    fn newest(folder: &Path) -> SystemTime {
+        let times = std::fs::read_dir(folder).expect("a folder of sources").map(|entry| {
+            let path = entry.expect("an entry of it").path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                None => newest(&path),
+                Some("rs") => SystemTime::UNIX_EPOCH,
+                Some(_) => modified(&path).expect("a source"),
+            }
+        });
+        times.max().unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// The kernels that a source defines, and whether their threads wait for each other.

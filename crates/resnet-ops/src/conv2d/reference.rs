@@ -1,7 +1,8 @@
-//! The definition: every pass walks the same triples of weight, output and input, and fills in the one it is after.
+//! The definition: an output is the sum of the products of a filter and of the inputs in its window. Every pass takes the filters and
+//! windows of a group in turn.
 
 use super::{foreign, Conv2d, ConvShape, Forward, InputGradient, Kernels, WeightGradient};
-use crate::element::Real;
+use crate::element::{dot, Real};
 use crate::{GradientTarget, Result};
 use std::ops::Range;
 
@@ -20,15 +21,15 @@ pub(super) fn forward<T: Real>(conv: &Conv2d, call: Forward) -> Result<()> {
     let shape = shape(conv)?;
     let (weights, bias) = params.slice::<T>()?.split_at(shape.weight_len());
     let (x, y) = (x.slice::<T>()?, y.slice_mut::<T>()?);
-    for (plane, values) in y.chunks_exact_mut(pixels(shape)).take(n * shape.out_channels).enumerate() {
-        values.fill(if shape.bias { bias[plane % shape.out_channels] } else { T::zero() });
-    }
-    for_each_row(shape, n, |weight, outputs, input| {
-        let w = weights[weight];
-        for (y, &x) in y[outputs].iter_mut().zip(x[input..].iter().step_by(shape.stride[1])) {
-            *y += w * x;
+    for windows in groups(shape, n) {
+        let inputs = windows.inputs(x);
+        for filter in windows.filters() {
+            let bias = if shape.bias { bias[filter] } else { T::zero() };
+            for (window, inputs) in inputs.chunks_exact(windows.len).enumerate() {
+                y[windows.output(filter, window)] = bias + dot(windows.weights(weights, filter), inputs);
+            }
         }
-    });
+    }
     let y = &mut y[..n * shape.out_channels * pixels(shape)];
     if let Some(shortcut) = shortcut {
         y.iter_mut().zip(shortcut.slice::<T>()?).for_each(|(y, &shortcut)| *y += shortcut);
@@ -47,12 +48,17 @@ pub(super) fn input_gradient<T: Real>(conv: &Conv2d, call: InputGradient) -> Res
     if !accumulate {
         dx.fill(T::zero());
     }
-    for_each_row(shape, n, |weight, outputs, input| {
-        let w = weights[weight];
-        for (&dy, dx) in dy[outputs].iter().zip(dx[input..].iter_mut().step_by(shape.stride[1])) {
-            *dx += w * dy;
+    for windows in groups(shape, n) {
+        let mut gradients = windows.zeros::<T>();
+        for filter in windows.filters() {
+            let weights = windows.weights(weights, filter);
+            for (window, gradients) in gradients.chunks_exact_mut(windows.len).enumerate() {
+                let dy = dy[windows.output(filter, window)];
+                gradients.iter_mut().zip(weights).for_each(|(gradient, &weight)| *gradient += dy * weight);
+            }
         }
-    });
+        windows.for_each_place(|place, input| dx[input] += gradients[place]);
+    }
     Ok(())
 }
 
@@ -62,10 +68,16 @@ pub(super) fn weight_gradient<T: Real>(conv: &Conv2d, call: WeightGradient) -> R
     let (x, dy) = (x.slice::<T>()?, dy.slice::<T>()?);
     let (dw, dbias) = grads.into_slice::<T>()?.split_at_mut(shape.weight_len());
     dw.fill(T::zero());
-    for_each_row(shape, n, |weight, outputs, input| {
-        let products = dy[outputs].iter().zip(x[input..].iter().step_by(shape.stride[1])).map(|(&dy, &x)| dy * x);
-        dw[weight] += products.sum();
-    });
+    for windows in groups(shape, n) {
+        let inputs = windows.inputs(x);
+        for filter in windows.filters() {
+            let dw = &mut dw[filter * windows.len..][..windows.len];
+            for (window, inputs) in inputs.chunks_exact(windows.len).enumerate() {
+                let dy = dy[windows.output(filter, window)];
+                dw.iter_mut().zip(inputs).for_each(|(dw, &x)| *dw += dy * x);
+            }
+        }
+    }
     if shape.bias {
         dbias.fill(T::zero());
         let planes = if skip_bias { 0 } else { n * shape.out_channels };
@@ -81,43 +93,70 @@ fn pixels(shape: &ConvShape) -> usize {
     height * width
 }
 
-/// Calls `visit(weight, outputs, input)` for each weight, image and output row: the weight's index, the range of outputs
-/// that it reaches in that row without leaving the input, and the index of the input that the first of them meets; the
-/// next ones meet every stride-th input from there.
-fn for_each_row(shape: &ConvShape, n: usize, mut visit: impl FnMut(usize, Range<usize>, usize)) {
-    let ConvShape { in_channels, out_channels, kernel, stride, padding, groups, input: [height, width], .. } = *shape;
-    let [out_height, out_width] = shape.output();
-    let (group_in, group_out) = (in_channels / groups, out_channels / groups);
-    for image in 0..n {
-        for k in 0..out_channels {
-            let y_plane = (image * out_channels + k) * out_height * out_width;
-            for c in 0..group_in {
-                let x_plane = (image * in_channels + k / group_out * group_in + c) * height * width;
+/// The windows of one group, those of all images and output pixels one after the other.
+struct Windows<'a> {
+    shape: &'a ConvShape,
+    n: usize,
+    group: usize,
+    /// Inputs of a window, in the order of a filter's weights.
+    len: usize,
+}
+
+/// Each group's windows on `n` images.
+fn groups(shape: &ConvShape, n: usize) -> impl Iterator<Item = Windows<'_>> {
+    let len = shape.weight_len() / shape.out_channels;
+    (0..shape.groups).map(move |group| Windows { shape, n, group, len })
+}
+
+impl Windows<'_> {
+    /// The group's filters.
+    fn filters(&self) -> Range<usize> {
+        let filters = self.shape.out_channels / self.shape.groups;
+        self.group * filters..(self.group + 1) * filters
+    }
+
+    fn weights<'a, T>(&self, weights: &'a [T], filter: usize) -> &'a [T] {
+        &weights[filter * self.len..][..self.len]
+    }
+
+    /// The place in y of what a filter makes of a window.
+    fn output(&self, filter: usize, window: usize) -> usize {
+        let pixels = pixels(self.shape);
+        (window / pixels * self.shape.out_channels + filter) * pixels + window % pixels
+    }
+
+    /// A zero for each place in a window.
+    fn zeros<T: Real>(&self) -> Vec<T> {
+        vec![T::zero(); self.n * pixels(self.shape) * self.len]
+    }
+
+    /// The inputs in each window, zero on padding.
+    fn inputs<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let mut inputs = self.zeros();
+        self.for_each_place(|place, input| inputs[place] = x[input]);
+        inputs
+    }
+
+    /// Calls `visit(place, input)` for each place in a window that is not on padding: which it is, and which input is there.
+    fn for_each_place(&self, mut visit: impl FnMut(usize, usize)) {
+        let ConvShape { in_channels, kernel, stride, padding, groups, input: [height, width], .. } = *self.shape;
+        let [out_height, out_width] = self.shape.output();
+        let inside = |at: usize, padding: usize, size: usize| at.checked_sub(padding).filter(|&at| at < size);
+        let mut place = 0;
+        for (image, p) in (0..self.n).flat_map(|image| (0..out_height).map(move |p| (image, p))) {
+            for (q, c) in (0..out_width).flat_map(|q| (0..in_channels / groups).map(move |c| (q, c))) {
+                let plane = (image * in_channels + self.group * (in_channels / groups) + c) * height * width;
                 for r in 0..kernel[0] {
-                    let rows = inside(r, height, out_height, stride[0], padding[0]);
+                    let row = inside(p * stride[0] + r, padding[0], height);
                     for s in 0..kernel[1] {
-                        let weight = ((k * group_in + c) * kernel[0] + r) * kernel[1] + s;
-                        let columns = inside(s, width, out_width, stride[1], padding[1]);
-                        if columns.is_empty() {
-                            continue;
+                        let column = inside(q * stride[1] + s, padding[1], width);
+                        if let (Some(row), Some(column)) = (row, column) {
+                            visit(place, plane + row * width + column);
                         }
-                        let column = columns.start * stride[1] + s - padding[1];
-                        for p in rows.clone() {
-                            let row = p * stride[0] + r - padding[0];
-                            let outputs =
-                                y_plane + p * out_width + columns.start..y_plane + p * out_width + columns.end;
-                            visit(weight, outputs, x_plane + row * width + column);
-                        }
+                        place += 1;
                     }
                 }
             }
         }
     }
-}
-
-/// The outputs p for which the input p·stride + offset − padding lies in 0..`input`.
-fn inside(offset: usize, input: usize, output: usize, stride: usize, padding: usize) -> Range<usize> {
-    let start = padding.saturating_sub(offset).div_ceil(stride);
-    let end = (input + padding).saturating_sub(offset).div_ceil(stride).min(output);
-    start..end.max(start)
 }

@@ -1,5 +1,6 @@
 // Runs kernels on the processor, block after block. Threads that wait for each other are fibers.
 
+#include <csetjmp>
 #include <memory>
 #include <ucontext.h>
 #include <utility>
@@ -8,25 +9,20 @@
 thread_local Dim gridDim, blockDim, blockIdx, threadIdx;
 
 /// A kernel that takes its arguments as the driver's launch does: by pointers to them.
-struct Caller {
-    void (*kernel)();
-    void (*call)(void (*)(), void **);
-};
+using Call = void (*)(void **);
 
-template <typename... A, std::size_t... I>
-static void unpack(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
+template <auto kernel, typename... A, std::size_t... I>
+static void unpack(void (*)(A...), void **arguments, std::index_sequence<I...>) {
     kernel(*static_cast<A *>(arguments[I])...);
 }
 
-template <typename... A> static Caller caller(void (*kernel)(A...)) {
-    return {reinterpret_cast<void (*)()>(kernel), [](void (*erased)(), void **arguments) {
-                unpack(reinterpret_cast<void (*)(A...)>(erased), arguments, std::index_sequence_for<A...>());
-            }};
+template <auto kernel, typename... A> static Call caller(void (*)(A...)) {
+    return [](void **arguments) { unpack<kernel>(kernel, arguments, std::index_sequence_for<A...>()); };
 }
 
 struct Entry {
     const char *name;
-    Caller caller;
+    Call call;
     bool syncs;
 };
 
@@ -35,41 +31,59 @@ namespace {
 constexpr std::size_t STACK = 64 * 1024;
 
 struct Fiber {
-    ucontext_t context;
+    std::jmp_buf context;
     std::unique_ptr<char[]> stack;
     bool ended;
 };
 
-thread_local std::vector<Fiber> fibers;
-thread_local ucontext_t scheduler;
+thread_local std::vector<std::unique_ptr<Fiber>> fibers;
+thread_local std::jmp_buf scheduler;
 thread_local Fiber *running;
 thread_local const Entry *launched;
 thread_local void **launched_arguments;
 
+/// Leaves the fiber until it is resumed. (swapcontext would do both, with two calls of the system.)
+void leave() {
+    if (_setjmp(running->context) == 0) _longjmp(scheduler, 1);
+}
+
+void resume(Fiber &fiber) {
+    running = &fiber;
+    if (_setjmp(scheduler) == 0) _longjmp(fiber.context, 1);
+}
+
 void body() {
-    launched->caller.call(launched->caller.kernel, launched_arguments);
-    running->ended = true;
+    for (;;) {
+        leave();
+        launched->call(launched_arguments);
+        running->ended = true;
+    }
+}
+
+/// A fiber that waits for its first block.
+std::unique_ptr<Fiber> new_fiber() {
+    auto fiber = std::make_unique<Fiber>();
+    fiber->stack.reset(new char[STACK]);
+    ucontext_t begin;
+    getcontext(&begin);
+    begin.uc_stack.ss_sp = fiber->stack.get();
+    begin.uc_stack.ss_size = STACK;
+    begin.uc_link = nullptr;
+    makecontext(&begin, body, 0);
+    running = fiber.get();
+    if (_setjmp(scheduler) == 0) setcontext(&begin);
+    return fiber;
 }
 
 void run_fibers(unsigned threads) {
-    if (fibers.size() < threads) fibers.resize(threads);
-    for (unsigned thread = 0; thread < threads; thread++) {
-        Fiber &fiber = fibers[thread];
-        if (!fiber.stack) fiber.stack.reset(new char[STACK]);
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.get();
-        fiber.context.uc_stack.ss_size = STACK;
-        fiber.context.uc_link = &scheduler;
-        fiber.ended = false;
-        makecontext(&fiber.context, body, 0);
-    }
+    while (fibers.size() < threads) fibers.push_back(new_fiber());
+    for (unsigned thread = 0; thread < threads; thread++) fibers[thread]->ended = false;
     for (unsigned left = threads; left > 0;) {
         for (unsigned thread = 0; thread < threads; thread++) {
-            running = &fibers[thread];
-            if (running->ended) continue;
+            if (fibers[thread]->ended) continue;
             threadIdx = {thread, 0, 0};
-            swapcontext(&scheduler, &running->context);
-            left -= running->ended;
+            resume(*fibers[thread]);
+            left -= fibers[thread]->ended;
         }
     }
 }
@@ -78,6 +92,6 @@ void run_fibers(unsigned threads) {
 
 void __syncthreads() {
     const Dim mine = threadIdx;
-    swapcontext(&running->context, &scheduler);
+    leave();
     threadIdx = mine;
 }

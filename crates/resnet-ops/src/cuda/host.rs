@@ -3,6 +3,7 @@
 
 use super::device::{Argument, Device, Geometry, Graph};
 use crate::algorithm::Pass;
+use crate::element::dot;
 use crate::precision::Precision;
 use candle_core::{bail, Result};
 use half::bf16;
@@ -205,10 +206,13 @@ fn convolve(geometry: &Geometry, pass: Pass, a: &[f64], b: &[f64], target: &mut 
         Pass::InputGradient => clear(target, *in_channels, pixel[0]),
         Pass::WeightGradient => target.fill(0.0),
     }
-    for image in 0..*n {
-        for (p, q) in (0..output[0]).flat_map(|p| (0..output[1]).map(move |q| (p, q))) {
-            let y = ((image * output[0] + p) * output[1] + q) * pixel[1];
-            for (r, s) in (0..kernel[0]).flat_map(|r| (0..kernel[1]).map(move |s| (r, s))) {
+    // Filter by filter and tap by tap: its weights are near, whatever the number of pixels.
+    let taps = (0..kernel[0]).flat_map(|r| (0..kernel[1]).map(move |s| (r, s)));
+    for (out, (r, s)) in (0..*out_channels).flat_map(|out| taps.clone().map(move |tap| (out, tap))) {
+        let weights = ((out * kernel[0] + r) * kernel[1] + s) * c;
+        let weights = weights..weights + c;
+        for (image, p) in (0..*n).flat_map(|image| (0..output[0]).map(move |p| (image, p))) {
+            for q in 0..output[1] {
                 let (row, column) = (p * stride[0] + r, q * stride[1] + s);
                 let (Some(row), Some(column)) = (row.checked_sub(padding[0]), column.checked_sub(padding[1])) else {
                     continue;
@@ -216,23 +220,16 @@ fn convolve(geometry: &Geometry, pass: Pass, a: &[f64], b: &[f64], target: &mut 
                 if row >= input[0] || column >= input[1] {
                     continue;
                 }
-                let x = ((image * input[0] + row) * input[1] + column) * pixel[0];
-                for out in 0..*out_channels {
-                    let x = x + out / k * c..x + (out / k + 1) * c;
-                    let weights = ((out * kernel[0] + r) * kernel[1] + s) * c;
-                    let weights = weights..weights + c;
-                    match pass {
-                        Pass::Forward => {
-                            target[y + out] += a[x].iter().zip(&b[weights]).map(|(x, w)| x * w).sum::<f64>();
-                        }
-                        Pass::InputGradient => {
-                            let dy = a[y + out];
-                            target[x].iter_mut().zip(&b[weights]).for_each(|(dx, w)| *dx += dy * w);
-                        }
-                        Pass::WeightGradient => {
-                            let dy = b[y + out];
-                            target[weights].iter_mut().zip(&a[x]).for_each(|(dw, x)| *dw += dy * x);
-                        }
+                let y = ((image * output[0] + p) * output[1] + q) * pixel[1] + out;
+                let x = ((image * input[0] + row) * input[1] + column) * pixel[0] + out / k * c;
+                let x = x..x + c;
+                match pass {
+                    Pass::Forward => target[y] += dot(&a[x], &b[weights.clone()]),
+                    Pass::InputGradient => {
+                        target[x].iter_mut().zip(&b[weights.clone()]).for_each(|(dx, w)| *dx += a[y] * w);
+                    }
+                    Pass::WeightGradient => {
+                        target[weights.clone()].iter_mut().zip(&a[x]).for_each(|(dw, x)| *dw += b[y] * x);
                     }
                 }
             }

@@ -15,7 +15,7 @@ extern "C" int resnet_launch_on_host(const char *name, unsigned blocks, unsigned
             } else {
                 for (unsigned thread = 0; thread < threads; thread++) {
                     threadIdx = {thread, 0, 0};
-                    entry.caller.call(entry.caller.kernel, arguments);
+                    entry.call(arguments);
                 }
             }
         }
