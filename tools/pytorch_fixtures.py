@@ -79,7 +79,8 @@ DISTANCES = (
     *("logits.before", "gradients", "gradients.rms", "vanishing"),
     *("losses", "logits.after", "running", "running.rms"),
 )
-STEPS = 5
+STEPS = 2
+LR = 1e-4
 SAMPLES = 4
 VANISHING = 1e-9
 FAR = 5.0
@@ -87,11 +88,14 @@ CANDIDATES = 64
 # Up to this many parameters ties are so few that batches have none even for kernels that round more than PyTorch's.
 SMALL = 1_000_000
 FAR_IF_SMALL = 20.0
-# From this many parameters on there are so many ties that some are met: a learning rate at which those after the first
-# step hardly matter, and most candidates for that one. Fewer runs, to save time.
-LARGE = 30_000_000
-# One network of each kind of block a second time, in another shape.
-TWICE = ("d2l_resnet18", "d2l_resnet50", "d2l_resnext18", "d2l_preactresnet18", "d2l_googlenet")
+# One network of each kind of block a second time, in a shape for which the kernels of large maps are chosen.
+LARGER = {
+    "d2l_resnet18": (5, 96, 96),
+    "d2l_resnet50": (4, 64, 64),
+    "d2l_resnext18": (4, 64, 64),
+    "d2l_preactresnet18": (4, 64, 64),
+    "d2l_googlenet": (4, 64, 64),
+}
 
 
 def bits(name, count):
@@ -188,11 +192,6 @@ def size(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def large(network):
-    """Whether a network is one for which less is done."""
-    return size(network) >= LARGE
-
-
 def choose(network, step, shape):
     """The number of the batch that a step takes."""
     exact, rounded = copy.deepcopy(network), copy.deepcopy(network).float()
@@ -200,10 +199,9 @@ def choose(network, step, shape):
     images, _ = batch(first, shape, torch.float64)
     pairs = zip(tied(exact, images), tied(rounded, images.float()))
     roundings = [(a - b).square().mean().sqrt().item() for (a, _), (b, _) in pairs]
-    candidates = (8 if step > 0 else 256) if large(network) else CANDIDATES
     far = FAR_IF_SMALL if size(network) <= SMALL else FAR
     widest = {}
-    for number in range(first, first + candidates):
+    for number in range(first, first + CANDIDATES):
         found = tied(rounded, batch(number, shape, torch.float32)[0])
         widest[number] = min(gap / rounding for (_, gap), rounding in zip(found, roundings))
         if widest[number] >= far:
@@ -216,9 +214,8 @@ def choose(network, step, shape):
 def run(network, dtype, shape, batches=None, memory_format=torch.contiguous_format):
     """Every quantity; chooses the batches if none are given."""
     network = copy.deepcopy(network).to(dtype).to(memory_format=memory_format)
-    lr = 1e-5 if large(network) else 1e-3
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
-    found = {"lr": np.array([lr])}
+    optimizer = torch.optim.SGD(network.parameters(), lr=LR, momentum=0.9, weight_decay=1e-4)
+    found = {"lr": np.array([LR])}
 
     def forward(images):
         return network(images.contiguous(memory_format=memory_format))
@@ -286,8 +283,6 @@ def write(fixture, name, shape):
     largest = np.zeros(len(DISTANCES))
     formats = (torch.contiguous_format, torch.channels_last)
     for threads, memory_format, onednn in itertools.product((1, 2), formats, (True, False)):
-        if large(network) and (threads == 2) == (memory_format == torch.contiguous_format):
-            continue
         torch.set_num_threads(threads)
         torch._C._set_mkldnn_enabled(onednn)
         own = distances(run(network, torch.float32, shape, batches, memory_format=memory_format)[0], exact)
@@ -309,10 +304,10 @@ def fixtures():
     """Each fixture's network and shape."""
     table = {}
     for name, (_, channels) in NETWORKS.items():
-        size = (20, 18) if "cifar" in name else (80, 72)
+        size = (20, 18) if "cifar" in name else (40, 33)
         table[name] = (name, (2, channels, *size))
-    for name in TWICE:
-        table[f"{name}_64x64"] = (name, (4, NETWORKS[name][1], 64, 64))
+    for name, (n, height, width) in LARGER.items():
+        table[f"{name}_{height}x{width}"] = (name, (n, NETWORKS[name][1], height, width))
     return table
 
 
