@@ -11,12 +11,12 @@ const began = performance.now();
 const since = (time) => `${((performance.now() - time) / 1000).toFixed(1)} s`;
 let passed = 0;
 
-/** Runs a step: a function, or a command with its arguments in one string. */
-export async function step(title, run) {
+/** Runs a step: a function, or a command with its arguments in one string and what it needs in the environment. */
+export async function step(title, run, environment = {}) {
   const start = performance.now();
   const command = typeof run === "string" ? run : undefined;
   console.log(`\n${bold(`▸ ${title}`)}${command ? `: ${command}` : ""}`);
-  const failure = command ? execute(command) : await run();
+  const failure = command ? execute(command, environment) : await run();
   if (failure) {
     console.log(`\n${bold(`✗ ${title} failed`)} after ${since(start)}: ${failure}`);
     console.log(`\n${passed} passed, 1 failed`);
@@ -32,9 +32,9 @@ export function finish() {
 }
 
 /** Runs a command that shows its own output; returns what went wrong, if something did. */
-function execute(command) {
+function execute(command, environment) {
   const [program, ...args] = command.split(" ");
-  const { status, signal, error } = start(program, args, "inherit");
+  const { status, signal, error } = start(program, args, "inherit", environment);
   if (status === 0) return undefined;
   return error?.message ?? (signal ? `ended by ${signal}` : `exit code ${status}`);
 }
@@ -45,7 +45,8 @@ export function output(program, ...args) {
   return status === 0 ? stdout.trim() : undefined;
 }
 
-function start(program, args, stdio) {
+function start(program, args, stdio, environment = {}) {
   // On Windows npm is a batch file, which only a shell runs.
-  return spawnSync(program, args, { cwd: root, stdio, encoding: "utf8", shell: process.platform === "win32" });
+  const env = { ...process.env, ...environment };
+  return spawnSync(program, args, { cwd: root, env, stdio, encoding: "utf8", shell: process.platform === "win32" });
 }

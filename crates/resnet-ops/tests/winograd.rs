@@ -109,7 +109,7 @@ fn odd_shapes() {
     // A large gradient of many tiles, in two groups.
     check(&convolution(19, [64; 2], [24; 2]));
     // More images than strips are worked out for at a time.
-    check(&convolution(12, [16, 64], [55, 53]));
+    check(&convolution(6, [16, 64], [55, 53]));
 }
 
 /// The layers of ResNet-18 at 96x96.

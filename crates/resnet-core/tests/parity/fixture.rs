@@ -35,9 +35,8 @@ impl Rows {
 /// Everything that is compared.
 #[derive(Default)]
 pub struct Quantities {
-    pub logits_before: Vec<f64>,
     pub losses: Vec<f64>,
-    pub logits_after: Vec<f64>,
+    pub logits: Vec<f64>,
     pub gradients: Rows,
     pub running: Rows,
 }
@@ -53,7 +52,7 @@ pub struct Fixture {
     /// Its results in f64.
     exact: Quantities,
     /// The distances of its results in f32 from those, in the order of [`Fixture::distances`].
-    pub own: [f64; 8],
+    pub own: [f64; 7],
 }
 
 /// A quantity's distances from PyTorch's, part by part.
@@ -98,9 +97,8 @@ impl Fixture {
             parameters: whole("parameters")[0] as usize,
             batches: whole("batches"),
             exact: Quantities {
-                logits_before: real("logits.before"),
                 losses: real("losses"),
-                logits_after: real("logits.after"),
+                logits: real("logits"),
                 gradients: rows("gradients"),
                 running: rows("running"),
             },
@@ -109,7 +107,7 @@ impl Fixture {
     }
 
     /// The distances of results from PyTorch's in f64.
-    pub fn distances(&self, found: &Quantities) -> [Distances; 8] {
+    pub fn distances(&self, found: &Quantities) -> [Distances; 7] {
         let exact = &self.exact;
         let whole = |quantity, a: &[f64], b: &[f64]| {
             assert_eq!(a.len(), b.len(), "{quantity}");
@@ -121,12 +119,11 @@ impl Fixture {
             (0..exact.gradients.rms.len()).partition(|&row| exact.gradients.rms[row] > VANISHING * scale);
         let all: Vec<usize> = (0..exact.running.rms.len()).collect();
         [
-            whole("logits before", &found.logits_before, &exact.logits_before),
             samples("gradients", &found.gradients, &exact.gradients, &lasting),
             sizes("sizes of gradients", &found.gradients, &exact.gradients, &lasting),
             parts("gradients that vanish", &found.gradients, &vanishing, |row| found.gradients.rms[row] / scale),
             whole("losses", &found.losses, &exact.losses),
-            whole("logits after", &found.logits_after, &exact.logits_after),
+            whole("logits", &found.logits, &exact.logits),
             samples("running statistics", &found.running, &exact.running, &all),
             sizes("sizes of running statistics", &found.running, &exact.running, &all),
         ]

@@ -48,20 +48,14 @@ macro_rules! test {
     };
 }
 
-/// Of each fixture: its name; whether the f64 reference and the GPU's kernels are always tested, and whether every kernel of the CPU is, not
-/// the fastest alone; the network.
+/// Of each fixture: its name; whether every backend is always tested, and whether every kernel of the CPU is; the network.
 macro_rules! networks {
     ($($fixture:ident $backends:ident $kernels:ident $layer:expr;)*) => {
         pub const FIXTURES: &[&str] = &[$(stringify!($fixture)),*];
 
-        mod on_the_cpu {
+        mod on_every_backend {
             use super::*;
-            $(test! { always $fixture { crate::on_the_cpu(stringify!($fixture), $layer) } })*
-        }
-
-        mod on_other_backends {
-            use super::*;
-            $(test! { $backends $fixture { crate::on_other_backends(stringify!($fixture), $layer) } })*
+            $(test! { $backends $fixture { crate::on_every_backend(stringify!($fixture), $layer) } })*
         }
 
         mod with_every_kernel {
@@ -71,42 +65,42 @@ macro_rules! networks {
     };
 }
 
-// With every kernel one network of each kind, also in a shape for which those of large maps are chosen.
+// Always with every kernel: one network of each kind, also in a shape for which those of large maps are chosen.
 networks! {
     d2l_resnet18 always always d2l("resnet18");
-    d2l_resnet18_64x64 all always d2l("resnet18");
-    d2l_resnet34 all all d2l("resnet34");
+    d2l_resnet18_96x96 all always d2l("resnet18");
+    d2l_resnet34 always all d2l("resnet34");
     d2l_resnet50 always always d2l("resnet50");
     d2l_resnet50_64x64 all always d2l("resnet50");
-    d2l_resnet101 all all d2l("resnet101");
-    d2l_resnet152 all all d2l("resnet152");
+    d2l_resnet101 always all d2l("resnet101");
+    d2l_resnet152 always all d2l("resnet152");
     d2l_resnext18 always always d2l("resnext18");
-    d2l_resnext18_64x64 always always d2l("resnext18");
-    d2l_resnext34 all all d2l("resnext34");
+    d2l_resnext18_64x64 all always d2l("resnext18");
+    d2l_resnext34 always all d2l("resnext34");
     d2l_preactresnet18 always always d2l("preactresnet18");
     d2l_preactresnet18_64x64 all always d2l("preactresnet18");
-    d2l_preactresnet34 all all d2l("preactresnet34");
-    d2l_preactresnet50 all all d2l("preactresnet50");
-    d2l_preactresnet101 all all d2l("preactresnet101");
-    d2l_preactresnet152 all all d2l("preactresnet152");
+    d2l_preactresnet34 always all d2l("preactresnet34");
+    d2l_preactresnet50 always all d2l("preactresnet50");
+    d2l_preactresnet101 always all d2l("preactresnet101");
+    d2l_preactresnet152 always all d2l("preactresnet152");
     d2l_cifar_resnet20 always always cifar(20, false);
     d2l_cifar_preactresnet29 always always cifar(29, true);
     d2l_googlenet always always googlenet();
-    d2l_googlenet_64x64 always always googlenet();
+    d2l_googlenet_64x64 all always googlenet();
     torchvision_resnet18 always all torchvision("resnet18");
-    torchvision_resnet34 all all torchvision("resnet34");
-    torchvision_resnet50 all all torchvision("resnet50");
-    torchvision_resnet101 all all torchvision("resnet101");
-    torchvision_resnet152 all all torchvision("resnet152");
-    torchvision_resnext50_32x4d all always torchvision("resnext50_32x4d");
-    torchvision_resnext101_32x8d all all torchvision("resnext101_32x8d");
-    torchvision_resnext101_64x4d all all torchvision("resnext101_64x4d");
-    torchvision_wide_resnet50_2 all all torchvision("wide_resnet50_2");
-    torchvision_wide_resnet101_2 all all torchvision("wide_resnet101_2");
-    timm_resnetv2_18 all all resnetv2(18);
-    timm_resnetv2_34 all all resnetv2(34);
+    torchvision_resnet34 always all torchvision("resnet34");
+    torchvision_resnet50 always all torchvision("resnet50");
+    torchvision_resnet101 always all torchvision("resnet101");
+    torchvision_resnet152 always all torchvision("resnet152");
+    torchvision_resnext50_32x4d always always torchvision("resnext50_32x4d");
+    torchvision_resnext101_32x8d always all torchvision("resnext101_32x8d");
+    torchvision_resnext101_64x4d always all torchvision("resnext101_64x4d");
+    torchvision_wide_resnet50_2 always all torchvision("wide_resnet50_2");
+    torchvision_wide_resnet101_2 always all torchvision("wide_resnet101_2");
+    timm_resnetv2_18 always all resnetv2(18);
+    timm_resnetv2_34 always all resnetv2(34);
     timm_resnetv2_50 always all resnetv2(50);
-    timm_resnetv2_101 all all resnetv2(101);
-    timm_resnetv2_152 all all resnetv2(152);
+    timm_resnetv2_101 always all resnetv2(101);
+    timm_resnetv2_152 always all resnetv2(152);
     timm_resnet50d always always resnet50d();
 }

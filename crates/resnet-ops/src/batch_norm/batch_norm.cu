@@ -204,15 +204,14 @@ KERNEL(norm_update)(int channels, int part, double count, float momentum, const 
     running[channels + channel] = (1 - momentum) * running[channels + channel] + momentum * variance;
 }
 
-/// Weights and bias of a convolution that does the norm's work too, in f64, so that a folded weight is rounded once.
+/// Weights and bias of a convolution that does the norm's work too, in f64, so that a folded weight is rounded once. A channel a block.
 KERNEL(norm_fold)(int channels, int fan_in, double eps, const float *weights, const float *bias, const float *params,
                   const float *running, float *folded) {
-    const int64 i = thread_index();
-    if (i >= static_cast<int64>(channels) * fan_in) return;
-    const int channel = static_cast<int>(i / fan_in);
+    const int channel = blockIdx.x;
     const double scale = params[channel] / sqrt(running[channels + channel] + eps);
-    folded[i] = static_cast<float>(scale * weights[i]);
-    if (i % fan_in > 0) return;
+    const int64 first = static_cast<int64>(channel) * fan_in;
+    for (int i = threadIdx.x; i < fan_in; i += blockDim.x) folded[first + i] = static_cast<float>(scale * weights[first + i]);
+    if (threadIdx.x > 0) return;
     const double shift = (bias ? static_cast<double>(bias[channel]) : 0.0) - running[channel];
     folded[static_cast<int64>(channels) * fan_in + channel] = static_cast<float>(scale * shift + params[channels + channel]);
 }

@@ -151,7 +151,7 @@ pub(super) fn fold(cuda: &Cuda, op: &BatchNorm, conv: View, norm: View, running:
     let (channels, fan_in) = (op.channels as i32, (weights / op.channels) as i32);
     let arguments = arguments![channels, fan_in, op.eps, conv, bias, norm, running, folded];
     // SAFETY: there are so many weights, and biases, parameters and statistics for each channel.
-    unsafe { cuda.launch("norm_fold", weights, arguments) }
+    unsafe { cuda.launch_blocks("norm_fold", op.channels, SUM_THREADS, arguments) }
 }
 
 /// Elements of a map.

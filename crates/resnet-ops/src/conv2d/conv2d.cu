@@ -23,30 +23,38 @@ KERNEL(conv_import)(int64 octets, int channels, int height, int width, int block
     store(target + i * OCTET, values);
 }
 
-/// Weights (out, in, kernel height, kernel width) in f32 to (out, rows, columns, lanes); what has no counterpart is zero.
-KERNEL(conv_pack)(int64 len, int out_channels, int channels, int height, int width, int block, int down, int across, int rows, int columns,
-                  int lanes, const float *weights, T *packed) {
+/// Weights (out, in, kernel height, kernel width) in f32 to (out, rows, columns, lanes), up to eight lanes a thread; what has no
+/// counterpart is zero.
+KERNEL(conv_pack)(int64 threads, int out_channels, int channels, int height, int width, int block, int down, int across, int rows,
+                  int columns, int lanes, const float *weights, T *packed) {
     const int64 i = thread_index();
-    if (i >= len) return;
-    const int place = static_cast<int>(i % lanes), part = place / channels;
-    const int column = static_cast<int>(i / lanes % columns), row = static_cast<int>(i / lanes / columns % rows);
-    const int out = static_cast<int>(i / lanes / columns / rows);
-    const int r = block * row + part / block + down, s = block * column + part % block + across;
-    const bool real = out < out_channels && part < block * block && r >= 0 && r < height && s >= 0 && s < width;
-    const int64 weight = ((static_cast<int64>(out) * channels + place % channels) * height + r) * width + s;
-    round_to(real ? weights[weight] : 0, &packed[i]);
+    if (i >= threads) return;
+    const int parts = padded(lanes) / OCTET, first = static_cast<int>(i % parts) * OCTET;
+    const int64 tap = i / parts;
+    const int column = static_cast<int>(tap % columns), row = static_cast<int>(tap / columns % rows);
+    const int out = static_cast<int>(tap / columns / rows);
+    for (int lane = first; lane < lanes && lane < first + OCTET; lane++) {
+        const int part = block == 1 ? 0 : lane / channels, channel = lane - part * channels;
+        const int r = block * row + part / block + down, s = block * column + part % block + across;
+        const bool real = out < out_channels && channel < channels && part < block * block && r >= 0 && r < height && s >= 0 && s < width;
+        const int64 weight = ((static_cast<int64>(out) * channels + channel) * height + r) * width + s;
+        round_to(real ? weights[weight] : 0, &packed[tap * lanes + lane]);
+    }
 }
 
-/// The gradients of packed weights to (out, in, kernel height, kernel width) in f32.
-KERNEL(conv_unpack)(int64 len, int channels, int height, int width, int block, int down, int across, int rows, int columns, int lanes,
+/// The gradients of packed weights to (out, in, kernel height, kernel width) in f32, a kernel a thread.
+KERNEL(conv_unpack)(int64 kernels, int channels, int height, int width, int block, int down, int across, int rows, int columns, int lanes,
                     const T *packed, float *gradients) {
     const int64 i = thread_index();
-    if (i >= len) return;
-    const int s = static_cast<int>(i % width) - across, r = static_cast<int>(i / width % height) - down;
-    const int channel = static_cast<int>(i / width / height % channels);
-    const int64 out = i / width / height / channels;
-    const int place = (r % block * block + s % block) * channels + channel;
-    gradients[i] = to_float(packed[((out * rows + r / block) * columns + s / block) * lanes + place]);
+    if (i >= kernels) return;
+    const int64 out = i / channels;
+    const int channel = static_cast<int>(i - out * channels);
+    for (int y = 0; y < height; y++) {
+        for (int x = 0; x < width; x++) {
+            const int r = y - down, s = x - across, lane = (r % block * block + s % block) * channels + channel;
+            gradients[(i * height + y) * width + x] = to_float(packed[((out * rows + r / block) * columns + s / block) * lanes + lane]);
+        }
+    }
 }
 
 /// y = act(y + bias + shortcut); lanes beyond the channels become zero.

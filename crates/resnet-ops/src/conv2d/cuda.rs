@@ -144,11 +144,24 @@ pub(super) fn pack(cuda: &Cuda, conv: &Conv2d, params: View, packed: &mut Buffer
     let len = layout.weights_len(shape);
     let (weights, packed) = (params.device_address(shape.params_len())?, cuda.real(packed, layout.packed_len(shape))?);
     let [channels, height, width, block, down, across, rows, columns, lanes] = layout.weight_sizes(shape);
-    let (total, outputs) = (len as i64, shape.out_channels as i32);
-    let arguments =
-        arguments![total, outputs, channels, height, width, block, down, across, rows, columns, lanes, weights, packed];
+    let (threads, outputs) = (len / lanes as usize * (lanes as usize).div_ceil(OCTET), shape.out_channels as i32);
+    let arguments = arguments![
+        threads as i64,
+        outputs,
+        channels,
+        height,
+        width,
+        block,
+        down,
+        across,
+        rows,
+        columns,
+        lanes,
+        weights,
+        packed
+    ];
     // SAFETY: there are as many weights as the shape says, and room for all packed ones.
-    unsafe { cuda.launch("conv_pack", len, arguments)? };
+    unsafe { cuda.launch("conv_pack", threads, arguments)? };
     match shape.bias {
         true => {
             let (source, target) = (weights.plus_f32(shape.weight_len()), layout.bias(shape, packed));
@@ -249,10 +262,11 @@ pub(super) fn weight_gradient(cuda: &Cuda, conv: &Conv2d, call: WeightGradient) 
     cuda.convolve(&layout.geometry(cuda, shape, n), Pass::WeightGradient, x, dy, packed)?;
     let (len, grads) = (shape.weight_len(), grads.device_address(shape.params_len())?);
     let [channels, height, width, block, down, across, rows, columns, lanes] = layout.weight_sizes(shape);
+    let kernels = len / shape.kernel.iter().product::<usize>();
     let arguments =
-        arguments![len as i64, channels, height, width, block, down, across, rows, columns, lanes, packed, grads];
+        arguments![kernels as i64, channels, height, width, block, down, across, rows, columns, lanes, packed, grads];
     // SAFETY: there are so many gradients, and all packed ones.
-    unsafe { cuda.launch("conv_unpack", len, arguments)? };
+    unsafe { cuda.launch("conv_unpack", kernels, arguments)? };
     let bias = grads.plus_f32(len);
     match (shape.bias, skip_bias) {
         (false, _) => Ok(()),

@@ -8,16 +8,18 @@
 
 thread_local Dim gridDim, blockDim, blockIdx, threadIdx;
 
-/// A kernel that takes its arguments as the driver's launch does: by pointers to them.
-using Call = void (*)(void **);
+/// Runs threads of a block one after the other, `begin` to `end`, with arguments as the driver's launch takes them: by pointers.
+using Call = void (*)(unsigned begin, unsigned end, void **arguments);
 
 template <auto kernel, typename... A, std::size_t... I>
-static void unpack(void (*)(A...), void **arguments, std::index_sequence<I...>) {
-    kernel(*static_cast<A *>(arguments[I])...);
+static void run_threads(void (*)(A...), unsigned begin, unsigned end, void **arguments, std::index_sequence<I...>) {
+    for (threadIdx = {begin, 0, 0}; threadIdx.x < end; threadIdx.x++) kernel(*static_cast<A *>(arguments[I])...);
 }
 
 template <auto kernel, typename... A> static Call caller(void (*)(A...)) {
-    return [](void **arguments) { unpack<kernel>(kernel, arguments, std::index_sequence_for<A...>()); };
+    return [](unsigned begin, unsigned end, void **arguments) {
+        run_threads<kernel>(kernel, begin, end, arguments, std::index_sequence_for<A...>());
+    };
 }
 
 struct Entry {
@@ -55,7 +57,7 @@ void resume(Fiber &fiber) {
 void body() {
     for (;;) {
         leave();
-        launched->call(launched_arguments);
+        launched->call(threadIdx.x, threadIdx.x + 1, launched_arguments);
         running->ended = true;
     }
 }

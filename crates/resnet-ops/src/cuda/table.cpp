@@ -13,10 +13,7 @@ extern "C" int resnet_launch_on_host(const char *name, unsigned blocks, unsigned
             if (entry.syncs) {
                 run_fibers(threads);
             } else {
-                for (unsigned thread = 0; thread < threads; thread++) {
-                    threadIdx = {thread, 0, 0};
-                    entry.call(arguments);
-                }
+                entry.call(0, threads, arguments);
             }
         }
         return 0;
