@@ -16,7 +16,7 @@ await step("types", "npm run --silent typecheck");
 await step("TypeScript lint", "npm run --silent lint");
 if (quick) {
   await step("Rust unit tests", "cargo test --locked --workspace --lib");
-  await step("Networks", "cargo test --locked -p resnet-core --test parity -- on_every_backend::d2l_resnet18 on_every_backend::d2l_resnext18 on_every_backend::d2l_cifar");
+  await step("Networks", "cargo test --locked --workspace --test parity -- on_every_backend::d2l_resnet18 on_every_backend::d2l_resnext18 on_every_backend::d2l_cifar");
   await step("TypeScript tests", "npx vitest run layers types optimizers options blocks");
 } else {
   await step("TypeScript docs", "npm run --silent docs");

@@ -1,5 +1,5 @@
 //! Winograd's convolution wherever it is defined, whether it pays there or not, against the plain definition in f64: on every
-//! instruction set, with the same bits on one, two and three threads.
+//! instruction set; on the widest with the same bits on one, two and three threads.
 
 mod support;
 
@@ -11,10 +11,6 @@ use support::{activation, blank_activation, garbage, norm, read_activation, Para
 
 /// Most relative root mean square error.
 const TOLERANCE: f64 = 1e-5;
-
-fn executors(isa: Isa, algorithm: Algorithm) -> [Executor; 3] {
-    [1, 2, 3].map(|threads| Executor::cpu_with(threads, isa).unwrap().with_convolution(algorithm))
-}
 
 fn convolution(n: usize, channels: [usize; 2], input: [usize; 2]) -> Convolution {
     strided(n, channels, input, 1)
@@ -60,8 +56,10 @@ fn check(case: &Convolution) -> [f64; 3] {
     let dy = random.values(case.n * case.shape.out_channels * height * width);
     let expected = compute(case, &Executor::ReferenceF64, &inputs, &dy);
     let mut errors = [0f64; 3];
+    let widest = Isa::available().pop();
     for isa in Isa::available() {
-        let [one, more @ ..] = executors(isa, Algorithm::Winograd);
+        let executor = |threads| Executor::cpu_with(threads, isa).unwrap().with_convolution(Algorithm::Winograd);
+        let (one, more) = (executor(1), if Some(isa) == widest { vec![executor(2), executor(3)] } else { Vec::new() });
         let mut outputs = None;
         for case in [case, &training] {
             let found = compute(case, &one, &inputs, &dy);
