@@ -56,13 +56,10 @@ fn check(what: &str, status: Status) -> Result<()> {
 }
 
 fn failed(error: driver::DriverError) -> Error {
-    match error.0 {
-        CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            DeviceError::OutOfMemory("out of memory: a convolution's workspace".into())
-        }
-        other => DeviceError::Failed(format!("the GPU failed (convolution): {other:?}")),
+    if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        return DeviceError::OutOfMemory("out of memory: a convolution's workspace".into()).into();
     }
-    .into()
+    DeviceError::Failed(format!("the GPU failed (convolution): {:?}", error.0)).into()
 }
 
 impl Descriptor {
