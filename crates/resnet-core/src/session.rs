@@ -10,7 +10,7 @@ use crate::model::shape::Shape;
 use crate::model::Layer;
 use crate::plan::Mode;
 use crate::rng::{stream, Purpose};
-use crate::state_dict::{self, Entry, ModelHeader, Values};
+use crate::state_dict::{self, Entry, ModelHeader, Other, Values};
 use crate::weights::Weights;
 use resnet_ops::{Executor, Real};
 use std::path::Path;
@@ -77,7 +77,7 @@ impl Session {
         let file = state_dict::read_model(path)?;
         let ModelHeader { network, in_channels, seed } = file.header;
         let mut session = Self::on(network, compute.executor()?, seed);
-        session.take_entries(in_channels, &file.entries, &LoadOptions::default())?;
+        session.take_entries(in_channels, &file.entries, &[], &LoadOptions::default())?;
         session.built_mut()?.weights.updates = file.updates;
         Ok(session)
     }
@@ -106,19 +106,25 @@ impl Session {
             let message = format!("{}: its tensors do not tell the network's input channels", path.display());
             Error::new(Code::StateDict, message)
         })?;
-        let report = self.take_entries(in_channels, &contents.entries, options)?;
+        let report = self.take_entries(in_channels, &contents.entries, &contents.others, options)?;
         if report.missing.is_empty() && report.kept.is_empty() {
             self.built_mut()?.weights.updates = contents.updates;
         }
         Ok(report)
     }
 
-    fn take_entries(&mut self, in_channels: usize, entries: &[Entry], options: &LoadOptions) -> Result<LoadReport> {
+    fn take_entries(
+        &mut self,
+        in_channels: usize,
+        entries: &[Entry],
+        others: &[Other],
+        options: &LoadOptions,
+    ) -> Result<LoadReport> {
         let params = match &self.built {
             Some(built) => built.params.clone(),
             None => self.params_for(in_channels)?,
         };
-        let (matched, report) = state_dict::matching(&params, &self.network, entries, options)?;
+        let (matched, report) = state_dict::matching(&params, &self.network, entries, others, options)?;
         let (mut parameters, mut running) = match &self.built {
             Some(built) => {
                 let [parameters, running] = built.weights.values()?;

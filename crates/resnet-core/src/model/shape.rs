@@ -5,6 +5,9 @@ use crate::error::{Code, Error, Result};
 use resnet_ops::avg_pool2d;
 use std::fmt;
 
+/// Largest size of a kernel, stride or padding: far beyond any use, far from any overflow.
+const MAX_WINDOW: usize = 1 << 20;
+
 /// The shape of a value, without the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -135,9 +138,11 @@ fn windows(
     [kernel, stride, padding]: [&[usize; 2]; 3],
     ceil: bool,
 ) -> Result<Option<[usize; 2]>> {
-    if kernel.contains(&0) || stride.contains(&0) {
-        let given = format!("kernel {kernel:?}, stride {stride:?}");
-        return Err(Error::expected(Code::InvalidArgument, at, "a kernel and a stride of at least 1", given));
+    let too_large = [kernel, stride, padding].into_iter().flatten().any(|&size| size > MAX_WINDOW);
+    if kernel.contains(&0) || stride.contains(&0) || too_large {
+        let given = format!("kernel {kernel:?}, stride {stride:?}, padding {padding:?}");
+        let expected = format!("a kernel and a stride of 1 to {MAX_WINDOW}, and padding of at most that");
+        return Err(Error::expected(Code::InvalidArgument, at, expected, given));
     }
     let Some(size) = size else { return Ok(None) };
     let output = |i: usize| avg_pool2d::output_size(size[i], kernel[i], stride[i], padding[i], ceil);
@@ -159,6 +164,7 @@ pub(super) fn named(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::layer::Init;
 
     #[test]
     fn batch_norms_that_cannot_work_are_refused() {
@@ -170,6 +176,27 @@ mod tests {
             assert_eq!(norm(eps, momentum).unwrap_err().code, Code::InvalidArgument);
         }
         assert_eq!(norm(0.0, 1.0), Ok(Shape::map(1, 2, 2)));
+    }
+
+    #[test]
+    fn windows_beyond_any_use_are_refused_whatever_the_map() {
+        let conv = |kernel, stride, padding| Layer::Conv2d {
+            out_channels: 1,
+            kernel: [kernel, 1],
+            stride: [1, stride],
+            padding: [padding, 0],
+            groups: 1,
+            bias: false,
+            init: Init::default(),
+        };
+        let unknown = Shape::Map { channels: 1, size: None };
+        for layer in [conv(1 << 60, 1, 0), conv(1, 1 << 60, 0), conv(1, 1, 1 << 60), conv(0, 1, 0), conv(1, 0, 0)] {
+            for input in [unknown, Shape::map(1, 4, 4)] {
+                let error = leaf_output(&layer, "conv", input).unwrap_err();
+                assert_eq!(error.code, Code::InvalidArgument, "{error}");
+            }
+        }
+        assert!(leaf_output(&conv(1 << 20, 1 << 20, 1 << 20), "conv", unknown).is_ok());
     }
 
     #[test]

@@ -15,16 +15,48 @@ pub struct Entry {
     pub data: Vec<f32>,
 }
 
+/// A tensor of a type that weights do not have, whose values are not read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Other {
+    /// State-dict name.
+    pub name: String,
+    /// Its type.
+    pub dtype: Dtype,
+}
+
 /// What a file of weights holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
     /// The tensors as f32, without `num_batches_tracked`: in the order of a PyTorch file's state dict, or of the data
     /// in a safetensors file.
     pub entries: Vec<Entry>,
+    /// What lies beside them, such as the I64 `n_averaged` of averaged weights.
+    pub others: Vec<Other>,
     /// Updates that were made on the weights: the largest `num_batches_tracked`; 0 if there is none.
     pub updates: u64,
     /// The text entries of a safetensors file's header.
     pub metadata: HashMap<String, String>,
+}
+
+/// What averaging, data-parallel training and compilation put before every name.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+impl Contents {
+    /// Takes off what wrappers, in any order, put before the names of all weights.
+    pub(super) fn unwrap_names(&mut self) {
+        let shared = |entries: &[Entry]| {
+            let is_shared = |prefix: &&str| entries.iter().all(|entry| entry.name.starts_with(prefix));
+            WRAPPERS.into_iter().find(|prefix| !entries.is_empty() && is_shared(prefix))
+        };
+        while let Some(prefix) = shared(&self.entries) {
+            let others = self.others.iter_mut().map(|other| &mut other.name);
+            for name in self.entries.iter_mut().map(|entry| &mut entry.name).chain(others) {
+                if name.starts_with(prefix) {
+                    name.drain(..prefix.len());
+                }
+            }
+        }
+    }
 }
 
 /// The name that PyTorch gives to a batch norm's number of updates, beside its other names; never required.
@@ -40,6 +72,15 @@ pub(super) fn is_counter(name: &str) -> bool {
 pub(super) fn count_of(dtype: Dtype, bytes: &[u8]) -> u64 {
     let count = if dtype == Dtype::I64 { bytes.try_into().map_or(0, i64::from_le_bytes) } else { 0 };
     u64::try_from(count).unwrap_or(0)
+}
+
+/// Whether weights may be of a type.
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else the format has, or gets, is none")]
+pub(super) fn is_float(dtype: Dtype) -> bool {
+    match dtype {
+        Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 => true,
+        _ => false,
+    }
 }
 
 /// Little-endian numbers as f32.

@@ -1,6 +1,6 @@
 //! Whether named tensors fit a network, told before anything is changed.
 
-use super::contents::Entry;
+use super::contents::{Entry, Other};
 use super::fitting::{fits, head, input, is_new, layer_of, Adaption};
 use crate::error::{Code, Error, Result};
 use crate::model::layer::Layer;
@@ -86,6 +86,7 @@ pub fn matching<'a>(
     params: &Params,
     root: &Layer,
     entries: &'a [Entry],
+    others: &[Other],
     options: &LoadOptions,
 ) -> Result<(Matched<'a>, LoadReport)> {
     let mut names = HashSet::with_capacity(entries.len());
@@ -93,11 +94,12 @@ pub fn matching<'a>(
         let given = format!("{} twice", twice.name);
         return Err(Error::expected(Code::StateDict, "weights", "names that differ", given));
     }
-    let found = Findings::of(params, root, entries, options);
+    let found = Findings::of(params, root, entries, others, options);
     if found.accepted(options) {
         return Ok((found.matched, found.report));
     }
-    let all = Findings::of(params, root, entries, &LoadOptions { new_head: true, adapt_input: true, ..*options });
+    let all =
+        Findings::of(params, root, entries, others, &LoadOptions { new_head: true, adapt_input: true, ..*options });
     let mut message = format!("weights do not fit the network: {}", found.problems(options));
     if all.accepted(options) {
         if all.report.kept.len() > found.report.kept.len() {
@@ -120,7 +122,7 @@ struct Findings<'a> {
 }
 
 impl<'a> Findings<'a> {
-    fn of(params: &Params, root: &Layer, entries: &'a [Entry], options: &LoadOptions) -> Self {
+    fn of(params: &Params, root: &Layer, entries: &'a [Entry], others: &[Other], options: &LoadOptions) -> Self {
         let mut left: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
         let mut found = Self::default();
         let head = head(params).filter(|head| options.new_head && is_new(params, head, &left));
@@ -129,6 +131,10 @@ impl<'a> Findings<'a> {
         for parameter in params.in_order() {
             let name = &parameter.name;
             let Some(entry) = left.remove(name.as_str()) else {
+                if let Some(Other { dtype, .. }) = others.iter().find(|other| other.name == *name) {
+                    found.misfits.push(format!("{name} (expected F32, F64, F16 or BF16, got {dtype})"));
+                    continue;
+                }
                 let list =
                     if Some(layer_of(name)) == head { &mut found.report.kept } else { &mut found.report.missing };
                 list.push(name.clone());
@@ -146,7 +152,10 @@ impl<'a> Findings<'a> {
             places.push(Placed { range, data, adaption });
         }
         let unexpected = entries.iter().filter(|entry| left.contains_key(entry.name.as_str()));
-        found.report.unexpected = unexpected.map(|entry| entry.name.clone()).collect();
+        let others =
+            others.iter().filter(|other| params.in_order().iter().all(|parameter| parameter.name != other.name));
+        found.report.unexpected =
+            unexpected.map(|entry| &entry.name).chain(others.map(|other| &other.name)).cloned().collect();
         found
     }
 
@@ -156,7 +165,7 @@ impl<'a> Findings<'a> {
     }
 
     fn problems(&self, options: &LoadOptions) -> String {
-        let mut kinds = vec![listed("wrong shapes", &self.misfits)];
+        let mut kinds = vec![listed("wrong shapes or types", &self.misfits)];
         if options.strict {
             kinds.extend([listed("missing", &self.report.missing), listed("unexpected", &self.report.unexpected)]);
         }
@@ -212,7 +221,7 @@ mod tests {
         let params = params();
         let mut entries = entries(&params);
         entries.reverse();
-        let (matched, report) = matching(&params, &block(), &entries, &STRICT).unwrap();
+        let (matched, report) = matching(&params, &block(), &entries, &[], &STRICT).unwrap();
         assert_eq!(report, LoadReport::default());
         let (mut parameters, mut running) = (vec![-1.0; params.parameters_len()], vec![-1.0; params.running_len()]);
         matched.copy_to(&mut parameters, &mut running);
@@ -230,11 +239,11 @@ mod tests {
         for i in 0..7 {
             some.push(Entry { name: format!("extra{i}"), shape: vec![], data: vec![0.0] });
         }
-        let error = matching(&params, &block(), &some, &STRICT).unwrap_err();
+        let error = matching(&params, &block(), &some, &[], &STRICT).unwrap_err();
         assert_eq!(error.code, Code::StateDict);
         assert_eq!(
             error.message,
-            "weights do not fit the network: wrong shapes: conv1.weight (expected [2, 2, 3, 3], got [2, 2, 9]); \
+            "weights do not fit the network: wrong shapes or types: conv1.weight (expected [2, 2, 3, 3], got [2, 2, 9]); \
              missing: conv1.bias; unexpected: extra0, extra1, extra2, extra3, extra4 and 2 more"
         );
     }
@@ -245,14 +254,32 @@ mod tests {
         let mut some = entries(&params);
         some.remove(1);
         some.push(Entry { name: "extra".into(), shape: vec![], data: vec![0.0] });
-        let (matched, report) = matching(&params, &block(), &some, &NAMES_MAY_DIFFER).unwrap();
+        let (matched, report) = matching(&params, &block(), &some, &[], &NAMES_MAY_DIFFER).unwrap();
         assert_eq!((report.missing.join(" "), report.unexpected.join(" ")), ("conv1.bias".into(), "extra".into()));
         let mut parameters = vec![-1.0; params.parameters_len()];
         matched.copy_to(&mut parameters, &mut vec![0.0; params.running_len()]);
         assert_eq!(parameters[params.parameters[1].range.clone()], [-1.0, -1.0]);
         some[0].shape = vec![36];
-        let message = matching(&params, &block(), &some, &NAMES_MAY_DIFFER).unwrap_err().message;
-        assert!(message.ends_with("wrong shapes: conv1.weight (expected [2, 2, 3, 3], got [36])"), "{message}");
+        let message = matching(&params, &block(), &some, &[], &NAMES_MAY_DIFFER).unwrap_err().message;
+        assert!(
+            message.ends_with("wrong shapes or types: conv1.weight (expected [2, 2, 3, 3], got [36])"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn other_types_are_unexpected_or_in_a_weight_s_place_refused() {
+        let params = params();
+        let mut some = entries(&params);
+        let other = |name: &str| Other { name: name.into(), dtype: safetensors::Dtype::I64 };
+        let others = [other("n_averaged")];
+        let (_, report) = matching(&params, &block(), &some, &others, &NAMES_MAY_DIFFER).unwrap();
+        assert_eq!(report, LoadReport { unexpected: vec!["n_averaged".into()], ..LoadReport::default() });
+        let error = matching(&params, &block(), &some, &others, &STRICT).unwrap_err();
+        assert!(error.message.ends_with("unexpected: n_averaged"), "{error}");
+        let name = some.remove(0).name;
+        let error = matching(&params, &block(), &some, &[other(&name)], &NAMES_MAY_DIFFER).unwrap_err();
+        assert!(error.message.ends_with("conv1.weight (expected F32, F64, F16 or BF16, got I64)"), "{error}");
     }
 
     #[test]
@@ -260,7 +287,7 @@ mod tests {
         let params = params();
         let mut twice = entries(&params);
         twice.push(twice[0].clone());
-        assert_eq!(matching(&params, &block(), &twice, &NAMES_MAY_DIFFER).unwrap_err().code, Code::StateDict);
+        assert_eq!(matching(&params, &block(), &twice, &[], &NAMES_MAY_DIFFER).unwrap_err().code, Code::StateDict);
     }
 
     /// A stem, a grouped convolution and a head of three classes.
@@ -302,14 +329,14 @@ mod tests {
     /// What [`network`] takes from weights, where -1 stands for what keeps its value.
     fn parameters(channels: usize, weights: &[Entry], options: &LoadOptions) -> (Vec<f32>, Vec<String>) {
         let params = params_of(&network(1), channels);
-        let (matched, report) = matching(&params, &network(1), weights, options).unwrap();
+        let (matched, report) = matching(&params, &network(1), weights, &[], options).unwrap();
         let mut parameters = vec![-1.0; params.parameters_len()];
         matched.copy_to(&mut parameters, &mut []);
         (parameters, report.kept)
     }
 
     fn refusal(root: &Layer, channels: usize, weights: &[Entry], options: &LoadOptions) -> String {
-        matching(&params_of(root, channels), root, weights, options).unwrap_err().message
+        matching(&params_of(root, channels), root, weights, &[], options).unwrap_err().message
     }
 
     #[test]
@@ -370,7 +397,7 @@ mod tests {
         for shape in [&[6, 3, 1, 2][..], &[5, 3, 2, 1], &[6, 3, 2], &[6, 0, 2, 1]] {
             let mut weights = weights(3, 3);
             weights[0] = entry("stem.weight", shape, |_| 0.0);
-            assert!(refusal(&network(1), 1, &weights, &options).contains("wrong shapes: stem.weight"));
+            assert!(refusal(&network(1), 1, &weights, &options).contains("wrong shapes or types: stem.weight"));
         }
     }
 
@@ -384,7 +411,7 @@ mod tests {
         assert_eq!(
             message,
             format!(
-                "weights do not fit the network: wrong shapes: fc.weight (expected [3, 4], got [5, 4]), \
+                "weights do not fit the network: wrong shapes or types: fc.weight (expected [3, 4], got [5, 4]), \
                  fc.bias (expected [3], got [5]){head}"
             )
         );

@@ -1,6 +1,7 @@
 //! Weights by name: how they come out of files and go into them, and whether they fit a network.
 
 mod contents;
+mod digest;
 mod fitting;
 mod matching;
 mod model_file;
@@ -14,7 +15,7 @@ mod unpickle;
 mod write;
 mod zip;
 
-pub use contents::{Contents, Entry};
+pub use contents::{Contents, Entry, Other};
 pub use fitting::in_channels;
 pub use matching::{matching, LoadOptions, LoadReport, Matched};
 pub use model_file::{read_model, write_model, ModelFile, ModelHeader};

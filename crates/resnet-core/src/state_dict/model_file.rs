@@ -1,6 +1,7 @@
 //! Model files: weights with the description of their network, so that a file alone is enough.
 
-use super::contents::Entry;
+use super::contents::{Contents, Entry};
+use super::digest;
 use super::matching::{matching, LoadOptions};
 use super::read::read;
 use super::write::{write, Values};
@@ -14,8 +15,10 @@ use std::path::Path;
 
 /// The header's entry that holds the description, as JSON.
 const KEY: &str = "resnet_native";
-/// The form of the description that this version writes and reads.
-const VERSION: u64 = 1;
+/// The form of the description that this version writes.
+const VERSION: u64 = 2;
+/// The first one, of files without a digest.
+const WITHOUT_DIGEST: u64 = 1;
 /// Longest description: more than twice that of the largest network that can be made from options.
 const MAX_LEN: usize = 16 << 20;
 
@@ -81,30 +84,35 @@ pub fn read_model(path: &Path) -> Result<ModelFile> {
     let Some(json) = contents.metadata.get(KEY) else {
         return Err(bad(&"not a model file of resnet-native; loadWeights takes weights alone"));
     };
-    let header = parse(json).map_err(|error| bad(&error))?;
-    check(&header, &contents.entries).map_err(|error| bad(&error))?;
+    let header = parse(json, contents.metadata.contains_key(digest::KEY)).map_err(|error| bad(&error))?;
+    check(&header, &contents).map_err(|error| bad(&error))?;
     Ok(ModelFile { header, entries: contents.entries, updates: contents.updates })
 }
 
-fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
+fn parse(json: &str, has_digest: bool) -> std::result::Result<ModelHeader, String> {
     if json.len() > MAX_LEN {
         return Err(format!("the network's description is longer than {MAX_LEN} bytes"));
     }
     let reason = |error: serde_json::Error| format!("the network's description: {error}");
     let Version { version } = serde_json::from_str(json).map_err(reason)?;
-    if version != VERSION {
-        return Err(format!(
-            "expected a description of version {VERSION}, got {version}: a newer resnet-native may read it"
-        ));
+    match version {
+        WITHOUT_DIGEST => {}
+        VERSION if has_digest => {}
+        VERSION => return Err("its digest is missing".into()),
+        newer => {
+            return Err(format!(
+                "expected a description of version {VERSION}, got {newer}: a newer resnet-native may read it"
+            ));
+        }
     }
     let Description { network, in_channels, seed, .. } = serde_json::from_str(json).map_err(reason)?;
     Ok(ModelHeader { network, in_channels, seed })
 }
 
 /// The network is one, and the tensors are its weights: nothing is allocated on the word of the description.
-fn check(header: &ModelHeader, entries: &[Entry]) -> Result<()> {
+fn check(header: &ModelHeader, contents: &Contents) -> Result<()> {
     let params = Params::of(&trace_channels(&header.network, header.in_channels)?)?;
-    matching(&params, &header.network, entries, &LoadOptions::default()).map(|_| ())
+    matching(&params, &header.network, &contents.entries, &contents.others, &LoadOptions::default()).map(|_| ())
 }
 
 #[cfg(test)]
@@ -138,6 +146,27 @@ mod tests {
         let model = read_model(&path).unwrap();
         assert_eq!(model.header, header);
         assert_eq!((model.entries.len(), model.updates), (14, 7));
+    }
+
+    #[test]
+    fn files_of_the_first_version_are_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/model_0_1.safetensors");
+        let model = read_model(&path).unwrap();
+        assert_eq!((model.header.in_channels, model.header.seed, model.entries.len()), (1, 7, 8));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        write_with(&path, &header(basic(2, true, 2), 3));
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &flipped).unwrap();
+            assert_eq!(read_model(&path).unwrap_err().code, Code::ModelFile, "byte {at}");
+        }
     }
 
     #[test]
@@ -181,11 +210,13 @@ mod tests {
         let with = |version: &str, network: &str| {
             format!(r#"{{"version":{version},"network":{network},"in_channels":1,"seed":0}}"#)
         };
-        assert!(parse(&with("1", relu)).is_ok());
-        assert!(parse(&with("2", r#"{"unknown":1}"#)).unwrap_err().contains("version 1, got 2"));
+        assert!(parse(&with("1", relu), false).is_ok());
+        assert!(parse(&with("2", relu), true).is_ok());
+        assert_eq!(parse(&with("2", relu), false).unwrap_err(), "its digest is missing");
+        assert!(parse(&with("3", r#"{"unknown":1}"#), true).unwrap_err().contains("version 2, got 3"));
         let deep = format!("{}{}", r#"{"type":"residual","body":"#.repeat(100_000), "}".repeat(100_000));
         for json in [with("\"1\"", relu), with("1", "{}"), with("1", &deep), "{".into(), " ".repeat(MAX_LEN + 1)] {
-            assert!(parse(&json).is_err());
+            assert!(parse(&json, true).is_err());
         }
     }
 
@@ -202,8 +233,8 @@ mod tests {
             for byte in *b"\"{}[]:,09-enx" {
                 let mut damaged = json.clone().into_bytes();
                 damaged[i] = byte;
-                if let Ok(header) = parse(std::str::from_utf8(&damaged).unwrap()) {
-                    let _ = check(&header, &[]);
+                if let Ok(header) = parse(std::str::from_utf8(&damaged).unwrap(), true) {
+                    let _ = check(&header, &Contents::default());
                 }
             }
         }

@@ -15,11 +15,11 @@ const MAX_FILE: u64 = 8 << 30;
 /// bf16.
 ///
 /// A PyTorch file holds a state dict, or a checkpoint with one as `state_dict`, `model_state_dict` or `model`. Nothing
-/// in it is executed; prefixes that `DataParallel` and `torch.compile` give to every name are taken off.
+/// in it is executed. Prefixes that averaging, `DataParallel` and `torch.compile` give to every name are taken off.
 ///
 /// # Errors
 /// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is neither, is damaged, needs code to
-/// be loaded, or has tensors of another type.
+/// be loaded, or is a file of ours with other bytes than were written.
 pub fn read(path: &Path) -> Result<Contents> {
     let io = |error: io::Error| Error::io("read", path, &error);
     // Opening a pipe would wait for its writer.
@@ -42,17 +42,40 @@ fn parse(mut file: impl BufRead + Seek, len: u64) -> Outcome<Contents> {
     file.by_ref().take(32).read_to_end(&mut head)?;
     file.rewind()?;
     // A safetensors file begins with the length of its header, which may look like anything, and then the header.
-    match head.get(8) {
+    let mut contents = match head.get(8) {
         Some(b'{') => safetensors_file::parse(file, len),
         _ if head.starts_with(b"PK\x03\x04") => torch_file::read_zip(file, len),
         _ if torch_file::is_legacy(&head) => torch_file::read_legacy(file, len),
-        _ => safetensors_file::parse(file, len),
-    }
+        _ => match mistaken(&head) {
+            Some(what) => damaged(what),
+            None => safetensors_file::parse(file, len),
+        },
+    }?;
+    contents.unwrap_names();
+    Ok(contents)
+}
+
+/// What a file is that often lies where weights should, and what to do about it.
+fn mistaken(head: &[u8]) -> Option<&'static str> {
+    let begins = |with: &str| head.get(..with.len()).is_some_and(|head| head.eq_ignore_ascii_case(with.as_bytes()));
+    Some(match head.trim_ascii_start() {
+        [] => "empty",
+        _ if begins("version https://git-lfs") => {
+            "a pointer of Git LFS, not the weights: `git lfs pull` replaces it by them"
+        }
+        [b'<', ..] => "a web page, not weights: the address of the download led to something else",
+        [b'{' | b'[', ..] => "text in JSON, not weights: what answered the download may say why",
+        [0x1f, 0x8b, ..] => "compressed by gzip: unpack it first",
+        [0x89, b'H', b'D', b'F', ..] => "an HDF5 file, as Keras writes them: export the weights as safetensors",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use safetensors::tensor::TensorView;
+    use safetensors::{serialize, Dtype};
 
     #[test]
     fn a_path_that_is_no_file_is_an_io_error() {
@@ -75,6 +98,49 @@ mod tests {
 
     fn parse_bytes(bytes: &[u8]) -> Outcome<Contents> {
         parse(io::Cursor::new(bytes), bytes.len() as u64)
+    }
+
+    #[test]
+    fn wrappers_of_names_are_taken_off_in_any_order() {
+        let file = |names: &[&str]| {
+            let value = 1f32.to_le_bytes();
+            let view = || TensorView::new(Dtype::F32, vec![1], &value).unwrap();
+            let count = TensorView::new(Dtype::I64, vec![], &[7, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+            let tensors =
+                names.iter().map(|name| (*name, if name.ends_with("n_averaged") { count.clone() } else { view() }));
+            serialize(tensors, None).unwrap()
+        };
+        let names = |names: &[&str]| {
+            let contents = parse_bytes(&file(names)).unwrap();
+            let mut entries: Vec<_> = contents.entries.into_iter().map(|entry| entry.name).collect();
+            entries.sort();
+            (entries.join(" "), contents.others.into_iter().map(|other| other.name).collect::<Vec<_>>().join(" "))
+        };
+        let found = |entries: &str, others: &str| (entries.to_owned(), others.to_owned());
+        assert_eq!(names(&["module.a.b", "module.c"]), found("a.b c", ""));
+        assert_eq!(names(&["_orig_mod.module.a", "_orig_mod.module.b"]), found("a b", ""));
+        assert_eq!(names(&["module._orig_mod.module.a", "n_averaged"]), found("a", "n_averaged"));
+        assert_eq!(names(&["module.a", "module.n_averaged"]), found("a", "n_averaged"));
+        assert_eq!(names(&["module.a", "b"]), found("b module.a", ""));
+    }
+
+    #[test]
+    fn what_is_mistaken_for_weights_is_named() {
+        let html = "\n <!DOCTYPE html><html><head><title>Sign in</title></head></html>";
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 46830571\n";
+        let cases: [(&[u8], &str); 7] = [
+            (b"", "empty"),
+            (pointer.as_bytes(), "git lfs pull"),
+            (html.as_bytes(), "a web page"),
+            (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "a web page"),
+            (b"{\"error\":\"Repository not found\"}", "JSON"),
+            (b"\x1f\x8b\x08\0\0\0\0\0\0\x03more", "gzip"),
+            (b"\x89HDF\r\n\x1a\n\0\0\0\0\0", "HDF5"),
+        ];
+        for (bytes, reason) in cases {
+            let Err(Problem::Damaged(message)) = parse_bytes(bytes) else { panic!("{reason}") };
+            assert!(message.contains(reason), "{message}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Named tensors out of safetensors files, which may be damaged or hostile.
 
-use super::contents::{count_of, floats, is_counter, Contents, Entry, BATCHES_TRACKED};
+use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED};
+use super::digest::{Digesting, KEY, ZEROS};
 use super::problem::{damaged, zeroed, Outcome, Problem};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -12,7 +13,7 @@ use std::io::Read;
 /// Largest header that the format allows.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Reads a file of `len` bytes: entries in the order of their data.
+/// Reads a file of `len` bytes: entries in the order of their data. Compares its digest, if it has one of ours.
 pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
     let Some(rest) = len.checked_sub(8) else {
         return damaged("too short to be a safetensors file");
@@ -33,6 +34,15 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
         let (told, there) = (metadata.data_len(), rest - header_len);
         return damaged(format!("the header tells of {told} bytes of data, the file has {there}"));
     }
+    let text = metadata.metadata().clone().unwrap_or_default();
+    let digest = match text.get(KEY).map(|digest| (digest, without_digest(&mut header, digest))) {
+        None => None,
+        Some((digest, true)) => Some(digest.clone()),
+        Some((_, false)) => return damaged("its digest is not where it was written"),
+    };
+    let mut file = Digesting::new(file, digest.is_some());
+    file.add(&header_len.to_le_bytes());
+    file.add(&header);
     let mut contents = Contents::default();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
@@ -43,13 +53,31 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
             contents.updates = contents.updates.max(count_of(info.dtype, &bytes));
             continue;
         }
+        if !is_float(info.dtype) {
+            contents.others.push(Other { name, dtype: info.dtype });
+            continue;
+        }
         let data = floats(info.dtype, &bytes).map_err(|reason| Problem::Damaged(format!("{name}: {reason}")))?;
         contents.entries.push(Entry { name, shape: info.shape.clone(), data });
     }
-    contents.metadata = metadata.metadata().clone().unwrap_or_default();
+    if digest.is_some_and(|digest| digest != file.finish()) {
+        return damaged("its bytes are not those that were written: its digest differs");
+    }
+    contents.metadata = text;
     let count = contents.metadata.get(BATCHES_TRACKED).and_then(|count| count.parse().ok());
     contents.updates = contents.updates.max(count.unwrap_or(0));
     Ok(contents)
+}
+
+/// Brings a header to the form whose digest is in it; false if it is not there as we write it.
+fn without_digest(header: &mut [u8], digest: &str) -> bool {
+    let entry = format!("\"{KEY}\":\"{digest}\"");
+    let found = header.windows(entry.len()).position(|bytes| bytes == entry.as_bytes());
+    let Some(end) = found.map(|start| start + entry.len() - 1).filter(|_| digest.len() == ZEROS.len()) else {
+        return false;
+    };
+    header[end - ZEROS.len()..end].copy_from_slice(ZEROS.as_bytes());
+    true
 }
 
 fn parse_header(json: &[u8]) -> std::result::Result<Metadata, String> {
@@ -101,6 +129,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 mod tests {
     use super::*;
     use half::{bf16, f16};
+    use safetensors::Dtype;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
@@ -172,9 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn other_types_are_refused_by_name() {
-        let header = r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
-        assert_eq!(reason(&file(header, &[0])), "x: expected F32, F64, F16 or BF16, got U8");
+    fn other_types_are_named_and_their_values_passed_over() {
+        let header = r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"y":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}}"#;
+        let bytes = file(header, &[&[7][..], &2f32.to_le_bytes()].concat());
+        let contents = parse(bytes.as_slice(), bytes.len() as u64).ok().unwrap();
+        assert_eq!(contents.others, [Other { name: "x".into(), dtype: Dtype::U8 }]);
+        assert_eq!(contents.entries, [Entry { name: "y".into(), shape: vec![1], data: vec![2.0] }]);
     }
 
     #[test]

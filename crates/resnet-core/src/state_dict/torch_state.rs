@@ -1,6 +1,6 @@
 //! The state dict that a pickle describes, and its tensors' values out of their storages.
 
-use super::contents::{count_of, floats, is_counter, Contents, Entry};
+use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other};
 use super::pickle::{shown, Pickle, StorageRef, TensorView, Value};
 use super::problem::{damaged, Outcome, Problem};
 use safetensors::Dtype;
@@ -8,8 +8,6 @@ use std::collections::{HashMap, HashSet};
 
 /// What a checkpoint calls the state dict that it holds.
 const CHECKPOINT_KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
-/// What data-parallel training and compilation put before every name.
-const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 /// Longest name of a tensor or of a storage, in bytes.
 const MAX_NAME: usize = 1024;
 /// Most dimensions of a tensor.
@@ -19,6 +17,7 @@ const MAX_RANK: usize = 16;
 #[derive(Debug)]
 pub(super) struct StateDict<'a> {
     entries: Vec<Entry>,
+    others: Vec<Other>,
     /// Each entry's place in its storage.
     views: Vec<View>,
     /// Every storage that the pickle names.
@@ -61,7 +60,14 @@ impl<'a> StateDict<'a> {
     /// `file_len` bytes.
     pub fn of(pickle: &'a Pickle, file_len: u64) -> Outcome<Self> {
         let tensors = tensors(pickle)?;
-        let mut dict = Self { entries: vec![], views: vec![], storages: storages(pickle)?, keys: vec![], updates: 0 };
+        let mut dict = Self {
+            entries: vec![],
+            others: vec![],
+            views: vec![],
+            storages: storages(pickle)?,
+            keys: vec![],
+            updates: 0,
+        };
         let mut bytes = 0u64;
         for (name, tensor) in tensors {
             let key = pickle.text(pickle.storages[tensor.storage as usize].key);
@@ -72,6 +78,8 @@ impl<'a> StateDict<'a> {
                 // Nothing depends on it: what cannot be one is passed over.
                 let counter = found.ok().filter(|(_, view)| storage.dtype == Dtype::I64 && view.len == 1);
                 storage.counters.extend(counter.map(|(_, view)| view.offset));
+            } else if !is_float(storage.dtype) {
+                dict.others.push(Other { name: name.to_owned(), dtype: storage.dtype });
             } else {
                 let (shape, view) = found.map_err(|reason| named(name, reason))?;
                 bytes = (view.len as u64).saturating_mul(bytes_of(storage.dtype)).saturating_add(bytes);
@@ -128,7 +136,12 @@ impl<'a> StateDict<'a> {
     pub fn finish(self) -> Outcome<Contents> {
         match self.keys.iter().find(|key| self.wants(key)) {
             Some(key) => damaged(format!("storage {} is missing", shown(key))),
-            None => Ok(Contents { entries: self.entries, updates: self.updates, metadata: HashMap::new() }),
+            None => Ok(Contents {
+                entries: self.entries,
+                others: self.others,
+                updates: self.updates,
+                metadata: HashMap::new(),
+            }),
         }
     }
 }
@@ -159,13 +172,6 @@ fn tensors(pickle: &Pickle) -> Outcome<Vec<(&str, TensorView)>> {
             return damaged(format!("{} is there twice", shown(name)));
         }
         tensors.push((name, pickle.tensors[tensor as usize]));
-    }
-    let shared = |tensors: &[(&str, TensorView)]| {
-        let is_shared = |prefix: &&str| !tensors.is_empty() && tensors.iter().all(|(name, _)| name.starts_with(prefix));
-        PREFIXES.into_iter().find(is_shared)
-    };
-    while let Some(prefix) = shared(&tensors) {
-        tensors.iter_mut().for_each(|(name, _)| *name = &name[prefix.len()..]);
     }
     Ok(tensors)
 }

@@ -1,15 +1,16 @@
 //! Named tensors into safetensors files that are there whole or not at all.
 
 use super::contents::BATCHES_TRACKED;
+use super::digest::{Digesting, KEY, ZEROS};
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 /// Bytes that are written at a time.
 const BUFFER: usize = 1 << 18;
@@ -31,23 +32,32 @@ pub struct Values<'a> {
 /// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates.
 ///
 /// The file replaces an older one as a whole: it is written beside it, synced and renamed. If that fails, the older one
-/// stays, and nothing else; only where the last sync of the folder fails, the new one is there already.
+/// stays, and nothing else; only where the last sync of the folder fails, the new one is there already. A mount point, which
+/// nothing can replace, is written to in the end. What killed processes left of this file beside it is removed.
+///
+/// The header's metadata has the SHA-256 of the file, zeros in its place, as `resnet_native_sha256`.
 ///
 /// # Errors
-/// `ERR_IO` if it cannot be written.
+/// `ERR_IO` if it cannot be written, or if what is there is not a file.
 pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String>) -> Result<()> {
     if values.updates > 0 && counters(values.params).next().is_none() {
         metadata.insert(BATCHES_TRACKED.to_owned(), values.updates.to_string());
     }
     // As an I64 holds it.
     let updates = values.updates.min(i64::MAX as u64);
+    metadata.insert(KEY.to_owned(), ZEROS.to_owned());
     let header = header(values, metadata)?;
-    replace(path, |file| {
-        let mut file = BufWriter::with_capacity(BUFFER, file);
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
+    let place = format!("\"{KEY}\":\"");
+    let place =
+        header.windows(place.len()).position(|bytes| bytes == place.as_bytes()).map(|start| start + place.len());
+    let place = place.expect("the header that has it") as u64;
+    replace(path, |mut file| {
+        let mut digesting = Digesting::new(file, true);
+        let mut buffer = BufWriter::with_capacity(BUFFER, &mut digesting);
+        buffer.write_all(&(header.len() as u64).to_le_bytes())?;
+        buffer.write_all(&header)?;
         for _ in counters(values.params) {
-            file.write_all(&updates.to_le_bytes())?;
+            buffer.write_all(&updates.to_le_bytes())?;
         }
         let mut bytes = vec![0; BUFFER];
         for parameter in values.params.in_order() {
@@ -55,10 +65,14 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
                 for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
                     bytes.copy_from_slice(&value.to_le_bytes());
                 }
-                file.write_all(&bytes[..4 * values.len()])?;
+                buffer.write_all(&bytes[..4 * values.len()])?;
             }
         }
-        file.flush()
+        buffer.flush()?;
+        drop(buffer);
+        let digest = digesting.finish();
+        file.seek(SeekFrom::Start(8 + place))?;
+        file.write_all(digest.as_bytes())
     })
     .map_err(|error| Error::io("write", path, &error))
 }
@@ -99,31 +113,91 @@ fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>
 fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     // A link stays one: what it points to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // A pipe or a device would be replaced, too, and whoever uses it would lose it.
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("not a file"));
+    }
     let folder = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let temporary = create_in(folder)?;
-    fill(temporary.as_file())?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(&target)?;
-    sync_folder(folder)
-}
-
-/// A temporary file with the permissions of any new file, not the private ones of temporary files.
-fn create_in(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
-/// Makes a rename last; elsewhere than on Unix folders cannot be synced.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
+    let temporary = Temporary::beside(&target, folder)?;
+    fill(temporary.file.as_file())?;
+    temporary.file.as_file().sync_all()?;
+    match temporary.file.persist(&target) {
+        Ok(_) => sync_folder(folder),
+        Err(PersistError { error, file }) if is_mount_point(&error) => copy_into(file.as_file(), &target),
+        Err(PersistError { error, .. }) => Err(error),
     }
-    Ok(())
+}
+
+/// Whether a rename failed because its target is a mount point.
+fn is_mount_point(error: &io::Error) -> bool {
+    [io::ErrorKind::ResourceBusy, io::ErrorKind::CrossesDevices].contains(&error.kind())
+}
+
+/// Writes a file's bytes over those of another.
+fn copy_into(mut file: &File, target: &Path) -> io::Result<()> {
+    let mut target = File::options().write(true).truncate(true).open(target)?;
+    file.rewind()?;
+    io::copy(&mut file, &mut target)?;
+    target.sync_all()
+}
+
+/// A file that is being written, beside the one whose place it will take.
+struct Temporary {
+    file: NamedTempFile,
+}
+
+impl Temporary {
+    /// What its name ends with.
+    const SUFFIX: &str = ".tmp";
+
+    /// Makes one, locked as long as it is open, and removes those of the same target that nobody has open.
+    fn beside(target: &Path, folder: &Path) -> io::Result<Self> {
+        // A name may be as long as the system allows, and this one is longer.
+        let name: String = target.file_name().unwrap_or_default().to_string_lossy().chars().take(40).collect();
+        let prefix = format!(".{name}.");
+        Self::remove_left(folder, &prefix);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(Self::SUFFIX);
+        // As any new file has them, not the private ones of temporary files.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        loop {
+            let file = builder.tempfile_in(folder)?;
+            // Before the lock another process may have taken it for one that was left.
+            if file.as_file().lock().is_err() || file.path().exists() {
+                return Ok(Self { file });
+            }
+        }
+    }
+
+    /// Removes what killed processes left: files of that name that nobody has locked.
+    fn remove_left(folder: &Path, prefix: &str) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_file && name.starts_with(prefix) && name.ends_with(Self::SUFFIX) {
+                let is_left = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+                // What stays is in nobody's way.
+                let _ = is_left && fs::remove_file(entry.path()).is_ok();
+            }
+        }
+    }
+}
+
+/// Makes a rename last, where folders can be synced: elsewhere than on Unix, and on some network and user file systems, they cannot.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if ![InvalidInput, PermissionDenied, Unsupported].contains(&error.kind()) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +241,7 @@ mod tests {
         let params = params();
         let names = |entry: &str| contents.entries.iter().position(|other| other.name == entry);
         assert!(params.in_order().iter().enumerate().all(|(i, parameter)| names(&parameter.name) == Some(i)));
-        let (matched, _) = matching(&params, &block(), &contents.entries, &LoadOptions::default()).unwrap();
+        let (matched, _) = matching(&params, &block(), &contents.entries, &[], &LoadOptions::default()).unwrap();
         let (mut new_parameters, mut new_running) = (vec![0.0; parameters.len()], vec![0.0; running.len()]);
         matched.copy_to(&mut new_parameters, &mut new_running);
         assert_eq!((new_parameters, new_running), (parameters, running));
@@ -275,6 +349,82 @@ mod tests {
         write_sample(&paths[1], 1).unwrap();
         let [plain, written] = paths.map(|path| fs::metadata(path).unwrap().permissions().mode());
         assert_eq!(written, plain);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_stays_what_it_is() {
+        use std::os::unix::fs::FileTypeExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = write_sample(&pipe, 1).unwrap_err();
+        assert_eq!((error.code, error.message.ends_with("not a file")), (Code::Io, true), "{error}");
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(files(folder.path()), ["pipe"]);
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_removed_and_what_is_being_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [".w.safetensors.left.tmp", ".w.safetensors.open.tmp", ".other.left.tmp", "w.safetensors.tmp"];
+        for name in names {
+            fs::write(folder.path().join(name), "half").unwrap();
+        }
+        let open = File::open(folder.path().join(names[1])).unwrap();
+        open.lock().unwrap();
+        write_sample(&folder.path().join("w.safetensors"), 1).unwrap();
+        let mut left = files(folder.path());
+        left.sort();
+        assert_eq!(left, [names[2], names[1], "w.safetensors", names[3]]);
+    }
+
+    #[test]
+    fn the_longest_name_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("é".repeat(127));
+        write_sample(&path, 1).unwrap();
+        assert!(read(&path).is_ok());
+    }
+
+    #[test]
+    fn a_mount_point_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let [written, mounted] = ["written", "mounted"].map(|name| folder.path().join(name));
+        fs::write(&written, "new").unwrap();
+        fs::write(&mounted, "older and longer").unwrap();
+        let mut file = File::options().read(true).write(true).open(&written).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        copy_into(&file, &mounted).unwrap();
+        assert_eq!(fs::read(&mounted).unwrap(), b"new");
+        assert!(
+            is_mount_point(&io::ErrorKind::ResourceBusy.into()) && !is_mount_point(&io::ErrorKind::NotFound.into())
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_refuses_to_be_synced_is_no_failure() {
+        assert!(File::open("/proc").unwrap().sync_all().is_err());
+        sync_folder(Path::new("/proc")).unwrap();
+        assert!(sync_folder(Path::new("/none")).is_err());
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        write_sample(&path, 1).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let digest = whole.windows(KEY.len()).position(|bytes| bytes == KEY.as_bytes()).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(&path, &flipped).unwrap();
+            // With another name it is a foreign file's, of which nothing is known; model files tell that it is missing.
+            let is_name = (digest..digest + KEY.len()).contains(&at);
+            assert!(is_name || read(&path).is_err(), "byte {at}");
+        }
     }
 
     #[cfg(unix)]

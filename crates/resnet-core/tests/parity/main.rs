@@ -1,6 +1,6 @@
 //! Every network against PyTorch: gradients, losses, running statistics and logits, over a step or two of SGD.
 //!
-//! One network: `cargo test --workspace --test parity resnet50d`. `tools/pytorch_fixtures.py` wrote the fixtures, and says
+//! One network: `cargo test -p resnet-ops -p resnet-core --test parity resnet50d`. `tools/pytorch_fixtures.py` wrote the fixtures, and says
 //! what the quantities and distances are.
 
 mod fixture;
