@@ -13,6 +13,7 @@ export type ErrorCode =
   | "ERR_MODEL_FILE"
   | "ERR_IO"
   | "ERR_NON_FINITE_LOSS"
+  | "ERR_NON_FINITE_WEIGHTS"
   | "ERR_ABORTED"
   | "ERR_DISPOSED"
   | "ERR_DEVICE"

@@ -198,7 +198,8 @@ export abstract class Model implements Disposable {
   /**
    * Writes network and weights to a safetensors file that {@link loadModel} reads; either the whole file or nothing.
    *
-   * Rejects with `ERR_NOT_BUILT` before the input channels are known, `ERR_IO` if the file cannot be written.
+   * Rejects with `ERR_NOT_BUILT` before the input channels are known, `ERR_NON_FINITE_WEIGHTS` if weights or running statistics are NaN
+   * or infinite, `ERR_IO` if the file cannot be written; what was there stays.
    */
   async save(path: string | URL, options?: SignalOptions): Promise<void> {
     const file = filePath("path", path);

@@ -29,6 +29,8 @@ pub enum Code {
     Io,
     /// The loss is NaN or infinite.
     NonFiniteLoss,
+    /// Weights or running statistics are NaN or infinite.
+    NonFiniteWeights,
     /// The call was cancelled.
     Aborted,
     /// The object was disposed of.
@@ -56,6 +58,7 @@ impl Code {
             Self::ModelFile => "ERR_MODEL_FILE",
             Self::Io => "ERR_IO",
             Self::NonFiniteLoss => "ERR_NON_FINITE_LOSS",
+            Self::NonFiniteWeights => "ERR_NON_FINITE_WEIGHTS",
             Self::Aborted => "ERR_ABORTED",
             Self::Disposed => "ERR_DISPOSED",
             Self::Device => "ERR_DEVICE",

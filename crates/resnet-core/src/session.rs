@@ -85,13 +85,21 @@ impl Session {
     /// Writes network and weights to a safetensors file, atomically.
     ///
     /// # Errors
-    /// `ERR_NOT_BUILT` before the input channels are known; `ERR_IO`.
+    /// `ERR_NOT_BUILT` before the input channels are known; `ERR_NON_FINITE_WEIGHTS`, so that a run that went wrong costs no good file;
+    /// `ERR_IO`.
     pub fn save(&self, path: &Path) -> Result<()> {
         let Built { in_channels, params, weights } = self.built()?;
+        weights.check_finite(params)?;
         let header = ModelHeader { network: self.network.clone(), in_channels: *in_channels, seed: self.seed };
         let [parameters, running] = weights.values()?;
         let values = Values { params, parameters: &parameters, running: &running, updates: weights.updates };
         state_dict::write_model(path, &header, &values)
+    }
+
+    /// See [`Weights::check_finite`].
+    pub(crate) fn check_finite(&self) -> Result<()> {
+        let Built { params, weights, .. } = self.built()?;
+        weights.check_finite(params)
     }
 
     /// Takes the weights of a safetensors or PyTorch file (see [`state_dict::read`]) and, if all come from it, its number of updates (0 if it tells none);

@@ -1,6 +1,6 @@
 //! The flat storage of parameters, running statistics and gradients, in a backend's type.
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::model::params::{Parameter, Params, Role};
 use crate::tensor::{Named, Tensor};
 use resnet_ops::{Buffer, DType, Executor, Real};
@@ -70,6 +70,26 @@ impl Weights {
     /// If the device fails.
     pub fn values(&self) -> Result<[Cow<'_, [f32]>; 2]> {
         Ok([values_of(&self.parameters)?, values_of(&self.running)?])
+    }
+
+    /// Refuses weights that training has made NaN or infinite.
+    ///
+    /// # Errors
+    /// `ERR_NON_FINITE_WEIGHTS` names the first; if the device fails.
+    pub fn check_finite(&self, params: &Params) -> Result<()> {
+        let [parameters, running] = self.values()?;
+        let is_finite = |parameter: &&Parameter| {
+            let values = parameter.values(&parameters, &running);
+            // As numbers the bits of infinity and NaN are the largest; a maximum is quicker than leaving at the first.
+            let largest = values.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
+            largest < f32::INFINITY.to_bits()
+        };
+        match params.in_order().into_iter().find(|parameter| !is_finite(parameter)) {
+            None => Ok(()),
+            Some(Parameter { name, .. }) => {
+                Err(Error::expected(Code::NonFiniteWeights, name, "finite numbers", "NaN or infinity"))
+            }
+        }
     }
 
     /// Parameters and running statistics by name.

@@ -41,8 +41,8 @@ impl FitConfig {
 /// Trains; returns a row for each epoch.
 ///
 /// # Errors
-/// What would make a step fail is refused before the first one. `ERR_NON_FINITE_LOSS` names the step. `ERR_ABORTED` if the
-/// control stopped the run. After any of them the weights are those of the last whole step.
+/// What would make a step fail is refused before the first one. `ERR_NON_FINITE_LOSS` names the step, `ERR_NON_FINITE_WEIGHTS` the epoch
+/// after which some are. `ERR_ABORTED` if the control stopped the run. After any of them the weights are those of the last whole step.
 pub fn fit(
     session: &mut Session,
     train: &Dataset,
@@ -125,6 +125,7 @@ impl Run<'_> {
                 seconds_left: seconds / step as f64 * (steps - step) as f64,
             })?;
         }
+        self.session.check_finite().map_err(|error| after(error, epoch))?;
         let validated = validation.map(|data| self.validate(data, epoch)).transpose()?;
         let row = EpochRow {
             epoch,
@@ -160,6 +161,11 @@ fn at(error: Error, epoch: usize, step: usize) -> Error {
         return error;
     }
     Error::new(error.code, format!("{} at epoch {epoch}, step {step}", error.message))
+}
+
+/// The error with the epoch after which it was found.
+fn after(error: Error, epoch: usize) -> Error {
+    Error::new(error.code, format!("{} after epoch {epoch}", error.message))
 }
 
 #[cfg(test)]
