@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { expect, test } from "vitest";
 
 const child = (name: string) => fileURLToPath(new URL(`children/${name}`, import.meta.url));
+const dist = fileURLToPath(new URL("../dist/index.js", import.meta.url));
 const run = async (name: string, env: Record<string, string> = {}) => {
   return promisify(execFile)(process.execPath, [child(name)], { timeout: 50_000, env: { ...process.env, ...env } });
 };
@@ -46,6 +47,17 @@ test("a failure that nobody hears of is reported, any other is not", async () =>
   const { stdout, stderr } = await run("unhandled.mjs");
   expect(stdout).toBe('iterated ["ignored","left"]');
   expect(stderr).toBe("");
+});
+
+// Only root can run a process as a user of whom there is no other, and limits do not hold for root itself.
+test.skipIf(process.getuid?.() !== 0)("a model that got no thread gets one later", async ({ skip }) => {
+  const as = { uid: 54_321, gid: 54_321, timeout: 50_000 };
+  const readable = await promisify(execFile)("cat", [child("threads.mjs"), dist], as).then(() => true, () => false);
+  skip(!readable, "another user cannot read this folder");
+  // Shells differ in the limit's letter.
+  const limited = `ulimit -u 40 2>/dev/null || ulimit -p 40; exec "$0" "$1"`;
+  const { stdout } = await promisify(execFile)("sh", ["-c", limited, process.execPath, child("threads.mjs")], as);
+  expect(JSON.parse(stdout)).toEqual({ first: ["ERR_NO_THREAD", "served"], second: ["served"] });
 });
 
 test("import starts no thread", async () => {

@@ -12,6 +12,7 @@ export type ErrorCode =
   | "ERR_STATE_DICT"
   | "ERR_MODEL_FILE"
   | "ERR_IO"
+  | "ERR_NO_THREAD"
   | "ERR_NON_FINITE_LOSS"
   | "ERR_NON_FINITE_WEIGHTS"
   | "ERR_ABORTED"

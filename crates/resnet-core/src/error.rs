@@ -25,8 +25,10 @@ pub enum Code {
     StateDict,
     /// A model file is damaged or not what it should be.
     ModelFile,
-    /// A file could not be read or written, or a thread not be started.
+    /// A file could not be read or written.
     Io,
+    /// The system starts no more threads.
+    NoThread,
     /// The loss is NaN or infinite.
     NonFiniteLoss,
     /// Weights or running statistics are NaN or infinite.
@@ -57,6 +59,7 @@ impl Code {
             Self::StateDict => "ERR_STATE_DICT",
             Self::ModelFile => "ERR_MODEL_FILE",
             Self::Io => "ERR_IO",
+            Self::NoThread => "ERR_NO_THREAD",
             Self::NonFiniteLoss => "ERR_NON_FINITE_LOSS",
             Self::NonFiniteWeights => "ERR_NON_FINITE_WEIGHTS",
             Self::Aborted => "ERR_ABORTED",
@@ -96,9 +99,10 @@ impl Error {
         Self::new(Code::Io, format!("cannot {action} {}: {error}", path.display()))
     }
 
-    /// A thread that the system did not start. Not [`Code::Internal`], which would cost a model its weights.
+    /// A thread that the system did not start. It may start later, so nothing else has failed.
     pub fn no_thread(error: &std::io::Error) -> Self {
-        Self::new(Code::Io, format!("cannot start a thread: {error}"))
+        let limits = "the limit is that of processes (ulimit -u, pids of a container) or of memory";
+        Self::new(Code::NoThread, format!("cannot start a thread: {error}; {limits}"))
     }
 
     /// A panic, as [`std::panic::catch_unwind`] or a thread's `join` gives it, after words on where it was caught.

@@ -123,7 +123,7 @@ impl Actor {
         let _ = sender.send(command);
     }
 
-    /// Puts a command into the inbox. `ERR_DISPOSED` if nobody serves it any more, `ERR_IO` if the thread does not start.
+    /// Puts a command into the inbox. `ERR_DISPOSED` if nobody serves it any more, `ERR_NO_THREAD` if the thread does not start.
     pub fn post(&self, command: impl FnOnce(Result<&mut Context>, &Inbox) + Send + 'static) -> Result<()> {
         self.sender()?.send(Box::new(command)).map_err(|_| disposed())
     }
@@ -138,7 +138,11 @@ impl Actor {
             ThreadState::Unstarted(init) => {
                 let (sender, commands) = channel();
                 let inbox = Inbox { commands, shared: self.shared.clone() };
-                spawn("resnet-model", move || inbox.serve(init))?;
+                if let Err((error, (_, init))) = spawn("resnet-model", (inbox, init), |(inbox, init)| inbox.serve(init))
+                {
+                    *state = ThreadState::Unstarted(init);
+                    return Err(error);
+                }
                 sender
             }
             ThreadState::Running(sender) => sender,

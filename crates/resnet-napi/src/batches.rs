@@ -48,15 +48,17 @@ pub struct BatchOptions {
 
 #[napi]
 impl NativeBatches {
-    /// The next batch; null after the last one. The first call starts the thread that prefetches them; `ERR_IO` if it
-    /// does not start.
+    /// The next batch; null after the last one. The first call starts the thread that prefetches them; `ERR_NO_THREAD`
+    /// if it does not start.
     #[napi]
     pub fn next<'env>(&mut self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<NativeBatch>>> {
         let (reply, promise) = Reply::new(env)?;
         self.0 = match std::mem::replace(&mut self.0, PassState::Closed) {
             PassState::Waiting(pass) => {
                 let (sender, requests) = channel();
-                if let Err(error) = spawn("resnet-loader", move || serve(pass, &requests)) {
+                let started = spawn("resnet-loader", (pass, requests), |(pass, requests)| serve(pass, &requests));
+                if let Err((error, (pass, _))) = started {
+                    self.0 = PassState::Waiting(pass);
                     reply.settle(Err::<NextBatch, _>(error));
                     return Ok(promise);
                 }

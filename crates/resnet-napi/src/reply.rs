@@ -42,7 +42,7 @@ impl<T: ToNapiValue> Drop for Reply<T> {
     }
 }
 
-/// Serves one call on a thread of its own; `ERR_IO` if it does not start.
+/// Serves one call on a thread of its own; `ERR_NO_THREAD` if it does not start.
 pub fn on_thread<'env, T, V>(
     env: &'env Env,
     body: impl FnOnce() -> Result<V> + Send + 'static,
@@ -52,25 +52,31 @@ where
     V: Into<T> + Send + 'static,
 {
     let (reply, promise) = Reply::new(env)?;
-    // The reply follows once the thread runs: a thread that does not start would take it along.
-    let (sender, replies) = channel::<Reply<T>>();
-    let serve = move || {
-        if let Ok(reply) = replies.recv() {
-            reply.settle(guarded(body));
-        }
-    };
-    match spawn("resnet-data", serve) {
-        Ok(()) => drop(sender.send(reply)),
-        Err(error) => reply.settle(Err::<V, _>(error)),
+    if let Err((error, reply)) = spawn("resnet-data", reply, |reply: Reply<T>| reply.settle(guarded(body))) {
+        reply.settle(Err::<V, _>(error));
     }
     Ok(promise)
 }
 
-/// Starts a thread with a stack that deep networks fit in. `ERR_IO` if the system does not start it.
-pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+/// Starts a thread with a stack that deep networks fit in, and gives it what it works with. If the system does not start it, that comes
+/// back with `ERR_NO_THREAD`: it may start another time.
+pub fn spawn<S: Send + 'static>(
+    name: &str,
+    state: S,
+    body: impl FnOnce(S) + Send + 'static,
+) -> std::result::Result<(), (Error, S)> {
     const STACK: usize = 16 << 20;
-    let started = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
-    started.map(drop).map_err(|error| Error::no_thread(&error))
+    // It follows once the thread runs: a thread that does not start would take it along.
+    let (sender, states) = channel::<S>();
+    let serve = move || {
+        if let Ok(state) = states.recv() {
+            body(state);
+        }
+    };
+    match thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(serve) {
+        Ok(_) => sender.send(state).map_err(|lost| (Error::new(Code::Internal, "a thread ended at once"), lost.0)),
+        Err(error) => Err((Error::no_thread(&error), state)),
+    }
 }
 
 /// Tells a call on another thread to stop.

@@ -26,7 +26,7 @@ impl Loader {
     /// Starts to prepare the batches of a pass.
     ///
     /// # Errors
-    /// `ERR_IO` if no thread can be started.
+    /// `ERR_NO_THREAD` if the system starts none.
     pub fn new(mut pass: DataPass) -> Result<Self> {
         Self::start(pass.steps(), move |_, batch| pass.fill(batch).map(drop))
     }
