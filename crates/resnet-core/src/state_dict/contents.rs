@@ -75,12 +75,8 @@ pub(super) fn count_of(dtype: Dtype, bytes: &[u8]) -> u64 {
 }
 
 /// Whether weights may be of a type.
-#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else the format has, or gets, is none")]
 pub(super) fn is_float(dtype: Dtype) -> bool {
-    match dtype {
-        Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16 => true,
-        _ => false,
-    }
+    matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16)
 }
 
 /// Little-endian numbers as f32.
