@@ -46,6 +46,11 @@ impl Engine {
         Self { executor, slots: Slots::default(), plans: HashMap::new() }
     }
 
+    /// The memory that plans work in, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.slots.bytes()
+    }
+
     /// The backend.
     pub fn executor(&self) -> &Executor {
         &self.executor

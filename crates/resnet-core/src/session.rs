@@ -96,6 +96,11 @@ impl Session {
         state_dict::write_model(path, &header, &values)
     }
 
+    /// The memory of weights, gradients and what plans work in, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes()
+    }
+
     /// See [`Weights::check_finite`].
     pub(crate) fn check_finite(&self) -> Result<()> {
         let Built { params, weights, .. } = self.built()?;

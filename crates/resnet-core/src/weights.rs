@@ -42,6 +42,12 @@ impl Weights {
         Ok(Self { parameters, running, gradients, version: self.version, updates: self.updates })
     }
 
+    /// The memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        let buffers = [&self.parameters, &self.running, &self.gradients];
+        buffers.into_iter().map(|buffer| buffer.len() * buffer.dtype().size_in_bytes()).sum()
+    }
+
     /// Makes room for gradients.
     ///
     /// # Errors

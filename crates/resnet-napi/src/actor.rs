@@ -1,6 +1,7 @@
 //! A model's thread: it owns the session and its trainers and serves one command after the other.
 
 use crate::error::guarded;
+use crate::memory::OutsideMemory;
 use crate::reply::{spawn, CancelFlag, Reply};
 use napi::bindgen_prelude::ToNapiValue;
 use resnet_core::train::Trainer;
@@ -38,6 +39,7 @@ struct Shared {
     closed: CancelFlag,
     /// Channels of the input, 0 until they are known.
     in_channels: AtomicUsize,
+    memory: Arc<OutsideMemory>,
 }
 
 /// The right to write, given back when dropped.
@@ -75,6 +77,11 @@ impl Actor {
         Some(self.shared.in_channels.load(Ordering::Acquire)).filter(|&channels| channels > 0)
     }
 
+    /// What V8 is told of the weights.
+    pub fn memory(&self) -> Arc<OutsideMemory> {
+        self.shared.memory.clone()
+    }
+
     /// Raised once the model is of no more use.
     pub fn closed(&self) -> CancelFlag {
         self.shared.closed.clone()
@@ -104,6 +111,7 @@ impl Actor {
         T: ToNapiValue + 'static,
         V: Into<T> + Send + 'static,
     {
+        let reply = reply.telling(self.memory());
         let sender = match self.sender() {
             Ok(sender) => sender,
             Err(error) => {
@@ -211,6 +219,7 @@ impl Inbox {
         } else if let Some(channels) = session.in_channels() {
             self.shared.in_channels.store(channels, Ordering::Release);
         }
+        self.shared.memory.set(session.bytes());
     }
 }
 

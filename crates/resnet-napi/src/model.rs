@@ -10,7 +10,7 @@ use crate::options::{
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
 use crate::trainer::NativeTrainer;
-use napi::bindgen_prelude::{Float32Array, PromiseRaw, ToNapiValue};
+use napi::bindgen_prelude::{Float32Array, ObjectFinalize, PromiseRaw, ToNapiValue};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::device::Compute;
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 /// A model: its network, and the handle of the thread that has its weights.
-#[napi]
+#[napi(custom_finalize)]
 pub struct NativeModel {
     actor: Arc<Actor>,
     network: Layer,
@@ -202,8 +202,16 @@ impl NativeModel {
 
     /// Stops what runs, ends the thread and frees its memory.
     #[napi]
-    pub fn dispose(&self) {
+    pub fn dispose(&self, env: Env) {
         self.actor.close();
+        self.actor.memory().forget(&env);
+    }
+}
+
+impl ObjectFinalize for NativeModel {
+    fn finalize(self, env: Env) -> napi::Result<()> {
+        self.actor.memory().forget(&env);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Promises that are settled from other threads.
 
 use crate::error::{aborted, guarded, raise};
+use crate::memory::OutsideMemory;
 use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
 use napi::{Env, JsDeferred, JsValue};
 use resnet_core::{Code, Error, Result};
@@ -13,20 +14,37 @@ type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
 
 /// The promise of a call that another thread serves. It keeps the process alive until it is settled; where the
 /// JavaScript environment is gone, settling does nothing.
-pub struct Reply<T: ToNapiValue>(Option<JsDeferred<T, Resolver<T>>>);
+pub struct Reply<T: ToNapiValue> {
+    deferred: Option<JsDeferred<T, Resolver<T>>>,
+    /// What is told to V8 when the promise is settled.
+    memory: Option<Arc<OutsideMemory>>,
+}
 
 impl<T: ToNapiValue + 'static> Reply<T> {
     /// A pending promise and its end on this side.
     pub fn new(env: &Env) -> napi::Result<(Self, PromiseRaw<'_, T>)> {
         let (deferred, promise) = env.create_deferred()?;
-        Ok((Self(Some(deferred)), PromiseRaw::new(env.raw(), promise.raw())))
+        Ok((Self { deferred: Some(deferred), memory: None }, PromiseRaw::new(env.raw(), promise.raw())))
+    }
+
+    /// The same, after which V8 knows what memory a model has.
+    pub fn telling(self, memory: Arc<OutsideMemory>) -> Self {
+        let mut reply = self;
+        reply.memory = Some(memory);
+        reply
     }
 
     /// Settles the promise; the value is converted on the JavaScript thread.
     pub fn settle<V: Into<T> + Send + 'static>(mut self, result: Result<V>) {
-        let Some(deferred) = self.0.take() else { return };
+        let Some(deferred) = self.deferred.take() else { return };
+        let memory = self.memory.take();
         match result {
-            Ok(value) => deferred.resolve(Box::new(|_| Ok(value.into()))),
+            Ok(value) => deferred.resolve(Box::new(move |env| {
+                if let Some(memory) = memory {
+                    memory.tell(&env);
+                }
+                Ok(value.into())
+            })),
             Err(error) => deferred.reject(raise(error)),
         }
     }
@@ -35,7 +53,7 @@ impl<T: ToNapiValue + 'static> Reply<T> {
 /// A call that is thrown away unserved must not leave its caller waiting.
 impl<T: ToNapiValue> Drop for Reply<T> {
     fn drop(&mut self) {
-        if let Some(deferred) = self.0.take() {
+        if let Some(deferred) = self.deferred.take() {
             let message = "the object was disposed of before the call was served";
             deferred.reject(raise(Error::new(Code::Disposed, message)));
         }

@@ -73,7 +73,7 @@ impl NativeRun {
     pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, NativeProgress>> {
         let (reply, promise) = Reply::new(env)?;
         let mut state = self.mailbox.lock();
-        state.waiting = Some(reply);
+        state.waiting = Some(reply.telling(self.actor.memory()));
         state.deliver();
         Ok(promise)
     }

@@ -91,6 +91,12 @@ impl Slots {
         self.packed = None;
     }
 
+    /// The memory of all slots, in bytes.
+    pub fn bytes(&self) -> usize {
+        let of = |buffer: &RefCell<Buffer>| buffer.borrow().len() * buffer.borrow().dtype().size_in_bytes();
+        self.buffers.iter().flatten().map(of).sum()
+    }
+
     /// Elements of all slots.
     #[cfg(test)]
     pub fn len(&mut self) -> usize {
