@@ -128,7 +128,7 @@ test("a disposed model refuses everything and ends what runs", async () => {
     () => model.stateDict(),
     () => fit(model, pictures(8)),
     () => evaluate(model, pictures(8)),
-    () => new Trainer(model).step(image, [0]),
+    async () => new Trainer(model).step(image, [0]),
   ];
   for (const call of calls) expect(await rejection(call())).toMatchObject({ code: "ERR_DISPOSED" });
   model.dispose();

@@ -170,7 +170,7 @@ export function drawCurve(
     "g",
     { class: "curve" },
     stroke(key, line(steps) ?? "", { "stroke-width": 2, "stroke-dasharray": dash, "stroke-linejoin": "round" }),
-    ...points.map((i) => point(key, outline, x(i), y(i))),
+    points.map((i) => point(key, outline, x(i), y(i))).join(""),
   );
 }
 

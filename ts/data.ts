@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
-import type { NativeBatches, NativeDataset } from "./binding.js";
+import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
-import { boolean, check, checkOptions, instance, type Rule, type Rules, seed as seedRule, size } from "./options.js";
+import { boolean, check, checkOptions, instance, made, type Rule, type Rules, seed as seedRule, size } from "./options.js";
 import { cancellable } from "./signal.js";
 import type { Tensor } from "./tensor.js";
 
@@ -25,8 +25,12 @@ export interface BatchOptions {
   dropLast?: boolean;
 }
 
-/** The addon's handle of a data set. */
-export let nativeDataOf: (data: Dataset) => NativeDataset;
+/** The addon's handle of a data set. Throws if it is none. */
+export let nativeDataOf: (data: Dataset, parameter?: string) => NativeDataset;
+/** The rule for a parameter that is a data set. */
+export let datasetRule: Rule<Dataset>;
+
+const nativeRule = instance<NativeDataset>("a call of fromArrays or fashionMnist, which make data sets", addon.NativeDataset);
 
 const batchRules: Rules<BatchOptions> = { batchSize: size, shuffle: boolean, seed: seedRule, dropLast: boolean };
 
@@ -36,11 +40,12 @@ export class Dataset {
 
   /** @internal */
   constructor(native: NativeDataset) {
-    this.#native = native;
+    this.#native = check("Dataset", native, nativeRule);
   }
 
   static {
-    nativeDataOf = (data) => data.#native;
+    datasetRule = made("a data set such as fromArrays(…) makes", (value) => #native in value);
+    nativeDataOf = (data, parameter = "data") => check(parameter, data, datasetRule).#native;
   }
 
   /** @internal */
@@ -50,22 +55,22 @@ export class Dataset {
 
   /** Number of samples. */
   get length(): number {
-    return this.#native.length;
+    return nativeDataOf(this, "this").length;
   }
 
   /** Channels, height and width of an image. */
   get imageShape(): readonly number[] {
-    return this.#native.imageShape;
+    return nativeDataOf(this, "this").imageShape;
   }
 
   /** Number of classes; labels are below it. */
   get numClasses(): number {
-    return this.#native.numClasses;
+    return nativeDataOf(this, "this").numClasses;
   }
 
   /** Names of the classes by label, if there are any. */
   get classNames(): readonly string[] | undefined {
-    return this.#native.classNames ?? undefined;
+    return nativeDataOf(this, "this").classNames ?? undefined;
   }
 
   /**
@@ -73,8 +78,9 @@ export class Dataset {
    * @throws `ERR_INVALID_ARGUMENT` if `count` is no integer of at least 1.
    */
   take(count: number): Dataset {
+    const native = nativeDataOf(this, "this");
     check("count", count, size);
-    return new Dataset(translated(() => this.#native.take(count)));
+    return new Dataset(translated(() => native.take(count)));
   }
 
   /**
@@ -89,14 +95,12 @@ export class Dataset {
    * @throws `ERR_INVALID_ARGUMENT` for options that cannot be.
    */
   batches(options?: BatchOptions): AsyncGenerator<Batch, void, void> {
+    const native = nativeDataOf(this, "this");
     const { batchSize = 128, shuffle = false, seed = 0, dropLast = false } = checkOptions(options, batchRules);
     const order = shuffle ? seed : undefined;
-    return drain(translated(() => this.#native.batches({ batchSize, shuffle: order, dropLast })));
+    return drain(translated(() => native.batches({ batchSize, shuffle: order, dropLast })));
   }
 }
-
-/** The rule for a parameter that is a data set. */
-export const datasetRule: Rule<Dataset> = instance("a data set such as fromArrays(…) makes", Dataset);
 
 /** The batches of a pass, whose thread begins with the first one and ends when the iteration is left. */
 async function* drain(batches: NativeBatches): AsyncGenerator<Batch, void, void> {

@@ -14,7 +14,7 @@ export function describe(type: string, options: object): Description {
 
 /** Copies of these options as fields: `outChannels` becomes `out_channels`; what is undefined is left out. */
 export function fields(options: object): Record<string, unknown> {
-  const given = Object.entries(structuredClone(options)).filter(([, value]) => value !== undefined);
+  const given = Object.entries(JSON.parse(JSON.stringify(options)) as object);
   const field = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   return Object.fromEntries(given.map(([name, value]) => [field(name), value]));
 }

@@ -40,6 +40,11 @@ export class ResNetError extends Error {
   }
 }
 
+/** The error of a call to a model that has been disposed of. */
+export function disposed(): ResNetError {
+  return new ResNetError("ERR_DISPOSED", "model: expected one in use, got one that was disposed of");
+}
+
 /** The addon's errors come as `CODE: message`. */
 export function translate(error: unknown): unknown {
   const [, code, message] = (error instanceof Error && /^(ERR_[A-Z_]+): (.*)$/s.exec(error.message)) || [];

@@ -1,6 +1,6 @@
-import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
-import { type Model, modelRule, nativeOf } from "./models.js";
-import { check, checkOptions, size } from "./options.js";
+import { type Dataset, nativeDataOf } from "./data.js";
+import { type Model, nativeOf } from "./models.js";
+import { checkOptions, size } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import type { Metrics } from "./trainer.js";
 
@@ -14,8 +14,8 @@ export async function evaluate(
   data: Dataset,
   options?: SignalOptions & { batchSize?: number },
 ): Promise<Metrics> {
-  const native = nativeOf(check("model", model, modelRule));
-  const samples = nativeDataOf(check("data", data, datasetRule));
   const { batchSize = 128, signal } = checkOptions(options, { ...signalRules, batchSize: size });
+  const native = nativeOf(model);
+  const samples = nativeDataOf(data);
   return cancellable(signal, (flag) => native.evaluate(samples, batchSize, flag));
 }

@@ -25,6 +25,7 @@ export async function locate(
   const cache = cacheFolder();
   const places = root ? below(filePath("root", root)) : [...(environment ? below(environment) : []), cache, SYSTEM];
   for (const place of places) if (await isComplete(place)) return place;
+  signal?.throwIfAborted();
   if (root || !allowed) throw notFound(places, []);
   try {
     return await download(cache, signal, onProgress);

@@ -1,14 +1,14 @@
 import type { NativeRun } from "./binding.js";
-import { Dataset, datasetRule, nativeDataOf } from "./data.js";
+import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
 import { translate, translated } from "./errors.js";
 import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type EpochRow, History } from "./history.js";
-import { type Model, modelRule, nativeOf } from "./models.js";
+import { type Model, nativeOf } from "./models.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
 import { sgd } from "./optimizers.js";
-import { boolean, callback, check, checkOptions, type Rules, seed, size } from "./options.js";
-import { type SignalOptions, signalRules } from "./signal.js";
+import { boolean, callback, check, checkOptions, made, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { onAbort, type SignalOptions, signalRules } from "./signal.js";
 
 /** A training set, with a validation set if there is one. */
 export interface TrainingData {
@@ -76,6 +76,7 @@ export function fit(model: Model, data: Dataset | TrainingData, options?: FitOpt
 export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   /** Its name in `Object.prototype.toString`, as promises have one. */
   readonly [Symbol.toStringTag] = "FitRun";
+  static readonly #rule: Rule<FitRun> = made("a run that fit started", (value) => #result in value);
   readonly #history = new History();
   readonly #readers = new Set<EventQueue>();
   readonly #result: Promise<History>;
@@ -102,23 +103,26 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     onFulfilled?: ((history: History) => A | PromiseLike<A>) | null,
     onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    this.#awaited = true;
-    return this.#result.then(onFulfilled, onRejected);
+    const run = check("this", this, FitRun.#rule);
+    run.#awaited = true;
+    return run.#result.then(onFulfilled, onRejected);
   }
 
   /** As `Promise.catch`; gets what the run rejects with. */
   catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<History | B> {
-    return this.then(undefined, onRejected);
+    return FitRun.prototype.then.call(this, undefined, onRejected) as Promise<History | B>;
   }
 
   /** As `Promise.finally`; whoever calls it hears of a failure. */
   finally(onSettled?: (() => void) | null): Promise<History> {
-    this.#awaited = true;
-    return this.#result.finally(onSettled);
+    const run = check("this", this, FitRun.#rule);
+    run.#awaited = true;
+    return run.#result.finally(onSettled);
   }
 
   /** The events; leaving the iteration only stops listening. */
   [Symbol.asyncIterator](): AsyncGenerator<FitEvent, void, void> {
+    check("this", this, FitRun.#rule);
     const queue = new EventQueue(this.#history.rows.map((row) => ({ type: "epoch", ...row })));
     if (this.#end === undefined) this.#readers.add(queue);
     else queue.close(this.#end);
@@ -128,11 +132,9 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
 
   async #conduct(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
     const { signal, onStep, onEpochEnd, ...settings } = checkOptions(options, rules);
-    signal?.throwIfAborted();
     const run = start(model, data, settings);
     const canceller = new Canceller(run);
-    const abort = () => canceller.cancel(signal?.reason);
-    signal?.addEventListener("abort", abort, { once: true });
+    const ignore = onAbort(signal, () => canceller.cancel(signal?.reason));
     try {
       for (let done = false; !done;) {
         const progress = await run.next();
@@ -155,7 +157,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     } catch (error) {
       throw withHistory(canceller.cancelled ? canceller.reason : translate(error), this.#history);
     } finally {
-      signal?.removeEventListener("abort", abort);
+      ignore();
     }
   }
 
@@ -205,12 +207,17 @@ class Canceller {
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
   const { epochs = 1, batchSize = 128, optimizer = sgd(), seed, shuffle = true, dropLast = false } = options;
-  const native = nativeOf(check("model", model, modelRule));
-  const parts = data instanceof Dataset ? { train: data } : data;
-  const train = nativeDataOf(check("data.train", parts?.train, datasetRule));
-  const validation = parts.validation && nativeDataOf(check("data.validation", parts.validation, datasetRule));
+  const native = nativeOf(model);
+  const { train, validation } = partsOf(data);
+  const samples = nativeDataOf(train!, "data.train");
+  const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
   const config = fields({ epochs, batchSize, optimizer: describeOptimizer(optimizer), seed, shuffle, dropLast });
-  return translated(() => native.fit(train, validation, JSON.stringify(config)));
+  return translated(() => native.fit(samples, held, JSON.stringify(config)));
+}
+
+function partsOf(data: Dataset | TrainingData): Partial<TrainingData> {
+  if (datasetRule.accepts(data)) return { train: data as Dataset };
+  return properties("data", datasetRule.expected, data as TrainingData, ["train", "validation"]);
 }
 
 function withHistory(error: unknown, history: History): unknown {

@@ -191,7 +191,8 @@ export function globalAvgPool2d(options?: ModelOptions): Model {
  * @throws `ERR_INVALID_ARGUMENT` for a probability that is none, or 1.
  */
 export function dropout(options?: ModelOptions & { p?: number }): Model {
-  const probability = { expected: "a number from 0 to below 1", accepts: (p: unknown) => number(0, 1).accepts(p) && p !== 1 };
+  // A number that is nearer to 1 is 1 as f32.
+  const probability = { ...number(0, 1 - 2 ** -24), expected: "a number from 0 to below 1" };
   const { p = 0.5, ...rest } = checkOptions(options, { ...modelRules, p: probability });
   return layer("dropout", { p }, rest);
 }

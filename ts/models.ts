@@ -1,14 +1,14 @@
 import { addon, type NativeModel } from "./binding.js";
 import type { Description } from "./description.js";
 import { type ComputeOptions, computeRules, type Device } from "./device.js";
-import { ResNetError, translated } from "./errors.js";
+import { disposed, ResNetError, translated } from "./errors.js";
 import {
   boolean,
   check,
   checkOptions,
   count,
   filePath,
-  instance,
+  made,
   oneOf,
   type Rule,
   type Rules,
@@ -56,22 +56,29 @@ export interface LoadReport {
   readonly kept: readonly string[];
 }
 
-/** The addon's handle of a model. */
-export let nativeOf: (model: Model) => NativeModel;
+/** The addon's handle of a model. Throws if it is none, or was disposed of. */
+export let nativeOf: (model: Model, parameter?: string) => NativeModel;
 /** The description of a model's network. */
 export let descriptionOf: (model: Model) => Description;
+/** The rule for a parameter that is a model. */
+export let modelRule: Rule<Model>;
 
 export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, ...computeRules };
 
 const loadRules: Rules<LoadOptions> = { ...signalRules, strict: boolean, newHead: boolean, adaptInput: boolean };
 const depthRule = oneOf("stages", "layers");
+const descriptionRule: Rule<Description> = {
+  expected: "a network's description (see new ResNet())",
+  accepts: (value) => typeof (value as Partial<Description> | undefined)?.type === "string",
+};
 
 /**
  * A network and its weights. Its work runs on a thread of its own, one call after the other; during a `fit` the reading
  * calls are served between two steps. Dispose of it to free its memory before the garbage collector does.
  */
 export abstract class Model implements Disposable {
-  readonly #native: NativeModel;
+  /** There until the model is disposed of. */
+  #native: NativeModel | undefined;
   #description: Description | undefined;
 
   /** @internal */
@@ -79,19 +86,27 @@ export abstract class Model implements Disposable {
     if (source instanceof addon.NativeModel) {
       this.#native = source;
     } else {
-      this.#description = source;
+      this.#description = check("network", source, descriptionRule);
       this.#native = build(source, options);
     }
   }
 
   static {
-    nativeOf = (model) => model.#native;
-    descriptionOf = (model) => (model.#description ??= JSON.parse(model.#native.description) as Description);
+    modelRule = made("a model such as new ResNet18()", (value) => #native in value);
+    nativeOf = (model, parameter = "model") => {
+      const native = check(parameter, model, modelRule).#native;
+      if (native === undefined) throw disposed();
+      return native;
+    };
+    descriptionOf = (model) => {
+      const native = nativeOf(model);
+      return (model.#description ??= JSON.parse(native.description) as Description);
+    };
   }
 
   /** Channels of the input, once they are known. */
   get inChannels(): number | undefined {
-    return this.#native.inChannels ?? undefined;
+    return nativeOf(this, "this").inChannels ?? undefined;
   }
 
   /**
@@ -99,7 +114,8 @@ export abstract class Model implements Disposable {
    * @throws `ERR_NOT_BUILT` before the input channels are known.
    */
   get numParameters(): number {
-    return translated(() => this.#native.numParameters);
+    const native = nativeOf(this, "this");
+    return translated(() => native.numParameters);
   }
 
   /**
@@ -108,9 +124,10 @@ export abstract class Model implements Disposable {
    * @throws `ERR_SHAPE` if such images do not fit the network.
    */
   layerSummary(shape: readonly number[], options?: { depth?: "stages" | "layers" }): LayerSummary {
+    const native = nativeOf(this, "this");
     const sizes = checkShape("shape", shape);
     const { depth = "stages" } = checkOptions(options, { depth: depthRule });
-    const rows = translated(() => this.#native.summary(sizes, depth === "layers"));
+    const rows = translated(() => native.summary(sizes, depth === "layers"));
     // Deep networks have more rows than a call may have arguments.
     return Object.assign(new LayerSummary(), rows);
   }
@@ -120,7 +137,7 @@ export abstract class Model implements Disposable {
    * @throws `ERR_SHAPE` if such images do not fit the network.
    */
   macs(shape: readonly number[]): number {
-    return this.layerSummary(shape).reduce((sum, row) => sum + row.macs, 0);
+    return Model.prototype.layerSummary.call(this, shape).reduce((sum, row) => sum + row.macs, 0);
   }
 
   /**
@@ -130,9 +147,10 @@ export abstract class Model implements Disposable {
    * Rejects with `ERR_SHAPE` if the images do not fit the network.
    */
   async forward(images: Tensor, options?: SignalOptions & { training?: boolean }): Promise<Tensor> {
-    const { data, shape } = checkTensor("images", images);
     const { training = false, signal } = checkOptions(options, { ...signalRules, training: boolean });
-    return cancellable(signal, (flag) => this.#native.forward(data, [...shape], training, shape[0]!, flag));
+    const native = nativeOf(this, "this");
+    const { data, shape } = checkTensor("images", images);
+    return cancellable(signal, (flag) => native.forward(data, shape, training, shape[0]!, flag));
   }
 
   /**
@@ -141,9 +159,10 @@ export abstract class Model implements Disposable {
    * Rejects with `ERR_SHAPE` if the images do not fit the network.
    */
   async predict(images: Tensor, options?: SignalOptions & { batchSize?: number }): Promise<Tensor> {
-    const { data, shape } = checkTensor("images", images);
     const { batchSize = 128, signal } = checkOptions(options, { ...signalRules, batchSize: size });
-    return cancellable(signal, (flag) => this.#native.forward(data, [...shape], false, batchSize, flag));
+    const native = nativeOf(this, "this");
+    const { data, shape } = checkTensor("images", images);
+    return cancellable(signal, (flag) => native.forward(data, shape, false, batchSize, flag));
   }
 
   /**
@@ -172,7 +191,8 @@ export abstract class Model implements Disposable {
    * Rejects with `ERR_NOT_BUILT` before the input channels are known.
    */
   async stateDict(): Promise<Map<string, Tensor>> {
-    return toMap(await cancellable(undefined, () => this.#native.stateDict()));
+    const native = nativeOf(this, "this");
+    return toMap(await cancellable(undefined, () => native.stateDict()));
   }
 
   /**
@@ -190,9 +210,10 @@ export abstract class Model implements Disposable {
    * ```
    */
   async loadWeights(path: string | URL, options?: LoadOptions): Promise<LoadReport> {
-    const file = filePath("path", path);
     const { strict = true, newHead = false, adaptInput = false, signal } = checkOptions(options, loadRules);
-    return cancellable(signal, (flag) => this.#native.loadWeights(file, { strict, newHead, adaptInput }, flag));
+    const native = nativeOf(this, "this");
+    const file = filePath("path", path);
+    return cancellable(signal, (flag) => native.loadWeights(file, { strict, newHead, adaptInput }, flag));
   }
 
   /**
@@ -202,9 +223,10 @@ export abstract class Model implements Disposable {
    * or infinite, `ERR_IO` if the file cannot be written; what was there stays.
    */
   async save(path: string | URL, options?: SignalOptions): Promise<void> {
-    const file = filePath("path", path);
     const { signal } = checkOptions(options, signalRules);
-    return cancellable(signal, (flag) => this.#native.save(file, flag));
+    const native = nativeOf(this, "this");
+    const file = filePath("path", path);
+    return cancellable(signal, (flag) => native.save(file, flag));
   }
 
   /**
@@ -213,7 +235,8 @@ export abstract class Model implements Disposable {
    * Rejects with `ERR_DEVICE` if the one asked for cannot be used.
    */
   async device(): Promise<string> {
-    return cancellable(undefined, () => this.#native.device());
+    const native = nativeOf(this, "this");
+    return cancellable(undefined, () => native.device());
   }
 
   /**
@@ -228,19 +251,21 @@ export abstract class Model implements Disposable {
    * ```
    */
   async to(device: Device, options?: Omit<ComputeOptions, "device">): Promise<void> {
+    const native = nativeOf(this, "this");
     const { device: rule, ...rules } = computeRules;
     const compute = { ...checkOptions(options, rules), device: check("device", device, rule) };
-    return cancellable(undefined, () => this.#native.to(compute));
+    return cancellable(undefined, () => native.to(compute));
   }
 
-  /** Stops what runs and frees the memory; later calls reject with `ERR_DISPOSED`. */
+  /** Stops what runs and frees the memory; what runs and all later calls fail with `ERR_DISPOSED`. */
   dispose(): void {
-    this.#native.dispose();
+    check("this", this, modelRule).#native?.dispose();
+    this.#native = undefined;
   }
 
   /** Same as {@link dispose}. */
   [Symbol.dispose](): void {
-    this.dispose();
+    Model.prototype.dispose.call(this);
   }
 }
 
@@ -255,9 +280,6 @@ export function parted<T extends ModelOptions>(options: T) {
   return [others, { inChannels, seed, device, threads, strict, precision, deterministic }] as const;
 }
 
-/** The rule for a parameter that is a model. */
-export const modelRule: Rule<Model> = instance("a model such as new ResNet18()", Model);
-
 /** A model that is nothing more. */
 export class Network extends Model {}
 
@@ -268,7 +290,7 @@ export class Network extends Model {}
  * asked for that cannot be used.
  */
 export async function loadModel(path: string | URL, options?: SignalOptions & ComputeOptions): Promise<Model> {
-  const file = filePath("path", path);
   const { signal, ...compute } = checkOptions(options, { ...signalRules, ...computeRules });
+  const file = filePath("path", path);
   return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, compute, flag)));
 }

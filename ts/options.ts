@@ -1,10 +1,14 @@
 import { fileURLToPath } from "node:url";
+import { types } from "node:util";
 import { ResNetError } from "./errors.js";
 
 /** What a value must be. */
 export interface Rule<T> {
   readonly expected: string;
+  /** May throw, as a look at a revoked proxy does: such a value is not accepted. */
   readonly accepts: (value: unknown) => boolean;
+  /** How long an array may be, by default {@link MOST_ITEMS}. */
+  readonly most?: number;
   /** Carries the type. */
   readonly type?: T;
 }
@@ -17,17 +21,29 @@ function rule<T>(expected: string, accepts: (value: unknown) => boolean): Rule<T
 }
 
 export const MAX_U32 = 2 ** 32 - 1;
+/** The largest f32. */
+const MAX_F32 = 2 ** 128 - 2 ** 104;
+/** More blocks, names or epochs than anybody has. */
+const MOST_ITEMS = 2 ** 20;
+/** Of a text that a message shows. */
+const MOST_LETTERS = 40;
 
 export const boolean = rule<boolean>("a boolean", (value) => typeof value === "boolean");
 export const string = rule<string>("a string", (value) => typeof value === "string");
 export const callback = rule<(...values: never[]) => unknown>("a function", (value) => typeof value === "function");
-export const abortSignal = rule<AbortSignal>("an AbortSignal", (value) => value instanceof AbortSignal);
+export const abortSignal = rule<AbortSignal>("an AbortSignal", (value) => {
+  // What only inherits from a signal throws here.
+  return value instanceof AbortSignal && typeof value.aborted === "boolean";
+});
 export const size = integer(1, MAX_U32);
 /** Channels, classes and strides: far beyond any use, far from any overflow. */
 export const count = integer(1, 2 ** 20);
 export const seed = integer(0, Number.MAX_SAFE_INTEGER);
 export const path = rule<string | URL>("a path or a file URL", (value) => {
-  return value instanceof URL ? value.protocol === "file:" : typeof value === "string" && value !== "";
+  return value instanceof URL ? fileURLToPath(value) !== "" : typeof value === "string" && value !== "";
+});
+const object = rule<object>("an object", (value) => {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 });
 
 export function integer(least: number, most: number): Rule<number> {
@@ -35,9 +51,10 @@ export function integer(least: number, most: number): Rule<number> {
   return rule(`an integer ${range}`, (value) => Number.isSafeInteger(value) && within(value, least, most));
 }
 
-export function number(least: number, most = Infinity): Rule<number> {
-  const range = most === Infinity ? `of at least ${least}` : `from ${least} to ${most}`;
-  return rule(`a finite number ${range}`, (value) => Number.isFinite(value) && within(value, least, most));
+/** A number that is finite as f32 too, by which the addon computes. */
+export function number(least: number, most = MAX_F32): Rule<number> {
+  const accepts = (value: unknown) => Number.isFinite(value) && within(value, least, most);
+  return rule(`a finite number from ${least} to ${most}`, accepts);
 }
 
 export function oneOf<T extends string>(...names: readonly T[]): Rule<T> {
@@ -48,9 +65,16 @@ export function instance<T>(expected: string, type: abstract new (...values: nev
   return rule(expected, (value) => value instanceof type);
 }
 
+/** An object that a class made, told by a private field, which what only inherits from the class has not. */
+export function made<T>(expected: string, hasField: (value: object) => boolean): Rule<T> {
+  return rule(expected, (value) => typeof value === "object" && value !== null && hasField(value));
+}
+
 export function list<T>(of: Rule<T>, expected: string, length?: number): Rule<readonly T[]> {
   return rule(expected, (value) => {
-    return Array.isArray(value) && value.every(of.accepts) && value.length === (length ?? value.length);
+    if (!Array.isArray(value) || value.length !== (length ?? value.length)) return false;
+    // Unlike every(), it looks at holes too.
+    return value.findIndex((item) => !of.accepts(item)) < 0;
   });
 }
 
@@ -63,32 +87,57 @@ function within(value: unknown, least: number, most: number): boolean {
   return (value as number) >= least && (value as number) <= most;
 }
 
-/** The error for a parameter that is not what it should be. */
-export function unexpected(parameter: string, expected: string, got: unknown): ResNetError {
-  return new ResNetError("ERR_INVALID_ARGUMENT", `${parameter}: expected ${expected}, got ${shown(got)}`);
+/** The error for a parameter that is not what it should be, or that threw when it was looked at. */
+export function unexpected(parameter: string, expected: string, got: unknown, cause?: unknown): ResNetError {
+  const why = cause instanceof Error ? ` (${cause.message})` : "";
+  const message = `${parameter}: expected ${expected}, got ${shown(got)}${why}`;
+  return new ResNetError("ERR_INVALID_ARGUMENT", message, cause === undefined ? undefined : { cause });
 }
 
 /** Returns the value, if it is what the rule says. */
-export function check<T>(parameter: string, value: unknown, { expected, accepts }: Rule<T>): T {
-  if (!accepts(value)) throw unexpected(parameter, expected, value);
+export function check<T>(parameter: string, value: unknown, { expected, accepts, most = MOST_ITEMS }: Rule<T>): T {
+  const length = look(parameter, expected, value, () => (Array.isArray(value) ? value.length : 0));
+  if (length > most) throw unexpected(parameter, `at most ${most} items`, length);
+  if (!look(parameter, expected, value, () => accepts(value))) throw unexpected(parameter, expected, value);
   return value as T;
 }
 
-/** Returns the options, if each of them exists and is what its rule says. */
+/** What a look at a value tells. */
+function look<T>(parameter: string, expected: string, value: unknown, tell: () => T): T {
+  try {
+    return tell();
+  } catch (cause) {
+    throw unexpected(parameter, expected, value, cause);
+  }
+}
+
+/** Those of an object's properties that it has, its own and inherited ones. They are read once: what is checked is what is used. */
+export function properties<T>(parameter: string, expected: string, value: T, names: readonly string[]): Partial<T> {
+  const found = look(parameter, expected, value, () => names.map((name) => [name, value?.[name as keyof T]] as const));
+  return Object.fromEntries(found.filter(([, property]) => property !== undefined)) as Partial<T>;
+}
+
+/** Returns the options, if each of them exists and is what its rule says. A signal that was raised before all comes first. */
 export function checkOptions<Options extends object>(given: Options | undefined, rules: Rules<Options>): Options {
   if (given === undefined) return {} as Options;
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw unexpected("options", "an object", given);
-  }
+  check("options", given, object);
   const names = Object.keys(rules);
-  for (const [name, value] of Object.entries(given)) {
-    if (!names.includes(name)) {
-      const expected = `options named ${names.join(", ")}`;
-      throw new ResNetError("ERR_INVALID_ARGUMENT", `options: expected ${expected}, got ${name}${didYouMean(name, names)}`);
-    }
-    if (value !== undefined) check(name, value, (rules as Record<string, Rule<unknown>>)[name] as Rule<unknown>);
+  const options: { signal?: unknown } = properties("options", object.expected, given, names);
+  if (options.signal !== undefined) check("signal", options.signal, abortSignal).throwIfAborted();
+  const unknown = look("options", object.expected, given, () => namesIn(given).find((name) => !names.includes(name)));
+  if (unknown !== undefined) {
+    const got = `${unknown.slice(0, MOST_LETTERS)}${didYouMean(unknown, names)}`;
+    throw new ResNetError("ERR_INVALID_ARGUMENT", `options: expected options named ${names.join(", ")}, got ${got}`);
   }
-  return given;
+  for (const [name, value] of Object.entries(options)) check(name, value, (rules as Record<string, Rule<unknown>>)[name]!);
+  return options as Options;
+}
+
+/** Names of an object's properties, its own and inherited ones. */
+function namesIn(value: object): string[] {
+  const names = [];
+  for (const name in value) names.push(name);
+  return names;
 }
 
 /** The path of a file. */
@@ -99,19 +148,35 @@ export function filePath(parameter: string, value: string | URL): string {
 
 /** A value as a message shows it. */
 export function shown(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-  if (typeof value === "function") return "a function";
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value !== "object" || value === null) return String(value);
-  if (Array.isArray(value)) {
-    const items = value.slice(0, 8).map((item) => (typeof item === "object" ? "…" : shown(item)));
-    return `[${items.join(", ")}${value.length > 8 ? ", …" : ""}]`;
+  try {
+    return typeof value === "object" && value !== null ? shownObject(value) : shownPrimitive(value);
+  } catch {
+    return "an object that cannot be read";
   }
-  return `an object of type ${value.constructor?.name ?? "null"}`;
+}
+
+function shownPrimitive(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > MOST_LETTERS ? `${value.slice(0, MOST_LETTERS)}…` : value);
+  if (typeof value === "function") return "a function";
+  return typeof value === "bigint" ? `${value}n` : String(value);
+}
+
+function shownObject(value: object): string {
+  if (types.isProxy(value)) return "a Proxy";
+  if (value instanceof URL) return value.href;
+  const inner = (item: unknown) => (typeof item === "object" ? "…" : shown(item));
+  const more = (all: readonly unknown[], most: number) => (all.length > most ? ["…"] : []);
+  if (Array.isArray(value)) return `[${[...Array.from(value.slice(0, 8), inner), ...more(value, 8)].join(", ")}]`;
+  const type = value.constructor?.name;
+  if (type !== undefined && type !== "Object") return `an object of type ${type}`;
+  const entries = Object.entries(value);
+  const items = entries.slice(0, 4).map(([name, item]) => `${name}: ${inner(item)}`);
+  return items.length === 0 ? "{}" : `{ ${[...items, ...more(entries, 4)].join(", ")} }`;
 }
 
 /** What a message adds about a name that is not known, if one that is known is near. */
 export function didYouMean(name: string, names: readonly string[]): string {
+  if (name.length > MOST_LETTERS) return "";
   const away = names.map((other) => distance(name.toLowerCase(), other.toLowerCase()));
   const least = Math.min(...away);
   return least <= 2 ? ` (did you mean ${names[away.indexOf(least)]}?)` : "";

@@ -1,5 +1,5 @@
 import { addon, type CancelFlag } from "./binding.js";
-import { translate } from "./errors.js";
+import { disposed, ResNetError, translate } from "./errors.js";
 import { abortSignal } from "./options.js";
 
 /** What every long call takes. */
@@ -10,6 +10,28 @@ export interface SignalOptions {
 
 export const signalRules = { signal: abortSignal };
 
+/** What a signal stops. It is one listener for all of it, since Node warns of more than ten. */
+class Stops extends Set<() => void> {
+  handleEvent(): void {
+    for (const stop of this) stop();
+  }
+}
+
+const stopsOf = new WeakMap<AbortSignal, Stops>();
+
+/** Calls back when the signal is raised, until what is returned is called. */
+export function onAbort(signal: AbortSignal | undefined, stop: () => void): () => void {
+  if (signal === undefined) return () => {};
+  const stops = stopsOf.get(signal) ?? new Stops();
+  stopsOf.set(signal, stops.add(stop));
+  // A listener that is there already is not added again.
+  signal.addEventListener("abort", stops);
+  return () => {
+    stops.delete(stop);
+    if (stops.size === 0) signal.removeEventListener("abort", stops);
+  };
+}
+
 /** Makes a call of the addon that a signal can stop. */
 export async function cancellable<T>(
   signal: AbortSignal | undefined,
@@ -17,15 +39,15 @@ export async function cancellable<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const flag = new addon.CancelFlag();
-  const cancel = () => flag.cancel();
-  signal?.addEventListener("abort", cancel, { once: true });
+  const ignore = onAbort(signal, () => flag.cancel());
   try {
     return await call(flag);
   } catch (error) {
     const translated = translate(error);
-    const stopped = (translated as { code?: unknown } | undefined)?.code === "ERR_ABORTED";
-    throw stopped && signal?.aborted ? signal.reason : translated;
+    if (!(translated instanceof ResNetError && translated.code === "ERR_ABORTED")) throw translated;
+    // Nothing but the signal and dispose() stops a call.
+    throw signal?.aborted ? signal.reason : disposed();
   } finally {
-    signal?.removeEventListener("abort", cancel);
+    ignore();
   }
 }

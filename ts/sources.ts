@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { types } from "node:util";
 import { addon } from "./binding.js";
 import { Dataset } from "./data.js";
 import { describe, type Description } from "./description.js";
@@ -7,7 +8,7 @@ import { translated } from "./errors.js";
 import { locate } from "./fashion-mnist.js";
 import { boolean, callback, checkOptions, either, integer, list, oneOf, path, type Rule, type Rules, string } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
-import { checkLabels, checkNumbers, checkShape, isBytes, type Numbers } from "./tensor.js";
+import { checkLabels, checkNumbers, checkShape, floats, isBytes, type Numbers } from "./tensor.js";
 
 /** What {@link fromArrays} takes. */
 export interface Arrays {
@@ -41,18 +42,18 @@ const arraysRules: Rules<Arrays> = {
  * `ERR_INVALID_ARGUMENT` for an empty set or a wrong type.
  */
 export function fromArrays(arrays: Arrays): Dataset {
-  checkOptions(arrays, arraysRules);
-  const images = addonPixels(checkNumbers("images", arrays.images));
-  const shape = checkShape("shape", arrays.shape);
-  const labels = checkLabels("labels", arrays.labels);
-  const classNames = arrays.classNames && [...arrays.classNames];
-  return new Dataset(translated(() => addon.NativeDataset.fromArrays(images, shape, labels, classNames)));
+  const { images, shape, labels, classNames } = checkOptions(arrays, arraysRules);
+  const pixels = addonPixels(checkNumbers("images", images));
+  const sizes = checkShape("shape", shape);
+  const classes = checkLabels("labels", labels);
+  const names = classNames && [...classNames];
+  return new Dataset(translated(() => addon.NativeDataset.fromArrays(pixels, sizes, classes, names)));
 }
 
 /** Pixels as the addon takes them, which copies them: bytes or floats. */
 function addonPixels(pixels: Numbers): Uint8Array | Float32Array {
   if (isBytes(pixels)) return new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.length);
-  return pixels instanceof Float32Array ? pixels : Float32Array.from(pixels);
+  return types.isFloat32Array(pixels) ? pixels : floats("images", pixels);
 }
 
 /** Options of {@link fashionMnist}. */
@@ -126,5 +127,6 @@ function describeTransforms(options: Pick<FashionMnistOptions, "resize" | "inter
 async function load(source: Description, transforms: readonly Description[], signal: AbortSignal | undefined) {
   const [from, through] = [JSON.stringify(source), JSON.stringify(transforms)];
   const { train, validation } = await cancellable(signal, () => addon.loadDataset(from, through));
+  signal?.throwIfAborted();
   return { train: new Dataset(train), validation: new Dataset(validation) };
 }

@@ -1,4 +1,5 @@
 import { inspect } from "node:util";
+import { check, instance } from "./options.js";
 import { table } from "./table.js";
 
 /** A stage or a layer of a network. */
@@ -26,6 +27,7 @@ export class LayerSummary extends Array<LayerRow> {
 
   /** The rows as a table, with a last row for the sums. */
   override toString(): string {
+    check("this", this, instance("what layerSummary gives", LayerSummary));
     const count = (value: number) => value.toLocaleString("en");
     const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
     const total = (of: (row: LayerRow) => number) => this.reduce((sum, row) => sum + of(row), 0);

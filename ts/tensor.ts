@@ -1,6 +1,7 @@
+import { types } from "node:util";
 import type { NamedTensor } from "./binding.js";
 import { ResNetError } from "./errors.js";
-import { check, list, MAX_U32, shown, size, unexpected } from "./options.js";
+import { check, list, MAX_U32, properties, type Rule, shown, size, unexpected } from "./options.js";
 
 /** Values with their shape, in row-major order; images are (N, C, H, W), logits (N, classes). */
 export interface Tensor {
@@ -24,6 +25,18 @@ export type Numbers =
   | Float64Array;
 
 const shapeRule = list(size, "an array of integers of at least 1");
+const numbersRule: Rule<Numbers> = {
+  expected: "an array or typed array of numbers",
+  accepts(value) {
+    if (Array.isArray(value)) return value.findIndex((item) => typeof item !== "number") < 0;
+    // Without its buffer a typed array has no values and throws.
+    return types.isTypedArray(value) && !isBigInts(value) && value.values() !== undefined;
+  },
+  // What is longer has holes.
+  most: 2 ** 27,
+};
+/** The classes are one more than the largest label, and their number has 32 bits too. */
+const MAX_LABEL = MAX_U32 - 1;
 
 /**
  * Values with their shape. Bytes (`Uint8Array`, `Uint8ClampedArray`, `Buffer`) are taken for pixels and divided by 255.
@@ -35,22 +48,22 @@ const shapeRule = list(size, "an array of integers of at least 1");
  * @throws `ERR_SHAPE` if there are not as many values as the shape has.
  */
 export function tensor(data: Numbers, shape: readonly number[]): Tensor {
-  const values = checkNumbers("data", data);
-  const floats = isBytes(values) ? fromBytes(values) : Float32Array.from(values);
-  return checkTensor("tensor", { data: floats, shape: checkShape("shape", shape) });
+  const values = floats("data", checkNumbers("data", data));
+  return checkTensor("tensor", { data: values, shape: checkShape("shape", shape) });
 }
 
-/** Returns the tensor, if it is one. */
-export function checkTensor(parameter: string, value: Tensor): Tensor {
-  if (!(value?.data instanceof Float32Array)) {
-    throw unexpected(parameter, "a tensor (see `tensor(data, shape)`)", value);
-  }
-  const count = checkShape(`${parameter}.shape`, value.shape).reduce((product, side) => product * side, 1);
-  if (count !== value.data.length) {
-    const got = `${value.data.length} for shape ${shown(value.shape)}`;
+/** Returns data and shape of a tensor, if it is one. */
+export function checkTensor(parameter: string, value: Tensor): { data: Float32Array; shape: number[] } {
+  const expected = "a tensor (see `tensor(data, shape)`)";
+  const { data, shape } = properties(parameter, expected, value, ["data", "shape"]);
+  if (!types.isFloat32Array(data)) throw unexpected(parameter, expected, value);
+  const sizes = checkShape(`${parameter}.shape`, shape!);
+  const count = sizes.reduce((product, side) => product * side, 1);
+  if (count !== data.length) {
+    const got = `${data.length} for shape ${shown(sizes)}`;
     throw new ResNetError("ERR_SHAPE", `${parameter}: expected ${count} values, got ${got}`);
   }
-  return value;
+  return { data, shape: sizes };
 }
 
 /** Returns the shape, if it is one. */
@@ -60,31 +73,32 @@ export function checkShape(parameter: string, shape: readonly number[]): number[
 
 /** Returns numbers, if that is what they are. */
 export function checkNumbers(parameter: string, values: Numbers): Numbers {
-  const typed = ArrayBuffer.isView(values) && !(values instanceof DataView) && !isBigInts(values);
-  if (!typed && !(Array.isArray(values) && values.every((value) => typeof value === "number"))) {
-    throw unexpected(parameter, "an array or typed array of numbers", values);
-  }
-  return values;
+  return check(parameter, values, numbersRule);
 }
 
 /** Labels as the addon takes them. Whether they are classes is the addon's to say, which knows how many there are. */
 export function checkLabels(parameter: string, labels: Numbers): Uint32Array {
   const values = checkNumbers(parameter, labels);
-  // What is stored as an unsigned integer is one.
-  if (isBytes(values) || values instanceof Uint16Array || values instanceof Uint32Array) return Uint32Array.from(values);
-  const wrong = values.findIndex((label: number) => !(Number.isInteger(label) && label >= 0 && label <= MAX_U32));
+  const wrong = values.findIndex((label: number) => !(Number.isInteger(label) && label >= 0 && label <= MAX_LABEL));
   if (wrong >= 0) {
-    throw new ResNetError(
-      "ERR_LABEL",
-      `${parameter}[${wrong}]: expected an integer of at least 0, got ${values[wrong]}`,
-    );
+    const expected = `an integer from 0 to ${MAX_LABEL}`;
+    throw new ResNetError("ERR_LABEL", `${parameter}[${wrong}]: expected ${expected}, got ${values[wrong]}`);
   }
   return Uint32Array.from(values);
 }
 
+/** A copy as f32, bytes divided by 255. A finite number that f32 cannot hold is refused. */
+export function floats(parameter: string, values: Numbers): Float32Array {
+  if (isBytes(values)) return fromBytes(values);
+  const copy = Float32Array.from(values);
+  const lost = copy.findIndex((value, i) => !Number.isFinite(value) && Number.isFinite(values[i]));
+  if (lost >= 0) throw unexpected(`${parameter}[${lost}]`, "a number that f32 can hold", values[lost]);
+  return copy;
+}
+
 /** Whether values are bytes, and so pixels from 0 to 255. */
 export function isBytes(values: unknown): values is Uint8Array | Uint8ClampedArray {
-  return values instanceof Uint8Array || values instanceof Uint8ClampedArray;
+  return types.isUint8Array(values) || types.isUint8ClampedArray(values);
 }
 
 /** Tensors by name, in the addon's order. */
@@ -93,7 +107,7 @@ export function toMap(tensors: readonly NamedTensor[]): Map<string, Tensor> {
 }
 
 function isBigInts(values: ArrayBufferView): boolean {
-  return values instanceof BigInt64Array || values instanceof BigUint64Array;
+  return types.isBigInt64Array(values) || types.isBigUint64Array(values);
 }
 
 function fromBytes(bytes: Uint8Array | Uint8ClampedArray): Float32Array {

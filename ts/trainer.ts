@@ -1,9 +1,9 @@
 import type { NativeTrainer } from "./binding.js";
 import { translated } from "./errors.js";
-import { type Model, modelRule, nativeOf } from "./models.js";
+import { type Model, nativeOf } from "./models.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
 import { sgd } from "./optimizers.js";
-import { check, checkOptions } from "./options.js";
+import { check, checkOptions, made } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
 
@@ -32,7 +32,7 @@ export class Trainer {
   /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
   constructor(model: Model, options?: { optimizer?: Optimizer }) {
     const { optimizer = sgd() } = checkOptions(options, { optimizer: optimizerRule });
-    const native = nativeOf(check("model", model, modelRule));
+    const native = nativeOf(model);
     this.#native = translated(() => native.trainer(JSON.stringify(describeOptimizer(optimizer))));
   }
 
@@ -43,14 +43,20 @@ export class Trainer {
    * model, `ERR_NON_FINITE_LOSS` if the loss is NaN or infinite; in each case the weights stay as they were.
    */
   async step(images: Tensor, labels: Numbers, options?: SignalOptions): Promise<Metrics> {
+    const { signal } = checkOptions(options, signalRules);
+    const native = Trainer.#nativeOf(this);
     const { data, shape } = checkTensor("images", images);
     const wanted = checkLabels("labels", labels);
-    const { signal } = checkOptions(options, signalRules);
-    return cancellable(signal, (flag) => this.#native.step(data, [...shape], wanted, flag));
+    return cancellable(signal, (flag) => native.step(data, shape, wanted, flag));
   }
 
   /** The last step's gradients by state-dict name, in order; empty before the first step. */
   async gradients(): Promise<Map<string, Tensor>> {
-    return toMap(await cancellable(undefined, () => this.#native.gradients()));
+    const native = Trainer.#nativeOf(this);
+    return toMap(await cancellable(undefined, () => native.gradients()));
+  }
+
+  static #nativeOf(trainer: Trainer): NativeTrainer {
+    return check("this", trainer, made<Trainer>("a trainer", (value) => #native in value)).#native;
   }
 }
