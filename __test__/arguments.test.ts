@@ -156,9 +156,11 @@ describe("an argument of another kind is an error of our own:", () => {
 
 describe("a method of another object is an error of our own:", () => {
   const methods = [Model, Dataset, Trainer, FitRun, LayerSummary].flatMap((type) => {
-    const all = Object.entries(Object.getOwnPropertyDescriptors(type.prototype));
-    const calls = all.map(([name, { get, value }]) => [`${type.name}.${name}`, (get ?? value) as Function] as const);
-    return calls.filter(([name]) => !/\.(constructor|accuracy)$/.test(name));
+    const names = Reflect.ownKeys(type.prototype).filter((name) => name !== "constructor" && name !== "accuracy");
+    return names.map((name) => {
+      const { get, value } = Object.getOwnPropertyDescriptor(type.prototype, name)!;
+      return [`${type.name}.${String(name)}`, (get ?? value) as Function] as const;
+    });
   });
   test.each(methods)("%s", async (_, method) => {
     for (const other of [undefined, {}, Object.create(tiny())]) {
@@ -194,6 +196,11 @@ describe("long lists", () => {
     });
   });
 
+  test("of sizes are no shape, and their message is short", () => {
+    const error = expect.objectContaining({ message: "shape: expected at most 64 items, got 1000000" });
+    expect(() => tensor([1], Array.from({ length: 1e6 }, () => 1))).toThrow(error);
+  });
+
   test("become tables and charts", async () => {
     const row = { name: "a", kind: "b", outputShape: [1], params: 1, macs: 1, activationBytes: 1 };
     const rows = Object.assign(new LayerSummary(), Array.from({ length: 200_000 }, () => row));
@@ -227,9 +234,10 @@ describe("numbers that f32 cannot hold are refused:", () => {
     "a norm's eps": [() => batchNorm2d({ eps: large }), /^eps: /],
     "a factor of channels": [() => new ResNeXtBlock(8, { botMul: large }), /^botMul: /],
     "a probability that is 1 as f32": [() => dropout({ p: 1 - 2 ** -26 }), /^p: expected a number from 0 to below 1, got 0\.99/],
-    "a tensor's value": [() => tensor([1, -large], [2]), /^data\[1\]: expected a number that f32 can hold, got -1e\+39$/],
+    "a tensor's value": [() => tensor([1, -large], [2]), /^data\[1\]: expected a finite number from -3\.4.*e\+38 to 3\.4.*e\+38, got -1e\+39$/],
     "a tensor's value of 64 bits": [() => tensor(Float64Array.of(large), [1]), /^data\[0\]: /],
-    "a pixel": [() => fromArrays(data), /^images\[0\]: expected a number that f32 can hold, got 1e\+39$/],
+    "a loss": [() => plot([any({ epoch: 1, loss: 1.7e308 }), any({ epoch: 2, loss: -1.7e308 })]), /^history: expected losses that are a finite number .*, got 1\.7e\+308$/],
+    "a pixel": [() => fromArrays(data), /^images\[0\]: expected a finite number .*, got 1e\+39$/],
   });
 
   test("infinities stay what they are", () => {

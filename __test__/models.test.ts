@@ -97,6 +97,9 @@ test("accuracy is the share of rows whose largest logit stands at the label", ()
   expect(model.accuracy(logits, [1, 0, 0, 2])).toBe(1);
   expect(model.accuracy(logits, new Uint8Array([1, 1, 1, 2]))).toBe(0.5);
   expect(() => model.accuracy(logits, [1])).toThrow(expect.objectContaining({ code: "ERR_SHAPE" }));
+  expect(() => model.accuracy(logits, [1, 0, 3, 2])).toThrow(
+    expect.objectContaining({ code: "ERR_LABEL", message: "labels[2]: expected a label below the 3 classes, got 3" }),
+  );
   expect(() => model.accuracy(tensor([1, 2], [2]), [1])).toThrow(expect.objectContaining({ code: "ERR_SHAPE" }));
 });
 

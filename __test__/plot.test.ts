@@ -178,3 +178,9 @@ test.each<[string, unknown, unknown, string]>([
     message: expect.stringContaining(message),
   });
 });
+
+test("losses too small for a scale are drawn as 0", async () => {
+  const svg = await plot(epochs(2, ({ epoch }) => ({ loss: epoch * 5e-324, ...trainingOnly() })));
+  expect(parsed(svg).texts("text.label")).toContain("0.2");
+  expect(svg).not.toContain("NaN");
+});

@@ -89,7 +89,8 @@ function lossRange(curves: readonly Curve[]): [least: number, most: number] {
     least = Math.min(least, loss!);
     most = Math.max(most, loss!);
   }
-  return least === most ? [0, 1] : [least, most];
+  // No scale has ticks within less.
+  return most - least < 1e-300 ? [0, 1] : [least, most];
 }
 
 function numbered(scale: Axis["scale"], count: number): Axis {

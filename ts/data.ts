@@ -50,6 +50,7 @@ export class Dataset {
 
   /** @internal */
   [inspect.custom](): string {
+    nativeDataOf(this, "this");
     return `Dataset(${this.length} images of ${this.imageShape.join("×")}, ${this.numClasses} classes)`;
   }
 

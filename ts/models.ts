@@ -168,7 +168,7 @@ export abstract class Model implements Disposable {
   /**
    * Share of rows of the logits (N, classes) whose largest value, the first one if there are several, stands at the
    * label.
-   * @throws `ERR_SHAPE` if there is not a label for each row.
+   * @throws `ERR_SHAPE` if there is not a label for each row, `ERR_LABEL` if one is not below the number of classes.
    */
   accuracy(logits: Tensor, labels: Numbers): number {
     const { data, shape } = checkTensor("logits", logits);
@@ -176,6 +176,11 @@ export abstract class Model implements Disposable {
     const [rows = 0, classes = 0] = shape;
     if (shape.length !== 2) throw new ResNetError("ERR_SHAPE", `logits: expected a shape (N, classes), got [${shape}]`);
     if (wanted.length !== rows) throw new ResNetError("ERR_SHAPE", `labels: expected ${rows}, got ${wanted.length}`);
+    const wrong = wanted.findIndex((label) => label >= classes);
+    if (wrong >= 0) {
+      const expected = `a label below the ${classes} classes`;
+      throw new ResNetError("ERR_LABEL", `labels[${wrong}]: expected ${expected}, got ${wanted[wrong]}`);
+    }
     let correct = 0;
     for (let row = 0; row < rows; row++) {
       const scores = data.subarray(row * classes, (row + 1) * classes);
@@ -257,7 +262,7 @@ export abstract class Model implements Disposable {
     return cancellable(undefined, () => native.to(compute));
   }
 
-  /** Stops what runs and frees the memory; what runs and all later calls fail with `ERR_DISPOSED`. */
+  /** Stops what runs and frees the memory; the calls that it stops and all later ones fail with `ERR_DISPOSED`. */
   dispose(): void {
     check("this", this, modelRule).#native?.dispose();
     this.#native = undefined;

@@ -38,6 +38,7 @@ export const abortSignal = rule<AbortSignal>("an AbortSignal", (value) => {
 export const size = integer(1, MAX_U32);
 /** Channels, classes and strides: far beyond any use, far from any overflow. */
 export const count = integer(1, 2 ** 20);
+export const f32 = number(-MAX_F32);
 export const seed = integer(0, Number.MAX_SAFE_INTEGER);
 export const path = rule<string | URL>("a path or a file URL", (value) => {
   return value instanceof URL ? fileURLToPath(value) !== "" : typeof value === "string" && value !== "";
@@ -51,7 +52,7 @@ export function integer(least: number, most: number): Rule<number> {
   return rule(`an integer ${range}`, (value) => Number.isSafeInteger(value) && within(value, least, most));
 }
 
-/** A number that is finite as f32 too, by which the addon computes. */
+/** A number that is finite as f32 too, with which the addon computes. */
 export function number(least: number, most = MAX_F32): Rule<number> {
   const accepts = (value: unknown) => Number.isFinite(value) && within(value, least, most);
   return rule(`a finite number from ${least} to ${most}`, accepts);

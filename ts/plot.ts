@@ -1,7 +1,7 @@
 import type * as Shapes from "d3-shape";
 import { arrange, type Curve, drawAxes, drawCurve, drawHeading } from "./chart.js";
 import { type EpochRow, History } from "./history.js";
-import { check, checkOptions, integer, list, oneOf, type Rule, type Rules, string, unexpected } from "./options.js";
+import { check, checkOptions, f32, integer, list, oneOf, type Rule, type Rules, string, unexpected } from "./options.js";
 import { element, escaped, FONT } from "./svg.js";
 
 /** Options of {@link plot}. */
@@ -113,9 +113,12 @@ export async function plot(history: History | readonly EpochRow[], options?: Plo
 
 function checkRows(rows: readonly EpochRow[]): void {
   if (rows.length === 0) throw unexpected("history", "at least 1 epoch", 0);
-  for (const [i, { epoch, validationAccuracy: accuracy = 0 }] of rows.entries()) {
+  for (const [i, { epoch, loss, validationLoss, validationAccuracy: accuracy = 0 }] of rows.entries()) {
     const before = rows[i - 1]?.epoch ?? -Infinity;
     if (epoch <= before) throw unexpected("history", `an epoch after ${before}`, epoch);
+    for (const value of [loss, validationLoss]) {
+      if (Number.isFinite(value) && !f32.accepts(value)) throw unexpected("history", `losses that are ${f32.expected}`, value);
+    }
     if (accuracy < 0 || accuracy > 1) throw unexpected("history", "accuracies from 0 to 1", accuracy);
   }
 }

@@ -41,6 +41,6 @@ export class LayerSummary extends Array<LayerRow> {
 
   /** @internal */
   [inspect.custom](): string {
-    return this.toString();
+    return LayerSummary.prototype.toString.call(this);
   }
 }

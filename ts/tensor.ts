@@ -1,7 +1,7 @@
 import { types } from "node:util";
 import type { NamedTensor } from "./binding.js";
 import { ResNetError } from "./errors.js";
-import { check, list, MAX_U32, properties, type Rule, shown, size, unexpected } from "./options.js";
+import { check, f32, list, MAX_U32, properties, type Rule, shown, size, unexpected } from "./options.js";
 
 /** Values with their shape, in row-major order; images are (N, C, H, W), logits (N, classes). */
 export interface Tensor {
@@ -24,7 +24,7 @@ export type Numbers =
   | Float32Array
   | Float64Array;
 
-const shapeRule = list(size, "an array of integers of at least 1");
+const shapeRule = { ...list(size, "an array of integers of at least 1"), most: 64 };
 const numbersRule: Rule<Numbers> = {
   expected: "an array or typed array of numbers",
   accepts(value) {
@@ -92,7 +92,7 @@ export function floats(parameter: string, values: Numbers): Float32Array {
   if (isBytes(values)) return fromBytes(values);
   const copy = Float32Array.from(values);
   const lost = copy.findIndex((value, i) => !Number.isFinite(value) && Number.isFinite(values[i]));
-  if (lost >= 0) throw unexpected(`${parameter}[${lost}]`, "a number that f32 can hold", values[lost]);
+  if (lost >= 0) check(`${parameter}[${lost}]`, values[lost], f32);
   return copy;
 }
 
