@@ -20,7 +20,7 @@ export interface Origin {
 export interface Place {
   readonly root: string;
   readonly machine: Machine;
-  readonly env: NodeJS.ProcessEnv;
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /** The file that `RESNET_NATIVE_ADDON` names; or the CUDA package, if there is one; or what was built here; or the platform's package. */

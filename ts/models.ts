@@ -19,6 +19,16 @@ import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { LayerSummary } from "./summary.js";
 import { checkLabels, checkShape, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
 
+// As ES2025 and Node's types declare them, for projects without either.
+declare global {
+  interface SymbolConstructor {
+    readonly dispose: unique symbol;
+  }
+  interface Disposable {
+    [Symbol.dispose](): void;
+  }
+}
+
 /** Options that every model has. */
 export interface ModelOptions extends ComputeOptions {
   /**

@@ -2,6 +2,12 @@ import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 import { ResNetError } from "./errors.js";
 
+// Our types name these; in a project that has neither Node's types nor a browser's they would be unknown.
+declare global {
+  interface AbortSignal {}
+  interface URL {}
+}
+
 /** What a value must be. */
 export interface Rule<T> {
   readonly expected: string;
