@@ -97,7 +97,7 @@ const wrong: readonly (readonly [string, number, RegExp])[] = [
   ["evaluate model.safetensors --device cuda:", 2, /--device: expected .* got "cuda:"/],
   ["train fashion-mnist --sample --data .", 2, /--sample: expected without --data, got both/],
   ["train fashion-mnist --data nowhere", 1, /--data: expected a folder .* got nowhere, which is none; --sample/],
-  ["train fashion-mnist --data .", 1, /Fashion-MNIST: its four files are not in \.; --sample/],
+  ["train fashion-mnist --data .", 1, /Fashion-MNIST: its four files are not in \., fashion-mnist, FashionMNIST\/raw; --sample/],
   ["train fashion-mnist --output no/such/folder", 1, /--output: .* there is no folder .*such/],
   ["train fashion-mnist --output .", 1, /--output: .* got \.: it is a folder/],
   ["train fashion-mnist --force --output /dev/null", 1, /--output: .* it is not a regular file/],

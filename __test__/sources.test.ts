@@ -1,13 +1,14 @@
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { fashionMnist, fromArrays, type ResNetError } from "resnet-native";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { download } from "../ts/download.js";
+import { cacheFolder, download, type DownloadProgress, FILES as PUBLISHED, type File } from "../ts/download.js";
 import { collect, rejection } from "./pictures.js";
 
 const SAMPLE = new URL("../data/fashion-mnist-sample/", import.meta.url);
@@ -17,6 +18,14 @@ const FILES = [
   "t10k-images-idx3-ubyte",
   "t10k-labels-idx1-ubyte",
 ];
+
+/** Where Debian's package is installed nothing is ever downloaded. */
+const hasSystemSet = await stat("/usr/share/datasets/fashion-mnist").then(
+  () => true,
+  () => false,
+);
+
+vi.mock("node:os", { spy: true });
 
 let folder: string;
 beforeEach(async () => {
@@ -142,6 +151,52 @@ test("unpacked files do as well, and the cache is looked at", async () => {
   expect((await fashionMnist()).source).toBe(cache);
 });
 
+test("who has no home has no cache, and the other places are looked at", async () => {
+  vi.stubEnv("XDG_CACHE_HOME", undefined);
+  vi.mocked(homedir).mockImplementation(() => {
+    throw new Error("A system error occurred: uv_os_homedir returned ENOENT");
+  });
+  try {
+    expect(cacheFolder()).toBeUndefined();
+    if (!hasSystemSet) expect(await rejection(fashionMnist())).toMatchObject({ message: expect.stringContaining("no home folder") });
+    vi.stubEnv("RESNET_NATIVE_DATA", await copySample(join(folder, "set")));
+    expect((await fashionMnist()).source).toBe(join(folder, "set"));
+  } finally {
+    vi.mocked(homedir).mockRestore();
+  }
+});
+
+test.skipIf(process.platform === "win32")("a cache is in no folder that is relative", () => {
+  vi.stubEnv("HOME", "/home/somebody");
+  vi.stubEnv("XDG_CACHE_HOME", undefined);
+  const usual = cacheFolder();
+  vi.stubEnv("XDG_CACHE_HOME", "cache");
+  expect(cacheFolder()).toBe(usual);
+  expect(usual).toMatch(/^\/home\/somebody\/.*fashion-mnist$/);
+  for (const home of ["", "home"]) {
+    vi.stubEnv("HOME", home);
+    expect(cacheFolder()).toBeUndefined();
+  }
+});
+
+test("a place with a folder or other names for the files is passed over, and what is wrong with it is told", async () => {
+  const [name] = FILES;
+  const [place, good] = [join(folder, "set"), await copySample(join(folder, "set", "fashion-mnist"))];
+  await copySample(place);
+  await rm(join(place, `${name}.gz`));
+  const told = async () => {
+    await rm(good, { recursive: true, force: true });
+    return ((await rejection(fashionMnist({ root: place }))) as ResNetError).message;
+  };
+  await mkdir(join(place, name!));
+  expect((await fashionMnist({ root: place })).source).toBe(good);
+  expect(await told()).toContain(`${place} (its ${name} is a folder, not a file)\n`);
+  await rm(join(place, name!), { recursive: true });
+  expect(await told()).toContain(`${place} (it lacks ${name})\n`);
+  await writeFile(join(place, "train-images.idx3-ubyte"), "");
+  expect(await told()).toContain(`${place} (it has train-images.idx3-ubyte: the name must be ${name})\n`);
+});
+
 test("a root that lacks files is an error that names each place and way", async () => {
   const error = (await rejection(fashionMnist({ root: folder }))) as ResNetError;
   expect(error).toMatchObject({ name: "ResNetError", code: "ERR_DATA_NOT_FOUND" });
@@ -176,33 +231,104 @@ test("damaged files are refused by name", async () => {
   }
 });
 
-async function serve(answer: (url: string) => Buffer | undefined): Promise<Server> {
+async function serve(answer: (url: string) => Buffer | undefined, headers = {}): Promise<Server> {
   const server = createServer((request, response) => {
     const body = answer(request.url!);
-    response.writeHead(body ? 200 : 404).end(body);
+    response.writeHead(body ? 200 : 404, headers).end(body);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   vi.stubEnv("RESNET_NATIVE_MIRROR", `http://127.0.0.1:${(server.address() as AddressInfo).port}/set`);
   return server;
 }
 
-/** Where Debian's package is installed nothing is ever downloaded. */
-const hasSystemSet = await stat("/usr/share/datasets/fashion-mnist").then(
-  () => true,
-  () => false,
-);
-
 test("a download comes to the folder only when it is the published file", async () => {
   const server = await serve((url) => (url === "/set/train-images-idx3-ubyte.gz" ? Buffer.alloc(1000) : undefined));
   try {
     expect(await rejection(download(folder, undefined, undefined))).toMatchObject({
-      message: expect.stringMatching(/train-images-idx3-ubyte.gz: expected 26421880 bytes, got 1000/),
+      message: expect.stringMatching(/train-images-idx3-ubyte: expected 47040016 bytes .*, got 1000 bytes/),
     });
     const reason = new Error("enough");
     expect(await rejection(download(folder, AbortSignal.abort(reason), undefined))).toBe(reason);
     expect(await readdir(folder)).toEqual([]);
   } finally {
     server.close();
+  }
+});
+
+/** The sample's files as if they were published, with their unpacked bytes. */
+async function published(): Promise<(File & { packed: Buffer; plain: Buffer })[]> {
+  const files = FILES.map(async (name) => {
+    const packed = await readFile(new URL(`${name}.gz`, SAMPLE));
+    const plain = gunzipSync(packed);
+    return { name, packed, plain, bytes: plain.length, sha256: createHash("sha256").update(plain).digest("hex") };
+  });
+  return Promise.all(files);
+}
+
+test("any honest copy may be downloaded, also one that is packed otherwise or unpacked on its way", async () => {
+  const files = await published();
+  const ways: [string, (file: { packed: Buffer; plain: Buffer }) => Buffer, object?][] = [
+    ["as published", ({ packed }) => packed],
+    ["packed once more", ({ plain }) => gzipSync(plain, { level: 1 })],
+    ["not packed at all", ({ plain }) => plain],
+    ["said to be encoded", ({ packed }) => packed, { "Content-Encoding": "gzip" }],
+    ["encoded twice", ({ packed }) => gzipSync(packed), { "Content-Encoding": "gzip" }],
+  ];
+  for (const [way, body, headers] of ways) {
+    const server = await serve((url) => body(files.find(({ name }) => url === `/set/${name}.gz`)!), headers);
+    const seen: DownloadProgress[] = [];
+    try {
+      const to = await download(join(folder, way), undefined, (progress) => seen.push(progress), files);
+      expect((await readdir(to)).toSorted(), way).toEqual(FILES.toSorted());
+      expect((await fashionMnist({ root: to })).train.length).toBe(4096);
+      const ends = seen.filter(({ received, total }) => received === total);
+      expect(ends.map(({ file }) => file), way).toEqual(FILES.map((name) => `${name}.gz`));
+    } finally {
+      server.close();
+    }
+  }
+});
+
+test("a download with other bytes inside is refused, packed or not", async () => {
+  const [file] = await published();
+  const other = Buffer.from(file!.plain).fill(1, 100, 101);
+  const bodies = [other, gzipSync(other), file!.packed.subarray(0, -9), gzipSync(Buffer.alloc(file!.bytes * 2))];
+  for (const body of bodies) {
+    const server = await serve(() => body);
+    try {
+      const error = (await rejection(download(folder, undefined, undefined, [file!]))) as ResNetError;
+      expect(error).toMatchObject({ code: "ERR_DATA_CORRUPT", message: expect.stringContaining(file!.sha256) });
+    } finally {
+      server.close();
+    }
+  }
+  expect(await readdir(folder)).toEqual([]);
+});
+
+test("downloads into one folder at the same time do not meet, and what is there is not downloaded again", async () => {
+  const files = await published();
+  let asked = 0;
+  const server = await serve((url) => {
+    asked++;
+    return files.find(({ name }) => url === `/set/${name}.gz`)!.packed;
+  });
+  try {
+    const to = [1, 2, 3, 4].map(async () => download(folder, undefined, undefined, files));
+    expect(await Promise.all(to)).toEqual([folder, folder, folder, folder]);
+    expect((await readdir(folder)).toSorted()).toEqual(FILES.toSorted());
+    asked = 0;
+    await rm(join(folder, FILES[3]!));
+    await download(folder, undefined, undefined, files);
+    expect(asked).toBe(1);
+  } finally {
+    server.close();
+  }
+});
+
+test.skipIf(!hasSystemSet)("the published files have these bytes inside", async () => {
+  for (const { name, bytes, sha256 } of PUBLISHED) {
+    const plain = gunzipSync(await readFile(`/usr/share/datasets/fashion-mnist/${name}.gz`));
+    expect([name, plain.length, createHash("sha256").update(plain).digest("hex")]).toEqual([name, bytes, sha256]);
   }
 });
 

@@ -1,7 +1,6 @@
-import { access } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { addon } from "./binding.js";
-import { cacheFolder, download, type DownloadProgress, mirror } from "./download.js";
+import { cacheFolder, download, type DownloadProgress, FILES, hasFile, mirror } from "./download.js";
 import { ResNetError } from "./errors.js";
 import { filePath } from "./options.js";
 import type { SignalOptions } from "./signal.js";
@@ -23,39 +22,49 @@ export async function locate(
   const below = (folder: string) => [folder, join(folder, "fashion-mnist"), join(folder, "FashionMNIST", "raw")];
   const environment = process.env["RESNET_NATIVE_DATA"];
   const cache = cacheFolder();
-  const places = root ? below(filePath("root", root)) : [...(environment ? below(environment) : []), cache, SYSTEM];
-  for (const place of places) if (await isComplete(place)) return place;
+  const places = root
+    ? below(filePath("root", root))
+    : [...(environment ? below(environment) : []), ...(cache ? [cache] : []), SYSTEM];
+  for (const place of places) if ((await lacking(place)).length === 0) return place;
   signal?.throwIfAborted();
-  if (root || !allowed) throw notFound(places, []);
+  if (root || !allowed) throw await notFound(places, []);
+  if (!cache) throw await notFound(places, ["the user's cache, for which there is no home folder, so that nothing was downloaded"]);
   try {
     return await download(cache, signal, onProgress);
   } catch (cause) {
     signal?.throwIfAborted();
-    throw notFound(places, [`${mirror()} (${(cause as Error).message})`], cause);
+    // Why there is no connection is told by the cause of what fetch throws.
+    const { message, cause: deeper } = cause as Error & { cause?: { code?: string } };
+    throw await notFound(places, [`${mirror()} (${[message, deeper?.code].filter(Boolean).join(": ")})`], cause);
   }
 }
 
-/** Whether a folder has the four files, packed or not. */
-async function isComplete(folder: string): Promise<boolean> {
-  const there = (name: string) =>
-    access(join(folder, name)).then(
-      () => true,
-      () => false,
-    );
-  const files = addon
-    .fashionMnistFiles()
-    .map(async ({ name }) => (await there(name)) || there(name.replace(/\.gz$/, "")));
-  return (await Promise.all(files)).every(Boolean);
+/** Names of the files that a folder lacks. */
+async function lacking(folder: string): Promise<string[]> {
+  const there = await Promise.all(FILES.map(({ name }) => hasFile(folder, name)));
+  return FILES.map(({ name }) => name).filter((_, i) => !there[i]);
 }
 
-function notFound(places: readonly string[], downloads: readonly string[], cause?: unknown): ResNetError {
-  const files = addon.fashionMnistFiles().map(({ name }) => name);
-  const message = `fashionMnist: expected the files ${files.join(", ")} in one of these places, got none:
-${[...places, ...downloads].map((place) => `  - ${place}`).join("\n")}
+async function notFound(places: readonly string[], downloads: readonly string[], cause?: unknown): Promise<ResNetError> {
+  const lines = [...(await Promise.all(places.map(looked))), ...downloads];
+  const message = `fashionMnist: expected the files ${FILES.map(({ name }) => `${name}.gz`).join(", ")} in one of these places, got none:
+${lines.map((line) => `  - ${line}`).join("\n")}
 Ways to get them:
   - Debian, Ubuntu: apt-get install dataset-fashion-mnist
   - download them from ${mirror()}
   - give their folder as the option root, or in the environment variable RESNET_NATIVE_DATA
   - use the option source: "sample", the few thousand images that come with this package`;
   return new ResNetError("ERR_DATA_NOT_FOUND", message, { cause });
+}
+
+/** A place, with what is nearly right in it. */
+async function looked(folder: string): Promise<string> {
+  const lacks = await lacking(folder);
+  for (const name of lacks) {
+    const dotted = name.replace("-idx", ".idx");
+    if (await hasFile(folder, dotted)) return `${folder} (it has ${dotted}: the name must be ${name})`;
+    const found = await stat(join(folder, name)).catch(() => undefined);
+    if (found?.isDirectory()) return `${folder} (its ${name} is a folder, not a file)`;
+  }
+  return lacks.length < FILES.length ? `${folder} (it lacks ${lacks.join(", ")})` : folder;
 }

@@ -39,14 +39,13 @@ export async function loadImages(
     return await fashionMnist({ root: data, source, download: !noDownload, resize: size, signal, onProgress });
   } catch (error) {
     if (!(error instanceof ResNetError) || error.code !== "ERR_DATA_NOT_FOUND") throw error;
-    throw new Failure(error.code, notFound(data, error.cause));
+    throw new Failure(error.code, notFound(error.message));
   }
 }
 
-/** The library's message in the words of the command line, on one line. */
-function notFound(folder: string | undefined, cause: unknown): string {
-  const where = folder ?? "RESNET_NATIVE_DATA, the user's cache or /usr/share/datasets/fashion-mnist";
-  const why = cause instanceof Error ? `, and the download failed (${cause.message})` : "";
+/** The library's message in the words of the command line, on one line: its list of places comes first. */
+function notFound(message: string): string {
+  const places = message.split(/\nWays/, 1)[0]!.split("\n  - ").slice(1);
   const fix = "--sample takes the images that come with this package, --data FOLDER another folder";
-  return `Fashion-MNIST: its four files are not in ${where}${why}; ${fix}`;
+  return `Fashion-MNIST: its four files are not in ${places.join(", ")}; ${fix}`;
 }
