@@ -155,7 +155,33 @@ describe("errors", () => {
     expect(says("mach-o file, but is an incompatible architecture (have 'x86_64', need 'arm64')")).toContain("processor");
     expect(says("Error loading shared library ld-linux-x86-64.so.2: No such file")).toContain("another C library");
     expect(says("/lib/libc.so.6: version `GLIBC_2.34' not found")).toContain("needs glibc 2.34, and this system has 2.28");
+    expect(says("/app/resnet.node: failed to map segment from shared object")).toContain("mounted noexec");
+    expect(says("/app/resnet.node: cannot open shared object file: Permission denied")).toContain("this user may not read it");
+    expect(says("code signature in '/app/resnet.node' not valid for use in process: library load disallowed by system policy")).toMatch(
+      /policy for this program forbids it[^]*com\.apple\.quarantine/,
+    );
     expect(says("a dynamic link library (DLL) initialization routine failed")).toContain("it does not load");
+  });
+});
+
+describe("a Node that loads no addons", () => {
+  const binding = fileURLToPath(new URL("../dist/binding.js", import.meta.url));
+  const permission = process.allowedNodeEnvironmentFlags.has("--permission") ? "--permission" : "--experimental-permission";
+  const says = async (...flags: string[]) => {
+    const script = `import("${binding}").catch(({ code, message }) => console.log(code, message))`;
+    return (await promisify(execFile)(process.execPath, [...flags, "-e", script])).stdout;
+  };
+
+  test("is told which flag it is, and what helps", async () => {
+    for (const flags of [["--no-addons"], [permission, "--allow-fs-read=*"]]) {
+      expect(await says(...flags)).toMatch(/^ERR_ADDON .*--no-addons, or .* without --allow-addons[^]*to fix it: start it without/);
+    }
+  });
+
+  test("and which, where it may not read the file", async () => {
+    const root = fileURLToPath(new URL("..", import.meta.url));
+    const readable = ["dist/*", "package.json"].map((path) => `--allow-fs-read=${join(root, path)}`);
+    expect(await says(permission, "--allow-addons", ...readable)).toMatch(/^ERR_ADDON .*permission model keeps[^]*--allow-fs-read/);
   });
 });
 

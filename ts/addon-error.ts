@@ -36,6 +36,31 @@ export const AGAIN = "delete node_modules and install again";
 
 /** What systems say of a file that they do not load, what that means and what helps. */
 const reasons: readonly [said: RegExp, why: string, fix: string][] = [
+  [
+    /loading addons is disabled/,
+    "Node was started with --no-addons, or with its permission model and without --allow-addons",
+    "start it without --no-addons or with --allow-addons; NODE_OPTIONS may have flags too",
+  ],
+  [
+    /Access to this API has been restricted/,
+    "Node's permission model keeps it from being read",
+    "start Node with --allow-fs-read for the folder node_modules, and with --allow-addons",
+  ],
+  [
+    /failed to map segment|Operation not permitted/,
+    "the system runs nothing from that folder, which may be mounted noexec",
+    "install where programs may run, or copy the file there and name it in RESNET_NATIVE_ADDON",
+  ],
+  [
+    /EACCES|Permission denied/,
+    "this user may not read it",
+    "let everybody read node_modules: chmod -R a+rX node_modules",
+  ],
+  [
+    /disallowed by system policy|different Team IDs/,
+    "macOS's policy for this program forbids it",
+    "take the mark of a download off: xattr -dr com.apple.quarantine node_modules; or sign the file as the program is signed",
+  ],
   [/ld-musl|libc\.musl|ld-linux|libc\.so:/, "it was built for another C library", `${AGAIN}, on this system`],
   [
     /wrong ELF class|incompatible architecture|\.node: cannot open shared object/,

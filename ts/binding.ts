@@ -63,7 +63,7 @@ export function load({ root, machine, env }: Place): { addon: typeof Addon; orig
     }
   }
   const built = join(root, "native", `resnet.${target}.node`);
-  if (existsSync(built)) return open(built, "cpu", "it was built here");
+  if (mayExist(built)) return open(built, "cpu", "it was built here");
   tried.push(`${built} is not there`);
   return open(`resnet-native-${target}`, "cpu", `resnet-native-${target} is installed`);
 }
@@ -82,6 +82,15 @@ function locate(require: NodeJS.Require, name: string): string {
 
 function manifestOf(require: NodeJS.Require, name: string): { name: string; version: string } | undefined {
   return isThere(require, `${name}/package.json`) ? require(`${name}/package.json`) : undefined;
+}
+
+/** Whether a file is there, or Node's permission model does not tell. */
+function mayExist(file: string): boolean {
+  try {
+    return existsSync(file);
+  } catch {
+    return true;
+  }
 }
 
 function isThere(require: NodeJS.Require, name: string): boolean {
