@@ -165,7 +165,7 @@ test("a loss that is not finite is told with what helps", async () => {
   expect(stderr).toMatch(/^error: .*\. A smaller --lr may help\n$/);
 });
 
-test("a reader that goes ends it quietly", async () => {
+test("stdout that cannot be written to, as its reader has gone or its disk is full, stops no work", async () => {
   const shell = async (line: string) => {
     const bash = promisify(execFile)("bash", ["-c", line], { cwd: folder, env: environment() });
     return bash.then(({ stderr }) => stderr);
@@ -173,10 +173,35 @@ test("a reader that goes ends it quietly", async () => {
   const program = `"${process.execPath}" "${main}"`;
   expect(await shell(`set -o pipefail; ${program} summary resnet152 --depth layers | head -n 1 > line.txt`)).toBe("");
   expect(await readFile(join(folder, "line.txt"), "utf8")).toMatch(/^name .*\n$/);
-  // A training saves what it has, as after Ctrl-C.
-  const training = `${program} ${TRAIN.join(" ")} --epochs 100000 --output head.safetensors --json`;
-  expect(await shell(`${training} | head -n 1 > line.txt; test \${PIPESTATUS[0]} = 130`)).toBe("");
+  const training = `${program} ${TRAIN.join(" ")} --epochs 2 --output`;
+  expect(await shell(`${training} head.safetensors | head -n 1 > line.txt; test \${PIPESTATUS[0]} = 0`)).toBe("");
+  expect(await readFile(join(folder, "head.svg"), "utf8")).toContain("Epochs 1 to 2.");
   expect(await loads("head.safetensors")).toBe(true);
+  if (process.platform !== "linux") return;
+  const full = await shell(`${training} full.safetensors > /dev/full; test $? = 1; ${program} --help > /dev/full; test $? = 1`);
+  expect(full).toMatch(/^(error: stdout: expected to write to it, got ENOSPC: .*\n){2}$/);
+  expect(await readFile(join(folder, "full.svg"), "utf8")).toContain("Epochs 1 to 2.");
+  expect(await loads("full.safetensors")).toBe(true);
+});
+
+test.skipIf(process.platform === "win32")("SIGTERM and SIGHUP, also twice, end a training after a step and save; elsewhere they end at once", async () => {
+  for (const [signal, code] of [["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+    const output = `${signal}.safetensors`;
+    const args = [...TRAIN, "--epochs", "100000", "--output", output, "--json"];
+    const child = spawn(process.execPath, [main, ...args], { cwd: folder, env: environment(), stdio: ["ignore", "pipe", "inherit"] });
+    await until(child, /"start"/);
+    const rest = text(child.stdout);
+    child.kill(signal);
+    child.kill(signal);
+    expect(await once(child, "exit")).toEqual([code, null]);
+    expect(records(await rest).at(-1)).toMatchObject({ type: "end", status: "interrupted", output });
+    expect(await loads(output)).toBe(true);
+    // Not the system's default, which process 1 of a container has not.
+    const bench = spawn(process.execPath, [main, "bench", "--seconds", "600"], { stdio: "ignore" });
+    await sleep(1500);
+    bench.kill(signal);
+    expect(await once(bench, "exit")).toEqual([code, null]);
+  }
 });
 
 test("doctor finds a machine healthy, and says what is missing where the addon is", async () => {

@@ -1,5 +1,5 @@
 /** Exit codes: what a shell or a script sees. */
-export const EXIT = { success: 0, failure: 1, misuse: 2, interrupted: 130 } as const;
+export const EXIT = { success: 0, failure: 1, misuse: 2 } as const;
 
 /** An end without success whose message, one line with the fix, is all that its reader needs. */
 export class Failure extends Error {

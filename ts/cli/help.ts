@@ -6,7 +6,7 @@ import { painted } from "./screen.js";
 export const PROGRAM = "npx resnet-native";
 const WIDTH = 100;
 
-const EXITS = "Exit codes: 0 done, 1 failed, 2 wrong words, 130 stopped by Ctrl-C.";
+const EXITS = "Exit codes: 0 done, 1 failed, 2 wrong words, 130, 143 or 129 stopped by Ctrl-C, SIGTERM or SIGHUP.";
 
 /** What the program can do, or the commands whose names begin with some words. */
 export function overview(commands: ReadonlyMap<string, Command>): string {

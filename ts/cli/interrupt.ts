@@ -1,22 +1,34 @@
-import { EXIT } from "./failure.js";
+import { constants } from "node:os";
 
+/** What asks for an end: Ctrl-C, `kill` and whoever stops a container, a terminal that is closed. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** Milliseconds in which npm and its like pass on what the terminal has told their child already. */
 const DOUBLED = process.env["npm_config_user_agent"] === undefined ? 0 : 500;
 
-/** Ctrl-C: where somebody has asked for the signal the first one raises it, a later one leaves at once. */
+/** A wish to end: where somebody has asked for the abort signal the first one raises it, a later Ctrl-C leaves at once. */
 export class Interrupt {
   readonly #controller = new AbortController();
   #asked = false;
+  #code: number | undefined;
   #pressed = Infinity;
 
-  /** Listens; `onFirst` is called when the first Ctrl-C has raised the signal. */
-  constructor(onFirst: () => void = () => {}) {
-    process.on("SIGINT", () => {
-      if (performance.now() > this.#pressed + DOUBLED || !this.raise()) process.exit(EXIT.interrupted);
-      if (this.#pressed < Infinity) return;
-      this.#pressed = performance.now();
-      onFirst();
-    });
+  /** Listens; `onFirst` is called with its name when the first signal has raised the abort signal. */
+  constructor(onFirst: (name: string) => void = () => {}) {
+    for (const signal of SIGNALS) process.on(signal, () => this.#wish(signal, onFirst));
+  }
+
+  #wish(signal: (typeof SIGNALS)[number], onFirst: (name: string) => void): void {
+    const code = 128 + constants.signals[signal];
+    if (!this.#asked) process.exit(code);
+    if (this.#code !== undefined) {
+      // The others often come twice, from whoever ends a whole group and its members; whoever means it has SIGKILL.
+      if (signal === "SIGINT" && performance.now() > this.#pressed + DOUBLED) process.exit(code);
+      return;
+    }
+    this.#code = code;
+    this.#pressed = performance.now();
+    this.#controller.abort();
+    onFirst(signal === "SIGINT" ? "Ctrl-C" : signal);
   }
 
   /** The signal to stop, for work that has something to save. */
@@ -25,9 +37,8 @@ export class Interrupt {
     return this.#controller.signal;
   }
 
-  /** Raises the signal; false if nobody has asked for it. */
-  raise(): boolean {
-    if (this.#asked) this.#controller.abort();
-    return this.#asked;
+  /** The exit code of who was interrupted, as shells have it. */
+  get code(): number | undefined {
+    return this.#code;
   }
 }

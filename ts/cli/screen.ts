@@ -9,21 +9,30 @@ export class Screen {
   readonly json: boolean;
   /** What goes on at the moment. */
   readonly status: StatusLine;
-  /** Ctrl-C, and whatever else says that nobody waits any more. */
+  /** Ctrl-C and its like. */
   readonly interrupt: Interrupt;
+  /** Whether something could not be written. */
+  #isLossy = false;
 
   constructor(json: boolean) {
     this.json = json;
     this.status = new StatusLine(process.stderr, json);
-    const hint = "Stopping after this step, then saving; Ctrl-C again leaves at once.";
-    this.interrupt = new Interrupt(() => this.status.note(hint));
-    process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+    this.interrupt = new Interrupt((name) => {
+      this.status.note(`${name}: stopping after this step, then saving; Ctrl-C${name === "Ctrl-C" ? " again" : ""} leaves at once.`);
+    });
+    // The work goes on: what it saves matters more than what it says.
+    process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
       // The reader has gone, as `head` does: no failure, and nothing to say.
-      if (code === "EPIPE" && this.interrupt.raise()) return;
-      process.exit(code === "EPIPE" ? EXIT.success : EXIT.failure);
+      if (code === "EPIPE" || this.#isLossy) return;
+      this.#isLossy = true;
+      this.status.clear();
+      process.stderr.write(`${painted(process.stderr, 31, "error:")} stdout: expected to write to it, got ${message}\n`);
     });
     process.stderr.on("error", () => {});
-    process.on("exit", () => this.status.clear());
+    process.on("exit", (code) => {
+      this.status.clear();
+      if (this.#isLossy && code === EXIT.success) process.exitCode = EXIT.failure;
+    });
   }
 
   /** Writes a text for a person. */

@@ -58,23 +58,25 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
     if (!signal.aborted) throw error;
     screen.record({ type: "end", status: "interrupted" });
     screen.print("Stopped before training; nothing is saved.");
-    return EXIT.interrupted;
+    return screen.interrupt.code!;
   }
   showStart(settings, model, data, screen);
   const began = performance.now();
   const history = await conduct(settings, model, data, output, screen);
   screen.status.clear();
-  if (signal.aborted) screen.print("Stopped: the weights are those of the last whole step.");
+  // A signal that comes later finds nothing to stop.
+  const stopped = signal.aborted;
+  if (stopped) screen.print("Stopped: the weights are those of the last whole step.");
   await model.save(output);
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
   if (chart) await writeFile(chart, await plot(history, { title: `${settings.network} on Fashion-MNIST` }));
-  const status = signal.aborted ? "interrupted" : "finished";
+  const status = stopped ? "interrupted" : "finished";
   const seconds = (performance.now() - began) / 1000;
   screen.record({ type: "end", status, epochs: history.rows.length, seconds, output, chart });
   screen.print(`\nSaved to ${output}${chart ? `; losses and accuracy by epoch drawn in ${chart}` : ""}`);
   const size = settings.size === options.size.fallback ? "" : ` --size ${settings.size}`;
   screen.print(`To measure it: ${PROGRAM} evaluate ${output}${size}${settings.sample ? " --sample" : ""}`);
-  return signal.aborted ? EXIT.interrupted : EXIT.success;
+  return stopped ? screen.interrupt.code! : EXIT.success;
 }
 
 /** Trains; what an interrupt leaves is a result too. */
