@@ -1,6 +1,6 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -100,6 +100,9 @@ const wrong: readonly (readonly [string, number, RegExp])[] = [
   ["train fashion-mnist --data .", 1, /Fashion-MNIST: its four files are not in \., fashion-mnist, FashionMNIST\/raw; --sample/],
   ["train fashion-mnist --output no/such/folder", 1, /--output: .* there is no folder .*such/],
   ["train fashion-mnist --output .", 1, /--output: .* got \.: it is a folder/],
+  ["train fashion-mnist --output new/", 1, /--output: .* got new\/: it is a folder/],
+  [`train fashion-mnist --output ${"x".repeat(300)}`, 1, /--output: .* ENAMETOOLONG/],
+  ["train fashion-mnist --output notes.txt/model", 1, /--output: .* ENOTDIR/],
   ["train fashion-mnist --force --output /dev/null", 1, /--output: .* it is not a regular file/],
   ["evaluate", 2, /MODEL: expected a model's file, got nothing/],
   ["evaluate none.safetensors", 1, /cannot read none\.safetensors: /],
@@ -123,6 +126,61 @@ test("what is wrong is told on one line, and as JSON", async () => {
   }
 });
 
+/** Runs a training in a shell; what it says on stderr if it fails. */
+async function refused(before: string, output: string, after = ""): Promise<string> {
+  const program = `${process.execPath} ${main} ${TRAIN.join(" ")} --epochs 1 --force --output ${output}`;
+  const shell = promisify(execFile)("sh", ["-c", `${before} ${program} ${after}`], { cwd: folder, env: environment() });
+  return shell.then(() => "", ({ stderr }: { stderr: string }) => stderr);
+}
+
+/** Whether the tests may mount something, or run a program as another user. */
+const isRoot = process.platform === "linux" && process.getuid!() === 0;
+const mayMount = isRoot && spawnSync("unshare", ["-m", "true"]).status === 0;
+
+test.skipIf(process.platform === "win32")("a link to what is no file is refused before training, and another is followed", async () => {
+  execFileSync("mkfifo", [join(folder, "fifo")]);
+  for (const [to, why] of [["fifo", "it is not a regular file"], [".", "it is a folder"]] as const) {
+    await symlink(to, join(folder, "link"));
+    expect(await refused("", "link")).toMatch(new RegExp(`^error: --output: .* got link: ${why}\\n$`));
+    await rm(join(folder, "link"));
+  }
+  await mkdir(join(folder, "linked"));
+  for (const name of ["model.safetensors", "model.svg"]) {
+    await writeFile(join(folder, "linked", name), "old");
+    await symlink(join("linked", name), join(folder, name));
+    // What cannot be written to can be replaced.
+    await chmod(join(folder, "linked", name), 0o444);
+  }
+  const { code, stderr } = await run([...TRAIN, "--epochs", "1", "--force", "--output", "model.safetensors"]);
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(await loads("linked/model.safetensors")).toBe(true);
+  expect(await readFile(join(folder, "linked/model.svg"), "utf8")).toContain("<svg");
+  expect((await readdir(join(folder, "linked"))).toSorted()).toEqual(["model.safetensors", "model.svg"]);
+});
+
+test.skipIf(!mayMount)("a mount point and a folder that is read-only are refused before training, and stay as they are", async () => {
+  await mkdir(join(folder, "mo unt"));
+  for (const name of ["a.safetensors", "b.safetensors"]) await writeFile(join(folder, "mo unt", name), name);
+  const mount = "cd 'mo unt'; mount --bind a.safetensors b.safetensors;";
+  expect(await refused(`unshare -m sh -c "${mount}`, "b.safetensors", '"')).toMatch(/^error: --output: .* b\.safetensors: it is a mount point/);
+  const readOnly = "mount --bind 'mo unt' 'mo unt'; mount -o remount,ro,bind 'mo unt'; cd 'mo unt';";
+  expect(await refused(`unshare -m sh -c "${readOnly}`, "b.safetensors", '"')).toMatch(/^error: --output: .* EROFS/);
+  expect((await readdir(join(folder, "mo unt"))).toSorted()).toEqual(["a.safetensors", "b.safetensors"]);
+  expect(await readFile(join(folder, "mo unt/b.safetensors"), "utf8")).toBe("b.safetensors");
+});
+
+test.skipIf(!isRoot)("another's file in a folder where all may write but not delete is refused before training", async () => {
+  await chmod(folder, 0o755);
+  const sticky = join(folder, "sticky");
+  await mkdir(sticky);
+  await chmod(sticky, 0o1777);
+  await writeFile(join(sticky, "theirs.safetensors"), "theirs");
+  const other = "setpriv --reuid 54321 --regid 54321 --clear-groups";
+  expect(await refused(other, "sticky/theirs.safetensors")).toMatch(/^error: --output: .* nothing can replace it \(EPERM/);
+  expect(await readdir(sticky)).toEqual(["theirs.safetensors"]);
+  expect(await readFile(join(sticky, "theirs.safetensors"), "utf8")).toBe("theirs");
+});
+
 test("a piped training writes plain lines, a model and a chart, which evaluate measures", async () => {
   const { code, stdout, stderr } = await run([...TRAIN, "--epochs", "2", "--output", "small.safetensors"]);
   expect([code, stderr]).toEqual([0, ""]);
@@ -141,6 +199,35 @@ test("a piped training writes plain lines, a model and a chart, which evaluate m
   expect(Object.keys(measured!["classes"] as object)).toHaveLength(10);
   const again = await run([...line!.split(" "), "fashion-mnist"]);
   expect(again.stdout).toMatch(/^1,024 validation images at 8x8\nloss \d\.\d{4}, accuracy 0\.\d{4}\n$/);
+});
+
+/** A Fashion-MNIST of few images, of which none for validation is of the last classes. */
+async function smallSet(name: string): Promise<void> {
+  await mkdir(join(folder, name));
+  for (const [part, count] of [["train", 32], ["t10k", 8]] as const) {
+    const images = Buffer.alloc(16 + count * 784, Buffer.from([0, 99, 200]));
+    images.set([0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28]);
+    const labels = Uint8Array.from({ length: 8 + count }, (_, i) => i % 8);
+    labels.set([0, 0, 8, 1, 0, 0, 0, count]);
+    await writeFile(join(folder, name, `${part}-images-idx3-ubyte`), images);
+    await writeFile(join(folder, name, `${part}-labels-idx1-ubyte`), labels);
+  }
+}
+
+test("the command that is suggested works as it stands, and a class without images has no accuracy", async () => {
+  await smallSet("it's small");
+  const more = ["--epochs", "1", "--data", "it's small", "--device", "cpu", "--threads", "1", "--output=-a model.safetensors"];
+  const { code, stdout } = await run(["train", "fashion-mnist", ...SMALL, ...more]);
+  expect(code).toBe(0);
+  const [, line] = /^To measure it: npx resnet-native (.*)$/m.exec(stdout)!;
+  for (const words of ["'./-a model.safetensors'", "--size 8", "--device cpu", "--threads 1"]) expect(line).toContain(words);
+  if (process.platform === "win32") return;
+  const evaluate = async (more: string) => {
+    return promisify(execFile)("sh", ["-c", `"${process.execPath}" "${main}" ${line} ${more}`], { cwd: folder, env: environment() });
+  };
+  expect((await evaluate("--by-class")).stdout).toMatch(/^8 validation images at 8x8\nloss \d.*, accuracy \d[^]*\nbag +–\nankle boot +–\n$/);
+  const [measured] = records((await evaluate("--by-class --json")).stdout);
+  expect(measured).toMatchObject({ images: { source: "it's small" }, classes: { "t-shirt": expect.any(Number), bag: null, "ankle boot": null } });
 });
 
 test("--json tells start, epochs and end; what is there is replaced with --force only", async () => {

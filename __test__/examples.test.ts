@@ -68,14 +68,33 @@ test("the demo trains, saves, draws and predicts", async () => {
   expect(await readFile(join(folder, CHART), "utf8")).toContain("Epochs 1 to 3. Last values: training loss");
 });
 
-test.skipIf(process.platform === "win32")("Ctrl-C stops the demo, which saves what it has", async () => {
+const signals = [["SIGINT", 130], ["SIGTERM", 143]] as const;
+test.skipIf(process.platform === "win32").each(signals)("%s stops the demo, which saves what it has", async (signal, code) => {
   await rm(join(folder, "out"), { recursive: true, force: true });
   const child = start(demo);
   await once(child.stdout!, "data");
-  child.kill("SIGINT");
-  child.kill("SIGINT");
-  expect(await once(child, "exit")).toEqual([130, null]);
+  child.kill(signal);
+  child.kill(signal);
+  expect(await once(child, "exit")).toEqual([code, null]);
   await access(join(folder, SAVED));
+});
+
+test("the demo trains and saves for a reader that goes", async () => {
+  await rm(join(folder, "out"), { recursive: true, force: true });
+  const child = start(demo);
+  await once(child.stdout!, "data");
+  child.stdout!.destroy();
+  expect(await once(child, "exit")).toEqual([0, null]);
+  await access(join(folder, CHART));
+});
+
+test("the demo says before training that it cannot save", async () => {
+  await rm(join(folder, "out"), { recursive: true, force: true });
+  await writeFile(join(folder, "out"), "a file");
+  const child = start(demo);
+  const [output, errors] = await Promise.all([text(child.stdout!), text(child.stderr!)]);
+  expect([output, errors]).toEqual(["", expect.stringMatching(/EEXIST|ENOTDIR/)]);
+  await rm(join(folder, "out"));
 });
 
 /** What the short ones show. */

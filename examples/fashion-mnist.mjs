@@ -17,7 +17,12 @@ const optimizer = full ? sgd({ lr: 0.01 }) : sgd({ lr: 0.01, momentum: 0.9 });
 const recipe = full ? { epochs: 10, batchSize: 128 } : { epochs: 3, batchSize: 32 };
 
 // The first Ctrl-C stops after the step at hand, a later one at once.
-const { signal } = new Interrupt();
+const interrupt = new Interrupt();
+const { signal } = interrupt;
+// A reader that goes, as in `npm run demo | head`, stops nothing.
+process.stdout.on("error", () => {});
+// Where nothing can be written, that is told before the training.
+await mkdir("out/demo", { recursive: true });
 
 // Without --full nothing is downloaded: the sample in this package does.
 const onProgress = ({ file, received, total }) => received === total && console.log(`Downloaded ${file}`);
@@ -45,13 +50,12 @@ try {
   history = await run;
 } catch (error) {
   if (error !== signal.reason) throw error;
-  process.exitCode = 130;
+  process.exitCode = interrupt.code;
   history = error.history;
 }
 status.clear();
 if (signal.aborted) console.log("Stopped: the weights are those of the last whole step.");
 
-await mkdir("out/demo", { recursive: true });
 await model.save(FILE);
 console.log(`\nSaved to ${FILE}; to load it: await loadModel("${FILE}")`);
 if (history?.rows.length > 0) {

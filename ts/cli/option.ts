@@ -77,3 +77,19 @@ function numeric(text: string): unknown {
 export function typed(name: string): string {
   return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
+
+/** Options as they are typed to have these values again, each after a space; those that have their default need not be. */
+export function typedAgain(options: Options, values: Readonly<Record<string, unknown>>): string {
+  const given = Object.entries(options).filter(([name, { fallback }]) => values[name] !== fallback);
+  const words = given.map(([name, { value }]) => {
+    return value === undefined ? ` ${typed(name)}` : ` ${typed(name)} ${shellWord(String(values[name]))}`;
+  });
+  return words.join("");
+}
+
+/** A value or a file's name as a shell takes it for one word, and this program not for an option. */
+export function shellWord(text: string): string {
+  const word = text.startsWith("-") ? `./${text}` : text;
+  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
+  return process.platform === "win32" ? `"${word}"` : `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}

@@ -1,5 +1,6 @@
-import { lstat, open, rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { randomUUID } from "node:crypto";
+import { lstat, mkdtemp, readFile, realpath, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { Failure } from "./failure.js";
 
 /** The chart's file beside a model's. */
@@ -10,31 +11,63 @@ export function chartBeside(file: string): string {
 /** Refuses files that cannot be written, or that are there unless `force` lets them be replaced, before the work begins. */
 export async function checkTargets(files: readonly string[], force: boolean): Promise<void> {
   for (const file of files) {
-    const there = await lstat(file).catch(() => undefined);
-    if (there?.isDirectory()) throw unwritable(file, "it is a folder");
-    // A device's place must not be taken either.
-    if (there && !there.isFile() && !there.isSymbolicLink()) throw unwritable(file, "it is not a regular file");
-    if (there && !force) throw unwritable(file, "it is there already; --force replaces it");
-  }
-  for (const folder of new Set(files.map((file) => dirname(resolve(file))))) {
-    const why = await refusal(folder);
-    if (why !== undefined) throw unwritable(files[0]!, why);
+    const why = await refusal(file, force).catch((error: Error) => error.message);
+    if (why !== undefined) throw new Failure("ERR_IO", `--output: expected a file that can be written, got ${file}: ${why}`);
   }
 }
 
-/** Why no file can be made in a folder, if none can. Rights are not all that counts: a file system may be read-only. */
-async function refusal(folder: string): Promise<string | undefined> {
-  const trial = join(folder, `.resnet-native.${process.pid}`);
+/** Puts a text in a file's place, as a whole; a link stays one. */
+export async function replace(file: string, text: string): Promise<void> {
+  const place = await realpath(file).catch(() => file);
+  const temporary = join(dirname(place), `.resnet-native-${randomUUID()}`);
   try {
-    await (await open(trial, "wx")).close();
-    await rm(trial);
-    return undefined;
+    await writeFile(temporary, text);
+    await rename(temporary, place);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+/** Why a file cannot be written, if it cannot. */
+async function refusal(file: string, force: boolean): Promise<string | undefined> {
+  if (/[\\/]$/.test(file)) return "it is a folder";
+  const isThere = await lstat(file).then(() => true, unlessMissing);
+  const place = await realpath(file).catch(() => file);
+  const found = await stat(place).catch(() => undefined);
+  if (found?.isDirectory()) return "it is a folder";
+  // A device's place must not be taken either.
+  if (found && !found.isFile()) return "it is not a regular file";
+  if (isThere && !force) return "it is there already; --force replaces it";
+  const folder = dirname(place);
+  // Rights are not all that counts: a file system may be read-only.
+  const trial = await mkdtemp(join(folder, ".resnet-native-")).catch(unlessMissing);
+  if (trial === false) return `there is no folder ${folder}`;
+  try {
+    return found && (await irreplaceable(place, trial));
+  } finally {
+    await rm(trial, { recursive: true, force: true });
+  }
+}
+
+/** False for what is not there. */
+function unlessMissing(error: NodeJS.ErrnoException): false {
+  if (error.code !== "ENOENT") throw error;
+  return false;
+}
+
+/** Why nothing can take a file's place, if nothing can, by the example of a folder, for which no system gives up a file. */
+async function irreplaceable(file: string, folder: string): Promise<string | undefined> {
+  const mounts = await readFile("/proc/self/mountinfo", "utf8").catch(() => "");
+  const escaped = file.replaceAll(/[\s\\]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
+  if (mounts.split("\n").some((line) => line.split(" ")[4] === escaped)) return "it is a mount point, which nothing can replace";
+  if (process.platform === "win32") return undefined;
+  try {
+    await rename(folder, file);
+    // The file has gone by itself.
+    await rmdir(file);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    return code === "ENOENT" ? `there is no folder ${folder}` : message;
+    if (code === "EPERM" || code === "EACCES" || code === "EBUSY") return `nothing can replace it (${message})`;
   }
-}
-
-function unwritable(path: string, why: string): Failure {
-  return new Failure("ERR_IO", `--output: expected a file that can be written, got ${path}: ${why}`);
+  return undefined;
 }

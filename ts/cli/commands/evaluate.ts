@@ -41,13 +41,13 @@ async function measure(settings: Values<typeof operands & typeof options>, scree
 loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}${by}`);
 }
 
-/** The share of each class's images that are recognised, by the class's name. */
+/** The share of each class's images that are recognised, by the class's name; null of a class without images. */
 async function accuracies(
   model: Model,
   images: Dataset,
   batchSize: number,
   { status }: Screen,
-): Promise<Record<string, number>> {
+): Promise<Record<string, number | null>> {
   const right = Array.from({ length: images.numClasses }, (): number[] => []);
   let done = 0;
   for await (const { images: pixels, labels } of images.batches({ batchSize })) {
@@ -60,14 +60,14 @@ async function accuracies(
     status.show(`By class: ${(done += labels.length)} of ${images.length} images`);
   }
   const names = images.classNames ?? right.map((_, label) => String(label));
-  const share = (hits: readonly number[]) => hits.reduce((sum, hit) => sum + hit, 0) / hits.length;
+  const share = (hits: readonly number[]) => (hits.length > 0 ? hits.reduce((sum, hit) => sum + hit, 0) / hits.length : null);
   return Object.fromEntries(right.map((hits, label) => [names[label]!, share(hits)]));
 }
 
 /** Classes and their accuracies in two columns. */
-function listed(accuracies: Record<string, number>): string {
+function listed(accuracies: Record<string, number | null>): string {
   const head = ["class", "accuracy"] as const;
-  const rows = Object.entries(accuracies).map(([name, share]) => [name, share.toFixed(4)] as const);
+  const rows = Object.entries(accuracies).map(([name, share]) => [name, share?.toFixed(4) ?? "–"] as const);
   const [left, right] = [Math.max(...[head, ...rows].map(([name]) => name.length)), head[1].length];
   const lines = [head, ["─".repeat(left), "─".repeat(right)] as const, ...rows];
   return lines.map(([name, share]) => `${name.padEnd(left)}  ${share.padStart(right)}`).join("\n");

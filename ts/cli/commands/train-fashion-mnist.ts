@@ -1,14 +1,13 @@
-import { writeFile } from "node:fs/promises";
 import { type FashionMnist, fit, History, type Model, plot, sgd } from "../../index.js";
 import { command } from "../command.js";
-import { EXIT } from "../failure.js";
+import { EXIT, Failure } from "../failure.js";
 import { PROGRAM } from "../help.js";
 import { imageOptions, loadImages } from "../images.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
-import { flag, real, text, type Values, whole } from "../option.js";
+import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { Progress } from "../progress.js";
 import type { Screen } from "../screen.js";
-import { chartBeside, checkTargets } from "../target.js";
+import { chartBeside, checkTargets, replace } from "../target.js";
 
 const options = {
   network: networkName("the network", "resnet18"),
@@ -69,13 +68,17 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   if (stopped) screen.print("Stopped: the weights are those of the last whole step.");
   await model.save(output);
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
-  if (chart) await writeFile(chart, await plot(history, { title: `${settings.network} on Fashion-MNIST` }));
+  if (chart) {
+    const drawn = await plot(history, { title: `${settings.network} on Fashion-MNIST` });
+    await replace(chart, drawn).catch(({ message }: Error) => {
+      throw new Failure("ERR_IO", `cannot write the chart ${chart}: ${message}; the model is saved to ${output}`);
+    });
+  }
   const status = stopped ? "interrupted" : "finished";
   const seconds = (performance.now() - began) / 1000;
   screen.record({ type: "end", status, epochs: history.rows.length, seconds, output, chart });
   screen.print(`\nSaved to ${output}${chart ? `; losses and accuracy by epoch drawn in ${chart}` : ""}`);
-  const size = settings.size === options.size.fallback ? "" : ` --size ${settings.size}`;
-  screen.print(`To measure it: ${PROGRAM} evaluate ${output}${size}${settings.sample ? " --sample" : ""}`);
+  screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
   return stopped ? screen.interrupt.code! : EXIT.success;
 }
 
