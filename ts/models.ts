@@ -211,11 +211,11 @@ export abstract class Model implements Disposable {
   }
 
   /**
-   * Takes the weights of a file: safetensors, or a state dict that PyTorch saved (`.pth`, `.pt`; also within a checkpoint or
-   * with the prefix of data-parallel training), of which no code is ever run. Tensors may be f16, bf16, f32 or f64. In any
-   * error the weights stay as they were.
+   * Takes the weights of a file: safetensors, or a state dict that PyTorch saved (`.pth`, `.pt`; also within a checkpoint), of which no
+   * code is ever run. What averaging, data-parallel training or `torch.compile` put before all names is taken off. Tensors may be f16,
+   * bf16, f32 or f64; what is of another type counts as unexpected. In any error the weights stay as they were.
    *
-   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged or asks for code,
+   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged, is none of weights or asks for code,
    * `ERR_IO` if it cannot be read, `ERR_BUSY` during a fit.
    *
    * @example
