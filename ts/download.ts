@@ -105,6 +105,9 @@ export async function download(
     try {
       await writeFile(temporary, bytes, { flush: true });
       await rename(temporary, join(folder, name));
+    } catch (error) {
+      // Windows replaces no file that is being read; another download was quicker then.
+      if (!(await hasFile(folder, name))) throw error;
     } finally {
       await rm(temporary, { force: true });
     }
