@@ -111,28 +111,3 @@ pub fn load_dataset<'env>(
     let transforms = Transform::list_from_json(&transforms).map_err(raise)?;
     on_thread(env, move || source.load(&transforms))
 }
-
-/// Checks a downloaded file of Fashion-MNIST.
-#[napi]
-pub fn verify_fashion_mnist<'env>(
-    env: &'env Env,
-    name: String,
-    bytes: Uint8Array,
-) -> napi::Result<PromiseRaw<'env, ()>> {
-    let bytes = bytes.to_vec();
-    on_thread(env, move || fashion_mnist::verify(&name, &bytes))
-}
-
-/// Names and sizes of the files of Fashion-MNIST as its authors publish them.
-#[napi]
-pub fn fashion_mnist_files() -> Vec<NativeFile> {
-    let file = |file: fashion_mnist::FileInfo| NativeFile { name: file.name.to_owned(), bytes: file.bytes as u32 };
-    fashion_mnist::FILES.map(file).into()
-}
-
-/// A file to download.
-#[napi(object)]
-pub struct NativeFile {
-    pub name: String,
-    pub bytes: u32,
-}

@@ -5,47 +5,15 @@ use super::Splits;
 use crate::data::dataset::{Dataset, Samples};
 use crate::data::pixels::Pixels;
 use crate::error::{Code, Error, Result};
-use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Names of the classes, by label.
 pub const CLASSES: [&str; 10] =
     ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-/// A file as its authors publish it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileInfo {
-    /// The file's name.
-    pub name: &'static str,
-    /// Its length in bytes.
-    pub bytes: usize,
-    /// Its SHA-256 in hexadecimal digits.
-    pub sha256: &'static str,
-}
-
-/// The four files of the data set.
-pub const FILES: [FileInfo; 4] = [
-    FileInfo {
-        name: "train-images-idx3-ubyte.gz",
-        bytes: 26_421_880,
-        sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    },
-    FileInfo {
-        name: "train-labels-idx1-ubyte.gz",
-        bytes: 29_515,
-        sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    },
-    FileInfo {
-        name: "t10k-images-idx3-ubyte.gz",
-        bytes: 4_422_102,
-        sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    },
-    FileInfo {
-        name: "t10k-labels-idx1-ubyte.gz",
-        bytes: 5_148,
-        sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    },
-];
+/// Names of the four files: images and labels for training, and for validation.
+const FILES: [&str; 4] =
+    ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
 
 /// Height and width of an image.
 const SIDE: usize = 28;
@@ -60,31 +28,13 @@ const MAX_BYTES: usize = 1 << 30;
 /// `ERR_DATA_NOT_FOUND` if a file is missing, `ERR_DATA_CORRUPT` if one is damaged or not of that form, `ERR_IO` if one cannot
 /// be read.
 pub fn load(folder: &Path) -> Result<Splits> {
-    let [train_images, train_labels, images, labels] = FILES.map(|file| find(folder, file.name));
+    let [train_images, train_labels, images, labels] = FILES.map(|name| find(folder, name));
     Ok(Splits { train: load_part(&train_images?, &train_labels?)?, validation: load_part(&images?, &labels?)? })
 }
 
-/// Checks a downloaded file against [`FILES`].
-///
-/// # Errors
-/// `ERR_DATA_CORRUPT` if it differs, `ERR_INVALID_ARGUMENT` if no file has that name.
-pub fn verify(name: &str, bytes: &[u8]) -> Result<()> {
-    let Some(file) = FILES.iter().find(|file| file.name == name) else {
-        let names = FILES.map(|file| file.name).join(", ");
-        return Err(Error::expected(Code::InvalidArgument, "name", format!("one of {names}"), name));
-    };
-    let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if sha256 != file.sha256 {
-        let expected = format!("{} bytes with SHA-256 {}", file.bytes, file.sha256);
-        let got = format!("{} bytes with SHA-256 {sha256}", bytes.len());
-        return Err(Error::expected(Code::DataCorrupt, name, expected, got));
-    }
-    Ok(())
-}
-
-fn find(folder: &Path, packed: &str) -> Result<PathBuf> {
-    let plain = packed.trim_end_matches(".gz");
-    let places = [folder.join(plain), folder.join(packed)];
+fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
+    let packed = format!("{plain}.gz");
+    let places = [folder.join(plain), folder.join(&packed)];
     places.into_iter().find(|path| path.is_file()).ok_or_else(|| {
         let expected = format!("a file {plain} or {packed}");
         Error::expected(Code::DataNotFound, &folder.display().to_string(), expected, "neither")
@@ -123,9 +73,6 @@ mod tests {
     use std::fs;
     use tempfile::TempDir;
 
-    const NAMES: [&str; 4] =
-        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
-
     fn sample() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist-sample")
     }
@@ -140,7 +87,7 @@ mod tests {
     /// A folder with three training and two validation images, plain.
     fn small_set() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (name, shape) in NAMES.iter().zip([&[3, 28, 28][..], &[3], &[2, 28, 28], &[2]]) {
+        for (name, shape) in FILES.iter().zip([&[3, 28, 28][..], &[3], &[2, 28, 28], &[2]]) {
             fs::write(folder.path().join(name), idx_file(shape, 9)).unwrap();
         }
         folder
@@ -183,7 +130,7 @@ mod tests {
 
     #[test]
     fn names_the_missing_file() {
-        for name in NAMES {
+        for name in FILES {
             assert_refused(name, None, Code::DataNotFound, "got neither");
         }
         assert_eq!(load(Path::new("/nowhere")).unwrap_err().code, Code::DataNotFound);
@@ -191,22 +138,12 @@ mod tests {
 
     #[test]
     fn refuses_files_that_do_not_fit() {
-        let [images, labels, ..] = NAMES;
+        let [images, labels, ..] = FILES;
         assert_refused(images, Some(idx_file(&[3, 28, 27], 0)), Code::DataCorrupt, "of 28x28, got 3 of 28x27");
         assert_refused(images, Some(idx_file(&[0, 28, 28], 0)), Code::DataCorrupt, "got 0 of 28x28");
         assert_refused(images, Some(idx_file(&[3], 0)), Code::DataCorrupt, "in 3 dimensions");
         assert_refused(labels, Some(idx_file(&[4], 0)), Code::DataCorrupt, "each of 3 images, got 4");
         assert_refused(labels, Some(idx_file(&[3], 10)), Code::DataCorrupt, "labels below 10, got 10 at 0");
-        assert_refused(NAMES[2], Some(b"<html>".to_vec()), Code::DataCorrupt, "an IDX file");
-    }
-
-    #[test]
-    fn verify_refuses_other_bytes_and_names() {
-        for file in FILES {
-            let error = verify(file.name, b"<html>").unwrap_err();
-            assert_eq!(error.code, Code::DataCorrupt);
-            assert!(error.message.starts_with(&format!("{}: expected {} bytes", file.name, file.bytes)), "{error}");
-        }
-        assert_eq!(verify("mnist.gz", b"").unwrap_err().code, Code::InvalidArgument);
+        assert_refused(FILES[2], Some(b"<html>".to_vec()), Code::DataCorrupt, "an IDX file");
     }
 }
