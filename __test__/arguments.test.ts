@@ -118,6 +118,8 @@ describe("an argument of another kind is an error of our own:", () => {
     "another protocol": [() => loadModel(new URL("http://host/a")), "^path: .*, got http://host/a"],
     "a data set of nothing": [() => Reflect.construct(Dataset, []), "^Dataset: expected a call of fromArrays"],
     "a model of nothing": [() => Reflect.construct(Model, []), "^network: expected .*, got undefined$"],
+    "a revoked description": [() => Reflect.construct(Model, [revoked({})]), "^network: expected .*, got a Proxy"],
+    "a revoked history": [() => plot(revoked(new History())), "^history: expected a History .*, got a Proxy"],
     "revoked options": [() => sgd(revoked({})), String.raw`^options: expected an object, got a Proxy \(.*revoked\)$`],
     "a revoked option": [() => sgd({ lr: revoked({}) }), "^lr: expected .*, got a Proxy "],
     "a revoked list": [() => sequential(revoked([])), "^blocks: .*, got a Proxy"],
@@ -189,7 +191,7 @@ describe("long lists", () => {
     for (const call of calls) {
       const start = performance.now();
       expect(await failure(call)).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
-      expect(performance.now() - start).toBeLessThan(500);
+      expect(performance.now() - start).toBeLessThan(2000);
     }
     expect(await failure(() => sequential(long))).toMatchObject({
       message: "blocks: expected at most 1048576 items, got 4294967295",

@@ -77,9 +77,11 @@ export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, ...com
 
 const loadRules: Rules<LoadOptions> = { ...signalRules, strict: boolean, newHead: boolean, adaptInput: boolean };
 const depthRule = oneOf("stages", "layers");
-const descriptionRule: Rule<Description> = {
+const sourceRule: Rule<NativeModel | Description> = {
   expected: "a network's description (see new ResNet())",
-  accepts: (value) => typeof (value as Partial<Description> | undefined)?.type === "string",
+  accepts(value) {
+    return value instanceof addon.NativeModel || typeof (value as Partial<Description> | undefined)?.type === "string";
+  },
 };
 
 /**
@@ -93,10 +95,11 @@ export abstract class Model implements Disposable {
 
   /** @internal */
   constructor(source: NativeModel | Description, options: ModelOptions = {}) {
+    check("network", source, sourceRule);
     if (source instanceof addon.NativeModel) {
       this.#native = source;
     } else {
-      this.#description = check("network", source, descriptionRule);
+      this.#description = source;
       this.#native = build(source, options);
     }
   }

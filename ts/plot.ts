@@ -1,7 +1,7 @@
 import type * as Shapes from "d3-shape";
 import { arrange, type Curve, drawAxes, drawCurve, drawHeading } from "./chart.js";
-import { type EpochRow, History } from "./history.js";
-import { check, checkOptions, f32, integer, list, oneOf, type Rule, type Rules, string, unexpected } from "./options.js";
+import type { EpochRow, History } from "./history.js";
+import { check, checkOptions, f32, integer, list, oneOf, properties, type Rule, type Rules, string, unexpected } from "./options.js";
 import { element, escaped, FONT } from "./svg.js";
 
 /** Options of {@link plot}. */
@@ -85,7 +85,8 @@ const MOST_POINTS = 25;
  */
 export async function plot(history: History | readonly EpochRow[], options?: PlotOptions): Promise<string> {
   const { theme = "auto", width = 640, height = 400, title = "" } = checkOptions(options, rules);
-  const rows = [...check("history", history instanceof History ? history.rows : history, rowsRule)];
+  const { rows: own } = properties("history", rowsRule.expected, history as Partial<History>, ["rows"]);
+  const rows = [...check("history", own ?? history, rowsRule)];
   checkRows(rows);
   // Who draws nothing does not wait for them.
   const [{ scaleLinear }, shapes] = await Promise.all([import("d3-scale"), import("d3-shape")]);

@@ -7,7 +7,7 @@ use crate::reply::on_thread;
 use napi::bindgen_prelude::{Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
-use resnet_core::data::{fashion_mnist, Dataset, Pixels, Source, Splits, Transform};
+use resnet_core::data::{Dataset, Pixels, Source, Splits, Transform};
 
 /// Images with their labels, in memory.
 #[napi]
