@@ -62,7 +62,7 @@ test.skipIf(process.getuid?.() !== 0)("a model that got no thread gets one later
 
 test("models that nobody disposes of are collected before they fill the memory", async () => {
   const { stdout } = await run("undisposed.mjs");
-  // Measured: 2; when the collector knew nothing of weights, 40.
+  // Measured: 2; when the collector knew nothing of weights, 23.
   expect(Number(stdout)).toBeLessThan(8);
 });
 
