@@ -24,10 +24,8 @@ import {
   Trainer,
 } from "resnet-native";
 import { describe, expect, test } from "vitest";
-import { pictures, rejection } from "./pictures.js";
+import { any, pictures, rejection } from "./pictures.js";
 
-/** What a caller without types may give. */
-const any = (value: unknown) => value as never;
 const tiny = () => new ResNet([[1, 8]], { numClasses: 4 });
 const image = tensor(new Float32Array(256), [1, 1, 16, 16]);
 const arrays = { images: [1], shape: [1, 1, 1, 1], labels: [0] };

@@ -19,7 +19,7 @@ import {
   Trainer,
 } from "resnet-native";
 import { expect, test } from "vitest";
-import { digest } from "./pictures.js";
+import { any, digest } from "./pictures.js";
 
 /** Values between -1 and 1 that do not repeat. */
 function values(...shape: number[]): Tensor {
@@ -305,9 +305,6 @@ test("a layer takes its input channels from what comes first", async () => {
     ["5.weight", [3, 4]],
   ]);
 });
-
-/** What a caller without types may give. */
-const any = (value: unknown) => value as never;
 
 test.each<[string, () => Model, string]>([
   ["no output channels", () => conv2d(any(undefined)), "outChannels: expected an integer from 1 to 1048576, got undefined"],

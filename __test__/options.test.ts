@@ -18,11 +18,9 @@ import {
   Trainer,
 } from "resnet-native";
 import { expect, test } from "vitest";
-import { pictures } from "./pictures.js";
+import { any, pictures } from "./pictures.js";
 
 const model = new ResNet18();
-/** What a caller without types may give. */
-const any = (value: unknown) => value as never;
 
 test.each<[string, () => unknown, string]>([
   [

@@ -30,6 +30,9 @@ export async function digest(model: Model): Promise<string> {
   return hash.digest("hex");
 }
 
+/** What a caller without types may give. */
+export const any = (value: unknown) => value as never;
+
 /** A promise's rejection. */
 export async function rejection(promise: PromiseLike<unknown>): Promise<unknown> {
   return promise.then(

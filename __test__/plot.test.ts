@@ -1,5 +1,6 @@
 import { type EpochRow, History, plot } from "resnet-native";
 import { expect, test } from "vitest";
+import { any } from "./pictures.js";
 
 /** A history of so many epochs. */
 function epochs(count: number, change: (row: EpochRow) => Partial<EpochRow> = () => ({})): EpochRow[] {
@@ -12,8 +13,6 @@ function epochs(count: number, change: (row: EpochRow) => Partial<EpochRow> = ()
 }
 
 const trainingOnly = () => ({ validationLoss: undefined, validationAccuracy: undefined });
-/** What a caller without types may give. */
-const any = (value: unknown) => value as never;
 const unescaped = (text: string) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
 /** A tag, or text. */

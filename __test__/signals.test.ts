@@ -13,12 +13,10 @@ import {
 } from "resnet-native";
 import { expect, test } from "vitest";
 import { locate } from "../ts/fashion-mnist.js";
-import { pictures, rejection } from "./pictures.js";
+import { any, pictures, rejection } from "./pictures.js";
 
 const tiny = () => new ResNet([[1, 8]], { numClasses: 4, inChannels: 1 });
 const image = tensor(new Float32Array(256), [1, 1, 16, 16]);
-/** What a caller without types may give. */
-const any = (value: unknown) => value as never;
 
 /** The warnings of the process during a call. */
 async function warnings(call: () => Promise<unknown>): Promise<string[]> {

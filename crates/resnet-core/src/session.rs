@@ -11,7 +11,7 @@ use crate::model::Layer;
 use crate::plan::Mode;
 use crate::rng::{stream, Purpose};
 use crate::state_dict::{self, Entry, ModelHeader, Other, Values};
-use crate::weights::Weights;
+use crate::weights::{check_finite, Weights};
 use resnet_ops::{Executor, Real};
 use std::path::Path;
 
@@ -89,10 +89,12 @@ impl Session {
     /// `ERR_IO`.
     pub fn save(&self, path: &Path) -> Result<()> {
         let Built { in_channels, params, weights } = self.built()?;
-        weights.check_finite(params)?;
+        // Once: from a GPU they come over the bus.
+        let values = weights.values()?;
+        check_finite(params, &values)?;
         let header = ModelHeader { network: self.network.clone(), in_channels: *in_channels, seed: self.seed };
-        let [parameters, running] = weights.values()?;
-        let values = Values { params, parameters: &parameters, running: &running, updates: weights.updates };
+        let [parameters, running] = &values;
+        let values = Values { params, parameters, running, updates: weights.updates };
         state_dict::write_model(path, &header, &values)
     }
 
@@ -101,10 +103,10 @@ impl Session {
         self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes()
     }
 
-    /// See [`Weights::check_finite`].
+    /// See [`check_finite`].
     pub(crate) fn check_finite(&self) -> Result<()> {
         let Built { params, weights, .. } = self.built()?;
-        weights.check_finite(params)
+        check_finite(params, &weights.values()?)
     }
 
     /// Takes the weights of a safetensors or PyTorch file (see [`state_dict::read`]) and, if all come from it, its number of updates (0 if it tells none);

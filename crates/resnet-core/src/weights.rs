@@ -78,26 +78,6 @@ impl Weights {
         Ok([values_of(&self.parameters)?, values_of(&self.running)?])
     }
 
-    /// Refuses weights that training has made NaN or infinite.
-    ///
-    /// # Errors
-    /// `ERR_NON_FINITE_WEIGHTS` names the first; if the device fails.
-    pub fn check_finite(&self, params: &Params) -> Result<()> {
-        let [parameters, running] = self.values()?;
-        let is_finite = |parameter: &&Parameter| {
-            let values = parameter.values(&parameters, &running);
-            // As numbers the bits of infinity and NaN are the largest; a maximum is quicker than leaving at the first.
-            let largest = values.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
-            largest < f32::INFINITY.to_bits()
-        };
-        match params.in_order().into_iter().find(|parameter| !is_finite(parameter)) {
-            None => Ok(()),
-            Some(Parameter { name, .. }) => {
-                Err(Error::expected(Code::NonFiniteWeights, name, "finite numbers", "NaN or infinity"))
-            }
-        }
-    }
-
     /// Parameters and running statistics by name.
     ///
     /// # Errors
@@ -119,6 +99,25 @@ impl Weights {
             return Ok(Vec::new());
         }
         params.parameters.iter().map(|parameter| entry(&self.gradients, parameter)).collect()
+    }
+}
+
+/// Refuses parameters and running statistics, as [`Weights::values`] gives them, that training has made NaN or infinite.
+///
+/// # Errors
+/// `ERR_NON_FINITE_WEIGHTS` names the first.
+pub fn check_finite(params: &Params, [parameters, running]: &[Cow<[f32]>; 2]) -> Result<()> {
+    let is_finite = |parameter: &&Parameter| {
+        let values = parameter.values(parameters, running);
+        // As numbers the bits of infinity and NaN are the largest; a maximum is quicker than leaving at the first.
+        let largest = values.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
+        largest < f32::INFINITY.to_bits()
+    };
+    match params.in_order().into_iter().find(|parameter| !is_finite(parameter)) {
+        None => Ok(()),
+        Some(Parameter { name, .. }) => {
+            Err(Error::expected(Code::NonFiniteWeights, name, "finite numbers", "NaN or infinity"))
+        }
     }
 }
 

@@ -44,17 +44,24 @@ const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 impl Contents {
     /// Takes off what wrappers, in any order, put before the names of all weights.
     pub(super) fn unwrap_names(&mut self) {
-        let shared = |entries: &[Entry]| {
-            let is_shared = |prefix: &&str| entries.iter().all(|entry| entry.name.starts_with(prefix));
-            WRAPPERS.into_iter().find(|prefix| !entries.is_empty() && is_shared(prefix))
-        };
-        while let Some(prefix) = shared(&self.entries) {
-            let others = self.others.iter_mut().map(|other| &mut other.name);
-            for name in self.entries.iter_mut().map(|entry| &mut entry.name).chain(others) {
-                if name.starts_with(prefix) {
-                    name.drain(..prefix.len());
-                }
-            }
+        if self.entries.is_empty() {
+            return;
+        }
+        // Each name is cut once: a long one may be nothing but wrappers.
+        let (mut wrappers, mut cut) = (Vec::new(), 0);
+        let is_shared =
+            |prefix: &&str, cut: usize| self.entries.iter().all(|entry| entry.name[cut..].starts_with(prefix));
+        while let Some(prefix) = WRAPPERS.into_iter().find(|prefix| is_shared(prefix, cut)) {
+            wrappers.push(prefix);
+            cut += prefix.len();
+        }
+        for Entry { name, .. } in &mut self.entries {
+            name.drain(..cut);
+        }
+        for Other { name, .. } in &mut self.others {
+            let step = |at: usize, prefix: &&str| if name[at..].starts_with(prefix) { at + prefix.len() } else { at };
+            let cut = wrappers.iter().fold(0, step);
+            name.drain(..cut);
         }
     }
 }

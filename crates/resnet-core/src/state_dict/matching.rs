@@ -5,6 +5,7 @@ use super::fitting::{fits, head, input, is_new, layer_of, Adaption};
 use crate::error::{Code, Error, Result};
 use crate::model::layer::Layer;
 use crate::model::params::{Params, Role};
+use safetensors::Dtype;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -124,6 +125,8 @@ struct Findings<'a> {
 impl<'a> Findings<'a> {
     fn of(params: &Params, root: &Layer, entries: &'a [Entry], others: &[Other], options: &LoadOptions) -> Self {
         let mut left: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        let mut others_left: HashMap<&str, Dtype> =
+            others.iter().map(|other| (other.name.as_str(), other.dtype)).collect();
         let mut found = Self::default();
         let head = head(params).filter(|head| options.new_head && is_new(params, head, &left));
         left.retain(|name, _| Some(layer_of(name)) != head);
@@ -131,7 +134,7 @@ impl<'a> Findings<'a> {
         for parameter in params.in_order() {
             let name = &parameter.name;
             let Some(entry) = left.remove(name.as_str()) else {
-                if let Some(Other { dtype, .. }) = others.iter().find(|other| other.name == *name) {
+                if let Some(dtype) = others_left.remove(name.as_str()) {
                     found.misfits.push(format!("{name} (expected F32, F64, F16 or BF16, got {dtype})"));
                     continue;
                 }
@@ -152,8 +155,7 @@ impl<'a> Findings<'a> {
             places.push(Placed { range, data, adaption });
         }
         let unexpected = entries.iter().filter(|entry| left.contains_key(entry.name.as_str()));
-        let others =
-            others.iter().filter(|other| params.in_order().iter().all(|parameter| parameter.name != other.name));
+        let others = others.iter().filter(|other| others_left.contains_key(other.name.as_str()));
         found.report.unexpected =
             unexpected.map(|entry| &entry.name).chain(others.map(|other| &other.name)).cloned().collect();
         found
@@ -271,7 +273,7 @@ mod tests {
     fn other_types_are_unexpected_or_in_a_weight_s_place_refused() {
         let params = params();
         let mut some = entries(&params);
-        let other = |name: &str| Other { name: name.into(), dtype: safetensors::Dtype::I64 };
+        let other = |name: &str| Other { name: name.into(), dtype: Dtype::I64 };
         let others = [other("n_averaged")];
         let (_, report) = matching(&params, &block(), &some, &others, &NAMES_MAY_DIFFER).unwrap();
         assert_eq!(report, LoadReport { unexpected: vec!["n_averaged".into()], ..LoadReport::default() });

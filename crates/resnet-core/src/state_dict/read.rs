@@ -122,6 +122,8 @@ mod tests {
         assert_eq!(names(&["module._orig_mod.module.a", "n_averaged"]), found("a", "n_averaged"));
         assert_eq!(names(&["module.a", "module.n_averaged"]), found("a", "n_averaged"));
         assert_eq!(names(&["module.a", "b"]), found("b module.a", ""));
+        let long = format!("{}a", "module.".repeat(100_000));
+        assert_eq!(names(&[&long]), found("a", ""));
     }
 
     #[test]
