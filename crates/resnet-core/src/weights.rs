@@ -44,8 +44,7 @@ impl Weights {
 
     /// The memory that they take, in bytes.
     pub fn bytes(&self) -> usize {
-        let buffers = [&self.parameters, &self.running, &self.gradients];
-        buffers.into_iter().map(|buffer| buffer.len() * buffer.dtype().size_in_bytes()).sum()
+        self.parameters.bytes() + self.running.bytes() + self.gradients.bytes()
     }
 
     /// Makes room for gradients.

@@ -96,6 +96,11 @@ impl Buffer {
         self.len == 0
     }
 
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.dtype().size_in_bytes()
+    }
+
     /// The data type of the elements.
     pub fn dtype(&self) -> DType {
         match &self.home {

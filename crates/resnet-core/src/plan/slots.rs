@@ -93,8 +93,7 @@ impl Slots {
 
     /// The memory of all slots, in bytes.
     pub fn bytes(&self) -> usize {
-        let of = |buffer: &RefCell<Buffer>| buffer.borrow().len() * buffer.borrow().dtype().size_in_bytes();
-        self.buffers.iter().flatten().map(of).sum()
+        self.buffers.iter().flatten().map(|buffer| buffer.borrow().bytes()).sum()
     }
 
     /// Elements of all slots.

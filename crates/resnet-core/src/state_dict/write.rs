@@ -121,10 +121,10 @@ fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Resul
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let temporary = Temporary::beside(&target, folder)?;
-    fill(temporary.file.as_file())?;
-    temporary.file.as_file().sync_all()?;
-    match temporary.file.persist(&target) {
+    let temporary = temporary_beside(&target, folder)?;
+    fill(temporary.as_file())?;
+    temporary.as_file().sync_all()?;
+    match temporary.persist(&target) {
         Ok(_) => sync_folder(folder),
         Err(PersistError { error, file }) if is_mount_point(&error) => copy_into(file.as_file(), &target),
         Err(PersistError { error, .. }) => Err(error),
@@ -144,46 +144,39 @@ fn copy_into(mut file: &File, target: &Path) -> io::Result<()> {
     target.sync_all()
 }
 
-/// A file that is being written, beside the one whose place it will take.
-struct Temporary {
-    file: NamedTempFile,
-}
+/// What the name of a file that is being written ends with.
+const SUFFIX: &str = ".tmp";
 
-impl Temporary {
-    /// What its name ends with.
-    const SUFFIX: &str = ".tmp";
-
-    /// Makes one, locked as long as it is open, and removes those of the same target that nobody has open.
-    fn beside(target: &Path, folder: &Path) -> io::Result<Self> {
-        // A name may be as long as the system allows, and this one is longer.
-        let name: String = target.file_name().unwrap_or_default().to_string_lossy().chars().take(40).collect();
-        let prefix = format!(".{name}.");
-        Self::remove_left(folder, &prefix);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(Self::SUFFIX);
-        // As any new file has them, not the private ones of temporary files.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        loop {
-            let file = builder.tempfile_in(folder)?;
-            // Before the lock another process may have taken it for one that was left.
-            if file.as_file().lock().is_err() || file.path().exists() {
-                return Ok(Self { file });
-            }
+/// A file beside the one whose place it will take, locked as long as it is open. Those of the same target that nobody has open go.
+fn temporary_beside(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
+    // A name may be as long as the system allows, and this one is longer.
+    let name: String = target.file_name().unwrap_or_default().to_string_lossy().chars().take(40).collect();
+    let prefix = format!(".{name}.");
+    remove_left(folder, &prefix);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(SUFFIX);
+    // As any new file has them, not the private ones of temporary files.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    loop {
+        let file = builder.tempfile_in(folder)?;
+        // Before the lock another process may have taken it for one that was left.
+        if file.as_file().lock().is_err() || file.path().exists() {
+            return Ok(file);
         }
     }
+}
 
-    /// Removes what killed processes left: files of that name that nobody has locked.
-    fn remove_left(folder: &Path, prefix: &str) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-            if is_file && name.starts_with(prefix) && name.ends_with(Self::SUFFIX) {
-                let is_left = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-                // What stays is in nobody's way.
-                let _ = is_left && fs::remove_file(entry.path()).is_ok();
-            }
+/// Removes what killed processes left: files of that name that nobody has locked.
+fn remove_left(folder: &Path, prefix: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && name.starts_with(prefix) && name.ends_with(SUFFIX) {
+            let is_left = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            // What stays is in nobody's way.
+            let _ = is_left && fs::remove_file(entry.path()).is_ok();
         }
     }
 }
