@@ -60,6 +60,16 @@ test.skipIf(process.getuid?.() !== 0)("a model that got no thread gets one later
   expect(JSON.parse(stdout)).toEqual({ first: ["ERR_NO_THREAD", "served"], second: ["served"] });
 });
 
+test("what there is no memory for is an error, and the process lives", async ({ skip }) => {
+  const { stdout } = await run("memory.mjs");
+  skip(stdout === "no prlimit", "nothing here limits the memory of a process");
+  const { gradients, save, small, ...others } = JSON.parse(stdout) as Record<string, string>;
+  expect({ gradients, save, small }).toEqual({ gradients: "done", save: "done", small: "done" });
+  // A thread, too, takes memory.
+  const codes = new Set(["ERR_OUT_OF_MEMORY", "ERR_NO_THREAD"]);
+  expect(Object.entries(others).filter(([, code]) => !codes.has(code))).toEqual([]);
+});
+
 test("models that nobody disposes of are collected before they fill the memory", async () => {
   const { stdout } = await run("undisposed.mjs");
   // Measured: 2; when the collector knew nothing of weights, 23.

@@ -5,6 +5,7 @@ import {
   evaluate,
   fashionMnist,
   fit,
+  fromArrays,
   loadModel,
   ResNet,
   sequential,
@@ -16,6 +17,8 @@ import { locate } from "../ts/fashion-mnist.js";
 import { any, pictures, rejection } from "./pictures.js";
 
 const tiny = () => new ResNet([[1, 8]], { numClasses: 4, inChannels: 1 });
+/** One that takes many seconds for thousands of images, so that nothing is done before it is stopped. */
+const slow = () => new ResNet([[8, 64]], { numClasses: 4, inChannels: 1, threads: 1 });
 const image = tensor(new Float32Array(256), [1, 1, 16, 16]);
 
 /** The warnings of the process during a call. */
@@ -43,7 +46,7 @@ test("one signal serves any number of calls without a warning, and keeps none of
 });
 
 test("an abort stops all calls that wait for the signal, again and again", async () => {
-  using model = tiny();
+  using model = slow();
   const many = tensor(new Float32Array(4096 * 256), [4096, 1, 16, 16]);
   for (const reason of ["first", "second"]) {
     const controller = new AbortController();
@@ -53,6 +56,28 @@ test("an abort stops all calls that wait for the signal, again and again", async
     controller.abort(reason);
     expect(new Set(await Promise.all([...calls, run]))).toEqual(new Set([reason]));
   }
+});
+
+test("an abort ends a call in the middle of a batch, and a step that it ends changes nothing", async () => {
+  using model = new ResNet([[2, 16]], { numClasses: 4, inChannels: 1, threads: 1 });
+  const trainer = new Trainer(model);
+  const many = tensor(new Float32Array(512 * 64 * 64), [512, 1, 64, 64]);
+  const labels = new Uint32Array(512);
+  const before = await model.stateDict();
+  const calls: ((signal: AbortSignal) => Promise<unknown>)[] = [
+    (signal) => model.predict(many, { signal, batchSize: 512 }),
+    (signal) => model.forward(many, { signal, training: true }),
+    (signal) => evaluate(model, fromArrays({ images: many.data, shape: many.shape, labels }), { signal, batchSize: 512 }),
+    (signal) => trainer.step(many, labels, { signal }),
+  ];
+  for (const call of calls) {
+    const controller = new AbortController();
+    // Long before the batch is done, on any machine, and once it has begun.
+    const timer = globalThis.setTimeout(() => controller.abort("enough"), 30);
+    expect(await rejection(call(controller.signal))).toBe("enough");
+    clearTimeout(timer);
+  }
+  expect(await model.stateDict()).toEqual(before);
 });
 
 test("a signal that was aborted before comes before all that is wrong", async () => {
@@ -127,7 +152,7 @@ test("what runs when the model is disposed of rejects with ERR_DISPOSED", async 
     (model: ResNet) => fit(model, pictures(4096), { batchSize: 1 }),
   ];
   for (const run of runs) {
-    const model = tiny();
+    const model = slow();
     const ended = rejection(run(model));
     await setTimeout(20);
     model.dispose();

@@ -1,5 +1,6 @@
 //! Computes a network's output, its loss and its gradients: the backend, the plans that have been made for it, and their storage.
 
+use crate::cancel::Cancel;
 use crate::data::Input;
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
@@ -30,6 +31,8 @@ pub struct BoundNetwork<'a> {
     pub weights: &'a mut Weights,
     /// What this step's dropout masks are drawn from.
     pub dropout_seed: u64,
+    /// What ends an execution early.
+    pub cancel: &'a Cancel,
 }
 
 /// A plan with its storage, ready for batches of up to as many images as were prepared for.
@@ -64,7 +67,7 @@ impl Engine {
     /// `ERR_OUT_OF_MEMORY`.
     pub fn prepare<'a>(&'a mut self, bound: BoundNetwork<'a>, shape: [usize; 4], mode: &Mode) -> Result<Execution<'a>> {
         let Self { executor, slots, plans } = self;
-        let BoundNetwork { network, params, weights, dropout_seed } = bound;
+        let BoundNetwork { network, params, weights, dropout_seed, cancel } = bound;
         let ([n, channels, height, width], executor) = (shape, &*executor);
         let input = Shape::map(channels, height, width);
         if !plans.get(mode).is_some_and(|plan| plan.fits(input, n)) {
@@ -82,7 +85,7 @@ impl Engine {
         if mode.trains() {
             weights.reserve_gradients(executor)?;
         }
-        Ok(Execution { plan, slots, params, with: Operating { executor, weights, n, dropout_seed } })
+        Ok(Execution { plan, slots, params, with: Operating { executor, weights, n, dropout_seed, cancel } })
     }
 
     /// The storage of its plans.
@@ -102,7 +105,7 @@ impl Execution<'_> {
     /// Computes the output for as many images as were prepared for, or fewer.
     ///
     /// # Errors
-    /// If the device fails.
+    /// `ERR_ABORTED` if the call was cancelled; if the device fails.
     pub fn forward(&mut self, images: Input) -> Result<()> {
         self.with.n = images.shape[0];
         self.plan.pack(self.slots, &mut self.with)?;
@@ -137,18 +140,18 @@ impl Execution<'_> {
     /// Computes the gradients that the plan is for, from the output's.
     ///
     /// # Errors
-    /// If the device fails.
+    /// `ERR_ABORTED` if the call was cancelled; if the device fails.
     pub fn backward(&mut self) -> Result<()> {
         self.run(List::Backward)
     }
 
-    /// Has the running statistics take in the batch's.
+    /// Has the running statistics take in the batch's, also if the call was cancelled.
     ///
     /// # Errors
     /// If the device fails.
     pub fn update_statistics(&mut self) -> Result<()> {
         self.with.weights.version += 1;
-        self.run(List::Statistics)
+        Ok(self.plan.run(List::Statistics, self.slots, &mut self.with)?)
     }
 
     /// The output, (N, classes) or whatever the network returns; before [`Execution::backward`], which may use its storage.
@@ -209,7 +212,8 @@ impl Execution<'_> {
     }
 
     fn run(&mut self, list: List) -> Result<()> {
-        Ok(self.plan.run(list, self.slots, &mut self.with)?)
+        self.plan.run(list, self.slots, &mut self.with)?;
+        self.with.cancel.check()
     }
 
     fn read<V: Real>(&self, value: &Buffer, shape: Shape) -> Result<Tensor<V>> {

@@ -10,7 +10,7 @@ use crate::model::shape::Shape;
 use crate::plan::{Gradients, Mode, Statistics};
 use crate::session::Session;
 use crate::tensor::{Images, Tensor};
-use resnet_ops::Real;
+use resnet_ops::{allocate, Real};
 use std::ops::Range;
 
 /// Most images that an evaluation runs at a time: what a layer writes should be in a cache when the next one reads it.
@@ -57,7 +57,7 @@ impl Session {
         execution.check_labels(classes)?;
         execution.forward(images.into())?;
         let count = execution.output_shape().channels();
-        let mut one_hot = vec![0.0; classes.len() * count];
+        let mut one_hot = allocate::zeros(classes.len() * count)?;
         for (row, &class) in one_hot.chunks_exact_mut(count).zip(classes) {
             row[class as usize] = 1.0;
         }
@@ -133,12 +133,12 @@ impl Session {
         mode: &Mode,
         mut read: impl FnMut(&mut Execution, Range<usize>) -> Result<Tensor<V>>,
     ) -> Result<Tensor<V>> {
-        let mut whole: Option<Tensor<V>> = None;
+        let (n, mut whole) = (images.shape[0], None);
         self.each_part(images, mode, |execution, part| {
             let tensor = read(execution, part)?;
             match &mut whole {
-                Some(whole) => whole.append(tensor),
-                None => whole = Some(tensor),
+                None => whole = Some(tensor.with_room(n)?),
+                Some(whole) => whole.append(&tensor),
             }
             Ok(())
         })?;

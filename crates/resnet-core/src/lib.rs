@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod cancel;
 pub mod data;
 pub mod device;
 mod engine;

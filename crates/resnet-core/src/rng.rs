@@ -60,13 +60,11 @@ impl Stream {
     }
 }
 
-/// The numbers 0..len in random order (Fisher-Yates).
-pub fn permutation(mut stream: Stream, len: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..len).collect();
-    for last in (1..len).rev() {
-        order.swap(last, stream.below(last as u64 + 1) as usize);
+/// Brings values into random order (Fisher-Yates).
+pub fn shuffle<T>(mut stream: Stream, values: &mut [T]) {
+    for last in (1..values.len()).rev() {
+        values.swap(last, stream.below(last as u64 + 1) as usize);
     }
-    order
 }
 
 #[cfg(test)]
@@ -75,7 +73,11 @@ mod tests {
 
     #[test]
     fn a_stream_is_its_seed_and_numbers() {
-        let draw = |seed, epoch| permutation(stream(seed, Purpose::Shuffle, epoch, 0), 50);
+        let draw = |seed, epoch| {
+            let mut order: Vec<usize> = (0..50).collect();
+            shuffle(stream(seed, Purpose::Shuffle, epoch, 0), &mut order);
+            order
+        };
         assert_eq!(draw(1, 1), draw(1, 1));
         assert_ne!(draw(1, 1), draw(1, 2));
         assert_ne!(draw(1, 1), draw(2, 1));

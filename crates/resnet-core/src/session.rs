@@ -1,5 +1,6 @@
 //! A network with its weights and the engine that computes with them: built, loaded, saved, moved.
 
+use crate::cancel::Cancel;
 use crate::device::{Compute, Device};
 use crate::engine::{BoundNetwork, Engine, Execution};
 use crate::error::{Code, Error, Result};
@@ -12,7 +13,8 @@ use crate::plan::Mode;
 use crate::rng::{stream, Purpose};
 use crate::state_dict::{self, Entry, ModelHeader, Other, Values};
 use crate::weights::{check_finite, Weights};
-use resnet_ops::{Executor, Real};
+use resnet_ops::{allocate, Executor, Real};
+use std::borrow::Cow;
 use std::path::Path;
 
 pub use crate::state_dict::{LoadOptions, LoadReport};
@@ -35,6 +37,7 @@ pub struct Session {
     seed: u64,
     engine: Engine,
     built: Option<Built>,
+    cancel: Cancel,
 }
 
 /// What there is once the input channels are known.
@@ -66,15 +69,15 @@ impl Session {
 
     /// Sets a network up on a given backend.
     pub fn on(network: Layer, executor: Executor, seed: u64) -> Self {
-        Self { network, seed, engine: Engine::new(executor), built: None }
+        Self { network, seed, engine: Engine::new(executor), built: None, cancel: Cancel::default() }
     }
 
     /// The network, weights and number of updates of a file that [`Session::save`] wrote.
     ///
     /// # Errors
-    /// `ERR_IO`, `ERR_MODEL_FILE` if it cannot be read; `ERR_DEVICE` if the device cannot be used.
-    pub fn load(path: &Path, compute: Compute) -> Result<Self> {
-        let file = state_dict::read_model(path)?;
+    /// `ERR_IO`, `ERR_MODEL_FILE` if it cannot be read; `ERR_DEVICE` if the device cannot be used; `ERR_ABORTED`.
+    pub fn load(path: &Path, compute: Compute, cancel: &Cancel) -> Result<Self> {
+        let file = state_dict::read_model(path, cancel)?;
         let ModelHeader { network, in_channels, seed } = file.header;
         let mut session = Self::on(network, compute.executor()?, seed);
         session.take_entries(in_channels, &file.entries, &[], &LoadOptions::default())?;
@@ -82,11 +85,17 @@ impl Session {
         Ok(session)
     }
 
+    /// What ends the calls that follow, in place of what did so far, which is returned: `ERR_ABORTED` from then on. A step that is
+    /// ended leaves the weights as they were, a file that is being written the one that was there.
+    pub fn cancelled_by(&mut self, cancel: Cancel) -> Cancel {
+        std::mem::replace(&mut self.cancel, cancel)
+    }
+
     /// Writes network and weights to a safetensors file, atomically.
     ///
     /// # Errors
     /// `ERR_NOT_BUILT` before the input channels are known; `ERR_NON_FINITE_WEIGHTS`, so that a run that went wrong costs no good file;
-    /// `ERR_IO`.
+    /// `ERR_IO`; `ERR_ABORTED`.
     pub fn save(&self, path: &Path) -> Result<()> {
         let Built { in_channels, params, weights } = self.built()?;
         // Once: from a GPU they come over the bus.
@@ -95,7 +104,7 @@ impl Session {
         let header = ModelHeader { network: self.network.clone(), in_channels: *in_channels, seed: self.seed };
         let [parameters, running] = &values;
         let values = Values { params, parameters, running, updates: weights.updates };
-        state_dict::write_model(path, &header, &values)
+        state_dict::write_model(path, &header, &values, &self.cancel)
     }
 
     /// The memory of weights, gradients and what plans work in, in bytes.
@@ -115,7 +124,7 @@ impl Session {
     /// # Errors
     /// `ERR_STATE_DICT` names what does not fit as the options say; nothing has changed then. `num_batches_tracked` always fits.
     pub fn load_weights(&mut self, path: &Path, options: &LoadOptions) -> Result<LoadReport> {
-        let contents = state_dict::read(path)?;
+        let contents = state_dict::read(path, &self.cancel)?;
         let in_channels = self.in_channels().or_else(|| state_dict::in_channels(&self.network, &contents.entries));
         let in_channels = in_channels.ok_or_else(|| {
             let message = format!("{}: its tensors do not tell the network's input channels", path.display());
@@ -143,11 +152,11 @@ impl Session {
         let (mut parameters, mut running) = match &self.built {
             Some(built) => {
                 let [parameters, running] = built.weights.values()?;
-                (parameters.into_owned(), running.into_owned())
+                (owned(parameters)?, owned(running)?)
             }
             // Nothing is left to be drawn.
             None if options.strict && report.kept.is_empty() => {
-                (vec![0.0; params.parameters_len()], vec![0.0; params.running_len()])
+                (allocate::zeros(params.parameters_len())?, allocate::zeros(params.running_len())?)
             }
             None => initialise(&params, self.seed)?,
         };
@@ -214,7 +223,8 @@ impl Session {
         self.build(channels)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
         let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, 0).bits();
-        self.engine.prepare(BoundNetwork { network: &self.network, params, weights, dropout_seed }, shape, mode)
+        let bound = BoundNetwork { network: &self.network, params, weights, dropout_seed, cancel: &self.cancel };
+        self.engine.prepare(bound, shape, mode)
     }
 
     /// The device that computes: never [`Device::Auto`].
@@ -246,7 +256,7 @@ impl Session {
     /// the f64 backend.
     ///
     /// # Errors
-    /// `ERR_NOT_BUILT` before the input channels are known.
+    /// `ERR_NOT_BUILT` before the input channels are known; `ERR_OUT_OF_MEMORY`.
     pub fn state_dict<V: Real>(&self) -> Result<Named<V>> {
         let Built { params, weights, .. } = self.built()?;
         weights.named(params)
@@ -264,6 +274,14 @@ impl Session {
 
     fn built_mut(&mut self) -> Result<&mut Built> {
         self.built.as_mut().ok_or_else(not_built)
+    }
+}
+
+/// The values in memory of their own.
+fn owned(values: Cow<[f32]>) -> Result<Vec<f32>> {
+    match values {
+        Cow::Borrowed(values) => Ok(allocate::copy_of(values)?),
+        Cow::Owned(values) => Ok(values),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Arrays with their shape, as they pass between the core and whoever calls it.
 
 use crate::error::{Code, Error, Result};
+use resnet_ops::allocate::{self, make_room};
 
 /// Values with their shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,11 +24,29 @@ pub struct Images<'a> {
     pub shape: [usize; 4],
 }
 
-impl<T> Tensor<T> {
-    /// Adds another's rows after its own; all other sizes are the same.
-    pub(crate) fn append(&mut self, other: Self) {
+/// A copy of these values.
+///
+/// # Errors
+/// `ERR_OUT_OF_MEMORY`.
+pub fn copy_of<T: Clone>(values: &[T]) -> Result<Vec<T>> {
+    Ok(allocate::copy_of(values)?)
+}
+
+impl<T: Copy> Tensor<T> {
+    /// The same with room for `rows` in all, at least as many as there are.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub fn with_room(mut self, rows: usize) -> Result<Self> {
+        let row = self.data.len() / self.shape[0];
+        make_room(&mut self.data, row * rows)?;
+        Ok(self)
+    }
+
+    /// Adds another's rows, for which there is room, after its own; all other sizes are the same.
+    pub fn append(&mut self, other: &Self) {
         debug_assert_eq!(self.shape[1..], other.shape[1..]);
-        self.data.extend(other.data);
+        self.data.extend_from_slice(&other.data);
         self.shape[0] += other.shape[0];
     }
 }

@@ -3,6 +3,7 @@
 
 mod torch_bytes;
 
+use resnet_core::cancel::Cancel;
 use resnet_core::state_dict::{read, Contents};
 use resnet_core::{Code, Result};
 use std::fs;
@@ -37,7 +38,7 @@ fn load(what: &str, bytes: &[u8]) -> Result<Contents> {
     peak();
     let before = peak();
     let start = Instant::now();
-    let outcome = read(&path);
+    let outcome = read(&path, &Cancel::default());
     let (time, grown) = (start.elapsed(), peak().saturating_sub(before));
     assert!(time < Duration::from_secs(1), "{what}: {time:?}");
     assert!(grown < 64 * MIB + bytes.len(), "{what}: {} MiB", grown / MIB);

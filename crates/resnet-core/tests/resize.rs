@@ -1,5 +1,6 @@
 //! Resizing against Pillow and PyTorch, on the carried sample; `tools/pillow_resize_fixture.py` wrote the fixture.
 
+use resnet_core::cancel::Cancel;
 use resnet_core::data::{fashion_mnist, Dataset, Interpolation, Pixels, Resize, Transform};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
@@ -8,7 +9,7 @@ const FIXTURE: &[u8] = include_bytes!("fixtures/resize.safetensors");
 
 fn sample() -> Dataset {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist-sample");
-    fashion_mnist::load(&folder).unwrap().train
+    fashion_mnist::load(&folder, &Cancel::default()).unwrap().train
 }
 
 fn first_images(data: &Dataset, count: usize) -> Vec<f32> {

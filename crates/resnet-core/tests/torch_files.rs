@@ -3,6 +3,7 @@
 mod hashed;
 
 use half::{bf16, f16};
+use resnet_core::cancel::Cancel;
 use resnet_core::state_dict::{read, Contents, Entry};
 use resnet_core::{Code, Error};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn contents(name: &str) -> Contents {
-    read(&path(name)).unwrap_or_else(|error| panic!("{error}"))
+    read(&path(name), &Cancel::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn entries(name: &str) -> Vec<Entry> {
@@ -108,5 +109,5 @@ fn a_whole_network_needs_code() {
         "{}: refuses to load __main__.Tiny: a state dict needs no code; save model.state_dict() instead",
         path.display()
     );
-    assert_eq!(read(&path), Err(Error::new(Code::ModelFile, message)));
+    assert_eq!(read(&path, &Cancel::default()), Err(Error::new(Code::ModelFile, message)));
 }

@@ -2,8 +2,9 @@
 
 use crate::error::guarded;
 use crate::memory::OutsideMemory;
-use crate::reply::{spawn, CancelFlag, Reply};
+use crate::reply::{spawn, Reply};
 use napi::bindgen_prelude::ToNapiValue;
+use resnet_core::cancel::{Cancel, CancelFlag};
 use resnet_core::train::Trainer;
 use resnet_core::{Code, Error, Result, Session};
 use std::collections::HashMap;
@@ -29,6 +30,8 @@ type Command = Box<dyn FnOnce(Result<&mut Context>, &Inbox) + Send>;
 pub struct Inbox {
     commands: Receiver<Command>,
     shared: Arc<Shared>,
+    /// Raised once the model is of no more use.
+    pub closed: CancelFlag,
 }
 
 #[derive(Default)]
@@ -82,11 +85,6 @@ impl Actor {
         self.shared.memory.clone()
     }
 
-    /// Raised once the model is of no more use.
-    pub fn closed(&self) -> CancelFlag {
-        self.shared.closed.clone()
-    }
-
     /// The right to write. `ERR_BUSY` if another call has it.
     pub fn writer(&self) -> Result<Writer> {
         if self.shared.closed.is_raised() {
@@ -99,7 +97,7 @@ impl Actor {
         Ok(Writer(self.shared.clone()))
     }
 
-    /// Serves a call, between the steps of a fit if one runs. The writer, if there is one, is given back before the promise
+    /// Serves a call, between the steps of a fit if one runs, until the flag is raised or the model is closed. The writer, if there is one, is given back before the promise
     /// is settled; the reply says it too where nobody serves calls.
     pub fn call<T, V>(
         &self,
@@ -121,7 +119,8 @@ impl Actor {
         };
         let command: Command = Box::new(move |context, inbox| {
             let result = context.and_then(|context| {
-                let result = guarded(|| cancel.check().and_then(|()| body(context)));
+                let cancel = Cancel::by([cancel, inbox.closed.clone()]);
+                let result = guarded(|| cancel.check().and_then(|()| cancellable(context, cancel, body)));
                 inbox.note(context.session, result.as_ref().err());
                 result
             });
@@ -145,7 +144,7 @@ impl Actor {
         let sender = match std::mem::replace(&mut *state, ThreadState::Closed) {
             ThreadState::Unstarted(init) => {
                 let (sender, commands) = channel();
-                let inbox = Inbox { commands, shared: self.shared.clone() };
+                let inbox = Inbox { commands, shared: self.shared.clone(), closed: self.shared.closed.clone() };
                 if let Err((error, (_, init))) = spawn("resnet-model", (inbox, init), |(inbox, init)| inbox.serve(init))
                 {
                     *state = ThreadState::Unstarted(init);
@@ -162,7 +161,7 @@ impl Actor {
 
     /// Stops what runs, ends the thread and frees its memory.
     pub fn close(&self) {
-        self.shared.closed.cancel();
+        self.shared.closed.raise();
         *self.state() = ThreadState::Closed;
     }
 
@@ -187,7 +186,7 @@ impl Inbox {
                 Ok(session) => command(Ok(&mut Context { session, trainers: &mut trainers }), &self),
                 Err(error) => command(Err(error.clone()), &self),
             }
-            if self.closed() {
+            if self.closed.is_raised() {
                 return;
             }
         }
@@ -207,20 +206,27 @@ impl Inbox {
         }
     }
 
-    /// Whether the model is of no more use.
-    pub fn closed(&self) -> bool {
-        self.shared.closed.is_raised()
-    }
-
     /// After a command: what the network now knows, and that it cannot be trusted after a defect.
     pub fn note(&self, session: &Session, error: Option<&Error>) {
         if error.is_some_and(|error| error.code == Code::Internal) {
-            self.shared.closed.cancel();
+            self.closed.raise();
         } else if let Some(channels) = session.in_channels() {
             self.shared.in_channels.store(channels, Ordering::Release);
         }
         self.shared.memory.set(session.bytes());
     }
+}
+
+/// Does something that these flags end, maybe within a call that others end.
+pub fn cancellable<V>(
+    context: &mut Context,
+    cancel: Cancel,
+    body: impl FnOnce(&mut Context) -> Result<V>,
+) -> Result<V> {
+    let outer = context.session.cancelled_by(cancel);
+    let result = body(context);
+    context.session.cancelled_by(outer);
+    result
 }
 
 /// The error of a call that comes too late.

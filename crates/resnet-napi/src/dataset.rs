@@ -3,11 +3,13 @@
 use crate::batches::{BatchOptions, NativeBatches};
 use crate::error::raise;
 use crate::options::{image_shape, sizes_to_js};
-use crate::reply::on_thread;
+use crate::reply::{on_thread, CancelFlag};
 use napi::bindgen_prelude::{Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
+use resnet_core::cancel::Cancel;
 use resnet_core::data::{Dataset, Pixels, Source, Splits, Transform};
+use resnet_core::tensor::copy_of;
 
 /// Images with their labels, in memory.
 #[napi]
@@ -27,12 +29,16 @@ impl NativeDataset {
         labels: Uint32Array,
         class_names: Option<Vec<String>>,
     ) -> napi::Result<Self> {
-        let pixels = match images {
-            Either::A(bytes) => Pixels::U8(bytes.to_vec()),
-            Either::B(floats) => Pixels::F32(floats.to_vec()),
+        let copied = || {
+            let pixels = match &images {
+                Either::A(bytes) => Pixels::U8(copy_of(bytes)?),
+                Either::B(floats) => Pixels::F32(copy_of(floats)?),
+            };
+            Ok((pixels, copy_of(&labels)?))
         };
+        let (pixels, labels) = copied().map_err(raise)?;
         let shape = image_shape("shape", &shape).map_err(raise)?;
-        Dataset::from_arrays(pixels, shape, labels.to_vec(), class_names).map(Self).map_err(raise)
+        Dataset::from_arrays(pixels, shape, labels, class_names).map(Self).map_err(raise)
     }
 
     /// Number of samples.
@@ -106,8 +112,10 @@ pub fn load_dataset<'env>(
     env: &'env Env,
     source: String,
     transforms: String,
+    cancel: &CancelFlag,
 ) -> napi::Result<PromiseRaw<'env, NativeSplits>> {
     let source = Source::from_json(&source).map_err(raise)?;
     let transforms = Transform::list_from_json(&transforms).map_err(raise)?;
-    on_thread(env, move || source.load(&transforms))
+    let cancel = Cancel::by([cancel.0.clone()]);
+    on_thread(env, move || source.load(&transforms, &cancel))
 }

@@ -1,6 +1,6 @@
 //! Errors and panics as JavaScript sees them.
 
-use resnet_core::{Code, Error, Result};
+use resnet_core::{Error, Result};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// The error as `CODE: message`, which TypeScript takes apart again.
@@ -12,9 +12,4 @@ pub fn raise(error: Error) -> napi::Error {
 pub fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let result = catch_unwind(AssertUnwindSafe(body));
     result.unwrap_or_else(|panic| Err(Error::panicked("a defect in resnet-native", &*panic)))
-}
-
-/// The error of a call that was cancelled.
-pub fn aborted() -> Error {
-    Error::new(Code::Aborted, "the call was cancelled")
 }

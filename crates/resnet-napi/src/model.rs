@@ -2,7 +2,7 @@
 
 use crate::actor::Actor;
 use crate::dataset::NativeDataset;
-use crate::error::{aborted, raise};
+use crate::error::raise;
 use crate::options::{
     image_shape, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions, NativeLoadReport,
     NativeMetrics, NativeRow, NativeTensor,
@@ -13,6 +13,7 @@ use crate::trainer::NativeTrainer;
 use napi::bindgen_prelude::{Float32Array, ObjectFinalize, PromiseRaw, ToNapiValue};
 use napi::Env;
 use napi_derive::napi;
+use resnet_core::cancel::Cancel;
 use resnet_core::device::Compute;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::params::Params;
@@ -20,6 +21,7 @@ use resnet_core::model::recipe;
 use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
+use resnet_core::tensor::copy_of;
 use resnet_core::train::{move_to, FitConfig, Optimizer};
 use resnet_core::{Code, Error, Session, SessionOptions};
 use std::path::PathBuf;
@@ -58,10 +60,11 @@ impl NativeModel {
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
         let compute = options.try_into().map_err(raise)?;
-        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), compute));
+        let ends = Cancel::by([cancel.0.clone()]);
+        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), compute, &ends));
         let (reply, promise) = Reply::new(env)?;
         let handle = actor.clone();
-        actor.call(reply, cancel.clone(), None, move |context| {
+        actor.call(reply, cancel.0.clone(), None, move |context| {
             Ok(Loaded { actor: handle, network: context.session.network().clone() })
         });
         Ok(promise)
@@ -79,7 +82,7 @@ impl NativeModel {
         let compute = Compute::try_from(options).map_err(raise)?;
         let writer = self.actor.writer().map_err(raise)?;
         let (reply, promise) = Reply::new(env)?;
-        self.actor.call(reply, CancelFlag::default(), Some(writer), move |context| {
+        self.actor.call(reply, CancelFlag::default().0, Some(writer), move |context| {
             move_to(context.session, compute, context.trainers.values_mut())
         });
         Ok(promise)
@@ -131,10 +134,9 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, NativeTensor>> {
         let shape = image_shape("images", &shape).map_err(raise)?;
         // Copied now: JavaScript may write to its array while the call waits for its turn.
-        let images = images.to_vec();
+        let images = copy_of(&images).map_err(raise)?;
         let batch = if training { shape[0] } else { batch_size as usize };
-        let stopped = self.stopped(cancel);
-        self.read(env, cancel, move |session| forward(session, &images, shape, training, batch, stopped))
+        self.read(env, cancel, move |session| forward(session, &images, shape, training, batch))
     }
 
     /// Mean loss and accuracy over a data set.
@@ -147,8 +149,7 @@ impl NativeModel {
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
         let data = data.shared();
-        let stopped = self.stopped(cancel);
-        self.read(env, cancel, move |session| session.evaluate(&data, batch_size as usize, |_, _, _| !stopped()))
+        self.read(env, cancel, move |session| session.evaluate(&data, batch_size as usize, |_, _, _| true))
     }
 
     /// Parameters and running statistics by state-dict name.
@@ -174,7 +175,7 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, NativeLoadReport>> {
         let writer = self.actor.writer().map_err(raise)?;
         let (reply, promise) = Reply::new(env)?;
-        self.actor.call(reply, cancel.clone(), Some(writer), move |context| {
+        self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
             context.session.load_weights(&PathBuf::from(path), &options.into())
         });
         Ok(promise)
@@ -216,12 +217,6 @@ impl ObjectFinalize for NativeModel {
 }
 
 impl NativeModel {
-    /// Whether a long call should end early.
-    fn stopped(&self, cancel: &CancelFlag) -> impl Fn() -> bool {
-        let flags = [cancel.clone(), self.actor.closed()];
-        move || flags.iter().any(CancelFlag::is_raised)
-    }
-
     /// A call that leaves the weights as they are.
     fn read<'env, T, V>(
         &self,
@@ -234,19 +229,18 @@ impl NativeModel {
         V: Into<T> + Send + 'static,
     {
         let (reply, promise) = Reply::new(env)?;
-        self.actor.call(reply, cancel.clone(), None, move |context| body(context.session));
+        self.actor.call(reply, cancel.0.clone(), None, move |context| body(context.session));
         Ok(promise)
     }
 }
 
-/// Batch after batch, so that memory is that of one batch and a cancelled call ends after one.
+/// Batch after batch, so that memory is that of one batch.
 fn forward(
     session: &mut Session,
     images: &[f32],
     shape: [usize; 4],
     training: bool,
     batch_size: usize,
-    stopped: impl Fn() -> bool,
 ) -> resnet_core::Result<Tensor> {
     let [n, c, h, w] = shape;
     if n <= batch_size {
@@ -254,22 +248,11 @@ fn forward(
     }
     let mut output: Option<Tensor> = None;
     for batch in images.chunks(batch_size * c * h * w) {
-        if stopped() {
-            return Err(aborted());
-        }
         let batch = Images { data: batch, shape: [batch.len() / (c * h * w), c, h, w] };
         let part = session.forward(batch, training)?;
         match &mut output {
-            Some(whole) => {
-                whole.data.extend(part.data);
-                whole.shape[0] += part.shape[0];
-            }
-            None => {
-                // Room for all images at once: each has as many values.
-                let mut whole = part;
-                whole.data.reserve_exact(whole.data.len() / whole.shape[0] * (n - whole.shape[0]));
-                output = Some(whole);
-            }
+            Some(whole) => whole.append(&part),
+            None => output = Some(part.with_room(n)?),
         }
     }
     output.ok_or_else(|| Error::expected(Code::Shape, "images", "at least 1 value", 0))

@@ -1,11 +1,10 @@
 //! Promises that are settled from other threads.
 
-use crate::error::{aborted, guarded, raise};
+use crate::error::{guarded, raise};
 use crate::memory::OutsideMemory;
 use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
 use napi::{Env, JsDeferred, JsValue};
-use resnet_core::{Code, Error, Result};
-use std::sync::atomic::{AtomicBool, Ordering};
+use resnet_core::{cancel, Code, Error, Result};
 use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::thread;
@@ -100,7 +99,7 @@ pub fn spawn<S: Send + 'static>(
 /// Tells a call on another thread to stop.
 #[napi_derive::napi]
 #[derive(Clone, Default)]
-pub struct CancelFlag(Arc<AtomicBool>);
+pub struct CancelFlag(pub(crate) cancel::CancelFlag);
 
 #[napi_derive::napi]
 impl CancelFlag {
@@ -113,19 +112,6 @@ impl CancelFlag {
     /// Raises the flag.
     #[napi]
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it is raised.
-    pub(crate) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// `ERR_ABORTED` if it is raised.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.is_raised() {
-            return Err(aborted());
-        }
-        Ok(())
+        self.0.raise();
     }
 }

@@ -1,11 +1,12 @@
 //! A training run as JavaScript sees it: events to fetch, and an epoch's end to acknowledge.
 
-use crate::actor::{disposed, Actor, Context, Inbox, Trainers};
+use crate::actor::{cancellable, disposed, Actor, Context, Inbox, Trainers};
 use crate::error::guarded;
-use crate::reply::{CancelFlag, Reply};
+use crate::reply::Reply;
 use napi::bindgen_prelude::PromiseRaw;
 use napi::Env;
 use napi_derive::napi;
+use resnet_core::cancel::{Cancel, CancelFlag};
 use resnet_core::data::Dataset;
 use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow};
 use resnet_core::{Code, Error, Result, Session};
@@ -88,7 +89,7 @@ impl NativeRun {
     /// Stops the run after the step that it is at.
     #[napi]
     pub fn cancel(&self) {
-        self.cancel.cancel();
+        self.cancel.raise();
         self.wake();
     }
 
@@ -107,13 +108,17 @@ impl NativeRun {
         let run = Self { actor: actor.clone(), mailbox: mailbox.clone(), cancel: cancel.clone() };
         let ending = Ending(mailbox.clone());
         actor.post(move |context, inbox| {
-            let result = context.and_then(|Context { session, trainers }| {
-                let mut listener = Listener { inbox, trainers, mailbox: &mailbox, cancel: &cancel };
-                let result = guarded(|| fit(session, &train, validation.as_ref(), &config, &mut listener).map(drop));
-                inbox.note(session, result.as_ref().err());
+            let cancel = Cancel::by([cancel, inbox.closed.clone()]);
+            let result = context.and_then(|context| {
+                let run = |Context { session, trainers }: &mut Context| {
+                    let mut listener = Listener { inbox, trainers, mailbox: &mailbox, cancel: &cancel };
+                    fit(session, &train, validation.as_ref(), &config, &mut listener).map(drop)
+                };
+                let result = guarded(|| cancellable(context, cancel.clone(), run));
+                inbox.note(context.session, result.as_ref().err());
                 result
             });
-            let result = if inbox.closed() && aborted(&result) { Err(disposed()) } else { result };
+            let result = if inbox.closed.is_raised() && aborted(&result) { Err(disposed()) } else { result };
             drop(writer);
             ending.0.finish(result);
         })?;
@@ -202,13 +207,13 @@ struct Listener<'a> {
     inbox: &'a Inbox,
     trainers: &'a mut Trainers,
     mailbox: &'a Mailbox,
-    cancel: &'a CancelFlag,
+    cancel: &'a Cancel,
 }
 
 impl Control for Listener<'_> {
     fn on_event(&mut self, session: &mut Session, event: &Event) -> Flow {
         self.mailbox.put(event);
-        let stopped = || self.cancel.is_raised() || self.inbox.closed();
+        let stopped = || self.cancel.is_raised();
         let unread = |epoch| self.mailbox.acknowledged.load(Ordering::Acquire) < epoch;
         let held = || matches!(event, Event::EpochEnd(row) if unread(row.epoch)) && !stopped();
         self.inbox.serve_between_steps(&mut Context { session, trainers: self.trainers }, held);

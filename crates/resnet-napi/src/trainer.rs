@@ -8,6 +8,7 @@ use napi::bindgen_prelude::{Float32Array, PromiseRaw, Uint32Array};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::session::Images;
+use resnet_core::tensor::copy_of;
 use resnet_core::train::{Optimizer, Trainer};
 use std::sync::Arc;
 
@@ -34,10 +35,10 @@ impl NativeTrainer {
         let shape = image_shape("images", &shape).map_err(raise)?;
         let writer = self.actor.writer().map_err(raise)?;
         // Copied now: JavaScript may write to its arrays while the step waits for its turn.
-        let (images, labels) = (images.to_vec(), labels.to_vec());
+        let (images, labels) = (copy_of(&images).map_err(raise)?, copy_of(&labels).map_err(raise)?);
         let (reply, promise) = Reply::new(env)?;
         let (number, optimizer) = (self.number, self.optimizer);
-        self.actor.call(reply, cancel.clone(), Some(writer), move |context| {
+        self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
             let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
             trainer.step(context.session, Images { data: &images, shape }, &labels)
         });
@@ -49,7 +50,7 @@ impl NativeTrainer {
     pub fn gradients<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Vec<NamedTensor>>> {
         let (reply, promise) = Reply::new(env)?;
         let number = self.number;
-        self.actor.call(reply, CancelFlag::default(), None, move |context| {
+        self.actor.call(reply, CancelFlag::default().0, None, move |context| {
             let trainer = context.trainers.get(&number);
             trainer.map_or(Ok(Vec::new()), |trainer| trainer.gradients(context.session)).map(NamedTensors)
         });

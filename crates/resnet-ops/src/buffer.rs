@@ -2,10 +2,10 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "of candle's element types a buffer holds a few")]
 
+use crate::allocate;
 #[cfg(feature = "cuda-kernels")]
 use crate::cuda::{device::Address, memory::Memory};
 use crate::element::{Element, Real};
-use crate::DeviceError;
 use candle_core::backend::BackendStorage;
 use candle_core::{bail, CpuStorage, DType, Error, Result};
 use std::ops::Range;
@@ -48,7 +48,7 @@ impl Buffer {
     /// `len` zeros of `dtype` (F32, F64 or U8) in host memory.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`] if there is not so much memory; if the type is another.
+    /// [`DeviceError::OutOfMemory`](crate::DeviceError) if there is not so much memory; if the type is another.
     pub fn zeros(dtype: DType, len: usize) -> Result<Self> {
         match dtype {
             DType::F32 => Self::allocate::<f32>(len),
@@ -61,10 +61,7 @@ impl Buffer {
     fn allocate<T: Element>(len: usize) -> Result<Self> {
         let size = std::mem::size_of::<T>();
         let total = len.checked_add(CACHE_LINE / size).ok_or_else(|| Error::Msg(format!("{len} elements")))?;
-        let mut data: Vec<T> = Vec::new();
-        let full =
-            |_| DeviceError::OutOfMemory(format!("out of memory: {} bytes asked for", total.saturating_mul(size)));
-        data.try_reserve_exact(total).map_err(full)?;
+        let mut data = allocate::with_room::<T>(total)?;
         advise_huge_pages(&data);
         data.resize(total, T::default());
         let start = data.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size);
@@ -74,7 +71,7 @@ impl Buffer {
     /// A copy of `values` in host memory.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`] if there is not so much memory.
+    /// [`DeviceError::OutOfMemory`](crate::DeviceError) if there is not so much memory.
     pub fn from_slice<T: Element>(values: &[T]) -> Result<Self> {
         let mut buffer = Self::allocate::<T>(values.len())?;
         buffer.slice_mut::<T>()?.copy_from_slice(values);
@@ -145,10 +142,10 @@ impl Buffer {
     /// A copy of a part of the elements, wherever they are, rounded to f32 or f64 if they are of another type.
     ///
     /// # Errors
-    /// If there are fewer elements; if the device fails.
+    /// If there are fewer elements; [`DeviceError::OutOfMemory`](crate::DeviceError) if there is no memory for the copy; if the device fails.
     pub fn read<V: Real>(&self, range: Range<usize>) -> Result<Vec<V>> {
         self.check(&range)?;
-        let mut values = vec![V::default(); range.len()];
+        let mut values = allocate::zeros(range.len())?;
         self.read_to(range, &mut values)?;
         Ok(values)
     }
@@ -168,7 +165,7 @@ impl Buffer {
             if *dtype == V::DTYPE {
                 return memory.read(range.start * size, bytes_of_mut(target));
             }
-            let mut bytes = vec![0; range.len() * size];
+            let mut bytes = allocate::zeros(range.len() * size)?;
             memory.read(range.start * size, &mut bytes)?;
             return from_bytes(*dtype, &bytes, target);
         }
@@ -339,15 +336,17 @@ fn bytes_of_mut<V: Element>(values: &mut [V]) -> &mut [u8] {
 /// Numbers as they lie on a device.
 #[cfg(feature = "cuda-kernels")]
 fn to_bytes<V: Copy + Into<f64>>(dtype: DType, values: &[V]) -> Result<Vec<u8>> {
+    let mut bytes = allocate::with_room(values.len().saturating_mul(dtype.size_in_bytes()))?;
     let values = values.iter().map(|&value| -> f64 { value.into() });
-    Ok(match dtype {
-        DType::F64 => values.flat_map(f64::to_le_bytes).collect(),
-        DType::F32 => values.flat_map(|value| (value as f32).to_le_bytes()).collect(),
-        DType::BF16 => values.flat_map(|value| half::bf16::from_f64(value).to_le_bytes()).collect(),
-        DType::U32 => values.flat_map(|value| (value as u32).to_le_bytes()).collect(),
-        DType::U8 => values.map(|value| value as u8).collect(),
+    match dtype {
+        DType::F64 => bytes.extend(values.flat_map(f64::to_le_bytes)),
+        DType::F32 => bytes.extend(values.flat_map(|value| (value as f32).to_le_bytes())),
+        DType::BF16 => bytes.extend(values.flat_map(|value| half::bf16::from_f64(value).to_le_bytes())),
+        DType::U32 => bytes.extend(values.flat_map(|value| (value as u32).to_le_bytes())),
+        DType::U8 => bytes.extend(values.map(|value| value as u8)),
         other => bail!("a buffer on a device does not hold {other:?}"),
-    })
+    }
+    Ok(bytes)
 }
 
 /// The same numbers as f32 or f64.

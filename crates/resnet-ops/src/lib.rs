@@ -9,6 +9,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod add;
+pub mod allocate;
 pub mod avg_pool2d;
 pub mod batch_norm;
 pub mod concat;

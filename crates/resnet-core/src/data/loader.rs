@@ -61,7 +61,7 @@ impl Loader {
     /// The next batch; none after the last one, or after an error.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if there is no memory for the batch, `ERR_INTERNAL` if the thread panicked.
+    /// `ERR_OUT_OF_MEMORY` if there is no memory for the batch, `ERR_INTERNAL` if the thread panicked.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Result<&Batch>> {
         if let Some(used) = self.current.take() {

@@ -2,7 +2,8 @@
 
 use super::dataset::Dataset;
 use crate::error::{Code, Error, Result};
-use crate::rng::{permutation, stream, Purpose};
+use crate::rng::{shuffle, stream, Purpose};
+use resnet_ops::allocate::{make_room, with_room};
 
 /// The order that samples are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +37,9 @@ impl Batch {
     fn reshape(&mut self, count: usize, [channels, height, width]: [usize; 3], pixels: bool) -> Result<()> {
         self.shape = [count, channels, height, width];
         let sizes = if pixels { self.shape } else { [0; 4] };
-        let total = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        let reserved = total.is_some_and(|total| {
-            self.images.try_reserve_exact(total.saturating_sub(self.images.len())).is_ok()
-                && self.labels.try_reserve_exact(count.saturating_sub(self.labels.len())).is_ok()
-        });
-        let Some(total) = total.filter(|_| reserved) else {
-            let expected = format!("a size for which there is memory, with images of {channels}x{height}x{width}");
-            return Err(Error::expected(Code::InvalidArgument, "batchSize", expected, count));
-        };
+        let total = sizes.iter().fold(1usize, |product, &size| product.saturating_mul(size));
+        make_room(&mut self.images, total)?;
+        make_room(&mut self.labels, count)?;
         self.images.resize(total, 0.0);
         self.labels.resize(count, 0);
         Ok(())
@@ -95,22 +90,24 @@ impl DataPass {
     /// Makes `batch` the next one, in the memory that it has; false, and nothing is changed, after the last one.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if there is no memory for a batch.
+    /// `ERR_OUT_OF_MEMORY`.
     pub fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
         if self.made == self.steps {
             return Ok(false);
         }
         let len = self.data.len();
         if self.made == 0 {
-            self.indices = match self.order {
-                Order::Sequential => (0..len).collect(),
-                Order::Shuffled { seed, epoch } => permutation(stream(seed, Purpose::Shuffle, epoch, 0), len),
-            };
+            self.indices = with_room(len)?;
+            self.indices.extend(0..len);
+            if let Order::Shuffled { seed, epoch } = self.order {
+                shuffle(stream(seed, Purpose::Shuffle, epoch, 0), &mut self.indices);
+            }
         }
         let first = self.made * self.batch_size;
         let indices = &self.indices[first..len.min(first.saturating_add(self.batch_size))];
         batch.reshape(indices.len(), self.data.image_shape(), self.pixels)?;
         batch.indices.clear();
+        make_room(&mut batch.indices, indices.len())?;
         batch.indices.extend(indices.iter().map(|&index| index as u32));
         if self.pixels {
             self.data.fill(indices, &mut batch.images, &mut batch.labels)?;
@@ -162,8 +159,9 @@ mod tests {
     #[test]
     fn shuffled_is_the_permutation_of_seed_and_epoch() {
         let order = |seed, epoch| labels(&batches(&numbers(50), 8, Order::Shuffled { seed, epoch }, false));
-        let expected = permutation(stream(3, Purpose::Shuffle, 1, 0), 50);
-        assert!(order(3, 1).into_iter().eq(expected.into_iter().map(|index| index as u32)));
+        let mut expected: Vec<u32> = (0..50).collect();
+        shuffle(stream(3, Purpose::Shuffle, 1, 0), &mut expected);
+        assert_eq!(order(3, 1), expected);
         assert_ne!(order(3, 1), order(3, 2));
         assert_eq!(order(3, 2).into_iter().collect::<HashSet<_>>().len(), 50);
         for batch in batches(&numbers(50), 8, Order::Shuffled { seed: 3, epoch: 1 }, false) {

@@ -60,7 +60,13 @@ impl Model {
 
     /// The loss with these weights, and its gradients if the mode has any; as many runs as one is not enough for a captured graph.
     fn loss(&self, engine: &mut Engine, weights: &mut Weights, mode: &Mode) -> f64 {
-        let parts = BoundNetwork { network: &self.network, params: &self.params, weights, dropout_seed: 0 };
+        let parts = BoundNetwork {
+            network: &self.network,
+            params: &self.params,
+            weights,
+            dropout_seed: 0,
+            cancel: &Cancel::default(),
+        };
         let mut execution = engine.prepare(parts, SHAPE, mode).unwrap();
         let data = numbers(SHAPE.iter().product(), 5);
         let mut loss = f64::NAN;

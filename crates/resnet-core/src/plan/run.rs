@@ -1,9 +1,11 @@
 //! Walks the lists of a plan, and tells where their ends are.
 
+use super::captured::CapturedGraphs;
 use super::instruction::{List, Read, Write};
 use super::ops::{Buffers, Context};
 use super::slots::{PackedFor, Slots};
 use super::Plan;
+use crate::cancel::Cancel;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
 use resnet_ops::{Buffer, Executor, Result};
@@ -19,6 +21,8 @@ pub struct Operating<'a> {
     pub n: usize,
     /// What this step's dropout masks are drawn from.
     pub dropout_seed: u64,
+    /// What ends a list early.
+    pub cancel: &'a Cancel,
 }
 
 impl Plan {
@@ -37,11 +41,14 @@ impl Plan {
         }
         slots.packed = None;
         self.run(List::Pack, slots, with)?;
-        slots.packed = Some(PackedFor { mode: self.mode.clone(), version, n });
+        if !with.cancel.is_raised() {
+            slots.packed = Some(PackedFor { mode: self.mode.clone(), version, n });
+        }
         Ok(())
     }
 
-    /// Runs a list, on a GPU as one captured graph where it can.
+    /// Runs a list, on a GPU as one captured graph where it can. If the call is cancelled meanwhile, a part of the list may not have
+    /// run; but the statistics take in all of a batch or nothing.
     ///
     /// # Errors
     /// If the device fails.
@@ -52,7 +59,8 @@ impl Plan {
         let (executor, n) = (with.executor, with.n);
         let mut captured = std::mem::take(&mut slots.captured);
         let result = captured.run((&self.mode, list), executor, n, || self.walk(list, slots, with));
-        slots.captured = captured;
+        // A graph that was captured meanwhile may be but a part of its list.
+        slots.captured = if with.cancel.is_raised() { CapturedGraphs::default() } else { captured };
         result
     }
 
@@ -64,10 +72,11 @@ impl Plan {
             List::Backward => &lists.backward,
             List::Statistics => &lists.statistics,
         };
-        let Operating { executor, weights, n, dropout_seed } = with;
+        let Operating { executor, weights, n, dropout_seed, cancel } = with;
         let buffers = self.buffers(slots);
         let mut context = Context { executor, buffers, weights, n: *n, dropout_seed: *dropout_seed };
-        instructions.iter().try_for_each(|instruction| instruction.run(&mut context))
+        let goes_on = || list == List::Statistics || !cancel.is_raised();
+        instructions.iter().take_while(|_| goes_on()).try_for_each(|instruction| instruction.run(&mut context))
     }
 
     /// Where the images (N, C, H, W) go, in the type of parameters.

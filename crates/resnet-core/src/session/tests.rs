@@ -1,6 +1,7 @@
-//! What a GPU does as captured is what it does step by step; what lives with the weights; groups of parameters.
+//! What a GPU does as captured is what it does step by step; what lives with the weights; groups of parameters; cancelled calls.
 
 use super::*;
+use crate::cancel::CancelFlag;
 use crate::model::block::basic;
 use crate::model::params::Role;
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
@@ -8,11 +9,17 @@ use crate::model::Child;
 use crate::plan::{List, Plan};
 use crate::train::{Group, Members, Optimizer, Sgd, Trainer};
 use resnet_ops::Precision;
+use std::thread::{scope, sleep};
+use std::time::Duration;
 
-fn on_gpu() -> Option<Session> {
+fn on(executor: Executor) -> Session {
     let arch = vec![Stage { num_residuals: 1, num_channels: 8 }, Stage { num_residuals: 1, num_channels: 12 }];
     let network = resnet(&ResNetOptions { arch, num_classes: 5, ..ResNetOptions::default() }).unwrap();
-    Some(Session::on(network, Executor::cuda_for_tests(Precision::Fp32)?, 1))
+    Session::on(network, executor, 1)
+}
+
+fn on_gpu() -> Option<Session> {
+    Executor::cuda_for_tests(Precision::Fp32).map(on)
 }
 
 fn images(n: usize, step: usize) -> Vec<f32> {
@@ -121,7 +128,7 @@ fn updates_are_counted_on_from_a_file() {
         }
         whole.save(&path).unwrap();
         let cpu = Compute { device: Device::Cpu, ..Compute::default() };
-        let mut loaded = Session::load(&path, cpu).unwrap();
+        let mut loaded = Session::load(&path, cpu, &Cancel::default()).unwrap();
         let mut taken = Session::on(network, Executor::cpu(1).unwrap(), 7);
         taken.load_weights(&path, &LoadOptions::default()).unwrap();
         let expected = step(&mut whole, 2);
@@ -130,7 +137,7 @@ fn updates_are_counted_on_from_a_file() {
         taken.built_mut().unwrap().weights.updates = 0;
         assert_ne!(step(&mut taken, 3), step(&mut whole, 3));
         loaded.save(&path).unwrap();
-        assert_eq!(state_dict::read(&path).unwrap().updates, 3);
+        assert_eq!(state_dict::read(&path, &Cancel::default()).unwrap().updates, 3);
     }
 }
 
@@ -171,4 +178,71 @@ fn groups_have_settings_of_their_own() {
         vec![group(Members::Layer("fc".into()), f64::NAN, None)],
     );
     assert_eq!(wrong.err().unwrap().code, Code::InvalidArgument);
+}
+
+/// The moment differs from machine to machine: whatever it is, a step is made or is not, and what was packed is right.
+#[test]
+fn a_call_that_is_cancelled_leaves_whole_steps() {
+    let on_cpu = || Some(on(Executor::cpu(2).unwrap()));
+    let (data, labels) = (images(6, 0), [0, 1, 2, 3, 4, 0]);
+    let batch = || Images { data: &data, shape: [6, 3, 16, 16] };
+    for make in [&on_cpu as &dyn Fn() -> Option<Session>, &on_gpu] {
+        let Some(mut session) = make() else { continue };
+        let mut trainer =
+            Trainer::new(Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 }));
+        trainer.step(&mut session, batch(), &labels).unwrap();
+        let mut cancelled = 0;
+        for microseconds in (0..40).map(|i| i * i) {
+            let before = session.state_dict::<f32>().unwrap();
+            let flag = CancelFlag::default();
+            session.cancelled_by(Cancel::by([flag.clone()]));
+            let results = scope(|scope| {
+                scope.spawn(|| {
+                    sleep(Duration::from_micros(microseconds));
+                    flag.raise();
+                });
+                [
+                    session.forward::<f32>(batch(), false).map(drop),
+                    trainer.step(&mut session, batch(), &labels).map(drop),
+                ]
+            });
+            session.cancelled_by(Cancel::default());
+            let after = session.state_dict::<f32>().unwrap();
+            match &results[1] {
+                Ok(()) => assert_ne!(after, before),
+                Err(error) => assert_eq!((error.code, &after), (Code::Aborted, &before)),
+            }
+            cancelled += usize::from(results[1].is_err());
+            let mut same = make().unwrap();
+            same.build(3).unwrap();
+            let [parameters, running] = session.built().unwrap().weights.values().unwrap();
+            same.built_mut().unwrap().weights.set(&parameters, &running).unwrap();
+            assert_eq!(session.forward::<f32>(batch(), false).unwrap(), same.forward::<f32>(batch(), false).unwrap());
+        }
+        assert!(cancelled > 0, "no step was cancelled");
+    }
+}
+
+#[test]
+fn what_is_cancelled_before_it_begins_does_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let network = Layer::sequential(vec![Child::new("block", basic(3, true, 1))]);
+    let mut session = Session::on(network, Executor::cpu(1).unwrap(), 1);
+    session.build(3).unwrap();
+    session.save(&path).unwrap();
+    let (saved, weights) = (std::fs::read(&path).unwrap(), session.state_dict::<f32>().unwrap());
+    let flag = CancelFlag::default();
+    flag.raise();
+    let cancel = Cancel::by([CancelFlag::default(), flag]);
+    session.cancelled_by(cancel.clone());
+    let cpu = Compute { device: Device::Cpu, ..Compute::default() };
+    let codes = [
+        session.save(&path).unwrap_err().code,
+        session.load_weights(&path, &LoadOptions::default()).unwrap_err().code,
+        Session::load(&path, cpu, &cancel).err().unwrap().code,
+    ];
+    assert_eq!(codes, [Code::Aborted; 3]);
+    assert_eq!((std::fs::read(&path).unwrap(), session.state_dict().unwrap()), (saved, weights));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
 }

@@ -1,6 +1,8 @@
 //! What files of weights hold: tensors by name, and the counters of updates beside them.
 
+use super::problem::{damaged, Outcome};
 use half::{bf16, f16};
+use resnet_ops::allocate::with_room;
 use safetensors::Dtype;
 use std::collections::HashMap;
 
@@ -88,20 +90,19 @@ pub(super) fn is_float(dtype: Dtype) -> bool {
 
 /// Little-endian numbers as f32.
 #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else the format has, or gets, is refused")]
-pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, String> {
+pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Outcome<Vec<f32>> {
     match dtype {
         Dtype::F32 => convert(bytes, f32::from_le_bytes),
         Dtype::F64 => convert(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
         Dtype::F16 => convert(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
         Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-        other => Err(format!("expected F32, F64, F16 or BF16, got {other}")),
+        other => damaged(format!("expected F32, F64, F16 or BF16, got {other}")),
     }
 }
 
-fn convert<const N: usize>(bytes: &[u8], to_f32: impl Fn([u8; N]) -> f32) -> Result<Vec<f32>, String> {
+fn convert<const N: usize>(bytes: &[u8], to_f32: impl Fn([u8; N]) -> f32) -> Outcome<Vec<f32>> {
     let values = bytes.chunks_exact(N);
-    let mut data = Vec::new();
-    data.try_reserve_exact(values.len()).map_err(|_| format!("no memory for {} values", values.len()))?;
+    let mut data = with_room(values.len())?;
     data.extend(values.map(|bytes| to_f32(bytes.try_into().expect("chunks of N"))));
     Ok(data)
 }

@@ -5,6 +5,7 @@ use super::digest;
 use super::matching::{matching, LoadOptions};
 use super::read::read;
 use super::write::{write, Values};
+use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::model::graph::trace_channels;
 use crate::model::params::Params;
@@ -61,8 +62,8 @@ struct Version {
 /// Writes network and weights, as [`write()`] does.
 ///
 /// # Errors
-/// `ERR_IO` if the file cannot be written; `ERR_INVALID_ARGUMENT` if the network is too large to be described.
-pub fn write_model(path: &Path, header: &ModelHeader, values: &Values) -> Result<()> {
+/// `ERR_IO` if the file cannot be written; `ERR_INVALID_ARGUMENT` if the network is too large to be described; `ERR_ABORTED`.
+pub fn write_model(path: &Path, header: &ModelHeader, values: &Values, cancel: &Cancel) -> Result<()> {
     let ModelHeader { network, in_channels, seed } = header;
     let description = Description { version: VERSION, network, in_channels: *in_channels, seed: *seed };
     let json = serde_json::to_string(&description).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
@@ -71,15 +72,15 @@ pub fn write_model(path: &Path, header: &ModelHeader, values: &Values) -> Result
         let expected = format!("a description of at most {MAX_LEN} bytes");
         return Err(Error::expected(Code::InvalidArgument, "network", expected, given));
     }
-    write(path, values, BTreeMap::from([(KEY.to_owned(), json)]))
+    write(path, values, BTreeMap::from([(KEY.to_owned(), json)]), cancel)
 }
 
 /// Reads a file that [`write_model`] wrote. What it returns fits together.
 ///
 /// # Errors
-/// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is not such a file.
-pub fn read_model(path: &Path) -> Result<ModelFile> {
-    let contents = read(path)?;
+/// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is not such a file; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+pub fn read_model(path: &Path, cancel: &Cancel) -> Result<ModelFile> {
+    let contents = read(path, cancel)?;
     let bad = |reason: &dyn std::fmt::Display| Error::new(Code::ModelFile, format!("{}: {reason}", path.display()));
     let Some(json) = contents.metadata.get(KEY) else {
         return Err(bad(&"not a model file of resnet-native; loadWeights takes weights alone"));
@@ -130,7 +131,7 @@ mod tests {
         let params = Params::of(&trace(&root, Shape::map(3, 4, 4)).unwrap()).unwrap();
         let (parameters, running) = initialise(&params, 1).unwrap();
         let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7 };
-        write_model(path, header, &values).unwrap();
+        write_model(path, header, &values, &Cancel::default()).unwrap();
     }
 
     fn header(root: Layer, in_channels: usize) -> ModelHeader {
@@ -143,7 +144,7 @@ mod tests {
         let path = folder.path().join("m.safetensors");
         let header = header(basic(2, true, 2), 3);
         write_with(&path, &header);
-        let model = read_model(&path).unwrap();
+        let model = read_model(&path, &Cancel::default()).unwrap();
         assert_eq!(model.header, header);
         assert_eq!((model.entries.len(), model.updates), (14, 7));
     }
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn files_of_the_first_version_are_read() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/model_0_1.safetensors");
-        let model = read_model(&path).unwrap();
+        let model = read_model(&path, &Cancel::default()).unwrap();
         assert_eq!((model.header.in_channels, model.header.seed, model.entries.len()), (1, 7, 8));
     }
 
@@ -165,7 +166,7 @@ mod tests {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << (at % 8);
             std::fs::write(&path, &flipped).unwrap();
-            assert_eq!(read_model(&path).unwrap_err().code, Code::ModelFile, "byte {at}");
+            assert_eq!(read_model(&path, &Cancel::default()).unwrap_err().code, Code::ModelFile, "byte {at}");
         }
     }
 
@@ -184,7 +185,7 @@ mod tests {
         ];
         for header in headers {
             write_with(&path, &header);
-            let error = read_model(&path).unwrap_err();
+            let error = read_model(&path, &Cancel::default()).unwrap_err();
             assert_eq!(error.code, Code::ModelFile);
             assert!(error.message.starts_with(path.to_str().unwrap()), "{error}");
         }
@@ -195,8 +196,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
         let values = Values { params: &Params::default(), parameters: &[], running: &[], updates: 0 };
-        write(&path, &values, BTreeMap::new()).unwrap();
-        let error = read_model(&path).unwrap_err();
+        write(&path, &values, BTreeMap::new(), &Cancel::default()).unwrap();
+        let error = read_model(&path, &Cancel::default()).unwrap_err();
         assert_eq!(error.code, Code::ModelFile);
         assert!(
             error.message.ends_with("not a model file of resnet-native; loadWeights takes weights alone"),

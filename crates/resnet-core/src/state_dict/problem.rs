@@ -9,6 +9,8 @@ pub(super) enum Problem {
     Io(io::Error),
     /// What is wrong with its contents.
     Damaged(String),
+    /// There is no memory for what it holds.
+    OutOfMemory(String),
 }
 
 pub(super) type Outcome<T> = Result<T, Problem>;
@@ -23,16 +25,13 @@ impl From<io::Error> for Problem {
     }
 }
 
-pub(super) fn damaged<T>(reason: impl Into<String>) -> Outcome<T> {
-    Err(Problem::Damaged(reason.into()))
+/// Of what allocates on the way.
+impl From<resnet_ops::Error> for Problem {
+    fn from(error: resnet_ops::Error) -> Self {
+        Self::OutOfMemory(error.to_string())
+    }
 }
 
-/// Room for so many bytes, which the caller has compared with the file's.
-pub(super) fn zeroed(len: usize) -> Outcome<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if bytes.try_reserve_exact(len).is_err() {
-        return damaged(format!("no memory for {len} bytes"));
-    }
-    bytes.resize(len, 0);
-    Ok(bytes)
+pub(super) fn damaged<T>(reason: impl Into<String>) -> Outcome<T> {
+    Err(Problem::Damaged(reason.into()))
 }

@@ -3,6 +3,7 @@
 use super::contents::Contents;
 use super::problem::{damaged, Outcome, Problem};
 use super::{safetensors_file, torch_file};
+use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -19,8 +20,8 @@ const MAX_FILE: u64 = 8 << 30;
 ///
 /// # Errors
 /// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is neither, is damaged, needs code to
-/// be loaded, or is a file of ours with other bytes than were written.
-pub fn read(path: &Path) -> Result<Contents> {
+/// be loaded, or is a file of ours with other bytes than were written; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+pub fn read(path: &Path, cancel: &Cancel) -> Result<Contents> {
     let io = |error: io::Error| Error::io("read", path, &error);
     // Opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(io)?.is_file() {
@@ -28,9 +29,11 @@ pub fn read(path: &Path) -> Result<Contents> {
     }
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
-    parse(BufReader::with_capacity(1 << 16, file), len).map_err(|problem| match problem {
-        Problem::Io(error) => io(error),
+    let file = BufReader::with_capacity(1 << 16, Cancellable::new(file, cancel));
+    parse(file, len).map_err(|problem| match problem {
+        Problem::Io(error) => cancel.check().err().unwrap_or_else(|| io(error)),
         Problem::Damaged(reason) => Error::new(Code::ModelFile, format!("{}: {reason}", path.display())),
+        Problem::OutOfMemory(reason) => Error::new(Code::OutOfMemory, format!("{}: {reason}", path.display())),
     })
 }
 
@@ -81,7 +84,7 @@ mod tests {
     fn a_path_that_is_no_file_is_an_io_error() {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path().to_owned(), folder.path().join("none")] {
-            let error = read(&path).unwrap_err();
+            let error = read(&path, &Cancel::default()).unwrap_err();
             assert_eq!(error.code, Code::Io);
             assert!(error.message.contains(path.to_str().unwrap()), "{error}");
         }

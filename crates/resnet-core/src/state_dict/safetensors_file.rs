@@ -2,7 +2,8 @@
 
 use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED};
 use super::digest::{Digesting, KEY, ZEROS};
-use super::problem::{damaged, zeroed, Outcome, Problem};
+use super::problem::{damaged, Outcome};
+use resnet_ops::allocate;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -24,7 +25,7 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
     if header_len > rest.min(MAX_HEADER) {
         return damaged("not a safetensors file, or cut off");
     }
-    let mut header = zeroed(header_len as usize)?;
+    let mut header = allocate::zeros(header_len as usize)?;
     file.read_exact(&mut header)?;
     let metadata = match parse_header(&header) {
         Ok(metadata) => metadata,
@@ -47,7 +48,7 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
         let (start, end) = info.data_offsets;
-        let mut bytes = zeroed(end - start)?;
+        let mut bytes = allocate::zeros(end - start)?;
         file.read_exact(&mut bytes)?;
         if is_counter(&name) {
             contents.updates = contents.updates.max(count_of(info.dtype, &bytes));
@@ -57,7 +58,7 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
             contents.others.push(Other { name, dtype: info.dtype });
             continue;
         }
-        let data = floats(info.dtype, &bytes).map_err(|reason| Problem::Damaged(format!("{name}: {reason}")))?;
+        let data = floats(info.dtype, &bytes)?;
         contents.entries.push(Entry { name, shape: info.shape.clone(), data });
     }
     if digest.is_some_and(|digest| digest != file.finish()) {
@@ -127,6 +128,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
 
 #[cfg(test)]
 mod tests {
+    use super::super::problem::Problem;
     use super::*;
     use half::{bf16, f16};
     use safetensors::Dtype;
@@ -138,7 +140,7 @@ mod tests {
     fn reason(bytes: &[u8]) -> String {
         match parse(bytes, bytes.len() as u64) {
             Ok(contents) => panic!("accepted {contents:?}"),
-            Err(Problem::Io(error)) => panic!("{error}"),
+            Err(error @ (Problem::Io(_) | Problem::OutOfMemory(_))) => panic!("{error:?}"),
             Err(Problem::Damaged(reason)) => reason,
         }
     }

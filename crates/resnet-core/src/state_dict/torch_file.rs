@@ -2,10 +2,11 @@
 
 use super::contents::Contents;
 use super::pickle::{shown, Pickle, Value};
-use super::problem::{damaged, zeroed, Outcome};
+use super::problem::{damaged, Outcome};
 use super::torch_state::StateDict;
 use super::unpickle::{unpickle, MAX_PICKLE, MAX_VALUES};
 use super::zip::Zip;
+use resnet_ops::allocate;
 use std::io::{BufRead, Read, Seek, SeekFrom};
 
 /// The number that the older form's first pickle holds, as its bytes stand in the file.
@@ -80,7 +81,7 @@ pub(super) fn read_legacy(mut file: impl BufRead + Seek, len: u64) -> Outcome<Co
         match size {
             Some((_, bytes)) if bytes > rest => return damaged("cut off"),
             Some((_, bytes)) if dict.wants(key) => {
-                let mut storage = zeroed(bytes as usize)?;
+                let mut storage = allocate::zeros(bytes as usize)?;
                 file.read_exact(&mut storage)?;
                 dict.fill(key, storage)?;
             }

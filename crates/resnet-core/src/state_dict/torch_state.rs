@@ -3,6 +3,7 @@
 use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other};
 use super::pickle::{shown, Pickle, StorageRef, TensorView, Value};
 use super::problem::{damaged, Outcome, Problem};
+use resnet_ops::allocate::with_room;
 use safetensors::Dtype;
 use std::collections::{HashMap, HashSet};
 
@@ -122,12 +123,13 @@ impl<'a> StateDict<'a> {
             self.updates = self.updates.max(count);
         }
         let entries = std::mem::take(&mut storage.entries);
-        let Some(&first) = entries.first() else { return Ok(()) };
-        let values = floats(storage.dtype, &bytes).map_err(|reason| named(&self.entries[first].name, reason))?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let values = floats(storage.dtype, &bytes)?;
         drop(bytes);
         for entry in entries {
-            let Entry { name, data, .. } = &mut self.entries[entry];
-            *data = self.views[entry].gather(&values).map_err(|reason| named(name, reason))?;
+            self.entries[entry].data = self.views[entry].gather(&values)?;
         }
         Ok(())
     }
@@ -240,9 +242,8 @@ fn as_usize(value: Value) -> Option<usize> {
 
 impl View {
     /// The values in row-major order; they were found to lie within the storage.
-    fn gather(&self, values: &[f32]) -> std::result::Result<Vec<f32>, String> {
-        let mut data = Vec::new();
-        data.try_reserve_exact(self.len).map_err(|_| format!("no memory for {} values", self.len))?;
+    fn gather(&self, values: &[f32]) -> Outcome<Vec<f32>> {
+        let mut data = with_room(self.len)?;
         if let [(size, 1)] = self.axes[..] {
             data.extend_from_slice(&values[self.offset..][..size]);
             return Ok(data);

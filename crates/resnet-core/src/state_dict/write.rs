@@ -2,6 +2,7 @@
 
 use super::contents::BATCHES_TRACKED;
 use super::digest::{Digesting, KEY, ZEROS};
+use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -38,8 +39,8 @@ pub struct Values<'a> {
 /// The header's metadata has the SHA-256 of the file, zeros in its place, as `resnet_native_sha256`.
 ///
 /// # Errors
-/// `ERR_IO` if it cannot be written, or if what is there is not a file.
-pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String>) -> Result<()> {
+/// `ERR_IO` if it cannot be written, or if what is there is not a file; `ERR_ABORTED`.
+pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String>, cancel: &Cancel) -> Result<()> {
     if values.updates > 0 && counters(values.params).next().is_none() {
         metadata.insert(BATCHES_TRACKED.to_owned(), values.updates.to_string());
     }
@@ -52,7 +53,7 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
         header.windows(place.len()).position(|bytes| bytes == place.as_bytes()).map(|start| start + place.len());
     let place = place.expect("the header that has it") as u64;
     replace(path, |mut file| {
-        let mut digesting = Digesting::new(file, true);
+        let mut digesting = Digesting::new(Cancellable::new(file, cancel), true);
         let mut buffer = BufWriter::with_capacity(BUFFER, &mut digesting);
         buffer.write_all(&(header.len() as u64).to_le_bytes())?;
         buffer.write_all(&header)?;
@@ -74,7 +75,7 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
         file.seek(SeekFrom::Start(8 + place))?;
         file.write_all(digest.as_bytes())
     })
-    .map_err(|error| Error::io("write", path, &error))
+    .map_err(|error| cancel.check().err().unwrap_or_else(|| Error::io("write", path, &error)))
 }
 
 /// Names of the counters of updates, in canonical order.
@@ -216,7 +217,7 @@ mod tests {
         let params = params();
         let (parameters, running) = initialise(&params, seed)?;
         let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7 };
-        write(path, &values, BTreeMap::from([("k".to_owned(), "v".to_owned())]))?;
+        write(path, &values, BTreeMap::from([("k".to_owned(), "v".to_owned())]), &Cancel::default())?;
         Ok((parameters, running))
     }
 
@@ -229,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let (parameters, running) = write_sample(&path, 1).unwrap();
-        let contents = read(&path).unwrap();
+        let contents = read(&path, &Cancel::default()).unwrap();
         assert_eq!(contents.updates, 7);
         let params = params();
         let names = |entry: &str| contents.entries.iter().position(|other| other.name == entry);
@@ -251,8 +252,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let values = Values { params: &params, parameters: &parameters, running: &[], updates: 0 };
-        write(&path, &values, BTreeMap::new()).unwrap();
-        let contents = read(&path).unwrap();
+        write(&path, &values, BTreeMap::new(), &Cancel::default()).unwrap();
+        let contents = read(&path, &Cancel::default()).unwrap();
         assert_eq!((contents.entries[0].shape.as_slice(), contents.updates), ([300, BUFFER / 1024].as_slice(), 0));
         assert_eq!([&contents.entries[0].data[..], &contents.entries[1].data].concat(), parameters);
     }
@@ -377,7 +378,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("é".repeat(127));
         write_sample(&path, 1).unwrap();
-        assert!(read(&path).is_ok());
+        assert!(read(&path, &Cancel::default()).is_ok());
     }
 
     #[test]
@@ -416,7 +417,7 @@ mod tests {
             fs::write(&path, &flipped).unwrap();
             // With another name it is a foreign file's, of which nothing is known; model files tell that it is missing.
             let is_name = (digest..digest + KEY.len()).contains(&at);
-            assert!(is_name || read(&path).is_err(), "byte {at}");
+            assert!(is_name || read(&path, &Cancel::default()).is_err(), "byte {at}");
         }
     }
 
@@ -429,6 +430,6 @@ mod tests {
         std::os::unix::fs::symlink("w", &link).unwrap();
         write_sample(&link, 1).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert!(read(&target).is_ok());
+        assert!(read(&target, &Cancel::default()).is_ok());
     }
 }

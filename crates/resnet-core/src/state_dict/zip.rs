@@ -1,7 +1,8 @@
 //! Zip files as `torch.save` writes them: entries are stored, never compressed.
 
-use super::problem::{damaged, zeroed, Outcome, Problem};
+use super::problem::{damaged, Outcome, Problem};
 use flate2::Crc;
+use resnet_ops::allocate;
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -47,7 +48,7 @@ impl<R: Read + Seek> Zip<R> {
             return damaged(format!("a zip directory of {count} entries in {size} bytes at {start} cannot be"));
         }
         file.seek(SeekFrom::Start(start))?;
-        let mut directory = zeroed(size as usize)?;
+        let mut directory = allocate::zeros(size as usize)?;
         file.read_exact(&mut directory)?;
         Ok(Self { file, entries: entries(&directory, count, start)? })
     }
@@ -72,7 +73,7 @@ impl<R: Read + Seek> Zip<R> {
             return damaged(format!("{name}: the zip directory and the entry differ"));
         }
         self.file.seek(SeekFrom::Current(skipped as i64))?;
-        let mut bytes = zeroed(len as usize)?;
+        let mut bytes = allocate::zeros(len as usize)?;
         self.file.read_exact(&mut bytes)?;
         let mut found = Crc::new();
         found.update(&bytes);

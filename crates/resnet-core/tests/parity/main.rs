@@ -9,6 +9,7 @@ mod hashed;
 mod networks;
 
 use fixture::{Fixture, Quantities, Rows};
+use resnet_core::cancel::Cancel;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::layer::Layer;
 use resnet_core::model::params::{Parameter, Params, Role};
@@ -55,7 +56,7 @@ impl Subject {
         let (parameters, running) = (flat(&params.parameters), flat(&params.running));
         let subject = Self { network, fixture, folder: tempfile::tempdir().unwrap() };
         let values = Values { params: &params, parameters: &parameters, running: &running, updates: 0 };
-        write(&subject.weights(), &values, BTreeMap::new()).unwrap();
+        write(&subject.weights(), &values, BTreeMap::new(), &Cancel::default()).unwrap();
         subject
     }
 

@@ -2,9 +2,11 @@
 
 use super::idx::{self, Idx};
 use super::Splits;
+use crate::cancel::Cancel;
 use crate::data::dataset::{Dataset, Samples};
 use crate::data::pixels::Pixels;
 use crate::error::{Code, Error, Result};
+use resnet_ops::allocate::with_room;
 use std::path::{Path, PathBuf};
 
 /// Names of the classes, by label.
@@ -26,10 +28,11 @@ const MAX_BYTES: usize = 1 << 30;
 ///
 /// # Errors
 /// `ERR_DATA_NOT_FOUND` if a file is missing, `ERR_DATA_CORRUPT` if one is damaged or not of that form, `ERR_IO` if one cannot
-/// be read.
-pub fn load(folder: &Path) -> Result<Splits> {
+/// be read; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+pub fn load(folder: &Path, cancel: &Cancel) -> Result<Splits> {
     let [train_images, train_labels, images, labels] = FILES.map(|name| find(folder, name));
-    Ok(Splits { train: load_part(&train_images?, &train_labels?)?, validation: load_part(&images?, &labels?)? })
+    let train = load_part(&train_images?, &train_labels?, cancel)?;
+    Ok(Splits { train, validation: load_part(&images?, &labels?, cancel)? })
 }
 
 fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
@@ -41,16 +44,16 @@ fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
     })
 }
 
-fn load_part(images_path: &Path, labels_path: &Path) -> Result<Dataset> {
+fn load_part(images_path: &Path, labels_path: &Path, cancel: &Cancel) -> Result<Dataset> {
     let corrupt = |path: &Path, expected: String, got: String| {
         Error::expected(Code::DataCorrupt, &path.display().to_string(), expected, got)
     };
-    let Idx { shape: [count, height, width], bytes: images } = idx::read(images_path, MAX_BYTES)?;
+    let Idx { shape: [count, height, width], bytes: images } = idx::read(images_path, MAX_BYTES, cancel)?;
     if count == 0 || [height, width] != [SIDE; 2] {
         let expected = format!("at least one image of {SIDE}x{SIDE}");
         return Err(corrupt(images_path, expected, format!("{count} of {height}x{width}")));
     }
-    let Idx { shape: [label_count], bytes: labels } = idx::read(labels_path, MAX_BYTES)?;
+    let Idx { shape: [label_count], bytes: labels } = idx::read(labels_path, MAX_BYTES, cancel)?;
     if label_count != count {
         return Err(corrupt(labels_path, format!("a label for each of {count} images"), format!("{label_count}")));
     }
@@ -58,10 +61,12 @@ fn load_part(images_path: &Path, labels_path: &Path) -> Result<Dataset> {
         let expected = format!("labels below {}", CLASSES.len());
         return Err(corrupt(labels_path, expected, format!("{} at {index}", labels[index])));
     }
+    let mut numbers = with_room(count)?;
+    numbers.extend(labels.into_iter().map(u32::from));
     Ok(Dataset::new(Samples {
         pixels: Pixels::U8(images),
         image: [1, SIDE, SIDE],
-        labels: labels.into_iter().map(u32::from).collect(),
+        labels: numbers,
         num_classes: CLASSES.len(),
         class_names: Some(CLASSES.map(String::from).into()),
     }))
@@ -101,14 +106,14 @@ mod tests {
             Some(content) => fs::write(&path, content).unwrap(),
             None => fs::remove_file(&path).unwrap(),
         }
-        let error = load(folder.path()).unwrap_err();
+        let error = load(folder.path(), &Cancel::default()).unwrap_err();
         assert_eq!(error.code, code, "{error}");
         assert!(error.message.contains(message) && error.message.contains(name), "{error}");
     }
 
     #[test]
     fn loads_the_carried_sample() {
-        let Splits { train, validation } = load(&sample()).unwrap();
+        let Splits { train, validation } = load(&sample(), &Cancel::default()).unwrap();
         assert_eq!((train.len(), validation.len()), (4096, 1024));
         assert_eq!((train.image_shape(), train.num_classes()), ([1, 28, 28], 10));
         assert_eq!(train.class_names().unwrap()[9], "ankle boot");
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn loads_plain_files() {
         let folder = small_set();
-        let Splits { train, validation } = load(folder.path()).unwrap();
+        let Splits { train, validation } = load(folder.path(), &Cancel::default()).unwrap();
         assert_eq!((train.labels(), validation.labels()), (&[9; 3][..], &[9; 2][..]));
     }
 
@@ -133,7 +138,7 @@ mod tests {
         for name in FILES {
             assert_refused(name, None, Code::DataNotFound, "got neither");
         }
-        assert_eq!(load(Path::new("/nowhere")).unwrap_err().code, Code::DataNotFound);
+        assert_eq!(load(Path::new("/nowhere"), &Cancel::default()).unwrap_err().code, Code::DataNotFound);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Reads IDX files, the format of MNIST and its kin: unsigned bytes in one or more dimensions, plain or gzip.
 
+use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
 use flate2::bufread::MultiGzDecoder;
+use resnet_ops::allocate::make_room;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -24,9 +26,14 @@ pub struct Idx<const D: usize> {
 ///
 /// # Errors
 /// `ERR_DATA_CORRUPT` if the file is not of that kind, or longer or shorter than its header says; `ERR_IO` if it cannot be
-/// read.
-pub fn read<const D: usize>(path: &Path, max_bytes: usize) -> Result<Idx<D>> {
-    let mut file = File::open(path).map_err(|error| Error::io("open", path, &error))?;
+/// read; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+pub fn read<const D: usize>(path: &Path, max_bytes: usize, cancel: &Cancel) -> Result<Idx<D>> {
+    let file = File::open(path).map_err(|error| Error::io("open", path, &error))?;
+    let idx = read_file(Cancellable::new(file, cancel), path, max_bytes);
+    idx.map_err(|error| cancel.check().err().unwrap_or(error))
+}
+
+fn read_file<const D: usize>(mut file: impl Read, path: &Path, max_bytes: usize) -> Result<Idx<D>> {
     let mut start = Vec::new();
     file.by_ref().take(2).read_to_end(&mut start).map_err(|error| Error::io("read", path, &error))?;
     let gzip = start == [0x1f, 0x8b];
@@ -78,10 +85,9 @@ fn parse<const D: usize>(mut source: impl Read, path: &Path, max_bytes: usize) -
 fn read_up_to(source: &mut impl Read, count: usize, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() < count {
-        let step = (count - bytes.len()).min(bytes.len().max(FIRST_STEP));
-        bytes.try_reserve_exact(step).map_err(|_| {
-            Error::new(Code::Io, format!("{}: no memory for its {count} bytes of data", path.display()))
-        })?;
+        let there = bytes.len();
+        let step = (count - there).min(there.max(FIRST_STEP));
+        make_room(&mut bytes, there + step)?;
         let got =
             source.by_ref().take(step as u64).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
         if got < step {
@@ -127,7 +133,7 @@ mod tests {
     fn read_bytes<const D: usize>(bytes: &[u8]) -> Result<Idx<D>> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let result = read(file.path(), CAP);
+        let result = read(file.path(), CAP, &Cancel::default());
         if let Err(error) = &result {
             assert!(error.message.contains(&file.path().display().to_string()), "names the file: {error}");
         }
@@ -216,7 +222,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_an_io_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(read::<1>(folder.path(), CAP).unwrap_err().code, Code::Io);
-        assert_eq!(read::<1>(&folder.path().join("absent"), CAP).unwrap_err().code, Code::Io);
+        assert_eq!(read::<1>(folder.path(), CAP, &Cancel::default()).unwrap_err().code, Code::Io);
+        assert_eq!(read::<1>(&folder.path().join("absent"), CAP, &Cancel::default()).unwrap_err().code, Code::Io);
     }
 }

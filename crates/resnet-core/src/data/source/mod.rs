@@ -6,6 +6,7 @@ mod idx;
 
 use super::dataset::Dataset;
 use super::transform::Transform;
+use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -42,10 +43,11 @@ impl Source {
     /// Reads the files; both parts get the transforms.
     ///
     /// # Errors
-    /// `ERR_DATA_NOT_FOUND`, `ERR_DATA_CORRUPT` or `ERR_IO` as the source says, `ERR_INVALID_ARGUMENT` if a transform does not fit.
-    pub fn load(&self, transforms: &[Transform]) -> Result<Splits> {
+    /// `ERR_DATA_NOT_FOUND`, `ERR_DATA_CORRUPT` or `ERR_IO` as the source says, `ERR_INVALID_ARGUMENT` if a transform does not fit;
+    /// `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+    pub fn load(&self, transforms: &[Transform], cancel: &Cancel) -> Result<Splits> {
         let Splits { train, validation } = match self {
-            Self::FashionMnist { folder } => fashion_mnist::load(folder)?,
+            Self::FashionMnist { folder } => fashion_mnist::load(folder, cancel)?,
         };
         Ok(Splits { train: train.with_transforms(transforms)?, validation: validation.with_transforms(transforms)? })
     }
@@ -61,11 +63,14 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/fashion-mnist-sample");
         let source = Source::from_json(&format!(r#"{{"type":"fashion_mnist","folder":{folder:?}}}"#)).unwrap();
         let resize = Resize { size: [12, 16], interpolation: Interpolation::Float };
-        let Splits { train, validation } = source.load(&[Transform::Resize(resize)]).unwrap();
+        let Splits { train, validation } = source.load(&[Transform::Resize(resize)], &Cancel::default()).unwrap();
         assert_eq!((train.len(), train.image_shape()), (4096, [1, 12, 16]));
         assert_eq!((validation.len(), validation.image_shape()), (1024, [1, 12, 16]));
         let none = Resize { size: [0, 16], ..resize };
-        assert_eq!(source.load(&[Transform::Resize(none)]).unwrap_err().code, Code::InvalidArgument);
+        assert_eq!(
+            source.load(&[Transform::Resize(none)], &Cancel::default()).unwrap_err().code,
+            Code::InvalidArgument
+        );
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! Vectors whose length comes from data, a network or a file, so that there may be no memory for them.
+
+use crate::{DeviceError, Result};
+
+/// An empty vector with room for `len` elements.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] if there is not so much memory.
+pub fn with_room<T>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    make_room(&mut values, len)?;
+    Ok(values)
+}
+
+/// Room in a vector for `len` elements in all.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] if there is not so much memory; the vector is as it was then.
+pub fn make_room<T>(values: &mut Vec<T>, len: usize) -> Result<()> {
+    let bytes = len.saturating_mul(size_of::<T>());
+    let full = |_| DeviceError::OutOfMemory(format!("out of memory: {bytes} bytes asked for"));
+    Ok(values.try_reserve_exact(len.saturating_sub(values.len())).map_err(full)?)
+}
+
+/// `len` zeros.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] if there is not so much memory.
+pub fn zeros<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
+    let mut values = with_room(len)?;
+    values.resize(len, T::default());
+    Ok(values)
+}
+
+/// A copy of these values.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] if there is not so much memory.
+pub fn copy_of<T: Clone>(values: &[T]) -> Result<Vec<T>> {
+    let mut copy = with_room(values.len())?;
+    copy.extend_from_slice(values);
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_memory_for_is_an_error() {
+        let most = isize::MAX as usize / 8;
+        for error in [with_room::<u64>(most).unwrap_err(), zeros::<u64>(usize::MAX).unwrap_err()] {
+            assert!(matches!(DeviceError::of(&error), Some(DeviceError::OutOfMemory(_))), "{error}");
+        }
+        let mut values = copy_of(&[1u8, 2]).unwrap();
+        make_room(&mut values, usize::MAX).unwrap_err();
+        assert_eq!(values, [1, 2]);
+    }
+}
