@@ -121,8 +121,8 @@ export class ResNeXtBlock extends Block {
 
 /**
  * The pre-activation block of two 3x3 convolutions (He et al., 2016b, https://arxiv.org/abs/1603.05027): norm, ReLU, conv, twice,
- * added to the shortcut; nothing follows the sum. A shortcut with a 1x1 convolution reads what the first ReLU gives. Images (N,
- * C, H, W) become (N, numChannels, ⌈H / strides⌉, ⌈W / strides⌉). Names are those of timm's resnetv2.
+ * added to the shortcut; nothing follows the sum. A shortcut with a 1x1 convolution, or a padded one, reads what the first ReLU gives.
+ * Images (N, C, H, W) become (N, numChannels, ⌈H / strides⌉, ⌈W / strides⌉). Names are those of timm's resnetv2.
  *
  * @example
  * ```ts
