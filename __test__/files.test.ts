@@ -132,7 +132,7 @@ test("a file's names may be changed to the network's", async () => {
   using model = new CifarResNet({ depth: 20, shortcut: "pad", flavor: "torchvision" });
   expect(await rejection(model.loadWeights(path))).toMatchObject({
     code: "ERR_STATE_DICT",
-    message: expect.stringMatching(/; rename: \{ "linear": "fc" \} gives/),
+    message: expect.stringMatching(/; rename: \{ "linear": "fc" \} makes/),
   });
   expect(await model.loadWeights(path, { rename: { linear: "fc" } })).toEqual({ missing: [], unexpected: [], kept: [] });
   expect((await model.predict(tensor(new Float32Array(3 * 1024), [1, 3, 32, 32]))).shape).toEqual([1, 10]);

@@ -100,7 +100,7 @@ fn cifar_weights_with_another_head_s_name_load_strictly_and_logits_agree() {
     assert_eq!(
         refusal(&network, &LoadOptions::default()),
         "weights do not fit the network: missing: fc.weight, fc.bias; unexpected: linear.weight, linear.bias; \
-         rename: { \"linear\": \"fc\" } gives the file's names the network's beginning"
+         rename: { \"linear\": \"fc\" } makes the file's names the network's"
     );
     // Wrappers are gone before.
     let rename = [("module.linear".to_owned(), "fc".to_owned())].into();

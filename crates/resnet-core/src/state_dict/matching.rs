@@ -114,7 +114,7 @@ pub fn matching<'a>(
         }
     }
     if let Some((from, to)) = found.renaming(params, entries).filter(|_| options.strict && options.rename.is_empty()) {
-        message += &format!("; rename: {{ {from:?}: {to:?} }} gives the file's names the network's beginning");
+        message += &format!("; rename: {{ {from:?}: {to:?} }} makes the file's names the network's");
     }
     Err(Error::new(Code::StateDict, message))
 }
@@ -457,7 +457,7 @@ mod tests {
             weights.iter_mut().for_each(|entry| entry.name = rename(&entry.name));
             refusal(&network(1), 1, &weights, &STRICT)
         };
-        let hint = |pair| format!("; rename: {{ {pair} }} gives the file's names the network's beginning");
+        let hint = |pair| format!("; rename: {{ {pair} }} makes the file's names the network's");
         assert!(renamed(&|name| name.replace("fc", "linear")).ends_with(&hint(r#""linear": "fc""#)));
         assert!(renamed(&|name| format!("backbone.{name}")).ends_with(&hint(r#""backbone": """#)));
         assert!(renamed(&|name| name.replace("fc.bias", "fc.b")).ends_with(&hint(r#""fc.b": "fc.bias""#)));
