@@ -91,6 +91,19 @@ describe("options are the same, inherited or not:", () => {
     };
     expect(sgd(options)).toMatchObject({ lr: 0.5 });
   });
+
+  test("so is each new name", async () => {
+    let reads = 0;
+    const rename = {
+      get linear() {
+        return reads++ === 0 ? "fc" : any(5);
+      },
+    };
+    expect(await rejection(tiny().loadWeights("absent", { rename }))).toMatchObject({ code: "ERR_IO" });
+    expect(await rejection(tiny().loadWeights("absent", { rename: inherited({ linear: 5 }) }))).toMatchObject({
+      message: 'rename["linear"]: expected a string, got 5',
+    });
+  });
 });
 
 describe("an argument of another kind is an error of our own:", () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { fit, loadModel, ResNet, ResNet18, type ResNetError, tensor } from "resnet-native";
+import { CifarResNet, fit, loadModel, ResNet, ResNet18, type ResNetError, tensor } from "resnet-native";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { digest, pictures, rejection } from "./pictures.js";
 import { safetensors, writeWeights } from "./weights.js";
@@ -14,10 +14,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** torchvision's ResNet-18 as PyTorch saved it; `tools/torch_files.py` made it. */
-async function torchvisionFile(): Promise<string> {
-  const packed = new URL("../crates/resnet-core/tests/fixtures/torch_files/resnet18.pth.gz", import.meta.url);
-  const path = join(folder, "resnet18.pth");
+/** A file as PyTorch saved it, such as torchvision's ResNet-18; `tools/torch_files.py` made it. */
+async function published(name: string): Promise<string> {
+  const packed = new URL(`../crates/resnet-core/tests/fixtures/torch_files/${name}.gz`, import.meta.url);
+  const path = join(folder, name);
   await writeFile(path, gunzipSync(await readFile(packed)));
   return path;
 }
@@ -109,7 +109,7 @@ test("weights that do not fit are refused, and nothing changes", async () => {
 });
 
 test("torchvision's own file gives its logits; another head and other channels are taken on request", async () => {
-  const path = await torchvisionFile();
+  const path = await published("resnet18.pth");
   using model = new ResNet18({ flavor: "torchvision", numClasses: 1000 });
   expect(await model.loadWeights(path)).toEqual({ missing: [], unexpected: [], kept: [] });
   expect(model.inChannels).toBe(3);
@@ -125,6 +125,36 @@ test("torchvision's own file gives its logits; another head and other channels a
   expect(same.equals(Buffer.from(taken.get("layer2.0.conv1.weight")!.data.buffer))).toBe(true);
   const [rgb, grey] = [given.get("conv1.weight")!.data, taken.get("conv1.weight")!.data];
   expect(grey[10]).toBeCloseTo(rgb[10]! + rgb[49 + 10]! + rgb[98 + 10]!, 5);
+});
+
+test("a file's names may be changed to the network's", async () => {
+  const path = await published("cifar_resnet20.th");
+  using model = new CifarResNet({ depth: 20, shortcut: "pad", flavor: "torchvision" });
+  expect(await rejection(model.loadWeights(path))).toMatchObject({
+    code: "ERR_STATE_DICT",
+    message: expect.stringMatching(/; rename: \{ "linear": "fc" \} makes/),
+  });
+  expect(await model.loadWeights(path, { rename: { linear: "fc" } })).toEqual({ missing: [], unexpected: [], kept: [] });
+  expect((await model.predict(tensor(new Float32Array(3 * 1024), [1, 3, 32, 32]))).shape).toEqual([1, 10]);
+
+  const own = join(folder, "weights.safetensors");
+  await writeWeights(own, [...(await model.stateDict())].map(([name, value]) => [`net.${name}`, value] as const));
+  using again = new CifarResNet({ depth: 20, shortcut: "pad", flavor: "torchvision" });
+  await again.loadWeights(own, { rename: { net: "" } });
+  const before = await digest(again);
+  expect(before).toBe(await digest(model));
+  // What is reported are the new names.
+  const { missing, unexpected } = await again.loadWeights(own, { strict: false, rename: { net: "", "net.fc": "head" } });
+  expect([missing, unexpected]).toEqual([["fc.weight", "fc.bias"], ["head.weight", "head.bias"]]);
+  const refused = async (rename: Record<string, string>, message: RegExp) => {
+    const error = await rejection(again.loadWeights(own, { strict: false, rename }));
+    expect(error).toMatchObject({ name: "ResNetError", code: "ERR_STATE_DICT", message: expect.stringMatching(message) });
+  };
+  for (const from of ["linear", "ne", "__proto__", "nul\0", "\ud800"]) {
+    await refused({ net: "", [from]: "fc" }, /^rename: expected what names in the file begin with up to a dot, as net, got "/);
+  }
+  await refused({ "net.conv1": "net.bn1" }, /^rename: expected names that differ, got net\.bn1\.weight for both net\..* and net\./);
+  expect(await digest(again)).toBe(before);
 });
 
 test("a PyTorch file that asks for code is refused and runs nothing", async () => {

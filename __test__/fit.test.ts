@@ -3,13 +3,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import {
+  batchNorm2d,
+  conv2d,
+  dropout,
   evaluate,
   fashionMnist,
   fit,
   type FitEvent,
+  type FitOptions,
+  globalAvgPool2d,
   type History,
+  linear,
+  relu,
   ResNet,
   ResNet18,
+  sequential,
   sgd,
   tensor,
   Trainer,
@@ -310,6 +318,35 @@ test("weights that are no numbers any more end the run, and are not saved over g
   expect(error).toMatchObject({ code: "ERR_NON_FINITE_WEIGHTS", message: expect.stringMatching(/after epoch 1/) });
   expect(await rejection(model.save(path))).toMatchObject({ code: "ERR_NON_FINITE_WEIGHTS" });
   expect(readFileSync(path).equals(good)).toBe(true);
+});
+
+test("a second fit goes on with weights, statistics and dropout; orders and momentum begin anew", async () => {
+  const data = pictures(96);
+  const options = { batchSize: 32, shuffle: false, optimizer: sgd({ lr: 0.05 }) };
+  const trained = async (runs: FitOptions[]) => {
+    using model = sequential([conv2d(6), batchNorm2d(), relu(), dropout({ p: 0.3 }), globalAvgPool2d(), linear(4)], { seed: 3 });
+    const rows = [];
+    for (const run of runs) rows.push(...(await fit(model, data, run)).rows);
+    return { weights: await digest(model), epochs: rows.map(({ epoch }) => epoch), losses: rows.map(({ loss }) => loss) };
+  };
+  const twice = await trained([options, options]);
+  const once = await trained([{ ...options, epochs: 2 }]);
+  expect(twice).toEqual({ ...once, epochs: [1, 1] });
+  for (const change of [{ optimizer: sgd({ lr: 0.05, momentum: 0.9 }) }, { shuffle: true }]) {
+    const changed = { ...options, ...change };
+    expect((await trained([changed, changed])).weights).not.toBe((await trained([{ ...changed, epochs: 2 }])).weights);
+  }
+
+  // With a rate of 0, what differs between epochs is which samples a batch has.
+  using model = tiny();
+  const losses = async (epochs: number, seed?: number) => {
+    const { rows } = await fit(model, data, { epochs, batchSize: 32, seed, optimizer: sgd({ lr: 0 }) });
+    return rows.map(({ loss }) => loss);
+  };
+  const [first, second] = await losses(2);
+  expect(second).not.toBe(first);
+  expect(await losses(2)).toEqual([first, second]);
+  expect(await losses(1, 7)).not.toEqual([first]);
 });
 
 test("a run is a promise", async () => {

@@ -8,6 +8,7 @@ import {
   linear,
   maxPool2d,
   type Model,
+  padChannels,
   type Pair,
   relu,
   residual,
@@ -207,6 +208,29 @@ test("ReLU, SiLU and the global pool are what they are called", async () => {
   expectClose(y, means);
 });
 
+test.each([
+  [5, {}, [2, 3, 2, 4], [2, 5, 2, 4]],
+  [32, { stride: 2 }, [1, 16, 5, 6], [1, 32, 3, 3]],
+  [20, { stride: [1, 3] }, [2, 17, 3, 4], [2, 20, 3, 2]],
+] as const)("padChannels(%d, %j) of %j takes pixels, and has zeros around their channels", async (outChannels, options, shape, output) => {
+  const x = values(...shape);
+  using layer = padChannels(outChannels, options);
+  const y = await layer.forward(x);
+  expect(y.shape).toEqual(output);
+  const [n, c, , ] = shape;
+  const taken = pooled(x, { stride: 1, ...options, kernelSize: 1 }, (inside) => inside[0]!);
+  const plane = output[2] * output[3];
+  const zeros = (planes: number) => Array.from({ length: planes * plane }, () => 0);
+  const before = Math.floor((outChannels - c) / 2);
+  const expected = Array.from({ length: n }, (_, i) => [
+    ...zeros(before),
+    ...taken.slice(i * c * plane, (i + 1) * c * plane),
+    ...zeros(outChannels - c - before),
+  ]);
+  expect([...y.data]).toEqual(expected.flat());
+  expect((await layer.stateDict()).size).toBe(0);
+});
+
 test("dropout drops in training alone, scales what stays, and repeats itself", async () => {
   const ones = tensor(new Float32Array(4 * 3 * 50 * 50).fill(1), [4, 3, 50, 50]);
   using layer = dropout({ p: 0.2 });
@@ -319,6 +343,8 @@ test.each<[string, () => Model, string]>([
   ["a pool without kernel", () => maxPool2d(any(undefined)), "kernelSize: expected an integer from 1"],
   ["a kernel that is no option", () => avgPool2d(any(2)), "options: expected an object, got 2"],
   ["PyTorch's spelling", () => avgPool2d(any({ kernelSize: 2, ceil_mode: true })), "got ceil_mode (did you mean ceilMode?)"],
+  ["padding to no channels", () => padChannels(0), "outChannels: expected an integer from 1 to 1048576, got 0"],
+  ["a stride of padding", () => padChannels(4, { stride: 0 }), "stride: expected an integer from 1 to 1048576, or two of them, got 0"],
   ["a negative eps", () => batchNorm2d({ eps: -1 }), "eps: expected a finite number from 0 to 3.4028234663852886e+38, got -1"],
   ["momentum above 1", () => batchNorm2d({ momentum: 2 }), "momentum: expected a finite number from 0 to 1, got 2"],
   ["dropping all", () => dropout({ p: 1 }), "p: expected a number from 0 to below 1, got 1"],
@@ -344,6 +370,7 @@ test.each<[string, () => Model, RegExp]>([
     () => sequential([globalAvgPool2d(), globalAvgPool2d()], { inChannels: 3 }),
     /^1: expected maps \(N, C, H, W\), got \(N, 3\)/,
   ],
+  ["fewer channels", () => padChannels(4, { inChannels: 5 }), /^network: expected maps of at most the 4 channels .*, got \(N, 5, /],
   ["no branches", () => concat([], { inChannels: 1 }), /at least 1 branch/],
   [
     "branches of different sizes",

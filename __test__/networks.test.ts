@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import {
   Bottleneck,
   CifarResNet,
@@ -5,7 +8,9 @@ import {
   conv2d,
   GoogLeNet,
   Inception,
+  loadModel,
   type Model,
+  padChannels,
   PreActBottleneck,
   PreActResidual,
   PreActResNet18,
@@ -324,7 +329,7 @@ test("a deep stem and an average-pool shortcut have timm's names", async () => {
   );
 });
 
-/** Depth, options, and millions of parameters as the papers give them, whose shortcuts in the first have none. */
+/** Depth, options, and millions of parameters as the papers give them; in the first of them shortcuts have none. */
 const cifar: [CifarResNetOptions, number, number][] = [
   [{ depth: 20 }, 272_474, 0.27],
   [{ depth: 32 }, 466_906, 0.46],
@@ -332,6 +337,8 @@ const cifar: [CifarResNetOptions, number, number][] = [
   [{ depth: 56 }, 855_770, 0.85],
   [{ depth: 110 }, 1_730_714, 1.7],
   [{ depth: 1202 }, 19_424_026, 19.4],
+  [{ depth: 20, shortcut: "pad" }, 269_722, 0.27],
+  [{ depth: 110, shortcut: "pad" }, 1_727_962, 1.7],
   [{ depth: 110, preActivation: true }, 1_730_522, 1.7],
   [{ depth: 164, preActivation: true, block: "bottleneck" }, 1_703_258, 1.7],
   [{ depth: 1001, preActivation: true }, 10_327_706, 10.2],
@@ -343,6 +350,34 @@ test.each(cifar)("CIFAR's network %j has the paper's size", (options, parameters
   expect(Math.abs(parameters / 1e6 / millions - 1)).toBeLessThan(0.03);
   expect(stages(model, [1, 3, 32, 32]).map((stage) => stage.replace(/^\S+ \d+x?/, ""))).toEqual(
     ["32x32", "32x32", "16x16", "8x8", ""],
+  );
+});
+
+test("padded shortcuts stand where the stages widen, and come back from a file", async () => {
+  using model = new CifarResNet({ depth: 20, shortcut: "pad", flavor: "torchvision", seed: 1 });
+  const x = values(2, 3, 10, 9);
+  const shortcuts = (one: Model) => kinds(one, x.shape).filter((layer) => layer.includes("downsample"));
+  expect(shortcuts(model)).toEqual(["layer2.0.downsample PadChannels", "layer3.0.downsample PadChannels"]);
+  const logits = await model.predict(x);
+  const path = join(await mkdtemp(join(tmpdir(), "resnet-native-")), "model.safetensors");
+  await model.save(path);
+  using loaded = await loadModel(path);
+  expect(shortcuts(loaded)).toEqual(shortcuts(model));
+  expect(await loaded.predict(x)).toEqual(logits);
+  await rm(dirname(path), { recursive: true });
+});
+
+test("a block may have a padded shortcut, which only adds channels", async () => {
+  using block = new Residual(8, { shortcut: "pad", strides: 2, zeroInitResidual: true });
+  const x = values(2, 3, 5, 6);
+  const y = await block.forward(x);
+  expect(y.shape).toEqual([2, 8, 3, 3]);
+  // Its last norm is zero: what is left is the shortcut of option A, two channels before three.
+  const padded = await padChannels(8, { stride: 2 }).forward(x);
+  expect(y.data).toEqual(padded.data.map((value) => Math.max(value, 0)));
+  expect([...(await block.stateDict()).keys()].filter((name) => name.includes("downsample"))).toEqual([]);
+  expect(() => new Residual(4, { shortcut: "pad", inChannels: 5 })).toThrow(
+    expect.objectContaining({ code: "ERR_SHAPE", message: expect.stringMatching(/^downsample: expected maps of at most the 4 channels/) }),
   );
 });
 

@@ -1,29 +1,43 @@
 """The networks of tools/pytorch_fixtures.py as PyTorch has them: NETWORKS[name] is (builder, input channels).
 
-The d2l flavor and the CIFAR networks are defined here, after the chapter and the papers, with the names of
-torchvision's (post-activation) and timm's (pre-activation) state dicts. Those of the torchvision flavor are built by
-torchvision and timm.
+The d2l flavor and the CIFAR networks are defined here, after the chapter and the papers (`paper`: as He et al. 2016 have it,
+with shortcuts without parameters), with the names of torchvision's (post-activation) and timm's (pre-activation) state
+dicts. Those of the torchvision flavor are built by torchvision and timm.
 """
 
 import timm
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 
 CLASSES = 10
 
 
-class Block(nn.Module):
-    """A residual block whose convolutions have biases. `convs` lists (channels, kernel, groups), `strided` names the one
-    that has the stride. The shortcut is x, or a 1x1 convolution where the shape changes."""
+class Padding(nn.Module):
+    """The shortcut without parameters, option A of He et al. 2016: pixels by the stride, half of the new channels, all zero, before
+    theirs and half behind."""
 
-    def __init__(self, inputs, convs, strided, stride, pre_activation, shortcut_norm=False):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.stride, self.before = stride, (outputs - inputs) // 2
+        self.behind = outputs - inputs - self.before
+
+    def forward(self, x):
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.behind))
+
+
+class Block(nn.Module):
+    """A residual block. `convs` lists (channels, kernel, groups), `strided` names the one that has the stride. The shortcut is x, or
+    where the shape changes a 1x1 convolution or, if `padded`, a Padding."""
+
+    def __init__(self, inputs, convs, strided, stride, pre_activation, shortcut_norm=False, padded=False, bias=True):
         super().__init__()
         self.pre_activation = pre_activation
         self.count = len(convs)
         channels = inputs
         for i, (outputs, kernel, groups) in enumerate(convs, 1):
-            conv = nn.Conv2d(channels, outputs, kernel, stride if i == strided else 1, kernel // 2, groups=groups)
+            conv = nn.Conv2d(channels, outputs, kernel, stride if i == strided else 1, kernel // 2, 1, groups, bias)
             if pre_activation:
                 self.add_module(f"norm{i}", nn.BatchNorm2d(channels))
                 self.add_module(f"conv{i}", conv)
@@ -32,7 +46,9 @@ class Block(nn.Module):
                 self.add_module(f"bn{i}", nn.BatchNorm2d(outputs))
             channels = outputs
         self.relu = nn.ReLU()
-        if stride != 1 or inputs != channels:
+        if padded and (stride != 1 or inputs != channels):
+            self.downsample = Padding(inputs, channels, stride)
+        elif stride != 1 or inputs != channels:
             self.downsample = nn.Sequential()
             self.downsample.add_module("conv" if pre_activation else "0", nn.Conv2d(inputs, channels, 1, stride))
             if shortcut_norm:
@@ -60,6 +76,11 @@ def basic(inputs, channels, stride, pre_activation):
     return Block(inputs, [(channels, 3, 1), (channels, 3, 1)], 1, stride, pre_activation)
 
 
+def padded(inputs, channels, stride, pre_activation):
+    """The block of the paper's networks for CIFAR-10, without biases."""
+    return Block(inputs, [(channels, 3, 1), (channels, 3, 1)], 1, stride, pre_activation, padded=True, bias=False)
+
+
 def bottleneck(inputs, channels, stride, pre_activation):
     """The bottleneck of the chapter's exercise 3."""
     return Block(inputs, [(channels, 1, 1), (channels, 3, 1), (4 * channels, 1, 1)], 2, stride, pre_activation)
@@ -72,13 +93,13 @@ def resnext(inputs, channels, stride, pre_activation):
 
 
 class ResNet(nn.Module):
-    """`arch` lists (blocks, channels) of each stage. `small`: the CIFAR stem."""
+    """`arch` lists (blocks, channels) of each stage. `small`: the CIFAR stem, for images of so many `channels`."""
 
-    def __init__(self, arch, block, pre_activation=False, small=False):
+    def __init__(self, arch, block, pre_activation=False, small=False, channels=1, bias=True):
         super().__init__()
         self.pre_activation = pre_activation
         inputs = arch[0][1] if small else 64
-        conv = nn.Conv2d(1, inputs, 3, 1, 1) if small else nn.Conv2d(1, inputs, 7, 2, 3)
+        conv = nn.Conv2d(channels, inputs, 3, 1, 1, bias=bias) if small else nn.Conv2d(1, inputs, 7, 2, 3)
         pool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
         self.relu = nn.ReLU()
         if pre_activation:
@@ -203,6 +224,8 @@ def networks():
             d2l(f"resnext{depth}", arch, resnext)
     d2l("cifar_resnet20", [(3, 16), (3, 32), (3, 64)], basic, small=True)
     d2l("cifar_preactresnet29", [(3, 16), (3, 32), (3, 64)], bottleneck, pre_activation=True, small=True)
+    cifar = dict(small=True, channels=3, bias=False)
+    table["paper_cifar_resnet20"] = (lambda: ResNet([(3, 16), (3, 32), (3, 64)], padded, **cifar), 3)
     table["d2l_googlenet"] = (GoogLeNet, 1)
 
     resnexts = ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2"]

@@ -1,6 +1,9 @@
 """Writes crates/resnet-core/tests/fixtures/torch_files/: files as PyTorch and torchvision write them.
 
-    python3 tools/torch_files.py     (half a minute; Python 3.11, torch 2.13.0, torchvision 0.28.0, safetensors 0.8.0)
+    python3 tools/torch_files.py                          all of them (half a minute)
+    python3 tools/torch_files.py small|torchvision|cifar  a part
+
+Python 3.11, torch 2.13.0, torchvision 0.28.0, timm 1.0.31, safetensors 0.8.0.
 
 THE SMALL FILES hold a convolution `conv` (3, 2, 3, 3), a batch norm `bn` of 3 channels and a linear layer `fc` (4, 3), in
 every form that `torch.save` has. Entry i of the tensor NAME is 2 * unit(NAME, i) - 1 with the hash of
@@ -27,8 +30,15 @@ The older form names storages by their addresses, so those files differ from run
 TORCHVISION'S FILES are resnet18(num_classes=1000) in evaluation mode, its state dict written by torch.save and by
 safetensors, gzip-compressed. Tensors are short periodic patterns, told by `periodic` below, so that they compress.
 `resnet18_logits.safetensors` has the logits (2, 1000) of the images unit("torchvision.images", i) (2, 3, 64, 64), in f64.
+
+CIFAR'S FILE, `cifar_resnet20.th.gz`, has the form in which weights of He et al.'s ResNet-20 with shortcuts without parameters
+are widely published: a training script's checkpoint in the older form, `state_dict` beside the best accuracy, every name
+with the `module.` of DataParallel, and the head named `linear`. Its tensors are as torchvision's, under the names of
+tools/networks.py (the head's are those of `fc`); `cifar_resnet20_logits.safetensors` has the logits (2, 10) of the images
+unit("cifar.images", i) (2, 3, 32, 32), in f64.
 """
 
+import argparse
 import copy
 import gzip
 import io
@@ -41,10 +51,10 @@ import torch
 import torchvision
 from torch import nn
 
+from networks import NETWORKS
 from pytorch_fixtures import bits, unit
 
 TARGET = Path(__file__).parent.parent / "crates/resnet-core/tests/fixtures/torch_files"
-IMAGES = (2, 3, 64, 64)
 
 
 class Tiny(nn.Module):
@@ -163,21 +173,44 @@ def compress(name, data):
     assert path.stat().st_size < 150_000, path
 
 
-def torchvision_files(versions):
-    network = torchvision.models.resnet18(weights=None, num_classes=1000).eval()
-    state = {name: periodic(name, value) for name, value in network.state_dict().items()}
-    network.load_state_dict(state)
+def saved(value, **options):
+    """A file's bytes."""
     buffer = io.BytesIO()
-    torch.save(network.state_dict(), buffer)
-    compress("resnet18.pth", buffer.getvalue())
+    torch.save(value, buffer, **options)
+    return buffer.getvalue()
+
+
+def with_patterns(network):
+    """The network with periodic tensors, in evaluation mode."""
+    network.load_state_dict({name: periodic(name, value) for name, value in network.state_dict().items()})
+    return network.eval()
+
+
+def torchvision_files(versions):
+    network = with_patterns(torchvision.models.resnet18(weights=None, num_classes=1000))
+    compress("resnet18.pth", saved(network.state_dict()))
     compress("resnet18.safetensors", safetensors.torch.save(network.state_dict()))
-    images = torch.from_numpy(unit("torchvision.images", int(np.prod(IMAGES))).astype(np.float32)).reshape(IMAGES)
+    write_logits("resnet18", network, "torchvision.images", (2, 3, 64, 64), versions)
+
+
+def cifar_file(versions):
+    network = with_patterns(NETWORKS["paper_cifar_resnet20"][0]())
+    state = nn.DataParallel(network).state_dict()
+    renamed = {name.replace("module.fc.", "module.linear."): value for name, value in state.items()}
+    checkpoint = {"state_dict": renamed, "best_prec1": 91.5}
+    compress("cifar_resnet20.th", saved(checkpoint, _use_new_zipfile_serialization=False))
+    write_logits("cifar_resnet20", network, "cifar.images", (2, 3, 32, 32), versions)
+
+
+def write_logits(name, network, images_name, shape, versions):
+    """Writes the logits of hashed images."""
+    images = torch.from_numpy(unit(images_name, int(np.prod(shape))).astype(np.float32)).reshape(shape)
     with torch.no_grad():
         logits = network.double()(images.double())
     between_classes, between_images = logits.std(dim=1).min().item(), (logits[0] - logits[1]).std().item()
     print(f"logits up to {logits.abs().max():.3g}, {between_classes:.3g} and {between_images:.3g} between classes and images")
     assert logits.abs().max() < 1e3 and between_classes > 0.1 and between_images > 0.01
-    path = TARGET / "resnet18_logits.safetensors"
+    path = TARGET / f"{name}_logits.safetensors"
     safetensors.torch.save_file({"logits": logits}, path, {"written_by": f"tools/torch_files.py, {versions}"})
 
 
@@ -188,8 +221,11 @@ def main():
     )
     print(versions)
     TARGET.mkdir(parents=True, exist_ok=True)
-    small_files()
-    torchvision_files(versions)
+    parts = {"small": small_files, "torchvision": lambda: torchvision_files(versions), "cifar": lambda: cifar_file(versions)}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="*", default=list(parts), metavar="PART", help=", ".join(parts))
+    for part in parser.parse_args().part:
+        parts[part]()
 
 
 if __name__ == "__main__":

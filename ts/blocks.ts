@@ -11,12 +11,15 @@ export type Flavor = "d2l" | "torchvision";
 
 /** Options that all residual blocks have. */
 export interface ResidualOptions extends ModelOptions {
-  /** Whether the shortcut has a 1x1 convolution, default false; needed where the block changes channels or size. */
+  /** Whether the shortcut has a 1x1 convolution, default false; this or a padded one is needed where the block changes channels or size. */
   use1x1Conv?: boolean;
   /** Stride of the block, default 1. */
   strides?: number;
-  /** How a shortcut with a convolution changes size: by its stride (default) or by average-pooling (He et al., 2019). */
-  shortcut?: "conv" | "avgpool";
+  /**
+   * How a shortcut with a convolution changes size: by its stride (default) or by average-pooling (He et al., 2019). Or `"pad"`, in place
+   * of a convolution, so without `use1x1Conv`: see {@link padChannels}.
+   */
+  shortcut?: "conv" | "avgpool" | "pad";
   /** Whose block it is, default `"d2l"`. */
   flavor?: Flavor;
   /** Whether the block starts as its shortcut (Goyal et al., 2017), default false. */
@@ -40,7 +43,7 @@ export interface ResNeXtBlockOptions extends ResidualOptions {
 }
 
 export const flavor = oneOf<Flavor>("d2l", "torchvision");
-export const shortcut = oneOf("conv", "avgpool");
+export const shortcut = oneOf("conv", "avgpool", "pad");
 export const factor = number(0);
 
 const residualRules: Rules<ResidualOptions> = {
@@ -118,8 +121,8 @@ export class ResNeXtBlock extends Block {
 
 /**
  * The pre-activation block of two 3x3 convolutions (He et al., 2016b, https://arxiv.org/abs/1603.05027): norm, ReLU, conv, twice,
- * added to the shortcut; nothing follows the sum. A shortcut with a 1x1 convolution reads what the first ReLU gives. Images (N,
- * C, H, W) become (N, numChannels, ⌈H / strides⌉, ⌈W / strides⌉). Names are those of timm's resnetv2.
+ * added to the shortcut; nothing follows the sum. A shortcut with a 1x1 convolution, or a padded one, reads what the first ReLU gives.
+ * Images (N, C, H, W) become (N, numChannels, ⌈H / strides⌉, ⌈W / strides⌉). Names are those of timm's resnetv2.
  *
  * @example
  * ```ts

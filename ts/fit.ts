@@ -57,6 +57,11 @@ const rules: Rules<FitOptions> = {
  * An abort stops within one batch and rejects with the signal's reason; a callback that throws rejects with what it
  * threw. The weights are then those of the last whole step, and the error, where it is an object, has the `history` so far.
  *
+ * A second `fit` of a model goes on from its weights, running statistics and number of updates; dropout therefore drops what it would in
+ * a longer run. All else begins anew: epochs count from 1, so that with the same seed the samples come in the same orders again, and
+ * the optimiser has kept nothing, such as momentum. So two runs of one epoch make the weights of one run of two only with `shuffle: false`
+ * and without momentum. Another `seed` gives the second run orders of its own.
+ *
  * @example
  * ```ts
  * const run = fit(model, data, { epochs: 10, optimizer: sgd({ lr: 0.01 }) });

@@ -51,6 +51,12 @@ export interface AvgPool2dOptions extends ModelOptions {
   countIncludePad?: boolean;
 }
 
+/** Options of {@link padChannels}. */
+export interface PadChannelsOptions extends ModelOptions {
+  /** Pixels from one that is taken to the next, default 1: every pixel is. */
+  stride?: Pair;
+}
+
 /** Options of {@link batchNorm2d}. */
 export interface BatchNorm2dOptions extends ModelOptions {
   /** Added to the variance, default 1e-5. */
@@ -182,6 +188,24 @@ export function avgPool2d(options: AvgPool2dOptions): Model {
 /** The mean of each channel's map: (N, C, H, W) to (N, C). */
 export function globalAvgPool2d(options?: ModelOptions): Model {
   return layer("global_avg_pool2d", {}, checkOptions(options, modelRules));
+}
+
+/**
+ * Zero channels around those of the pixels that a stride takes, without parameters: (N, C, H, W) to (N, `outChannels`, ⌈H / stride⌉, …). Of
+ * the `outChannels` − C new channels half, rounded down, come before the old ones. It is the shortcut of option A (He et al., 2016,
+ * https://arxiv.org/abs/1512.03385).
+ *
+ * @example
+ * ```ts
+ * const body = sequential([conv2d(32, { stride: 2, padding: 1 }), batchNorm2d()]);
+ * const block = residual({ body, shortcut: padChannels(32, { stride: 2 }) });
+ * ```
+ * @throws `ERR_INVALID_ARGUMENT` for numbers or options that cannot be. Where C is known it must be at most `outChannels`, else `ERR_SHAPE`.
+ */
+export function padChannels(outChannels: number, options?: PadChannelsOptions): Model {
+  check("outChannels", outChannels, count);
+  const { stride = 1, ...rest } = checkOptions(options, { ...modelRules, stride: pair });
+  return layer("pad_channels", { outChannels, stride: both(stride) }, rest);
 }
 
 /**

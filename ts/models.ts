@@ -10,10 +10,12 @@ import {
   filePath,
   made,
   oneOf,
+  record,
   type Rule,
   type Rules,
   seed,
   size,
+  textsOf,
 } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { LayerSummary } from "./summary.js";
@@ -54,6 +56,13 @@ export interface LoadOptions extends SignalOptions {
    * summed, to others they are repeated in turn and scaled by the file's number over the model's.
    */
   adaptInput?: boolean;
+  /**
+   * What the file's names are to begin with instead, by what they begin with up to a dot or as a whole: `{ linear: "fc" }` takes
+   * `linear.weight` for `fc.weight`, `{ backbone: "" }` takes `backbone.` off, `{ "": "backbone" }` puts it on. Of several beginnings the
+   * longest one counts, and once. It comes after wrappers' parts of names are taken off and before all else, so that reports and errors
+   * tell the new names. Default none. A beginning that no name has, and two names that become one, are `ERR_STATE_DICT`.
+   */
+  rename?: Readonly<Record<string, string>>;
 }
 
 /** Names that {@link Model.loadWeights} did not match; `missing` and `unexpected` are empty when it was strict. */
@@ -75,7 +84,13 @@ export let modelRule: Rule<Model>;
 
 export const modelRules: Rules<ModelOptions> = { inChannels: count, seed, ...computeRules };
 
-const loadRules: Rules<LoadOptions> = { ...signalRules, strict: boolean, newHead: boolean, adaptInput: boolean };
+const loadRules: Rules<LoadOptions> = {
+  ...signalRules,
+  strict: boolean,
+  newHead: boolean,
+  adaptInput: boolean,
+  rename: record('an object of names such as { linear: "fc" }'),
+};
 const depthRule = oneOf("stages", "layers");
 const sourceRule: Rule<NativeModel | Description> = {
   expected: "a network's description (see new ResNet())",
@@ -218,7 +233,7 @@ export abstract class Model implements Disposable {
    * code is ever run. What averaging, data-parallel training or `torch.compile` put before all names is taken off. Tensors may be f16,
    * bf16, f32 or f64; what is of another type counts as unexpected. In any error the weights stay as they were.
    *
-   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit, `ERR_MODEL_FILE` if the file is damaged, is none of weights or asks for code,
+   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit or names cannot be changed so, `ERR_MODEL_FILE` if the file is damaged, is none of weights or asks for code,
    * `ERR_IO` if it cannot be read, `ERR_BUSY` during a fit.
    *
    * @example
@@ -228,10 +243,11 @@ export abstract class Model implements Disposable {
    * ```
    */
   async loadWeights(path: string | URL, options?: LoadOptions): Promise<LoadReport> {
-    const { strict = true, newHead = false, adaptInput = false, signal } = checkOptions(options, loadRules);
+    const { strict = true, newHead = false, adaptInput = false, signal, ...names } = checkOptions(options, loadRules);
+    const rename = textsOf("rename", names.rename ?? {});
     const native = nativeOf(this, "this");
     const file = filePath("path", path);
-    return cancellable(signal, (flag) => native.loadWeights(file, { strict, newHead, adaptInput }, flag));
+    return cancellable(signal, (flag) => native.loadWeights(file, { strict, newHead, adaptInput, rename }, flag));
   }
 
   /**

@@ -25,8 +25,12 @@ export interface ResNetOptions extends ModelOptions {
    * stage's channels for images such as CIFAR's.
    */
   stem?: "imagenet" | "deep" | "small";
-  /** How shortcuts change size: by their convolution's stride (default) or by average-pooling (ResNet-D; He et al., 2019). */
-  shortcut?: "conv" | "avgpool";
+  /**
+   * How shortcuts change channels and size: by a 1x1 convolution with the block's stride (`"conv"`, default); by average-pooling and a 1x1
+   * convolution (`"avgpool"`, ResNet-D; He et al., 2019); or, where stages widen, without parameters (`"pad"`, option A of He et al.,
+   * 2016): pixels by the stride, half of the new channels, all zero, before theirs and half behind ({@link padChannels}).
+   */
+  shortcut?: "conv" | "avgpool" | "pad";
   /** Whether each block starts as its shortcut (Goyal et al., 2017), default false. */
   zeroInitResidual?: boolean;
 }
@@ -313,13 +317,16 @@ export interface CifarResNetOptions extends Omit<ResNetOptions, "groups" | "widt
 
 /**
  * The residual networks for CIFAR's 32x32 images (He et al., 2016, 4.2, and 2016b): a 3x3 convolution, three stages of n blocks
- * with 16, 32 and 64 channels (shortcuts that change shape have a 1x1 convolution), global average pool, linear. Flavor `"d2l"`
- * by default.
+ * with 16, 32 and 64 channels, global average pool, linear. Shortcuts that change shape have a 1x1 convolution; with `shortcut: "pad"`
+ * they have no parameters, as the paper's for CIFAR (option A). Flavor `"d2l"` by default.
  *
  * @example
  * ```ts
  * const resnet110 = new CifarResNet({ depth: 110 });
  * const resnet1001 = new CifarResNet({ depth: 1001, preActivation: true });
+ * // As the paper has it, and as public weights often are, in which the head has another name.
+ * const resnet20 = new CifarResNet({ depth: 20, shortcut: "pad", flavor: "torchvision" });
+ * await resnet20.loadWeights("resnet20.th", { rename: { linear: "fc" } });
  * ```
  */
 export class CifarResNet extends Model {

@@ -53,6 +53,12 @@ const object = rule<object>("an object", (value) => {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 });
 
+/** An object of properties by names that are anybody's to choose; see {@link textsOf}. */
+export function record(expected: string): Rule<Readonly<Record<string, string>>> {
+  // A Map or a Set is an object too, but has no properties that count.
+  return rule(expected, (value) => object.accepts(value) && Object.prototype.toString.call(value) === "[object Object]");
+}
+
 export function integer(least: number, most: number): Rule<number> {
   const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
   return rule(`an integer ${range}`, (value) => Number.isSafeInteger(value) && within(value, least, most));
@@ -138,6 +144,13 @@ export function checkOptions<Options extends object>(given: Options | undefined,
   }
   for (const [name, value] of Object.entries(options)) check(name, value, (rules as Record<string, Rule<unknown>>)[name]!);
   return options as Options;
+}
+
+/** The texts of an object that {@link record} accepts, each with its name and read once. */
+export function textsOf(parameter: string, value: Readonly<Record<string, string>>): [name: string, text: string][] {
+  const names = look(parameter, object.expected, value, () => namesIn(value));
+  const texts = Object.entries(properties(parameter, object.expected, value, names));
+  return texts.map(([name, text]) => [name, check(`${parameter}[${shown(name)}]`, text, string)]);
 }
 
 /** Names of an object's properties, its own and inherited ones. */

@@ -122,9 +122,10 @@ impl Session {
     /// binds the input channels.
     ///
     /// # Errors
-    /// `ERR_STATE_DICT` names what does not fit as the options say; nothing has changed then. `num_batches_tracked` always fits.
+    /// `ERR_STATE_DICT` names what does not fit as the options say, or cannot be renamed so; nothing has changed then. `num_batches_tracked` always fits.
     pub fn load_weights(&mut self, path: &Path, options: &LoadOptions) -> Result<LoadReport> {
-        let contents = state_dict::read(path, &self.cancel)?;
+        let mut contents = state_dict::read(path, &self.cancel)?;
+        contents.rename(&options.rename)?;
         let in_channels = self.in_channels().or_else(|| state_dict::in_channels(&self.network, &contents.entries));
         let in_channels = in_channels.ok_or_else(|| {
             let message = format!("{}: its tensors do not tell the network's input channels", path.display());

@@ -51,7 +51,7 @@ fn every_kind() -> Layer {
     let identity = Layer::sequential(vec![]);
     let plain = BlockOptions::new(Block::Basic, 23);
     let bottleneck = Block::Bottleneck { groups: 3, width_per_group: 64 };
-    let deeper = BlockOptions { use_1x1_conv: true, strides: 2, shortcut: Shortcut::AvgPool, ..plain };
+    let deeper = BlockOptions { strides: 2, shortcut: Some(Shortcut::AvgPool), ..plain };
     let options = [
         BlockOptions { pre_activation: true, ..plain },
         deeper,
@@ -60,9 +60,10 @@ fn every_kind() -> Layer {
         BlockOptions {
             block: Block::ResNeXt { groups: 4, bot_mul: 0.6 },
             num_channels: 20,
-            use_1x1_conv: true,
+            shortcut: Some(Shortcut::Conv),
             ..plain
         },
+        BlockOptions { num_channels: 29, shortcut: Some(Shortcut::Pad), ..plain },
     ];
     let concat = Layer::Concat { branches: numbered(vec![conv(20, 3, 1), identity.clone()]) };
     let mut layers = vec![concat, Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false }];

@@ -53,6 +53,7 @@ pub struct NativeLoadOptions {
     pub strict: bool,
     pub new_head: bool,
     pub adapt_input: bool,
+    pub rename: Vec<(String, String)>,
 }
 
 /// See [`LoadReport`].
@@ -145,8 +146,8 @@ impl From<Metrics> for NativeMetrics {
 }
 
 impl From<NativeLoadOptions> for LoadOptions {
-    fn from(NativeLoadOptions { strict, new_head, adapt_input }: NativeLoadOptions) -> Self {
-        Self { strict, new_head, adapt_input }
+    fn from(NativeLoadOptions { strict, new_head, adapt_input, rename }: NativeLoadOptions) -> Self {
+        Self { strict, new_head, adapt_input, rename: rename.into_iter().collect() }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod layout;
 pub mod linear;
 pub mod max_pool2d;
 pub mod norm_pool;
+pub mod pad_channels;
 pub mod relu;
 pub mod resample;
 pub mod sgd;

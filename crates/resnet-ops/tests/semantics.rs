@@ -10,10 +10,12 @@ use resnet_ops::concat::{self, Concat};
 use resnet_ops::conv2d::{self, Conv2d, ConvShape, FusedNorm, InputGradient};
 use resnet_ops::max_pool2d::MaxPool2d;
 use resnet_ops::norm_pool::NormPool;
+use resnet_ops::pad_channels::PadChannels;
 use resnet_ops::{add, cross_entropy, relu, sgd, Buffer, DType, Executor, GradientTarget, Pass};
 use support::convolution::Convolution;
 use support::norm_pool::NormPooling;
 use support::ops::Op;
+use support::padding::ChannelPadding;
 use support::pooling::{AveragePooling, MaxPooling};
 use support::{activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage};
 use support::{read_activation, read_flat, shapes, Parameters, Random};
@@ -181,6 +183,36 @@ fn concat_refuses_inputs_that_it_does_not_have() {
             .to_string();
         assert!(error.contains("expected one of 2 inputs, got number 2"), "{error}");
     }
+}
+
+#[test]
+fn pad_channels_is_the_papers_option_a() {
+    // F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1)) of two channels of 3x4, with numbers in reading order.
+    let op = PadChannels { channels: 2, out_channels: 4, before: 1, input: [3, 4], stride: [2, 2] };
+    let (case, x) = (ChannelPadding { n: 1, op }, (1..=24).map(f64::from).collect::<Vec<_>>());
+    let taken = [1.0, 3.0, 9.0, 11.0, 13.0, 15.0, 21.0, 23.0];
+    for executor in every_executor() {
+        let y = case.forward(&executor, std::slice::from_ref(&x)).unwrap();
+        assert_same(&y, &[&[0.0; 4][..], &taken, &[0.0; 4]].concat());
+        // As gradients the numbers go back to where they came from; those of zero channels go nowhere.
+        let dy = [&[7.0; 4][..], &taken, &[7.0; 4]].concat();
+        let expected: Vec<f64> = x.iter().map(|x| if taken.contains(x) { *x } else { 0.0 }).collect();
+        assert_same(&case.backward(&executor, std::slice::from_ref(&x), &dy, false).unwrap()[0], &expected);
+    }
+}
+
+#[test]
+fn pad_channels_refuses_what_it_cannot_do() {
+    let refused = |channels, before, out_channels, stride, word: &str| {
+        let op = PadChannels { channels, out_channels, before, input: [2, 2], stride: [1, stride] };
+        let error = op.check().unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    refused(0, 0, 4, 1, "at least 1");
+    refused(2, 1, 4, 0, "at least 1");
+    refused(4, 0, 3, 1, "within");
+    refused(2, 3, 4, 1, "within");
+    refused(2, usize::MAX, 4, 1, "within");
 }
 
 fn simple(groups: usize, kernel: usize, stride: usize, padding: usize) -> ConvShape {

@@ -67,6 +67,8 @@ pub enum Shortcut {
     /// Average-pooling with the block's stride, then a 1x1 convolution (ResNet-D; He et al., 2019).
     #[serde(rename = "avgpool")]
     AvgPool,
+    /// No parameters: pixels by the block's stride, with zero channels around theirs (option A of He et al., 2016).
+    Pad,
 }
 
 /// What a block is made from.
@@ -80,10 +82,8 @@ pub struct BlockOptions {
     pub num_channels: usize,
     /// Stride of the block's 3x3 convolution (the first, if there are two) and of its shortcut.
     pub strides: usize,
-    /// Whether the shortcut has a 1x1 convolution; else it is the input itself.
-    pub use_1x1_conv: bool,
-    /// How a shortcut with a convolution is made.
-    pub shortcut: Shortcut,
+    /// How the shortcut brings the input to the output's shape; without, it is the input itself.
+    pub shortcut: Option<Shortcut>,
     /// Whose block it is.
     pub flavor: Flavor,
     /// Whether the block starts as its shortcut: γ of its last norm, or its last convolution if norms come first, is zero.
@@ -91,23 +91,22 @@ pub struct BlockOptions {
 }
 
 impl BlockOptions {
-    /// A block with stride 1, without a 1x1 convolution.
+    /// A block with stride 1, whose shortcut is its input.
     pub fn new(block: Block, num_channels: usize) -> Self {
         Self {
             block,
             pre_activation: false,
             num_channels,
             strides: 1,
-            use_1x1_conv: false,
-            shortcut: Shortcut::Conv,
+            shortcut: None,
             flavor: Flavor::D2l,
             zero_init_residual: false,
         }
     }
 }
 
-/// A residual block. Maps (N, C, H, W) become (N, c or 4c, ⌈H / `strides`⌉, ⌈W / `strides`⌉); without the 1x1 convolution C must
-/// be the output's channels and the stride 1, which shows when input shapes are known.
+/// A residual block. Maps (N, C, H, W) become (N, c or 4c, ⌈H / `strides`⌉, ⌈W / `strides`⌉); without a shortcut of its own C must
+/// be the output's channels and the stride 1, with [`Shortcut::Pad`] at most those channels, which shows when input shapes are known.
 ///
 /// Names are torchvision's (`conv1`, `bn1`, …, `downsample.0`) or, with `pre_activation`, those of timm's resnetv2 (`norm1`,
 /// `conv1`, …, `downsample.conv`).
@@ -133,18 +132,17 @@ fn post_activation(options: &BlockOptions, convolutions: Vec<Layer>) -> Layer {
             body.push(named("relu", i, Layer::Relu));
         }
     }
-    let shortcut = || {
+    let projection = |pool: Option<Layer>, conv| {
         let norm = options.flavor == Flavor::Torchvision || matches!(options.block, Block::ResNeXt { .. });
-        let (pool, conv) = shortcut_layers(options);
-        let layers = pool.into_iter().chain([conv]).chain(norm.then(|| batch_norm(false)));
         // An average-pooling shortcut counts from its pool, also where the stride is 1 and there is none.
-        let first = usize::from(options.shortcut == Shortcut::AvgPool && options.strides == 1);
+        let first = usize::from(options.shortcut == Some(Shortcut::AvgPool) && pool.is_none());
+        let layers = pool.into_iter().chain([conv]).chain(norm.then(|| batch_norm(false)));
         Layer::sequential((first..).zip(layers).map(|(i, layer)| named("", i, layer)).collect())
     };
     Layer::Residual {
         preactivation: None,
         body: Box::new(Layer::sequential(body)),
-        shortcut: options.use_1x1_conv.then(|| Box::new(shortcut())),
+        shortcut: shortcut(options, projection),
         relu: true,
     }
 }
@@ -160,15 +158,14 @@ fn pre_activation(options: &BlockOptions, mut convolutions: Vec<Layer>) -> Layer
         layers.extend([named("norm", i, batch_norm(false)), named("relu", i, Layer::Relu), named("conv", i, conv)]);
     }
     let body = layers.split_off(2);
-    let shortcut = || {
-        let (pool, conv) = shortcut_layers(options);
+    let projection = |pool: Option<Layer>, conv| {
         let pool = pool.map(|pool| Child::new("pool", pool));
         Layer::sequential(pool.into_iter().chain([Child::new("conv", conv)]).collect())
     };
     Layer::Residual {
         preactivation: Some(Box::new(Layer::sequential(layers))),
         body: Box::new(Layer::sequential(body)),
-        shortcut: options.use_1x1_conv.then(|| Box::new(shortcut())),
+        shortcut: shortcut(options, projection),
         relu: false,
     }
 }
@@ -226,19 +223,16 @@ fn resnext(num_channels: usize, groups: usize, bot_mul: f64) -> Result<(usize, u
     }
 }
 
-/// The pool, if the shortcut has one, and the convolution.
-fn shortcut_layers(options: &BlockOptions) -> (Option<Layer>, Layer) {
-    let BlockOptions { block, num_channels, strides, shortcut, flavor, .. } = *options;
-    let pooled = shortcut == Shortcut::AvgPool;
-    let pool = Layer::AvgPool2d {
-        kernel: [strides; 2],
-        stride: [strides; 2],
-        padding: [0; 2],
-        ceil_mode: true,
-        count_include_pad: false,
-    };
-    let stride = if pooled { 1 } else { strides };
-    ((pooled && strides > 1).then_some(pool), conv(flavor, num_channels * block.expansion(), 1, stride))
+/// The shortcut's layers, if it has some; `projection` names the pool, where there is one, and the convolution.
+fn shortcut(options: &BlockOptions, projection: impl FnOnce(Option<Layer>, Layer) -> Layer) -> Option<Box<Layer>> {
+    let BlockOptions { block, num_channels, strides, flavor, .. } = *options;
+    let (out_channels, stride) = (num_channels * block.expansion(), [strides; 2]);
+    let pool = Layer::AvgPool2d { kernel: stride, stride, padding: [0; 2], ceil_mode: true, count_include_pad: false };
+    Some(Box::new(match options.shortcut? {
+        Shortcut::Conv => projection(None, conv(flavor, out_channels, 1, strides)),
+        Shortcut::AvgPool => projection((strides > 1).then_some(pool), conv(flavor, out_channels, 1, 1)),
+        Shortcut::Pad => Layer::PadChannels { out_channels, stride },
+    }))
 }
 
 /// A square convolution that keeps the size but for its stride.
@@ -277,7 +271,8 @@ pub(super) fn check_size(parameter: &str, size: usize) -> Result<()> {
 /// The chapter's `Residual`, for tests.
 #[cfg(test)]
 pub(crate) fn basic(num_channels: usize, use_1x1_conv: bool, strides: usize) -> Layer {
-    residual(&BlockOptions { use_1x1_conv, strides, ..BlockOptions::new(Block::Basic, num_channels) }).unwrap()
+    let shortcut = use_1x1_conv.then_some(Shortcut::Conv);
+    residual(&BlockOptions { shortcut, strides, ..BlockOptions::new(Block::Basic, num_channels) }).unwrap()
 }
 
 #[cfg(test)]
@@ -307,7 +302,7 @@ mod tests {
         assert_eq!(output(&residual(&resnext).unwrap(), [32, 96, 96]), [4, 32, 96, 96]);
         let bottleneck = BlockOptions::new(Block::BOTTLENECK, 8);
         assert_eq!(output(&residual(&bottleneck).unwrap(), [32, 7, 5]), [4, 32, 7, 5]);
-        let wider = BlockOptions { use_1x1_conv: true, strides: 2, ..bottleneck };
+        let wider = BlockOptions { shortcut: Some(Shortcut::Conv), strides: 2, ..bottleneck };
         assert_eq!(output(&residual(&wider).unwrap(), [3, 7, 5]), [4, 32, 4, 3]);
     }
 
@@ -335,7 +330,7 @@ mod tests {
 
     #[test]
     fn names_follow_flavor_and_order_of_norms() {
-        let options = BlockOptions { use_1x1_conv: true, strides: 2, ..BlockOptions::new(Block::Basic, 6) };
+        let options = BlockOptions { shortcut: Some(Shortcut::Conv), strides: 2, ..BlockOptions::new(Block::Basic, 6) };
         let d2l = "conv1.weight conv1.bias bn1.weight bn1.bias conv2.weight conv2.bias bn2.weight bn2.bias \
                    downsample.0.weight downsample.0.bias";
         assert_eq!(names(&residual(&options).unwrap()), d2l);
@@ -345,7 +340,7 @@ mod tests {
             "conv1.weight bn1.weight bn1.bias conv2.weight bn2.weight bn2.bias downsample.0.weight \
              downsample.1.weight downsample.1.bias"
         );
-        let pooled = BlockOptions { shortcut: Shortcut::AvgPool, ..torchvision };
+        let pooled = BlockOptions { shortcut: Some(Shortcut::AvgPool), ..torchvision };
         for strides in [1, 2] {
             let names = names(&residual(&BlockOptions { strides, ..pooled }).unwrap());
             assert!(names.ends_with("downsample.1.weight downsample.2.weight downsample.2.bias"), "{names}");
@@ -355,6 +350,28 @@ mod tests {
             names(&residual(&pre_activation).unwrap()),
             "norm1.weight norm1.bias conv1.weight norm2.weight norm2.bias conv2.weight downsample.conv.weight"
         );
+    }
+
+    #[test]
+    fn a_padded_shortcut_has_no_weights_and_the_output_s_shape() {
+        let padded = |block| BlockOptions { shortcut: Some(Shortcut::Pad), strides: 2, ..BlockOptions::new(block, 8) };
+        let basic = padded(Block::Basic);
+        let cases = [
+            basic,
+            BlockOptions { strides: 1, flavor: Flavor::Torchvision, ..basic },
+            BlockOptions { pre_activation: true, ..basic },
+            padded(Block::BOTTLENECK),
+            padded(Block::ResNeXt { groups: 4, bot_mul: 1.0 }),
+        ];
+        for options in cases {
+            let (block, [height, width]) =
+                (residual(&options).unwrap(), [7, 6].map(|size: usize| size.div_ceil(options.strides)));
+            assert_eq!(output(&block, [5, 7, 6]), [4, 8 * options.block.expansion(), height, width]);
+            assert!(!names(&block).contains("downsample"), "{}", names(&block));
+        }
+        let error = trace(&residual(&basic).unwrap(), Shape::map(9, 6, 6)).unwrap_err();
+        let expected = "maps of at most the 8 channels that they are padded to";
+        assert_eq!(error.message, format!("downsample: expected {expected}, got (N, 9, 6, 6)"));
     }
 
     #[test]

@@ -80,6 +80,14 @@ pub enum Layer {
     },
     /// Mean of each channel's map: (N, C, H, W) to (N, C).
     GlobalAvgPool2d,
+    /// Zero channels around those of every so-manieth pixel, half of them, rounded down, before: the shortcut without parameters (option
+    /// A) of He et al., 2016.
+    PadChannels {
+        /// Channels of the output, at least those of the input.
+        out_channels: usize,
+        /// Pixels from one that is taken to the next, down and across.
+        stride: [usize; 2],
+    },
     /// In training, zeroes each value with probability p and scales the others by 1 / (1 − p); else the identity.
     Dropout {
         /// Probability, below 1.
@@ -213,6 +221,7 @@ impl Layer {
             | Self::MaxPool2d { .. }
             | Self::AvgPool2d { .. }
             | Self::GlobalAvgPool2d
+            | Self::PadChannels { .. }
             | Self::Dropout { .. } => Form::Plain,
         }
     }
@@ -227,6 +236,7 @@ impl Layer {
             Self::MaxPool2d { .. } => "MaxPool2d",
             Self::AvgPool2d { .. } => "AvgPool2d",
             Self::GlobalAvgPool2d => "GlobalAvgPool2d",
+            Self::PadChannels { .. } => "PadChannels",
             Self::Dropout { .. } => "Dropout",
             Self::Linear { .. } => "Linear",
             Self::Sequential { .. } => "Sequential",

@@ -153,10 +153,18 @@ fn residual_block(mut description: Value) -> Result<Layer> {
     let strides = taken(&mut description, "strides")?.unwrap_or(1);
     let use_1x1_conv = taken(&mut description, "use1x1_conv")?.unwrap_or(false);
     let settings: Settings = fields(description)?;
-    if let (false, Some(shortcut)) = (use_1x1_conv, settings.shortcut) {
-        let got = format!("{} alone", format!("{shortcut:?}").to_lowercase());
-        return Err(Error::expected(Code::InvalidArgument, "shortcut", "use1x1Conv: true beside it", got));
-    }
+    let has_shortcut = match (use_1x1_conv, settings.shortcut) {
+        (false, Some(shortcut @ (Shortcut::Conv | Shortcut::AvgPool))) => {
+            let got = format!("{} alone", format!("{shortcut:?}").to_lowercase());
+            return Err(Error::expected(Code::InvalidArgument, "shortcut", "use1x1Conv: true beside it", got));
+        }
+        (true, Some(Shortcut::Pad)) => {
+            let expected = "conv or avgpool beside use1x1Conv: true";
+            return Err(Error::expected(Code::InvalidArgument, "shortcut", expected, "pad"));
+        }
+        (true, None | Some(Shortcut::Conv | Shortcut::AvgPool)) | (false, Some(Shortcut::Pad)) => true,
+        (false, None) => false,
+    };
     // A block's options are those that it would have in a network.
     let ResNetOptions { block, pre_activation, shortcut, flavor, zero_init_residual, .. } =
         settings.onto(ResNetOptions::default())?;
@@ -165,8 +173,7 @@ fn residual_block(mut description: Value) -> Result<Layer> {
         pre_activation,
         num_channels,
         strides,
-        use_1x1_conv,
-        shortcut,
+        shortcut: has_shortcut.then_some(shortcut),
         flavor,
         zero_init_residual,
     })
@@ -310,9 +317,13 @@ mod tests {
 
     #[test]
     fn blocks_have_the_options_of_networks() {
-        let options = BlockOptions { use_1x1_conv: true, strides: 2, ..BlockOptions::new(Block::BOTTLENECK, 8) };
+        let shortcut = Some(Shortcut::Conv);
+        let options = BlockOptions { shortcut, strides: 2, ..BlockOptions::new(Block::BOTTLENECK, 8) };
         let json = r#"{"type":"residual_block","num_channels":8,"strides":2,"use1x1_conv":true,"block":"bottleneck"}"#;
         assert_eq!(layer(json), residual(&options).unwrap());
+        let padded = BlockOptions { shortcut: Some(Shortcut::Pad), ..BlockOptions::new(Block::Basic, 8) };
+        let json = r#"{"type":"residual_block","num_channels":8,"shortcut":"pad"}"#;
+        assert_eq!(layer(json), residual(&padded).unwrap());
         let channels = Inception { c1: 1, c2: [2, 3], c3: [4, 5], c4: 6 };
         assert_eq!(layer(r#"{"type":"inception","c1":1,"c2":[2,3],"c3":[4,5],"c4":6}"#), inception(channels).unwrap());
         assert_eq!(layer(r#"{"type":"googlenet","num_classes":7}"#), googlenet(7).unwrap());
@@ -378,6 +389,8 @@ mod tests {
         );
         let block = r#"{"type":"residual_block","num_channels":4,"shortcut":"avgpool"}"#;
         assert_eq!(refusal(block), "shortcut: expected use1x1Conv: true beside it, got avgpool alone");
+        let block = r#"{"type":"residual_block","num_channels":4,"shortcut":"pad","use1x1_conv":true}"#;
+        assert_eq!(refusal(block), "shortcut: expected conv or avgpool beside use1x1Conv: true, got pad");
         assert!(refusal("{").starts_with("network description: EOF"));
     }
     #[test]

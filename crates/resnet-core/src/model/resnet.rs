@@ -143,8 +143,7 @@ fn stage(options: &ResNetOptions, part: Stage, strides: usize, in_channels: usiz
             pre_activation: options.pre_activation,
             num_channels: part.num_channels,
             strides,
-            use_1x1_conv: i == 0 && changes,
-            shortcut: options.shortcut,
+            shortcut: (i == 0 && changes).then_some(options.shortcut),
             flavor: options.flavor,
             zero_init_residual: options.zero_init_residual,
         })?;

@@ -8,6 +8,9 @@ use std::fmt;
 /// Largest size of a kernel, stride or padding: far beyond any use, far from any overflow.
 const MAX_WINDOW: usize = 1 << 20;
 
+/// Most channels that zeros are added to: no weights, whose number is checked, go with them.
+const MAX_CHANNELS: usize = 1 << 20;
+
 /// The shape of a value, without the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -105,6 +108,18 @@ pub(super) fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Sha
             }
             Ok(Shape::Map { channels, size: windows(size, kernel, stride, padding, *ceil_mode)? })
         }
+        Layer::PadChannels { out_channels, stride } => {
+            let (channels, size) = maps()?;
+            if *out_channels > MAX_CHANNELS {
+                let expected = format!("at most {MAX_CHANNELS} channels");
+                return Err(Error::expected(Code::InvalidArgument, at, expected, out_channels));
+            }
+            if channels > *out_channels {
+                let expected = format!("maps of at most the {out_channels} channels that they are padded to");
+                return Err(Error::expected(Code::Shape, at, expected, input));
+            }
+            Ok(Shape::Map { channels: *out_channels, size: windows(size, &[1; 2], stride, &[0; 2], false)? })
+        }
         Layer::Dropout { p } => match (0.0..1.0).contains(p) {
             true => Ok(input),
             false => Err(Error::expected(Code::InvalidArgument, at, "a probability from 0 to below 1", p)),
@@ -197,6 +212,25 @@ mod tests {
             }
         }
         assert!(leaf_output(&conv(1 << 20, 1 << 20, 1 << 20), "conv", unknown).is_ok());
+    }
+
+    #[test]
+    fn padding_takes_every_so_manieth_pixel_and_no_channels_away() {
+        let pad = |out_channels, stride| Layer::PadChannels { out_channels, stride: [stride; 2] };
+        let output = |layer: &Layer, input| leaf_output(layer, "pad", input);
+        assert_eq!(output(&pad(32, 2), Shape::map(16, 5, 8)), Ok(Shape::map(32, 3, 4)));
+        let open = |channels| Shape::Map { channels, size: None };
+        assert_eq!(output(&pad(16, 1), open(16)), Ok(open(16)));
+        let error = output(&pad(8, 2), open(16)).unwrap_err();
+        assert_eq!(error.code, Code::Shape);
+        assert_eq!(
+            error.message,
+            "pad: expected maps of at most the 8 channels that they are padded to, got (N, 16, H, W)"
+        );
+        for (layer, input) in [(pad(1 << 60, 1), open(1)), (pad(4, 0), open(1)), (pad(4, 1 << 60), open(1))] {
+            assert_eq!(output(&layer, input).unwrap_err().code, Code::InvalidArgument);
+        }
+        assert_eq!(output(&pad(4, 1), Shape::Features(2)).unwrap_err().code, Code::Shape);
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub(super) fn is_new(params: &Params, head: &str, entries: &HashMap<&str, &Entry
 
 /// The weight of the first layer, if that is a convolution without groups.
 pub(super) fn input(root: &Layer) -> Option<String> {
-    let (path, weighted) = first_weighted(root, "", &mut 1)?;
+    let mut before = Channels::INPUT;
+    let (path, weighted) = first_weighted(root, "", &mut before)?;
     matches!(weighted, Weighted::Conv2d { groups: 1, .. }).then(|| join(&path, "weight"))
 }
 
@@ -87,8 +88,8 @@ impl Adaption {
 /// The number of input channels that the weights of a network's first layer ask for; none if that layer has no weight
 /// among the tensors, or one that cannot be its own.
 pub fn in_channels(root: &Layer, entries: &[Entry]) -> Option<usize> {
-    let mut copies = 1;
-    let (path, weighted) = first_weighted(root, "", &mut copies)?;
+    let mut before = Channels::INPUT;
+    let (path, weighted) = first_weighted(root, "", &mut before)?;
     let name = join(&path, "weight");
     let shape = &entries.iter().find(|entry| entry.name == name)?.shape;
     let channels = match weighted {
@@ -96,35 +97,58 @@ pub fn in_channels(root: &Layer, entries: &[Entry]) -> Option<usize> {
         Weighted::Linear { .. } => *shape.get(1)?,
         Weighted::BatchNorm2d { .. } => *shape.first()?,
     };
-    (copies > 0 && channels % copies == 0).then(|| channels / copies)
+    let of_input = channels.checked_sub(before.others)?;
+    (before.copies > 0 && of_input % before.copies == 0).then(|| of_input / before.copies)
 }
 
-/// The first layer with a weight, and its path. Only concatenations change the number of channels before it: `copies` of the
-/// input's channels go in and, where there is no such layer, come out.
-fn first_weighted(layer: &Layer, path: &str, copies: &mut usize) -> Option<(String, Weighted)> {
+/// The channels of a value: so many times the input's, and others.
+#[derive(Clone, Copy)]
+struct Channels {
+    copies: usize,
+    others: usize,
+}
+
+impl Channels {
+    const NONE: Self = Self { copies: 0, others: 0 };
+    const INPUT: Self = Self { copies: 1, others: 0 };
+
+    fn and(self, more: Self) -> Self {
+        let sum = usize::saturating_add;
+        Self { copies: sum(self.copies, more.copies), others: sum(self.others, more.others) }
+    }
+}
+
+/// The first layer with a weight, and its path. Only concatenations and padding change the channels before it, which `channels` are
+/// told in: they go in and, where there is no such layer, come out.
+fn first_weighted(layer: &Layer, path: &str, channels: &mut Channels) -> Option<(String, Weighted)> {
     match layer.form() {
         Form::Sequential(children) => {
-            children.iter().find_map(|child| first_weighted(&child.layer, &join(path, &child.name), copies))
+            children.iter().find_map(|child| first_weighted(&child.layer, &join(path, &child.name), channels))
         }
         Form::Residual { preactivation, body, shortcut, relu: _ } => {
-            let found = preactivation.and_then(|before| first_weighted(before, path, copies));
-            let start = *copies;
-            found.or_else(|| first_weighted(body, path, copies)).or_else(|| {
-                *copies = start;
-                first_weighted(shortcut?, &join(path, "downsample"), copies)
+            let found = preactivation.and_then(|before| first_weighted(before, path, channels));
+            let start = *channels;
+            found.or_else(|| first_weighted(body, path, channels)).or_else(|| {
+                *channels = start;
+                first_weighted(shortcut?, &join(path, "downsample"), channels)
             })
         }
         Form::Concat(branches) => {
-            let start = std::mem::take(copies);
+            let start = std::mem::replace(channels, Channels::NONE);
             branches.iter().find_map(|branch| {
                 let mut inside = start;
                 let found = first_weighted(&branch.layer, &join(path, &branch.name), &mut inside);
-                *copies = if found.is_some() { inside } else { copies.saturating_add(inside) };
+                *channels = if found.is_some() { inside } else { channels.and(inside) };
                 found
             })
         }
         Form::Weighted(weighted) => Some((path.to_owned(), weighted)),
-        Form::Plain => None,
+        Form::Plain => {
+            if let Layer::PadChannels { out_channels, stride: _ } = layer {
+                *channels = Channels { copies: 0, others: *out_channels };
+            }
+            None
+        }
     }
 }
 
@@ -156,6 +180,16 @@ mod tests {
         let weight = |inputs| [Entry { name: "conv.weight".into(), shape: vec![5, inputs], data: vec![] }];
         assert_eq!(in_channels(&network, &weight(12)), Some(3));
         assert_eq!(in_channels(&network, &weight(10)), None);
+        let padded = || Child::new("", Layer::PadChannels { out_channels: 7, stride: [1, 1] });
+        let and_padded = |network| {
+            let both = Layer::Concat { branches: vec![relu(), padded(), relu()] };
+            Layer::sequential(vec![Child::new("both", both), Child::new("", network)])
+        };
+        assert_eq!(in_channels(&and_padded(network.clone()), &weight(4 * (2 * 3 + 7))), Some(3));
+        assert_eq!(in_channels(&and_padded(network.clone()), &weight(4 * 7 - 4)), None);
+        // Whatever was padded, the weights have as many channels.
+        let alone = Layer::sequential(vec![padded(), Child::new("", network.clone())]);
+        assert_eq!(in_channels(&alone, &weight(28)), None);
         let beside = Layer::Concat { branches: vec![relu(), Child::new("", network)] };
         assert_eq!(in_channels(&beside, &weight(12)), Some(3));
     }

@@ -2,6 +2,7 @@
 
 use super::contents::{Entry, Other};
 use super::fitting::{fits, head, input, is_new, layer_of, Adaption};
+use super::rename::{suggestion, Renaming};
 use crate::error::{Code, Error, Result};
 use crate::model::layer::Layer;
 use crate::model::params::{Params, Role};
@@ -13,7 +14,7 @@ use std::ops::Range;
 const LISTED: usize = 5;
 
 /// How weights are loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Every name of either side must be on the other.
     pub strict: bool,
@@ -22,11 +23,13 @@ pub struct LoadOptions {
     /// The first convolution takes weights for another number of input channels: summed for one channel, else repeated
     /// in turn and scaled by the ratio of the numbers, so that its outputs stay as large.
     pub adapt_input: bool,
+    /// What the file's names are to begin with instead.
+    pub rename: Renaming,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { strict: true, new_head: false, adapt_input: false }
+        Self { strict: true, new_head: false, adapt_input: false, rename: Renaming::new() }
     }
 }
 
@@ -77,8 +80,8 @@ impl Matched<'_> {
     }
 }
 
-/// Finds each parameter's tensor for the network `root`. A name on one side only is reported or, if strict, refused; a
-/// linear layer also takes the weight of a 1x1 convolution.
+/// Finds each parameter's tensor, by the names that renaming has given, for the network `root`. A name on one side only is reported
+/// or, if strict, refused; a linear layer also takes the weight of a 1x1 convolution.
 ///
 /// # Errors
 /// `ERR_STATE_DICT` if a tensor's shape is not the parameter's and no option takes it, if a name is there twice, or for
@@ -99,8 +102,8 @@ pub fn matching<'a>(
     if found.accepted(options) {
         return Ok((found.matched, found.report));
     }
-    let all =
-        Findings::of(params, root, entries, others, &LoadOptions { new_head: true, adapt_input: true, ..*options });
+    let lenient = LoadOptions { new_head: true, adapt_input: true, ..options.clone() };
+    let all = Findings::of(params, root, entries, others, &lenient);
     let mut message = format!("weights do not fit the network: {}", found.problems(options));
     if all.accepted(options) {
         if all.report.kept.len() > found.report.kept.len() {
@@ -109,6 +112,9 @@ pub fn matching<'a>(
         if all.matched.is_adapted() && !found.matched.is_adapted() {
             message += "; adaptInput: true fits the first convolution to the network's input channels";
         }
+    }
+    if let Some((from, to)) = found.renaming(params, entries).filter(|_| options.strict && options.rename.is_empty()) {
+        message += &format!("; rename: {{ {from:?}: {to:?} }} makes the file's names the network's");
     }
     Err(Error::new(Code::StateDict, message))
 }
@@ -166,6 +172,20 @@ impl<'a> Findings<'a> {
         self.misfits.is_empty() && (!options.strict || complete)
     }
 
+    /// The one change of the file's names, if there is one, with which nothing would be missing or unexpected.
+    fn renaming(&self, params: &Params, entries: &[Entry]) -> Option<(String, String)> {
+        let LoadReport { missing, unexpected, kept: _ } = &self.report;
+        if !self.misfits.is_empty() {
+            return None;
+        }
+        let missing: HashSet<&String> = missing.iter().collect();
+        let missing: Vec<_> = params.in_order().into_iter().filter(|one| missing.contains(&one.name)).collect();
+        let strangers: HashSet<&String> = unexpected.iter().collect();
+        let (strangers, others): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| strangers.contains(&entry.name));
+        let others: Vec<&str> = others.into_iter().map(|entry| entry.name.as_str()).collect();
+        suggestion(&missing, &strangers, &others).filter(|_| strangers.len() == unexpected.len())
+    }
+
     fn problems(&self, options: &LoadOptions) -> String {
         let mut kinds = vec![listed("wrong shapes or types", &self.misfits)];
         if options.strict {
@@ -205,8 +225,10 @@ mod tests {
         Params::of(&trace_channels(root, channels).unwrap()).unwrap()
     }
 
-    const STRICT: LoadOptions = LoadOptions { strict: true, new_head: false, adapt_input: false };
-    const NAMES_MAY_DIFFER: LoadOptions = LoadOptions { strict: false, ..STRICT };
+    const STRICT: LoadOptions =
+        LoadOptions { strict: true, new_head: false, adapt_input: false, rename: Renaming::new() };
+    const NAMES_MAY_DIFFER: LoadOptions =
+        LoadOptions { strict: false, new_head: false, adapt_input: false, rename: Renaming::new() };
 
     /// Every parameter, filled with its place in the order.
     fn entries(params: &Params) -> Vec<Entry> {
@@ -426,5 +448,24 @@ mod tests {
         more.push(entry("extra", &[1], |_| 0.0));
         assert!(refusal(&network(1), 1, &more, &STRICT).ends_with("unexpected: extra"));
         assert!(refusal(&network(1), 1, &more, &NAMES_MAY_DIFFER).ends_with(&format!("{head}{input}")));
+    }
+
+    #[test]
+    fn the_message_names_the_renaming_that_helps() {
+        let renamed = |rename: &dyn Fn(&str) -> String| {
+            let mut weights = weights(1, 3);
+            weights.iter_mut().for_each(|entry| entry.name = rename(&entry.name));
+            refusal(&network(1), 1, &weights, &STRICT)
+        };
+        let hint = |pair| format!("; rename: {{ {pair} }} makes the file's names the network's");
+        assert!(renamed(&|name| name.replace("fc", "linear")).ends_with(&hint(r#""linear": "fc""#)));
+        assert!(renamed(&|name| format!("backbone.{name}")).ends_with(&hint(r#""backbone": """#)));
+        assert!(renamed(&|name| name.replace("fc.bias", "fc.b")).ends_with(&hint(r#""fc.b": "fc.bias""#)));
+        let two = renamed(&|name| name.replace("hidden", "a").replace("fc", "b"));
+        assert!(two.contains("unexpected: a.weight, a.bias, b.weight, b.bias") && !two.contains("rename"), "{two}");
+        let mut other_shape = weights(1, 3);
+        other_shape.iter_mut().for_each(|entry| entry.name = entry.name.replace("fc", "linear"));
+        other_shape[3].shape = vec![4, 3];
+        assert!(!refusal(&network(1), 1, &other_shape, &STRICT).contains("rename"));
     }
 }

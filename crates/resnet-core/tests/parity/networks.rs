@@ -31,6 +31,12 @@ pub fn cifar(depth: usize, pre_activation: bool) -> Layer {
     resnet(&zoo::cifar(depth, None, pre_activation).unwrap()).unwrap()
 }
 
+/// He et al.'s ResNet-20 for CIFAR-10, whose shortcuts have no parameters, without biases.
+fn padded_cifar() -> Layer {
+    let options = ResNetOptions { shortcut: Shortcut::Pad, ..zoo::cifar(20, None, false).unwrap() };
+    resnet(&ResNetOptions { flavor: Flavor::Torchvision, ..options }).unwrap()
+}
+
 fn googlenet() -> Layer {
     googlenet::googlenet(10).unwrap()
 }
@@ -85,6 +91,7 @@ networks! {
     d2l_preactresnet152 always all d2l("preactresnet152");
     d2l_cifar_resnet20 always always cifar(20, false);
     d2l_cifar_preactresnet29 always always cifar(29, true);
+    paper_cifar_resnet20 always always padded_cifar();
     d2l_googlenet always always googlenet();
     d2l_googlenet_64x64 all always googlenet();
     torchvision_resnet18 always all torchvision("resnet18");

@@ -3,7 +3,7 @@
 
 use super::Concat;
 use crate::add::add_to;
-use crate::blocked::{blocked_len, blocks, LANES};
+use crate::blocked::{blocked_len, blocks, channels_of, lanes_of, LANES};
 use crate::simd::kernel;
 use crate::{Buffer, Cpu, GradientTarget, Isa, Result};
 use std::ops::Range;
@@ -46,13 +46,7 @@ pub(super) fn backward(cpu: &Cpu, op: &Concat, n: usize, branch: usize, dy: &Buf
     Ok(())
 }
 
-/// The channels of block number `block`.
-fn channels_of(channels: usize, block: usize) -> Range<usize> {
-    block * LANES..channels.min((block + 1) * LANES)
-}
-
-/// Writes these channels of a blocked image, which lie in one block or two, to lanes `to..` of the plane `target`, or adds
-/// them if `accumulate`.
+/// Writes these channels of a blocked image to lanes `to..` of the plane `target`, or adds them if `accumulate`.
 fn move_channels(
     isa: Isa,
     source: &[f32],
@@ -61,17 +55,14 @@ fn move_channels(
     mut to: usize,
     accumulate: bool,
 ) {
-    let mut start = channels.start;
-    while start < channels.end {
-        let (block, from) = (start / LANES, start % LANES);
-        let lanes = (LANES - from).min(channels.end - start);
+    for (block, lanes) in lanes_of(channels) {
         let plane = &source[block * target.len()..][..target.len()];
-        match (lanes, accumulate) {
+        match (lanes.len(), accumulate) {
             (LANES, false) => target.copy_from_slice(plane),
             (LANES, true) => add_to(isa, plane, target),
-            _ => move_lanes(isa, plane, from, target, to, lanes, accumulate),
+            _ => move_lanes(isa, plane, lanes.start, target, to, lanes.len(), accumulate),
         }
-        (start, to) = (start + lanes, to + lanes);
+        to += lanes.len();
     }
 }
 

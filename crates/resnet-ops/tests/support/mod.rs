@@ -1,5 +1,5 @@
 //! What the tests of all ops share: seeded data, buffers with garbage around the part in use, every op behind one trait
-//! (`ops`, `convolution`, `normalisation`, `pooling`) and the shapes that it is tried on (`shapes`).
+//! (`ops`, `convolution`, `normalisation`, `padding`, `pooling`) and the shapes that it is tried on (`shapes`).
 
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
@@ -8,6 +8,7 @@ pub mod convolution;
 pub mod norm_pool;
 pub mod normalisation;
 pub mod ops;
+pub mod padding;
 pub mod pooling;
 pub mod shapes;
 

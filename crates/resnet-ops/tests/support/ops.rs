@@ -309,6 +309,7 @@ macro_rules! every_op {
             max_pool2d: $crate::support::shapes::max_poolings;
             avg_pool2d: $crate::support::shapes::average_poolings;
             global_avg_pool: $crate::support::shapes::global_average_poolings;
+            pad_channels: $crate::support::shapes::channel_paddings;
             linear: $crate::support::shapes::connections;
             cross_entropy: $crate::support::shapes::losses;
         }

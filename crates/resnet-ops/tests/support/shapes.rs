@@ -4,6 +4,7 @@ use super::convolution::Convolution;
 use super::norm_pool::NormPooling;
 use super::normalisation::Normalisation;
 use super::ops::{Addition, Concatenation, Connection, Dropping, Loss, Relu};
+use super::padding::ChannelPadding;
 use super::pooling::{AveragePooling, GlobalAveragePooling, MaxPooling};
 use super::Random;
 use resnet_ops::avg_pool2d::AvgPool2d;
@@ -15,6 +16,7 @@ use resnet_ops::global_avg_pool::GlobalAvgPool;
 use resnet_ops::linear::Linear;
 use resnet_ops::max_pool2d::MaxPool2d;
 use resnet_ops::norm_pool::NormPool;
+use resnet_ops::pad_channels::PadChannels;
 
 /// Below, at and above a block of 16, and none a multiple of another's.
 const CHANNELS: [usize; 6] = [1, 3, 6, 16, 24, 33];
@@ -288,6 +290,30 @@ pub fn average_poolings() -> Vec<AveragePooling> {
             input[i] = (kernel[i] - 2 * padding[i]).max(1) + random.below(8);
         }
         pool(1 + random.below(2), random.pick(&CHANNELS), kernel, stride, padding, input);
+    }
+    list
+}
+
+/// Paddings of channels: a CIFAR network's, and others that begin and end anywhere in a block.
+pub fn channel_paddings() -> Vec<ChannelPadding> {
+    let pad = |n, [channels, before, out_channels]: [usize; 3], stride, input| ChannelPadding {
+        n,
+        op: PadChannels { channels, out_channels, before, input, stride },
+    };
+    let mut list = vec![
+        pad(2, [16, 8, 32], [2, 2], [8, 8]),
+        pad(1, [32, 16, 64], [2, 2], [7, 5]),
+        pad(3, [3, 0, 3], [1, 1], [4, 3]),
+        pad(2, [16, 24, 64], [1, 1], [2, 3]),
+        pad(1, [40, 5, 100], [3, 1], [1, 1]),
+        pad(1, [16, 32, 48], [1, 2], [3, 4]),
+    ];
+    let mut random = Random::new(12);
+    while list.len() < 40 {
+        let (channels, before) = (random.pick(&CHANNELS), random.pick(&[0, 1, 8, 16, 23]));
+        let out_channels = before + channels + random.pick(&[0, 2, 9, 16, 40]);
+        let (stride, input) = ([0; 2].map(|_| 1 + random.below(4)), [0; 2].map(|_| 1 + random.below(9)));
+        list.push(pad(1 + random.below(3), [channels, before, out_channels], stride, input));
     }
     list
 }

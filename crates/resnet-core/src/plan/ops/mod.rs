@@ -12,6 +12,7 @@ mod import;
 mod linear;
 mod max_pool2d;
 mod norm_pool;
+mod pad_channels;
 mod relu;
 mod silu;
 
@@ -26,6 +27,7 @@ pub(super) use import::Import;
 pub(super) use linear::FullyConnected;
 pub(super) use max_pool2d::MaxPool;
 pub(super) use norm_pool::PooledNorm;
+pub(super) use pad_channels::ChannelPadding;
 pub(super) use relu::{Activation, ReluCall};
 pub(super) use silu::Silu;
 
@@ -205,6 +207,7 @@ ops! {
     NormPool: PooledNorm;
     AvgPool2d: AvgPool;
     GlobalAvgPool: GlobalPool;
+    PadChannels: ChannelPadding;
     Linear: FullyConnected;
 }
 
@@ -233,6 +236,9 @@ impl Op {
                 Self::AvgPool2d(AvgPool::lower(site, [*kernel, *stride, *padding], *ceil_mode, *count_include_pad)?)
             }
             Layer::GlobalAvgPool2d => Self::GlobalAvgPool(GlobalPool::lower(site)),
+            Layer::PadChannels { out_channels, stride } => {
+                Self::PadChannels(ChannelPadding::lower(site, *out_channels, *stride)?)
+            }
             Layer::Dropout { p } => Self::Dropout(DropoutLayer::lower(site, *p)),
             Layer::Linear { out_features, bias, init: _ } => {
                 Self::Linear(FullyConnected::lower(site, *out_features, *bias))
