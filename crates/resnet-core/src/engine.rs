@@ -154,6 +154,14 @@ impl Execution<'_> {
         Ok(self.plan.run(List::Statistics, self.slots, &mut self.with)?)
     }
 
+    /// See [`Weights::check_updated`].
+    ///
+    /// # Errors
+    /// `ERR_NON_FINITE_WEIGHTS`; if the device fails.
+    pub fn check_updated(&self) -> Result<()> {
+        self.with.weights.check_updated(self.params)
+    }
+
     /// The output, (N, classes) or whatever the network returns; before [`Execution::backward`], which may use its storage.
     ///
     /// # Errors

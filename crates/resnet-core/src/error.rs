@@ -80,6 +80,15 @@ pub struct Error {
     pub message: String,
 }
 
+/// A number as JavaScript writes it, in messages about those that are not finite.
+pub(crate) fn named(value: f64) -> String {
+    match value {
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -75,7 +75,8 @@ impl Session {
     /// The network, weights and number of updates of a file that [`Session::save`] wrote.
     ///
     /// # Errors
-    /// `ERR_IO`, `ERR_MODEL_FILE` if it cannot be read; `ERR_DEVICE` if the device cannot be used; `ERR_ABORTED`.
+    /// `ERR_IO`, `ERR_MODEL_FILE` if it cannot be read; `ERR_NON_FINITE_WEIGHTS` if weights are NaN or infinite; `ERR_DEVICE` if the device
+    /// cannot be used; `ERR_ABORTED`.
     pub fn load(path: &Path, compute: Compute, cancel: &Cancel) -> Result<Self> {
         let file = state_dict::read_model(path, cancel)?;
         let ModelHeader { network, in_channels, seed } = file.header;
@@ -112,17 +113,18 @@ impl Session {
         self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes()
     }
 
-    /// See [`check_finite`].
-    pub(crate) fn check_finite(&self) -> Result<()> {
+    /// See [`Weights::check_updated`].
+    pub(crate) fn check_updated(&self) -> Result<()> {
         let Built { params, weights, .. } = self.built()?;
-        check_finite(params, &weights.values()?)
+        weights.check_updated(params)
     }
 
     /// Takes the weights of a safetensors or PyTorch file (see [`state_dict::read`]) and, if all come from it, its number of updates (0 if it tells none);
     /// binds the input channels.
     ///
     /// # Errors
-    /// `ERR_STATE_DICT` names what does not fit as the options say, or cannot be renamed so; nothing has changed then. `num_batches_tracked` always fits.
+    /// `ERR_STATE_DICT` names what does not fit as the options say, or cannot be renamed so, `ERR_NON_FINITE_WEIGHTS` what is NaN or
+    /// infinite as f32; nothing has changed then. `num_batches_tracked` always fits.
     pub fn load_weights(&mut self, path: &Path, options: &LoadOptions) -> Result<LoadReport> {
         let mut contents = state_dict::read(path, &self.cancel)?;
         contents.rename(&options.rename)?;
@@ -162,6 +164,7 @@ impl Session {
             None => initialise(&params, self.seed)?,
         };
         matched.copy_to(&mut parameters, &mut running);
+        check_finite(&params, &[Cow::Borrowed(&parameters), Cow::Borrowed(&running)])?;
         match &mut self.built {
             Some(built) => built.weights.set(&parameters, &running)?,
             None => self.bind(in_channels, params, &parameters, &running)?,

@@ -1,6 +1,6 @@
 //! The flat storage of parameters, running statistics and gradients, in a backend's type.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{named, Code, Error, Result};
 use crate::model::params::{Parameter, Params, Role};
 use crate::tensor::{Named, Tensor};
 use resnet_ops::{Buffer, DType, Executor, Real};
@@ -14,6 +14,8 @@ pub struct Weights {
     pub running: Buffer,
     /// Gradients of the parameters; empty before the first training step.
     pub gradients: Buffer,
+    /// Whether an update has made some of them NaN or infinite; see [`resnet_ops::finite`].
+    pub non_finite: Buffer,
     /// Counts the changes of parameters and running statistics since they are in memory.
     pub version: u64,
     /// Updates by an optimiser that have been made on them: `num_batches_tracked` in files, and what dropout masks are drawn by.
@@ -28,7 +30,8 @@ impl Weights {
     pub fn new(executor: &Executor, parameters: &[f32], running: &[f32]) -> Result<Self> {
         let dtype = executor.parameter_dtype();
         let (parameters, running) = (executor.upload(dtype, parameters)?, executor.upload(dtype, running)?);
-        Ok(Self { parameters, running, gradients: Buffer::empty(), version: 0, updates: 0 })
+        let non_finite = executor.zeros(dtype, 1)?;
+        Ok(Self { parameters, running, gradients: Buffer::empty(), non_finite, version: 0, updates: 0 })
     }
 
     /// The same on another backend.
@@ -36,10 +39,10 @@ impl Weights {
     /// # Errors
     /// `ERR_OUT_OF_MEMORY`; if a device fails.
     pub fn copied(&self, executor: &Executor) -> Result<Self> {
-        let [parameters, running, gradients] = [&self.parameters, &self.running, &self.gradients];
+        let Self { parameters, running, gradients, non_finite, version, updates } = self;
         let (parameters, running) = (copied(parameters, executor)?, copied(running, executor)?);
-        let gradients = copied(gradients, executor)?;
-        Ok(Self { parameters, running, gradients, version: self.version, updates: self.updates })
+        let (gradients, non_finite) = (copied(gradients, executor)?, copied(non_finite, executor)?);
+        Ok(Self { parameters, running, gradients, non_finite, version: *version, updates: *updates })
     }
 
     /// The memory that they take, in bytes.
@@ -58,7 +61,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Takes other values.
+    /// Takes other values, which are finite.
     ///
     /// # Errors
     /// If the device fails.
@@ -66,7 +69,21 @@ impl Weights {
         // First: what was made of the old values does not fit, even if only some of the new ones get there.
         self.version += 1;
         self.parameters.write(parameters)?;
-        Ok(self.running.write(running)?)
+        self.running.write(running)?;
+        Ok(self.non_finite.write(&[0f32])?)
+    }
+
+    /// Refuses weights that an update has made NaN or infinite. On a GPU it waits for the update.
+    ///
+    /// # Errors
+    /// `ERR_NON_FINITE_WEIGHTS` names the first, see [`check_finite`]; if the device fails.
+    pub fn check_updated(&self, params: &Params) -> Result<()> {
+        let mut noted = [0f32];
+        self.non_finite.read_to(0..1, &mut noted)?;
+        match noted {
+            [0.0] => Ok(()),
+            [_] => check_finite(params, &self.values()?),
+        }
     }
 
     /// Parameters and running statistics in f32; without a copy where they are that on the host.
@@ -101,10 +118,10 @@ impl Weights {
     }
 }
 
-/// Refuses parameters and running statistics, as [`Weights::values`] gives them, that training has made NaN or infinite.
+/// Refuses parameters and running statistics, as [`Weights::values`] gives them, that are NaN or infinite.
 ///
 /// # Errors
-/// `ERR_NON_FINITE_WEIGHTS` names the first.
+/// `ERR_NON_FINITE_WEIGHTS` names the first in canonical order.
 pub fn check_finite(params: &Params, [parameters, running]: &[Cow<[f32]>; 2]) -> Result<()> {
     let is_finite = |parameter: &&Parameter| {
         let values = parameter.values(parameters, running);
@@ -114,8 +131,11 @@ pub fn check_finite(params: &Params, [parameters, running]: &[Cow<[f32]>; 2]) ->
     };
     match params.in_order().into_iter().find(|parameter| !is_finite(parameter)) {
         None => Ok(()),
-        Some(Parameter { name, .. }) => {
-            Err(Error::expected(Code::NonFiniteWeights, name, "finite numbers", "NaN or infinity"))
+        Some(parameter) => {
+            let values = parameter.values(parameters, running);
+            let found = values.iter().find(|value| !value.is_finite()).map_or(f64::NAN, |&value| value.into());
+            let got = named(found);
+            Err(Error::expected(Code::NonFiniteWeights, &parameter.name, "finite numbers", got))
         }
     }
 }

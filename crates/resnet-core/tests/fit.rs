@@ -180,14 +180,3 @@ fn what_a_later_step_would_refuse_is_refused_before_the_first() {
     // 4x4 images are one pixel after the stem, so the single image of a last batch leaves one value per channel.
     assert_eq!(refused(&labelled(1, [9, 1, 4, 4]), None, &config(1, 8)), Code::Shape);
 }
-
-#[test]
-fn a_loss_that_is_no_number_names_its_step() {
-    let mut pixels = vec![0.5f32; 20 * 256];
-    pixels[17 * 256] = f32::NAN;
-    let data = Dataset::from_arrays(Pixels::F32(pixels), [20, 1, 16, 16], vec![0; 20], None).unwrap();
-    let ordered = FitConfig { shuffle: false, ..config(1, 8) };
-    let error = fit(&mut session(), &data, None, &ordered, &mut Listener::default()).unwrap_err();
-    assert_eq!(error.code, Code::NonFiniteLoss);
-    assert!(error.message.ends_with("at epoch 1, step 3"), "{}", error.message);
-}

@@ -16,6 +16,7 @@ pub mod concat;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod dropout;
+pub mod finite;
 pub mod global_avg_pool;
 pub mod layout;
 pub mod linear;

@@ -9,7 +9,7 @@ use support::convolution::Convolution;
 use support::normalisation::Normalisation;
 use support::ops::Op;
 use support::{
-    assert_close, bf16_executor, blank_activation, every_executor, garbage, read_flat, shapes, Parameters, Random,
+    assert_close, bf16_executor, blank_activation, every_executor, garbage, note, read_flat, shapes, Parameters, Random,
 };
 
 const NAN: f64 = f64::NAN;
@@ -61,7 +61,9 @@ fn moves_running_statistics_to_the_unbiased_variance() {
     for executor in every_executor() {
         let (_, saved) = case.train(&executor, &inputs).unwrap();
         let mut running = Parameters::new(&executor, &[1.0, 2.0]);
-        let call = batch_norm::UpdateRunning { n: 1, saved: &saved, elided_bias: None, running: running.view_mut() };
+        let (running_view, non_finite) = (running.view_mut(), &mut note(&executor));
+        let call =
+            batch_norm::UpdateRunning { n: 1, saved: &saved, elided_bias: None, running: running_view, non_finite };
         batch_norm::update_running(&executor, &case.op, call).unwrap();
         // Mean 3; variance 14/4 biased, 14/3 unbiased.
         assert_close(&running.read(), &[1.5, 1.5 + 14.0 / 12.0], 1e-6, &"running statistics");

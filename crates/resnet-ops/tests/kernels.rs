@@ -5,7 +5,9 @@ mod support;
 
 use resnet_ops::{batch_norm, sgd, Algorithm, Executor};
 use support::ops::Op;
-use support::{assert_close, bf16_executor, cpu_executors, cuda_executor, elements, norm, shapes, Parameters, Random};
+use support::{
+    assert_close, bf16_executor, cpu_executors, cuda_executor, elements, norm, note, shapes, Parameters, Random,
+};
 
 const TOLERANCE: f64 = 1e-4;
 /// Of the root of all squares' sum; bf16 rounds by up to 4e-3.
@@ -131,8 +133,14 @@ fn batch_norm_statistics_and_evaluation() {
         compare(case, &executors, |executor| {
             let (_, saved) = case.train(executor, &inputs).unwrap();
             let mut updated = Parameters::new(executor, &running);
-            let call =
-                batch_norm::UpdateRunning { n: case.n, saved: &saved, elided_bias: None, running: updated.view_mut() };
+            let (updated_view, non_finite) = (updated.view_mut(), &mut note(executor));
+            let call = batch_norm::UpdateRunning {
+                n: case.n,
+                saved: &saved,
+                elided_bias: None,
+                running: updated_view,
+                non_finite,
+            };
             batch_norm::update_running(executor, &case.op, call).unwrap();
             let saved = elements(&saved);
             let part = case.op.saved_len() / 3;
@@ -165,7 +173,8 @@ fn sgd() {
                 for gradient in &gradients {
                     let gradient = Parameters::new(executor, gradient);
                     let velocity = (momentum != 0.0).then(|| velocity.view_mut());
-                    let call = sgd::Step { params: params.view_mut(), grads: gradient.view(), velocity };
+                    let (params, non_finite) = (params.view_mut(), &mut note(executor));
+                    let call = sgd::Step { params, grads: gradient.view(), velocity, non_finite };
                     sgd::step(executor, &op, call).unwrap();
                 }
                 vec![("parameters".to_string(), params.read()), ("velocity".to_string(), velocity.read())]

@@ -26,6 +26,14 @@ impl Pixels {
         }
     }
 
+    /// The first value that is NaN or infinite, and its place.
+    pub(super) fn non_finite(&self) -> Option<(usize, f32)> {
+        match self {
+            Self::U8(_) => None,
+            Self::F32(pixels) => pixels.iter().copied().enumerate().find(|(_, pixel)| !pixel.is_finite()),
+        }
+    }
+
     /// The values at these places.
     pub(super) fn part(&self, range: Range<usize>) -> PixelsRef<'_> {
         match self {

@@ -1,8 +1,9 @@
 //! The training loop.
 
+use super::trainer::lost;
 use super::{Control, EpochRow, Event, Flow, Metrics, Optimizer, Trainer};
 use crate::data::{Dataset, Order, ResidentDataset};
-use crate::error::{Code, Error, Result};
+use crate::error::{named, Code, Error, Result};
 use crate::plan::Mode;
 use crate::session::Session;
 use serde::Deserialize;
@@ -41,8 +42,9 @@ impl FitConfig {
 /// Trains; returns a row for each epoch.
 ///
 /// # Errors
-/// What would make a step fail is refused before the first one. `ERR_NON_FINITE_LOSS` names the step, `ERR_NON_FINITE_WEIGHTS` the epoch
-/// after which some are. `ERR_ABORTED` if the control stopped the run. After any of them the weights are those of the last whole step.
+/// What would make a step fail is refused before the first one. `ERR_NON_FINITE_LOSS` names the step, or the epoch after which the
+/// validation's is not; `ERR_ABORTED` if the control stopped the run. After these the weights are those of the last whole step.
+/// `ERR_NON_FINITE_WEIGHTS` names the step that made some of them NaN or infinite; they are of no use then.
 pub fn fit(
     session: &mut Session,
     train: &Dataset,
@@ -80,6 +82,7 @@ fn check_training(
     let [channels, height, width] = data.image_shape();
     session.check_data("images", data)?;
     let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
+    execution.check_updated()?;
     let (executor, params, _) = execution.parts();
     trainer.updater.reserve(executor, params)?;
     execution.check_norms(batch_size)?;
@@ -113,6 +116,7 @@ impl Run<'_> {
             let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
             let stepped = self.trainer.step_on(self.session, train.input(batch), &batch.labels);
             let metrics = stepped.map_err(|error| at(error, epoch, step))?;
+            Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
             total.merge(metrics);
             let seconds = began.elapsed().as_secs_f64();
             self.tell(&Event::Step {
@@ -125,8 +129,9 @@ impl Run<'_> {
                 seconds_left: seconds / step as f64 * (steps - step) as f64,
             })?;
         }
-        self.session.check_finite().map_err(|error| after(error, epoch))?;
+        self.session.check_updated().map_err(|error| after(error, epoch, steps))?;
         let validated = validation.map(|data| self.validate(data, epoch)).transpose()?;
+        check_validated(validated, epoch)?;
         let row = EpochRow {
             epoch,
             loss: total.loss(),
@@ -155,17 +160,28 @@ impl Run<'_> {
     }
 }
 
-/// The error with the step at which it happened.
+/// The error of a step with its place; what it says of weights is the step before's doing.
 fn at(error: Error, epoch: usize, step: usize) -> Error {
     if error.code != Code::NonFiniteLoss {
-        return error;
+        return after(error, epoch, step - 1);
     }
     Error::new(error.code, format!("{} at epoch {epoch}, step {step}", error.message))
 }
 
-/// The error with the epoch after which it was found.
-fn after(error: Error, epoch: usize) -> Error {
-    Error::new(error.code, format!("{} after epoch {epoch}", error.message))
+/// The error with the step after which weights are lost, if it is about them.
+fn after(error: Error, epoch: usize, step: usize) -> Error {
+    lost(error, format_args!("after epoch {epoch}, step {step}"))
+}
+
+/// Weights that are finite may give logits that are not.
+fn check_validated(validated: Option<Metrics>, epoch: usize) -> Result<()> {
+    match validated.map(|metrics| metrics.loss()).filter(|loss| !loss.is_finite()) {
+        None => Ok(()),
+        Some(loss) => {
+            let got = format!("{} after epoch {epoch}", named(loss));
+            Err(Error::expected(Code::NonFiniteLoss, "validation loss", "a finite number", got))
+        }
+    }
 }
 
 #[cfg(test)]

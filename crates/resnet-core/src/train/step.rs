@@ -3,11 +3,11 @@
 use super::optimizer::Updater;
 use crate::data::Input;
 use crate::engine::Execution;
-use crate::error::{Code, Error, Result};
+use crate::error::{named, Code, Error, Result};
 use crate::metrics::Metrics;
 
 /// One update, where a batch has been prepared for in [`crate::plan::Mode::TRAIN`]. Returns loss and accuracy before the update. A loss
-/// that is not finite is an error and changes nothing.
+/// that is not finite is an error and changes nothing; so are weights that the update before has made so, of which a GPU tells only now.
 pub(super) fn step(mut execution: Execution, updater: &mut Updater, images: Input, labels: &[u32]) -> Result<Metrics> {
     let n = images.shape[0];
     execution.check_norms(n)?;
@@ -15,8 +15,10 @@ pub(super) fn step(mut execution: Execution, updater: &mut Updater, images: Inpu
     updater.reserve(executor, params)?;
     execution.forward(images)?;
     let outcome = execution.loss(labels)?;
+    // First: of such weights no loss says anything.
+    execution.check_updated()?;
     if !outcome.loss_sum.is_finite() {
-        let message = format!("loss: expected a finite number, got {}", outcome.loss_sum / n as f64);
+        let message = format!("loss: expected a finite number, got {}", named(outcome.loss_sum / n as f64));
         return Err(Error::new(Code::NonFiniteLoss, message));
     }
     execution.backward()?;

@@ -1,6 +1,6 @@
 //! One update after the other.
 
-use super::optimizer::{Group, Optimizer, Updater};
+use super::optimizer::{Group, Optimizer, State, Updater};
 use super::step::step;
 use crate::data::Input;
 use crate::device::Compute;
@@ -44,15 +44,25 @@ impl Trainer {
     ///
     /// # Errors
     /// `ERR_SHAPE` and `ERR_LABEL` if the images or labels do not fit the network; `ERR_NON_FINITE_LOSS`. Each leaves the
-    /// weights and running statistics as they were.
+    /// weights and running statistics as they were. `ERR_NON_FINITE_WEIGHTS` if the update made some of them NaN or infinite, which a GPU
+    /// tells at the next step; they are of no use then, and what the optimiser has kept is forgotten.
     pub fn step(&mut self, session: &mut Session, images: Images, labels: &[u32]) -> Result<Metrics> {
         images.check()?;
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
         execution.check_labels(labels)?;
-        self.update(execution, images.into(), labels)
+        let metrics = self.update(execution, images.into(), labels).map_err(|error| lost(error, "before this step"));
+        let checked = metrics.and_then(|metrics| {
+            Self::check_done(session).map(|()| metrics).map_err(|error| lost(error, "after this step"))
+        });
+        if checked.as_ref().is_err_and(|error| error.code == Code::NonFiniteWeights) {
+            // What it keeps is not finite either, and would spoil the weights that a file brings.
+            self.updater.state = State::default();
+        }
+        checked
     }
 
-    /// [`Trainer::step`] on images that may be on the GPU, with labels that have been checked.
+    /// [`Trainer::step`] on images that may be on the GPU, with labels that have been checked. What it says of weights is about the
+    /// update before.
     pub(crate) fn step_on(&mut self, session: &mut Session, images: Input, labels: &[u32]) -> Result<Metrics> {
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
         self.update(execution, images, labels)
@@ -62,6 +72,14 @@ impl Trainer {
         let metrics = step(execution, &mut self.updater, images, labels)?;
         self.stepped = true;
         Ok(metrics)
+    }
+
+    /// Refuses weights that the last update has made NaN or infinite, unless a GPU may still be at it.
+    pub(crate) fn check_done(session: &Session) -> Result<()> {
+        match session.executor().gpu() {
+            None => session.check_updated(),
+            Some(_) => Ok(()),
+        }
     }
 
     /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step. In f32, or in
@@ -75,6 +93,14 @@ impl Trainer {
         }
         session.gradients()
     }
+}
+
+/// The error with when the weights were lost, if it is about them.
+pub(super) fn lost(error: Error, when: impl std::fmt::Display) -> Error {
+    if error.code != Code::NonFiniteWeights {
+        return error;
+    }
+    Error::new(error.code, format!("{} {when}; these weights are lost", error.message))
 }
 
 /// Moves a session's weights, and what its trainers keep between steps, to another device, or to the same one with other settings.

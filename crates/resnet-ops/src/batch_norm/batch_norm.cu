@@ -195,13 +195,15 @@ KERNEL(norm_save_running)(int channels, int part, float eps, const float *runnin
 }
 
 /// Running statistics, mean then variance. What an elided bias would have added to x belongs to the mean.
-KERNEL(norm_update)(int channels, int part, double count, float momentum, const float *saved, const float *elided_bias, float *running) {
+KERNEL(norm_update)(int channels, int part, double count, float momentum, const float *saved, const float *elided_bias, float *running,
+                    float *non_finite) {
     const int channel = static_cast<int>(thread_index());
     if (channel >= channels) return;
     const float mean = saved[channel] + (elided_bias ? elided_bias[channel] : 0);
     const float variance = saved[part + channel] * static_cast<float>(count / (count - 1));
     running[channel] = (1 - momentum) * running[channel] + momentum * mean;
     running[channels + channel] = (1 - momentum) * running[channels + channel] + momentum * variance;
+    if (!is_finite(running[channel]) || !is_finite(running[channels + channel])) *non_finite = 1;
 }
 
 /// Weights and bias of a convolution that does the norm's work too, in f64, so that a folded weight is rounded once. A channel a block.

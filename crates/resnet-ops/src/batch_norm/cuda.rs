@@ -130,12 +130,13 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
 }
 
 pub(super) fn update_running(cuda: &Cuda, op: &BatchNorm, call: UpdateRunning) -> Result<()> {
-    let UpdateRunning { n, saved, elided_bias, running } = call;
+    let UpdateRunning { n, saved, elided_bias, running, non_finite } = call;
     let saved = cuda.address(saved, DType::F32, op.saved_len())?;
     let elided_bias = elided_bias.map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
     let (running, count) = (running.device_address(2 * op.channels)?, (n * op.size[0] * op.size[1]) as f64);
     let (channels, part) = (op.channels as i32, (op.saved_len() / 3) as i32);
-    let arguments = arguments![channels, part, count, op.momentum as f32, saved, elided_bias, running];
+    let (momentum, non_finite) = (op.momentum as f32, cuda.address(non_finite, DType::F32, 1)?);
+    let arguments = arguments![channels, part, count, momentum, saved, elided_bias, running, non_finite];
     // SAFETY: statistics are there for each channel.
     unsafe { cuda.launch("norm_update", op.channels, arguments) }
 }

@@ -131,6 +131,8 @@ pub struct UpdateRunning<'a> {
     pub elided_bias: Option<View<'a>>,
     /// Running mean, then running variance.
     pub running: ViewMut<'a>,
+    /// Becomes 1 if one of them becomes NaN or infinite, as a variance beyond f32 does; see [`crate::finite`].
+    pub non_finite: &'a mut Buffer,
 }
 
 /// Writes the moments of each of `n` images, [`BatchNorm::sums_len`] f64, of which [`forward_train`] makes the batch's statistics.

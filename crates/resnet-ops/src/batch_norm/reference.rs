@@ -1,6 +1,6 @@
 use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
 use crate::element::Real;
-use crate::{Buffer, Result, View, ViewMut};
+use crate::{finite, Buffer, Result, View, ViewMut};
 use std::ops::Range;
 
 pub(super) fn forward_train<T: Real>(op: &BatchNorm, call: ForwardTrain) -> Result<()> {
@@ -57,7 +57,7 @@ pub(super) fn fold<T: Real>(op: &BatchNorm, conv: View, norm: View, running: Vie
 }
 
 pub(super) fn update_running<T: Real>(op: &BatchNorm, call: UpdateRunning) -> Result<()> {
-    let UpdateRunning { n, saved, elided_bias, running } = call;
+    let UpdateRunning { n, saved, elided_bias, running, non_finite } = call;
     let (mean, variance, _) = saved_parts(op, saved.slice::<T>()?);
     let (running_mean, running_variance) = running.into_slice::<T>()?.split_at_mut(op.channels);
     let momentum = T::of(op.momentum);
@@ -68,7 +68,7 @@ pub(super) fn update_running<T: Real>(op: &BatchNorm, call: UpdateRunning) -> Re
         running_mean[c] = (T::one() - momentum) * running_mean[c] + momentum * mean;
         running_variance[c] = (T::one() - momentum) * running_variance[c] + momentum * variance[c] * unbiased;
     }
-    Ok(())
+    finite::note::<T>(non_finite, running_mean.iter().chain(running_variance.iter()).all(|value| value.is_finite()))
 }
 
 pub(super) fn backward<T: Real>(op: &BatchNorm, call: Backward) -> Result<()> {

@@ -43,10 +43,12 @@ pub(super) fn evaluate(
 fn sample(logits: &[f32], label: usize, share: f64, gradient: &mut [f32]) -> Outcome {
     let (mut best, mut max) = (0, f32::NEG_INFINITY);
     for (class, &logit) in logits.iter().enumerate() {
-        if logit > max {
+        // A NaN that is met stays, as nothing is above it.
+        if logit > max || logit.is_nan() {
             (best, max) = (class, logit);
         }
     }
+    let correct = usize::from(best == label && !max.is_nan());
     let max = f64::from(max);
     let exp = |logit: f32| (f64::from(logit) - max).exp();
     let sum: f64 = logits.iter().map(|&logit| exp(logit)).sum();
@@ -58,7 +60,7 @@ fn sample(logits: &[f32], label: usize, share: f64, gradient: &mut [f32]) -> Out
             *gradient = (exp(logit) * scale - target) as f32;
         }
     }
-    Outcome { loss_sum: sum.ln() + max - f64::from(logits[label]), correct: usize::from(best == label) }
+    Outcome { loss_sum: sum.ln() + max - f64::from(logits[label]), correct }
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const 
     int best = 0;
     for (int i = thread; i < classes; i += LOSS_THREADS) {
         const float logit = to_float(row[i]);
-        if (logit > most) {
+        // A NaN that is met stays, as nothing is above it.
+        if (logit > most || logit != logit) {
             most = logit;
             best = i;
         }
@@ -25,7 +26,7 @@ SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const 
     __syncthreads();
     // Of equal logits the first counts.
     for (int i = 0; i < LOSS_THREADS; i++) {
-        if (greatest[i] > most || (greatest[i] == most && most > -INFINITY && places[i] < best)) {
+        if (greatest[i] > most || greatest[i] != greatest[i] || (greatest[i] == most && places[i] < best)) {
             most = greatest[i];
             best = places[i];
         }
@@ -38,7 +39,7 @@ SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const 
     for (int i = 0; i < LOSS_THREADS; i++) sum += sums[i];
     if (thread == 0) {
         outcomes[2 * blockIdx.x] = log(sum) + most - to_float(row[label]);
-        outcomes[2 * blockIdx.x + 1] = best == label;
+        outcomes[2 * blockIdx.x + 1] = best == label && most == most;
     }
     if (!gradients) return;
     T *target = gradients + static_cast<int64>(blockIdx.x) * lanes;

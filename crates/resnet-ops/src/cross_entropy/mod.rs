@@ -14,7 +14,8 @@ mod reference;
 pub struct Outcome {
     /// The samples' losses, added up.
     pub loss_sum: f64,
-    /// How many samples have their largest logit at the label; of equal logits the first counts.
+    /// How many samples have their largest logit at the label: of equal logits the first counts, infinity is the largest, and of a
+    /// sample with a NaN none is.
     pub correct: usize,
 }
 

@@ -109,5 +109,8 @@ template <typename T> INLINE void store_some(T *target, int64 start, int64 len, 
 /// The number of this thread in the whole grid.
 INLINE int64 thread_index() { return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x; }
 
+/// Whether a value is neither NaN nor infinite, of which the difference from itself is NaN.
+INLINE bool is_finite(float value) { return value - value == 0; }
+
 /// max(x, 0), written so that NaN stays.
 INLINE float relu(float value) { return value < 0 ? 0 : value; }

@@ -1,8 +1,10 @@
 //! The update in one pass over parameters, gradients and velocity.
 
 use super::{Sgd, Step};
+use crate::finite;
 use crate::simd::kernel;
 use crate::{Cpu, Result};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Elements that one task works on.
 const CHUNK: usize = 16 * 1024;
@@ -10,48 +12,66 @@ const CHUNK: usize = 16 * 1024;
 pub(super) fn step(cpu: &Cpu, op: &Sgd, call: Step) -> Result<()> {
     let (params, grads) = (call.params.into_slice::<f32>()?, call.grads.slice::<f32>()?);
     let (lr, momentum, decay) = (op.lr as f32, op.momentum as f32, op.weight_decay as f32);
+    let largest = AtomicI32::new(0);
     match call.velocity {
         Some(velocity) => {
             let velocity = velocity.into_slice::<f32>()?;
             cpu.pool.zip_chunks_mut(params, CHUNK, velocity, CHUNK, |chunk, params, velocity| {
                 let grads = &grads[chunk * CHUNK..];
-                match op.nesterov {
+                let found = match op.nesterov {
                     true => nesterov(cpu.isa, lr, momentum, decay, params, grads, velocity),
                     false => heavy_ball(cpu.isa, lr, momentum, decay, params, grads, velocity),
-                }
+                };
+                largest.fetch_max(found, Ordering::Relaxed);
             });
         }
         None => cpu.pool.chunks_mut(params, CHUNK, |chunk, params| {
-            plain(cpu.isa, lr, decay, params, &grads[chunk * CHUNK..]);
+            largest.fetch_max(plain(cpu.isa, lr, decay, params, &grads[chunk * CHUNK..]), Ordering::Relaxed);
         }),
     }
-    Ok(())
+    finite::note::<f32>(call.non_finite, largest.into_inner() < magnitude(f32::INFINITY))
+}
+
+/// A number that grows with the value's distance from 0, and is largest for infinity and NaN. As a maximum of such it is worked out in
+/// vectors, while memory is waited for.
+#[inline(always)]
+fn magnitude(value: f32) -> i32 {
+    value.abs().to_bits() as i32
 }
 
 kernel! {
-    fn plain<S>(lr: f32, decay: f32, params: &mut [f32], grads: &[f32]) {
+    fn plain<S>(lr: f32, decay: f32, params: &mut [f32], grads: &[f32]) -> i32 {
+        let mut largest = 0;
         for (p, &gradient) in params.iter_mut().zip(grads) {
             *p -= lr * (gradient + decay * *p);
+            largest = largest.max(magnitude(*p));
         }
+        largest
     }
 }
 
 kernel! {
-    fn heavy_ball<S>(lr: f32, momentum: f32, decay: f32, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
+    fn heavy_ball<S>(lr: f32, momentum: f32, decay: f32, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) -> i32 {
+        let mut largest = 0;
         for ((p, v), &gradient) in params.iter_mut().zip(velocity).zip(grads) {
             *v = momentum * *v + (gradient + decay * *p);
             *p -= lr * *v;
+            largest = largest.max(magnitude(*p));
         }
+        largest
     }
 }
 
 kernel! {
-    fn nesterov<S>(lr: f32, momentum: f32, decay: f32, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
+    fn nesterov<S>(lr: f32, momentum: f32, decay: f32, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) -> i32 {
+        let mut largest = 0;
         for ((p, v), &gradient) in params.iter_mut().zip(velocity).zip(grads) {
             let g = gradient + decay * *p;
             *v = momentum * *v + g;
             *p -= lr * (g + momentum * *v);
+            largest = largest.max(magnitude(*p));
         }
+        largest
     }
 }
 
@@ -71,9 +91,11 @@ mod tests {
                 let mut params = Buffer::from_slice(&(0..len).map(start).collect::<Vec<_>>()).unwrap();
                 let grads = Buffer::from_slice(&(0..len).map(gradient).collect::<Vec<_>>()).unwrap();
                 let mut velocity = Buffer::from_slice(&vec![0f32; len]).unwrap();
+                let mut note = Buffer::from_slice(&[0f32]).unwrap();
                 for _ in 0..2 {
                     let velocity = (momentum > 0.0).then(|| velocity.view_mut(0..len));
-                    let call = Step { params: params.view_mut(0..len), grads: grads.view(0..len), velocity };
+                    let (params, grads) = (params.view_mut(0..len), grads.view(0..len));
+                    let call = Step { params, grads, velocity, non_finite: &mut note };
                     step(&cpu, &op, call).unwrap();
                 }
                 for (i, &found) in params.slice::<f32>().unwrap().iter().enumerate() {

@@ -3,7 +3,7 @@
 //! g = gradient + weight_decay·p; v = momentum·v + g; step = g + momentum·v with Nesterov, else v; p = p − lr·step.
 
 use crate::executor::by_backend;
-use crate::{Executor, Result, View, ViewMut};
+use crate::{Buffer, Executor, Result, View, ViewMut};
 use candle_core::bail;
 
 mod cpu;
@@ -32,6 +32,8 @@ pub struct Step<'a> {
     pub grads: View<'a>,
     /// Their velocity, which starts as zeros; None without momentum.
     pub velocity: Option<ViewMut<'a>>,
+    /// Becomes 1 if a parameter becomes NaN or infinite, which it does where its gradient or velocity is; see [`crate::finite`].
+    pub non_finite: &'a mut Buffer,
 }
 
 /// Updates parameters and, if there is momentum, their velocity.

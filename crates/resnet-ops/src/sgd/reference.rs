@@ -1,9 +1,10 @@
 use super::{Sgd, Step};
 use crate::element::Real;
-use crate::Result;
+use crate::{finite, Result};
 
 pub(super) fn step<T: Real>(op: &Sgd, call: Step) -> Result<()> {
     let (lr, momentum, weight_decay) = (T::of(op.lr), T::of(op.momentum), T::of(op.weight_decay));
+    let mut is_finite = true;
     let mut velocity = call.velocity.map(|velocity| velocity.into_slice::<T>()).transpose()?;
     for (i, (p, &gradient)) in call.params.into_slice::<T>()?.iter_mut().zip(call.grads.slice::<T>()?).enumerate() {
         let g = gradient + weight_decay * *p;
@@ -19,6 +20,7 @@ pub(super) fn step<T: Real>(op: &Sgd, call: Step) -> Result<()> {
             None => g,
         };
         *p = *p - lr * step;
+        is_finite &= p.is_finite();
     }
-    Ok(())
+    finite::note::<T>(call.non_finite, is_finite)
 }

@@ -86,6 +86,11 @@ pub fn buffer(executor: &Executor, dtype: DType, values: &[f64]) -> Buffer {
     executor.upload(dtype, values).unwrap()
 }
 
+/// A note of whether something is not finite, which nothing is so far.
+pub fn note(executor: &Executor) -> Buffer {
+    executor.zeros(executor.parameter_dtype(), 1).unwrap()
+}
+
 /// All elements.
 pub fn elements(buffer: &Buffer) -> Vec<f64> {
     buffer.read(0..buffer.len()).unwrap()

@@ -2,15 +2,15 @@
 
 use crate::data::dataset::{Dataset, Samples};
 use crate::data::pixels::Pixels;
-use crate::error::{Code, Error, Result};
+use crate::error::{named, Code, Error, Result};
 
 impl Dataset {
     /// A data set of images of shape (N, C, H, W), all sizes at least 1, with a label each. Labels count from 0 and are below
     /// the number of class names; without class names the largest label tells the number of classes.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if there are no images or no class names in the list, `ERR_SHAPE` if lengths do not fit the
-    /// shape, `ERR_LABEL` if a label is outside the classes.
+    /// `ERR_INVALID_ARGUMENT` if there are no images or no class names in the list, or a pixel is NaN or infinite, of which every epoch
+    /// would fail; `ERR_SHAPE` if lengths do not fit the shape, `ERR_LABEL` if a label is outside the classes.
     pub fn from_arrays(
         images: Pixels,
         shape: [usize; 4],
@@ -46,6 +46,10 @@ impl Dataset {
             let name = format!("labels[{index}]");
             return Err(Error::expected(Code::Label, &name, format!("a class below {num_classes}"), labels[index]));
         }
+        if let Some((index, pixel)) = images.non_finite() {
+            let (name, got) = (format!("images[{index}]"), named(pixel.into()));
+            return Err(Error::expected(Code::InvalidArgument, &name, "a finite number", got));
+        }
         let image = [channels, height, width];
         Ok(Self::new(Samples { pixels: images, image, labels, num_classes, class_names }))
     }
@@ -61,10 +65,12 @@ mod tests {
 
     #[test]
     fn refuses_arrays_that_do_not_fit() {
-        let make = |count, shape, labels: &[u32], classes| {
-            let error = Dataset::from_arrays(Pixels::U8(vec![0; count]), shape, labels.to_vec(), classes).unwrap_err();
+        let made = |pixels, shape, labels: &[u32], classes| {
+            let error = Dataset::from_arrays(pixels, shape, labels.to_vec(), classes).unwrap_err();
             (error.code, error.message)
         };
+        let make = |count, shape, labels: &[u32], classes| made(Pixels::U8(vec![0; count]), shape, labels, classes);
+        let floats = |pixels: &[f32]| made(Pixels::F32(pixels.to_vec()), [1, 1, 1, pixels.len()], &[0], None);
         let huge = usize::MAX / 2 + 1;
         for (got, code, message) in [
             (make(0, [0, 1, 2, 2], &[], None), Code::InvalidArgument, "images: expected at least one image, got none"),
@@ -89,6 +95,12 @@ mod tests {
                 make(8, [2, 1, 2, 2], &[1, 3], names(&["a", "b", "c"])),
                 Code::Label,
                 "labels[1]: expected a class below 3, got 3",
+            ),
+            (floats(&[3e38, f32::NAN]), Code::InvalidArgument, "images[1]: expected a finite number, got NaN"),
+            (
+                floats(&[f32::NEG_INFINITY, f32::NAN]),
+                Code::InvalidArgument,
+                "images[0]: expected a finite number, got -Infinity",
             ),
         ] {
             assert_eq!(got, (code, message.to_owned()));

@@ -174,10 +174,11 @@ impl PlanOp for Norm {
                 batch_norm::save_running(executor, op, self.views(weights).1, &mut buffers.write(saved))
             }
             NormCall::UpdateRunning { saved } => {
-                let Weights { parameters, running, .. } = weights;
+                let Weights { parameters, running, non_finite, .. } = weights;
                 let elided_bias = self.elided_bias.clone().map(|bias| parameters.view(bias));
                 let running = running.view_mut(self.running.clone());
-                let call = batch_norm::UpdateRunning { n, saved: &buffers.read(saved), elided_bias, running };
+                let saved = &buffers.read(saved);
+                let call = batch_norm::UpdateRunning { n, saved, elided_bias, running, non_finite };
                 batch_norm::update_running(executor, op, call)
             }
             NormCall::Backward { x, y, saved, sums, dy, dx, grads, summed } => {

@@ -43,6 +43,8 @@ struct Part<'a> {
     gradients: View<'a>,
     /// In the order of [`Optimizer::kept`].
     state: Vec<ViewMut<'a>>,
+    /// See [`Weights::non_finite`].
+    non_finite: &'a mut Buffer,
 }
 
 impl Optimizer {
@@ -114,6 +116,7 @@ impl Updater {
                 parameters: weights.parameters.view_mut(range.clone()),
                 gradients: weights.gradients.view(range.clone()),
                 state: state.views(optimizer.kept(), &range),
+                non_finite: &mut weights.non_finite,
             };
             settings.update(executor, part)?;
         }

@@ -29,7 +29,7 @@ pub(super) fn with(sgd: &Sgd, lr_factor: f64, weight_decay: Option<f64>) -> Sgd 
 }
 
 pub(super) fn update(sgd: &Sgd, executor: &Executor, part: Part) -> Result<()> {
-    let Part { parameters, gradients, state } = part;
+    let Part { parameters, gradients, state, non_finite } = part;
     let velocity = state.into_iter().next();
-    Ok(sgd::step(executor, sgd, sgd::Step { params: parameters, grads: gradients, velocity })?)
+    Ok(sgd::step(executor, sgd, sgd::Step { params: parameters, grads: gradients, velocity, non_finite })?)
 }

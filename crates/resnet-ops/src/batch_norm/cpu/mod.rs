@@ -7,7 +7,7 @@
 use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
 use crate::affine::{Affine, Lanes};
 use crate::blocked::{blocked_len, blocks, LANES};
-use crate::{Buffer, Cpu, Isa, Result, View};
+use crate::{finite, Buffer, Cpu, Isa, Result, View};
 use plane::{ReluMask, Slope};
 
 pub(crate) mod plane;
@@ -160,7 +160,7 @@ pub(super) fn forward_eval(cpu: &Cpu, op: &BatchNorm, call: ForwardEval) -> Resu
 }
 
 pub(super) fn update_running(_: &Cpu, op: &BatchNorm, call: UpdateRunning) -> Result<()> {
-    let UpdateRunning { n, saved, elided_bias, running } = call;
+    let UpdateRunning { n, saved, elided_bias, running, non_finite } = call;
     let (mean, rest) = saved.slice::<f32>()?.split_at(op.saved_len() / 3);
     let count = (n * op.size[0] * op.size[1]) as f64;
     let unbiased = count / (count - 1.0).max(1.0);
@@ -172,7 +172,7 @@ pub(super) fn update_running(_: &Cpu, op: &BatchNorm, call: UpdateRunning) -> Re
         running_mean[channel] = blend(running_mean[channel], mean);
         running_variance[channel] = blend(running_variance[channel], f64::from(rest[channel]) * unbiased);
     }
-    Ok(())
+    finite::note::<f32>(non_finite, running_mean.iter().chain(running_variance.iter()).all(|value| value.is_finite()))
 }
 
 pub(super) fn backward(cpu: &Cpu, op: &BatchNorm, mut call: Backward) -> Result<()> {

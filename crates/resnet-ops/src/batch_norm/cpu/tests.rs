@@ -169,7 +169,8 @@ fn evaluation_with_the_batch_as_running_statistics_gives_the_training_output() {
     let trained = run(&cpu, &case);
     let saved = Buffer::from_slice(&trained.saved).unwrap();
     let mut running = Buffer::from_slice(&vec![7f32; 2 * c]).unwrap();
-    let call = UpdateRunning { n, saved: &saved, elided_bias: None, running: running.view_mut(0..2 * c) };
+    let (view, mut non_finite) = (running.view_mut(0..2 * c), Buffer::zeros(DType::F32, 1).unwrap());
+    let call = UpdateRunning { n, saved: &saved, elided_bias: None, running: view, non_finite: &mut non_finite };
     update_running(&cpu, &case.op, call).unwrap();
     let count = (n * h * w) as f32;
     for (channel, variance) in running.slice_mut::<f32>().unwrap()[c..].iter_mut().enumerate() {

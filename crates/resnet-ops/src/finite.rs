@@ -1,0 +1,14 @@
+//! How an op that writes what lives longer than a step tells that some of it is NaN or infinite: in a note of one element, in the type
+//! of parameters, where it computes. It is 0 until something is not finite, then 1 for good, so that it can be read whenever reading
+//! costs nothing.
+
+use crate::element::Real;
+use crate::{Buffer, Result};
+
+/// Notes what was found, on the host.
+pub(crate) fn note<T: Real>(non_finite: &mut Buffer, is_finite: bool) -> Result<()> {
+    if !is_finite {
+        non_finite.slice_mut::<T>()?[0] = T::one();
+    }
+    Ok(())
+}
