@@ -171,13 +171,19 @@ describe("a method of another object is an error of our own:", () => {
   });
 });
 
-test("a history whose rows somebody has spoiled prints no more than an error", async () => {
+test("rows that somebody has spoiled print no more than an error", async () => {
   const row = { epoch: 1, loss: 1, accuracy: 1, lr: 1, seconds: 1 };
   for (const wrong of [undefined, null, 1, {}, { ...row, seconds: "1" }, { ...row, validationLoss: null }]) {
     const history = new History();
     history.rows.push(row, any(wrong));
     const error = { name: "ResNetError", code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^rows: expected an array of rows/) };
     for (const call of [() => String(history), () => inspect(history)]) expect(await failure(call)).toMatchObject(error);
+  }
+  const layer = { name: "a", kind: "b", outputShape: [1], params: 1, macs: 1, activationBytes: 1 };
+  for (const wrong of [undefined, null, 1, {}, { ...layer, macs: "1" }, { ...layer, name: 1 }, { ...layer, outputShape: undefined }]) {
+    const summary = LayerSummary.of(layer, any(wrong));
+    const error = { name: "ResNetError", code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^rows: expected rows of a summary/) };
+    for (const call of [() => String(summary), () => inspect(summary)]) expect(await failure(call)).toMatchObject(error);
   }
 });
 

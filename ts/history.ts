@@ -34,7 +34,7 @@ const rowRule: Rule<EpochRow> = {
     return [epoch, loss, accuracy, validationLoss, validationAccuracy, lr, seconds].every((number) => typeof number === "number");
   },
 };
-const rowsRule = list(rowRule, "an array of rows with their numbers");
+const rowsRule = { ...list(rowRule, "an array of rows with their numbers"), most: Infinity };
 
 /** What a training run achieved, epoch by epoch. Prints as a table. */
 export class History {
