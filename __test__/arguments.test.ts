@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import {
   batchNorm2d,
   concat,
@@ -168,7 +169,7 @@ describe("an argument of another kind is an error of our own:", () => {
 });
 
 describe("a method of another object is an error of our own:", () => {
-  const methods = [Model, Dataset, Trainer, FitRun, LayerSummary].flatMap((type) => {
+  const methods = [Model, Dataset, Trainer, FitRun, History, LayerSummary].flatMap((type) => {
     const names = Reflect.ownKeys(type.prototype).filter((name) => name !== "constructor" && name !== "accuracy");
     return names.map((name) => {
       const { get, value } = Object.getOwnPropertyDescriptor(type.prototype, name)!;
@@ -176,11 +177,27 @@ describe("a method of another object is an error of our own:", () => {
     });
   });
   test.each(methods)("%s", async (_, method) => {
-    for (const other of [undefined, {}, Object.create(tiny())]) {
+    for (const other of [undefined, {}, Object.create(tiny()), Object.create(new History())]) {
       const error = await failure(() => method.call(other, [1, 1, 16, 16]));
       expect(error).toMatchObject({ name: "ResNetError", code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^this: expected /) });
     }
   });
+});
+
+test("rows that somebody has spoiled print no more than an error", async () => {
+  const row = { epoch: 1, loss: 1, accuracy: 1, lr: 1, seconds: 1 };
+  for (const wrong of [undefined, null, 1, {}, { ...row, seconds: "1" }, { ...row, validationLoss: null }]) {
+    const history = new History();
+    history.rows.push(row, any(wrong));
+    const error = { name: "ResNetError", code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^rows: expected an array of rows/) };
+    for (const call of [() => String(history), () => inspect(history)]) expect(await failure(call)).toMatchObject(error);
+  }
+  const layer = { name: "a", kind: "b", outputShape: [1], params: 1, macs: 1, activationBytes: 1 };
+  for (const wrong of [undefined, null, 1, {}, { ...layer, macs: "1" }, { ...layer, name: 1 }, { ...layer, outputShape: undefined }]) {
+    const summary = LayerSummary.of(layer, any(wrong));
+    const error = { name: "ResNetError", code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^rows: expected rows of a summary/) };
+    for (const call of [() => String(summary), () => inspect(summary)]) expect(await failure(call)).toMatchObject(error);
+  }
 });
 
 describe("long lists", () => {

@@ -7,7 +7,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { CifarResNet, loadModel } from "resnet-native";
+import { CifarResNet, fashionMnist, loadModel, sgd, Trainer } from "resnet-native";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 const main = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
@@ -89,7 +89,10 @@ const wrong: readonly (readonly [string, number, RegExp])[] = [
   ["train fashion-mnist --epochs ten", 2, /--epochs: .* got "ten"/],
   ["train fashion-mnist --epochs=", 2, /--epochs: .* got ""/],
   ["train fashion-mnist --epochs --lr 1", 2, /--epochs: expected an integer .* after it/],
-  ["train fashion-mnist --lr -1", 2, /--lr: expected a finite number of at least 0, got -1/],
+  ["train fashion-mnist --lr -1", 2, /--lr: expected a finite number from 0 to 3\.4028234663852886e\+38, got -1/],
+  ["train fashion-mnist --sample --lr 1e39", 2, /--lr: expected a finite number from 0 to 3\.40\S*, got 1e\+39\. See/],
+  ["train fashion-mnist --sample --lr Infinity", 2, /--lr: .* got Infinity/],
+  ["train fashion-mnist --sample --weight-decay 1e300", 2, /--weight-decay: .* got 1e\+300/],
   ["train fashion-mnist --momentum 1.5", 2, /--momentum: expected a finite number from 0 to 1, got 1\.5/],
   ["train fashion-mnist --force=yes", 2, /--force: takes no value/],
   ["train fashion-mnist --network resnet19", 2, /--network: .* \(did you mean resnet18\?\)/],
@@ -246,10 +249,45 @@ test("--json tells start, epochs and end; what is there is replaced with --force
   expect(again[2]).toMatchObject({ loss: second!["loss"], validationLoss: second!["validationLoss"] });
 });
 
-test("a loss that is not finite is told with what helps", async () => {
-  const { code, stderr } = await run([...TRAIN, "--lr", "1e30", "--output", "infinite.safetensors"]);
-  expect(code).toBe(1);
-  expect(stderr).toMatch(/^error: .*\. A smaller --lr may help\n$/);
+test("a loss or weights that are not finite are told with their place and what helps, and the file that is there stays", async () => {
+  using good = new CifarResNet({ depth: 20, inChannels: 1 });
+  await good.save(join(folder, "kept.safetensors"));
+  await writeFile(join(folder, "kept.svg"), "old");
+  const before = await readFile(join(folder, "kept.safetensors"));
+  const help = /\. Training with a smaller --lr may help\n$/;
+  await smallSet("few");
+  for (const [rates, says] of [
+    [["--lr", "1e30"], /^error: loss: expected a finite number, got (NaN|Infinity) at epoch 1, step 2\./],
+    [["--lr", "1e38", "--weight-decay", "1e38"], /^error: conv1\.weight: expected finite numbers, got \S+ after epoch 1, step 1; these weights are lost\./],
+    // One step an epoch: what it leaves is finite, and found useless by the validation.
+    [["--lr", "1e25", "--batch-size", "32"], /^error: validation loss: expected a finite number, got (NaN|Infinity) after epoch 1\./],
+  ] as const) {
+    const few = ["--data", "few", "--batch-size", "16", "--epochs", "2", "--force", "--output", "kept.safetensors"];
+    const args = ["train", "fashion-mnist", ...SMALL, ...few, ...rates];
+    const { code, stdout, stderr } = await run(args);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(says)]);
+    expect(stderr).toMatch(help);
+    expect(stdout).not.toMatch(/Saved|epoch {2}train/);
+    expect((await readFile(join(folder, "kept.safetensors"))).equals(before)).toBe(true);
+    expect(await readFile(join(folder, "kept.svg"), "utf8")).toBe("old");
+    const last = records((await run([...args, "--json"])).stdout).at(-1);
+    expect(last).toMatchObject({ error: { code: expect.stringMatching(/^ERR_NON_FINITE_/) } });
+  }
+  expect((await readdir(folder)).filter((name) => name.startsWith("kept") || name.startsWith("."))).toHaveLength(2);
+});
+
+test("evaluate tells a loss that is not finite, in JSON as null", async () => {
+  using model = new CifarResNet({ depth: 20, inChannels: 1 });
+  const { value } = await (await fashionMnist({ source: "sample", resize: 8 })).train.batches({ batchSize: 32 }).next();
+  // Weights of 1e20 and more, whose logits are NaN.
+  await new Trainer(model, { optimizer: sgd({ lr: 1e25 }) }).step(value!.images, value!.labels);
+  await model.save(join(folder, "useless.safetensors"));
+  const args = ["evaluate", "useless.safetensors", "--sample", "--size", "8", "--by-class"];
+  const { code, stdout } = await run(args);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/\nloss NaN, accuracy 0\.0000\n[^]*\nt-shirt +0\.0000\n/);
+  const [measured] = records((await run([...args, "--json"])).stdout);
+  expect(measured).toMatchObject({ loss: null, accuracy: 0, classes: { "t-shirt": 0, "ankle boot": 0 } });
 });
 
 test("stdout that cannot be written to, as its reader has gone or its disk is full, stops no work", async () => {

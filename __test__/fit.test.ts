@@ -1,6 +1,3 @@
-import { mkdtempSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import {
   batchNorm2d,
@@ -306,18 +303,6 @@ test("a loss that is no number ends the run and names the step", async () => {
   using model = tiny();
   const error = await rejection(fit(model, pictures(64), { batchSize: 16, optimizer: sgd({ lr: 1e30 }) }));
   expect(error).toMatchObject({ code: "ERR_NON_FINITE_LOSS", message: expect.stringMatching(/epoch 1, step [2-4]/) });
-});
-
-test("weights that are no numbers any more end the run, and are not saved over good ones", async () => {
-  using model = tiny();
-  await model.forward(tensor(new Float32Array(64), [1, 1, 8, 8]));
-  const path = join(mkdtempSync(join(tmpdir(), "resnet-native-")), "good.safetensors");
-  await model.save(path);
-  const good = readFileSync(path);
-  const error = await rejection(fit(model, pictures(16), { batchSize: 16, optimizer: sgd({ lr: 1e38, weightDecay: 1e38 }) }));
-  expect(error).toMatchObject({ code: "ERR_NON_FINITE_WEIGHTS", message: expect.stringMatching(/after epoch 1/) });
-  expect(await rejection(model.save(path))).toMatchObject({ code: "ERR_NON_FINITE_WEIGHTS" });
-  expect(readFileSync(path).equals(good)).toBe(true);
 });
 
 test("a second fit goes on with weights, statistics and dropout; orders and momentum begin anew", async () => {

@@ -1,6 +1,24 @@
-import type { History } from "./history.js";
-
-/** What went wrong, for a program to tell; these strings stay as they are. */
+/**
+ * What went wrong, for a program to tell; these strings stay as they are.
+ *
+ * **Numbers that are not finite.** NaN and infinity are refused where they come in for good and noticed in the step that makes them,
+ * alike on CPUs and GPUs:
+ *
+ * | where | what becomes of them |
+ * |---|---|
+ * | options such as rates, momentum, decay and eps | `ERR_INVALID_ARGUMENT`, as for numbers beyond f32 |
+ * | pixels of {@link fromArrays} | `ERR_INVALID_ARGUMENT` tells the place |
+ * | values of a {@link tensor} | they stay; `forward` and `predict` give what arithmetic makes of them, a step the next row |
+ * | the loss of a step | `ERR_NON_FINITE_LOSS`, of {@link fit} with epoch and step; the step changes nothing |
+ * | gradients, updates, running statistics | `ERR_NON_FINITE_WEIGHTS` names the first parameter or statistic that became so, of {@link fit} with epoch and step. **These weights are lost**: every later step and `save` say so too, until `loadWeights` brings others. A GPU tells with the next step, at the latest at the epoch's end |
+ * | the validation loss of an epoch | `ERR_NON_FINITE_LOSS` tells the epoch, and `onEpochEnd` is not called; the weights are those of the last step |
+ * | so events and the {@link History} | have finite numbers only |
+ * | weights in a file, also if they are beyond f32 | `ERR_NON_FINITE_WEIGHTS` names the tensor; the model stays as it was |
+ * | `save` of such weights | `ERR_NON_FINITE_WEIGHTS` names the tensor; the file that is there stays as it was |
+ * | logits | wherever accuracy is told, a sample is right if its largest logit stands at the label: infinity is the largest, of equal ones the first counts, and **a sample with a NaN is never right**. With a NaN, or infinity as the largest, its loss is NaN; with minus infinity at the label it is infinite |
+ * | {@link evaluate} | tells the loss that it finds, NaN or infinite too, which the command line's JSON has as `null` |
+ * | {@link plot} | leaves a gap |
+ */
 export type ErrorCode =
   | "ERR_INVALID_ARGUMENT"
   | "ERR_SHAPE"
@@ -26,8 +44,6 @@ export type ErrorCode =
 export class ResNetError extends Error {
   /** What went wrong, for a program to tell. */
   readonly code: ErrorCode;
-  /** The epochs that a training run had ended when it failed. */
-  declare readonly history?: History;
 
   /** @internal */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {

@@ -7,7 +7,7 @@ import type { Metrics } from "./trainer.js";
 /**
  * Mean loss and accuracy over a data set, in batches of `batchSize` (default 128).
  *
- * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the data do not fit the network.
+ * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the data do not fit the network. A loss that is NaN or infinite is told, see {@link ErrorCode}.
  */
 export async function evaluate(
   model: Model,

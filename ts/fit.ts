@@ -70,7 +70,7 @@ const rules: Rules<FitOptions> = {
  * ```
  *
  * Rejects with `ERR_BUSY` while another call writes to the model, `ERR_SHAPE` or `ERR_LABEL` if the data do not fit,
- * `ERR_NON_FINITE_LOSS` if the loss becomes NaN or infinite, `ERR_NON_FINITE_WEIGHTS` if weights are after an epoch,
+ * `ERR_NON_FINITE_LOSS` and `ERR_NON_FINITE_WEIGHTS` if loss or weights become NaN or infinite, see {@link ErrorCode};
  * `ERR_INVALID_ARGUMENT` for options that cannot be.
  */
 export function fit(model: Model, data: Dataset | TrainingData, options?: FitOptions): FitRun {

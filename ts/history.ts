@@ -1,5 +1,13 @@
 import { inspect } from "node:util";
+import { check, list, made, type Rule } from "./options.js";
 import { table } from "./table.js";
+
+declare module "./errors.js" {
+  interface ResNetError {
+    /** The epochs that a training run had ended when it failed. */
+    readonly history?: History;
+  }
+}
 
 /** A row of the history. */
 export interface EpochRow {
@@ -19,15 +27,27 @@ export interface EpochRow {
   readonly seconds: number;
 }
 
+const rowRule: Rule<EpochRow> = {
+  expected: "a row with its numbers",
+  accepts: (value) => {
+    const { epoch, loss, accuracy, validationLoss = 0, validationAccuracy = 0, lr, seconds } = value as EpochRow;
+    return [epoch, loss, accuracy, validationLoss, validationAccuracy, lr, seconds].every((number) => typeof number === "number");
+  },
+};
+const rowsRule = { ...list(rowRule, "an array of rows with their numbers"), most: Infinity };
+
 /** What a training run achieved, epoch by epoch. Prints as a table. */
 export class History {
+  static readonly #rule: Rule<History> = made("a history such as fit gives", (value) => #rows in value);
+  readonly #rows: EpochRow[] = [];
   /** The epochs, in order. */
-  readonly rows: EpochRow[] = [];
+  readonly rows: EpochRow[] = this.#rows;
 
   /** The rows as a table. */
   toString(): string {
+    const given = check("rows", check("this", this, History.#rule).#rows, rowsRule);
     const shown = (value: number | undefined) => value?.toFixed(4) ?? "–";
-    const rows = this.rows.map((row) => [
+    const rows = given.map((row) => [
       String(row.epoch),
       shown(row.loss),
       shown(row.accuracy),
@@ -42,6 +62,6 @@ export class History {
 
   /** @internal */
   [inspect.custom](): string {
-    return this.toString();
+    return History.prototype.toString.call(this);
   }
 }

@@ -195,7 +195,7 @@ export abstract class Model implements Disposable {
 
   /**
    * Share of rows of the logits (N, classes) whose largest value, the first one if there are several, stands at the
-   * label.
+   * label. A row with a NaN has none, see {@link ErrorCode}.
    * @throws `ERR_SHAPE` if there is not a label for each row, `ERR_LABEL` if one is not below the number of classes.
    */
   accuracy(logits: Tensor, labels: Numbers): number {
@@ -212,6 +212,7 @@ export abstract class Model implements Disposable {
     let correct = 0;
     for (let row = 0; row < rows; row++) {
       const scores = data.subarray(row * classes, (row + 1) * classes);
+      // NaN if one is NaN, and so at no place.
       const largest = scores.reduce((most, score) => Math.max(most, score));
       correct += Number(scores.indexOf(largest) === wanted[row]);
     }
@@ -233,8 +234,9 @@ export abstract class Model implements Disposable {
    * code is ever run. What averaging, data-parallel training or `torch.compile` put before all names is taken off. Tensors may be f16,
    * bf16, f32 or f64; what is of another type counts as unexpected. In any error the weights stay as they were.
    *
-   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit or names cannot be changed so, `ERR_MODEL_FILE` if the file is damaged, is none of weights or asks for code,
-   * `ERR_IO` if it cannot be read, `ERR_BUSY` during a fit.
+   * Rejects with `ERR_STATE_DICT` if names or shapes do not fit or names cannot be changed so, `ERR_MODEL_FILE` if the file is damaged, is
+   * none of weights or asks for code, `ERR_NON_FINITE_WEIGHTS` if weights are NaN or infinite, `ERR_IO` if it cannot be read, `ERR_BUSY`
+   * during a fit.
    *
    * @example
    * ```ts
@@ -320,8 +322,8 @@ export class Network extends Model {}
 /**
  * The model of a file that {@link Model.save} wrote: the file tells the network.
  *
- * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_IO` if it cannot be read, `ERR_DEVICE` if a GPU is
- * asked for that cannot be used.
+ * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_NON_FINITE_WEIGHTS` if weights are NaN or infinite,
+ * `ERR_IO` if it cannot be read, `ERR_DEVICE` if a GPU is asked for that cannot be used.
  */
 export async function loadModel(path: string | URL, options?: SignalOptions & ComputeOptions): Promise<Model> {
   const { signal, ...compute } = checkOptions(options, { ...signalRules, ...computeRules });

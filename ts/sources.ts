@@ -39,7 +39,7 @@ const arraysRules: Rules<Arrays> = {
  * const data = fromArrays({ images: new Uint8Array(2 * 28 * 28), shape: [2, 1, 28, 28], labels: [0, 1] });
  * ```
  * @throws `ERR_SHAPE` if lengths do not fit the shape, `ERR_LABEL` if a label is outside the classes,
- * `ERR_INVALID_ARGUMENT` for an empty set or a wrong type.
+ * `ERR_INVALID_ARGUMENT` for an empty set, a wrong type or a pixel that is NaN or infinite.
  */
 export function fromArrays(arrays: Arrays): Dataset {
   const { images, shape, labels, classNames } = checkOptions(arrays, arraysRules);

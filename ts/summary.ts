@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { check, instance } from "./options.js";
+import { check, instance, list, type Rule } from "./options.js";
 import { table } from "./table.js";
 
 /** A stage or a layer of a network. */
@@ -18,6 +18,16 @@ export interface LayerRow {
   readonly activationBytes: number;
 }
 
+const rowRule: Rule<LayerRow> = {
+  expected: "a row of a summary",
+  accepts: (value) => {
+    const { name, kind, outputShape, params, macs, activationBytes } = value as LayerRow;
+    const isWhole = [params, macs, activationBytes].every((number) => typeof number === "number");
+    return typeof name === "string" && typeof kind === "string" && Array.isArray(outputShape) && isWhole;
+  },
+};
+const rowsRule = { ...list(rowRule, "rows of a summary"), most: Infinity };
+
 /** The rows of a network. Prints as a table. */
 export class LayerSummary extends Array<LayerRow> {
   /** @internal */
@@ -27,7 +37,7 @@ export class LayerSummary extends Array<LayerRow> {
 
   /** The rows as a table, with a last row for the sums. */
   override toString(): string {
-    check("this", this, instance("what layerSummary gives", LayerSummary));
+    check("rows", check("this", this, instance("what layerSummary gives", LayerSummary)), rowsRule);
     const count = (value: number) => value.toLocaleString("en");
     const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
     const total = (of: (row: LayerRow) => number) => this.reduce((sum, row) => sum + of(row), 0);

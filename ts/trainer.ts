@@ -11,7 +11,7 @@ import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./te
 export interface Metrics {
   /** Mean cross-entropy, in nats. */
   readonly loss: number;
-  /** Share of samples whose largest logit is at the label. */
+  /** Share of samples whose largest logit is at the label; what of NaN and infinity is said at {@link ErrorCode}. */
   readonly accuracy: number;
 }
 
@@ -40,7 +40,9 @@ export class Trainer {
    * One update on images (N, C, H, W) with a label each; resolves to loss and accuracy before it.
    *
    * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the batch does not fit, `ERR_BUSY` while another call writes to the
-   * model, `ERR_NON_FINITE_LOSS` if the loss is NaN or infinite; in each case the weights stay as they were.
+   * model, `ERR_NON_FINITE_LOSS` if the loss is NaN or infinite; in each case the weights stay as they were. Rejects with
+   * `ERR_NON_FINITE_WEIGHTS` if the update makes some NaN or infinite: they are lost, and what the optimiser has kept is
+   * forgotten. See {@link ErrorCode}.
    */
   async step(images: Tensor, labels: Numbers, options?: SignalOptions): Promise<Metrics> {
     const { signal } = checkOptions(options, signalRules);

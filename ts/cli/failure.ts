@@ -23,8 +23,8 @@ const HINTS: Readonly<Record<string, string>> = {
   ERR_ADDON: "npx resnet-native doctor tells more",
   ERR_INTERNAL: "RESNET_NATIVE_DEBUG=1 before the command shows where",
   ERR_MODEL_FILE: "What train, or the library's save, has written can be read",
-  ERR_NON_FINITE_LOSS: "A smaller --lr may help",
-  ERR_NON_FINITE_WEIGHTS: "A smaller --lr may help",
+  ERR_NON_FINITE_LOSS: "Training with a smaller --lr may help",
+  ERR_NON_FINITE_WEIGHTS: "Training with a smaller --lr may help",
 };
 
 /** What an error means to the one who typed the command: a line, what helps beyond it, and an exit code. */

@@ -24,6 +24,9 @@ export type Options = Readonly<Record<string, Option<unknown>>>;
 /** What options and operands come to. */
 export type Values<O extends Options> = { readonly [Name in keyof O]: O[Name] extends Option<infer T> ? T : never };
 
+/** The largest f32, with which the library computes. */
+const MAX_F32 = 2 ** 128 - 2 ** 104;
+
 /** An option that is there or not. */
 export function flag(help: string): Option<boolean> {
   return { help, fallback: false, expected: "no value", accepts: () => true, convert: () => true };
@@ -34,9 +37,10 @@ export function whole<T extends number | undefined>(help: string, fallback: T, l
   return { help, value: "N", fallback, ...bounded("an integer", Number.isSafeInteger, least, most) };
 }
 
-/** A number. */
+/** A number. Where nothing else bounds it, f32 does, which help does not have to say. */
 export function real(help: string, fallback: number, least: number, most?: number): Option<number> {
-  return { help, value: "X", fallback, ...bounded("a finite number", Number.isFinite, least, most) };
+  const bounds = bounded("a finite number", Number.isFinite, least, most ?? MAX_F32);
+  return { help, value: "X", fallback, ...bounds, range: most === undefined ? `at least ${least}` : bounds.range };
 }
 
 /** What numbers of a kind must be. */

@@ -141,6 +141,18 @@ fn updates_are_counted_on_from_a_file() {
     }
 }
 
+/// Or each step would look through all weights.
+#[test]
+fn other_weights_take_back_what_an_update_has_noted() {
+    let network = Layer::sequential(vec![Child::new("pool", Layer::GlobalAvgPool2d)]);
+    let mut session = Session::on(network, Executor::cpu(1).unwrap(), 1);
+    session.build(3).unwrap();
+    let weights = &mut session.built_mut().unwrap().weights;
+    weights.non_finite.write(&[1f32]).unwrap();
+    weights.set(&[], &[]).unwrap();
+    assert_eq!(weights.non_finite.read::<f32>(0..1).unwrap(), [0.0]);
+}
+
 #[test]
 fn groups_have_settings_of_their_own() {
     let trained = |groups| {
