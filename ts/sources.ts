@@ -126,7 +126,7 @@ function describeTransforms(options: Pick<FashionMnistOptions, "resize" | "inter
 /** Reads the files of a data set. */
 async function load(source: Description, transforms: readonly Description[], signal: AbortSignal | undefined) {
   const [from, through] = [JSON.stringify(source), JSON.stringify(transforms)];
-  const { train, validation } = await cancellable(signal, () => addon.loadDataset(from, through));
+  const { train, validation } = await cancellable(signal, (flag) => addon.loadDataset(from, through, flag));
   signal?.throwIfAborted();
-  return { train: new Dataset(train), validation: new Dataset(validation) };
+  return { train: new Dataset(train), validation: new Dataset(validation!) };
 }

@@ -1,8 +1,7 @@
 //! Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 28x28 grey images of ten kinds of clothing.
 
 use super::idx::{self, Idx};
-use super::Splits;
-use crate::data::dataset::{Dataset, Samples};
+use crate::data::dataset::{Dataset, Samples, Splits};
 use crate::data::pixels::Pixels;
 use crate::error::{Code, Error, Result};
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ const MAX_BYTES: usize = 1 << 30;
 /// be read.
 pub fn load(folder: &Path) -> Result<Splits> {
     let [train_images, train_labels, images, labels] = FILES.map(|name| find(folder, name));
-    Ok(Splits { train: load_part(&train_images?, &train_labels?)?, validation: load_part(&images?, &labels?)? })
+    Ok(Splits { train: load_part(&train_images?, &train_labels?)?, validation: Some(load_part(&images?, &labels?)?) })
 }
 
 fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
@@ -109,6 +108,7 @@ mod tests {
     #[test]
     fn loads_the_carried_sample() {
         let Splits { train, validation } = load(&sample()).unwrap();
+        let validation = validation.unwrap();
         assert_eq!((train.len(), validation.len()), (4096, 1024));
         assert_eq!((train.image_shape(), train.num_classes()), ([1, 28, 28], 10));
         assert_eq!(train.class_names().unwrap()[9], "ankle boot");
@@ -125,7 +125,7 @@ mod tests {
     fn loads_plain_files() {
         let folder = small_set();
         let Splits { train, validation } = load(folder.path()).unwrap();
-        assert_eq!((train.labels(), validation.labels()), (&[9; 3][..], &[9; 2][..]));
+        assert_eq!((train.labels(), validation.unwrap().labels()), (&[9; 3][..], &[9; 2][..]));
     }
 
     #[test]
