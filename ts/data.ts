@@ -1,16 +1,46 @@
 import { inspect } from "node:util";
+import { type Augmentation, augmentRule, describeAugment, type Sampler, samplerRule } from "./augment.js";
 import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
-import { boolean, check, checkOptions, instance, made, type Rule, type Rules, seed as seedRule, size } from "./options.js";
-import { cancellable } from "./signal.js";
-import type { Tensor } from "./tensor.js";
+import { boolean, check, checkOptions, instance, integer, made, number, type Rule, type Rules, seed as seedRule, size } from "./options.js";
+import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import { checkNumbers, type Numbers, type Tensor } from "./tensor.js";
+import { type Normalise, normaliseRule, parseTransform, type PictureTransform } from "./transform.js";
 
 /** Some images (N, C, H, W) with a label each. */
 export interface Batch {
-  /** Pixels, scaled to [0, 1] if they are bytes. */
+  /** Pixels, scaled to [0, 1] if they are bytes, and normalised if the data set is. */
   readonly images: Tensor;
   /** A class for each image, counting from 0. */
   readonly labels: Uint32Array;
+  /** Where each image's sample stands in the data set. */
+  readonly indices: Uint32Array;
+}
+
+/** Files that could not be read. */
+export interface Unreadable {
+  /** How many. */
+  readonly count: number;
+  /** The first hundred, each with what it is instead of a picture. */
+  readonly files: readonly { readonly path: string; readonly got: string }[];
+}
+
+/** Options of {@link Dataset.split}. */
+export interface SplitOptions {
+  /** The share of the samples that is kept apart, default 0.2. */
+  fraction?: number;
+  /** Whether that is a share of each class, default true; every class of two samples or more is in both parts then. */
+  stratified?: boolean;
+  /** Seed of what is kept apart, default 0. */
+  seed?: number;
+}
+
+/** The two parts of a data set that {@link Dataset.split} makes. */
+export interface Splits {
+  /** For training. */
+  readonly train: Dataset;
+  /** What was kept apart. */
+  readonly validation: Dataset;
 }
 
 /** Options of {@link Dataset.batches}. */
@@ -19,10 +49,18 @@ export interface BatchOptions {
   batchSize?: number;
   /** Whether samples come in a random order, default false. */
   shuffle?: boolean;
-  /** Seed of that order, default 0. */
+  /** Which samples come, instead of each once: see {@link balancedSampler}. */
+  sampler?: Sampler;
+  /** How images are changed at random, by default not at all. */
+  augment?: readonly Augmentation[];
+  /** Seed of order and changes, default 0. */
   seed?: number;
+  /** Which epoch's order and changes, counting from 1 (default). */
+  epoch?: number;
   /** Whether a last batch that is not full is left out, default false. */
   dropLast?: boolean;
+  /** Threads that prepare batches, default 1, or where pictures are decoded as many as there are cores, up to 8. They change nothing else. */
+  loaderThreads?: number;
 }
 
 /** The addon's handle of a data set. Throws if it is none. */
@@ -30,11 +68,24 @@ export let nativeDataOf: (data: Dataset, parameter?: string) => NativeDataset;
 /** The rule for a parameter that is a data set. */
 export let datasetRule: Rule<Dataset>;
 
-const nativeRule = instance<NativeDataset>("a call of fromArrays or fashionMnist, which make data sets", addon.NativeDataset);
+const nativeRule = instance<NativeDataset>("a call of fromArrays or imageFolder, say, which make data sets", addon.NativeDataset);
 
-const batchRules: Rules<BatchOptions> = { batchSize: size, shuffle: boolean, seed: seedRule, dropLast: boolean };
+/** The rule for a number of threads that prepare batches. */
+export const loaderThreadsRule = integer(0, 64);
+const batchRules: Rules<BatchOptions> = {
+  batchSize: size,
+  shuffle: boolean,
+  sampler: samplerRule,
+  augment: augmentRule,
+  seed: seedRule,
+  epoch: size,
+  dropLast: boolean,
+  loaderThreads: loaderThreadsRule,
+};
+const indexRule = integer(0, 2 ** 32 - 1);
+const splitRules: Rules<SplitOptions> = { fraction: number(1e-6, 1 - 1e-6), stratified: boolean, seed: seedRule };
 
-/** Images with their labels, in memory; see {@link fromArrays} and {@link fashionMnist}. */
+/** Images with their labels, in memory or in files; see {@link fromArrays}, {@link imageFolder} and {@link fashionMnist}. */
 export class Dataset {
   readonly #native: NativeDataset;
 
@@ -74,6 +125,24 @@ export class Dataset {
     return nativeDataOf(this, "this").classNames ?? undefined;
   }
 
+  /** A label for each sample. */
+  get labels(): Uint32Array {
+    return nativeDataOf(this, "this").labels;
+  }
+
+  /**
+   * What is done to a picture to become an image of this set: plain data, to be kept with a model and given to {@link preprocess}. There is
+   * none of images that were given as numbers, or have other channels than 1 or 3.
+   */
+  get transform(): PictureTransform | undefined {
+    return parseTransform(nativeDataOf(this, "this").transform);
+  }
+
+  /** The files that passes over this set have left out so far, where it was made with `onError: "skip"`. */
+  get unreadable(): Unreadable {
+    return nativeDataOf(this, "this").unreadable();
+  }
+
   /**
    * The first `count` samples, or all if there are fewer; shares the images.
    * @throws `ERR_INVALID_ARGUMENT` if `count` is no integer of at least 1.
@@ -82,6 +151,74 @@ export class Dataset {
     const native = nativeDataOf(this, "this");
     check("count", count, size);
     return new Dataset(translated(() => native.take(count)));
+  }
+
+  /**
+   * The samples at these places, in this order; one may come several times. Shares the images.
+   * @throws `ERR_INVALID_ARGUMENT` if there is none, or a place is outside the set.
+   */
+  subset(indices: Numbers): Dataset {
+    const native = nativeDataOf(this, "this");
+    const places = checkNumbers("indices", indices);
+    const wrong = places.findIndex((place: number) => !indexRule.accepts(place));
+    if (wrong >= 0) check(`indices[${wrong}]`, places[wrong], indexRule);
+    return new Dataset(translated(() => native.subset(Uint32Array.from(places))));
+  }
+
+  /**
+   * Parts the samples at random, by default a fifth of each class for validation. Shares the images.
+   *
+   * @example
+   * ```ts
+   * const { train, validation } = data.split({ fraction: 0.1 });
+   * ```
+   * @throws `ERR_INVALID_ARGUMENT` if a part would be empty.
+   */
+  split(options?: SplitOptions): Splits {
+    const native = nativeDataOf(this, "this");
+    const { fraction = 0.2, stratified = true, seed = 0 } = checkOptions(options, splitRules);
+    const { train, validation } = translated(() => native.split(fraction, stratified, seed));
+    return { train: new Dataset(train), validation: new Dataset(validation!) };
+  }
+
+  /**
+   * The samples of this set and then those of others, whose images have the same shape and whose classes are the same.
+   * @throws `ERR_SHAPE` if shapes differ, `ERR_INVALID_ARGUMENT` if classes do.
+   */
+  concat(...others: readonly Dataset[]): Dataset {
+    const parts = [nativeDataOf(this, "this"), ...others.map((other, i) => nativeDataOf(other, `others[${i}]`))];
+    return new Dataset(translated(() => addon.NativeDataset.concat(parts)));
+  }
+
+  /**
+   * A weight for each class, in proportion to 1 over its frequency to a power (default 1), such that the mean over all samples is 1: for
+   * the option `classWeights` of {@link fit}. A class without samples has 0.
+   */
+  classWeights(options?: { power?: number }): number[] {
+    const native = nativeDataOf(this, "this");
+    const { power = 1 } = checkOptions(options, { power: number(0, 10) });
+    return native.classWeights(power);
+  }
+
+  /**
+   * The same samples, normalised in this way when a batch is made, instead of in another.
+   * @throws `ERR_INVALID_ARGUMENT` if there is not one mean and deviation for each channel.
+   */
+  normalised(normalise: Normalise): Dataset {
+    const native = nativeDataOf(this, "this");
+    const { mean, std } = check("normalise", normalise, normaliseRule);
+    return new Dataset(translated(() => native.normalised({ mean: [...mean], std: [...std] })));
+  }
+
+  /**
+   * Mean and standard deviation of each channel over all pixels of all images, before they are normalised.
+   *
+   * Rejects with `ERR_DATA_CORRUPT` or `ERR_IO` if a picture cannot be read.
+   */
+  async measure(options?: SignalOptions): Promise<Normalise> {
+    const { signal } = checkOptions(options, signalRules);
+    const native = nativeDataOf(this, "this");
+    return cancellable(signal, (flag) => native.measure(flag));
   }
 
   /**
@@ -97,9 +234,12 @@ export class Dataset {
    */
   batches(options?: BatchOptions): AsyncGenerator<Batch, void, void> {
     const native = nativeDataOf(this, "this");
-    const { batchSize = 128, shuffle = false, seed = 0, dropLast = false } = checkOptions(options, batchRules);
-    const order = shuffle ? seed : undefined;
-    return drain(translated(() => native.batches({ batchSize, shuffle: order, dropLast })));
+    const given = checkOptions(options, batchRules);
+    const { batchSize = 128, shuffle = false, sampler, seed = 0, epoch = 1, dropLast = false, loaderThreads } = given;
+    const augment = JSON.stringify(describeAugment(given.augment ?? []));
+    const balance = sampler?.power;
+    const settings = { batchSize, shuffle, balance, dropLast, augment, seed, epoch, loaderThreads };
+    return drain(translated(() => native.batches(settings)));
   }
 }
 

@@ -1,5 +1,6 @@
+import { type Augmentation, augmentRule, describeAugment, type Sampler, samplerRule } from "./augment.js";
 import type { NativeRun } from "./binding.js";
-import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
+import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
 import { translate, translated } from "./errors.js";
 import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
@@ -26,12 +27,18 @@ export interface FitOptions extends SignalOptions {
   batchSize?: number;
   /** The optimiser, by default `sgd()` with its learning rate of 0.1. */
   optimizer?: Optimizer;
-  /** Seed of the sample order, by default the model's. */
+  /** Seed of the sample order and of what changes images, by default the model's. */
   seed?: number;
   /** Whether each epoch takes the samples in an order of its own, default true. */
   shuffle?: boolean;
+  /** Which samples an epoch takes, instead of each once: see {@link balancedSampler}. */
+  sampler?: Sampler;
+  /** How the images for training are changed at random, in each epoch otherwise; by default not at all. */
+  augment?: readonly Augmentation[];
   /** Whether a last batch that is not full is left out, default false. */
   dropLast?: boolean;
+  /** Threads that prepare batches, default 1, or where pictures are decoded as many as there are cores, up to 8. They change nothing else. */
+  loaderThreads?: number;
   /** Called with the newest step as often as the event loop gets to it. */
   onStep?: (event: StepEvent) => unknown;
   /** Called after each epoch. If it returns a promise, training waits for it. */
@@ -45,7 +52,10 @@ const rules: Rules<FitOptions> = {
   optimizer: optimizerRule,
   seed,
   shuffle: boolean,
+  sampler: samplerRule,
+  augment: augmentRule,
   dropLast: boolean,
+  loaderThreads: loaderThreadsRule,
   onStep: callback as Rules<FitOptions>["onStep"],
   onEpochEnd: callback as Rules<FitOptions>["onEpochEnd"],
 };
@@ -211,12 +221,14 @@ class Canceller {
 }
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
-  const { epochs = 1, batchSize = 128, optimizer = sgd(), seed, shuffle = true, dropLast = false } = options;
+  const { epochs = 1, batchSize = 128, optimizer = sgd(), seed, shuffle = true, sampler, dropLast = false, loaderThreads } = options;
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
   const samples = nativeDataOf(train!, "data.train");
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
-  const config = fields({ epochs, batchSize, optimizer: describeOptimizer(optimizer), seed, shuffle, dropLast });
+  const augment = describeAugment(options.augment ?? []);
+  const chosen = { optimizer: describeOptimizer(optimizer), augment, balance: sampler?.power };
+  const config = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
 }
 

@@ -8,6 +8,7 @@
 export * from "./evaluate.js";
 export * from "./fit.js";
 export * from "./history.js";
+export * from "./image-folder.js";
 export * from "./layers.js";
 export * from "./networks.js";
 export * from "./optimizers.js";
@@ -32,7 +33,26 @@ export {
   type ResNeXtBlockOptions,
   sequential,
 } from "./blocks.js";
-export { type Batch, type BatchOptions, Dataset } from "./data.js";
+export {
+  affine,
+  type AffineOptions,
+  type Augmentation,
+  balancedSampler,
+  colorJitter,
+  type ColorJitterOptions,
+  erasing,
+  type ErasingOptions,
+  flip,
+  type FlipOptions,
+  randomCrop,
+  type RandomCropOptions,
+  resizedCrop,
+  type ResizedCropOptions,
+  type Sampler,
+  trivialAugment,
+  type TrivialAugmentOptions,
+} from "./augment.js";
+export { type Batch, type BatchOptions, Dataset, type SplitOptions, type Splits, type Unreadable } from "./data.js";
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
@@ -42,3 +62,4 @@ export type { Optimizer } from "./optimizer.js";
 export type { SignalOptions } from "./signal.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
 export { type Metrics, Trainer } from "./trainer.js";
+export { type Fit, type Normalise, type Picture, type PictureTransform, preprocess } from "./transform.js";

@@ -128,5 +128,5 @@ async function load(source: Description, transforms: readonly Description[], sig
   const [from, through] = [JSON.stringify(source), JSON.stringify(transforms)];
   const { train, validation } = await cancellable(signal, (flag) => addon.loadDataset(from, through, flag));
   signal?.throwIfAborted();
-  return { train: new Dataset(train), validation: new Dataset(validation) };
+  return { train: new Dataset(train), validation: new Dataset(validation!) };
 }

@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// Runs images, on a CPU a few at a time, and calls `then` after each part; parts are as even as they can be.
-    fn each_part(
+    pub(crate) fn each_part(
         &mut self,
         images: Input,
         mode: &Mode,

@@ -4,11 +4,13 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod cancel;
+pub mod classify;
 pub mod data;
 pub mod device;
 mod engine;
 pub mod error;
 mod infer;
+pub mod interface;
 pub mod metrics;
 pub mod model;
 mod plan;

@@ -13,6 +13,12 @@ pub enum Purpose {
     Shuffle = 2,
     /// What dropout drops.
     Dropout = 3,
+    /// Which samples are kept apart for validation.
+    Split = 4,
+    /// How an image is changed, by epoch and sample; epoch 0 for what is the same in all.
+    Augment = 5,
+    /// How images of a batch are mixed, by epoch and step.
+    Mix = 6,
 }
 
 /// A stream of random numbers.
@@ -32,6 +38,17 @@ impl Stream {
     pub fn uniform(&mut self, bound: f64) -> f64 {
         const STEPS: f64 = (1u32 << 24) as f64;
         (2.0 * f64::from(self.0.next_u32() >> 8) / STEPS - 1.0) * bound
+    }
+
+    /// Uniform in \[from, to) with 24 bits.
+    pub fn between(&mut self, from: f64, to: f64) -> f64 {
+        const STEPS: f64 = (1u32 << 24) as f64;
+        from + f64::from(self.0.next_u32() >> 8) / STEPS * (to - from)
+    }
+
+    /// True with this probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.between(0.0, 1.0) < probability
     }
 
     /// Normal with mean 0 (Box and Muller, 1958).

@@ -4,6 +4,7 @@ use crate::cancel::Cancel;
 use crate::device::{Compute, Device};
 use crate::engine::{BoundNetwork, Engine, Execution};
 use crate::error::{Code, Error, Result};
+use crate::interface::Interface;
 use crate::model::graph::{trace, trace_channels};
 use crate::model::init::initialise;
 use crate::model::params::Params;
@@ -38,6 +39,7 @@ pub struct Session {
     engine: Engine,
     built: Option<Built>,
     cancel: Cancel,
+    interface: Interface,
 }
 
 /// What there is once the input channels are known.
@@ -69,7 +71,14 @@ impl Session {
 
     /// Sets a network up on a given backend.
     pub fn on(network: Layer, executor: Executor, seed: u64) -> Self {
-        Self { network, seed, engine: Engine::new(executor), built: None, cancel: Cancel::default() }
+        Self {
+            network,
+            seed,
+            engine: Engine::new(executor),
+            built: None,
+            cancel: Cancel::default(),
+            interface: Interface::default(),
+        }
     }
 
     /// The network, weights and number of updates of a file that [`Session::save`] wrote.
@@ -79,10 +88,11 @@ impl Session {
     /// cannot be used; `ERR_ABORTED`.
     pub fn load(path: &Path, compute: Compute, cancel: &Cancel) -> Result<Self> {
         let file = state_dict::read_model(path, cancel)?;
-        let ModelHeader { network, in_channels, seed } = file.header;
+        let ModelHeader { network, in_channels, seed, interface } = file.header;
         let mut session = Self::on(network, compute.executor()?, seed);
         session.take_entries(in_channels, &file.entries, &[], &LoadOptions::default())?;
         session.built_mut()?.weights.updates = file.updates;
+        session.interface = interface;
         Ok(session)
     }
 
@@ -102,10 +112,34 @@ impl Session {
         // Once: from a GPU they come over the bus.
         let values = weights.values()?;
         check_finite(params, &values)?;
-        let header = ModelHeader { network: self.network.clone(), in_channels: *in_channels, seed: self.seed };
+        let (network, interface) = (self.network.clone(), self.interface.clone());
+        let header = ModelHeader { network, in_channels: *in_channels, seed: self.seed, interface };
         let [parameters, running] = &values;
         let values = Values { params, parameters, running, updates: weights.updates };
         state_dict::write_model(path, &header, &values, &self.cancel)
+    }
+
+    /// What pictures it takes and what its outputs mean.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Says what pictures it takes and what its outputs mean; files keep it.
+    ///
+    /// # Errors
+    /// See [`Interface::check`].
+    pub fn set_interface(&mut self, interface: Interface) -> Result<()> {
+        interface.check(&self.network, self.in_channels())?;
+        self.interface = interface;
+        Ok(())
+    }
+
+    pub(crate) fn set_temperature(&mut self, temperature: f64) {
+        self.interface.temperature = temperature;
+    }
+
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
+        self.cancel.check()
     }
 
     /// The memory of weights, gradients and what plans work in, in bytes.

@@ -1,7 +1,7 @@
 //! NaN and infinity in whole networks, on every backend: which step says so, what becomes of the weights, and what is refused at the
 //! door.
 
-use resnet_core::data::{Dataset, Pixels};
+use resnet_core::data::{Augment, Dataset, Pixels};
 use resnet_core::device::{Compute, Device};
 use resnet_core::model::layer::{Child, Init, Layer};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
@@ -112,7 +112,17 @@ impl Control for Listener<'_> {
 
 fn config(sgd: Sgd, epochs: usize) -> FitConfig {
     let optimizer = Optimizer::Sgd(sgd);
-    FitConfig { epochs, batch_size: 2, optimizer, seed: None, shuffle: false, drop_last: false }
+    FitConfig {
+        epochs,
+        batch_size: 2,
+        optimizer,
+        seed: None,
+        shuffle: false,
+        drop_last: false,
+        augment: Augment::default(),
+        balance: None,
+        loader_threads: None,
+    }
 }
 
 #[test]

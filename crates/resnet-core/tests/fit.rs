@@ -100,7 +100,7 @@ fn a_gpu_takes_its_batches_from_the_pixels_it_holds() {
     let mut losses = Vec::new();
     for epoch in 1..=2 {
         let pass = DataPass::new(&data(20), 8, Order::Shuffled { seed: 5, epoch }, false).unwrap();
-        let mut loader = Loader::new(pass).unwrap();
+        let mut loader = Loader::new(pass, 1).unwrap();
         while let Some(batch) = loader.next() {
             let Batch { images, labels, shape, .. } = batch.unwrap();
             let images = Images { data: images, shape: *shape };

@@ -6,11 +6,12 @@ use crate::reply::{spawn, Reply};
 use napi::bindgen_prelude::{PromiseRaw, Uint32Array};
 use napi::Env;
 use napi_derive::napi;
-use resnet_core::data::{Batch, DataPass, Dataset, Order};
+use resnet_core::data::{Augment, Batch, DataPass, Dataset, Loader, Mixed, Order};
 use resnet_core::session::Tensor;
 use resnet_core::Result;
 use std::collections::VecDeque;
 use std::sync::mpsc::{channel, Receiver, Sender, TryRecvError};
+use std::sync::Arc;
 
 /// Batches that are prefetched before they are asked for.
 const PREFETCHED: usize = 2;
@@ -21,8 +22,8 @@ pub struct NativeBatches(PassState);
 
 /// How far a pass is.
 enum PassState {
-    /// Nothing was asked for yet.
-    Waiting(DataPass),
+    /// Nothing was asked for yet; on how many threads it will be prepared.
+    Waiting(DataPass, usize),
     /// A thread serves the requests; it ends when this end of the channel is gone.
     Serving(Sender<Request>),
     Closed,
@@ -35,15 +36,34 @@ type Request = Reply<Option<NativeBatch>>;
 pub struct NativeBatch {
     pub images: NativeTensor,
     pub labels: Uint32Array,
+    /// Where they stand in the data set.
+    pub indices: Uint32Array,
+    /// Labels of the images that were mixed in, and the share of the images' own.
+    pub mixed: Option<NativeMixed>,
+}
+
+/// See [`resnet_core::data::Mixed`].
+#[napi(object)]
+pub struct NativeMixed {
+    pub labels: Uint32Array,
+    pub share: f64,
 }
 
 /// See [`DataPass::new`].
 #[napi(object)]
 pub struct BatchOptions {
     pub batch_size: u32,
-    /// Seed of the order; the data's own order if absent.
-    pub shuffle: Option<i64>,
+    /// Whether in the seed's order; the data's own if not.
+    pub shuffle: bool,
+    /// See [`Order::Balanced`].
+    pub balance: Option<f64>,
     pub drop_last: bool,
+    /// See [`Augment::from_json`].
+    pub augment: String,
+    /// Of order and augmentations.
+    pub seed: i64,
+    pub epoch: u32,
+    pub loader_threads: Option<u32>,
 }
 
 #[napi]
@@ -54,11 +74,12 @@ impl NativeBatches {
     pub fn next<'env>(&mut self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<NativeBatch>>> {
         let (reply, promise) = Reply::new(env)?;
         self.0 = match std::mem::replace(&mut self.0, PassState::Closed) {
-            PassState::Waiting(pass) => {
+            PassState::Waiting(pass, threads) => {
                 let (sender, requests) = channel();
-                let started = spawn("resnet-loader", (pass, requests), |(pass, requests)| serve(pass, &requests));
+                let body = move |(pass, requests)| serve(pass, threads, &requests);
+                let started = spawn("resnet-loader", (pass, requests), body);
                 if let Err((error, (pass, _))) = started {
-                    self.0 = PassState::Waiting(pass);
+                    self.0 = PassState::Waiting(pass, threads);
                     reply.settle(Err::<NextBatch, _>(error));
                     return Ok(promise);
                 }
@@ -68,7 +89,7 @@ impl NativeBatches {
         };
         match &self.0 {
             PassState::Serving(sender) => drop(sender.send(reply)),
-            PassState::Waiting(_) | PassState::Closed => reply.settle(Ok(NextBatch(None))),
+            PassState::Waiting(..) | PassState::Closed => reply.settle(Ok(NextBatch(None))),
         }
         Ok(promise)
     }
@@ -83,21 +104,40 @@ impl NativeBatches {
 impl NativeBatches {
     /// A pass that has not begun. `ERR_INVALID_ARGUMENT` if there would be no batch.
     pub fn new(data: &Dataset, options: &BatchOptions) -> Result<Self> {
-        let order = match options.shuffle {
-            Some(seed) => Order::Shuffled { seed: seed as u64, epoch: 1 },
-            None => Order::Sequential,
+        let (seed, epoch) = (options.seed as u64, u64::from(options.epoch));
+        let order = match (options.balance, options.shuffle) {
+            (Some(power), _) => Order::Balanced { seed, epoch, power },
+            (None, true) => Order::Shuffled { seed, epoch },
+            (None, false) => Order::Sequential,
         };
+        let augment = Augment::from_json(&options.augment)?;
         let pass = DataPass::new(data, options.batch_size as usize, order, options.drop_last)?;
-        Ok(Self(PassState::Waiting(pass)))
+        let pass = pass.augmented(&Arc::new(augment), seed, epoch)?;
+        let threads = options.loader_threads.map_or(pass.usual_threads(), |threads| threads as usize);
+        Ok(Self(PassState::Waiting(pass, threads)))
     }
 }
 
-/// The thread's body: a request goes before prefetching.
-fn serve(mut pass: DataPass, requests: &Receiver<Request>) {
+/// The thread's body: a request goes before prefetching. With more than one thread the loader has its own, and this one hands on.
+fn serve(mut pass: DataPass, threads: usize, requests: &Receiver<Request>) {
+    if threads <= 1 {
+        return serve_from(|| next(&mut pass), requests);
+    }
+    let mut loader = Loader::new(pass, threads);
+    serve_from(
+        || match &mut loader {
+            Ok(loader) => loader.next_owned().transpose(),
+            Err(error) => Err(error.clone()),
+        },
+        requests,
+    );
+}
+
+fn serve_from(mut next: impl FnMut() -> Result<Option<Batch>>, requests: &Receiver<Request>) {
     let mut ready = VecDeque::with_capacity(PREFETCHED);
     let mut ended = false;
     let mut prepare = || {
-        let next = if ended { Ok(None) } else { guarded(|| next(&mut pass)) };
+        let next = if ended { Ok(None) } else { guarded(&mut next) };
         ended = !matches!(next, Ok(Some(_)));
         next
     };
@@ -124,9 +164,11 @@ struct NextBatch(Option<Batch>);
 
 impl From<NextBatch> for Option<NativeBatch> {
     fn from(NextBatch(batch): NextBatch) -> Self {
-        batch.map(|Batch { images, labels, shape, .. }| NativeBatch {
+        batch.map(|Batch { images, labels, shape, indices, mixed }| NativeBatch {
             images: Tensor { data: images, shape: shape.into() }.into(),
             labels: labels.into(),
+            indices: indices.into(),
+            mixed: mixed.map(|Mixed { labels, share }| NativeMixed { labels: labels.into(), share }),
         })
     }
 }

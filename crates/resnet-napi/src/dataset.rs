@@ -2,22 +2,60 @@
 
 use crate::batches::{BatchOptions, NativeBatches};
 use crate::error::raise;
-use crate::options::{image_shape, sizes_to_js};
+use crate::options::{image_shape, sizes_to_js, NativeTensor};
 use crate::reply::{on_thread, CancelFlag};
-use napi::bindgen_prelude::{Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
+use napi::bindgen_prelude::{ClassInstance, Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
-use resnet_core::data::{Dataset, Pixels, Source, Splits, Transform};
+use resnet_core::data::{
+    Dataset, GivenPicture, Normalise, PictureTransform, Pixels, Skipped, Source, Splits, Transform,
+};
 use resnet_core::tensor::copy_of;
+use resnet_core::Error;
+use std::path::PathBuf;
 
-/// Images with their labels, in memory.
+/// Images with their labels.
 #[napi]
 pub struct NativeDataset(Dataset);
 
-/// The two parts of a data set.
+/// The two parts of a data set, and what was left out when it was loaded.
 #[napi]
-pub struct NativeSplits(Splits);
+pub struct NativeSplits {
+    splits: Splits,
+    skipped: Skipped,
+}
+
+/// See [`Skipped`].
+#[napi(object)]
+pub struct NativeSkipped {
+    pub hidden: u32,
+    pub links: u32,
+    pub others: u32,
+    pub unreadable: Vec<NativeUnreadable>,
+    pub empty_classes: Vec<String>,
+}
+
+/// A file that is no picture, with what it is.
+#[napi(object)]
+pub struct NativeUnreadable {
+    pub path: String,
+    pub got: String,
+}
+
+/// Files that passes have left out so far.
+#[napi(object)]
+pub struct NativeLeftOut {
+    pub count: u32,
+    pub files: Vec<NativeUnreadable>,
+}
+
+/// See [`Normalise`].
+#[napi(object)]
+pub struct NativeNormalise {
+    pub mean: Vec<f64>,
+    pub std: Vec<f64>,
+}
 
 #[napi]
 impl NativeDataset {
@@ -65,6 +103,75 @@ impl NativeDataset {
         self.0.class_names().map(<[String]>::to_vec)
     }
 
+    /// A label for each sample.
+    #[napi(getter)]
+    pub fn labels(&self) -> Uint32Array {
+        self.0.labels().to_vec().into()
+    }
+
+    /// What is done to a picture to become an image of this set, as JSON; null where that cannot be told.
+    #[napi(getter)]
+    pub fn transform(&self) -> Option<String> {
+        self.0.picture_transform().map(|transform| transform.to_json())
+    }
+
+    /// The files that passes have left out so far.
+    #[napi]
+    pub fn unreadable(&self) -> NativeLeftOut {
+        let unreadable = self.0.unreadable();
+        NativeLeftOut { count: unreadable.count as u32, files: named(unreadable.files) }
+    }
+
+    /// The samples at these places.
+    #[napi]
+    pub fn subset(&self, indices: Uint32Array) -> napi::Result<Self> {
+        self.0.subset(&indices).map(Self).map_err(raise)
+    }
+
+    /// Two parts; see [`Dataset::split`].
+    #[napi]
+    pub fn split(&self, fraction: f64, stratified: bool, seed: i64) -> napi::Result<NativeSplits> {
+        let splits = self.0.split(fraction, stratified, seed as u64).map_err(raise)?;
+        Ok((splits, Skipped::default()).into())
+    }
+
+    /// The samples of several sets.
+    #[napi(factory)]
+    pub fn concat(parts: Vec<ClassInstance<NativeDataset>>) -> napi::Result<Self> {
+        Dataset::concat(parts.iter().map(|part| part.0.clone()).collect()).map(Self).map_err(raise)
+    }
+
+    /// A weight for each class; see [`Dataset::class_weights`].
+    #[napi]
+    pub fn class_weights(&self, power: f64) -> Vec<f64> {
+        self.0.class_weights(power)
+    }
+
+    /// The same samples, normalised in this way or not at all.
+    #[napi]
+    pub fn normalised(&self, normalise: Option<NativeNormalise>) -> napi::Result<Self> {
+        let normalise = normalise.map(|NativeNormalise { mean, std }| Normalise { mean, std });
+        self.0.normalised(normalise).map(Self).map_err(raise)
+    }
+
+    /// Mean and deviation of each channel.
+    #[napi]
+    pub fn measure<'env>(
+        &self,
+        env: &'env Env,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeNormalise>> {
+        let (data, cancel) = (self.0.clone(), Cancel::by([cancel.0.clone()]));
+        on_thread(env, move || data.measure(&cancel))
+    }
+
+    /// Reads all images once.
+    #[napi]
+    pub fn verify<'env>(&self, env: &'env Env, cancel: &CancelFlag) -> napi::Result<PromiseRaw<'env, ()>> {
+        let (data, cancel) = (self.0.clone(), Cancel::by([cancel.0.clone()]));
+        on_thread(env, move || data.verify(&cancel))
+    }
+
     /// The first `count` samples.
     #[napi]
     pub fn take(&self, count: u32) -> napi::Result<Self> {
@@ -90,20 +197,39 @@ impl NativeSplits {
     /// The part for training.
     #[napi(getter)]
     pub fn train(&self) -> NativeDataset {
-        NativeDataset(self.0.train.clone())
+        NativeDataset(self.splits.train.clone())
     }
 
-    /// The part for validation.
+    /// The part for validation, if there is one.
     #[napi(getter)]
-    pub fn validation(&self) -> NativeDataset {
-        NativeDataset(self.0.validation.clone())
+    pub fn validation(&self) -> Option<NativeDataset> {
+        self.splits.validation.clone().map(NativeDataset)
+    }
+
+    /// What was left out.
+    #[napi(getter)]
+    pub fn skipped(&self) -> NativeSkipped {
+        let Skipped { hidden, links, others, unreadable, empty_classes } = self.skipped.clone();
+        let [hidden, links, others] = [hidden, links, others].map(|count| count as u32);
+        NativeSkipped { hidden, links, others, unreadable: named(unreadable), empty_classes }
     }
 }
 
-impl From<Splits> for NativeSplits {
-    fn from(splits: Splits) -> Self {
-        Self(splits)
+impl From<(Splits, Skipped)> for NativeSplits {
+    fn from((splits, skipped): (Splits, Skipped)) -> Self {
+        Self { splits, skipped }
     }
+}
+
+impl From<Normalise> for NativeNormalise {
+    fn from(Normalise { mean, std }: Normalise) -> Self {
+        Self { mean, std }
+    }
+}
+
+/// Paths as JavaScript's strings: of a name that is not Unicode, what can be shown of it.
+fn named(files: Vec<(PathBuf, String)>) -> Vec<NativeUnreadable> {
+    files.into_iter().map(|(path, got)| NativeUnreadable { path: path.display().to_string(), got }).collect()
 }
 
 /// Loads a data set; see [`Source::from_json`] and [`Transform::list_from_json`].
@@ -118,4 +244,50 @@ pub fn load_dataset<'env>(
     let transforms = Transform::list_from_json(&transforms).map_err(raise)?;
     let cancel = Cancel::by([cancel.0.clone()]);
     on_thread(env, move || source.load(&transforms, &cancel))
+}
+
+/// Pictures, each a path, the bytes of a file or pixels, as the transform makes them: one tensor (N, C, H, W).
+#[napi]
+pub fn preprocess<'env>(
+    env: &'env Env,
+    pictures: Vec<NativePicture>,
+    transform: String,
+    cancel: &CancelFlag,
+) -> napi::Result<PromiseRaw<'env, NativeTensor>> {
+    let transform = PictureTransform::from_json(&transform).map_err(raise)?;
+    let pictures = pictures.into_iter().map(GivenPicture::try_from).collect::<Result<Vec<_>, _>>().map_err(raise)?;
+    let cancel = Cancel::by([cancel.0.clone()]);
+    on_thread(env, move || transform.images(&pictures, &cancel))
+}
+
+/// A picture: of these `path`, or `bytes` alone, or with the `size` of pixels.
+#[napi(object)]
+pub struct NativePicture {
+    pub path: Option<String>,
+    pub bytes: Option<Uint8Array>,
+    pub size: Option<NativePixels>,
+}
+
+/// The size of pixels.
+#[napi(object)]
+pub struct NativePixels {
+    pub height: u32,
+    pub width: u32,
+    pub channels: u32,
+}
+
+impl TryFrom<NativePicture> for GivenPicture {
+    type Error = Error;
+
+    /// Copied now: JavaScript may write to its arrays.
+    fn try_from(NativePicture { path, bytes, size }: NativePicture) -> Result<Self, Error> {
+        let bytes = bytes.map(|bytes| copy_of(&bytes)).transpose()?.unwrap_or_default();
+        Ok(match (path, size) {
+            (Some(path), _) => Self::File(path.into()),
+            (None, None) => Self::Bytes(bytes),
+            (None, Some(NativePixels { height, width, channels })) => {
+                Self::Pixels { data: bytes, size: [height as usize, width as usize], channels: channels as usize }
+            }
+        })
+    }
 }

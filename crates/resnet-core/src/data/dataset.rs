@@ -1,7 +1,9 @@
-//! Images with their labels, in memory.
+//! Images with their labels, in memory or in files.
 
+use super::augment::{Augment, Canvas};
+use super::picture::{Fit, Picture, PictureSet, PictureTransform, ReadScratch, Unreadable};
 use super::pixels::Pixels;
-use super::transform::{Transform, TransformScratch, Transforms};
+use super::transform::{Normalise, Transform, TransformScratch, Transforms};
 use crate::error::{Code, Error, Result};
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
@@ -11,9 +13,42 @@ use std::sync::Arc;
 /// Images with their labels. Clones and parts of it share the images.
 #[derive(Clone)]
 pub struct Dataset {
-    samples: Arc<Samples>,
+    images: Arc<Images>,
+    /// Where each sample's image stands among them; without it they are the first ones.
+    places: Option<Arc<[u32]>>,
+    /// Of each sample; there may be more behind the last one.
+    labels: Arc<[u32]>,
     len: usize,
+    classes: Arc<Classes>,
+    /// Of arrays; what is done to pictures is the pictures' own.
     transforms: Arc<Transforms>,
+    normalise: Option<Arc<Normalise>>,
+}
+
+/// The two parts of a data set.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// For training.
+    pub train: Dataset,
+    /// For validation, if there is such a part.
+    pub validation: Option<Dataset>,
+}
+
+/// Where images come from.
+enum Images {
+    /// All of one size, in memory.
+    Arrays { pixels: Pixels, image: [usize; 3] },
+    /// Files.
+    Pictures(PictureSet),
+    /// Those of other data sets, one after the other.
+    Parts(Vec<Dataset>),
+}
+
+/// The classes that labels are below; a name for each or none.
+#[derive(Debug, PartialEq)]
+struct Classes {
+    count: usize,
+    names: Option<Vec<String>>,
 }
 
 /// At least one image, all of one size, with a label each, which is below the number of classes; a name for each class or none.
@@ -26,11 +61,79 @@ pub(super) struct Samples {
     pub class_names: Option<Vec<String>>,
 }
 
+/// How an image is to be changed: the list, and what its stream is named by.
+#[derive(Clone, Copy)]
+pub(super) struct Draw<'a> {
+    pub augment: &'a Augment,
+    pub seed: u64,
+    pub epoch: u64,
+    pub sample: u64,
+}
+
+/// Memory that images need on their way into a batch, kept from image to image.
+#[derive(Default)]
+pub(super) struct ImageScratch {
+    transform: TransformScratch,
+    read: ReadScratch,
+    canvas: Canvas,
+}
+
 impl Dataset {
     /// A data set of samples that were checked where they came in.
     pub(super) fn new(samples: Samples) -> Self {
-        let transforms = Arc::new(Transforms::none(samples.image));
-        Self { len: samples.labels.len(), samples: Arc::new(samples), transforms }
+        let Samples { pixels, image, labels, num_classes, class_names } = samples;
+        let transforms = Transforms::none(image);
+        Self::of(Images::Arrays { pixels, image }, labels, num_classes, class_names, transforms)
+    }
+
+    /// A data set of picture files with a label each, which is below the number of classes, at least one.
+    pub(super) fn of_pictures(pictures: PictureSet, labels: Vec<u32>, class_names: Vec<String>) -> Self {
+        let transforms = Transforms::none(pictures.transform().output());
+        let normalise = pictures.transform().normalise.clone().map(Arc::new);
+        let set = Self::of(Images::Pictures(pictures), labels, class_names.len(), Some(class_names), transforms);
+        Self { normalise, ..set }
+    }
+
+    /// The samples of several data sets, one set after the other; their images have one shape, their classes one meaning.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if there is none, or names of classes differ; `ERR_SHAPE` if shapes do.
+    pub fn concat(parts: Vec<Self>) -> Result<Self> {
+        let Some(first) = parts.first() else {
+            return Err(Error::expected(Code::InvalidArgument, "concat", "at least one data set", "none"));
+        };
+        for (index, part) in parts.iter().enumerate() {
+            if part.image_shape() != first.image_shape() {
+                let ([c, h, w], [k, i, j]) = (first.image_shape(), part.image_shape());
+                let (name, expected) = (format!("concat[{index}]"), format!("images of {c}x{h}x{w} as the first"));
+                return Err(Error::expected(Code::Shape, &name, expected, format!("{k}x{i}x{j}")));
+            }
+            if part.classes != first.classes {
+                let expected = format!("the classes of the first, {}", first.classes.told());
+                let name = format!("concat[{index}]");
+                return Err(Error::expected(Code::InvalidArgument, &name, expected, part.classes.told()));
+            }
+        }
+        let labels: Vec<u32> = parts.iter().flat_map(|part| part.labels().iter().copied()).collect();
+        if u32::try_from(labels.len()).is_err() {
+            return Err(Error::expected(Code::InvalidArgument, "concat", "fewer than 2^32 samples", labels.len()));
+        }
+        let (classes, transforms) = (first.classes.clone(), Arc::new(Transforms::none(first.image_shape())));
+        let len = labels.len();
+        let images = Arc::new(Images::Parts(parts));
+        Ok(Self { images, places: None, labels: labels.into(), len, classes, transforms, normalise: None })
+    }
+
+    fn of(images: Images, labels: Vec<u32>, count: usize, names: Option<Vec<String>>, transforms: Transforms) -> Self {
+        Self {
+            images: Arc::new(images),
+            places: None,
+            len: labels.len(),
+            labels: labels.into(),
+            classes: Arc::new(Classes { count, names }),
+            transforms: Arc::new(transforms),
+            normalise: None,
+        }
     }
 
     /// Number of samples, at least 1.
@@ -46,17 +149,17 @@ impl Dataset {
 
     /// Number of classes.
     pub fn num_classes(&self) -> usize {
-        self.samples.num_classes
+        self.classes.count
     }
 
     /// Names of the classes, if they were given.
     pub fn class_names(&self) -> Option<&[String]> {
-        self.samples.class_names.as_deref()
+        self.classes.names.as_deref()
     }
 
     /// Labels of all samples.
     pub fn labels(&self) -> &[u32] {
-        &self.samples.labels[..self.len]
+        &self.labels[..self.len]
     }
 
     /// The first `count` samples, or all if there are fewer.
@@ -70,25 +173,134 @@ impl Dataset {
         Ok(Self { len: count.min(self.len), ..self.clone() })
     }
 
+    /// The samples at these places, in this order; one may come several times.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if there is none, or a place is outside the set.
+    pub fn subset(&self, indices: &[u32]) -> Result<Self> {
+        if indices.is_empty() {
+            return Err(Error::expected(Code::InvalidArgument, "indices", "at least one", "none"));
+        }
+        if let Some((i, index)) = indices.iter().enumerate().find(|(_, &index)| index as usize >= self.len) {
+            return Err(self.outside(i, *index as usize));
+        }
+        let place = |&index: &u32| self.places.as_ref().map_or(index, |places| places[index as usize]);
+        Ok(Self {
+            places: Some(indices.iter().map(place).collect()),
+            labels: indices.iter().map(|&index| self.labels[index as usize]).collect(),
+            len: indices.len(),
+            ..self.clone()
+        })
+    }
+
     /// The same samples with these transforms in place of those they had: each is applied, in this order, when a batch is made.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if one does not fit the images.
+    /// `ERR_INVALID_ARGUMENT` if one does not fit the images, or the images are no arrays.
     pub fn with_transforms(&self, transforms: &[Transform]) -> Result<Self> {
-        let transforms = Arc::new(Transforms::new(transforms, self.samples.image)?);
+        let Images::Arrays { image, .. } = &*self.images else {
+            return Err(Error::expected(Code::InvalidArgument, "transforms", "images in arrays", "picture files"));
+        };
+        let transforms = Arc::new(Transforms::new(transforms, *image)?);
         Ok(Self { transforms, ..self.clone() })
+    }
+
+    /// The same samples, normalised in this way when a batch is made, and in no other.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if it does not fit the images.
+    pub fn normalised(&self, normalise: Option<Normalise>) -> Result<Self> {
+        if let Some(normalise) = &normalise {
+            normalise.check(self.image_shape()[0])?;
+        }
+        if let Images::Parts(parts) = &*self.images {
+            let parts = parts.iter().map(|part| part.normalised(normalise.clone())).collect::<Result<_>>()?;
+            return Ok(Self { images: Arc::new(Images::Parts(parts)), ..self.clone() });
+        }
+        Ok(Self { normalise: normalise.map(Arc::new), ..self.clone() })
+    }
+
+    /// What is done to a picture to become an image of this set, as plain data; None where that cannot be told, as of arrays of numbers.
+    pub fn picture_transform(&self) -> Option<PictureTransform> {
+        let normalise = || self.normalise.as_deref().cloned();
+        match &*self.images {
+            Images::Pictures(pictures) => {
+                Some(PictureTransform { normalise: normalise(), ..pictures.transform().clone() })
+            }
+            Images::Arrays { pixels: Pixels::U8(_), .. } => {
+                let [channels, height, width] = self.image_shape();
+                let (fit, background) = (Fit::default(), [0; 3]);
+                let transform =
+                    PictureTransform { size: [height, width], fit, channels, background, normalise: normalise() };
+                transform.check().is_ok().then_some(transform)
+            }
+            Images::Arrays { pixels: Pixels::F32(_), .. } => None,
+            Images::Parts(parts) => {
+                let first = parts[0].picture_transform()?;
+                parts.iter().all(|part| part.picture_transform().as_ref() == Some(&first)).then_some(first)
+            }
+        }
+    }
+
+    /// The files that were left out so far.
+    pub fn unreadable(&self) -> Unreadable {
+        match &*self.images {
+            Images::Pictures(pictures) => pictures.unreadable(),
+            Images::Arrays { .. } => Unreadable::default(),
+            Images::Parts(parts) => parts.iter().fold(Unreadable::default(), |mut all, part| {
+                let Unreadable { count, files } = part.unreadable();
+                all.count += count;
+                all.files.extend(files);
+                all
+            }),
+        }
+    }
+
+    /// Whether images have to be read and decoded: more threads help then.
+    pub fn is_decoded(&self) -> bool {
+        match &*self.images {
+            Images::Pictures(_) => true,
+            Images::Arrays { .. } => false,
+            Images::Parts(parts) => parts.iter().any(Self::is_decoded),
+        }
+    }
+
+    /// Refuses augmentations that do not fit the images.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT`.
+    pub fn check_augment(&self, augment: &Augment) -> Result<()> {
+        match &*self.images {
+            Images::Pictures(_) => augment.check(self.image_shape(), true),
+            Images::Arrays { pixels, .. } => {
+                let bytes = matches!(pixels, Pixels::U8(_)) && self.transforms.keep_bytes();
+                augment.check(self.image_shape(), bytes)
+            }
+            Images::Parts(parts) => parts.iter().try_for_each(|part| part.check_augment(augment)),
+        }
     }
 
     /// The images on the GPU that computes; None if none does, if it has not the room or cannot transform them.
     pub(super) fn resident(&self, executor: &Executor) -> Result<Option<ResidentImages>> {
-        let len = self.len * self.samples.image.iter().product::<usize>();
-        self.transforms.resident(executor, self.samples.pixels.part(0..len))
+        let Images::Arrays { pixels, image } = &*self.images else { return Ok(None) };
+        if self.normalise.is_some() || executor.gpu().is_none() {
+            return Ok(None);
+        }
+        let image_len: usize = image.iter().product();
+        match &self.places {
+            None => self.transforms.resident(executor, pixels.part(0..self.len * image_len)),
+            Some(places) => {
+                let chosen = pixels.gather(&places[..self.len], image_len);
+                self.transforms.resident(executor, chosen.part(0..chosen.len()))
+            }
+        }
     }
 
     /// Writes the samples at `indices` as a batch: images (N, C, H, W) of [`Self::image_shape`] and labels (N).
     ///
     /// # Errors
-    /// `ERR_SHAPE` if the slices have other lengths, `ERR_INVALID_ARGUMENT` if an index is outside the set.
+    /// `ERR_SHAPE` if the slices have other lengths, `ERR_INVALID_ARGUMENT` if an index is outside the set. `ERR_IO`, `ERR_DATA_CORRUPT`
+    /// of pictures that cannot be read, also if those are to be skipped.
     pub fn fill(&self, indices: &[usize], images: &mut [f32], labels: &mut [u32]) -> Result<()> {
         let out_len: usize = self.image_shape().iter().product();
         if indices.len().checked_mul(out_len) != Some(images.len()) {
@@ -98,18 +310,105 @@ impl Dataset {
         if labels.len() != indices.len() {
             return Err(Error::expected(Code::Shape, "labels", indices.len(), labels.len()));
         }
-        if let Some((i, index)) = indices.iter().enumerate().find(|(_, &index)| index >= self.len) {
-            let (name, expected) = (format!("indices[{i}]"), format!("an index below {}", self.len));
-            return Err(Error::expected(Code::InvalidArgument, &name, expected, index));
+        if let Some((i, &index)) = indices.iter().enumerate().find(|(_, &index)| index >= self.len) {
+            return Err(self.outside(i, index));
         }
-        let image_len: usize = self.samples.image.iter().product();
-        let mut scratch = TransformScratch::default();
+        let mut scratch = ImageScratch::default();
         for ((&index, out), label) in indices.iter().zip(images.chunks_exact_mut(out_len)).zip(labels) {
-            let range = index * image_len..(index + 1) * image_len;
-            self.transforms.apply(self.samples.pixels.part(range), out, &mut scratch);
-            *label = self.samples.labels[index];
+            if !self.image(index, None, out, &mut scratch)? {
+                let expected = format!("a picture that can be read as sample {index}");
+                return Err(Error::expected(Code::DataCorrupt, "indices", expected, "one that is skipped"));
+            }
+            *label = self.labels[index];
         }
         Ok(())
+    }
+
+    /// Writes one image, changed as drawn, to `out` of the image's length; false if it cannot be read and is to be skipped.
+    pub(super) fn image(
+        &self,
+        index: usize,
+        draw: Option<Draw>,
+        out: &mut [f32],
+        scratch: &mut ImageScratch,
+    ) -> Result<bool> {
+        let place = self.places.as_ref().map_or(index, |places| places[index] as usize);
+        if let Images::Parts(parts) = &*self.images {
+            let mut place = place;
+            for part in parts {
+                if place < part.len {
+                    return part.image(place, draw, out, scratch);
+                }
+                place -= part.len;
+            }
+            return Err(Error::new(Code::Internal, "a sample beyond the parts of a data set"));
+        }
+        let shape = self.image_shape();
+        let ImageScratch { transform, read, canvas } = scratch;
+        match draw {
+            None => match &*self.images {
+                Images::Arrays { pixels, image } => {
+                    self.transforms.apply(pixels.image(place, image), out, transform);
+                    self.normalise.iter().for_each(|normalise| normalise.apply(out));
+                    return Ok(true);
+                }
+                Images::Pictures(pictures) => {
+                    if !pictures.fitted(place, canvas.bytes(shape), read)? {
+                        return Ok(false);
+                    }
+                }
+                Images::Parts(_) => {}
+            },
+            Some(Draw { augment, seed, epoch, sample }) => {
+                let mut streams = augment.streams(seed, epoch, sample);
+                match (&*self.images, augment.resized_crop()) {
+                    (Images::Pictures(pictures), Some(crop)) => {
+                        let Some(picture) = pictures.decoded(place, read)? else { return Ok(false) };
+                        let part = picture.part(crop.draw(picture.size, &mut streams.varying));
+                        part.resize([shape[1], shape[2]], canvas.bytes(shape), &mut read.fit);
+                    }
+                    (Images::Pictures(pictures), None) => {
+                        if !pictures.fitted(place, canvas.bytes(shape), read)? {
+                            return Ok(false);
+                        }
+                    }
+                    (Images::Arrays { pixels: Pixels::U8(pixels), image }, Some(crop)) => {
+                        let len: usize = image.iter().product();
+                        let planes = pixels[place * len..(place + 1) * len].to_vec();
+                        let picture = Picture { size: [image[1], image[2]], planes };
+                        let part = picture.part(crop.draw(picture.size, &mut streams.varying));
+                        part.resize([shape[1], shape[2]], canvas.bytes(shape), &mut read.fit);
+                    }
+                    (Images::Arrays { pixels, image }, _) => {
+                        let image = pixels.image(place, image);
+                        if !self.transforms.apply_to_bytes(image, canvas.bytes(shape), transform) {
+                            let floats = canvas.floats(shape);
+                            floats.resize(out.len(), 0.0);
+                            self.transforms.apply(image, floats, transform);
+                        }
+                    }
+                    (Images::Parts(_), _) => {}
+                }
+                augment.apply(canvas, &mut streams);
+                canvas.write(self.normalise.as_deref(), out);
+                augment.finish(out, shape, &mut streams);
+                return Ok(true);
+            }
+        }
+        canvas.write(self.normalise.as_deref(), out);
+        Ok(true)
+    }
+
+    fn outside(&self, i: usize, index: usize) -> Error {
+        let (name, expected) = (format!("indices[{i}]"), format!("an index below {}", self.len));
+        Error::expected(Code::InvalidArgument, &name, expected, index)
+    }
+}
+
+impl Classes {
+    /// Their names, or how many they are.
+    fn told(&self) -> String {
+        self.names.as_ref().map_or_else(|| format!("{} without names", self.count), |names| format!("{names:?}"))
     }
 }
 
@@ -122,92 +421,4 @@ impl fmt::Debug for Dataset {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Interpolation, Resize};
-    use super::*;
-
-    fn bytes(shape: [usize; 4], labels: &[u32]) -> Dataset {
-        let pixels = (0..shape.iter().product()).map(|i: usize| i as u8).collect();
-        Dataset::from_arrays(Pixels::U8(pixels), shape, labels.to_vec(), None).unwrap()
-    }
-
-    fn batch(data: &Dataset, indices: &[usize]) -> (Vec<f32>, Vec<u32>) {
-        let mut images = vec![f32::NAN; indices.len() * data.image_shape().iter().product::<usize>()];
-        let mut labels = vec![u32::MAX; indices.len()];
-        data.fill(indices, &mut images, &mut labels).unwrap();
-        (images, labels)
-    }
-
-    fn resize(size: [usize; 2], interpolation: Interpolation) -> Transform {
-        Transform::Resize(Resize { size, interpolation })
-    }
-
-    fn names(count: usize) -> Option<Vec<String>> {
-        Some((0..count).map(|class| format!("class {class}")).collect())
-    }
-
-    #[test]
-    fn fills_in_the_order_of_the_indices() {
-        let data = bytes([3, 1, 1, 2], &[4, 5, 6]);
-        assert_eq!((data.len(), data.image_shape(), data.num_classes()), (3, [1, 1, 2], 7));
-        assert_eq!(data.class_names(), None);
-        let expected = [4.0, 5.0, 0.0, 1.0, 4.0, 5.0].map(|byte: f32| byte / 255.0);
-        assert_eq!(batch(&data, &[2, 0, 2]), (expected.to_vec(), vec![6, 4, 6]));
-    }
-
-    #[test]
-    fn floats_stay_as_they_are() {
-        let pixels = vec![-1.5, 300.0, f32::MAX, 0.1];
-        let data = Dataset::from_arrays(Pixels::F32(pixels.clone()), [2, 2, 1, 1], vec![0, 1], names(3)).unwrap();
-        assert_eq!(batch(&data, &[0, 1]).0, pixels);
-        assert_eq!(data.num_classes(), 3);
-        assert_eq!(data.class_names().unwrap()[2], "class 2");
-    }
-
-    #[test]
-    fn a_part_shares_the_images_and_keeps_the_classes() {
-        let data = bytes([4, 1, 2, 2], &[0, 1, 2, 9]);
-        let part = data.take(2).unwrap();
-        assert!(Arc::ptr_eq(&part.samples, &data.samples));
-        assert_eq!((part.len(), part.labels(), part.num_classes()), (2, &[0, 1][..], 10));
-        assert_eq!(part.take(100).unwrap().len(), 2);
-        assert_eq!(data.take(0).unwrap_err().message, "count: expected at least 1, got 0");
-        let error = part.fill(&[2], &mut [0.0; 4], &mut [0]).unwrap_err();
-        assert_eq!(error.message, "indices[0]: expected an index below 2, got 2");
-    }
-
-    #[test]
-    fn resizes_when_a_batch_is_made() {
-        let data = bytes([2, 2, 3, 3], &[0, 1]);
-        for interpolation in [Interpolation::Pil, Interpolation::Float] {
-            let resized = data.with_transforms(&[resize([6, 4], interpolation)]).unwrap();
-            assert_eq!(resized.image_shape(), [2, 6, 4]);
-            let (images, labels) = batch(&resized, &[1, 0]);
-            assert_eq!(labels, [1, 0]);
-            // The second image's first and last corner pixels, which growing keeps.
-            assert_eq!((images[0], images[47]), (18.0 / 255.0, 35.0 / 255.0));
-            assert_eq!(batch(&resized.with_transforms(&[]).unwrap(), &[1]), batch(&data, &[1]));
-        }
-        let same = resize([3, 3], Interpolation::Pil);
-        assert_eq!(batch(&data.with_transforms(&[same]).unwrap(), &[1]), batch(&data, &[1]));
-        let none = resize([0, 4], Interpolation::Pil);
-        assert_eq!(data.with_transforms(&[none]).unwrap_err().code, Code::InvalidArgument);
-    }
-
-    #[test]
-    fn float_pixels_are_resized_without_rounding() {
-        let data = Dataset::from_arrays(Pixels::F32(vec![0.0, 1.0]), [1, 1, 1, 2], vec![0], None).unwrap();
-        for interpolation in [Interpolation::Pil, Interpolation::Float] {
-            let resized = data.with_transforms(&[resize([1, 4], interpolation)]).unwrap();
-            assert_eq!(batch(&resized, &[0]).0, [0.0, 0.25, 0.75, 1.0]);
-        }
-    }
-
-    #[test]
-    fn refuses_slices_of_other_lengths() {
-        let data = bytes([2, 1, 2, 2], &[0, 1]);
-        let error = data.fill(&[0, 1], &mut [0.0; 4], &mut [0; 2]).unwrap_err();
-        assert_eq!(error.message, "images: expected 2 images of 4 values, got 4 values");
-        assert_eq!(data.fill(&[0], &mut [0.0; 4], &mut [0; 2]).unwrap_err().code, Code::Shape);
-    }
-}
+mod tests;

@@ -1,59 +1,81 @@
-//! A thread that prefetches batches while one is in use.
+//! Threads that prefetch batches while one is in use.
 
 use super::pass::{Batch, DataPass};
-use crate::error::{Code, Error, Result};
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-/// Batches that are prefetched while one is in use.
+/// Batches that are prefetched while one is in use; with more threads than that, one for each.
 const PREFETCHED: usize = 2;
 
-/// Goes through a data set once, batch by batch. A thread prefetches batches; it ends with the loader.
+/// Goes through a data set once, batch by batch. Threads prefetch batches, each a batch of its own; they end with the loader.
 pub struct Loader {
     steps: usize,
     taken: usize,
     current: Option<Batch>,
-    worker: Option<Worker>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-struct Worker {
-    thread: JoinHandle<()>,
-    full: Receiver<Result<Batch>>,
-    empty: SyncSender<Batch>,
+type Prepare = dyn Fn(usize, &mut Batch) -> Result<()> + Send + Sync;
+
+struct Shared {
+    prepare: Box<Prepare>,
+    state: Mutex<State>,
+    /// A batch is ready.
+    ready: Condvar,
+    /// A batch's memory is free again, or the loader ends.
+    freed: Condvar,
+}
+
+struct State {
+    /// The step that is prepared next.
+    next: usize,
+    steps: usize,
+    ready: BTreeMap<usize, Result<Batch>>,
+    /// Memory of batches that are not in use.
+    free: Vec<Batch>,
 }
 
 impl Loader {
-    /// Starts to prepare the batches of a pass.
+    /// Starts to prepare the batches of a pass, on so many threads; with 0 each is prepared when it is asked for.
     ///
     /// # Errors
     /// `ERR_NO_THREAD` if the system starts none.
-    pub fn new(mut pass: DataPass) -> Result<Self> {
-        Self::start(pass.steps(), move |_, batch| pass.fill(batch).map(drop))
+    pub fn new(pass: DataPass, threads: usize) -> Result<Self> {
+        Self::start(pass.steps(), threads, move |step, batch| pass.prepare(step, batch))
     }
 
-    fn start(steps: usize, mut prepare: impl FnMut(usize, &mut Batch) -> Result<()> + Send + 'static) -> Result<Self> {
-        let (give_full, full) = sync_channel(PREFETCHED);
-        // One more than are prefetched: the one in use. All come back here, so giving one back never waits.
-        let (empty, take_empty) = sync_channel(PREFETCHED + 1);
-        let body = move || {
-            for (step, mut batch) in (0..steps).zip(take_empty) {
-                let result = prepare(step, &mut batch).map(|()| batch);
-                let failed = result.is_err();
-                if give_full.send(result).is_err() || failed {
-                    return;
-                }
+    fn start(
+        steps: usize,
+        threads: usize,
+        prepare: impl Fn(usize, &mut Batch) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        // One more than are prefetched: the one in use.
+        let free = vec![Batch::default(); threads.max(PREFETCHED) + 1];
+        let shared = Arc::new(Shared {
+            prepare: Box::new(prepare),
+            state: Mutex::new(State { next: 0, steps, ready: BTreeMap::new(), free }),
+            ready: Condvar::new(),
+            freed: Condvar::new(),
+        });
+        let mut loader = Self { steps, taken: 0, current: None, shared, threads: Vec::new() };
+        for _ in 0..threads.min(steps) {
+            let shared = loader.shared.clone();
+            let thread = Builder::new().name("resnet-loader".into()).spawn(move || shared.work());
+            match thread {
+                Ok(thread) => loader.threads.push(thread),
+                // Fewer do as well.
+                Err(_) if !loader.threads.is_empty() => break,
+                Err(error) => return Err(Error::no_thread(&error)),
             }
-        };
-        let thread =
-            Builder::new().name("resnet-loader".into()).spawn(body).map_err(|error| Error::no_thread(&error))?;
-        let mut loader = Self { steps, taken: 0, current: None, worker: Some(Worker { thread, full, empty }) };
-        for _ in 0..=PREFETCHED {
-            loader.give_back(Batch::default());
         }
         Ok(loader)
     }
 
-    /// Number of batches.
+    /// Number of batches; where pictures are left out there may be fewer.
     pub fn steps(&self) -> usize {
         self.steps
     }
@@ -61,51 +83,104 @@ impl Loader {
     /// The next batch; none after the last one, or after an error.
     ///
     /// # Errors
-    /// `ERR_OUT_OF_MEMORY` if there is no memory for the batch, `ERR_INTERNAL` if the thread panicked.
+    /// `ERR_OUT_OF_MEMORY` if there is no memory for the batch, `ERR_IO` or `ERR_DATA_CORRUPT` if a picture cannot be read,
+    /// `ERR_INTERNAL` if a thread panicked.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Result<&Batch>> {
-        if let Some(used) = self.current.take() {
-            self.give_back(used);
-        }
-        if self.taken == self.steps {
-            return None;
-        }
-        let result = match self.worker.as_ref()?.full.recv() {
-            Ok(result) => result,
-            Err(_) => Err(self.stop().unwrap_or_else(|| Error::new(Code::Internal, "the loader's thread is gone"))),
-        };
-        match result {
-            Ok(batch) => {
-                self.taken += 1;
-                Some(Ok(self.current.insert(batch)))
+        loop {
+            if let Some(used) = self.current.take() {
+                self.shared.lock().free.push(used);
+                self.shared.freed.notify_one();
             }
-            Err(error) => {
-                self.taken = self.steps;
-                Some(Err(error))
+            if self.taken == self.steps {
+                return None;
+            }
+            match self.wait() {
+                // All of its pictures were left out.
+                Ok(batch) if batch.is_left_out() => {
+                    self.taken += 1;
+                    self.current = Some(batch);
+                }
+                Ok(batch) => {
+                    self.taken += 1;
+                    return Some(Ok(self.current.insert(batch)));
+                }
+                Err(error) => {
+                    self.taken = self.steps;
+                    return Some(Err(error));
+                }
             }
         }
     }
 
-    fn give_back(&mut self, batch: Batch) {
-        if let Some(worker) = &self.worker {
-            // Fails only when the thread has ended, after its last batch or an error.
-            let _ = worker.empty.send(batch);
+    /// The next batch, whose memory is the caller's from then on.
+    pub fn next_owned(&mut self) -> Option<Result<Batch>> {
+        if let Err(error) = self.next()? {
+            return Some(Err(error));
         }
+        let batch = self.current.replace(Batch::default());
+        batch.map(Ok)
     }
 
-    /// Ends the thread; returns its panic, if it had one.
-    fn stop(&mut self) -> Option<Error> {
-        let Worker { thread, full, empty } = self.worker.take()?;
-        // The thread waits on one of these if on anything.
-        drop((full, empty));
-        let panic = thread.join().err()?;
-        Some(Error::panicked("the loader's thread panicked", &*panic))
+    fn wait(&mut self) -> Result<Batch> {
+        if self.threads.is_empty() {
+            let mut batch = self.shared.lock().free.pop().unwrap_or_default();
+            return self.shared.prepare(self.taken, &mut batch).map(|()| batch);
+        }
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(batch) = state.ready.remove(&self.taken) {
+                return batch;
+            }
+            state = self.shared.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread's body. Steps are taken in order, so that the one waited for always has its memory.
+    fn work(&self) {
+        let mut state = self.lock();
+        while state.next < state.steps {
+            let Some(mut batch) = state.free.pop() else {
+                state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let step = state.next;
+            state.next += 1;
+            drop(state);
+            let result = self.prepare(step, &mut batch).map(|()| batch);
+            state = self.lock();
+            if result.is_err() {
+                state.steps = state.next;
+            }
+            state.ready.insert(step, result);
+            self.ready.notify_all();
+        }
+        // The others end too.
+        self.freed.notify_all();
+    }
+
+    fn prepare(&self, step: usize, batch: &mut Batch) -> Result<()> {
+        let prepared = catch_unwind(AssertUnwindSafe(|| (self.prepare)(step, batch)));
+        prepared.unwrap_or_else(|panic| Err(Error::panicked("a loader's thread panicked", &*panic)))
     }
 }
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        self.stop();
+        let mut state = self.shared.lock();
+        state.steps = 0;
+        drop(state);
+        self.shared.freed.notify_all();
+        for thread in self.threads.drain(..) {
+            // It catches its panics.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -113,6 +188,7 @@ impl Drop for Loader {
 mod tests {
     use super::super::{Dataset, Order, Pixels};
     use super::*;
+    use crate::error::Code;
     use std::collections::HashSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Arc;
@@ -124,7 +200,7 @@ mod tests {
 
     #[test]
     fn buffers_are_recycled() {
-        let mut loader = Loader::new(DataPass::new(&numbers(64), 4, Order::Sequential, false).unwrap()).unwrap();
+        let mut loader = Loader::new(DataPass::new(&numbers(64), 4, Order::Sequential, false).unwrap(), 1).unwrap();
         let mut places = HashSet::new();
         while let Some(batch) = loader.next() {
             places.insert(batch.unwrap().images.as_ptr());
@@ -140,7 +216,7 @@ mod tests {
             counter.fetch_add(1, Ordering::SeqCst);
             Ok(())
         };
-        let mut loader = Loader::start(10, prepare).unwrap();
+        let mut loader = Loader::start(10, 1, prepare).unwrap();
         loader.next().unwrap().unwrap();
         while prepared.load(Ordering::SeqCst) < 3 {
             std::thread::yield_now();
@@ -158,7 +234,7 @@ mod tests {
                 let _held = &held;
                 Ok(())
             };
-            let mut loader = Loader::start(1000, prepare).unwrap();
+            let mut loader = Loader::start(1000, 3, prepare).unwrap();
             for _ in 0..taken {
                 loader.next().unwrap().unwrap();
             }
@@ -173,16 +249,17 @@ mod tests {
             0 => Ok(()),
             _ => Err(Error::new(Code::Io, "no disc")),
         };
-        let mut loader = Loader::start(5, fail).unwrap();
+        let mut loader = Loader::start(5, 1, fail).unwrap();
         assert!(loader.next().unwrap().is_ok());
         assert_eq!(loader.next().unwrap().unwrap_err().message, "no disc");
         assert!(loader.next().is_none());
 
-        let mut loader = Loader::start(5, |step, _: &mut Batch| if step == 1 { panic!("at {step}") } else { Ok(()) });
+        let mut loader =
+            Loader::start(5, 1, |step, _: &mut Batch| if step == 1 { panic!("at {step}") } else { Ok(()) });
         let loader = loader.as_mut().unwrap();
         assert!(loader.next().unwrap().is_ok());
         let error = loader.next().unwrap().unwrap_err();
-        assert_eq!((error.code, error.message.as_str()), (Code::Internal, "the loader's thread panicked: at 1"));
+        assert_eq!((error.code, error.message.as_str()), (Code::Internal, "a loader's thread panicked: at 1"));
         assert!(loader.next().is_none());
     }
 }

@@ -1,17 +1,24 @@
 //! Data sets, where they come from, and how batches come out of them.
 
+pub mod augment;
 pub mod dataset;
 pub mod loader;
+mod measure;
 pub mod pass;
+mod picture;
 mod pixels;
 pub mod resident;
+mod sampler;
 pub mod source;
+mod split;
 pub mod transform;
 
-pub use dataset::Dataset;
+pub use augment::Augment;
+pub use dataset::{Dataset, Splits};
 pub use loader::Loader;
-pub use pass::{Batch, DataPass, Order};
+pub use pass::{Batch, DataPass, Mixed, Order};
+pub use picture::{Fit, GivenPicture, OnError, PictureTransform, Unreadable};
 pub use pixels::Pixels;
 pub use resident::{Input, ResidentDataset};
-pub use source::{fashion_mnist, Source, Splits};
-pub use transform::{Interpolation, Resize, Transform};
+pub use source::{fashion_mnist, ImageFolder, Skipped, Source};
+pub use transform::{Interpolation, Normalise, Resize, Transform};

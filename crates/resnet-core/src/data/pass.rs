@@ -1,12 +1,15 @@
 //! Batches of a data set, one after the other.
 
-use super::dataset::Dataset;
+use super::augment::Augment;
+use super::dataset::{Dataset, Draw, ImageScratch};
+use super::sampler::balanced;
 use crate::error::{Code, Error, Result};
 use crate::rng::{shuffle, stream, Purpose};
 use resnet_ops::allocate::{make_room, with_room};
+use std::sync::{Arc, OnceLock};
 
 /// The order that samples are taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Order {
     /// As the data set has them.
     Sequential,
@@ -16,6 +19,16 @@ pub enum Order {
         seed: u64,
         /// Which epoch; each has an order of its own.
         epoch: u64,
+    },
+    /// As many samples as there are, of rare classes some several times and of frequent ones not all, in an order drawn likewise: a class
+    /// with `n` samples comes in proportion to `n^(1 - power)`, with power 1 as often as any other.
+    Balanced {
+        /// Seed of all epochs' orders.
+        seed: u64,
+        /// Which epoch.
+        epoch: u64,
+        /// From 0, where all is as it is, to 1.
+        power: f64,
     },
 }
 
@@ -30,9 +43,25 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// (N, C, H, W).
     pub shape: [usize; 4],
+    /// The labels of the images that were mixed in, if any were.
+    pub mixed: Option<Mixed>,
+}
+
+/// What was mixed into the images of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixed {
+    /// A label for each image.
+    pub labels: Vec<u32>,
+    /// Share of the images' own labels; the rest is these labels'.
+    pub share: f64,
 }
 
 impl Batch {
+    /// Whether all of its pictures were left out.
+    pub(super) fn is_left_out(&self) -> bool {
+        self.shape[0] == 0 && self.shape[1] > 0
+    }
+
     /// Sets the shape and brings the vectors to its lengths, that of images to 0 without pixels.
     fn reshape(&mut self, count: usize, [channels, height, width]: [usize; 3], pixels: bool) -> Result<()> {
         self.shape = [count, channels, height, width];
@@ -53,10 +82,14 @@ pub struct DataPass {
     order: Order,
     pixels: bool,
     steps: usize,
-    /// Batches made so far.
+    /// Batches made so far, one after the other.
     made: usize,
-    /// The samples in their order, drawn when the first batch is made.
-    indices: Vec<usize>,
+    /// The samples in their order, each with how often it came before, drawn when the first batch is made.
+    draws: OnceLock<Vec<[u32; 2]>>,
+    augment: Arc<Augment>,
+    /// Of the augmentations.
+    seed: u64,
+    epoch: u64,
 }
 
 impl DataPass {
@@ -74,7 +107,24 @@ impl DataPass {
             return Err(Error::expected(Code::InvalidArgument, "batchSize", expected, batch_size));
         }
         let steps = if drop_last { len / batch_size } else { len.div_ceil(batch_size) };
-        Ok(Self { data: data.clone(), batch_size, order, pixels: true, steps, made: 0, indices: Vec::new() })
+        let (data, augment) = (data.clone(), Arc::default());
+        let draws = OnceLock::new();
+        Ok(Self { data, batch_size, order, pixels: true, steps, made: 0, draws, augment, seed: 0, epoch: 1 })
+    }
+
+    /// The same batches with images changed at random, in each epoch (which count from 1) otherwise.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if an augmentation does not fit the images.
+    pub fn augmented(self, augment: &Arc<Augment>, seed: u64, epoch: u64) -> Result<Self> {
+        self.data.check_augment(augment)?;
+        Ok(Self { augment: augment.clone(), seed, epoch, ..self })
+    }
+
+    /// Threads that prepare its batches, if nothing else is wanted: one, or where pictures are decoded as many as there are cores, up
+    /// to eight.
+    pub fn usual_threads(&self) -> usize {
+        usual_threads(&self.data)
     }
 
     /// The same batches without their pixels.
@@ -87,36 +137,102 @@ impl DataPass {
         self.steps
     }
 
-    /// Makes `batch` the next one, in the memory that it has; false, and nothing is changed, after the last one.
+    /// Makes `batch` the next one, in the memory that it has; false after the last one.
     ///
     /// # Errors
     /// `ERR_OUT_OF_MEMORY`.
     pub fn fill(&mut self, batch: &mut Batch) -> Result<bool> {
-        if self.made == self.steps {
-            return Ok(false);
-        }
-        let len = self.data.len();
-        if self.made == 0 {
-            self.indices = with_room(len)?;
-            self.indices.extend(0..len);
-            if let Order::Shuffled { seed, epoch } = self.order {
-                shuffle(stream(seed, Purpose::Shuffle, epoch, 0), &mut self.indices);
+        while self.made < self.steps {
+            self.prepare(self.made, batch)?;
+            self.made += 1;
+            if !batch.is_left_out() {
+                return Ok(true);
             }
         }
-        let first = self.made * self.batch_size;
-        let indices = &self.indices[first..len.min(first.saturating_add(self.batch_size))];
-        batch.reshape(indices.len(), self.data.image_shape(), self.pixels)?;
-        batch.indices.clear();
-        make_room(&mut batch.indices, indices.len())?;
-        batch.indices.extend(indices.iter().map(|&index| index as u32));
-        if self.pixels {
-            self.data.fill(indices, &mut batch.images, &mut batch.labels)?;
-        } else {
-            indices.iter().zip(&mut batch.labels).for_each(|(&index, label)| *label = self.data.labels()[index]);
-        }
-        self.made += 1;
-        Ok(true)
+        Ok(false)
     }
+
+    /// Makes `batch` the one of this step, counting from 0, in the memory that it has. Pictures that cannot be read and are to be skipped
+    /// are left out, so that there may be none.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`; `ERR_IO`, `ERR_DATA_CORRUPT` if a picture cannot be read.
+    pub fn prepare(&self, step: usize, batch: &mut Batch) -> Result<()> {
+        let draws = match self.draws.get() {
+            Some(draws) => draws,
+            None => {
+                let drawn = self.draw()?;
+                self.draws.get_or_init(|| drawn)
+            }
+        };
+        let first = step * self.batch_size;
+        let draws = &draws[first..draws.len().min(first.saturating_add(self.batch_size))];
+        let shape = self.data.image_shape();
+        batch.reshape(draws.len(), shape, self.pixels)?;
+        batch.indices.clear();
+        make_room(&mut batch.indices, draws.len())?;
+        batch.mixed = None;
+        let labels = self.data.labels();
+        if !self.pixels {
+            batch.indices.extend(draws.iter().map(|[index, _]| index));
+            draws.iter().zip(&mut batch.labels).for_each(|([index, _], label)| *label = labels[*index as usize]);
+            return Ok(());
+        }
+        let len: usize = shape.iter().product();
+        let mut scratch = ImageScratch::default();
+        for &[index, before] in draws {
+            let draw = Draw {
+                augment: &self.augment,
+                seed: self.seed,
+                epoch: self.epoch,
+                sample: u64::from(index) | u64::from(before) << 32,
+            };
+            let draw = (!self.augment.is_empty()).then_some(draw);
+            let place = batch.indices.len();
+            let image = &mut batch.images[place * len..(place + 1) * len];
+            if self.data.image(index as usize, draw, image, &mut scratch)? {
+                batch.labels[place] = labels[index as usize];
+                batch.indices.push(index);
+            }
+        }
+        let count = batch.indices.len();
+        batch.shape[0] = count;
+        batch.images.truncate(count * len);
+        batch.labels.truncate(count);
+        let mixing = self.augment.mixing(self.seed, self.epoch, step as u64, [shape[1], shape[2]]);
+        if let Some(mixing) = mixing.filter(|_| count > 0) {
+            mixing.apply(&mut batch.images, shape);
+            let mut labels = batch.labels.clone();
+            labels.rotate_right(1);
+            batch.mixed = Some(Mixed { labels, share: mixing.share });
+        }
+        Ok(())
+    }
+
+    fn draw(&self) -> Result<Vec<[u32; 2]>> {
+        let len = self.data.len();
+        let mut draws = with_room(len)?;
+        match self.order {
+            Order::Sequential => draws.extend((0..len as u32).map(|index| [index, 0])),
+            Order::Shuffled { seed, epoch } => {
+                draws.extend((0..len as u32).map(|index| [index, 0]));
+                shuffle(stream(seed, Purpose::Shuffle, epoch, 0), &mut draws);
+            }
+            Order::Balanced { seed, epoch, power } => {
+                draws.extend(balanced(self.data.labels(), self.data.num_classes(), power, seed, epoch));
+            }
+        }
+        Ok(draws)
+    }
+}
+
+/// See [`DataPass::usual_threads`].
+pub(super) fn usual_threads(data: &Dataset) -> usize {
+    const MOST: usize = 8;
+    if !data.is_decoded() {
+        return 1;
+    }
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
 }
 
 #[cfg(test)]
@@ -150,7 +266,7 @@ mod tests {
         let all = batches(&numbers(10), 4, Order::Sequential, false);
         assert_eq!(all.iter().map(|batch| batch.shape).collect::<Vec<_>>(), [[4, 1, 1, 2], [4, 1, 1, 2], [2, 1, 1, 2]]);
         let (indices, images) = (vec![8, 9], vec![16.0, 17.0, 18.0, 19.0]);
-        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9], shape: [2, 1, 1, 2] });
+        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9], shape: [2, 1, 1, 2], mixed: None });
         assert_eq!(labels(&all), (0..10).collect::<Vec<_>>());
         assert_eq!(labels(&batches(&numbers(10), 4, Order::Sequential, true)), (0..8).collect::<Vec<_>>());
         assert_eq!(batches(&numbers(3), usize::MAX, Order::Sequential, false).len(), 1);

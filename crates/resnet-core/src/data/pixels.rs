@@ -34,6 +34,23 @@ impl Pixels {
         }
     }
 
+    /// The image at a place, of these channels, height and width.
+    pub(super) fn image(&self, place: usize, image: &[usize; 3]) -> PixelsRef<'_> {
+        let len: usize = image.iter().product();
+        self.part(place * len..(place + 1) * len)
+    }
+
+    /// A copy of the images at these places, each of so many values.
+    pub(super) fn gather(&self, places: &[u32], len: usize) -> Self {
+        fn copied<T: Copy>(pixels: &[T], places: &[u32], len: usize) -> Vec<T> {
+            places.iter().flat_map(|&place| &pixels[place as usize * len..][..len]).copied().collect()
+        }
+        match self {
+            Self::U8(pixels) => Self::U8(copied(pixels, places, len)),
+            Self::F32(pixels) => Self::F32(copied(pixels, places, len)),
+        }
+    }
+
     /// The values at these places.
     pub(super) fn part(&self, range: Range<usize>) -> PixelsRef<'_> {
         match self {

@@ -41,6 +41,11 @@ impl ResidentDataset {
         Ok(Self { data: data.clone(), images: data.resident(executor)? })
     }
 
+    /// The data set as it is, with its pixels on the host.
+    pub fn on_host(data: &Dataset) -> Self {
+        Self { data: data.clone(), images: None }
+    }
+
     /// The data set.
     pub fn data(&self) -> &Dataset {
         &self.data
@@ -48,8 +53,13 @@ impl ResidentDataset {
 
     /// Starts to prepare the batches of a pass, without pixels if those are on the GPU; see [`DataPass::new`].
     pub fn loader(&self, batch_size: usize, order: Order, drop_last: bool) -> Result<Loader> {
-        let pass = DataPass::new(&self.data, batch_size, order, drop_last)?;
-        Loader::new(if self.images.is_some() { pass.without_pixels() } else { pass })
+        self.loader_of(DataPass::new(&self.data, batch_size, order, drop_last)?, None)
+    }
+
+    /// The same of a pass over its data, on so many threads or as many as are usual.
+    pub fn loader_of(&self, pass: DataPass, threads: Option<usize>) -> Result<Loader> {
+        let threads = threads.unwrap_or(pass.usual_threads());
+        Loader::new(if self.images.is_some() { pass.without_pixels() } else { pass }, threads)
     }
 
     /// The images of a batch that its loader gave.

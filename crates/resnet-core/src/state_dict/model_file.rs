@@ -7,6 +7,7 @@ use super::read::read;
 use super::write::{write, Values};
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
+use crate::interface::Interface;
 use crate::model::graph::trace_channels;
 use crate::model::params::Params;
 use crate::model::Layer;
@@ -32,6 +33,8 @@ pub struct ModelHeader {
     pub in_channels: usize,
     /// Seed of its initial weights.
     pub seed: u64,
+    /// What pictures it takes and what its outputs mean.
+    pub interface: Interface,
 }
 
 /// What a model file holds; its weights are known to fit its network.
@@ -47,11 +50,14 @@ pub struct ModelFile {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Description<N> {
+struct Description<N, I> {
     version: u64,
     network: N,
     in_channels: usize,
     seed: u64,
+    /// Absent where it says nothing.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    interface: Option<I>,
 }
 
 #[derive(Deserialize)]
@@ -64,8 +70,9 @@ struct Version {
 /// # Errors
 /// `ERR_IO` if the file cannot be written; `ERR_INVALID_ARGUMENT` if the network is too large to be described; `ERR_ABORTED`.
 pub fn write_model(path: &Path, header: &ModelHeader, values: &Values, cancel: &Cancel) -> Result<()> {
-    let ModelHeader { network, in_channels, seed } = header;
-    let description = Description { version: VERSION, network, in_channels: *in_channels, seed: *seed };
+    let ModelHeader { network, in_channels, seed, interface } = header;
+    let interface = Some(interface).filter(|&interface| *interface != Interface::default());
+    let description = Description { version: VERSION, network, in_channels: *in_channels, seed: *seed, interface };
     let json = serde_json::to_string(&description).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     if json.len() > MAX_LEN {
         let given = format!("{} bytes", json.len());
@@ -106,12 +113,13 @@ fn parse(json: &str, has_digest: bool) -> std::result::Result<ModelHeader, Strin
             ));
         }
     }
-    let Description { network, in_channels, seed, .. } = serde_json::from_str(json).map_err(reason)?;
-    Ok(ModelHeader { network, in_channels, seed })
+    let Description { network, in_channels, seed, interface, .. } = serde_json::from_str(json).map_err(reason)?;
+    Ok(ModelHeader { network, in_channels, seed, interface: interface.unwrap_or_default() })
 }
 
 /// The network is one, and the tensors are its weights: nothing is allocated on the word of the description.
 fn check(header: &ModelHeader, contents: &Contents) -> Result<()> {
+    header.interface.check(&header.network, Some(header.in_channels))?;
     let params = Params::of(&trace_channels(&header.network, header.in_channels)?)?;
     matching(&params, &header.network, &contents.entries, &contents.others, &LoadOptions::default()).map(|_| ())
 }
@@ -135,14 +143,20 @@ mod tests {
     }
 
     fn header(root: Layer, in_channels: usize) -> ModelHeader {
-        ModelHeader { network: root, in_channels, seed: u64::MAX }
+        ModelHeader { network: root, in_channels, seed: u64::MAX, interface: Interface::default() }
+    }
+
+    fn interface() -> Interface {
+        let json = r#"{"transform":{"size":[8,9],"fit":"pad","channels":3,"background":[1,2,3],
+            "normalise":{"mean":[0.1,0.2,0.3],"std":[1,2,0.25]}},"class_names":["Katze","犬"],"temperature":1.25}"#;
+        Interface::from_json(json).unwrap()
     }
 
     #[test]
     fn a_file_alone_is_enough() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
-        let header = header(basic(2, true, 2), 3);
+        let header = ModelHeader { interface: interface(), ..header(basic(2, true, 2), 3) };
         write_with(&path, &header);
         let model = read_model(&path, &Cancel::default()).unwrap();
         assert_eq!(model.header, header);
@@ -174,6 +188,11 @@ mod tests {
     fn weights_that_are_not_the_network_s_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
+        let with_interface = |change: fn(&mut Interface)| {
+            let mut header = ModelHeader { interface: interface(), ..header(basic(2, true, 2), 3) };
+            change(&mut header.interface);
+            header
+        };
         let huge = Layer::Linear { out_features: usize::MAX, bias: true, init: Init::default() };
         let headers = [
             header(basic(2, true, 2), 4),
@@ -182,6 +201,10 @@ mod tests {
             header(basic(2, true, 2), 1 << 50),
             header(huge, 3),
             header(basic(2, true, 2), 0),
+            with_interface(|interface| interface.temperature = 0.0),
+            with_interface(|interface| interface.class_names = Some(vec!["a".into(); 3])),
+            with_interface(|interface| interface.transform.as_mut().unwrap().channels = 1),
+            with_interface(|interface| interface.transform.as_mut().unwrap().size[0] = 1 << 20),
         ];
         for header in headers {
             write_with(&path, &header);
@@ -228,13 +251,14 @@ mod tests {
             network: header(basic(2, true, 2), 3).network,
             in_channels: 3,
             seed: 1,
+            interface: Some(interface()),
         })
         .unwrap();
         for i in 0..json.len() {
             for byte in *b"\"{}[]:,09-enx" {
                 let mut damaged = json.clone().into_bytes();
                 damaged[i] = byte;
-                if let Ok(header) = parse(std::str::from_utf8(&damaged).unwrap(), true) {
+                if let Ok(header) = parse(&String::from_utf8_lossy(&damaged), true) {
                     let _ = check(&header, &Contents::default());
                 }
             }

@@ -2,11 +2,13 @@
 
 use super::trainer::lost;
 use super::{Control, EpochRow, Event, Flow, Metrics, Optimizer, Trainer};
-use crate::data::{Dataset, Order, ResidentDataset};
+use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
+use crate::interface::Interface;
 use crate::plan::Mode;
 use crate::session::Session;
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Settings of a training run.
@@ -25,6 +27,15 @@ pub struct FitConfig {
     pub shuffle: bool,
     /// Whether a last batch that is not full is left out.
     pub drop_last: bool,
+    /// How images are changed at random.
+    #[serde(default)]
+    pub augment: Augment,
+    /// Rare classes more often: see [`Order::Balanced`], instead of each sample once.
+    #[serde(default)]
+    pub balance: Option<f64>,
+    /// Threads that prepare batches, as many as are usual if absent.
+    #[serde(default)]
+    pub loader_threads: Option<usize>,
 }
 
 impl FitConfig {
@@ -65,7 +76,12 @@ pub fn fit(
     if let Some(validation) = validation {
         session.check_data("validation", validation)?;
     }
-    let train = session.resident(train)?;
+    train.check_augment(&config.augment)?;
+    session.set_interface(Interface::of(train))?;
+    let train = match config.augment.is_empty() {
+        true => session.resident(train)?,
+        false => ResidentDataset::on_host(train),
+    };
     let validation = validation.map(|data| session.resident(data)).transpose()?;
     let mut run = Run { session, config, control, trainer };
     (1..=config.epochs).map(|epoch| run.epoch(&train, validation.as_ref(), epoch)).collect()
@@ -105,15 +121,21 @@ impl Run<'_> {
     ) -> Result<EpochRow> {
         let began = Instant::now();
         let seed = self.config.seed.unwrap_or(self.session.seed());
-        let order = match self.config.shuffle {
-            true => Order::Shuffled { seed, epoch: epoch as u64 },
-            false => Order::Sequential,
+        let FitConfig { batch_size, shuffle, drop_last, augment, balance, loader_threads, .. } = self.config;
+        let order = match (*balance, *shuffle) {
+            (Some(power), _) => Order::Balanced { seed, epoch: epoch as u64, power },
+            (None, true) => Order::Shuffled { seed, epoch: epoch as u64 },
+            (None, false) => Order::Sequential,
         };
-        let mut loader = train.loader(self.config.batch_size, order, self.config.drop_last)?;
+        let pass = DataPass::new(train.data(), *batch_size, order, *drop_last)?;
+        let mut loader =
+            train.loader_of(pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?, *loader_threads)?;
         let steps = loader.steps();
         let mut total = Metrics::default();
         for step in 1..=steps {
-            let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
+            // Where pictures are skipped there may be fewer.
+            let Some(batch) = loader.next() else { break };
+            let batch = batch?;
             let stepped = self.trainer.step_on(self.session, train.input(batch), &batch.labels);
             let metrics = stepped.map_err(|error| at(error, epoch, step))?;
             Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
@@ -128,6 +150,10 @@ impl Run<'_> {
                 images_per_second: total.samples() as f64 / seconds,
                 seconds_left: seconds / step as f64 * (steps - step) as f64,
             })?;
+        }
+        if total.samples() == 0 {
+            let expected = "at least one sample that can be read";
+            return Err(Error::expected(Code::DataCorrupt, "data.train", expected, "none"));
         }
         self.session.check_updated().map_err(|error| after(error, epoch, steps))?;
         let validated = validation.map(|data| self.validate(data, epoch)).transpose()?;
@@ -203,6 +229,9 @@ mod tests {
             seed: Some((1 << 53) - 1),
             shuffle: true,
             drop_last: false,
+            augment: Augment::default(),
+            balance: None,
+            loader_threads: None,
         };
         assert_eq!(FitConfig::from_json(JSON).unwrap(), expected);
         let without_seed = JSON.replace(r#""seed":9007199254740991,"#, "");

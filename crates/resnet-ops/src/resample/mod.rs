@@ -87,10 +87,15 @@ pub struct Window<W> {
 /// Pillow's bilinear windows from `input` to `output` pixels along an axis, at least one of each: a triangle that is two output
 /// pixels wide when shrinking, two input pixels when growing.
 pub fn pillow_windows(input: usize, output: usize) -> Vec<Window<f64>> {
-    let scale = input as f64 / output as f64;
+    pillow_windows_within(input, [0.0, input as f32], output)
+}
+
+/// The same windows for a section of the axis, from and to these places (Pillow's `box`), at least a part of a pixel long.
+pub fn pillow_windows_within(input: usize, [from, to]: [f32; 2], output: usize) -> Vec<Window<f64>> {
+    let scale = f64::from(to - from) / output as f64;
     let support = scale.max(1.0);
     let window = |index: usize| {
-        let center = (index as f64 + 0.5) * scale;
+        let center = f64::from(from) + (index as f64 + 0.5) * scale;
         let Range { start, end } = (center - support + 0.5) as usize..((center + support + 0.5) as usize).min(input);
         // A multiplication by the inverse, as Pillow does it: a division rounds differently.
         let distance = |pixel: usize| ((pixel as f64 - center + 0.5) * (1.0 / support)).abs();

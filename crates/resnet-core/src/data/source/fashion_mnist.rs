@@ -1,9 +1,8 @@
 //! Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 28x28 grey images of ten kinds of clothing.
 
 use super::idx::{self, Idx};
-use super::Splits;
 use crate::cancel::Cancel;
-use crate::data::dataset::{Dataset, Samples};
+use crate::data::dataset::{Dataset, Samples, Splits};
 use crate::data::pixels::Pixels;
 use crate::error::{Code, Error, Result};
 use resnet_ops::allocate::with_room;
@@ -32,7 +31,7 @@ const MAX_BYTES: usize = 1 << 30;
 pub fn load(folder: &Path, cancel: &Cancel) -> Result<Splits> {
     let [train_images, train_labels, images, labels] = FILES.map(|name| find(folder, name));
     let train = load_part(&train_images?, &train_labels?, cancel)?;
-    Ok(Splits { train, validation: load_part(&images?, &labels?, cancel)? })
+    Ok(Splits { train, validation: Some(load_part(&images?, &labels?, cancel)?) })
 }
 
 fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
@@ -114,6 +113,7 @@ mod tests {
     #[test]
     fn loads_the_carried_sample() {
         let Splits { train, validation } = load(&sample(), &Cancel::default()).unwrap();
+        let validation = validation.unwrap();
         assert_eq!((train.len(), validation.len()), (4096, 1024));
         assert_eq!((train.image_shape(), train.num_classes()), ([1, 28, 28], 10));
         assert_eq!(train.class_names().unwrap()[9], "ankle boot");
@@ -130,7 +130,7 @@ mod tests {
     fn loads_plain_files() {
         let folder = small_set();
         let Splits { train, validation } = load(folder.path(), &Cancel::default()).unwrap();
-        assert_eq!((train.labels(), validation.labels()), (&[9; 3][..], &[9; 2][..]));
+        assert_eq!((train.labels(), validation.unwrap().labels()), (&[9; 3][..], &[9; 2][..]));
     }
 
     #[test]

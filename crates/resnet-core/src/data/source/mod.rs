@@ -3,8 +3,13 @@
 mod arrays;
 pub mod fashion_mnist;
 mod idx;
+pub mod image_folder;
+mod image_list;
+mod natural;
 
-use super::dataset::Dataset;
+pub use image_folder::{ImageFolder, Skipped};
+
+use super::dataset::Splits;
 use super::transform::Transform;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
@@ -12,7 +17,7 @@ use serde::Deserialize;
 use std::path::PathBuf;
 
 /// Files that a data set is loaded from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
     /// See [`fashion_mnist::load`].
@@ -20,15 +25,8 @@ pub enum Source {
         /// Where the four files are.
         folder: PathBuf,
     },
-}
-
-/// The two parts of a data set.
-#[derive(Clone, Debug)]
-pub struct Splits {
-    /// For training.
-    pub train: Dataset,
-    /// For validation.
-    pub validation: Dataset,
+    /// See [`ImageFolder::load`].
+    ImageFolder(ImageFolder),
 }
 
 impl Source {
@@ -40,16 +38,19 @@ impl Source {
         serde_json::from_str(json).map_err(|error| Error::new(Code::InvalidArgument, format!("source: {error}")))
     }
 
-    /// Reads the files; both parts get the transforms.
+    /// Reads the files; all parts get the transforms, but for pictures, whose source has one of its own.
+    /// Also tells what was left out.
     ///
     /// # Errors
     /// `ERR_DATA_NOT_FOUND`, `ERR_DATA_CORRUPT` or `ERR_IO` as the source says, `ERR_INVALID_ARGUMENT` if a transform does not fit;
     /// `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
-    pub fn load(&self, transforms: &[Transform], cancel: &Cancel) -> Result<Splits> {
+    pub fn load(&self, transforms: &[Transform], cancel: &Cancel) -> Result<(Splits, Skipped)> {
         let Splits { train, validation } = match self {
             Self::FashionMnist { folder } => fashion_mnist::load(folder, cancel)?,
+            Self::ImageFolder(folder) => return folder.load(cancel),
         };
-        Ok(Splits { train: train.with_transforms(transforms)?, validation: validation.with_transforms(transforms)? })
+        let validation = validation.map(|data| data.with_transforms(transforms)).transpose()?;
+        Ok((Splits { train: train.with_transforms(transforms)?, validation }, Skipped::default()))
     }
 }
 
@@ -63,7 +64,8 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/fashion-mnist-sample");
         let source = Source::from_json(&format!(r#"{{"type":"fashion_mnist","folder":{folder:?}}}"#)).unwrap();
         let resize = Resize { size: [12, 16], interpolation: Interpolation::Float };
-        let Splits { train, validation } = source.load(&[Transform::Resize(resize)], &Cancel::default()).unwrap();
+        let (Splits { train, validation }, _) = source.load(&[Transform::Resize(resize)], &Cancel::default()).unwrap();
+        let validation = validation.unwrap();
         assert_eq!((train.len(), train.image_shape()), (4096, [1, 12, 16]));
         assert_eq!((validation.len(), validation.image_shape()), (1024, [1, 12, 16]));
         let none = Resize { size: [0, 16], ..resize };

@@ -3,9 +3,13 @@
 //! A transform is a file here with its settings and one function of an image; a variant of [`Transform`], as it is asked for, and one of
 //! `Stage`, as it is applied to images of one shape.
 
+mod normalise;
 mod resize;
 
+pub use normalise::Normalise;
 pub use resize::{Interpolation, Resize};
+
+pub(super) use resize::check_size;
 
 use super::pixels::PixelsRef;
 use crate::error::{Code, Error, Result};
@@ -93,6 +97,28 @@ impl Transforms {
             image = PixelsRef::F32(out);
         }
         last.apply(image, out, resize);
+    }
+
+    /// Writes what becomes of an image of bytes to `out` as bytes; false, and nothing is written, where it does not stay bytes.
+    pub fn apply_to_bytes(&self, image: PixelsRef, out: &mut Vec<u8>, scratch: &mut TransformScratch) -> bool {
+        match (&self.stages[..], image) {
+            ([], PixelsRef::U8(image)) => {
+                out.clear();
+                out.extend_from_slice(image);
+                true
+            }
+            ([(Stage::Resize(resizer), _)], image) => resizer.apply_to_bytes(image, out, &mut scratch.resize),
+            ([], PixelsRef::F32(_)) | ([_, _, ..], _) => false,
+        }
+    }
+
+    /// Whether images of bytes stay bytes.
+    pub fn keep_bytes(&self) -> bool {
+        match &self.stages[..] {
+            [] => true,
+            [(Stage::Resize(resizer), _)] => resizer.keeps_bytes(),
+            [_, _, ..] => false,
+        }
     }
 
     /// The images on the GPU that computes, where they are transformed when a batch is made of them; None if no GPU computes, if it

@@ -11,6 +11,18 @@ use serde::Deserialize;
 /// The largest height or width: one such plane is a gibibyte of f32.
 const MAX_SIDE: usize = 1 << 14;
 
+/// Refuses a height and width that no image is brought to.
+///
+/// # Errors
+/// `ERR_INVALID_ARGUMENT`.
+pub(in crate::data) fn check_size(parameter: &str, [height, width]: [usize; 2]) -> Result<()> {
+    if [height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)) {
+        return Ok(());
+    }
+    let expected = format!("a height and width from 1 to {MAX_SIDE}");
+    Err(Error::expected(Code::InvalidArgument, parameter, expected, format!("{height}x{width}")))
+}
+
 /// Bringing images to another size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,11 +67,8 @@ pub(super) struct ResizeScratch {
 impl Resizer {
     /// The tables for images of `input` height and width, both at least 1.
     pub fn new(resize: Resize, input: [usize; 2]) -> Result<Self> {
+        check_size("resize", resize.size)?;
         let [height, width] = resize.size;
-        if [height, width].iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
-            let expected = format!("a height and width from 1 to {MAX_SIDE}");
-            return Err(Error::expected(Code::InvalidArgument, "resize", expected, format!("{height}x{width}")));
-        }
         let tables = match resize.interpolation {
             Interpolation::Pil => {
                 let (down, across) = (pillow_windows(input[0], height), pillow_windows(input[1], width));
@@ -105,6 +114,22 @@ impl Resizer {
                 }
             }
         }
+    }
+
+    /// Whether images of bytes stay bytes.
+    pub fn keeps_bytes(&self) -> bool {
+        matches!(self.tables, Tables::Pil { .. })
+    }
+
+    /// Resizes the planes of an image of bytes to bytes, as [`Self::apply`] does before it scales; false where it does not go through bytes.
+    pub fn apply_to_bytes(&self, image: PixelsRef, out: &mut Vec<u8>, scratch: &mut ResizeScratch) -> bool {
+        let (PixelsRef::U8(image), Tables::Pil { bytes, .. }) = (image, &self.tables) else { return false };
+        let ([input, output], len) = ([self.input, self.resize.size].map(|[h, w]| h * w), image.len());
+        out.resize(len / input * output, 0);
+        for (plane, out) in image.chunks_exact(input).zip(out.chunks_exact_mut(output)) {
+            bytes.run(plane, self.input[0], out, &mut scratch.bytes[0]);
+        }
+        true
     }
 
     /// Images (N, C, H, W) of shape `image` on the GPU that computes, to be resized when a batch is made of them; None if no GPU

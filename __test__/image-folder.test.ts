@@ -1,0 +1,265 @@
+import { createHash } from "node:crypto";
+import { copyFile, link, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  affine,
+  balancedSampler,
+  colorJitter,
+  type Dataset,
+  erasing,
+  fit,
+  flip,
+  imageFolder,
+  type ImageFolderOptions,
+  preprocess,
+  randomCrop,
+  ResNet,
+  resizedCrop,
+  sgd,
+  trivialAugment,
+} from "resnet-native";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { collect, rejection } from "./pictures.js";
+
+const FIXTURES = fileURLToPath(new URL("../crates/resnet-core/tests/fixtures/pictures/", import.meta.url));
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "resnet-native-pictures-"));
+});
+afterEach(async () => rm(folder, { recursive: true }));
+
+/** Puts copies of fixtures to these places, by place. */
+async function put(files: Record<string, string>): Promise<void> {
+  for (const [place, fixture] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, place)), { recursive: true });
+    await copyFile(join(FIXTURES, fixture), join(folder, place));
+  }
+}
+
+/** Two classes that a glance tells apart: each with so many links to a picture, so that it costs no room. */
+async function classes(counts: Record<string, number>, pictures = ["rgb.png", "wide.png", "tall.png"]): Promise<void> {
+  for (const [i, [name, count]] of Object.entries(counts).entries()) {
+    await put({ [`${name}/0.png`]: pictures[i % pictures.length]! });
+    for (let n = 1; n < count; n++) await link(join(folder, name, "0.png"), join(folder, name, `${n}.png`));
+  }
+}
+
+const load = (options?: ImageFolderOptions) => imageFolder(folder, { size: 16, ...options });
+
+async function hash(data: Dataset, options: Parameters<Dataset["batches"]>[0]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const { images, labels, indices } of await collect(data, options)) {
+    hash.update(new Uint8Array(images.data.buffer, images.data.byteOffset, images.data.byteLength));
+    hash.update(labels).update(indices);
+  }
+  return hash.digest("hex");
+}
+
+test("a folder for each class, in natural order, whatever the formats and the names", async () => {
+  await put({
+    "class10/a.jpg": "rgb.jpg",
+    "class2/b.PNG": "palette_alpha.png",
+    "class2/inner/deeper/c.webp": "alpha.webp",
+    "猫\nand dogs/d.jpeg": "cmyk.jpg",
+    "猫\nand dogs/wrongly named.jpg": "grey16.png",
+    "class2/notes.txt": "rgb.png",
+    "class2/.hidden.png": "rgb.png",
+    ".git/x.png": "rgb.png",
+    "readme.md": "rgb.png",
+    "cover.jpg": "rgb.jpg",
+  });
+  const data = await load({ fit: "stretch" });
+  expect(data.train.classNames).toEqual(["class2", "class10", "猫\nand dogs"]);
+  expect([...data.train.labels]).toEqual([0, 0, 1, 2, 2]);
+  expect([data.train.imageShape, data.validation]).toEqual([[3, 16, 16], undefined]);
+  expect(data.skipped).toEqual({ hidden: 2, links: 0, others: 3, unreadable: [], emptyClasses: [] });
+  const [batch] = await collect(data.train);
+  expect(batch!.images.shape).toEqual([5, 3, 16, 16]);
+  const chosen = await imageFolder(folder, { size: 8, classNames: ["猫\nand dogs", "class2", "class10", "none yet"] });
+  expect([chosen.train.numClasses, ...chosen.train.labels]).toEqual([4, 0, 0, 1, 1, 2]);
+});
+
+test.skipIf(process.platform === "win32")("links are passed over, so that there is an end to every walk", async () => {
+  await classes({ a: 1, b: 2 });
+  await symlink(folder, join(folder, "a", "loop"));
+  await symlink(join(folder, "b", "0.png"), join(folder, "a", "link.png"));
+  await symlink(join(folder, "a"), join(folder, "c"));
+  const { train, skipped } = await load();
+  expect([train.length, train.classNames, skipped.links]).toEqual([3, ["a", "b"], 3]);
+});
+
+test("training and validation may stand apart", async () => {
+  await put({ "train/b/1.png": "rgb.png", "train/a/1.png": "wide.png", "val/b/2.png": "tall.png", "train/x.txt": "rgb.png" });
+  const { train, validation, skipped } = await load();
+  expect([[...train.labels], [...validation!.labels], skipped.others]).toEqual([[0, 1], [1], 1]);
+  expect(validation!.classNames).toEqual(["a", "b"]);
+  expect(await rejection(load({ split: 0.5 }))).toMatchObject({
+    code: "ERR_INVALID_ARGUMENT",
+    message: "split: expected none where pictures for validation stand apart already, got 0.5",
+  });
+  await put({ "val/c/3.png": "rgb.png" });
+  expect(await rejection(load())).toMatchObject({ message: expect.stringMatching(/only classes that there are for training.*got "c"/) });
+});
+
+test("a list of files with labels, as CSV or as lines of JSON", async () => {
+  await put({ "x/1.png": "rgb.png", "2\n.jpg": "rgb.jpg", "3.webp": "lossy.webp" });
+  const csv = join(folder, "list.csv");
+  await writeFile(csv, 'label,path,split\r\n"big, cat",x/1.png,\r\ndog,"2\n.jpg",train\r\ndog,3.webp,val\r\n');
+  const { train, validation } = await imageFolder(csv, { size: 8 });
+  expect([train.classNames, [...train.labels], [...validation!.labels]]).toEqual([["big, cat", "dog"], [0, 1], [1]]);
+  const lines = join(folder, "list.jsonl");
+  await writeFile(lines, '{"path":"x/1.png","label":10}\n{"path":"3.webp","label":9}\n');
+  const listed = await imageFolder(lines, { size: 8 });
+  expect([listed.train.classNames, [...listed.train.labels]]).toEqual([["9", "10"], [0, 1]]);
+  await writeFile(csv, "path,label\nx/1.png\n");
+  expect(await rejection(imageFolder(csv))).toMatchObject({ code: "ERR_DATA_CORRUPT", message: expect.stringContaining(`${csv}:2: expected`) });
+  await writeFile(lines, '{"path":"gone.png","label":1}\n{"path":"3.webp","label":9}\n');
+  expect(await rejection(imageFolder(lines))).toMatchObject({ message: expect.stringContaining("gone.png") });
+});
+
+test("what makes no data set is an error that names it", async () => {
+  const refused = async (message: string | RegExp, code = "ERR_DATA_NOT_FOUND", options?: ImageFolderOptions) => {
+    expect(await rejection(load(options))).toMatchObject({ name: "ResNetError", code, message: expect.stringMatching(message) });
+  };
+  await refused(/expected from 1 to 4294967295 pictures .*, got 0/);
+  await classes({ only: 2 });
+  await refused(/expected at least two classes .*, got \["only"\] alone/);
+  await mkdir(join(folder, "empty"));
+  await refused(/class "empty" of .*: expected at least one picture/);
+  const { skipped } = await (await classes({ other: 1 }), load({ onError: "skip" }));
+  expect(skipped.emptyClasses).toEqual(["empty"]);
+  await rm(join(folder, "empty"), { recursive: true });
+  await writeFile(join(folder, "only", "paper.jpg"), "%PDF-1.7");
+  await refused(/paper\.jpg: expected a JPEG, PNG or WebP picture, got a PDF$/, "ERR_DATA_CORRUPT");
+  await rm(join(folder, "only", "paper.jpg"));
+  await refused(/^classNames: expected only the classes \["only"\], got also "other"$/, "ERR_INVALID_ARGUMENT", { classNames: ["only"] });
+  await refused(/^normalise.mean: expected a finite number for each of 1 channels, got \[0.485,/, "ERR_INVALID_ARGUMENT", { channels: 1, normalise: "imagenet" });
+  await refused(/^fit: expected "pad" or "crop" or "stretch", got "cover"$/, "ERR_INVALID_ARGUMENT", { fit: "cover" as never });
+  await refused(/^size: expected /, "ERR_INVALID_ARGUMENT", { size: 0 });
+  expect(await rejection(imageFolder(join(folder, "nowhere")))).toMatchObject({ code: "ERR_DATA_NOT_FOUND", message: expect.stringContaining("got nothing") });
+  expect(await rejection(imageFolder(join(folder, "only", "0.png")))).toMatchObject({ code: "ERR_DATA_NOT_FOUND", message: expect.stringContaining("got a file") });
+  const reason = new Error("enough");
+  expect(await rejection(load({ signal: AbortSignal.abort(reason) }))).toBe(reason);
+});
+
+test("files that are damaged or go are named, or left out and counted, also while a network trains", async () => {
+  await classes({ a: 6, b: 6 });
+  await put({ "a/cut.jpg": "rgb.jpg", "b/gone.png": "rgb.png" });
+  await truncate(join(folder, "a", "cut.jpg"), 600);
+  await writeFile(join(folder, "b", "empty.png"), "");
+  expect(await rejection(load())).toMatchObject({ message: expect.stringContaining("empty.png: expected a JPEG, PNG or WebP picture, got an empty file") });
+  const { train, skipped } = await load({ onError: "skip", cache: 0 });
+  expect(skipped.unreadable).toEqual([{ path: join(folder, "b", "empty.png"), got: "an empty file" }]);
+  await rm(join(folder, "b", "gone.png"));
+  using model = new ResNet([[1, 8]], { numClasses: 2 });
+  const history = await fit(model, train, { epochs: 2, batchSize: 4, optimizer: sgd({ lr: 0.01 }) });
+  expect([train.length, history.rows.length]).toEqual([14, 2]);
+  const { count, files } = train.unreadable;
+  expect([count, files.map(({ path }) => path).toSorted()]).toEqual([2, [join(folder, "a", "cut.jpg"), join(folder, "b", "gone.png")]]);
+  const batches = await collect(train, { batchSize: 14 });
+  expect(batches[0]!.labels).toHaveLength(12);
+
+  await rm(join(folder, "b", "empty.png"));
+  const strict = await load();
+  const failure = await rejection(fit(model, strict.train, { shuffle: false }));
+  expect(failure).toMatchObject({ code: "ERR_DATA_CORRUPT", message: expect.stringContaining("cut.jpg: expected a JPEG, PNG or WebP picture, got a JPEG that ends early") });
+  expect(await rejection(load({ verify: true }))).toMatchObject({ message: expect.stringContaining("cut.jpg") });
+  await rm(join(folder, "a"), { recursive: true });
+  expect(await rejection(fit(model, strict.train, { shuffle: false }))).toMatchObject({ code: "ERR_IO", message: expect.stringContaining("cut.jpg") });
+});
+
+test("with all pictures gone, training ends with an error", async () => {
+  await classes({ a: 2, b: 2 });
+  const { train } = await load({ onError: "skip" });
+  await rm(join(folder, "a"), { recursive: true });
+  await rm(join(folder, "b"), { recursive: true });
+  using model = new ResNet([[1, 8]], { numClasses: 2 });
+  expect(await rejection(fit(model, train))).toMatchObject({ code: "ERR_DATA_CORRUPT", message: "data.train: expected at least one sample that can be read, got none" });
+});
+
+test("a network learns from a folder, and predicts a picture that it is given alone", async () => {
+  await classes({ rgb: 20, tall: 20 }, ["rgb.png", "tall.png"]);
+  const data = await load({ split: 0.25, normalise: "measured", fit: "stretch" });
+  expect([data.train.length, data.validation!.length]).toEqual([30, 10]);
+  using model = new ResNet([[1, 16]], { numClasses: 2, seed: 1 });
+  const augment = [flip(), randomCrop({ padding: 2 }), colorJitter({ brightness: 0.2 })];
+  const history = await fit(model, data, { epochs: 4, batchSize: 10, optimizer: sgd({ lr: 0.05 }), augment });
+  expect(history.rows.at(-1)!.validationAccuracy).toBe(1);
+  const transform = data.train.transform!;
+  for (const [label, name] of ["rgb", "tall"].entries()) {
+    const file = join(folder, name, "3.png");
+    const image = await preprocess(file, transform);
+    const index = data.train.labels.indexOf(label);
+    const [batch] = await collect(data.train.subset([index]));
+    expect(image).toEqual(batch!.images);
+    expect(model.accuracy(await model.predict(image), [label])).toBe(1);
+    const twice = await preprocess([await readFile(file), file], JSON.parse(JSON.stringify(transform)));
+    expect(twice.shape).toEqual([2, 3, 16, 16]);
+    expect(twice.data).toEqual(Float32Array.from([...image.data, ...image.data]));
+  }
+});
+
+test("preprocess refuses what is no picture or transform", async () => {
+  await classes({ a: 1, b: 1 });
+  const transform = (await load()).train.transform!;
+  expect(transform).toEqual({ size: [16, 16], fit: "pad", channels: 3, background: [255, 255, 255] });
+  const refused = async (code: string, message: string, ...given: unknown[]) => {
+    const made = preprocess(...(given as Parameters<typeof preprocess>));
+    expect(await rejection(made)).toMatchObject({ code, message: expect.stringContaining(message) });
+  };
+  await refused("ERR_IO", "nowhere.png", join(folder, "nowhere.png"), transform);
+  await refused("ERR_DATA_CORRUPT", "pictures[1]: expected a JPEG, PNG or WebP picture, got an empty file", [join(folder, "a/0.png"), new Uint8Array()], transform);
+  await refused("ERR_INVALID_ARGUMENT", "pictures: expected at least one picture, got []", [], transform);
+  await refused("ERR_INVALID_ARGUMENT", "pictures[0]: expected a path or a file URL or the bytes of a file, got 3", [3], transform);
+  await refused("ERR_INVALID_ARGUMENT", "transform: expected a transform such as data.train.transform, got undefined", join(folder, "a/0.png"), undefined);
+  await refused("ERR_INVALID_ARGUMENT", "transform.channels: expected 1 or 3, got 2", join(folder, "a/0.png"), { ...transform, channels: 2 });
+});
+
+test("the same seed gives the same batches on any number of threads, with every change and every cache", async () => {
+  await classes({ a: 17, b: 9, c: 3 });
+  const augment = [
+    resizedCrop({ scale: [0.3, 1] }),
+    flip({ alternating: true }),
+    affine({ degrees: 20, translate: [0.1, 0.1] }),
+    colorJitter({ brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }),
+    trivialAugment(),
+    erasing(),
+  ];
+  const settings = { batchSize: 4, shuffle: true, seed: 5, epoch: 2, augment };
+  const { train } = await load();
+  const expected = await hash(train, { ...settings, loaderThreads: 1 });
+  for (const loaderThreads of [0, 2, 4]) expect(await hash(train, { ...settings, loaderThreads })).toBe(expected);
+  expect(await hash(train, settings)).toBe(expected);
+  expect(await hash(train, { ...settings, epoch: 3 })).not.toBe(expected);
+  expect(await hash(train, { ...settings, seed: 6 })).not.toBe(expected);
+  const fitted = { ...settings, augment: augment.slice(1), sampler: balancedSampler() };
+  const cached = await hash(train, fitted);
+  for (const cache of [0, 3000, 2 ** 30]) {
+    const other = (await load({ cache })).train;
+    for (const loaderThreads of [0, 1, 4]) expect(await hash(other, { ...fitted, loaderThreads })).toBe(cached);
+  }
+});
+
+test("an augmented run is the same to the bit on any number of loader threads", async () => {
+  await classes({ a: 12, b: 12 });
+  const { train } = await load();
+  const run = async (loaderThreads: number) => {
+    using model = new ResNet([[1, 8]], { numClasses: 2, seed: 3 });
+    const { rows } = await fit(model, train, { epochs: 2, batchSize: 5, augment: [flip(), randomCrop()], loaderThreads });
+    return rows.map(({ loss }) => loss);
+  };
+  const losses = await run(0);
+  for (const threads of [1, 3]) expect(await run(threads)).toEqual(losses);
+});
+
+test("rare classes can come as often as frequent ones, and their weights tell", async () => {
+  await classes({ often: 18, rarely: 2 });
+  const { train } = await load({ size: 4 });
+  const labels = (await collect(train, { sampler: balancedSampler() })).flatMap((batch) => [...batch.labels]);
+  expect([0, 1].map((label) => labels.filter((other) => other === label).length)).toEqual([10, 10]);
+  expect(train.classWeights()).toEqual([20 / 36, 5].map((weight) => expect.closeTo(weight, 10)));
+  expect(train.classWeights({ power: 0 })).toEqual([1, 1]);
+});

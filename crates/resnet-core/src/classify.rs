@@ -1,0 +1,201 @@
+//! Classes of images with their probabilities, and how sure these are.
+
+use crate::data::{Dataset, Order};
+use crate::error::{named, Code, Error, Result};
+use crate::plan::Mode;
+use crate::session::Session;
+use crate::tensor::Images;
+use resnet_ops::allocate::{copy_of, make_room};
+
+/// A class that an image may be of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// The output that stands for it.
+    pub class: usize,
+    /// From 0 to 1; those of all classes add up to 1.
+    pub probability: f64,
+}
+
+/// What [`Session::calibrate`] found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibration {
+    /// What logits are divided by.
+    pub temperature: f64,
+    /// Mean loss of the samples with a temperature of 1.
+    pub loss_before: f64,
+    /// Mean loss of the samples with that temperature.
+    pub loss_after: f64,
+}
+
+/// The range in which a temperature is looked for.
+const TEMPERATURES: [f64; 2] = [0.05, 20.0];
+/// Halvings of that range.
+const HALVINGS: usize = 40;
+
+impl Session {
+    /// The most probable classes of images (N, C, H, W), at most `top` of them for each, the most probable first: the softmax of the
+    /// logits over the temperature. With `flip`, logits are the mean of the image's and of its mirror image's.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE` if the images do not fit the network, or it has no logits; `ERR_NON_FINITE_LOSS` if these are not finite.
+    pub fn classify(&mut self, images: Images, top: usize, flip: bool) -> Result<Vec<Vec<Prediction>>> {
+        let mut logits = self.forward::<f32>(images, false)?;
+        let &[n, classes] = &logits.shape[..] else {
+            let given = format!("an output of shape {:?}", logits.shape);
+            return Err(Error::expected(Code::Shape, "network", "logits (N, classes)", given));
+        };
+        if flip {
+            let mut mirrored = copy_of(images.data)?;
+            mirrored.chunks_exact_mut(images.shape[3]).for_each(<[f32]>::reverse);
+            let others = self.forward::<f32>(Images { data: &mirrored, ..images }, false)?;
+            logits.data.iter_mut().zip(others.data).for_each(|(logit, other)| *logit = 0.5 * (*logit + other));
+        }
+        check_logits(&logits.data)?;
+        let temperature = self.interface().temperature;
+        let row = |logits: &[f32]| {
+            let mut predictions: Vec<Prediction> = probabilities(logits, 1.0 / temperature)
+                .enumerate()
+                .map(|(class, probability)| Prediction { class, probability })
+                .collect();
+            // Stable: of equal ones the first counts.
+            predictions.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+            predictions.truncate(top);
+            predictions
+        };
+        let mut all = Vec::new();
+        make_room(&mut all, n)?;
+        all.extend(logits.data.chunks_exact(classes).map(row));
+        Ok(all)
+    }
+
+    /// Finds the temperature with the least mean loss over samples that were not trained on, from 0.05 to 20, and keeps it with the model
+    /// (Guo et al., 2017, <https://arxiv.org/abs/1706.04599>). It changes no order of classes.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE`, `ERR_LABEL` if the data do not fit the network; `ERR_NON_FINITE_LOSS` if logits are not finite; `ERR_OUT_OF_MEMORY`;
+    /// `ERR_ABORTED`.
+    pub fn calibrate(&mut self, data: &Dataset, batch_size: usize) -> Result<Calibration> {
+        self.check_data("images", data)?;
+        let resident = self.resident(data)?;
+        let mut loader = resident.loader(batch_size, Order::Sequential, false)?;
+        let (mut logits, mut labels) = (Vec::new(), Vec::new());
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            self.each_part(resident.input(batch), &Mode::EVAL, |execution, _| {
+                let output = execution.output::<f32>()?.data;
+                let len = logits.len() + output.len();
+                make_room(&mut logits, len)?;
+                logits.extend(output);
+                Ok(())
+            })?;
+            labels.extend_from_slice(&batch.labels);
+        }
+        check_logits(&logits)?;
+        let classes = logits.len() / labels.len().max(1);
+        let samples = || logits.chunks_exact(classes).zip(&labels);
+        // The loss is convex in the inverse of the temperature: its slope has one zero.
+        let [mut low, mut high] = TEMPERATURES.map(|temperature| (1.0 / temperature).ln());
+        (low, high) = (low.min(high), low.max(high));
+        for _ in 0..HALVINGS {
+            self.check_cancelled()?;
+            let middle = 0.5 * (low + high);
+            let slope: f64 = samples().map(|(logits, &label)| slope(logits, label, middle.exp())).sum();
+            if slope > 0.0 {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        let inverse = (0.5 * (low + high)).exp();
+        let mean =
+            |inverse| samples().map(|(logits, &label)| loss(logits, label, inverse)).sum::<f64>() / labels.len() as f64;
+        let found = Calibration { temperature: 1.0 / inverse, loss_before: mean(1.0), loss_after: mean(inverse) };
+        self.set_temperature(found.temperature);
+        Ok(found)
+    }
+}
+
+fn check_logits(logits: &[f32]) -> Result<()> {
+    match logits.iter().find(|logit| !logit.is_finite()) {
+        None => Ok(()),
+        Some(&logit) => Err(Error::expected(
+            Code::NonFiniteLoss,
+            "logits",
+            "finite numbers to tell classes by",
+            named(logit.into()),
+        )),
+    }
+}
+
+/// The softmax of logits times the inverse of a temperature.
+fn probabilities(logits: &[f32], inverse: f64) -> impl Iterator<Item = f64> + '_ {
+    let (largest, sum) = largest_and_sum(logits, inverse);
+    logits.iter().map(move |&logit| ((f64::from(logit) - largest) * inverse).exp() / sum)
+}
+
+/// The loss of a sample, and below its derivative with respect to the inverse of the temperature.
+fn loss(logits: &[f32], label: u32, inverse: f64) -> f64 {
+    let (largest, sum) = largest_and_sum(logits, inverse);
+    sum.ln() - (f64::from(logits[label as usize]) - largest) * inverse
+}
+
+fn slope(logits: &[f32], label: u32, inverse: f64) -> f64 {
+    let mean: f64 = probabilities(logits, inverse).zip(logits).map(|(share, &logit)| share * f64::from(logit)).sum();
+    mean - f64::from(logits[label as usize])
+}
+
+fn largest_and_sum(logits: &[f32], inverse: f64) -> (f64, f64) {
+    let largest = logits.iter().fold(f64::NEG_INFINITY, |largest, &logit| largest.max(logit.into()));
+    (largest, logits.iter().map(|&logit| ((f64::from(logit) - largest) * inverse).exp()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Pixels;
+    use crate::model::{Child, Layer};
+    use resnet_ops::Executor;
+
+    /// A network whose logits are the means of the input's channels.
+    fn means(classes: usize) -> Session {
+        let network = Layer::sequential(vec![Child::new("pool", Layer::GlobalAvgPool2d)]);
+        let mut session = Session::on(network, Executor::cpu(1).unwrap(), 1);
+        session.build(classes).unwrap();
+        session
+    }
+
+    #[test]
+    fn classes_come_sorted_with_their_softmax() {
+        let data = [0.0, 2.0, 1.0, 1.0, 5.0, 1.0];
+        let mut session = means(3);
+        let found = session.classify(Images { data: &data, shape: [1, 3, 1, 2] }, 2, false).unwrap();
+        // Means 1, 1 and 3.
+        let sum = 2.0 + 2f64.exp();
+        let expected = [(2, 2f64.exp() / sum), (0, 1.0 / sum)];
+        assert_eq!(found[0].iter().map(|one| one.class).collect::<Vec<_>>(), [2, 0]);
+        for (found, (_, expected)) in found[0].iter().zip(expected) {
+            assert!((found.probability - expected).abs() < 1e-12);
+        }
+        let flipped = session.classify(Images { data: &data, shape: [1, 3, 1, 2] }, 2, true).unwrap();
+        assert_eq!(flipped, found, "a mean does not see a mirror");
+        let spoiled = [f32::NAN; 3];
+        let error = session.classify(Images { data: &spoiled, shape: [1, 3, 1, 1] }, 1, false).unwrap_err();
+        assert_eq!(error.code, Code::NonFiniteLoss);
+    }
+
+    #[test]
+    fn the_temperature_has_the_least_loss() {
+        // Logits of ±2, of which a quarter is wrong: the best probability is 3/4, so that 4 / T = ln 3.
+        let pixels = (0..8).flat_map(|i| if i % 2 == 0 { [2.0, -2.0] } else { [-2.0, 2.0] }).collect();
+        let labels = vec![0, 1, 0, 1, 0, 1, 1, 0];
+        let data = Dataset::from_arrays(Pixels::F32(pixels), [8, 2, 1, 1], labels, None).unwrap();
+        let mut session = means(2);
+        let found = session.calibrate(&data, 3).unwrap();
+        assert!((found.temperature - 4.0 / 3f64.ln()).abs() < 1e-6, "{found:?}");
+        let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        assert!((found.loss_after - entropy).abs() < 1e-9 && found.loss_before > found.loss_after, "{found:?}");
+        assert_eq!(session.interface().temperature, found.temperature);
+        let predicted = session.classify(Images { data: &[2.0, -2.0], shape: [1, 2, 1, 1] }, 1, false).unwrap();
+        assert!((predicted[0][0].probability - 0.75).abs() < 1e-9);
+    }
+}

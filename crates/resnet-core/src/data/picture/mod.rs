@@ -1,0 +1,16 @@
+//! Pictures: files of any size and kind, brought to planes of bytes.
+
+mod cache;
+mod decode;
+mod file;
+mod fit;
+mod given;
+mod set;
+
+pub use fit::{Fit, PictureTransform};
+pub use given::GivenPicture;
+pub use set::{OnError, PictureSet, Unreadable};
+
+pub(super) use decode::{luma, Picture};
+pub(super) use file::look;
+pub(super) use set::ReadScratch;

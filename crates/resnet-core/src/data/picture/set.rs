@@ -1,0 +1,122 @@
+//! Picture files, read when they are asked for.
+
+use super::cache::Cache;
+use super::decode::{decode, Picture};
+use super::file::read_file;
+use super::fit::{FitScratch, PictureTransform};
+use crate::error::{Code, Error, Result};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// Most unreadable files whose names are kept.
+const MAX_NAMED: usize = 100;
+
+/// What a file that cannot be read leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// An error that names it.
+    #[default]
+    Throw,
+    /// It is left out and counted.
+    Skip,
+}
+
+/// Files that were left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unreadable {
+    /// How many.
+    pub count: usize,
+    /// The first hundred, each with the reason.
+    pub files: Vec<(PathBuf, String)>,
+}
+
+/// Picture files and what is made of them.
+pub struct PictureSet {
+    files: Vec<PathBuf>,
+    transform: PictureTransform,
+    on_error: OnError,
+    cache: Cache,
+    failed: Mutex<Failed>,
+}
+
+#[derive(Default)]
+struct Failed {
+    /// Where they stand in the set: each counts once, whatever the number of epochs.
+    indices: HashSet<usize>,
+    named: Vec<(PathBuf, String)>,
+}
+
+/// Memory that reading needs, kept from picture to picture.
+#[derive(Default)]
+pub(in crate::data) struct ReadScratch {
+    file: Vec<u8>,
+    pub fit: FitScratch,
+}
+
+impl PictureSet {
+    /// Nothing is read yet. Fitted pictures are kept in up to `cache` bytes.
+    pub fn new(files: Vec<PathBuf>, transform: PictureTransform, on_error: OnError, cache: usize) -> Self {
+        let cache = Cache::new(files.len(), cache);
+        Self { files, transform, on_error, cache, failed: Mutex::default() }
+    }
+
+    /// What is done to each picture.
+    pub fn transform(&self) -> &PictureTransform {
+        &self.transform
+    }
+
+    /// The files that were left out so far.
+    pub fn unreadable(&self) -> Unreadable {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        Unreadable { count: failed.indices.len(), files: failed.named.clone() }
+    }
+
+    /// The picture as it is in the file; None if it cannot be read and is to be skipped.
+    pub(in crate::data) fn decoded(&self, index: usize, scratch: &mut ReadScratch) -> Result<Option<Picture>> {
+        let path = &self.files[index];
+        let read =
+            read_file(path, &mut scratch.file).map_err(|error| Failure { code: Code::Io, got: error.to_string() });
+        let decoded = read.and_then(|()| {
+            let colours = self.transform.colours();
+            decode(&scratch.file, colours).map_err(|got| Failure { code: Code::DataCorrupt, got })
+        });
+        match decoded {
+            Ok(picture) => Ok(Some(picture)),
+            Err(failure) => self.fail(index, failure).map(|()| None),
+        }
+    }
+
+    /// Writes the fitted picture, (C, H, W), to `out`; false if it cannot be read and is to be skipped.
+    pub(in crate::data) fn fitted(&self, index: usize, out: &mut Vec<u8>, scratch: &mut ReadScratch) -> Result<bool> {
+        if let Some(kept) = self.cache.get(index) {
+            out.clear();
+            out.extend_from_slice(kept);
+            return Ok(true);
+        }
+        let Some(picture) = self.decoded(index, scratch)? else { return Ok(false) };
+        self.transform.fit(&picture, out, &mut scratch.fit);
+        self.cache.put(index, out);
+        Ok(true)
+    }
+
+    fn fail(&self, index: usize, Failure { code, got }: Failure) -> Result<()> {
+        let path = &self.files[index];
+        if self.on_error == OnError::Throw {
+            return Err(Error::expected(code, &path.display().to_string(), "a JPEG, PNG or WebP picture", got));
+        }
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.indices.insert(index) && failed.named.len() < MAX_NAMED {
+            failed.named.push((path.clone(), got));
+        }
+        Ok(())
+    }
+}
+
+/// Why a file is no picture.
+struct Failure {
+    code: Code,
+    got: String,
+}

@@ -1,0 +1,179 @@
+//! Lists of picture files with labels: CSV with a header, or a JSON object a line.
+
+use crate::error::{Code, Error, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Files of classes, by the classes' names.
+pub(super) type Classes = BTreeMap<String, Vec<PathBuf>>;
+
+/// Most bytes of a list.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Names that the column of paths, of labels and of parts may have.
+const COLUMNS: [&[&str]; 3] =
+    [&["path", "file", "filename", "image"], &["label", "class"], &["split", "part", "subset"]];
+
+/// Whether a file's name says that it is a list.
+pub(super) fn is_list(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| ending == "csv" || ending == "jsonl")
+}
+
+/// Files by class, of training and, if a column says so of some, of validation. Paths are seen from the list's folder.
+pub(super) fn read(path: &Path) -> Result<(Classes, Option<Classes>)> {
+    let text = text_of(path)?;
+    let rows = match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+        true => csv_rows(&text),
+        false => json_rows(&text),
+    };
+    let corrupt = |(line, got): (usize, String)| {
+        let expected = "a path and a label in each row (columns or fields named path and label)";
+        Error::expected(Code::DataCorrupt, &format!("{}:{line}", path.display()), expected, got)
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let (mut train, mut validation) = (Classes::new(), Classes::new());
+    for (line, [file, label, part]) in rows.map_err(corrupt)? {
+        if file.is_empty() || label.is_empty() {
+            return Err(corrupt((line, "an empty one".into())));
+        }
+        let classes = match &*part {
+            "" | "train" | "training" => &mut train,
+            "val" | "validation" | "valid" | "test" => &mut validation,
+            _ => return Err(corrupt((line, format!("a part named {part:?}, which is neither train nor validation")))),
+        };
+        classes.entry(label).or_default().push(folder.join(file));
+    }
+    Ok((train, (!validation.is_empty()).then_some(validation)))
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    let file = File::open(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Error::expected(Code::DataNotFound, &path.display().to_string(), "a list of pictures", "nothing");
+        }
+        Error::io("open", path, &error)
+    })?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| Error::io("read", path, &error))?;
+    let wrong =
+        |expected: String, got: &str| Error::expected(Code::DataCorrupt, &path.display().to_string(), expected, got);
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(wrong(format!("at most {MAX_BYTES} bytes"), "more"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| wrong("a list in UTF-8".into(), "other bytes"))?;
+    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
+}
+
+/// Line, path, label and part of each row, or the line that is wrong with what it has.
+type Rows = std::result::Result<Vec<(usize, [String; 3])>, (usize, String)>;
+
+fn csv_rows(text: &str) -> Rows {
+    let mut rows = records(text)?.into_iter();
+    let (_, header) = rows.next().ok_or((1, "an empty file".to_owned()))?;
+    let place = |names: &[&str]| header.iter().position(|cell| names.contains(&&*cell.trim().to_ascii_lowercase()));
+    let [path, label, part] = COLUMNS.map(place);
+    let (Some(path), Some(label)) = (path, label) else { return Err((1, format!("the columns {header:?}"))) };
+    let row = |(line, cells): Record| {
+        if cells.len() != header.len() {
+            return Err((line, format!("{} cells below {} columns", cells.len(), header.len())));
+        }
+        let cell = |place: usize| cells[place].clone();
+        Ok((line, [cell(path), cell(label), part.map(cell).unwrap_or_default()]))
+    };
+    rows.map(row).collect()
+}
+
+/// Line and cells of a row.
+type Record = (usize, Vec<String>);
+
+/// The cells of each row with its line, by RFC 4180: a quoted cell may hold commas, line breaks and doubled quotes.
+fn records(text: &str) -> std::result::Result<Vec<Record>, (usize, String)> {
+    let (mut rows, mut cells, mut cell) = (Vec::new(), Vec::new(), String::new());
+    let (mut line, mut began, mut quoted) = (1, 1, false);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        line += usize::from(letter == '\n');
+        match letter {
+            '"' if quoted && letters.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' if quoted => quoted = false,
+            '"' if cell.is_empty() => quoted = true,
+            _ if quoted => cell.push(letter),
+            ',' => cells.push(std::mem::take(&mut cell)),
+            '\r' if letters.peek() == Some(&'\n') => {}
+            '\n' => {
+                cells.push(std::mem::take(&mut cell));
+                let row = std::mem::take(&mut cells);
+                if row != [""] {
+                    rows.push((began, row));
+                }
+                began = line;
+            }
+            _ => cell.push(letter),
+        }
+    }
+    if quoted {
+        return Err((began, "a quote that is not closed".into()));
+    }
+    cells.push(cell);
+    if cells != [""] {
+        rows.push((began, cells));
+    }
+    Ok(rows)
+}
+
+fn json_rows(text: &str) -> Rows {
+    let rows = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let row = |(line, text): (usize, &str)| {
+        let value: Value = serde_json::from_str(text).map_err(|error| (line, error.to_string()))?;
+        let field = |names: &[&str]| {
+            let found = names.iter().find_map(|&name| value.get(name));
+            match found {
+                Some(Value::String(text)) => Some(text.clone()),
+                Some(Value::Number(number)) => Some(number.to_string()),
+                Some(_) | None => None,
+            }
+        };
+        let [path, label, part] = COLUMNS.map(field);
+        match (path, label) {
+            (Some(path), Some(label)) => Ok((line, [path, label, part.unwrap_or_default()])),
+            (_, _) => Err((line, value.to_string().chars().take(80).collect())),
+        }
+    };
+    rows.map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: Rows) -> Vec<[String; 3]> {
+        rows.unwrap().into_iter().map(|(_, row)| row).collect()
+    }
+
+    #[test]
+    fn cells_may_be_quoted_and_hold_line_breaks() {
+        let text = "label,note,path,split\r\ncat,,a.png,\r\n\"d,o\"\"g\",\"x\n\",\"b\nc.png\",val\n\n";
+        assert_eq!(rows(csv_rows(text)), [["a.png", "cat", ""], ["b\nc.png", "d,o\"g", "val"]]);
+        assert_eq!(rows(csv_rows("File,Class\na,1")), [["a", "1", ""]]);
+        for (text, line, got) in [
+            ("", 1, "an empty file"),
+            ("a,b\n1,2", 1, "the columns [\"a\", \"b\"]"),
+            ("path,label\na,1\nb\n", 3, "1 cells below 2 columns"),
+            ("path,label\n\"a,1\n", 2, "a quote that is not closed"),
+        ] {
+            assert_eq!(csv_rows(text), Err((line, got.to_owned())));
+        }
+    }
+
+    #[test]
+    fn lines_of_json_have_labels_as_words_or_numbers() {
+        let text = "{\"path\":\"a\\n.png\",\"label\":3}\n\n{\"image\":\"b\",\"class\":\"cat\",\"split\":\"test\"}\n";
+        assert_eq!(rows(json_rows(text)), [["a\n.png", "3", ""], ["b", "cat", "test"]]);
+        assert_eq!(json_rows("{\"path\":\"a\"}"), Err((1, "{\"path\":\"a\"}".to_owned())));
+        assert_eq!(json_rows("\n[").unwrap_err().0, 2);
+    }
+}

@@ -1,0 +1,131 @@
+import { types } from "node:util";
+import { addon } from "./binding.js";
+import {
+  check,
+  checkOptions,
+  either,
+  filePath,
+  integer,
+  list,
+  number,
+  oneOf,
+  path,
+  properties,
+  type Rule,
+  type Rules,
+  unexpected,
+} from "./options.js";
+import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import type { Tensor } from "./tensor.js";
+
+/**
+ * What becomes of a picture with another aspect ratio: `"pad"` shows it whole, with borders of the background at two sides, `"crop"` fills
+ * the shape and cuts off what is beyond it, `"stretch"` distorts it.
+ */
+export type Fit = "pad" | "crop" | "stretch";
+
+/** What is taken off values from 0 to 1, and what they are divided by then: one of each for every channel. */
+export interface Normalise {
+  readonly mean: readonly number[];
+  /** More than 0. */
+  readonly std: readonly number[];
+}
+
+/**
+ * All that is done to a picture before a network sees it, the same in training, evaluation and prediction; augmentation is not part of it.
+ * Plain data, to be kept with a model.
+ */
+export interface PictureTransform {
+  /** Height and width, each from 1 to 16384. */
+  readonly size: readonly [height: number, width: number];
+  /** What becomes of another aspect ratio. */
+  readonly fit: Fit;
+  /** 3: red, green and blue. 1: grey. */
+  readonly channels: number;
+  /** Red, green and blue, from 0 to 255, of borders and of what is behind transparent pixels. */
+  readonly background: readonly [red: number, green: number, blue: number];
+  /** How values are normalised, if they are. */
+  readonly normalise?: Normalise;
+}
+
+/** A picture: the path of a file, or the bytes of one. JPEG, PNG and WebP are told apart by their bytes. */
+export type Picture = string | URL | Uint8Array | ArrayBuffer;
+
+const side = integer(1, 16384);
+/** The rule for a size, one number for both sides or a pair. */
+export const sizeRule = either(side, list(side, "a pair [height, width] of such", 2)) as Rule<number | readonly [number, number]>;
+export const fitRule = oneOf("pad", "crop", "stretch");
+export const channelsRule: Rule<1 | 3> = { expected: "1 or 3", accepts: (value) => value === 1 || value === 3 };
+const colour = list(integer(0, 255), "[red, green, blue], each from 0 to 255", 3);
+export const backgroundRule = colour as Rule<readonly [number, number, number]>;
+
+/** The rule for mean and deviation; whether there is one of each for every channel is the addon's to say. */
+export const normaliseRule: Rule<Normalise> = {
+  expected: "{ mean, std }, finite numbers for each channel, those of std above 0",
+  accepts(value) {
+    const { mean, std } = value as Partial<Normalise>;
+    const numbers = (least: number) => list(number(least), "numbers");
+    return numbers(-1e30).accepts(mean) && numbers(1e-30).accepts(std) && mean?.length === std?.length;
+  },
+};
+
+const fields = ["size", "fit", "channels", "background", "normalise"] as const;
+const bytes: Rule<Uint8Array | ArrayBuffer> = {
+  expected: "the bytes of a file",
+  // Without its buffer a typed array has no values and throws.
+  accepts: (value) => (types.isUint8Array(value) && value.values() !== undefined) || types.isArrayBuffer(value),
+};
+const pictureRule = either(path, bytes);
+
+/** A transform as the addon reads it. */
+export function describeTransform(parameter: string, transform: PictureTransform): string {
+  const rules: Rules<PictureTransform> = {
+    size: list(side, "a pair [height, width] of integers from 1 to 16384", 2) as Rule<readonly [number, number]>,
+    fit: fitRule,
+    channels: channelsRule as Rule<number>,
+    background: backgroundRule,
+    normalise: normaliseRule,
+  };
+  const expected = "a transform such as data.train.transform";
+  const given = properties(parameter, expected, transform, fields) as Record<string, unknown>;
+  for (const name of fields) {
+    if (name === "normalise" && given[name] === undefined) continue;
+    if (given[name] === undefined) throw unexpected(parameter, expected, transform);
+    check(`${parameter}.${name}`, given[name], rules[name] as Rule<unknown>);
+  }
+  return JSON.stringify(given);
+}
+
+/**
+ * Makes of pictures what a data set with this transform makes of them: images (N, C, H, W), to be given to `predict`.
+ *
+ * @example
+ * ```ts
+ * const logits = await model.predict(await preprocess("photo.jpg", data.train.transform));
+ * ```
+ *
+ * Rejects with `ERR_DATA_CORRUPT` for what is no JPEG, PNG or WebP, `ERR_IO` for a file that cannot be read, `ERR_INVALID_ARGUMENT` for a
+ * transform that cannot be.
+ */
+export async function preprocess(
+  pictures: Picture | readonly Picture[],
+  transform: PictureTransform,
+  options?: SignalOptions,
+): Promise<Tensor> {
+  const { signal } = checkOptions(options, signalRules);
+  const described = describeTransform("transform", transform);
+  const all = Array.isArray(pictures) ? (pictures as readonly Picture[]) : [pictures as Picture];
+  if (all.length === 0) throw unexpected("pictures", "at least one picture", pictures);
+  const given = Array.from(all, (picture, i) => {
+    const name = Array.isArray(pictures) ? `pictures[${i}]` : "pictures";
+    const found = check(name, picture, pictureRule);
+    if (types.isArrayBuffer(found)) return new Uint8Array(found as ArrayBuffer);
+    return types.isUint8Array(found) ? found : filePath(name, found as string | URL);
+  });
+  return cancellable(signal, (flag) => addon.preprocess(given, described, flag));
+}
+
+/** The transform that the addon tells. */
+export function parseTransform(json: string | null): PictureTransform | undefined {
+  return json === null ? undefined : (JSON.parse(json) as PictureTransform);
+}
