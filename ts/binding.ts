@@ -114,6 +114,8 @@ export type {
   NativeBatches,
   NativeDataset,
   NativeModel,
+  NativePicture,
+  NativePixels,
   NativeRun,
   NativeTrainer,
 } from "../native/index.js";

@@ -5,6 +5,7 @@
  */
 
 // Files in which all that is exported is public: data sources; layers; networks; optimisers; training and what it is told by.
+export * from "./calibrate.js";
 export * from "./evaluate.js";
 export * from "./fit.js";
 export * from "./history.js";
@@ -52,14 +53,16 @@ export {
   trivialAugment,
   type TrivialAugmentOptions,
 } from "./augment.js";
+export type { ClassifyOptions, Prediction } from "./classify.js";
 export { type Batch, type BatchOptions, Dataset, type SplitOptions, type Splits, type Unreadable } from "./data.js";
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
 export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
+export type { ModelInterface } from "./interface.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export type { Optimizer } from "./optimizer.js";
 export type { SignalOptions } from "./signal.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
 export { type Metrics, Trainer } from "./trainer.js";
-export { type Fit, type Normalise, type Picture, type PictureTransform, preprocess } from "./transform.js";
+export { type Fit, type Normalise, type Picture, type PictureTransform, preprocess, type RawPixels } from "./transform.js";

@@ -1,7 +1,9 @@
 import { addon, type NativeModel } from "./binding.js";
+import { type ClassifyOptions, classifyWith, type Prediction } from "./classify.js";
 import type { Description } from "./description.js";
 import { type ComputeOptions, computeRules, type Device } from "./device.js";
 import { disposed, ResNetError, translated } from "./errors.js";
+import { describeInterface, type ModelInterface, parseInterface } from "./interface.js";
 import {
   boolean,
   check,
@@ -20,6 +22,7 @@ import {
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { LayerSummary } from "./summary.js";
 import { checkLabels, checkShape, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
+import type { Picture, PictureTransform } from "./transform.js";
 
 // As ES2025 and Node's types declare them, for projects without either.
 declare global {
@@ -191,6 +194,60 @@ export abstract class Model implements Disposable {
     const native = nativeOf(this, "this");
     const { data, shape } = checkTensor("images", images);
     return cancellable(signal, (flag) => native.forward(data, shape, false, batchSize, flag));
+  }
+
+  /** What is done to a picture before the network sees it, if that is known: after `fit` on pictures, from a file, or by {@link setInterface}. */
+  get transform(): PictureTransform | undefined {
+    return parseInterface(nativeOf(this, "this").interface).transform;
+  }
+
+  /** Names of the classes, in the order of the outputs, if they are known. */
+  get classNames(): readonly string[] | undefined {
+    return parseInterface(nativeOf(this, "this").interface).classNames;
+  }
+
+  /** What logits are divided by before they become probabilities: 1, unless {@link calibrate} found another. */
+  get temperature(): number {
+    return parseInterface(nativeOf(this, "this").interface).temperature;
+  }
+
+  /**
+   * Says what pictures the model takes and what its outputs mean, in place of what was known; {@link fit} does it by itself, with the
+   * data's. Files keep it.
+   *
+   * @example
+   * ```ts
+   * await model.setInterface({ transform: data.train.transform, classNames: data.train.classNames });
+   * ```
+   *
+   * Rejects with `ERR_INVALID_ARGUMENT` if it cannot be, `ERR_SHAPE` if it does not fit the network, `ERR_BUSY` during a fit.
+   */
+  async setInterface(given: ModelInterface): Promise<void> {
+    const native = nativeOf(this, "this");
+    const described = describeInterface(given);
+    return cancellable(undefined, () => native.setInterface(described));
+  }
+
+  /**
+   * The most probable classes of a picture, or of each of several, the most probable first. Pictures are brought to what the network takes
+   * by the model's own `transform`; a tensor (N, C, H, W) is taken as it is.
+   *
+   * @example
+   * ```ts
+   * const [best] = await model.classify("photo.jpg"); // { name: "cat", label: 3, probability: 0.93 }
+   * const none = await model.classify(request.body, { minConfidence: 0.8 }); // [] for none of these
+   * ```
+   *
+   * Rejects with `ERR_INVALID_ARGUMENT` if the model has no transform for pictures, `ERR_DATA_CORRUPT` for what is no JPEG, PNG or WebP,
+   * `ERR_IO` for a file that cannot be read, `ERR_SHAPE` if a tensor does not fit, `ERR_NON_FINITE_LOSS` if logits are not finite.
+   */
+  async classify(picture: Picture, options?: ClassifyOptions): Promise<Prediction[]>;
+  async classify(pictures: readonly Picture[] | Tensor, options?: ClassifyOptions): Promise<Prediction[][]>;
+  async classify(
+    pictures: Picture | readonly Picture[] | Tensor,
+    options?: ClassifyOptions,
+  ): Promise<Prediction[] | Prediction[][]> {
+    return classifyWith(nativeOf(this, "this"), pictures, options);
   }
 
   /**

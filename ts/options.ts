@@ -49,7 +49,7 @@ export const seed = integer(0, Number.MAX_SAFE_INTEGER);
 export const path = rule<string | URL>("a path or a file URL", (value) => {
   return value instanceof URL ? fileURLToPath(value) !== "" : typeof value === "string" && value !== "";
 });
-const object = rule<object>("an object", (value) => {
+export const object = rule<object>("an object", (value) => {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 });
 

@@ -66,6 +66,15 @@ export function checkTensor(parameter: string, value: Tensor): { data: Float32Ar
   return { data, shape: sizes };
 }
 
+/** Whether a value has the form of a tensor; a look at a revoked proxy throws, and is no such form. */
+export function isTensor(value: unknown): value is Tensor {
+  try {
+    return typeof value === "object" && value !== null && "data" in value && "shape" in value;
+  } catch {
+    return false;
+  }
+}
+
 /** Returns the shape, if it is one. */
 export function checkShape(parameter: string, shape: readonly number[]): number[] {
   return [...check(parameter, shape, shapeRule)];

@@ -1,5 +1,5 @@
 import { types } from "node:util";
-import { addon } from "./binding.js";
+import { addon, type NativePicture, type NativePixels } from "./binding.js";
 import {
   check,
   checkOptions,
@@ -16,7 +16,7 @@ import {
   unexpected,
 } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
-import type { Tensor } from "./tensor.js";
+import { isBytes, type Tensor } from "./tensor.js";
 
 /**
  * What becomes of a picture with another aspect ratio: `"pad"` shows it whole, with borders of the background at two sides, `"crop"` fills
@@ -48,8 +48,20 @@ export interface PictureTransform {
   readonly normalise?: Normalise;
 }
 
-/** A picture: the path of a file, or the bytes of one. JPEG, PNG and WebP are told apart by their bytes. */
-export type Picture = string | URL | Uint8Array | ArrayBuffer;
+/** Decoded pixels, as `sharp(file).raw().toBuffer({ resolveWithObject: true })` gives them. */
+export interface RawPixels {
+  /** (height, width, channels), bytes. */
+  readonly data: Uint8Array | Uint8ClampedArray;
+  readonly info: {
+    readonly width: number;
+    readonly height: number;
+    /** 1: grey, 2: grey and alpha, 3: red, green and blue, 4: with alpha. */
+    readonly channels: number;
+  };
+}
+
+/** A picture: the path of a file, the bytes of one, or pixels. JPEG, PNG and WebP are told apart by their bytes. */
+export type Picture = string | URL | Uint8Array | ArrayBuffer | RawPixels;
 
 const side = integer(1, 16384);
 /** The rule for a size, one number for both sides or a pair. */
@@ -76,9 +88,20 @@ const bytes: Rule<Uint8Array | ArrayBuffer> = {
   accepts: (value) => (types.isUint8Array(value) && value.values() !== undefined) || types.isArrayBuffer(value),
 };
 const pictureRule = either(path, bytes);
+const pixelDataRule: Rule<Uint8Array | Uint8ClampedArray> = {
+  expected: "bytes",
+  accepts: (value) => isBytes(value) && value.values() !== undefined,
+};
+const pixelsRule: Rule<NativePixels> = {
+  expected: "width and height from 1 to 16384 and 1 to 4 channels",
+  accepts(value) {
+    const { width, height, channels } = value as NativePixels;
+    return side.accepts(width) && side.accepts(height) && integer(1, 4).accepts(channels);
+  },
+};
 
-/** A transform as the addon reads it. */
-export function describeTransform(parameter: string, transform: PictureTransform): string {
+/** Returns the transform, if it is one. */
+export function checkTransform(parameter: string, transform: PictureTransform): PictureTransform {
   const rules: Rules<PictureTransform> = {
     size: list(side, "a pair [height, width] of integers from 1 to 16384", 2) as Rule<readonly [number, number]>,
     fit: fitRule,
@@ -93,7 +116,7 @@ export function describeTransform(parameter: string, transform: PictureTransform
     if (given[name] === undefined) throw unexpected(parameter, expected, transform);
     check(`${parameter}.${name}`, given[name], rules[name] as Rule<unknown>);
   }
-  return JSON.stringify(given);
+  return given as unknown as PictureTransform;
 }
 
 /**
@@ -113,16 +136,38 @@ export async function preprocess(
   options?: SignalOptions,
 ): Promise<Tensor> {
   const { signal } = checkOptions(options, signalRules);
-  const described = describeTransform("transform", transform);
+  const described = JSON.stringify(checkTransform("transform", transform));
   const all = Array.isArray(pictures) ? (pictures as readonly Picture[]) : [pictures as Picture];
   if (all.length === 0) throw unexpected("pictures", "at least one picture", pictures);
   const given = Array.from(all, (picture, i) => {
     const name = Array.isArray(pictures) ? `pictures[${i}]` : "pictures";
-    const found = check(name, picture, pictureRule);
-    if (types.isArrayBuffer(found)) return new Uint8Array(found as ArrayBuffer);
-    return types.isUint8Array(found) ? found : filePath(name, found as string | URL);
+    return describePicture(name, picture);
   });
   return cancellable(signal, (flag) => addon.preprocess(given, described, flag));
+}
+
+/** A picture as the addon takes it. */
+function describePicture(name: string, picture: Picture): NativePicture {
+  if (isRaw(picture)) {
+    const { data, info } = properties(name, pictureRule.expected, picture, ["data", "info"]);
+    const { width, height, channels } = properties(`${name}.info`, pixelsRule.expected, info!, ["width", "height", "channels"]);
+    const size = { height: height!, width: width!, channels: channels! };
+    check(`${name}.info`, size, pixelsRule);
+    const { buffer, byteOffset, byteLength } = check(`${name}.data`, data, pixelDataRule);
+    return { bytes: new Uint8Array(buffer, byteOffset, byteLength), size };
+  }
+  const found = check(name, picture, pictureRule);
+  if (types.isArrayBuffer(found)) return { bytes: new Uint8Array(found as ArrayBuffer) };
+  return types.isUint8Array(found) ? { bytes: found } : { path: filePath(name, found as string | URL) };
+}
+
+/** Whether it has the form of pixels; a look at a revoked proxy throws, and is no such form. */
+function isRaw(picture: Picture): picture is RawPixels {
+  try {
+    return typeof picture === "object" && picture !== null && "data" in picture && "info" in picture;
+  } catch {
+    return false;
+  }
 }
 
 /** The transform that the addon tells. */

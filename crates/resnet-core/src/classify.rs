@@ -27,8 +27,8 @@ pub struct Calibration {
     pub loss_after: f64,
 }
 
-/// The range in which a temperature is looked for.
-const TEMPERATURES: [f64; 2] = [0.05, 20.0];
+/// The range in which a temperature is looked for: where all samples are right, the least loss would be at 0.
+const TEMPERATURES: [f64; 2] = [0.5, 20.0];
 /// Halvings of that range.
 const HALVINGS: usize = 40;
 
@@ -68,7 +68,7 @@ impl Session {
         Ok(all)
     }
 
-    /// Finds the temperature with the least mean loss over samples that were not trained on, from 0.05 to 20, and keeps it with the model
+    /// Finds the temperature with the least mean loss over samples that were not trained on, from 0.5 to 20, and keeps it with the model
     /// (Guo et al., 2017, <https://arxiv.org/abs/1706.04599>). It changes no order of classes.
     ///
     /// # Errors

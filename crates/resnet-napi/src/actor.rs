@@ -5,6 +5,7 @@ use crate::memory::OutsideMemory;
 use crate::reply::{spawn, Reply};
 use napi::bindgen_prelude::ToNapiValue;
 use resnet_core::cancel::{Cancel, CancelFlag};
+use resnet_core::interface::Interface;
 use resnet_core::train::Trainer;
 use resnet_core::{Code, Error, Result, Session};
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ struct Shared {
     closed: CancelFlag,
     /// Channels of the input, 0 until they are known.
     in_channels: AtomicUsize,
+    interface: Mutex<Interface>,
     memory: Arc<OutsideMemory>,
 }
 
@@ -78,6 +80,11 @@ impl Actor {
     /// Channels of the input, once known.
     pub fn in_channels(&self) -> Option<usize> {
         Some(self.shared.in_channels.load(Ordering::Acquire)).filter(|&channels| channels > 0)
+    }
+
+    /// What pictures the model takes and what its outputs mean.
+    pub fn interface(&self) -> Interface {
+        self.shared.interface.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What V8 is told of the weights.
@@ -212,6 +219,10 @@ impl Inbox {
             self.closed.raise();
         } else if let Some(channels) = session.in_channels() {
             self.shared.in_channels.store(channels, Ordering::Release);
+        }
+        let mut known = self.shared.interface.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != *session.interface() {
+            *known = session.interface().clone();
         }
         self.shared.memory.set(session.bytes());
     }

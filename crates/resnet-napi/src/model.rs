@@ -4,8 +4,8 @@ use crate::actor::Actor;
 use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
-    image_shape, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions, NativeLoadReport,
-    NativeMetrics, NativeRow, NativeTensor,
+    image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration,
+    NativeLoadOptions, NativeLoadReport, NativeMetrics, NativePrediction, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -15,6 +15,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
 use resnet_core::device::Compute;
+use resnet_core::interface::Interface;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::params::Params;
 use resnet_core::model::recipe;
@@ -177,6 +178,61 @@ impl NativeModel {
         let (reply, promise) = Reply::new(env)?;
         self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
             context.session.load_weights(&PathBuf::from(path), &options.into())
+        });
+        Ok(promise)
+    }
+
+    /// What pictures it takes and what its outputs mean, as JSON; see [`Interface`].
+    #[napi(getter)]
+    pub fn interface(&self) -> String {
+        self.actor.interface().to_json()
+    }
+
+    /// Says what pictures it takes and what its outputs mean.
+    #[napi]
+    pub fn set_interface<'env>(&self, env: &'env Env, interface: String) -> napi::Result<PromiseRaw<'env, ()>> {
+        let interface = Interface::from_json(&interface).map_err(raise)?;
+        let writer = self.actor.writer().map_err(raise)?;
+        let (reply, promise) = Reply::new(env)?;
+        self.actor.call(reply, CancelFlag::default().0, Some(writer), move |context| {
+            context.session.set_interface(interface)
+        });
+        Ok(promise)
+    }
+
+    /// The most probable classes of images; see [`Session::classify`].
+    #[napi]
+    pub fn classify<'env>(
+        &self,
+        env: &'env Env,
+        images: Float32Array,
+        shape: Vec<u32>,
+        top: u32,
+        flip: bool,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, Vec<Vec<NativePrediction>>>> {
+        let shape = image_shape("images", &shape).map_err(raise)?;
+        let images = copy_of(&images).map_err(raise)?;
+        self.read(env, cancel, move |session| {
+            let images = Images { data: &images, shape };
+            session.classify(images, top as usize, flip).map(Classified)
+        })
+    }
+
+    /// Finds the temperature that fits a data set best; see [`Session::calibrate`].
+    #[napi]
+    pub fn calibrate<'env>(
+        &self,
+        env: &'env Env,
+        data: &NativeDataset,
+        batch_size: u32,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeCalibration>> {
+        let data = data.shared();
+        let writer = self.actor.writer().map_err(raise)?;
+        let (reply, promise) = Reply::new(env)?;
+        self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
+            context.session.calibrate(&data, batch_size as usize)
         });
         Ok(promise)
     }

@@ -2,6 +2,7 @@
 
 use napi::bindgen_prelude::Float32Array;
 use napi_derive::napi;
+use resnet_core::classify::{Calibration, Prediction};
 use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
@@ -45,6 +46,21 @@ pub struct NamedTensor {
 pub struct NativeMetrics {
     pub loss: f64,
     pub accuracy: f64,
+}
+
+/// See [`Prediction`].
+#[napi(object)]
+pub struct NativePrediction {
+    pub class: u32,
+    pub probability: f64,
+}
+
+/// See [`Calibration`].
+#[napi(object)]
+pub struct NativeCalibration {
+    pub temperature: f64,
+    pub loss_before: f64,
+    pub loss_after: f64,
 }
 
 /// See [`LoadOptions`].
@@ -136,6 +152,23 @@ impl From<Row> for NativeRow {
             macs: row.macs as f64,
             activation_bytes: row.activation_bytes as f64,
         }
+    }
+}
+
+/// The predictions of some images, on their way to JavaScript.
+pub struct Classified(pub Vec<Vec<Prediction>>);
+
+impl From<Classified> for Vec<Vec<NativePrediction>> {
+    fn from(images: Classified) -> Self {
+        let predicted =
+            |Prediction { class, probability }: Prediction| NativePrediction { class: class as u32, probability };
+        images.0.into_iter().map(|predictions| predictions.into_iter().map(predicted).collect()).collect()
+    }
+}
+
+impl From<Calibration> for NativeCalibration {
+    fn from(Calibration { temperature, loss_before, loss_after }: Calibration) -> Self {
+        Self { temperature, loss_before, loss_after }
     }
 }
 
