@@ -1,8 +1,9 @@
 import { inspect } from "node:util";
-import { type Augmentation, augmentRule, describeAugment, type Sampler, samplerRule } from "./augment.js";
+import { type Augmentation, augmentRule, describeAugment } from "./augmentation.js";
 import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
 import { boolean, check, checkOptions, instance, integer, made, number, type Rule, type Rules, seed as seedRule, size } from "./options.js";
+import { type Sampler, samplerRule } from "./sampler.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkNumbers, type Numbers, type Tensor } from "./tensor.js";
 import { type Normalise, normaliseRule, parseTransform, type PictureTransform } from "./transform.js";
@@ -15,6 +16,16 @@ export interface Batch {
   readonly labels: Uint32Array;
   /** Where each image's sample stands in the data set. */
   readonly indices: Uint32Array;
+  /** What was mixed into the images, if something was: see {@link mixup}. */
+  readonly mixed?: Mixed;
+}
+
+/** What was mixed into the images of a batch, each with the image before it. */
+export interface Mixed {
+  /** The labels of the other images. */
+  readonly labels: Uint32Array;
+  /** Share of the images' own labels, from 0 to 1. */
+  readonly share: number;
 }
 
 /** Files that could not be read. */
@@ -216,8 +227,8 @@ export class Dataset {
    * Rejects with `ERR_DATA_CORRUPT` or `ERR_IO` if a picture cannot be read.
    */
   async measure(options?: SignalOptions): Promise<Normalise> {
-    const { signal } = checkOptions(options, signalRules);
     const native = nativeDataOf(this, "this");
+    const { signal } = checkOptions(options, signalRules);
     return cancellable(signal, (flag) => native.measure(flag));
   }
 

@@ -55,6 +55,13 @@ pub struct Mixed {
     pub share: f64,
 }
 
+impl Mixed {
+    /// As the loss takes it.
+    pub(crate) fn target(&self) -> (&[u32], f64) {
+        (&self.labels, self.share)
+    }
+}
+
 impl Batch {
     /// Whether all of its pictures were left out.
     pub(super) fn is_left_out(&self) -> bool {
