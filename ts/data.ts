@@ -83,7 +83,7 @@ const nativeRule = instance<NativeDataset>("a call of fromArrays or imageFolder,
 
 /** The rule for a number of threads that prepare batches. */
 export const loaderThreadsRule = integer(0, 64);
-const batchRules: Rules<BatchOptions> = {
+export const batchRules: Rules<BatchOptions> = {
   batchSize: size,
   shuffle: boolean,
   sampler: samplerRule,
@@ -245,13 +245,16 @@ export class Dataset {
    */
   batches(options?: BatchOptions): AsyncGenerator<Batch, void, void> {
     const native = nativeDataOf(this, "this");
-    const given = checkOptions(options, batchRules);
-    const { batchSize = 128, shuffle = false, sampler, seed = 0, epoch = 1, dropLast = false, loaderThreads } = given;
-    const augment = JSON.stringify(describeAugment(given.augment ?? []));
-    const balance = sampler?.power;
-    const settings = { batchSize, shuffle, balance, dropLast, augment, seed, epoch, loaderThreads };
+    const settings = batchSettings(checkOptions(options, batchRules));
     return drain(translated(() => native.batches(settings)));
   }
+}
+
+/** A pass as the addon reads it. */
+export function batchSettings(options: BatchOptions) {
+  const { batchSize = 128, shuffle = false, sampler, seed = 0, epoch = 1, dropLast = false, loaderThreads } = options;
+  const augment = JSON.stringify(describeAugment(options.augment ?? []));
+  return { batchSize, shuffle, balance: sampler?.power, dropLast, augment, seed, epoch, loaderThreads };
 }
 
 /** The batches of a pass, whose thread begins with the first one and ends when the iteration is left. */

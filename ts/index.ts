@@ -10,10 +10,12 @@ export * from "./evaluate.js";
 export * from "./fit.js";
 export * from "./history.js";
 export * from "./image-folder.js";
+export * from "./iterable.js";
 export * from "./layers.js";
 export * from "./networks.js";
 export * from "./optimizers.js";
 export * from "./plot.js";
+export * from "./preview.js";
 export * from "./sources.js";
 export * from "./summary.js";
 

@@ -75,7 +75,8 @@ const bytes: Rule<Uint8Array | ArrayBuffer> = {
   // Without its buffer a typed array has no values and throws.
   accepts: (value) => (types.isUint8Array(value) && value.values() !== undefined) || types.isArrayBuffer(value),
 };
-const pictureRule = either(path, bytes);
+/** The rule for a picture. */
+export const pictureRule: Rule<Picture> = either(path, bytes);
 
 /** A transform as the addon reads it. */
 export function describeTransform(parameter: string, transform: PictureTransform): string {

@@ -1,6 +1,6 @@
 //! Data sets.
 
-use crate::batches::{BatchOptions, NativeBatches};
+use crate::batches::{pass_of, BatchOptions, NativeBatches};
 use crate::error::raise;
 use crate::options::{image_shape, sizes_to_js, NativeTensor};
 use crate::reply::{on_thread, CancelFlag};
@@ -70,6 +70,30 @@ impl NativeDataset {
         };
         let shape = image_shape("shape", &shape).map_err(raise)?;
         Dataset::from_arrays(pixels, shape, labels.to_vec(), class_names).map(Self).map_err(raise)
+    }
+
+    /// A data set of pictures that a transform, as JSON, brought to bytes.
+    #[napi(factory)]
+    pub fn from_fitted(
+        images: Uint8Array,
+        transform: String,
+        labels: Uint32Array,
+        class_names: Option<Vec<String>>,
+    ) -> napi::Result<Self> {
+        let transform = PictureTransform::from_json(&transform).map_err(raise)?;
+        Dataset::of_fitted(images.to_vec(), transform, labels.to_vec(), class_names).map(Self).map_err(raise)
+    }
+
+    /// The first batch of a pass as a PNG, below a line of text.
+    #[napi]
+    pub fn preview<'env>(
+        &self,
+        env: &'env Env,
+        options: BatchOptions,
+        title: String,
+    ) -> napi::Result<PromiseRaw<'env, Uint8Array>> {
+        let (pass, _) = pass_of(&self.0, &options).map_err(raise)?;
+        on_thread(env, move || pass.preview(&title))
     }
 
     /// Number of samples.
@@ -239,6 +263,30 @@ pub fn load_dataset<'env>(
     on_thread(env, move || source.load(&transforms, || !cancel.is_raised()))
 }
 
+/// One picture, a path or the bytes of a file, as the transform makes it, before it is scaled and normalised.
+#[napi]
+pub fn fit_picture<'env>(
+    env: &'env Env,
+    name: String,
+    picture: Either<String, Uint8Array>,
+    transform: String,
+) -> napi::Result<PromiseRaw<'env, Uint8Array>> {
+    let transform = PictureTransform::from_json(&transform).map_err(raise)?;
+    let picture = copied(&picture);
+    on_thread(env, move || match picture {
+        Either::A(path) => transform.read_fitted(&path),
+        Either::B(bytes) => transform.fitted(&name, &bytes),
+    })
+}
+
+/// A picture in memory of our own: JavaScript may write to its arrays.
+fn copied(picture: &Either<String, Uint8Array>) -> Either<PathBuf, Vec<u8>> {
+    match picture {
+        Either::A(path) => Either::A(PathBuf::from(path)),
+        Either::B(bytes) => Either::B(bytes.to_vec()),
+    }
+}
+
 /// Pictures, each a path or the bytes of a file, as the transform makes them: one tensor (N, C, H, W).
 #[napi]
 pub fn preprocess<'env>(
@@ -248,11 +296,6 @@ pub fn preprocess<'env>(
     cancel: &CancelFlag,
 ) -> napi::Result<PromiseRaw<'env, NativeTensor>> {
     let transform = PictureTransform::from_json(&transform).map_err(raise)?;
-    // Copied now: JavaScript may write to its arrays.
-    let copied = |picture: &Either<String, Uint8Array>| match picture {
-        Either::A(path) => Either::A(PathBuf::from(path)),
-        Either::B(bytes) => Either::B(bytes.to_vec()),
-    };
     let pictures: Vec<Either<PathBuf, Vec<u8>>> = pictures.iter().map(copied).collect();
     let cancel = cancel.clone();
     on_thread(env, move || {

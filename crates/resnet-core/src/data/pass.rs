@@ -139,6 +139,11 @@ impl DataPass {
         usual_threads(&self.data)
     }
 
+    /// The data set.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
     /// The same batches without their pixels.
     pub fn without_pixels(self) -> Self {
         Self { pixels: false, ..self }

@@ -97,9 +97,17 @@ impl PictureTransform {
     /// # Errors
     /// `ERR_IO` if it cannot be read, `ERR_DATA_CORRUPT` if it is no picture.
     pub fn read(&self, path: &Path) -> Result<Vec<f32>> {
+        self.read_fitted(path).map(|fitted| self.scaled(&fitted))
+    }
+
+    /// The same as bytes, before they are scaled and normalised.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_fitted(&self, path: &Path) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         read_file(path, &mut bytes).map_err(|error| Error::io("read", path, &error))?;
-        self.apply(&path.display().to_string(), &bytes)
+        self.fitted(&path.display().to_string(), &bytes)
     }
 
     /// Decodes one picture and makes of it what a batch would hold, (C, H, W).
@@ -107,13 +115,25 @@ impl PictureTransform {
     /// # Errors
     /// `ERR_DATA_CORRUPT`, under the name given, if the bytes are no picture.
     pub fn apply(&self, name: &str, bytes: &[u8]) -> Result<Vec<f32>> {
+        self.fitted(name, bytes).map(|fitted| self.scaled(&fitted))
+    }
+
+    /// The same as bytes, before they are scaled and normalised.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn fitted(&self, name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
         let picture = decode(bytes, self.colours())
             .map_err(|got| Error::expected(Code::DataCorrupt, name, "a JPEG, PNG or WebP picture", got))?;
         let mut fitted = Vec::new();
         self.fit(&picture, &mut fitted, &mut FitScratch::default());
+        Ok(fitted)
+    }
+
+    fn scaled(&self, fitted: &[u8]) -> Vec<f32> {
         let mut out = vec![0.0; fitted.len()];
-        Normalise::write_bytes(self.normalise.as_ref(), &fitted, self.channels, &mut out);
-        Ok(out)
+        Normalise::write_bytes(self.normalise.as_ref(), fitted, self.channels, &mut out);
+        out
     }
 
     /// The picture in the wanted shape, (C, H, W).

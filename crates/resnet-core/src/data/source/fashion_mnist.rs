@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 pub const CLASSES: [&str; 10] =
     ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
+/// Names of MNIST's classes (LeCun et al., 1998), whose files have the same form.
+pub const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
 /// Names of the four files: images and labels for training, and for validation.
 const FILES: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
@@ -27,8 +30,14 @@ const MAX_BYTES: usize = 1 << 30;
 /// `ERR_DATA_NOT_FOUND` if a file is missing, `ERR_DATA_CORRUPT` if one is damaged or not of that form, `ERR_IO` if one cannot
 /// be read.
 pub fn load(folder: &Path) -> Result<Splits> {
+    load_named(folder, CLASSES)
+}
+
+/// The same, with other names of the classes.
+pub(super) fn load_named(folder: &Path, classes: [&str; 10]) -> Result<Splits> {
     let [train_images, train_labels, images, labels] = FILES.map(|name| find(folder, name));
-    Ok(Splits { train: load_part(&train_images?, &train_labels?)?, validation: Some(load_part(&images?, &labels?)?) })
+    let part = |images: &Path, labels: &Path| load_part(images, labels, classes);
+    Ok(Splits { train: part(&train_images?, &train_labels?)?, validation: Some(part(&images?, &labels?)?) })
 }
 
 fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
@@ -40,7 +49,7 @@ fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
     })
 }
 
-fn load_part(images_path: &Path, labels_path: &Path) -> Result<Dataset> {
+fn load_part(images_path: &Path, labels_path: &Path, classes: [&str; 10]) -> Result<Dataset> {
     let corrupt = |path: &Path, expected: String, got: String| {
         Error::expected(Code::DataCorrupt, &path.display().to_string(), expected, got)
     };
@@ -53,16 +62,16 @@ fn load_part(images_path: &Path, labels_path: &Path) -> Result<Dataset> {
     if label_count != count {
         return Err(corrupt(labels_path, format!("a label for each of {count} images"), format!("{label_count}")));
     }
-    if let Some(index) = labels.iter().position(|&label| usize::from(label) >= CLASSES.len()) {
-        let expected = format!("labels below {}", CLASSES.len());
+    if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes.len()) {
+        let expected = format!("labels below {}", classes.len());
         return Err(corrupt(labels_path, expected, format!("{} at {index}", labels[index])));
     }
     Ok(Dataset::new(Samples {
         pixels: Pixels::U8(images),
         image: [1, SIDE, SIDE],
         labels: labels.into_iter().map(u32::from).collect(),
-        num_classes: CLASSES.len(),
-        class_names: Some(CLASSES.map(String::from).into()),
+        num_classes: classes.len(),
+        class_names: Some(classes.map(String::from).into()),
     }))
 }
 
