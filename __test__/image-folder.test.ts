@@ -7,17 +7,20 @@ import {
   affine,
   balancedSampler,
   colorJitter,
+  cutmix,
   type Dataset,
   erasing,
   fit,
   flip,
   imageFolder,
   type ImageFolderOptions,
+  mixup,
   preprocess,
   randomCrop,
   ResNet,
   resizedCrop,
   sgd,
+  Trainer,
   trivialAugment,
 } from "resnet-native";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -227,6 +230,8 @@ test("the same seed gives the same batches on any number of threads, with every 
     colorJitter({ brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }),
     trivialAugment(),
     erasing(),
+    mixup(),
+    cutmix(),
   ];
   const settings = { batchSize: 4, shuffle: true, seed: 5, epoch: 2, augment };
   const { train } = await load();
@@ -253,6 +258,47 @@ test("an augmented run is the same to the bit on any number of loader threads", 
   };
   const losses = await run(0);
   for (const threads of [1, 3]) expect(await run(threads)).toEqual(losses);
+});
+
+test("a mixed batch tells what was mixed, and a step's loss is that of both labels by their shares", async () => {
+  await classes({ a: 3, b: 3 });
+  const { train } = await load();
+  const settings = { batchSize: 6, shuffle: true, loaderThreads: 0 };
+  const [plain] = await collect(train, settings);
+  const [batch] = await collect(train, { ...settings, augment: [mixup({ alpha: 1 })] });
+  const { labels, share } = batch!.mixed!;
+  expect([plain!.mixed ?? undefined, [...labels]]).toEqual([undefined, [batch!.labels[5], ...batch!.labels.slice(0, 5)]]);
+  const [own, other] = [0, 5].map((index) => plain!.images.data.subarray(index * 768, (index + 1) * 768));
+  for (const [i, value] of batch!.images.data.subarray(0, 768).entries()) expect(value).toBeCloseTo(own![i]! * share + other![i]! * (1 - share), 6);
+  const loss = async (labels: Uint32Array, mixed?: { labels: Uint32Array; share: number }) => {
+    using model = new ResNet([[1, 8]], { numClasses: 2, seed: 3 });
+    const step = await new Trainer(model).step(batch!.images, labels, mixed && { mixed });
+    return step.loss;
+  };
+  const expected = share * (await loss(batch!.labels)) + (1 - share) * (await loss(labels));
+  expect(await loss(batch!.labels, batch!.mixed)).toBeCloseTo(expected, 6);
+  using model = new ResNet([[1, 8]], { numClasses: 2, seed: 3 });
+  const { rows } = await fit(model, train, { ...settings, seed: 0, augment: [mixup({ alpha: 1 })] });
+  expect(rows[0]!.loss).toBeCloseTo(expected, 6);
+  const wrong = new Trainer(model).step(batch!.images, batch!.labels, { mixed: { labels, share: 2 } });
+  expect(await rejection(wrong)).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringContaining("mixed: expected { labels, share }") });
+});
+
+test("weights of classes change the loss of training, and must be there for all", async () => {
+  await classes({ a: 6, b: 2 });
+  const { train } = await load();
+  const run = async (classWeights?: readonly number[]) => {
+    using model = new ResNet([[1, 8]], { numClasses: 2, seed: 3 });
+    const { rows } = await fit(model, train, { shuffle: false, batchSize: 8, ...(classWeights && { classWeights }) });
+    return rows[0]!.loss;
+  };
+  expect(await run([1, 1])).toBe(await run());
+  const [first, second] = [await run([1, 1e-9]), await run([1e-9, 1])];
+  expect(await run()).toBeCloseTo((first * 6 + second * 2) / 8, 5);
+  expect(await run(train.classWeights())).toBeCloseTo((first + second) / 2, 5);
+  for (const weights of [[1], [1, 0], [1, 1, 1]]) {
+    expect(await rejection(run(weights))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^classWeights: expected a finite number for each of the network's 2 classes/) });
+  }
 });
 
 test("rare classes can come as often as frequent ones, and their weights tell", async () => {

@@ -56,6 +56,7 @@ test("arrays become batches of floats; bytes are divided by 255", async () => {
   expect(first).toEqual({
     images: { data: new Float32Array([0, 51, 102, 153]), shape: [2, 1, 1, 2] },
     labels: new Uint32Array([2, 0]),
+    indices: new Uint32Array([0, 1]),
   });
   expect(last!.labels).toEqual(new Uint32Array([1]));
   const bytes = fromArrays({

@@ -1,6 +1,8 @@
 import * as api from "resnet-native";
 import { expect, expectTypeOf, test } from "vitest";
+import * as augmentations from "../ts/augment.js";
 import * as fits from "../ts/fit.js";
+import * as folders from "../ts/image-folder.js";
 import * as layers from "../ts/layers.js";
 import * as networks from "../ts/networks.js";
 import * as optimizers from "../ts/optimizers.js";
@@ -9,7 +11,7 @@ import * as sources from "../ts/sources.js";
 // What the compiler must accept and refuse: `npm run typecheck` reads this file, running it only builds the values.
 
 test("the package gives these values, what is made by the dozen, and no others", () => {
-  const families = [fits, layers, networks, optimizers, sources].flatMap((family) => Object.keys(family));
+  const families = [augmentations, fits, folders, layers, networks, optimizers, sources].flatMap((family) => Object.keys(family));
   const others = [
     "Bottleneck",
     "Dataset",
@@ -23,11 +25,15 @@ test("the package gives these values, what is made by the dozen, and no others",
     "ResNetError",
     "Residual",
     "Trainer",
+    "balancedSampler",
     "concat",
     "deviceInfo",
     "evaluate",
+    "fromIterable",
     "loadModel",
     "plot",
+    "preprocess",
+    "previewBatch",
     "residual",
     "sequential",
     "tensor",

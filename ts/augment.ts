@@ -1,30 +1,6 @@
-import { describe, type Description } from "./description.js";
+import { type Augmentation, makeAugmentation as make } from "./augmentation.js";
 import { ResNetError } from "./errors.js";
 import { boolean, checkOptions, integer, list, number, oneOf, type Rule, type Rules } from "./options.js";
-
-/** A way to change images at random, made by {@link flip} and its kin. The same seed, epoch and sample give the same change. */
-export interface Augmentation {
-  /** Which one it is, such as `"flip"`. */
-  readonly name: string;
-}
-
-/** Those that were made here, whose settings are known to be in their ranges. */
-const made = new WeakMap<Augmentation, Description>();
-
-const one: Rule<Augmentation> = { expected: "an augmentation", accepts: (value) => made.has(value as Augmentation) };
-/** The rule for a list of augmentations. */
-export const augmentRule = list(one, "a list of augmentations such as [flip(), randomCrop({ padding: 4 })]");
-
-/** A list of augmentations as the addon reads it. */
-export function describeAugment(augmentations: readonly Augmentation[]): Description[] {
-  return augmentations.map((augmentation) => made.get(augmentation)!);
-}
-
-function make(name: string, settings: object, type = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)): Augmentation {
-  const augmentation = Object.freeze({ name, ...settings });
-  made.set(augmentation, describe(type, settings));
-  return augmentation;
-}
 
 const share = number(0, 1);
 const byte = integer(0, 255);
@@ -196,29 +172,4 @@ function mix(name: string, usual: number, options?: MixOptions): Augmentation {
   const { alpha = usual } = checkOptions(options, { alpha: number(0, 1e6) });
   if (alpha === 0) throw new ResNetError("ERR_INVALID_ARGUMENT", "alpha: expected more than 0, got 0");
   return make(name, { alpha });
-}
-
-/** Which samples an epoch takes, made by {@link balancedSampler}. */
-export interface Sampler {
-  readonly name: "balanced";
-  /** From 0 to 1. */
-  readonly power: number;
-}
-
-const samplers = new WeakSet<Sampler>();
-/** The rule for an option that is a sampler. */
-export const samplerRule: Rule<Sampler> = {
-  expected: "a sampler such as balancedSampler()",
-  accepts: (value) => samplers.has(value as Sampler),
-};
-
-/**
- * Takes as many samples in an epoch as there are, of rare classes some several times and of frequent ones not all: a class with n samples
- * comes in proportion to n^(1 - power). With power 1, the default, all classes are equally frequent; with 0 all is as it is.
- */
-export function balancedSampler(options?: { power?: number }): Sampler {
-  const { power = 1 } = checkOptions(options, { power: share });
-  const sampler: Sampler = Object.freeze({ name: "balanced", power });
-  samplers.add(sampler);
-  return sampler;
 }

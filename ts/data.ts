@@ -1,8 +1,9 @@
 import { inspect } from "node:util";
-import { type Augmentation, augmentRule, describeAugment, type Sampler, samplerRule } from "./augment.js";
+import { type Augmentation, augmentRule, describeAugment } from "./augmentation.js";
 import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
 import { boolean, check, checkOptions, instance, integer, made, number, type Rule, type Rules, seed as seedRule, size } from "./options.js";
+import { type Sampler, samplerRule } from "./sampler.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkNumbers, type Numbers, type Tensor } from "./tensor.js";
 import { type Normalise, normaliseRule, parseTransform, type PictureTransform } from "./transform.js";
@@ -15,6 +16,16 @@ export interface Batch {
   readonly labels: Uint32Array;
   /** Where each image's sample stands in the data set. */
   readonly indices: Uint32Array;
+  /** What was mixed into the images, if something was: see {@link mixup}. */
+  readonly mixed?: Mixed;
+}
+
+/** What was mixed into the images of a batch, each with the image before it. */
+export interface Mixed {
+  /** The labels of the other images. */
+  readonly labels: Uint32Array;
+  /** Share of the images' own labels, from 0 to 1. */
+  readonly share: number;
 }
 
 /** Files that could not be read. */
@@ -72,7 +83,7 @@ const nativeRule = instance<NativeDataset>("a call of fromArrays or imageFolder,
 
 /** The rule for a number of threads that prepare batches. */
 export const loaderThreadsRule = integer(0, 64);
-const batchRules: Rules<BatchOptions> = {
+export const batchRules: Rules<BatchOptions> = {
   batchSize: size,
   shuffle: boolean,
   sampler: samplerRule,
@@ -216,8 +227,8 @@ export class Dataset {
    * Rejects with `ERR_DATA_CORRUPT` or `ERR_IO` if a picture cannot be read.
    */
   async measure(options?: SignalOptions): Promise<Normalise> {
-    const { signal } = checkOptions(options, signalRules);
     const native = nativeDataOf(this, "this");
+    const { signal } = checkOptions(options, signalRules);
     return cancellable(signal, (flag) => native.measure(flag));
   }
 
@@ -234,13 +245,16 @@ export class Dataset {
    */
   batches(options?: BatchOptions): AsyncGenerator<Batch, void, void> {
     const native = nativeDataOf(this, "this");
-    const given = checkOptions(options, batchRules);
-    const { batchSize = 128, shuffle = false, sampler, seed = 0, epoch = 1, dropLast = false, loaderThreads } = given;
-    const augment = JSON.stringify(describeAugment(given.augment ?? []));
-    const balance = sampler?.power;
-    const settings = { batchSize, shuffle, balance, dropLast, augment, seed, epoch, loaderThreads };
+    const settings = batchSettings(checkOptions(options, batchRules));
     return drain(translated(() => native.batches(settings)));
   }
+}
+
+/** A pass as the addon reads it. */
+export function batchSettings(options: BatchOptions) {
+  const { batchSize = 128, shuffle = false, sampler, seed = 0, epoch = 1, dropLast = false, loaderThreads } = options;
+  const augment = JSON.stringify(describeAugment(options.augment ?? []));
+  return { batchSize, shuffle, balance: sampler?.power, dropLast, augment, seed, epoch, loaderThreads };
 }
 
 /** The batches of a pass, whose thread begins with the first one and ends when the iteration is left. */

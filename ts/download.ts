@@ -16,7 +16,7 @@ export interface DownloadProgress {
   readonly total: number;
 }
 
-/** A file of Fashion-MNIST. */
+/** A file of a data set. */
 export interface File {
   /** Its name; packed it has `.gz` behind it. */
   readonly name: string;
@@ -24,6 +24,17 @@ export interface File {
   readonly bytes: number;
   /** Its SHA-256 unpacked: packed in another way it is the same file. */
   readonly sha256: string;
+  /** Whether it is an archive, which stays packed: length and SHA-256 are those of the archive then. */
+  readonly archive?: true;
+}
+
+/** A published data set. */
+export interface PublishedSet {
+  /** Its folder in the user's cache, and on a mirror of several sets. */
+  readonly name: string;
+  /** Where its authors, or who keeps it for them, publish it. */
+  readonly url: string;
+  readonly files: readonly File[];
 }
 
 /** The four files of Fashion-MNIST. */
@@ -50,17 +61,44 @@ export const FILES: readonly File[] = [
   },
 ];
 
+export const FASHION_MNIST: PublishedSet = {
+  name: "fashion-mnist",
+  url: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+  files: FILES,
+};
+
+export const MNIST: PublishedSet = {
+  name: "mnist",
+  url: "https://ossci-datasets.s3.amazonaws.com/mnist/",
+  files: [
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    // The same names and lengths as Fashion-MNIST's.
+  ].map((sha256, i) => ({ ...FILES[i]!, sha256 })),
+};
+
+const archive = (name: string, bytes: number, sha256: string): PublishedSet => ({
+  name,
+  url: "https://www.cs.toronto.edu/~kriz/",
+  files: [{ name: `${name}-binary.tar.gz`, bytes, sha256, archive: true }],
+});
+export const CIFAR_10 = archive("cifar-10", 170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd");
+export const CIFAR_100 = archive("cifar-100", 168_513_733, "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec");
+
 /** More than packing adds where it saves nothing. */
 const PACKING = 2 ** 16;
 
-/** Where the authors publish the files; the environment variable `RESNET_NATIVE_MIRROR` names another place. */
-export function mirror(): string {
-  const base = process.env["RESNET_NATIVE_MIRROR"] || "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/";
-  return base.endsWith("/") ? base : `${base}/`;
+/** Where a set is published; the environment variable `RESNET_NATIVE_MIRROR` names another place, with a folder for each other set. */
+export function mirror(set = FASHION_MNIST): string {
+  const named = process.env["RESNET_NATIVE_MIRROR"];
+  const base = !named || named.endsWith("/") ? named : `${named}/`;
+  return base ? (set === FASHION_MNIST ? base : `${base}${set.name}/`) : set.url;
 }
 
 /** The folder of the user's cache that downloads go to, if the user has one: in a container there may be no home. */
-export function cacheFolder(): string | undefined {
+export function cacheFolder({ name } = FASHION_MNIST): string | undefined {
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   const systems: Partial<Record<NodeJS.Platform, readonly [named: string | undefined, ...usual: string[]]>> = {
     darwin: [undefined, "Library", "Caches"],
@@ -69,7 +107,7 @@ export function cacheFolder(): string | undefined {
   const [named, ...usual] = systems[process.platform] ?? [XDG_CACHE_HOME, ".cache"];
   // What is relative would be another folder wherever the program is started.
   const base = [named, join(home(), ...usual)].find((folder) => folder && isAbsolute(folder));
-  return base && join(base, "resnet-native", "fashion-mnist");
+  return base && join(base, "resnet-native", name);
 }
 
 function home(): string {
@@ -92,14 +130,15 @@ export async function download(
   signal: AbortSignal | undefined,
   onProgress: ((progress: DownloadProgress) => void) | undefined,
   files = FILES,
+  from = mirror(),
 ): Promise<string> {
   await mkdir(folder, { recursive: true });
   for (const file of files) {
     const { name } = file;
     if (await hasFile(folder, name)) continue;
-    const packed = `${name}.gz`;
+    const packed = file.archive ? name : `${name}.gz`;
     const report = (received: number, total: number) => onProgress?.({ file: packed, received, total });
-    const bytes = await verified(file, await receive(new URL(packed, mirror()), file.bytes, signal, report));
+    const bytes = await verified(file, await receive(new URL(packed, from), file.bytes, signal, report));
     // Others may download into the folder at the same time, on other machines too.
     const temporary = join(folder, `.${name}.${randomUUID()}`);
     try {
@@ -139,12 +178,12 @@ async function receive(
 }
 
 /** The unpacked bytes of a file, if they are those that its authors published. */
-async function verified({ name, bytes: size, sha256 }: File, sent: Buffer<ArrayBuffer>): Promise<Buffer> {
+async function verified({ name, bytes: size, sha256, archive }: File, sent: Buffer<ArrayBuffer>): Promise<Buffer> {
   const corrupt = (got: string, cause?: unknown) => {
-    const expected = `${size} bytes with SHA-256 ${sha256}, packed or not`;
+    const expected = `${size} bytes with SHA-256 ${sha256}${archive ? "" : ", packed or not"}`;
     return new ResNetError("ERR_DATA_CORRUPT", `${name}: expected ${expected}, got ${got}`, { cause });
   };
-  const isPacked = sent[0] === 0x1f && sent[1] === 0x8b;
+  const isPacked = !archive && sent[0] === 0x1f && sent[1] === 0x8b;
   const unpack = () => promisify(gunzip)(sent, { maxOutputLength: size });
   const bytes = isPacked
     ? await unpack().catch((cause: Error) => {

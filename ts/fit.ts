@@ -1,4 +1,4 @@
-import { type Augmentation, augmentRule, describeAugment, type Sampler, samplerRule } from "./augment.js";
+import { type Augmentation, augmentRule, describeAugment } from "./augmentation.js";
 import type { NativeRun } from "./binding.js";
 import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
@@ -8,7 +8,8 @@ import { type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
 import { sgd } from "./optimizers.js";
-import { boolean, callback, check, checkOptions, made, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { boolean, callback, check, checkOptions, list, made, number, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { type Sampler, samplerRule } from "./sampler.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
 
 /** A training set, with a validation set if there is one. */
@@ -35,6 +36,11 @@ export interface FitOptions extends SignalOptions {
   sampler?: Sampler;
   /** How the images for training are changed at random, in each epoch otherwise; by default not at all. */
   augment?: readonly Augmentation[];
+  /**
+   * A weight for each class in the loss of training, by default 1: see {@link Dataset.classWeights}. The mean is then that over the weights, as
+   * PyTorch's; with `mixup` or `cutmix` over the samples.
+   */
+  classWeights?: readonly number[];
   /** Whether a last batch that is not full is left out, default false. */
   dropLast?: boolean;
   /** Threads that prepare batches, default 1, or where pictures are decoded as many as there are cores, up to 8. They change nothing else. */
@@ -54,6 +60,7 @@ const rules: Rules<FitOptions> = {
   shuffle: boolean,
   sampler: samplerRule,
   augment: augmentRule,
+  classWeights: list(number(0), "an array of numbers of at least 0"),
   dropLast: boolean,
   loaderThreads: loaderThreadsRule,
   onStep: callback as Rules<FitOptions>["onStep"],
@@ -227,7 +234,7 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
   const samples = nativeDataOf(train!, "data.train");
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
   const augment = describeAugment(options.augment ?? []);
-  const chosen = { optimizer: describeOptimizer(optimizer), augment, balance: sampler?.power };
+  const chosen = { optimizer: describeOptimizer(optimizer), augment, balance: sampler?.power, classWeights: options.classWeights };
   const config = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
 }

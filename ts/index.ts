@@ -4,16 +4,19 @@
  * @packageDocumentation
  */
 
-// Files in which all that is exported is public: data sources; layers; networks; optimisers; training and what it is told by.
+// Files in which all that is exported is public: augmentations; data sources; layers; networks; optimisers; training and what it is told by.
+export * from "./augment.js";
 export * from "./calibrate.js";
 export * from "./evaluate.js";
 export * from "./fit.js";
 export * from "./history.js";
 export * from "./image-folder.js";
+export * from "./iterable.js";
 export * from "./layers.js";
 export * from "./networks.js";
 export * from "./optimizers.js";
 export * from "./plot.js";
+export * from "./preview.js";
 export * from "./sources.js";
 export * from "./summary.js";
 
@@ -34,27 +37,9 @@ export {
   type ResNeXtBlockOptions,
   sequential,
 } from "./blocks.js";
-export {
-  affine,
-  type AffineOptions,
-  type Augmentation,
-  balancedSampler,
-  colorJitter,
-  type ColorJitterOptions,
-  erasing,
-  type ErasingOptions,
-  flip,
-  type FlipOptions,
-  randomCrop,
-  type RandomCropOptions,
-  resizedCrop,
-  type ResizedCropOptions,
-  type Sampler,
-  trivialAugment,
-  type TrivialAugmentOptions,
-} from "./augment.js";
+export type { Augmentation } from "./augmentation.js";
 export type { ClassifyOptions, Prediction } from "./classify.js";
-export { type Batch, type BatchOptions, Dataset, type SplitOptions, type Splits, type Unreadable } from "./data.js";
+export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, type Splits, type Unreadable } from "./data.js";
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
@@ -62,7 +47,8 @@ export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.
 export type { ModelInterface } from "./interface.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export type { Optimizer } from "./optimizer.js";
+export { balancedSampler, type Sampler } from "./sampler.js";
 export type { SignalOptions } from "./signal.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
-export { type Metrics, Trainer } from "./trainer.js";
+export { type Metrics, type StepOptions, Trainer } from "./trainer.js";
 export { type Fit, type Normalise, type Picture, type PictureTransform, preprocess, type RawPixels } from "./transform.js";

@@ -5,7 +5,8 @@ import { Dataset } from "./data.js";
 import { describe, type Description } from "./description.js";
 import type { DownloadProgress } from "./download.js";
 import { translated } from "./errors.js";
-import { locate } from "./fashion-mnist.js";
+import { locateCifar } from "./cifar.js";
+import { DIGITS, locate } from "./fashion-mnist.js";
 import { boolean, callback, checkOptions, either, integer, list, oneOf, path, type Rule, type Rules, string } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkNumbers, checkShape, floats, isBytes, type Numbers } from "./tensor.js";
@@ -56,42 +57,52 @@ function addonPixels(pixels: Numbers): Uint8Array | Float32Array {
   return types.isFloat32Array(pixels) ? pixels : floats("images", pixels);
 }
 
-/** Options of {@link fashionMnist}. */
-export interface FashionMnistOptions extends SignalOptions {
-  /** Folder that holds the four files; no other place is looked at then. */
+/** Options of {@link mnist}, {@link cifar10} and {@link cifar100}. */
+export interface PublishedSetOptions extends SignalOptions {
+  /** Folder that holds the files, or CIFAR's archive; no other place is looked at then. */
   root?: string | URL;
   /** Height and width that images are brought to, as a pair or one number; by default they stay 28x28. */
   resize?: number | readonly [height: number, width: number];
   /** How: `"pil"` (default) rounds as Pillow does, `"float"` is PyTorch's `interpolate`. */
   interpolation?: "pil" | "float";
-  /** `"full"` (default): 60,000 + 10,000 images. `"sample"`: the 4,096 + 1,024 of them that come with this package. */
-  source?: "full" | "sample";
   /** Whether files that are nowhere are downloaded, default true. */
   download?: boolean;
   /** Called while files are downloaded. */
   onProgress?: (progress: DownloadProgress) => void;
 }
 
-/** Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017). */
-export interface FashionMnist {
-  /** For training: 60,000 images, or 4,096 in the sample. */
+/** Options of {@link fashionMnist}. */
+export interface FashionMnistOptions extends PublishedSetOptions {
+  /** `"full"` (default): 60,000 + 10,000 images. `"sample"`: the 4,096 + 1,024 of them that come with this package. */
+  source?: "full" | "sample";
+}
+
+/** A data set that its authors published in two parts. */
+export interface PublishedSet {
+  /** For training. */
   readonly train: Dataset;
-  /** For validation: 10,000 images, or 1,024 in the sample. */
+  /** For validation. */
   readonly validation: Dataset;
+  /** The folder or archive that it came from. */
+  readonly source: string;
+}
+
+/** Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 60,000 images for training and 10,000 for validation, or 4,096 and 1,024 in the sample. */
+export interface FashionMnist extends PublishedSet {
   /** The folder that it came from, or `"sample"`. */
   readonly source: string;
 }
 
 const side = integer(1, 16384);
-const rules: Rules<FashionMnistOptions> = {
+const publishedRules: Rules<PublishedSetOptions> = {
   ...signalRules,
   root: path,
-  resize: either(side, list(side, "a pair [height, width] of such", 2)) as Rules<FashionMnistOptions>["resize"],
+  resize: either(side, list(side, "a pair [height, width] of such", 2)) as Rules<PublishedSetOptions>["resize"],
   interpolation: oneOf("pil", "float"),
-  source: oneOf("full", "sample"),
   download: boolean,
-  onProgress: callback as Rules<FashionMnistOptions>["onProgress"],
+  onProgress: callback as Rules<PublishedSetOptions>["onProgress"],
 };
+const rules: Rules<FashionMnistOptions> = { ...publishedRules, source: oneOf("full", "sample") };
 
 /**
  * Loads Fashion-MNIST: 28x28 grey images of ten kinds of clothing, scaled to [0, 1] in batches.
@@ -114,6 +125,43 @@ export async function fashionMnist(options?: FashionMnistOptions): Promise<Fashi
   const transforms = describeTransforms({ resize, interpolation });
   const splits = await load(describe("fashion_mnist", { folder }), transforms, fetching.signal);
   return { ...splits, source: source === "sample" ? "sample" : folder };
+}
+
+/**
+ * Loads MNIST (LeCun et al., 1998): 28x28 grey images of handwritten digits, 60,000 for training and 10,000 for validation, from the four
+ * files in `root`, a folder `mnist` or `MNIST/raw` there or in what `RESNET_NATIVE_DATA` names, or the user's cache, into which they are
+ * downloaded if they are nowhere.
+ *
+ * Rejects with `ERR_DATA_NOT_FOUND`, which lists the places and the ways to get the files, or `ERR_DATA_CORRUPT`.
+ */
+export async function mnist(options?: PublishedSetOptions): Promise<PublishedSet> {
+  const { root, resize, interpolation, ...fetching } = checkOptions(options, publishedRules);
+  const folder = await locate(root, fetching, DIGITS);
+  const splits = await load(describe("mnist", { folder }), describeTransforms({ resize, interpolation }), fetching.signal);
+  return { ...splits, source: folder };
+}
+
+/**
+ * Loads CIFAR-10 (Krizhevsky, 2009): 32x32 pictures of ten kinds of things, 50,000 for training and 10,000 for validation, from the
+ * authors' binary files or the archive of them (`cifar-10-binary.tar.gz`): `root`, or in the folder that `RESNET_NATIVE_DATA` names or the
+ * user's cache, into which the archive is downloaded if it is nowhere, 170 MB.
+ *
+ * Rejects with `ERR_DATA_NOT_FOUND`, which lists the places and the ways to get the files, or `ERR_DATA_CORRUPT`.
+ */
+export async function cifar10(options?: PublishedSetOptions): Promise<PublishedSet> {
+  return cifar("cifar10", options);
+}
+
+/** Loads CIFAR-100, of a hundred kinds of things, as {@link cifar10} does; labels are the fine ones. */
+export async function cifar100(options?: PublishedSetOptions): Promise<PublishedSet> {
+  return cifar("cifar100", options);
+}
+
+async function cifar(kind: "cifar10" | "cifar100", options?: PublishedSetOptions): Promise<PublishedSet> {
+  const { root, resize, interpolation, ...fetching } = checkOptions(options, publishedRules);
+  const path = await locateCifar(kind, root, fetching);
+  const splits = await load(describe("cifar", { kind, path }), describeTransforms({ resize, interpolation }), fetching.signal);
+  return { ...splits, source: path };
 }
 
 /** What is done to images on their way into a batch, in order, as the addon reads it. */

@@ -1,9 +1,10 @@
 import type { NativeTrainer } from "./binding.js";
+import type { Mixed } from "./data.js";
 import { translated } from "./errors.js";
 import { type Model, nativeOf } from "./models.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
 import { sgd } from "./optimizers.js";
-import { check, checkOptions, made } from "./options.js";
+import { check, checkOptions, made, number, type Rule } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
 
@@ -14,6 +15,17 @@ export interface Metrics {
   /** Share of samples whose largest logit is at the label; what of NaN and infinity is said at {@link ErrorCode}. */
   readonly accuracy: number;
 }
+
+/** Options of {@link Trainer.step}. */
+export interface StepOptions extends SignalOptions {
+  /** What was mixed into the images, as a batch has it: see {@link mixup}. */
+  mixed?: Mixed;
+}
+
+const mixedRule: Rule<Mixed> = {
+  expected: "{ labels, share } as a batch has it, the share from 0 to 1",
+  accepts: (value) => number(0, 1).accepts((value as Mixed).share) && (value as Mixed).labels !== undefined,
+};
 
 /**
  * Makes single updates, for training loops of one's own.
@@ -44,12 +56,13 @@ export class Trainer {
    * `ERR_NON_FINITE_WEIGHTS` if the update makes some NaN or infinite: they are lost, and what the optimiser has kept is
    * forgotten. See {@link ErrorCode}.
    */
-  async step(images: Tensor, labels: Numbers, options?: SignalOptions): Promise<Metrics> {
-    const { signal } = checkOptions(options, signalRules);
+  async step(images: Tensor, labels: Numbers, options?: StepOptions): Promise<Metrics> {
+    const { signal, mixed } = checkOptions(options, { ...signalRules, mixed: mixedRule });
     const native = Trainer.#nativeOf(this);
     const { data, shape } = checkTensor("images", images);
     const wanted = checkLabels("labels", labels);
-    return cancellable(signal, (flag) => native.step(data, shape, wanted, flag));
+    const others = mixed && { labels: checkLabels("mixed.labels", mixed.labels), share: mixed.share };
+    return cancellable(signal, (flag) => native.step(data, shape, wanted, others, flag));
   }
 
   /** The last step's gradients by state-dict name, in order; empty before the first step. */

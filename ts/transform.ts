@@ -147,7 +147,7 @@ export async function preprocess(
 }
 
 /** A picture as the addon takes it. */
-function describePicture(name: string, picture: Picture): NativePicture {
+export function describePicture(name: string, picture: Picture): NativePicture {
   if (isRaw(picture)) {
     const { data, info } = properties(name, pictureRule.expected, picture, ["data", "info"]);
     const { width, height, channels } = properties(`${name}.info`, pixelsRule.expected, info!, ["width", "height", "channels"]);

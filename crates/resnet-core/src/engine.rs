@@ -9,7 +9,7 @@ use crate::model::Layer;
 use crate::plan::{List, Mode, Operating, Plan, Slots};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
-use resnet_ops::cross_entropy::{self, Outcome};
+use resnet_ops::cross_entropy::{self, Outcome, Targets};
 use resnet_ops::{layout, Buffer, Executor, Real};
 use std::collections::HashMap;
 
@@ -117,11 +117,11 @@ impl Execution<'_> {
     ///
     /// # Errors
     /// If a label is not below the network's classes, which is to be checked before; if the device fails.
-    pub fn loss(&mut self, labels: &[u32]) -> Result<Outcome> {
+    pub fn loss(&mut self, targets: Targets) -> Result<Outcome> {
         let (plan, slots, classes) = (self.plan, &*self.slots, self.output_shape().channels());
         let mut gradient = plan.logits_gradient(slots);
         let logits = plan.logits(slots);
-        Ok(cross_entropy::evaluate(self.with.executor, classes, &logits, labels, gradient.as_deref_mut())?)
+        Ok(cross_entropy::evaluate(self.with.executor, classes, &logits, targets, gradient.as_deref_mut())?)
     }
 
     /// Takes these values (N, classes) as the output's gradient, in place of the loss's.

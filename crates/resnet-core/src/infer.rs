@@ -103,7 +103,7 @@ impl Session {
             let batch = batch?;
             self.each_part(resident.input(batch), &Mode::EVAL, |execution, part| {
                 let labels = &batch.labels[part];
-                metrics.add(execution.loss(labels)?, labels.len());
+                metrics.add(execution.loss(labels.into())?, labels.len());
                 Ok(())
             })?;
             if !progress(self, metrics.samples(), resident.data().len()) {
@@ -124,6 +124,24 @@ impl Session {
         }
         let trace = trace(self.network(), Shape::map(channels, height, width))?;
         check_labels(trace.shapes[trace.output], data.len(), data.labels())
+    }
+
+    /// Refuses weights of classes that the network has not, or that say nothing of the data set's.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT`.
+    pub(crate) fn check_class_weights(&self, weights: &[f64], data: &Dataset) -> Result<()> {
+        let [channels, height, width] = data.image_shape();
+        let trace = trace(self.network(), Shape::map(channels, height, width))?;
+        let classes = trace.shapes[trace.output].channels();
+        let sound = |weight: &f64| weight.is_finite() && *weight >= 0.0;
+        let counts = |&label: &u32| weights.get(label as usize).is_some_and(|&weight| weight > 0.0);
+        if weights.len() == classes && weights.iter().all(sound) && data.labels().iter().all(counts) {
+            return Ok(());
+        }
+        let expected =
+            format!("a finite number for each of the network's {classes} classes, above 0 where there are samples");
+        Err(Error::expected(Code::InvalidArgument, "classWeights", expected, format!("{weights:?}")))
     }
 
     /// Runs images part by part, and joins what `read` gives for each.

@@ -2,10 +2,12 @@
 
 use resnet_ops::cross_entropy::Outcome;
 
-/// Loss and accuracy over samples, each sample with the same weight.
+/// Loss and accuracy over samples, each with the same weight unless classes have weights of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Metrics {
     loss_sum: f64,
+    /// What that is divided by.
+    weight: f64,
     correct: usize,
     samples: usize,
 }
@@ -14,6 +16,7 @@ impl Metrics {
     /// Adds a batch.
     pub fn add(&mut self, outcome: Outcome, samples: usize) {
         self.loss_sum += outcome.loss_sum;
+        self.weight += outcome.weight;
         self.correct += outcome.correct;
         self.samples += samples;
     }
@@ -21,13 +24,14 @@ impl Metrics {
     /// Adds the samples that `other` has counted.
     pub fn merge(&mut self, other: Self) {
         self.loss_sum += other.loss_sum;
+        self.weight += other.weight;
         self.correct += other.correct;
         self.samples += other.samples;
     }
 
     /// Mean loss.
     pub fn loss(&self) -> f64 {
-        self.loss_sum / self.samples as f64
+        self.loss_sum / self.weight
     }
 
     /// Share of samples whose largest logit is at the label.

@@ -122,6 +122,7 @@ fn config(sgd: Sgd, epochs: usize) -> FitConfig {
         augment: Augment::default(),
         balance: None,
         loader_threads: None,
+        class_weights: None,
     }
 }
 

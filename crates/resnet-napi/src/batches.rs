@@ -104,18 +104,24 @@ impl NativeBatches {
 impl NativeBatches {
     /// A pass that has not begun. `ERR_INVALID_ARGUMENT` if there would be no batch.
     pub fn new(data: &Dataset, options: &BatchOptions) -> Result<Self> {
-        let (seed, epoch) = (options.seed as u64, u64::from(options.epoch));
-        let order = match (options.balance, options.shuffle) {
-            (Some(power), _) => Order::Balanced { seed, epoch, power },
-            (None, true) => Order::Shuffled { seed, epoch },
-            (None, false) => Order::Sequential,
-        };
-        let augment = Augment::from_json(&options.augment)?;
-        let pass = DataPass::new(data, options.batch_size as usize, order, options.drop_last)?;
-        let pass = pass.augmented(&Arc::new(augment), seed, epoch)?;
-        let threads = options.loader_threads.map_or(pass.usual_threads(), |threads| threads as usize);
+        let (pass, threads) = pass_of(data, options)?;
         Ok(Self(PassState::Waiting(pass, threads)))
     }
+}
+
+/// The pass that the options describe, and on how many threads it is to be prepared.
+pub fn pass_of(data: &Dataset, options: &BatchOptions) -> Result<(DataPass, usize)> {
+    let (seed, epoch) = (options.seed as u64, u64::from(options.epoch));
+    let order = match (options.balance, options.shuffle) {
+        (Some(power), _) => Order::Balanced { seed, epoch, power },
+        (None, true) => Order::Shuffled { seed, epoch },
+        (None, false) => Order::Sequential,
+    };
+    let augment = Augment::from_json(&options.augment)?;
+    let pass = DataPass::new(data, options.batch_size as usize, order, options.drop_last)?;
+    let pass = pass.augmented(&Arc::new(augment), seed, epoch)?;
+    let threads = options.loader_threads.map_or(pass.usual_threads(), |threads| threads as usize);
+    Ok((pass, threads))
 }
 
 /// The thread's body: a request goes before prefetching. With more than one thread the loader has its own, and this one hands on.

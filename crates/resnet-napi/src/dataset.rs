@@ -1,6 +1,6 @@
 //! Data sets.
 
-use crate::batches::{BatchOptions, NativeBatches};
+use crate::batches::{pass_of, BatchOptions, NativeBatches};
 use crate::error::raise;
 use crate::options::{image_shape, sizes_to_js, NativeTensor};
 use crate::reply::{on_thread, CancelFlag};
@@ -77,6 +77,30 @@ impl NativeDataset {
         let (pixels, labels) = copied().map_err(raise)?;
         let shape = image_shape("shape", &shape).map_err(raise)?;
         Dataset::from_arrays(pixels, shape, labels, class_names).map(Self).map_err(raise)
+    }
+
+    /// A data set of pictures that a transform, as JSON, brought to bytes.
+    #[napi(factory)]
+    pub fn from_fitted(
+        images: Uint8Array,
+        transform: String,
+        labels: Uint32Array,
+        class_names: Option<Vec<String>>,
+    ) -> napi::Result<Self> {
+        let transform = PictureTransform::from_json(&transform).map_err(raise)?;
+        Dataset::of_fitted(images.to_vec(), transform, labels.to_vec(), class_names).map(Self).map_err(raise)
+    }
+
+    /// The first batch of a pass as a PNG, below a line of text.
+    #[napi]
+    pub fn preview<'env>(
+        &self,
+        env: &'env Env,
+        options: BatchOptions,
+        title: String,
+    ) -> napi::Result<PromiseRaw<'env, Uint8Array>> {
+        let (pass, _) = pass_of(&self.0, &options).map_err(raise)?;
+        on_thread(env, move || pass.preview(&title))
     }
 
     /// Number of samples.
@@ -244,6 +268,19 @@ pub fn load_dataset<'env>(
     let transforms = Transform::list_from_json(&transforms).map_err(raise)?;
     let cancel = Cancel::by([cancel.0.clone()]);
     on_thread(env, move || source.load(&transforms, &cancel))
+}
+
+/// One picture, in any of its forms, as the transform makes it, before it is scaled and normalised.
+#[napi]
+pub fn fit_picture<'env>(
+    env: &'env Env,
+    name: String,
+    picture: NativePicture,
+    transform: String,
+) -> napi::Result<PromiseRaw<'env, Uint8Array>> {
+    let transform = PictureTransform::from_json(&transform).map_err(raise)?;
+    let picture = GivenPicture::try_from(picture).map_err(raise)?;
+    on_thread(env, move || transform.fitted(&name, &picture))
 }
 
 /// Pictures, each a path, the bytes of a file or pixels, as the transform makes them: one tensor (N, C, H, W).

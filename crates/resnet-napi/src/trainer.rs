@@ -1,12 +1,14 @@
 //! Single updates from JavaScript.
 
 use crate::actor::Actor;
+use crate::batches::NativeMixed;
 use crate::error::raise;
 use crate::options::{image_shape, NamedTensor, NamedTensors, NativeMetrics};
 use crate::reply::{CancelFlag, Reply};
 use napi::bindgen_prelude::{Float32Array, PromiseRaw, Uint32Array};
 use napi::Env;
 use napi_derive::napi;
+use resnet_core::data::Mixed;
 use resnet_core::session::Images;
 use resnet_core::tensor::copy_of;
 use resnet_core::train::{Optimizer, Trainer};
@@ -30,17 +32,19 @@ impl NativeTrainer {
         images: Float32Array,
         shape: Vec<u32>,
         labels: Uint32Array,
+        mixed: Option<NativeMixed>,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
         let shape = image_shape("images", &shape).map_err(raise)?;
         let writer = self.actor.writer().map_err(raise)?;
         // Copied now: JavaScript may write to its arrays while the step waits for its turn.
         let (images, labels) = (copy_of(&images).map_err(raise)?, copy_of(&labels).map_err(raise)?);
+        let mixed = mixed.map(|NativeMixed { labels, share }| Mixed { labels: labels.to_vec(), share });
         let (reply, promise) = Reply::new(env)?;
         let (number, optimizer) = (self.number, self.optimizer);
         self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
             let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
-            trainer.step(context.session, Images { data: &images, shape }, &labels)
+            trainer.step_mixed(context.session, Images { data: &images, shape }, &labels, mixed.as_ref())
         });
         Ok(promise)
     }

@@ -15,13 +15,13 @@ fn evaluate(executor: &Executor, logits: &[f64], label: u32) -> (f64, bool) {
     let classes = logits.len();
     let alone = activation(executor, [1, classes, 1, 1], logits).unwrap();
     let mut gradient = garbage(executor, executor.dtype(), executor.activation_len(1, classes, 1, 1));
-    let loss = cross_entropy::evaluate(executor, classes, &alone, &[label], None).unwrap();
-    let both = cross_entropy::evaluate(executor, classes, &alone, &[label], Some(&mut gradient)).unwrap();
+    let loss = cross_entropy::evaluate(executor, classes, &alone, [label][..].into(), None).unwrap();
+    let both = cross_entropy::evaluate(executor, classes, &alone, [label][..].into(), Some(&mut gradient)).unwrap();
     assert_eq!(loss.correct, both.correct);
     // Behind a sample that is right.
     let batch = [(0..classes).map(|class| f64::from(u8::from(class == 0))).collect(), logits.to_vec()].concat();
     let batch = activation(executor, [2, classes, 1, 1], &batch).unwrap();
-    let second = cross_entropy::evaluate(executor, classes, &batch, &[0, label], None).unwrap();
+    let second = cross_entropy::evaluate(executor, classes, &batch, [0, label][..].into(), None).unwrap();
     assert_eq!(second.correct, loss.correct + 1);
     assert_eq!(second.loss_sum.is_finite(), loss.loss_sum.is_finite());
     (loss.loss_sum, loss.correct == 1)

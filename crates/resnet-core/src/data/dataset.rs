@@ -36,8 +36,8 @@ pub struct Splits {
 
 /// Where images come from.
 enum Images {
-    /// All of one size, in memory.
-    Arrays { pixels: Pixels, image: [usize; 3] },
+    /// All of one size, in memory; what pictures went through to become such, if they were pictures.
+    Arrays { pixels: Pixels, image: [usize; 3], made_by: Option<PictureTransform> },
     /// Files.
     Pictures(PictureSet),
     /// Those of other data sets, one after the other.
@@ -83,7 +83,30 @@ impl Dataset {
     pub(super) fn new(samples: Samples) -> Self {
         let Samples { pixels, image, labels, num_classes, class_names } = samples;
         let transforms = Transforms::none(image);
-        Self::of(Images::Arrays { pixels, image }, labels, num_classes, class_names, transforms)
+        Self::of(Images::Arrays { pixels, image, made_by: None }, labels, num_classes, class_names, transforms)
+    }
+
+    /// A data set of pictures that this transform brought to bytes, (N, C, H, W), with a label each.
+    ///
+    /// # Errors
+    /// As [`Dataset::from_arrays`].
+    pub fn of_fitted(
+        pixels: Vec<u8>,
+        transform: PictureTransform,
+        labels: Vec<u32>,
+        class_names: Option<Vec<String>>,
+    ) -> Result<Self> {
+        transform.check()?;
+        let [channels, height, width] = transform.output();
+        let shape = [labels.len(), channels, height, width];
+        let set = Self::from_arrays(Pixels::U8(pixels), shape, labels, class_names)?;
+        let normalise = transform.normalise.clone().map(Arc::new);
+        let mut images =
+            Arc::into_inner(set.images).ok_or_else(|| Error::new(Code::Internal, "images that are shared"))?;
+        if let Images::Arrays { made_by, .. } = &mut images {
+            *made_by = Some(transform);
+        }
+        Ok(Self { images: Arc::new(images), normalise, ..set })
     }
 
     /// A data set of picture files with a label each, which is below the number of classes, at least one.
@@ -220,12 +243,23 @@ impl Dataset {
         Ok(Self { normalise: normalise.map(Arc::new), ..self.clone() })
     }
 
+    /// How its images are normalised, if they are.
+    pub fn normalise(&self) -> Option<&Normalise> {
+        match &*self.images {
+            Images::Parts(parts) => parts[0].normalise(),
+            Images::Arrays { .. } | Images::Pictures(_) => self.normalise.as_deref(),
+        }
+    }
+
     /// What is done to a picture to become an image of this set, as plain data; None where that cannot be told, as of arrays of numbers.
     pub fn picture_transform(&self) -> Option<PictureTransform> {
         let normalise = || self.normalise.as_deref().cloned();
         match &*self.images {
             Images::Pictures(pictures) => {
                 Some(PictureTransform { normalise: normalise(), ..pictures.transform().clone() })
+            }
+            Images::Arrays { made_by: Some(transform), .. } => {
+                Some(PictureTransform { normalise: normalise(), ..transform.clone() })
             }
             Images::Arrays { pixels: Pixels::U8(_), .. } => {
                 let [channels, height, width] = self.image_shape();
@@ -282,7 +316,7 @@ impl Dataset {
 
     /// The images on the GPU that computes; None if none does, if it has not the room or cannot transform them.
     pub(super) fn resident(&self, executor: &Executor) -> Result<Option<ResidentImages>> {
-        let Images::Arrays { pixels, image } = &*self.images else { return Ok(None) };
+        let Images::Arrays { pixels, image, .. } = &*self.images else { return Ok(None) };
         if self.normalise.is_some() || executor.gpu().is_none() {
             return Ok(None);
         }
@@ -347,7 +381,7 @@ impl Dataset {
         let ImageScratch { transform, read, canvas } = scratch;
         match draw {
             None => match &*self.images {
-                Images::Arrays { pixels, image } => {
+                Images::Arrays { pixels, image, .. } => {
                     self.transforms.apply(pixels.image(place, image), out, transform);
                     self.normalise.iter().for_each(|normalise| normalise.apply(out));
                     return Ok(true);
@@ -372,14 +406,14 @@ impl Dataset {
                             return Ok(false);
                         }
                     }
-                    (Images::Arrays { pixels: Pixels::U8(pixels), image }, Some(crop)) => {
+                    (Images::Arrays { pixels: Pixels::U8(pixels), image, .. }, Some(crop)) => {
                         let len: usize = image.iter().product();
                         let planes = pixels[place * len..(place + 1) * len].to_vec();
                         let picture = Picture { size: [image[1], image[2]], planes };
                         let part = picture.part(crop.draw(picture.size, &mut streams.varying));
                         part.resize([shape[1], shape[2]], canvas.bytes(shape), &mut read.fit);
                     }
-                    (Images::Arrays { pixels, image }, _) => {
+                    (Images::Arrays { pixels, image, .. }, _) => {
                         let image = pixels.image(place, image);
                         if !self.transforms.apply_to_bytes(image, canvas.bytes(shape), transform) {
                             let floats = canvas.floats(shape);

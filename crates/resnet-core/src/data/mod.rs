@@ -7,6 +7,7 @@ mod measure;
 pub mod pass;
 mod picture;
 mod pixels;
+mod preview;
 pub mod resident;
 mod sampler;
 pub mod source;

@@ -56,6 +56,13 @@ pub struct Mixed {
     pub share: f64,
 }
 
+impl Mixed {
+    /// As the loss takes it.
+    pub(crate) fn target(&self) -> (&[u32], f64) {
+        (&self.labels, self.share)
+    }
+}
+
 impl Batch {
     /// Whether all of its pictures were left out.
     pub(super) fn is_left_out(&self) -> bool {
@@ -125,6 +132,11 @@ impl DataPass {
     /// to eight.
     pub fn usual_threads(&self) -> usize {
         usual_threads(&self.data)
+    }
+
+    /// The data set.
+    pub fn data(&self) -> &Dataset {
+        &self.data
     }
 
     /// The same batches without their pixels.

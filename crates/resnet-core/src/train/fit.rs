@@ -2,11 +2,12 @@
 
 use super::trainer::lost;
 use super::{Control, EpochRow, Event, Flow, Metrics, Optimizer, Trainer};
-use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
+use crate::data::{Augment, DataPass, Dataset, Mixed, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::interface::Interface;
 use crate::plan::Mode;
 use crate::session::Session;
+use resnet_ops::cross_entropy::Targets;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +34,9 @@ pub struct FitConfig {
     /// Rare classes more often: see [`Order::Balanced`], instead of each sample once.
     #[serde(default)]
     pub balance: Option<f64>,
+    /// A weight for each class in the loss of training; see [`Targets`].
+    #[serde(default)]
+    pub class_weights: Option<Vec<f64>>,
     /// Threads that prepare batches, as many as are usual if absent.
     #[serde(default)]
     pub loader_threads: Option<usize>,
@@ -73,6 +77,9 @@ pub fn fit(
     let last_batch = if rest == 0 { batch_size } else { rest };
     let mut trainer = Trainer::new(config.optimizer);
     check_training(session, &mut trainer, train, batch_size, last_batch)?;
+    if let Some(weights) = &config.class_weights {
+        session.check_class_weights(weights, train)?;
+    }
     if let Some(validation) = validation {
         session.check_data("validation", validation)?;
     }
@@ -136,7 +143,12 @@ impl Run<'_> {
             // Where pictures are skipped there may be fewer.
             let Some(batch) = loader.next() else { break };
             let batch = batch?;
-            let stepped = self.trainer.step_on(self.session, train.input(batch), &batch.labels);
+            let targets = Targets {
+                labels: &batch.labels,
+                mixed: batch.mixed.as_ref().map(Mixed::target),
+                class_weights: self.config.class_weights.as_deref(),
+            };
+            let stepped = self.trainer.step_on(self.session, train.input(batch), targets);
             let metrics = stepped.map_err(|error| at(error, epoch, step))?;
             Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
             total.merge(metrics);
@@ -231,6 +243,7 @@ mod tests {
             drop_last: false,
             augment: Augment::default(),
             balance: None,
+            class_weights: None,
             loader_threads: None,
         };
         assert_eq!(FitConfig::from_json(JSON).unwrap(), expected);

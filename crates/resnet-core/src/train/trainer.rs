@@ -2,7 +2,7 @@
 
 use super::optimizer::{Group, Optimizer, State, Updater};
 use super::step::step;
-use crate::data::Input;
+use crate::data::{Input, Mixed};
 use crate::device::Compute;
 use crate::engine::Execution;
 use crate::error::{Code, Error, Result};
@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::plan::Mode;
 use crate::session::Session;
 use crate::tensor::{Images, Named};
+use resnet_ops::cross_entropy::Targets;
 use resnet_ops::Real;
 
 /// Makes updates: holds what an optimiser keeps between steps.
@@ -47,10 +48,31 @@ impl Trainer {
     /// weights and running statistics as they were. `ERR_NON_FINITE_WEIGHTS` if the update made some of them NaN or infinite, which a GPU
     /// tells at the next step; they are of no use then, and what the optimiser has kept is forgotten.
     pub fn step(&mut self, session: &mut Session, images: Images, labels: &[u32]) -> Result<Metrics> {
+        self.step_mixed(session, images, labels, None)
+    }
+
+    /// [`Trainer::step`] on images into which others were mixed, that have these labels.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`]; `ERR_INVALID_ARGUMENT` if the share is not from 0 to 1.
+    pub fn step_mixed(
+        &mut self,
+        session: &mut Session,
+        images: Images,
+        labels: &[u32],
+        mixed: Option<&Mixed>,
+    ) -> Result<Metrics> {
         images.check()?;
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
         execution.check_labels(labels)?;
-        let metrics = self.update(execution, images.into(), labels).map_err(|error| lost(error, "before this step"));
+        if let Some(Mixed { labels, share }) = mixed {
+            execution.check_labels(labels)?;
+            if !(0.0..=1.0).contains(share) {
+                return Err(Error::expected(Code::InvalidArgument, "mixed.share", "a number from 0 to 1", share));
+            }
+        }
+        let targets = Targets { mixed: mixed.map(Mixed::target), ..labels.into() };
+        let metrics = self.update(execution, images.into(), targets).map_err(|error| lost(error, "before this step"));
         let checked = metrics.and_then(|metrics| {
             Self::check_done(session).map(|()| metrics).map_err(|error| lost(error, "after this step"))
         });
@@ -61,15 +83,15 @@ impl Trainer {
         checked
     }
 
-    /// [`Trainer::step`] on images that may be on the GPU, with labels that have been checked. What it says of weights is about the
+    /// [`Trainer::step`] on images that may be on the GPU, with targets that have been checked. What it says of weights is about the
     /// update before.
-    pub(crate) fn step_on(&mut self, session: &mut Session, images: Input, labels: &[u32]) -> Result<Metrics> {
+    pub(crate) fn step_on(&mut self, session: &mut Session, images: Input, targets: Targets) -> Result<Metrics> {
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
-        self.update(execution, images, labels)
+        self.update(execution, images, targets)
     }
 
-    fn update(&mut self, execution: Execution, images: Input, labels: &[u32]) -> Result<Metrics> {
-        let metrics = step(execution, &mut self.updater, images, labels)?;
+    fn update(&mut self, execution: Execution, images: Input, targets: Targets) -> Result<Metrics> {
+        let metrics = step(execution, &mut self.updater, images, targets)?;
         self.stepped = true;
         Ok(metrics)
     }

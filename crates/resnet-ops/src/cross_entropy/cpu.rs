@@ -1,6 +1,6 @@
 //! Softmax cross-entropy of one sample per task, in f64.
 
-use super::Outcome;
+use super::{Outcome, Target};
 use crate::blocked::{blocks, LANES};
 use crate::{Buffer, Cpu, Result};
 
@@ -11,25 +11,25 @@ pub(super) fn evaluate(
     cpu: &Cpu,
     classes: usize,
     logits: &Buffer,
-    labels: &[u32],
+    targets: &[Target],
+    share: f64,
     dlogits: Option<&mut Buffer>,
 ) -> Result<Outcome> {
     let row = blocks(classes) * LANES;
-    let logits = &logits.slice::<f32>()?[..labels.len() * row];
+    let logits = &logits.slice::<f32>()?[..targets.len() * row];
     let mut dlogits = match dlogits {
-        Some(buffer) => &mut buffer.slice_mut::<f32>()?[..labels.len() * row],
+        Some(buffer) => &mut buffer.slice_mut::<f32>()?[..targets.len() * row],
         None => &mut [],
     };
-    let share = 1.0 / labels.len() as f64;
     let mut total = Outcome::default();
-    for (labels_of_group, logits) in labels.chunks(GROUP).zip(logits.chunks(GROUP * row)) {
+    for (targets_of_group, logits) in targets.chunks(GROUP).zip(logits.chunks(GROUP * row)) {
         let mut outcomes = [Outcome::default(); GROUP];
         let (gradients, later) = dlogits.split_at_mut(dlogits.len().min(logits.len()));
         dlogits = later;
-        let outcomes = &mut outcomes[..labels_of_group.len()];
+        let outcomes = &mut outcomes[..targets_of_group.len()];
         cpu.pool.zip_chunks_mut(outcomes, 1, gradients, row, |index, outcome, gradient| {
             let logits = &logits[index * row..][..classes];
-            outcome[0] = sample(logits, labels_of_group[index] as usize, share, gradient);
+            outcome[0] = sample(logits, &targets_of_group[index], share, gradient);
         });
         for outcome in outcomes {
             total.loss_sum += outcome.loss_sum;
@@ -40,7 +40,7 @@ pub(super) fn evaluate(
 }
 
 /// Loss and hit of one sample; `gradient`, unless it is empty, gets `share` times the gradient of the loss.
-fn sample(logits: &[f32], label: usize, share: f64, gradient: &mut [f32]) -> Outcome {
+fn sample(logits: &[f32], target: &Target, share: f64, gradient: &mut [f32]) -> Outcome {
     let (mut best, mut max) = (0, f32::NEG_INFINITY);
     for (class, &logit) in logits.iter().enumerate() {
         // A NaN that is met stays, as nothing is above it.
@@ -48,19 +48,28 @@ fn sample(logits: &[f32], label: usize, share: f64, gradient: &mut [f32]) -> Out
             (best, max) = (class, logit);
         }
     }
-    let correct = usize::from(best == label && !max.is_nan());
     let max = f64::from(max);
     let exp = |logit: f32| (f64::from(logit) - max).exp();
     let sum: f64 = logits.iter().map(|&logit| exp(logit)).sum();
+    let Target { classes: [label, other], weights: [weight, rest] } = *target;
+    let (label, other) = (label as usize, other as usize);
+    let correct = usize::from(best == label && !max.is_nan());
     if !gradient.is_empty() {
-        let scale = share / sum;
+        let scale = share * (weight + rest) / sum;
         gradient[logits.len()..].fill(0.0);
-        for (class, (gradient, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
-            let target = if class == label { share } else { 0.0 };
-            *gradient = (exp(logit) * scale - target) as f32;
+        for (gradient, &logit) in gradient.iter_mut().zip(logits) {
+            *gradient = (exp(logit) * scale) as f32;
+        }
+        // From the unrounded value, as if there had been nothing before.
+        for (class, wanted) in
+            [(other, rest * share), (label, weight * share + if other == label { rest * share } else { 0.0 })]
+        {
+            gradient[class] = (exp(logits[class]) * scale - wanted) as f32;
         }
     }
-    Outcome { loss_sum: sum.ln() + max - f64::from(logits[label]), correct }
+    let loss = |class: usize| sum.ln() + max - f64::from(logits[class]);
+    let loss_sum = if rest > 0.0 { weight * loss(label) + rest * loss(other) } else { weight * loss(label) };
+    Outcome { loss_sum, correct, ..Outcome::default() }
 }
 
 #[cfg(test)]
@@ -74,8 +83,8 @@ mod tests {
         let cpu = Executor::cpu(threads).unwrap();
         let logits = Buffer::from_slice(logits).unwrap();
         let mut gradient = Buffer::from_slice(&vec![9f32; labels.len() * 32]).unwrap();
-        let outcome = evaluate(&cpu, CLASSES, &logits, labels, Some(&mut gradient)).unwrap();
-        let loss_alone = evaluate(&cpu, CLASSES, &logits, labels, None).unwrap();
+        let outcome = evaluate(&cpu, CLASSES, &logits, labels.into(), Some(&mut gradient)).unwrap();
+        let loss_alone = evaluate(&cpu, CLASSES, &logits, labels.into(), None).unwrap();
         assert!(loss_alone == outcome || outcome.loss_sum.is_nan());
         (outcome, gradient.slice::<f32>().unwrap().to_vec())
     }

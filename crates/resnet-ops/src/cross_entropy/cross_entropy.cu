@@ -3,13 +3,16 @@
 /// Threads of a block.
 constexpr int NAME(LOSS_THREADS) = 64;
 
-/// Loss and hit of each sample; the gradient of the mean loss, if there is a place for it.
-SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const unsigned *labels, double *outcomes, T *gradients) {
+/// Loss and hit of each sample, which has two labels with a weight each; the gradient of the mean loss, if there is a place for it.
+SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const unsigned *labels, const double *weights, double *outcomes,
+                              T *gradients) {
     constexpr int LOSS_THREADS = NAME(LOSS_THREADS);
     SHARED double sums[LOSS_THREADS];
     SHARED float greatest[LOSS_THREADS];
     SHARED int places[LOSS_THREADS];
-    const int lanes = padded(classes), thread = threadIdx.x, label = static_cast<int>(labels[blockIdx.x]);
+    const int lanes = padded(classes), thread = threadIdx.x;
+    const int label = static_cast<int>(labels[2 * blockIdx.x]), other = static_cast<int>(labels[2 * blockIdx.x + 1]);
+    const double weight = weights[2 * blockIdx.x], rest = weights[2 * blockIdx.x + 1];
     const T *row = logits + static_cast<int64>(blockIdx.x) * lanes;
     float most = -INFINITY;
     int best = 0;
@@ -38,14 +41,16 @@ SYNCING_KERNEL(cross_entropy)(int classes, double share, const T *logits, const 
     sum = 0;
     for (int i = 0; i < LOSS_THREADS; i++) sum += sums[i];
     if (thread == 0) {
-        outcomes[2 * blockIdx.x] = log(sum) + most - to_float(row[label]);
+        const double loss = weight * (log(sum) + most - to_float(row[label]));
+        outcomes[2 * blockIdx.x] = rest > 0 ? loss + rest * (log(sum) + most - to_float(row[other])) : loss;
         outcomes[2 * blockIdx.x + 1] = best == label && most == most;
     }
     if (!gradients) return;
     T *target = gradients + static_cast<int64>(blockIdx.x) * lanes;
     for (int i = thread; i < lanes; i += LOSS_THREADS) {
-        const double part = i < classes ? exp(static_cast<double>(to_float(row[i])) - most) * (share / sum) : 0;
-        round_to(static_cast<float>(part - (i == label ? share : 0)), &target[i]);
+        const double part = i < classes ? exp(static_cast<double>(to_float(row[i])) - most) * (share * (weight + rest) / sum) : 0;
+        const double wanted = (i == label ? weight * share : 0) + (i == other ? rest * share : 0);
+        round_to(static_cast<float>(part - wanted), &target[i]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Softmax cross-entropy on a GPU.
 
-use super::Outcome;
+use super::{Outcome, Target};
 use crate::buffer::bytes_of;
 use crate::cuda::{arguments, padded, Address, Cuda};
 use crate::{Buffer, DType, Result};
@@ -13,21 +13,28 @@ pub(super) fn evaluate(
     cuda: &Cuda,
     classes: usize,
     logits: &Buffer,
-    labels: &[u32],
+    targets: &[Target],
+    share: f64,
     dlogits: Option<&mut Buffer>,
 ) -> Result<Outcome> {
-    let n = labels.len();
-    // The sums of losses and hits, the pair of each sample, and the labels.
+    let n = targets.len();
+    let weights: Vec<f64> = targets.iter().flat_map(|target| target.weights).collect();
+    let labels: Vec<u32> = targets.iter().flat_map(|target| target.classes).collect();
+    // The sums of losses and hits, the pair of each sample; of each its two weights, then its two classes.
     let (sums_len, pairs_len) = (2 * size_of::<f64>(), 2 * n * size_of::<f64>());
-    let memory = cuda.scratch(sums_len + pairs_len + size_of_val(labels))?;
-    memory.write(sums_len + pairs_len, bytes_of(labels))?;
+    let weights_start = sums_len + pairs_len;
+    let labels_start = weights_start + size_of_val(&weights[..]);
+    let memory = cuda.scratch(labels_start + size_of_val(&labels[..]))?;
+    memory.write(weights_start, bytes_of(&weights))?;
+    memory.write(labels_start, bytes_of(&labels))?;
     let sums = memory.address();
     let pairs = sums.plus(2, DType::F64);
-    let on_device = pairs.plus(2 * n, DType::F64);
+    let weights_there = pairs.plus(2 * n, DType::F64);
+    let labels_there = weights_there.plus(2 * n, DType::F64);
     let logits = cuda.real(logits, n * padded(classes))?;
     let dlogits = dlogits.map_or(Ok(Address::NULL), |dlogits| cuda.real(dlogits, n * padded(classes)))?;
-    let arguments = arguments![classes as i32, 1.0 / n as f64, logits, on_device, pairs, dlogits];
-    // SAFETY: there are `n` rows of logits and gradients, labels below the number of classes, and pairs.
+    let arguments = arguments![classes as i32, share, logits, labels_there, weights_there, pairs, dlogits];
+    // SAFETY: there are `n` rows of logits and gradients, two weights and two labels below the number of classes for each, and pairs.
     unsafe {
         cuda.launch_blocks("cross_entropy", n, LOSS_THREADS, arguments)?;
         cuda.launch_blocks("cross_entropy_sum", 1, LOSS_THREADS, arguments![n as i32, pairs, sums])?;
@@ -36,5 +43,5 @@ pub(super) fn evaluate(
     memory.read(0, &mut read)?;
     let [loss_sum, correct] =
         [0, 8].map(|start| f64::from_le_bytes(*read[start..].first_chunk().expect("eight bytes")));
-    Ok(Outcome { loss_sum, correct: correct as usize })
+    Ok(Outcome { loss_sum, correct: correct as usize, ..Outcome::default() })
 }

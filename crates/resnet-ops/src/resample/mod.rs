@@ -44,9 +44,11 @@ impl Arithmetic for Fixed {
     // Its weights are not negative.
     const KERNELS: ([&'static str; 2], DType) = (["resample_fixed_to_bytes", "resample_fixed"], DType::U32);
     const START: i32 = 1 << (PRECISION - 1);
+    #[inline(always)]
     fn add(sum: i32, weight: i32, pixel: u8) -> i32 {
         sum + weight * i32::from(pixel)
     }
+    #[inline(always)]
     fn finish(sum: i32) -> u8 {
         (sum >> PRECISION).clamp(0, 255) as u8
     }
@@ -57,9 +59,11 @@ impl Arithmetic for Double {
     type Sum = f64;
     const KERNELS: ([&'static str; 2], DType) = (["resample_double"; 2], DType::F64);
     const START: f64 = 0.0;
+    #[inline(always)]
     fn add(sum: f64, weight: f64, pixel: f32) -> f64 {
         sum + weight * f64::from(pixel)
     }
+    #[inline(always)]
     fn finish(sum: f64) -> f32 {
         sum as f32
     }
@@ -70,9 +74,11 @@ impl Arithmetic for Single {
     type Sum = f32;
     const KERNELS: ([&'static str; 2], DType) = (["resample_single"; 2], DType::F32);
     const START: f32 = 0.0;
+    #[inline(always)]
     fn add(sum: f32, weight: f32, pixel: f32) -> f32 {
         sum + weight * pixel
     }
+    #[inline(always)]
     fn finish(sum: f32) -> f32 {
         sum
     }

@@ -277,7 +277,7 @@ impl Op for Loss {
 
     fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
         let logits = activation(executor, [self.labels.len(), self.classes, 1, 1], &inputs[0])?;
-        let outcome = cross_entropy::evaluate(executor, self.classes, &logits, &self.labels, None)?;
+        let outcome = cross_entropy::evaluate(executor, self.classes, &logits, self.labels[..].into(), None)?;
         Ok(vec![outcome.loss_sum / self.labels.len() as f64])
     }
 
@@ -285,7 +285,7 @@ impl Op for Loss {
         let shape = [self.labels.len(), self.classes, 1, 1];
         let logits = activation(executor, shape, &inputs[0])?;
         let mut dlogits = blank_activation(executor, shape);
-        cross_entropy::evaluate(executor, self.classes, &logits, &self.labels, Some(&mut dlogits))?;
+        cross_entropy::evaluate(executor, self.classes, &logits, self.labels[..].into(), Some(&mut dlogits))?;
         let dlogits = read_activation(executor, shape, &dlogits)?;
         Ok(vec![dlogits.iter().map(|value| value * dy[0]).collect()])
     }

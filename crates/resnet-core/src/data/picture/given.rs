@@ -41,11 +41,20 @@ impl PictureTransform {
         let (mut fitted, mut scratch) = (Vec::new(), FitScratch::default());
         for (index, (picture, out)) in pictures.iter().zip(data.chunks_exact_mut(len)).enumerate() {
             cancel.check()?;
-            let picture = self.decoded(&format!("pictures[{index}]"), picture)?;
-            self.fit(&picture, &mut fitted, &mut scratch);
+            self.fit(&self.decoded(&format!("pictures[{index}]"), picture)?, &mut fitted, &mut scratch);
             Normalise::write_bytes(self.normalise.as_ref(), &fitted, channels, out);
         }
         Ok(Tensor { data, shape: vec![pictures.len(), channels, height, width] })
+    }
+
+    /// The same of one picture, in bytes, before they are scaled and normalised; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn fitted(&self, name: &str, picture: &GivenPicture) -> Result<Vec<u8>> {
+        let mut fitted = Vec::new();
+        self.fit(&self.decoded(name, picture)?, &mut fitted, &mut FitScratch::default());
+        Ok(fitted)
     }
 
     fn decoded(&self, name: &str, picture: &GivenPicture) -> Result<Picture> {

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 pub const CLASSES: [&str; 10] =
     ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
+/// Names of MNIST's classes (LeCun et al., 1998), whose files have the same form.
+pub const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
 /// Names of the four files: images and labels for training, and for validation.
 const FILES: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
@@ -29,9 +32,14 @@ const MAX_BYTES: usize = 1 << 30;
 /// `ERR_DATA_NOT_FOUND` if a file is missing, `ERR_DATA_CORRUPT` if one is damaged or not of that form, `ERR_IO` if one cannot
 /// be read; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
 pub fn load(folder: &Path, cancel: &Cancel) -> Result<Splits> {
+    load_named(folder, CLASSES, cancel)
+}
+
+/// The same, with other names of the classes.
+pub(super) fn load_named(folder: &Path, classes: [&str; 10], cancel: &Cancel) -> Result<Splits> {
     let [train_images, train_labels, images, labels] = FILES.map(|name| find(folder, name));
-    let train = load_part(&train_images?, &train_labels?, cancel)?;
-    Ok(Splits { train, validation: Some(load_part(&images?, &labels?, cancel)?) })
+    let part = |images: &Path, labels: &Path| load_part(images, labels, classes, cancel);
+    Ok(Splits { train: part(&train_images?, &train_labels?)?, validation: Some(part(&images?, &labels?)?) })
 }
 
 fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
@@ -43,7 +51,7 @@ fn find(folder: &Path, plain: &str) -> Result<PathBuf> {
     })
 }
 
-fn load_part(images_path: &Path, labels_path: &Path, cancel: &Cancel) -> Result<Dataset> {
+fn load_part(images_path: &Path, labels_path: &Path, classes: [&str; 10], cancel: &Cancel) -> Result<Dataset> {
     let corrupt = |path: &Path, expected: String, got: String| {
         Error::expected(Code::DataCorrupt, &path.display().to_string(), expected, got)
     };
@@ -56,8 +64,8 @@ fn load_part(images_path: &Path, labels_path: &Path, cancel: &Cancel) -> Result<
     if label_count != count {
         return Err(corrupt(labels_path, format!("a label for each of {count} images"), format!("{label_count}")));
     }
-    if let Some(index) = labels.iter().position(|&label| usize::from(label) >= CLASSES.len()) {
-        let expected = format!("labels below {}", CLASSES.len());
+    if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes.len()) {
+        let expected = format!("labels below {}", classes.len());
         return Err(corrupt(labels_path, expected, format!("{} at {index}", labels[index])));
     }
     let mut numbers = with_room(count)?;
@@ -66,8 +74,8 @@ fn load_part(images_path: &Path, labels_path: &Path, cancel: &Cancel) -> Result<
         pixels: Pixels::U8(images),
         image: [1, SIDE, SIDE],
         labels: numbers,
-        num_classes: CLASSES.len(),
-        class_names: Some(CLASSES.map(String::from).into()),
+        num_classes: classes.len(),
+        class_names: Some(classes.map(String::from).into()),
     }))
 }
 

@@ -1,12 +1,14 @@
 //! Where data sets come from. Each source checks what it reads in its own words, and makes [`Dataset`]s of it.
 
 mod arrays;
+mod cifar;
 pub mod fashion_mnist;
 mod idx;
 pub mod image_folder;
 mod image_list;
 mod natural;
 
+pub use cifar::Cifar;
 pub use image_folder::{ImageFolder, Skipped};
 
 use super::dataset::Splits;
@@ -24,6 +26,18 @@ pub enum Source {
     FashionMnist {
         /// Where the four files are.
         folder: PathBuf,
+    },
+    /// MNIST: as Fashion-MNIST, of digits.
+    Mnist {
+        /// Where the four files are.
+        folder: PathBuf,
+    },
+    /// See [`Cifar::load`].
+    Cifar {
+        /// Which of the two.
+        kind: Cifar,
+        /// The folder of the files, or the archive of them.
+        path: PathBuf,
     },
     /// See [`ImageFolder::load`].
     ImageFolder(ImageFolder),
@@ -47,6 +61,8 @@ impl Source {
     pub fn load(&self, transforms: &[Transform], cancel: &Cancel) -> Result<(Splits, Skipped)> {
         let Splits { train, validation } = match self {
             Self::FashionMnist { folder } => fashion_mnist::load(folder, cancel)?,
+            Self::Mnist { folder } => fashion_mnist::load_named(folder, fashion_mnist::DIGITS, cancel)?,
+            Self::Cifar { kind, path } => kind.load(path, cancel)?,
             Self::ImageFolder(folder) => return folder.load(cancel),
         };
         let validation = validation.map(|data| data.with_transforms(transforms)).transpose()?;
@@ -77,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_describes_no_source_is_refused() {
-        for json in [r#"{"type":"mnist","folder":"a"}"#, r#"{"type":"fashion_mnist"}"#, r#"{"folder":"a"}"#, "a"] {
+        for json in [r#"{"type":"svhn","folder":"a"}"#, r#"{"type":"fashion_mnist"}"#, r#"{"folder":"a"}"#, "a"] {
             let error = Source::from_json(json).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument);
             assert!(error.message.starts_with("source: "), "{error}");

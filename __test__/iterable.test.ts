@@ -1,0 +1,73 @@
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { flip, fromIterable, mixup, preprocess, previewBatch, type Sample } from "resnet-native";
+import { expect, test } from "vitest";
+import { any, collect, pictures, rejection } from "./pictures.js";
+
+const file = (name: string) => fileURLToPath(new URL(`../crates/resnet-core/tests/fixtures/pictures/${name}`, import.meta.url));
+
+test("pictures from an iterable are those that preprocess makes, and are asked for one after the other", async () => {
+  const names = ["rgb.png", "wide.png", "rgb.jpg"];
+  const [bytes, events] = [await readFile(file("wide.png")), [] as string[]];
+  async function* samples(): AsyncGenerator<Sample> {
+    for (const [i, name] of names.entries()) {
+      events.push(`asked for ${i}`);
+      yield { image: name === "wide.png" ? bytes : file(name), label: i === 1 ? "b" : "a" };
+      events.push(`done with ${i}`);
+    }
+  }
+  const data = await fromIterable(samples(), { size: 16, fit: "crop" });
+  expect(events).toEqual(["asked for 0", "done with 0", "asked for 1", "done with 1", "asked for 2", "done with 2"]);
+  expect([data.classNames, [...data.labels], data.imageShape]).toEqual([["a", "b"], [0, 1, 0], [3, 16, 16]]);
+  expect(data.transform).toEqual({ size: [16, 16], fit: "crop", channels: 3, background: [255, 255, 255] });
+  const [batch] = await collect(data);
+  expect(batch!.images).toEqual(await preprocess(names.map(file), data.transform!));
+  const normalise = { mean: [0.5], std: [0.25] };
+  const grey = await fromIterable([{ image: bytes, label: 3 }], { size: [8, 9], channels: 1, normalise });
+  expect([grey.numClasses, grey.classNames, grey.imageShape, grey.transform!.normalise]).toEqual([4, undefined, [1, 8, 9], normalise]);
+  expect((await collect(grey))[0]!.images).toEqual(await preprocess(bytes, grey.transform!));
+  const many = await fromIterable(Array.from({ length: 40 }, (_, i) => ({ image: bytes, label: i % 2 })), { size: 4 });
+  expect([many.length, many.split().validation.length]).toEqual([40, 8]);
+});
+
+test("what is no sample is refused by its place, and what the iterable throws comes out", async () => {
+  const image = await readFile(file("rgb.png"));
+  const refused = async (code: string, message: string, samples: unknown, options?: object) => {
+    expect(await rejection(fromIterable(any(samples), any(options)))).toMatchObject({ code, message: expect.stringContaining(message) });
+  };
+  await refused("ERR_INVALID_ARGUMENT", "samples: expected an iterable or async iterable of { image, label }, got 3", 3);
+  await refused("ERR_INVALID_ARGUMENT", "samples: expected at least one sample", []);
+  await refused("ERR_INVALID_ARGUMENT", "samples[0].image: expected a path or a file URL or the bytes of a file, got undefined", [{ label: 1 }]);
+  await refused("ERR_LABEL", "samples[0].label: expected a name or an integer", [{ image, label: -1 }]);
+  await refused("ERR_INVALID_ARGUMENT", "samples[1].label: expected names or numbers, not both", [{ image, label: 1 }, { image, label: "a" }]);
+  await refused("ERR_LABEL", 'samples[0].label: expected one of ["a"], got "b"', [{ image, label: "b" }], { classNames: ["a"] });
+  await refused("ERR_DATA_CORRUPT", "samples[1]: expected a JPEG, PNG or WebP picture, got an empty file", [{ image, label: 1 }, { image: new Uint8Array(), label: 1 }]);
+  await refused("ERR_IO", "nowhere.png", [{ image: "nowhere.png", label: 1 }]);
+  const reason = new Error("mine");
+  const failing = (function* () {
+    yield { image, label: 0 };
+    throw reason;
+  })();
+  expect(await rejection(fromIterable(failing, { size: 4 }))).toBe(reason);
+});
+
+test("a preview shows a batch as a step sees it", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+  const path = join(folder, "batch.png");
+  try {
+    await previewBatch(pictures(10, { channels: 3, side: 48 }), { path, batchSize: 4, augment: [flip(), mixup()], shuffle: true });
+    const png = await readFile(path);
+    expect(png.subarray(1, 4).toString()).toBe("PNG");
+    // Twice as large, three beside each other, two lines of letters below each and above.
+    expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([3 * 102 + 6, 2 * 126 + 2 * 12 + 12]);
+    const missing = join(folder, "no", "batch.png");
+    expect(await rejection(previewBatch(pictures(4), { path: missing }))).toMatchObject({ code: "ERR_IO", message: expect.stringContaining(missing) });
+    expect(await rejection(previewBatch(pictures(4), any({})))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^path: expected a path/) });
+    expect(await rejection(previewBatch(pictures(4, { channels: 2 }), { path }))).toMatchObject({ message: expect.stringContaining("images of 1 or 3 channels, got 2") });
+    expect((await stat(path)).size).toBe(png.length);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

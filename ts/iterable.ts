@@ -1,0 +1,120 @@
+import { addon } from "./binding.js";
+import { Dataset } from "./data.js";
+import { ResNetError, translated } from "./errors.js";
+import { check, checkOptions, list, properties, type Rule, type Rules, string, unexpected } from "./options.js";
+import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import {
+  backgroundRule,
+  channelsRule,
+  checkTransform,
+  describePicture,
+  type Fit,
+  fitRule,
+  type Normalise,
+  normaliseRule,
+  type Picture,
+  sizeRule,
+} from "./transform.js";
+
+/** A picture with its class: a name, or a number counting from 0. */
+export interface Sample {
+  readonly image: Picture;
+  readonly label: string | number;
+}
+
+/** Options of {@link fromIterable}, those of {@link imageFolder} that concern a picture. */
+export interface IterableOptions extends SignalOptions {
+  /** Height and width that pictures are brought to, as a pair or one number; default 224. */
+  size?: number | readonly [height: number, width: number];
+  /** What becomes of other aspect ratios, default `"pad"`. */
+  fit?: Fit;
+  /** 3 (default): red, green and blue. 1: grey. */
+  channels?: 1 | 3;
+  /** Red, green and blue of borders and of what is behind transparent pixels; default white. */
+  background?: readonly [red: number, green: number, blue: number];
+  /** How values from 0 to 1 are normalised, by default not at all. */
+  normalise?: Normalise;
+  /** The classes in the order of their labels; by default those that came, names in the order in which they came first. */
+  classNames?: readonly string[];
+}
+
+const rules: Rules<IterableOptions> = {
+  ...signalRules,
+  size: sizeRule,
+  fit: fitRule,
+  channels: channelsRule,
+  background: backgroundRule,
+  normalise: normaliseRule,
+  classNames: list(string, "an array of strings"),
+};
+
+const iterableRule: Rule<Iterable<Sample> | AsyncIterable<Sample>> = {
+  expected: "an iterable or async iterable of { image, label }",
+  accepts(value) {
+    const { [Symbol.iterator]: sync, [Symbol.asyncIterator]: async } = value as Partial<Iterable<Sample> & AsyncIterable<Sample>>;
+    return typeof value === "object" && (typeof sync === "function" || typeof async === "function");
+  },
+};
+
+/**
+ * A data set of the pictures that an iterable gives, from a database or a network, say. The next one is asked for when the one before has
+ * been decoded; each is kept in the network's size, as bytes.
+ *
+ * @example
+ * ```ts
+ * async function* rows() {
+ *   for await (const { photo, kind } of database.query("…")) yield { image: photo, label: kind };
+ * }
+ * const { train, validation } = (await fromIterable(rows(), { size: 96 })).split();
+ * ```
+ *
+ * Rejects with `ERR_DATA_CORRUPT` for what is no picture, `ERR_IO` for a file that cannot be read, `ERR_LABEL` for a label that is no class,
+ * `ERR_INVALID_ARGUMENT` for no samples and options that cannot be, and with what the iterable throws.
+ */
+export async function fromIterable(samples: Iterable<Sample> | AsyncIterable<Sample>, options?: IterableOptions): Promise<Dataset> {
+  const { size = 224, fit = "pad", channels = 3, background = [255, 255, 255], normalise, classNames, signal } = checkOptions(options, rules);
+  check("samples", samples, iterableRule);
+  const [height, width] = typeof size === "number" ? [size, size] : size;
+  const given = { size: [height, width], fit, channels, background, ...(normalise && { normalise }) } as const;
+  const transform = JSON.stringify(checkTransform("transform", given));
+  const bytes = channels * height * width;
+  const names = new Map((classNames ?? []).map((name, i) => [name, i]));
+  const labels: number[] = [];
+  let [pixels, kinds] = [new Uint8Array(bytes * 16), new Set<string>()];
+  for await (const sample of samples) {
+    signal?.throwIfAborted();
+    const name = `samples[${labels.length}]`;
+    const { image, label } = properties(name, iterableRule.expected, sample, ["image", "label"]);
+    const picture = describePicture(`${name}.image`, image!);
+    kinds.add(typeof label);
+    if (kinds.size > 1) throw unexpected(`${name}.label`, "names or numbers, not both", label);
+    const fitted = await cancellable(signal, () => addon.fitPicture(name, picture, transform));
+    if (pixels.length < (labels.length + 1) * bytes) pixels = grown(pixels);
+    pixels.set(fitted, labels.length * bytes);
+    labels.push(labelOf(`${name}.label`, label, names, classNames));
+  }
+  const classes = classNames ? [...classNames] : kinds.has("string") ? [...names.keys()] : undefined;
+  if (labels.length === 0) throw unexpected("samples", "at least one sample", samples);
+  const kept = pixels.subarray(0, labels.length * bytes);
+  return new Dataset(translated(() => addon.NativeDataset.fromFitted(kept, transform, Uint32Array.from(labels), classes)));
+}
+
+/** The class of a sample. A name that is new becomes one, unless all are given. */
+function labelOf(name: string, label: unknown, names: Map<string, number>, classNames: readonly string[] | undefined): number {
+  if (typeof label === "string") {
+    const known = names.get(label);
+    if (known !== undefined) return known;
+    if (classNames) throw new ResNetError("ERR_LABEL", `${name}: expected one of ${JSON.stringify(classNames)}, got ${JSON.stringify(label)}`);
+    names.set(label, names.size);
+    return names.size - 1;
+  }
+  const most = classNames ? classNames.length - 1 : 2 ** 32 - 2;
+  if (Number.isInteger(label) && (label as number) >= 0 && (label as number) <= most) return label as number;
+  throw new ResNetError("ERR_LABEL", `${name}: expected a name or an integer from 0 to ${most}, got ${String(label)}`);
+}
+
+function grown(pixels: Uint8Array): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(pixels.length * 2);
+  larger.set(pixels);
+  return larger;
+}
