@@ -41,11 +41,13 @@ function unknownOption(name: string, known: readonly string[]): Misuse {
 
 function operandsOf(given: readonly string[], operands: Options): Record<string, unknown> {
   const wanted = Object.entries(operands);
-  if (given.length > wanted.length) {
+  const last = wanted.at(-1)?.[1];
+  if (given.length > wanted.length && !last?.many) {
     throw new Misuse(`${quoted(given[wanted.length]!)}: expected an option, or nothing more`);
   }
   const values = wanted.map(([name, option], i) => {
     const word = given[i];
+    if (word !== undefined && option.many) return [name, given.slice(i).map((word) => valueOf(option.value!, word, option))];
     if (word !== undefined) return [name, valueOf(option.value!, word, option)];
     if (option.fallback === undefined) throw new Misuse(`${option.value}: expected ${option.expected}, got nothing`);
     return [name, option.fallback];

@@ -22,7 +22,7 @@ export function overview(commands: ReadonlyMap<string, Command>): string {
 
 /** What a command takes. */
 export function helpOf(name: string, { summary, operands, options, examples }: Command): string {
-  const words = Object.values(operands).map(({ value, fallback }) => (fallback === undefined ? value : `[${value}]`));
+  const words = Object.values(operands).map(({ value, fallback, many }) => (many ? `${value}…` : fallback === undefined ? value : `[${value}]`));
   const about = (option: Option<unknown>) => option.help + range(option);
   const operandRows = Object.values(operands).map((option) => [option.value!, about(option)] as const);
   const optionRows = Object.entries(options).map(([name, option]) => {

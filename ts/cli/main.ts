@@ -11,6 +11,8 @@ import { didYouMean } from "./suggestion.js";
 /** The commands, a file each, loaded when they are needed: `doctor` also works where the addon does not. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ default: Command }>>> = {
   "train fashion-mnist": () => import("./commands/train-fashion-mnist.js"),
+  train: () => import("./commands/train.js"),
+  predict: () => import("./commands/predict.js"),
   evaluate: () => import("./commands/evaluate.js"),
   summary: () => import("./commands/summary.js"),
   bench: () => import("./commands/bench.js"),

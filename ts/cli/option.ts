@@ -16,6 +16,8 @@ export interface Option<T> {
   readonly names?: readonly string[];
   /** Where its numbers lie, for help. */
   readonly range?: string;
+  /** Whether an operand, the last one, takes all words that are left, at least one. */
+  readonly many?: boolean;
 }
 
 /** Options by name; in camel case, as the library has them. */
@@ -58,6 +60,11 @@ export function text<T extends string | undefined>(
   expected: string,
 ): Option<T | string> {
   return { help, value, fallback, expected, accepts: (text) => text !== "", convert: (text) => text };
+}
+
+/** All words that are left, at least one: the last operand. */
+export function many<T>(option: Option<T | undefined>): Option<readonly T[]> {
+  return { ...option, many: true } as unknown as Option<readonly T[]>;
 }
 
 /** One of some names, in capitals or not. */

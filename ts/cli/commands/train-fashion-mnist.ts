@@ -1,13 +1,12 @@
-import { type FashionMnist, fit, History, type Model, plot, sgd } from "../../index.js";
+import { type FashionMnist, type Model, sgd } from "../../index.js";
 import { command } from "../command.js";
-import { EXIT, Failure } from "../failure.js";
 import { PROGRAM } from "../help.js";
 import { imageOptions, loadImages } from "../images.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
-import { Progress } from "../progress.js";
 import type { Screen } from "../screen.js";
-import { chartBeside, checkTargets, replace } from "../target.js";
+import { chartBeside, checkTargets } from "../target.js";
+import { loadOrStop, trainAndSave } from "../training.js";
 
 const options = {
   network: networkName("the network", "resnet18"),
@@ -46,65 +45,17 @@ export default command({
 
 async function train(settings: Settings, screen: Screen): Promise<number> {
   const output = settings.output ?? `${settings.network}-fashion-mnist.safetensors`;
-  const { flavor, seed, device, precision, threads } = settings;
-  const { signal } = screen.interrupt;
+  const { flavor, seed, device, precision, threads, epochs, batchSize, lr, momentum, weightDecay } = settings;
   using model = network(settings.network, { flavor, seed, device, precision, threads, inChannels: 1, numClasses: 10 });
   await checkTargets([output, chartBeside(output)], settings.force);
-  let data;
-  try {
-    data = await loadImages(settings, screen, signal);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-    screen.record({ type: "end", status: "interrupted" });
-    screen.print("Stopped before training; nothing is saved.");
-    return screen.interrupt.code!;
-  }
+  const data = await loadOrStop(() => loadImages(settings, screen, screen.interrupt.signal), screen);
+  if (data === undefined) return screen.interrupt.code!;
   showStart(settings, model, data, screen);
-  const began = performance.now();
-  const history = await conduct(settings, model, data, output, screen);
-  screen.status.clear();
-  // A signal that comes later finds nothing to stop.
-  const stopped = signal.aborted;
-  if (stopped) screen.print("Stopped: the weights are those of the last whole step.");
-  await model.save(output);
-  const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
-  if (chart) {
-    const drawn = await plot(history, { title: `${settings.network} on Fashion-MNIST` });
-    await replace(chart, drawn).catch(({ message }: Error) => {
-      throw new Failure("ERR_IO", `cannot write the chart ${chart}: ${message}; the model is saved to ${output}`);
-    });
-  }
-  const status = stopped ? "interrupted" : "finished";
-  const seconds = (performance.now() - began) / 1000;
-  screen.record({ type: "end", status, epochs: history.rows.length, seconds, output, chart });
-  screen.print(`\nSaved to ${output}${chart ? `; losses and accuracy by epoch drawn in ${chart}` : ""}`);
+  const options = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }) };
+  const title = `${settings.network} on Fashion-MNIST`;
+  const { exit } = await trainAndSave({ model, data, options, output, title, keep: "last" }, screen);
   screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
-  return stopped ? screen.interrupt.code! : EXIT.success;
-}
-
-/** Trains; what an interrupt leaves is a result too. */
-async function conduct(
-  { epochs, batchSize, lr, momentum, weightDecay }: Settings,
-  model: Model,
-  data: FashionMnist,
-  output: string,
-  screen: Screen,
-): Promise<History> {
-  const { signal } = screen.interrupt;
-  const progress = new Progress(epochs, screen.status, (line) => screen.print(line));
-  const optimizer = sgd({ lr, momentum, weightDecay });
-  // Whatever happens later, the epochs that have ended are saved.
-  const run = fit(model, data, { epochs, batchSize, optimizer, signal, onEpochEnd: () => model.save(output) });
-  try {
-    for await (const event of run) {
-      progress.show(event);
-      if (event.type === "epoch") screen.record(event);
-    }
-    return await run;
-  } catch (error) {
-    if (!signal.aborted || error !== signal.reason) throw error;
-    return (error as { history?: History }).history ?? new History();
-  }
+  return exit;
 }
 
 function showStart(settings: Settings, model: Model, data: FashionMnist, screen: Screen): void {

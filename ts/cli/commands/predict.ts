@@ -1,0 +1,60 @@
+import { loadModel, type Prediction, type ResNetError } from "../../index.js";
+import { command } from "../command.js";
+import { EXIT } from "../failure.js";
+import { machineOptions } from "../network.js";
+import { flag, many, real, text, type Values, whole } from "../option.js";
+import { painted, type Screen } from "../screen.js";
+
+const operands = {
+  model: text("file of a model that was trained on pictures", "MODEL", undefined, "a model's file"),
+  files: many(text("pictures: JPEG, PNG or WebP", "PICTURE", undefined, "a picture's file")),
+};
+const options = {
+  top: whole("classes that are told of each picture", 3, 1, 1000),
+  minConfidence: real("classes below this probability are left out", 0, 0, 1),
+  flip: flag("looks at the mirror image too, and takes the mean"),
+  ...machineOptions,
+};
+
+/** Tells what is on pictures. */
+export default command({
+  summary: "tells what is on pictures: the most probable classes of each",
+  operands,
+  options,
+  examples: [
+    ["predict resnet18-pictures.safetensors photo.jpg", "the three most probable classes, with probabilities"],
+    ["predict birds.safetensors photos/*.jpg --top 1 --json > birds.jsonl", "a line of JSON for each picture"],
+  ],
+  run: predict,
+});
+
+async function predict(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<number> {
+  const { model: file, files, top, minConfidence, flip, device, precision, threads } = settings;
+  using model = await loadModel(file!, { device, precision, threads });
+  const { signal } = screen.interrupt;
+  const width = Math.max(...files.map((name) => name.length));
+  let failed = 0;
+  for (const [i, name] of files.entries()) {
+    if (signal.aborted) return screen.interrupt.code!;
+    screen.status.show(`Picture ${i + 1} of ${files.length}`);
+    try {
+      const classes = await model.classify(name, { top, minConfidence, flip });
+      screen.record({ file: name, classes });
+      screen.print(`${name.padEnd(width)}  ${told(classes)}`);
+    } catch (error) {
+      const { code, message } = error as ResNetError;
+      // A picture that is none does not keep the others from being told; a model that takes none does.
+      if (code !== "ERR_IO" && code !== "ERR_DATA_CORRUPT") throw error;
+      failed += 1;
+      screen.record({ file: name, error: { code, message } });
+      screen.status.clear();
+      if (!screen.json) process.stderr.write(`${painted(process.stderr, 31, "error:")} ${message}\n`);
+    }
+  }
+  return failed > 0 ? EXIT.failure : EXIT.success;
+}
+
+function told(classes: readonly Prediction[]): string {
+  if (classes.length === 0) return "none of these";
+  return classes.map(({ name, probability }) => `${name} ${(100 * probability).toFixed(1)} %`).join("  ");
+}

@@ -1,0 +1,143 @@
+import { basename, resolve } from "node:path";
+import {
+  type Augmentation,
+  erasing,
+  flip,
+  imageFolder,
+  type ImageFolder,
+  type LoadReport,
+  type Model,
+  randomCrop,
+  sgd,
+  trivialAugment,
+} from "../../index.js";
+import { command } from "../command.js";
+import { Misuse } from "../failure.js";
+import { checkFolder, folderOperand, passedOver } from "../folder.js";
+import { PROGRAM } from "../help.js";
+import { machineOptions, network, networkName, networkOptions } from "../network.js";
+import { choice, flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
+import type { Screen } from "../screen.js";
+import { chartBeside, checkTargets } from "../target.js";
+import { loadOrStop, trainAndSave } from "../training.js";
+
+/** Ways to change pictures at random, from none to strong, for pictures of a size. */
+const AUGMENT: Readonly<Record<string, (size: number) => Augmentation[]>> = {
+  none: () => [],
+  standard: (size) => [flip(), randomCrop({ padding: Math.max(1, Math.round(size / 8)), mode: "reflect" })],
+  strong: (size) => [...AUGMENT["standard"]!(size), trivialAugment(), erasing({ p: 0.25 })],
+};
+
+const operands = { folder: folderOperand };
+const options = {
+  network: networkName("the network", "resnet18"),
+  ...networkOptions,
+  weights: text("file of weights to begin with, safetensors or .pth; another head and other input channels are left out", "FILE", undefined, "a file"),
+  epochs: whole("times that all pictures are gone through", 20, 1, 1_000_000),
+  batchSize: whole("pictures of an update", 32, 1, 60_000),
+  lr: real("learning rate of stochastic gradient descent", 0.02, 0),
+  momentum: real("weight of the previous update", 0.9, 0, 1),
+  weightDecay: real("weight of the parameters in the gradient", 0.0005, 0),
+  size: whole("height and width that pictures are brought to", 96, 8, 1024),
+  fit: choice("what becomes of other aspect ratios: borders, cut off, or stretched", "FIT", ["pad", "crop", "stretch"], "pad"),
+  grey: flag("takes pictures as grey ones"),
+  augment: choice("how pictures are changed at random: flip and shift; strong also colours, shapes and holes", "PRESET", ["none", "standard", "strong"], "standard"),
+  split: real("share of each class that is kept for validation, where the folder has none", 0.2, 0.01, 0.9),
+  skipUnreadable: flag("leaves out what is no picture, and counts it, instead of stopping"),
+  seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
+  output: text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"),
+  force: flag("replaces files that are there"),
+  ...machineOptions,
+};
+type Settings = Values<typeof operands & typeof options>;
+
+/** Trains a classifier of one's own pictures. */
+export default command({
+  summary: "trains a classifier of your own pictures, in a folder for each class, and saves its best epoch",
+  operands,
+  options,
+  examples: [
+    ["train pictures/", "ResNet-18 at 96x96, a fifth of each class kept for validation"],
+    ["train pictures/ --network resnet50 --size 224 --weights resnet50.pth --lr 0.005", "goes on from weights that were trained elsewhere"],
+    ["train pictures/ --augment strong --epochs 100 --output birds.safetensors", "for few pictures, and patience"],
+  ],
+  run: train,
+});
+
+async function train(settings: Settings, screen: Screen): Promise<number> {
+  const folder = settings.folder!;
+  const { name, flavor } = named(settings);
+  const output = settings.output ?? `${name}-${basename(resolve(folder)).replace(/\.(csv|jsonl)$/i, "")}.safetensors`;
+  await checkFolder(folder);
+  await checkTargets([output, chartBeside(output)], settings.force);
+  screen.status.show(`Looking at ${folder}`);
+  const data = await loadOrStop(() => pictures(folder, settings, screen), screen);
+  if (data === undefined) return screen.interrupt.code!;
+  const { seed, device, precision, threads, grey } = settings;
+  const { numClasses } = data.train;
+  using model = network(name, { flavor, seed, device, precision, threads, inChannels: grey ? 1 : 3, numClasses });
+  const report = settings.weights ? await model.loadWeights(settings.weights, { newHead: true, adaptInput: true }) : undefined;
+  showStart(settings, model, data, report, screen);
+  const { epochs, batchSize, lr, momentum, weightDecay, augment, size } = settings;
+  const optimizer = sgd({ lr, momentum, nesterov: momentum > 0, weightDecay });
+  const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size) };
+  const title = `${name} on ${basename(resolve(folder))}`;
+  const trained = await trainAndSave({ model, data, options: fitting, output, title, keep: "best" }, screen);
+  const again = typedAgain(machineOptions, settings);
+  const apart = data.apart ? ` --split ${settings.split}${typedAgain({ seed: options.seed }, settings)}` : "";
+  if (trained.saved > 0) screen.print(`To try it: ${PROGRAM} predict ${shellWord(output)} PICTURE…${again}`);
+  screen.print(`To measure it class by class: ${PROGRAM} evaluate ${shellWord(output)} ${shellWord(folder)}${apart} --by-class${again}`);
+  return trained.exit;
+}
+
+/** The network's name, and torchvision's flavor where that is left open: weights from elsewhere have it. */
+function named({ network, flavor }: Settings) {
+  return { name: network, flavor: flavor ?? (/^(resnet|wide)/.test(network) ? ("torchvision" as const) : undefined) };
+}
+
+/** The folder's pictures, and whether those for validation were set apart here. */
+async function pictures(
+  folder: string,
+  { size, fit, grey, split, skipUnreadable, seed }: Settings,
+  screen: Screen,
+): Promise<ImageFolder & { readonly apart: boolean }> {
+  const { signal } = screen.interrupt;
+  const given = { size, fit, channels: grey ? 1 : 3, seed, onError: skipUnreadable ? "skip" : "throw", signal } as const;
+  try {
+    return { ...(await imageFolder(folder, { ...given, split })), apart: true };
+  } catch (error) {
+    // The folder has pictures for validation of its own.
+    if (!(error as Error).message?.startsWith("split:")) throw error;
+    return { ...(await imageFolder(folder, given)), apart: false };
+  }
+}
+
+function showStart(settings: Settings, model: Model, data: ImageFolder, report: LoadReport | undefined, screen: Screen): void {
+  const { folder, network, size, fit, epochs, batchSize, lr, momentum, weightDecay, augment, seed, weights } = settings;
+  const { train, validation, skipped } = data;
+  if (validation === undefined) throw new Misuse("FOLDER: expected pictures for validation, got none");
+  const parameters = model.numParameters;
+  const classes = train.classNames ?? [];
+  const images = { folder, train: train.length, validation: validation.length, classes, size, fit, skipped };
+  screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, momentum, weightDecay, augment, seed, weights });
+  const count = (number: number) => number.toLocaleString("en");
+  const names = classes.length > 8 ? `${classes.slice(0, 8).join(", ")} and ${classes.length - 8} more` : classes.join(", ");
+  const most = Math.max(...classShares(train.labels, classes.length));
+  const lines = [
+    `${folder}: ${classes.length} classes (${names})`,
+    `  ${count(train.length)} pictures to train on, ${count(validation.length)} for validation, at ${size}x${size} (${fit})`,
+    passedOver(skipped) && `  ${passedOver(skipped)}`,
+    `  guessing the most frequent class would be right in ${(100 * most).toFixed(1)} % of them`,
+    `${network}, ${count(parameters)} parameters, seed ${seed}`,
+    report && `  begins with ${weights}${report.kept.length > 0 ? `, but for ${report.kept.join(", ")}` : ""}`,
+    `  ${epochs} epochs, batch ${batchSize}, SGD, learning rate ${lr}, momentum ${momentum}, weight decay ${weightDecay}, augmentation ${augment}`,
+  ];
+  screen.print(`${lines.filter(Boolean).join("\n")}\n`);
+}
+
+/** The share of each class among labels. */
+function classShares(labels: Uint32Array, classes: number): number[] {
+  const counts = Array.from({ length: classes }, () => 0);
+  for (const label of labels) counts[label]! += 1;
+  return counts.map((count) => count / labels.length);
+}

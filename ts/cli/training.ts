@@ -1,0 +1,86 @@
+import { fit, type FitOptions, History, type Model, plot, type TrainingData } from "../index.js";
+import { EXIT, Failure } from "./failure.js";
+import { Progress } from "./progress.js";
+import type { Screen } from "./screen.js";
+import { chartBeside, replace } from "./target.js";
+
+/** A training run, and where its model goes. */
+export interface Training {
+  readonly model: Model;
+  readonly data: TrainingData;
+  readonly options: FitOptions & { readonly epochs: number };
+  /** The model's file; a chart is put beside it. */
+  readonly output: string;
+  /** The chart's title. */
+  readonly title: string;
+  /** Which epoch's weights the file has in the end: the last one's, or those with the highest accuracy on what was kept for validation. */
+  readonly keep: "last" | "best";
+}
+
+/** What came of it. */
+export interface Trained {
+  readonly exit: number;
+  readonly history: History;
+  /** The epoch whose weights are in the file; 0 where none came to its end. */
+  readonly saved: number;
+}
+
+/** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
+export async function trainAndSave({ model, data, options, output, title, keep }: Training, screen: Screen): Promise<Trained> {
+  const began = performance.now();
+  let best = { epoch: 0, accuracy: -1, loss: Infinity };
+  const onEpochEnd: FitOptions["onEpochEnd"] = async (row) => {
+    const { epoch, accuracy: trained, loss: trainedLoss, validationAccuracy: accuracy = trained, validationLoss: loss = trainedLoss } = row;
+    // Of equal accuracies the one with the smaller loss is better.
+    if (keep === "best" && (accuracy < best.accuracy || (accuracy === best.accuracy && loss >= best.loss))) return;
+    // Whatever happens later, what was best so far is saved.
+    await model.save(output);
+    best = { epoch, accuracy, loss };
+  };
+  const history = await conduct(model, data, { ...options, onEpochEnd }, screen);
+  screen.status.clear();
+  // A signal that comes later finds nothing to stop.
+  const stopped = screen.interrupt.signal.aborted;
+  if (stopped) screen.print("Stopped: the weights are those of the last whole step.");
+  if (keep === "last" || best.epoch === 0) await model.save(output);
+  const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
+  if (chart) {
+    await replace(chart, await plot(history, { title })).catch(({ message }: Error) => {
+      throw new Failure("ERR_IO", `cannot write the chart ${chart}: ${message}; the model is saved to ${output}`);
+    });
+  }
+  const seconds = (performance.now() - began) / 1000;
+  const kept = keep === "best" ? { best: best.epoch } : {};
+  screen.record({ type: "end", status: stopped ? "interrupted" : "finished", epochs: history.rows.length, ...kept, seconds, output, chart });
+  const which = keep === "best" && best.epoch > 0 ? ` as it was after epoch ${best.epoch}, its best one` : "";
+  screen.print(`\nSaved to ${output}${which}${chart ? `; losses and accuracy by epoch drawn in ${chart}` : ""}`);
+  return { exit: stopped ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
+}
+
+async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<History> {
+  const { signal } = screen.interrupt;
+  const progress = new Progress(options.epochs, screen.status, (line) => screen.print(line));
+  const run = fit(model, data, { ...options, signal });
+  try {
+    for await (const event of run) {
+      progress.show(event);
+      if (event.type === "epoch") screen.record(event);
+    }
+    return await run;
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    return (error as { history?: History }).history ?? new History();
+  }
+}
+
+/** Loads what is to be trained on; nothing if that was interrupted, which then is all there is to say. */
+export async function loadOrStop<T>(load: () => Promise<T>, screen: Screen): Promise<T | undefined> {
+  try {
+    return await load();
+  } catch (error) {
+    if (!screen.interrupt.signal.aborted) throw error;
+    screen.record({ type: "end", status: "interrupted" });
+    screen.print("Stopped before training; nothing is saved.");
+    return undefined;
+  }
+}
