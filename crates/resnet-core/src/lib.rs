@@ -7,6 +7,7 @@ pub mod data;
 pub mod device;
 mod engine;
 pub mod error;
+mod flips;
 mod infer;
 pub mod metrics;
 pub mod model;

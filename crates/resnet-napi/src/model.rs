@@ -126,6 +126,7 @@ impl NativeModel {
         images: Float32Array,
         shape: Vec<u32>,
         training: bool,
+        both_ways: bool,
         batch_size: u32,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeTensor>> {
@@ -133,8 +134,13 @@ impl NativeModel {
         // Copied now: JavaScript may write to its array while the call waits for its turn.
         let images = images.to_vec();
         let batch = if training { shape[0] } else { batch_size as usize };
+        let mode = match (training, both_ways) {
+            (true, _) => ForwardMode::Training,
+            (false, true) => ForwardMode::BothWays,
+            (false, false) => ForwardMode::Inference,
+        };
         let stopped = self.stopped(cancel);
-        self.read(env, cancel, move |session| forward(session, &images, shape, training, batch, stopped))
+        self.read(env, cancel, move |session| forward(session, &images, shape, mode, batch, stopped))
     }
 
     /// Mean loss and accuracy over a data set.
@@ -144,11 +150,15 @@ impl NativeModel {
         env: &'env Env,
         data: &NativeDataset,
         batch_size: u32,
+        flips: bool,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
         let data = data.shared();
         let stopped = self.stopped(cancel);
-        self.read(env, cancel, move |session| session.evaluate(&data, batch_size as usize, |_, _, _| !stopped()))
+        self.read(env, cancel, move |session| match flips {
+            true => session.evaluate_both_ways(&data, batch_size as usize, |_, _, _| !stopped()),
+            false => session.evaluate(&data, batch_size as usize, |_, _, _| !stopped()),
+        })
     }
 
     /// Parameters and running statistics by state-dict name.
@@ -239,18 +249,34 @@ impl NativeModel {
     }
 }
 
+/// How an output is computed.
+#[derive(Clone, Copy)]
+enum ForwardMode {
+    /// With running statistics.
+    Inference,
+    /// With the batch's statistics, and dropout.
+    Training,
+    /// As in inference, averaged over images and their mirror images.
+    BothWays,
+}
+
 /// Batch after batch, so that memory is that of one batch and a cancelled call ends after one.
 fn forward(
     session: &mut Session,
     images: &[f32],
     shape: [usize; 4],
-    training: bool,
+    mode: ForwardMode,
     batch_size: usize,
     stopped: impl Fn() -> bool,
 ) -> resnet_core::Result<Tensor> {
     let [n, c, h, w] = shape;
+    let mut run = |images: Images| match mode {
+        ForwardMode::Inference => session.forward(images, false),
+        ForwardMode::Training => session.forward(images, true),
+        ForwardMode::BothWays => session.forward_both_ways(images),
+    };
     if n <= batch_size {
-        return session.forward(Images { data: images, shape }, training);
+        return run(Images { data: images, shape });
     }
     let mut output: Option<Tensor> = None;
     for batch in images.chunks(batch_size * c * h * w) {
@@ -258,7 +284,7 @@ fn forward(
             return Err(aborted());
         }
         let batch = Images { data: batch, shape: [batch.len() / (c * h * w), c, h, w] };
-        let part = session.forward(batch, training)?;
+        let part = run(batch)?;
         match &mut output {
             Some(whole) => {
                 whole.data.extend(part.data);
