@@ -5,11 +5,13 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   affine,
+  type Augmentation,
   balancedSampler,
   colorJitter,
   cutmix,
   type Dataset,
   erasing,
+  evaluate,
   fit,
   flip,
   imageFolder,
@@ -299,6 +301,35 @@ test("weights of classes change the loss of training, and must be there for all"
   for (const weights of [[1], [1, 0], [1, 1, 1]]) {
     expect(await rejection(run(weights))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^classWeights: expected a finite number for each of the network's 2 classes/) });
   }
+});
+
+test("with flips, logits and metrics are means over images and their mirror images", async () => {
+  await classes({ a: 3, b: 4 });
+  const { train } = await load();
+  using model = new ResNet([[1, 8]], { numClasses: 2, seed: 3 });
+  const all = async (augment: Augmentation[]) => (await collect(train, { batchSize: 7, augment }))[0]!;
+  const [batch, mirrored] = [await all([]), await all([flip({ p: 1 })])];
+  const [one, other] = [await model.predict(batch.images), await model.predict(mirrored.images)];
+  const both = await model.predict(batch.images, { flips: true, batchSize: 3 });
+  for (const [i, value] of both.data.entries()) expect(value).toBeCloseTo((one.data[i]! + other.data[i]!) / 2, 5);
+  const { loss, accuracy } = await evaluate(model, train, { flips: true, batchSize: 4 });
+  const losses = [...batch.labels].map((label, i) => Math.log(1 + Math.exp(both.data[2 * i + 1 - label]! - both.data[2 * i + label]!)));
+  expect(loss).toBeCloseTo(losses.reduce((sum, value) => sum + value) / 7, 5);
+  expect(accuracy).toBe(model.accuracy(both, batch.labels));
+});
+
+test("memory stays flat over more pictures than there is room for", async () => {
+  await classes({ a: 150, b: 150 });
+  const grown = async (cache: number) => {
+    const { train } = await imageFolder(folder, { size: 256, cache });
+    await train.take(30).measure();
+    const before = process.memoryUsage().rss;
+    await train.measure();
+    return process.memoryUsage().rss - before;
+  };
+  // All of them have 59 million bytes.
+  expect(await grown(2_000_000)).toBeLessThan(25e6);
+  expect(await grown(1e9)).toBeGreaterThan(40e6);
 });
 
 test("rare classes can come as often as frequent ones, and their weights tell", async () => {

@@ -181,19 +181,20 @@ export abstract class Model implements Disposable {
     const { training = false, signal } = checkOptions(options, { ...signalRules, training: boolean });
     const native = nativeOf(this, "this");
     const { data, shape } = checkTensor("images", images);
-    return cancellable(signal, (flag) => native.forward(data, shape, training, shape[0]!, flag));
+    return cancellable(signal, (flag) => native.forward(data, shape, training, false, shape[0]!, flag));
   }
 
   /**
-   * The logits (N, classes) of images (N, C, H, W), computed in batches of `batchSize` (default 128).
+   * The logits (N, classes) of images (N, C, H, W), computed in batches of `batchSize` (default 128). With `flips` (default false) they
+   * are averaged over images and their mirror images.
    *
    * Rejects with `ERR_SHAPE` if the images do not fit the network.
    */
-  async predict(images: Tensor, options?: SignalOptions & { batchSize?: number }): Promise<Tensor> {
-    const { batchSize = 128, signal } = checkOptions(options, { ...signalRules, batchSize: size });
+  async predict(images: Tensor, options?: SignalOptions & { batchSize?: number; flips?: boolean }): Promise<Tensor> {
+    const { batchSize = 128, flips = false, signal } = checkOptions(options, { ...signalRules, batchSize: size, flips: boolean });
     const native = nativeOf(this, "this");
     const { data, shape } = checkTensor("images", images);
-    return cancellable(signal, (flag) => native.forward(data, shape, false, batchSize, flag));
+    return cancellable(signal, (flag) => native.forward(data, shape, false, flips, batchSize, flag));
   }
 
   /** What is done to a picture before the network sees it, if that is known: after `fit` on pictures, from a file, or by {@link setInterface}. */

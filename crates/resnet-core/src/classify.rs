@@ -5,7 +5,7 @@ use crate::error::{named, Code, Error, Result};
 use crate::plan::Mode;
 use crate::session::Session;
 use crate::tensor::Images;
-use resnet_ops::allocate::{copy_of, make_room};
+use resnet_ops::allocate::make_room;
 
 /// A class that an image may be of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,17 +39,11 @@ impl Session {
     /// # Errors
     /// `ERR_SHAPE` if the images do not fit the network, or it has no logits; `ERR_NON_FINITE_LOSS` if these are not finite.
     pub fn classify(&mut self, images: Images, top: usize, flip: bool) -> Result<Vec<Vec<Prediction>>> {
-        let mut logits = self.forward::<f32>(images, false)?;
+        let logits = if flip { self.forward_both_ways(images)? } else { self.forward::<f32>(images, false)? };
         let &[n, classes] = &logits.shape[..] else {
             let given = format!("an output of shape {:?}", logits.shape);
             return Err(Error::expected(Code::Shape, "network", "logits (N, classes)", given));
         };
-        if flip {
-            let mut mirrored = copy_of(images.data)?;
-            mirrored.chunks_exact_mut(images.shape[3]).for_each(<[f32]>::reverse);
-            let others = self.forward::<f32>(Images { data: &mirrored, ..images }, false)?;
-            logits.data.iter_mut().zip(others.data).for_each(|(logit, other)| *logit = 0.5 * (*logit + other));
-        }
         check_logits(&logits.data)?;
         let temperature = self.interface().temperature;
         let row = |logits: &[f32]| {

@@ -9,6 +9,7 @@ pub mod data;
 pub mod device;
 mod engine;
 pub mod error;
+mod flips;
 mod infer;
 pub mod interface;
 pub mod metrics;

@@ -130,6 +130,7 @@ impl NativeModel {
         images: Float32Array,
         shape: Vec<u32>,
         training: bool,
+        both_ways: bool,
         batch_size: u32,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeTensor>> {
@@ -137,7 +138,12 @@ impl NativeModel {
         // Copied now: JavaScript may write to its array while the call waits for its turn.
         let images = copy_of(&images).map_err(raise)?;
         let batch = if training { shape[0] } else { batch_size as usize };
-        self.read(env, cancel, move |session| forward(session, &images, shape, training, batch))
+        let mode = match (training, both_ways) {
+            (true, _) => ForwardMode::Training,
+            (false, true) => ForwardMode::BothWays,
+            (false, false) => ForwardMode::Inference,
+        };
+        self.read(env, cancel, move |session| forward(session, &images, shape, mode, batch))
     }
 
     /// Mean loss and accuracy over a data set.
@@ -147,10 +153,14 @@ impl NativeModel {
         env: &'env Env,
         data: &NativeDataset,
         batch_size: u32,
+        flips: bool,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
         let data = data.shared();
-        self.read(env, cancel, move |session| session.evaluate(&data, batch_size as usize, |_, _, _| true))
+        self.read(env, cancel, move |session| match flips {
+            true => session.evaluate_both_ways(&data, batch_size as usize, |_, _, _| true),
+            false => session.evaluate(&data, batch_size as usize, |_, _, _| true),
+        })
     }
 
     /// Parameters and running statistics by state-dict name.
@@ -290,22 +300,38 @@ impl NativeModel {
     }
 }
 
+/// How an output is computed.
+#[derive(Clone, Copy)]
+enum ForwardMode {
+    /// With running statistics.
+    Inference,
+    /// With the batch's statistics, and dropout.
+    Training,
+    /// As in inference, averaged over images and their mirror images.
+    BothWays,
+}
+
 /// Batch after batch, so that memory is that of one batch.
 fn forward(
     session: &mut Session,
     images: &[f32],
     shape: [usize; 4],
-    training: bool,
+    mode: ForwardMode,
     batch_size: usize,
 ) -> resnet_core::Result<Tensor> {
     let [n, c, h, w] = shape;
+    let mut run = |images: Images| match mode {
+        ForwardMode::Inference => session.forward(images, false),
+        ForwardMode::Training => session.forward(images, true),
+        ForwardMode::BothWays => session.forward_both_ways(images),
+    };
     if n <= batch_size {
-        return session.forward(Images { data: images, shape }, training);
+        return run(Images { data: images, shape });
     }
     let mut output: Option<Tensor> = None;
     for batch in images.chunks(batch_size * c * h * w) {
         let batch = Images { data: batch, shape: [batch.len() / (c * h * w), c, h, w] };
-        let part = session.forward(batch, training)?;
+        let part = run(batch)?;
         match &mut output {
             Some(whole) => whole.append(&part),
             None => output = Some(part.with_room(n)?),

@@ -1,0 +1,60 @@
+//! Predictions that do not depend on which way an image looks: those of an image and its mirror image, averaged.
+
+use crate::data::{DataPass, Dataset, Loader, Order};
+use crate::error::{Code, Error, Result};
+use crate::metrics::Metrics;
+use crate::session::Session;
+use crate::tensor::{Images, Tensor};
+use resnet_ops::cross_entropy::Outcome;
+
+impl Session {
+    /// The mean of the outputs for images and for their mirror images, left to right.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE` if the images do not fit the network.
+    pub fn forward_both_ways(&mut self, images: Images) -> Result<Tensor<f32>> {
+        let mut output = self.forward::<f32>(images, false)?;
+        let mut mirrored = images.data.to_vec();
+        mirrored.chunks_exact_mut(images.shape[3]).for_each(<[f32]>::reverse);
+        let other = self.forward::<f32>(Images { data: &mirrored, ..images }, false)?;
+        output.data.iter_mut().zip(&other.data).for_each(|(one, other)| *one = (*one + other) * 0.5);
+        Ok(output)
+    }
+
+    /// Loss and accuracy over a data set of the logits that [`Session::forward_both_ways`] gives; see [`Session::evaluate`].
+    ///
+    /// # Errors
+    /// As [`Session::evaluate`].
+    pub fn evaluate_both_ways(
+        &mut self,
+        data: &Dataset,
+        batch_size: usize,
+        mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
+    ) -> Result<Metrics> {
+        self.check_data("images", data)?;
+        let pass = DataPass::new(data, batch_size, Order::Sequential, false)?;
+        let threads = pass.usual_threads();
+        let mut loader = Loader::new(pass, threads)?;
+        let mut metrics = Metrics::default();
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            let logits = self.forward_both_ways(Images { data: &batch.images, shape: batch.shape })?;
+            let classes = logits.data.len() / batch.labels.len();
+            for (logits, &label) in logits.data.chunks_exact(classes).zip(&batch.labels) {
+                metrics.add(outcome(logits, label as usize), 1);
+            }
+            if !progress(self, metrics.samples(), data.len()) {
+                return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
+            }
+        }
+        Ok(metrics)
+    }
+}
+
+/// Loss and hit of one sample, in f64; of equal logits the first counts.
+fn outcome(logits: &[f32], label: usize) -> Outcome {
+    let best = (1..logits.len()).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+    let away = |class: usize| f64::from(logits[class]) - f64::from(logits[best]);
+    let sum: f64 = (0..logits.len()).map(|class| away(class).exp()).sum();
+    Outcome { loss_sum: sum.ln() - away(label), weight: 1.0, correct: usize::from(best == label) }
+}
