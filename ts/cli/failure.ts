@@ -27,6 +27,12 @@ const HINTS: Readonly<Record<string, string>> = {
   ERR_NON_FINITE_WEIGHTS: "Training with a smaller --lr may help",
 };
 
+/** Likewise, by what the message says. */
+const BY_WORDS: readonly (readonly [RegExp, string])[] = [
+  [/^out of memory/, "A smaller --batch-size or --size needs less"],
+  [/expected a JPEG, PNG or WebP picture/, "--skip-unreadable leaves such files out"],
+];
+
 /** What an error means to the one who typed the command: a line, what helps beyond it, and an exit code. */
 export function explained(error: unknown): { code: string; message: string; hint?: string; exit: number } {
   const { code: given, message = String(error) } = (error ?? {}) as { code?: unknown; message?: string };
@@ -34,7 +40,7 @@ export function explained(error: unknown): { code: string; message: string; hint
   const code = error instanceof Failure || (error as Error)?.name === "ResNetError" ? String(given) : "ERR_INTERNAL";
   // The loader's fix is on its last line; elsewhere there may be a stack trace after the first.
   const line = code === "ERR_ADDON" ? message.replaceAll(/\s*\n\s*/g, "; ") : message.split("\n", 1)[0]!;
-  const hint = line.startsWith("out of memory") ? "A smaller --batch-size or --size needs less" : HINTS[code];
+  const hint = BY_WORDS.find(([words]) => words.test(line))?.[1] ?? HINTS[code];
   const exit = code === "ERR_USAGE" || code === "ERR_INVALID_ARGUMENT" ? EXIT.misuse : EXIT.failure;
   return { code, message: line, hint, exit };
 }
