@@ -5,10 +5,9 @@ import { translate, translated } from "./errors.js";
 import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
-import { sgd } from "./optimizers.js";
 import { boolean, callback, check, checkOptions, made, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
+import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
 /** A training set, with a validation set if there is one. */
 export interface TrainingData {
@@ -19,13 +18,11 @@ export interface TrainingData {
 }
 
 /** Options of {@link fit}. */
-export interface FitOptions extends SignalOptions {
+export interface FitOptions extends SignalOptions, UpdateOptions {
   /** How many times the training set is gone through, default 1. */
   epochs?: number;
-  /** Samples of an update, default 128. */
+  /** Samples of a batch, default 128; of an update, unless several batches are accumulated. */
   batchSize?: number;
-  /** The optimiser, by default `sgd()` with its learning rate of 0.1. */
-  optimizer?: Optimizer;
   /** Seed of the sample order, by default the model's. */
   seed?: number;
   /** Whether each epoch takes the samples in an order of its own, default true. */
@@ -42,7 +39,7 @@ const rules: Rules<FitOptions> = {
   ...signalRules,
   epochs: size,
   batchSize: size,
-  optimizer: optimizerRule,
+  ...updateRules,
   seed,
   shuffle: boolean,
   dropLast: boolean,
@@ -211,12 +208,13 @@ class Canceller {
 }
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
-  const { epochs = 1, batchSize = 128, optimizer = sgd(), seed, shuffle = true, dropLast = false } = options;
+  const { epochs = 1, batchSize = 128, seed, shuffle = true, dropLast = false, ...updates } = options;
+  const update = describeUpdates(updates);
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
   const samples = nativeDataOf(train!, "data.train");
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
-  const config = fields({ epochs, batchSize, optimizer: describeOptimizer(optimizer), seed, shuffle, dropLast });
+  const config = { ...fields({ epochs, batchSize, seed, shuffle, dropLast }), ...update };
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
 }
 

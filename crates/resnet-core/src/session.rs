@@ -226,7 +226,7 @@ impl Session {
         }
         self.build(channels)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
-        let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, 0).bits();
+        let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, weights.batch).bits();
         let bound = BoundNetwork { network: &self.network, params, weights, dropout_seed, cancel: &self.cancel };
         self.engine.prepare(bound, shape, mode)
     }

@@ -22,7 +22,7 @@ use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
 use resnet_core::tensor::copy_of;
-use resnet_core::train::{move_to, FitConfig, Optimizer};
+use resnet_core::train::{move_to, FitConfig, UpdateConfig};
 use resnet_core::{Code, Error, Session, SessionOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -193,12 +193,12 @@ impl NativeModel {
         NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), config).map_err(raise)
     }
 
-    /// A trainer with an optimiser of its own, given as JSON.
+    /// A trainer with an optimiser of its own; see [`UpdateConfig::from_json`].
     #[napi]
-    pub fn trainer(&self, optimizer: String) -> napi::Result<NativeTrainer> {
-        let optimizer = Optimizer::from_json(&optimizer).map_err(raise)?;
+    pub fn trainer(&self, config: String) -> napi::Result<NativeTrainer> {
+        let config = UpdateConfig::from_json(&config).map_err(raise)?;
         let number = self.trainers.fetch_add(1, Ordering::Relaxed);
-        Ok(NativeTrainer::new(self.actor.clone(), number, optimizer))
+        Ok(NativeTrainer::new(self.actor.clone(), number, config))
     }
 
     /// Stops what runs, ends the thread and frees its memory.

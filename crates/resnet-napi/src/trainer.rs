@@ -9,7 +9,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::session::Images;
 use resnet_core::tensor::copy_of;
-use resnet_core::train::{Optimizer, Trainer};
+use resnet_core::train::{Trainer, UpdateConfig};
 use std::sync::Arc;
 
 /// Makes single updates of a model. What the optimiser keeps between them is with the model's thread.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct NativeTrainer {
     actor: Arc<Actor>,
     number: usize,
-    optimizer: Optimizer,
+    config: UpdateConfig,
 }
 
 #[napi]
@@ -37,9 +37,9 @@ impl NativeTrainer {
         // Copied now: JavaScript may write to its arrays while the step waits for its turn.
         let (images, labels) = (copy_of(&images).map_err(raise)?, copy_of(&labels).map_err(raise)?);
         let (reply, promise) = Reply::new(env)?;
-        let (number, optimizer) = (self.number, self.optimizer);
+        let (number, config) = (self.number, self.config.clone());
         self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
-            let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
+            let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(config));
             trainer.step(context.session, Images { data: &images, shape }, &labels)
         });
         Ok(promise)
@@ -60,8 +60,8 @@ impl NativeTrainer {
 
 impl NativeTrainer {
     /// The trainer with this number.
-    pub fn new(actor: Arc<Actor>, number: usize, optimizer: Optimizer) -> Self {
-        Self { actor, number, optimizer }
+    pub fn new(actor: Arc<Actor>, number: usize, config: UpdateConfig) -> Self {
+        Self { actor, number, config }
     }
 }
 

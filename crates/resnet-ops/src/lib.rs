@@ -8,6 +8,8 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod accumulate;
+pub mod adam;
 pub mod add;
 pub mod allocate;
 pub mod avg_pool2d;
@@ -20,13 +22,17 @@ pub mod finite;
 pub mod global_avg_pool;
 pub mod layout;
 pub mod linear;
+pub mod lion;
 pub mod max_pool2d;
 pub mod norm_pool;
 pub mod pad_channels;
 pub mod relu;
 pub mod resample;
+pub mod rmsprop;
 pub mod sgd;
 pub mod silu;
+pub mod sum_of_squares;
+pub mod update;
 
 mod affine;
 mod algorithm;

@@ -1,7 +1,8 @@
 //! The training loop.
 
+use super::settings::{one, UpdateConfig};
 use super::trainer::lost;
-use super::{Control, EpochRow, Event, Flow, Metrics, Optimizer, Trainer};
+use super::{Clip, Control, EpochRow, Event, Flow, Metrics, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Dataset, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::plan::Mode;
@@ -15,10 +16,19 @@ use std::time::Instant;
 pub struct FitConfig {
     /// How many times the training set is gone through.
     pub epochs: usize,
-    /// Samples of an update.
+    /// Samples of a batch.
     pub batch_size: usize,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// What is not the same for all parameters.
+    #[serde(default)]
+    pub parameters: ParameterSettings,
+    /// How gradients are clipped, if they are.
+    #[serde(default)]
+    pub clip: Option<Clip>,
+    /// Batches of an update, whose gradients are those of one large batch; an epoch's last update may have fewer.
+    #[serde(default = "one")]
+    pub accumulate: usize,
     /// Seed of the sample order; the session's if absent.
     pub seed: Option<u64>,
     /// Whether each epoch takes the samples in an order of its own.
@@ -36,6 +46,12 @@ impl FitConfig {
     /// `ERR_INVALID_ARGUMENT` if it is none.
     pub fn from_json(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|error| Error::new(Code::InvalidArgument, format!("fit: {error}")))
+    }
+
+    /// How updates are made.
+    fn update(&self) -> UpdateConfig {
+        let Self { optimizer, ref parameters, clip, accumulate, .. } = *self;
+        UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate }
     }
 }
 
@@ -60,7 +76,9 @@ pub fn fit(
     let batch_size = config.batch_size.min(train.len());
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 { batch_size } else { rest };
-    let mut trainer = Trainer::new(config.optimizer);
+    let update = config.update();
+    update.check()?;
+    let mut trainer = Trainer::new(update);
     check_training(session, &mut trainer, train, batch_size, last_batch)?;
     if let Some(validation) = validation {
         session.check_data("validation", validation)?;
@@ -84,7 +102,8 @@ fn check_training(
     let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
     execution.check_updated()?;
     let (executor, params, _) = execution.parts();
-    trainer.updater.reserve(executor, params)?;
+    trainer.updating.updater.reserve(executor, params)?;
+    trainer.updating.accumulation.reserve(executor, params.parameters_len())?;
     execution.check_norms(batch_size)?;
     execution.check_norms(last_batch)
 }
@@ -110,12 +129,17 @@ impl Run<'_> {
             false => Order::Sequential,
         };
         let mut loader = train.loader(self.config.batch_size, order, self.config.drop_last)?;
-        let steps = loader.steps();
+        let (batches, every) = (loader.steps(), self.config.accumulate);
+        let steps = batches.div_ceil(every);
         let mut total = Metrics::default();
         for step in 1..=steps {
-            let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
-            let stepped = self.trainer.step_on(self.session, train.input(batch), &batch.labels);
-            let metrics = stepped.map_err(|error| at(error, epoch, step))?;
+            let mut metrics = Metrics::default();
+            for number in (step - 1) * every + 1..=(step * every).min(batches) {
+                let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
+                let is_last = number == batches;
+                let stepped = self.trainer.step_on(self.session, train.input(batch), &batch.labels, is_last);
+                metrics.merge(stepped.map_err(|error| at(error, epoch, step))?);
+            }
             Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
             total.merge(metrics);
             let seconds = began.elapsed().as_secs_f64();
@@ -138,7 +162,7 @@ impl Run<'_> {
             accuracy: total.accuracy(),
             validation_loss: validated.map(|metrics| metrics.loss()),
             validation_accuracy: validated.map(|metrics| metrics.accuracy()),
-            lr: self.trainer.updater.optimizer.lr(),
+            lr: self.trainer.updating.updater.lr,
             seconds: began.elapsed().as_secs_f64(),
         };
         self.tell(&Event::EpochEnd(row.clone()))?;
@@ -195,11 +219,14 @@ mod tests {
 
     #[test]
     fn json_gives_the_settings_to_the_last_bit() {
-        let sgd = Sgd { lr: 0.1 + 0.2, momentum: 0.9, nesterov: true, weight_decay: 0.0 };
+        let sgd = Sgd { lr: 0.1 + 0.2, momentum: 0.9, dampening: 0.0, nesterov: true, weight_decay: 0.0 };
         let expected = FitConfig {
             epochs: 3,
             batch_size: 32,
             optimizer: Optimizer::Sgd(sgd),
+            parameters: ParameterSettings::default(),
+            clip: None,
+            accumulate: 1,
             seed: Some((1 << 53) - 1),
             shuffle: true,
             drop_last: false,
@@ -211,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_describes_no_run_is_refused() {
-        for (from, to) in [("drop_last", "dropLast"), ("3,", "-3,"), ("sgd", "adam"), (r#""shuffle":true,"#, "")] {
+        for (from, to) in [("drop_last", "dropLast"), ("3,", "-3,"), ("sgd", "adamax"), (r#""shuffle":true,"#, "")] {
             let error = FitConfig::from_json(&JSON.replace(from, to)).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument);
             assert!(error.message.starts_with("fit: "), "{error}");

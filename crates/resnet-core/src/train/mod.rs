@@ -1,13 +1,18 @@
 //! The training loop: its settings, a step, the loop, what it reports.
 
+mod accumulation;
+mod clip;
 mod event;
 mod fit;
 mod optimizer;
+mod settings;
 mod step;
 mod trainer;
 
 pub use crate::metrics::Metrics;
+pub use clip::Clip;
 pub use event::{Control, EpochRow, Event, Flow};
 pub use fit::{fit, FitConfig};
-pub use optimizer::{Group, Members, Optimizer, Sgd};
+pub use optimizer::{Adam, Group, Kind, Lars, Lion, Optimizer, ParameterSettings, RmsProp, Sgd};
+pub use settings::UpdateConfig;
 pub use trainer::{move_to, Trainer};

@@ -1,7 +1,9 @@
 //! One update after the other.
 
-use super::optimizer::{Group, Optimizer, State, Updater};
-use super::step::step;
+use super::accumulation::Accumulation;
+use super::optimizer::{State, Updater};
+use super::settings::UpdateConfig;
+use super::step::{step, Updating};
 use crate::data::Input;
 use crate::device::Compute;
 use crate::engine::Execution;
@@ -14,33 +16,20 @@ use resnet_ops::Real;
 
 /// Makes updates: holds what an optimiser keeps between steps.
 pub struct Trainer {
-    pub(super) updater: Updater,
+    pub(super) updating: Updating,
     stepped: bool,
 }
 
 impl Trainer {
     /// A trainer with a fresh optimiser.
-    pub fn new(optimizer: Optimizer) -> Self {
-        Self { updater: Updater::new(optimizer, Vec::new()), stepped: false }
+    pub fn new(config: impl Into<UpdateConfig>) -> Self {
+        let UpdateConfig { optimizer, parameters, clip, accumulate } = config.into();
+        let accumulation = Accumulation::new(accumulate);
+        Self { updating: Updating { accumulation, updater: Updater::new(optimizer, parameters, clip) }, stepped: false }
     }
 
-    /// A trainer with a fresh optimiser and other settings for some parameters: each takes those of the first group that it belongs to.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if a group's factor or decay is negative or not finite.
-    pub fn with_groups(optimizer: Optimizer, groups: Vec<Group>) -> Result<Self> {
-        for Group { members, lr_factor, weight_decay } in &groups {
-            for (setting, value) in [("lrFactor", Some(*lr_factor)), ("weightDecay", *weight_decay)] {
-                if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
-                    let parameter = format!("{setting} of {members:?}");
-                    return Err(Error::expected(Code::InvalidArgument, &parameter, "a number of at least 0", value));
-                }
-            }
-        }
-        Ok(Self { updater: Updater::new(optimizer, groups), stepped: false })
-    }
-
-    /// One update on images with their labels; returns loss and accuracy before the update.
+    /// One update on images with their labels, or the gradients of one of its batches if it has several; returns loss and accuracy before
+    /// it.
     ///
     /// # Errors
     /// `ERR_SHAPE` and `ERR_LABEL` if the images or labels do not fit the network; `ERR_NON_FINITE_LOSS`. Each leaves the
@@ -50,26 +39,34 @@ impl Trainer {
         images.check()?;
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
         execution.check_labels(labels)?;
-        let metrics = self.update(execution, images.into(), labels).map_err(|error| lost(error, "before this step"));
+        let metrics =
+            self.update(execution, images.into(), labels, false).map_err(|error| lost(error, "before this step"));
         let checked = metrics.and_then(|metrics| {
             Self::check_done(session).map(|()| metrics).map_err(|error| lost(error, "after this step"))
         });
         if checked.as_ref().is_err_and(|error| error.code == Code::NonFiniteWeights) {
             // What it keeps is not finite either, and would spoil the weights that a file brings.
-            self.updater.state = State::default();
+            self.updating.updater.state = State::default();
+            self.updating.accumulation.forget();
         }
         checked
     }
 
     /// [`Trainer::step`] on images that may be on the GPU, with labels that have been checked. What it says of weights is about the
-    /// update before.
-    pub(crate) fn step_on(&mut self, session: &mut Session, images: Input, labels: &[u32]) -> Result<Metrics> {
+    /// update before. The batch `is_last` of its update at the latest.
+    pub(crate) fn step_on(
+        &mut self,
+        session: &mut Session,
+        images: Input,
+        labels: &[u32],
+        is_last: bool,
+    ) -> Result<Metrics> {
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
-        self.update(execution, images, labels)
+        self.update(execution, images, labels, is_last)
     }
 
-    fn update(&mut self, execution: Execution, images: Input, labels: &[u32]) -> Result<Metrics> {
-        let metrics = step(execution, &mut self.updater, images, labels)?;
+    fn update(&mut self, execution: Execution, images: Input, labels: &[u32], is_last: bool) -> Result<Metrics> {
+        let metrics = step(execution, &mut self.updating, images, labels, is_last)?;
         self.stepped = true;
         Ok(metrics)
     }
@@ -113,9 +110,14 @@ pub fn move_to<'a>(
     trainers: impl IntoIterator<Item = &'a mut Trainer>,
 ) -> Result<()> {
     let copied = session.copied_to(compute)?;
-    let moved = trainers.into_iter().map(|trainer| Ok((trainer.updater.state.copied(&copied.executor)?, trainer)));
-    for (state, trainer) in moved.collect::<Result<Vec<_>>>()? {
-        trainer.updater.state = state;
+    let moved = trainers.into_iter().map(|trainer| {
+        let Updating { accumulation, updater } = &trainer.updating;
+        let (accumulation, state) = (accumulation.copied(&copied.executor)?, updater.state.copied(&copied.executor)?);
+        Ok((accumulation, state, trainer))
+    });
+    for (accumulation, state, trainer) in moved.collect::<Result<Vec<_>>>()? {
+        trainer.updating.accumulation = accumulation;
+        trainer.updating.updater.state = state;
     }
     session.settle(copied);
     Ok(())
