@@ -6,6 +6,7 @@ import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
 import { boolean, callback, check, checkOptions, made, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
 import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
@@ -23,6 +24,8 @@ export interface FitOptions extends SignalOptions, UpdateOptions {
   epochs?: number;
   /** Samples of a batch, default 128; of an update, unless several batches are accumulated. */
   batchSize?: number;
+  /** How the learning rate changes in the course of the run, such as `cosine()`; by default it is the optimiser's. */
+  schedule?: Schedule;
   /** Seed of the sample order, by default the model's. */
   seed?: number;
   /** Whether each epoch takes the samples in an order of its own, default true. */
@@ -40,6 +43,7 @@ const rules: Rules<FitOptions> = {
   epochs: size,
   batchSize: size,
   ...updateRules,
+  schedule: scheduleRule,
   seed,
   shuffle: boolean,
   dropLast: boolean,
@@ -208,13 +212,13 @@ class Canceller {
 }
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
-  const { epochs = 1, batchSize = 128, seed, shuffle = true, dropLast = false, ...updates } = options;
+  const { epochs = 1, batchSize = 128, schedule, seed, shuffle = true, dropLast = false, ...updates } = options;
   const update = describeUpdates(updates);
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
   const samples = nativeDataOf(train!, "data.train");
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
-  const config = { ...fields({ epochs, batchSize, seed, shuffle, dropLast }), ...update };
+  const config = { ...fields({ epochs, batchSize, seed, shuffle, dropLast }), ...update, schedule: describeSchedule(schedule) };
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
 }
 

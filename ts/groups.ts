@@ -1,6 +1,6 @@
 import { fields } from "./description.js";
 import { ResNetError } from "./errors.js";
-import { boolean, check, checkOptions, either, list, number, oneOf, type Rule, type Rules, string, unexpected } from "./options.js";
+import { boolean, check, checkOptions, either, list, number, numberWithin, oneOf, type Rules, string, unexpected } from "./options.js";
 
 /** What a parameter is: the weight or the bias of a convolution or linear layer, or the scale or shift of a norm. */
 export type ParameterRole = "weight" | "bias" | "norm";
@@ -48,16 +48,11 @@ const groupRules: Rules<ParameterGroup> = {
   weightDecay: number(0),
   frozen: boolean,
 };
-const share: Rule<number> = {
-  expected: "a number above 0, at most 1",
-  accepts: (value) => number(0, 1).accepts(value) && value !== 0,
-};
-
 /** The rules of those options. */
 export const parameterRules: Rules<ParameterOptions> = {
   groups: { expected: "an array of groups such as { layers: \"fc\", lrFactor: 10 }", accepts: Array.isArray },
   decayNormsAndBiases: boolean,
-  layerDecay: share,
+  layerDecay: numberWithin(0, 1, "least"),
 };
 
 /** Those of the options, checked further and copied. */

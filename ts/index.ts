@@ -4,14 +4,16 @@
  * @packageDocumentation
  */
 
-// Files in which all that is exported is public: data sources; layers; networks; optimisers; training and what it is told by.
+// Files in which all that is exported is public: data sources; layers; networks; optimisers; schedules; training and what it is told by.
 export * from "./evaluate.js";
+export * from "./find-learning-rate.js";
 export * from "./fit.js";
 export * from "./history.js";
 export * from "./layers.js";
 export * from "./networks.js";
 export * from "./optimizers.js";
 export * from "./plot.js";
+export * from "./schedules.js";
 export * from "./sources.js";
 export * from "./summary.js";
 
@@ -40,6 +42,7 @@ export type { ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings
 export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export type { Optimizer } from "./optimizer.js";
+export type { Schedule } from "./schedule.js";
 export type { SignalOptions } from "./signal.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
 export { type Metrics, Trainer } from "./trainer.js";

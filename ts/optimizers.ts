@@ -1,7 +1,7 @@
 import { ResNetError } from "./errors.js";
 import { type ParameterOptions, parameterRules, type ParameterSettings, parameterSettings } from "./groups.js";
 import { makeOptimizer, type Optimizer } from "./optimizer.js";
-import { boolean, checkOptions, list, number, type Rule } from "./options.js";
+import { boolean, checkOptions, list, number, numberWithin, type Rule } from "./options.js";
 
 /** The settings of an optimiser, all with their values. */
 type Settings<Options extends ParameterOptions> = Readonly<Required<Omit<Options, keyof ParameterOptions>>> & ParameterSettings;
@@ -98,8 +98,8 @@ export interface Lars extends Optimizer, Settings<LarsOptions> {
   readonly name: "lars";
 }
 
-const beta: Rule<number> = { expected: "a number from 0 to below 1", accepts: (value) => number(0, 1).accepts(value) && value !== 1 };
-const betas = list(beta, "two numbers from 0 to below 1", 2) as Rule<readonly [number, number]>;
+const beta = numberWithin(0, 1, "most");
+const betas = list(beta, "two finite numbers from 0 to below 1", 2) as Rule<readonly [number, number]>;
 const adamRules = { lr: number(0), betas, eps: number(0), weightDecay: number(0), ...parameterRules };
 
 /**

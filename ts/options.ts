@@ -70,6 +70,14 @@ export function number(least: number, most = MAX_F32): Rule<number> {
   return rule(`a finite number from ${least} to ${most}`, accepts);
 }
 
+/** The same without one of the ends. */
+export function numberWithin(least: number, most: number, without: "least" | "most"): Rule<number> {
+  const [end, range] = without === "least" ? [least, `above ${least}, at most ${most}`] : [most, `from ${least} to below ${most}`];
+  return rule(`a finite number ${range}`, (value) => number(least, most).accepts(value) && value !== end);
+}
+
+export const positive = numberWithin(0, MAX_F32, "least");
+
 export function oneOf<T extends string>(...names: readonly T[]): Rule<T> {
   return rule(names.map((name) => JSON.stringify(name)).join(" or "), (value) => names.includes(value as T));
 }

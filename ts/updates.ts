@@ -1,7 +1,7 @@
 import { ResNetError } from "./errors.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
 import { sgd } from "./optimizers.js";
-import { number, type Rule, type Rules, size } from "./options.js";
+import { positive, type Rules, size } from "./options.js";
 
 /** Options of whatever makes updates. */
 export interface UpdateOptions {
@@ -21,10 +21,8 @@ export interface UpdateOptions {
   accumulate?: number;
 }
 
-const bound: Rule<number> = { expected: `${number(0).expected}, above 0`, accepts: (value) => number(0).accepts(value) && value !== 0 };
-
 /** Their rules. */
-export const updateRules: Rules<UpdateOptions> = { optimizer: optimizerRule, clipNorm: bound, clipValue: bound, accumulate: size };
+export const updateRules: Rules<UpdateOptions> = { optimizer: optimizerRule, clipNorm: positive, clipValue: positive, accumulate: size };
 
 /** The options as the addon reads them. */
 export function describeUpdates({ optimizer = sgd(), clipNorm, clipValue, accumulate = 1 }: UpdateOptions): object {

@@ -113,7 +113,18 @@ fn config(sgd: Sgd, epochs: usize) -> FitConfig {
     let optimizer = Optimizer::Sgd(sgd);
     let parameters = Default::default();
     let (batch_size, seed, shuffle, drop_last) = (2, None, false, false);
-    FitConfig { epochs, batch_size, optimizer, parameters, clip: None, accumulate: 1, seed, shuffle, drop_last }
+    FitConfig {
+        epochs,
+        batch_size,
+        optimizer,
+        parameters,
+        clip: None,
+        accumulate: 1,
+        schedule: None,
+        seed,
+        shuffle,
+        drop_last,
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::actor::Actor;
 use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
-    image_shape, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeLoadOptions, NativeLoadReport,
-    NativeMetrics, NativeRow, NativeTensor,
+    image_shape, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCurve, NativeLoadOptions,
+    NativeLoadReport, NativeMetrics, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -22,7 +22,7 @@ use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
 use resnet_core::tensor::copy_of;
-use resnet_core::train::{move_to, FitConfig, UpdateConfig};
+use resnet_core::train::{find_learning_rate, move_to, FinderConfig, FitConfig, UpdateConfig};
 use resnet_core::{Code, Error, Session, SessionOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -191,6 +191,25 @@ impl NativeModel {
     ) -> napi::Result<NativeRun> {
         let config = FitConfig::from_json(&config).map_err(raise)?;
         NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), config).map_err(raise)
+    }
+
+    /// The losses at rates that grow; see [`FinderConfig::from_json`]. The model stays as it was.
+    #[napi]
+    pub fn find_learning_rate<'env>(
+        &self,
+        env: &'env Env,
+        train: &NativeDataset,
+        config: String,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeCurve>> {
+        let config = FinderConfig::from_json(&config).map_err(raise)?;
+        let writer = self.actor.writer().map_err(raise)?;
+        let (reply, promise) = Reply::new(env)?;
+        let train = train.shared();
+        self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
+            find_learning_rate(context.session, &train, &config)
+        });
+        Ok(promise)
     }
 
     /// A trainer with an optimiser of its own; see [`UpdateConfig::from_json`].

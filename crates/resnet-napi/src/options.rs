@@ -5,7 +5,7 @@ use napi_derive::napi;
 use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
-use resnet_core::train::Metrics;
+use resnet_core::train::{Curve, Metrics};
 use resnet_core::{Code, Error, Result};
 
 /// See [`SessionOptions`].
@@ -45,6 +45,14 @@ pub struct NamedTensor {
 pub struct NativeMetrics {
     pub loss: f64,
     pub accuracy: f64,
+}
+
+/// See [`Curve`].
+#[napi(object)]
+pub struct NativeCurve {
+    pub lrs: Vec<f64>,
+    pub losses: Vec<f64>,
+    pub suggestion: Option<f64>,
 }
 
 /// See [`LoadOptions`].
@@ -142,6 +150,12 @@ impl From<Row> for NativeRow {
 impl From<Metrics> for NativeMetrics {
     fn from(metrics: Metrics) -> Self {
         Self { loss: metrics.loss(), accuracy: metrics.accuracy() }
+    }
+}
+
+impl From<Curve> for NativeCurve {
+    fn from(Curve { lrs, losses, suggestion }: Curve) -> Self {
+        Self { lrs, losses, suggestion }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use super::schedule::{Clock, Schedule};
 use super::settings::{one, UpdateConfig};
 use super::trainer::lost;
 use super::{Clip, Control, EpochRow, Event, Flow, Metrics, Optimizer, ParameterSettings, Trainer};
@@ -29,6 +30,9 @@ pub struct FitConfig {
     /// Batches of an update, whose gradients are those of one large batch; an epoch's last update may have fewer.
     #[serde(default = "one")]
     pub accumulate: usize,
+    /// The learning rate's schedule; the optimiser's rate if absent.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     /// Seed of the sample order; the session's if absent.
     pub seed: Option<u64>,
     /// Whether each epoch takes the samples in an order of its own.
@@ -78,6 +82,9 @@ pub fn fit(
     let last_batch = if rest == 0 { batch_size } else { rest };
     let update = config.update();
     update.check()?;
+    if let Some(schedule) = &config.schedule {
+        schedule.check(config.epochs)?;
+    }
     let mut trainer = Trainer::new(update);
     check_training(session, &mut trainer, train, batch_size, last_batch)?;
     if let Some(validation) = validation {
@@ -85,7 +92,7 @@ pub fn fit(
     }
     let train = session.resident(train)?;
     let validation = validation.map(|data| session.resident(data)).transpose()?;
-    let mut run = Run { session, config, control, trainer };
+    let mut run = Run { session, config, control, trainer, losses: Vec::new() };
     (1..=config.epochs).map(|epoch| run.epoch(&train, validation.as_ref(), epoch)).collect()
 }
 
@@ -113,6 +120,8 @@ struct Run<'a> {
     config: &'a FitConfig,
     control: &'a mut dyn Control,
     trainer: Trainer,
+    /// The losses that schedules look at, epoch by epoch.
+    losses: Vec<f64>,
 }
 
 impl Run<'_> {
@@ -133,6 +142,7 @@ impl Run<'_> {
         let steps = batches.div_ceil(every);
         let mut total = Metrics::default();
         for step in 1..=steps {
+            self.set_lr((epoch - 1) * steps + step - 1, steps);
             let mut metrics = Metrics::default();
             for number in (step - 1) * every + 1..=(step * every).min(batches) {
                 let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
@@ -149,6 +159,7 @@ impl Run<'_> {
                 steps,
                 loss: metrics.loss(),
                 accuracy: metrics.accuracy(),
+                lr: self.trainer.lr(),
                 images_per_second: total.samples() as f64 / seconds,
                 seconds_left: seconds / step as f64 * (steps - step) as f64,
             })?;
@@ -156,17 +167,27 @@ impl Run<'_> {
         self.session.check_updated().map_err(|error| after(error, epoch, steps))?;
         let validated = validation.map(|data| self.validate(data, epoch)).transpose()?;
         check_validated(validated, epoch)?;
+        self.losses.push(validated.unwrap_or(total).loss());
         let row = EpochRow {
             epoch,
             loss: total.loss(),
             accuracy: total.accuracy(),
             validation_loss: validated.map(|metrics| metrics.loss()),
             validation_accuracy: validated.map(|metrics| metrics.accuracy()),
-            lr: self.trainer.updating.updater.lr,
+            lr: self.trainer.lr(),
             seconds: began.elapsed().as_secs_f64(),
         };
         self.tell(&Event::EpochEnd(row.clone()))?;
         Ok(row)
+    }
+
+    /// Sets the rate of the update that follows on `step` others, of which an epoch has `epoch_steps`.
+    fn set_lr(&mut self, step: usize, epoch_steps: usize) {
+        if let Some(schedule) = &self.config.schedule {
+            let total = self.config.epochs.saturating_mul(epoch_steps);
+            let clock = Clock { step, epoch_steps, total, losses: &self.losses };
+            self.trainer.set_lr(schedule.lr(self.config.optimizer.lr(), &clock));
+        }
     }
 
     fn validate(&mut self, data: &ResidentDataset, epoch: usize) -> Result<Metrics> {
@@ -227,6 +248,7 @@ mod tests {
             parameters: ParameterSettings::default(),
             clip: None,
             accumulate: 1,
+            schedule: None,
             seed: Some((1 << 53) - 1),
             shuffle: true,
             drop_last: false,

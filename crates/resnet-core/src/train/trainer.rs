@@ -71,6 +71,16 @@ impl Trainer {
         Ok(metrics)
     }
 
+    /// The learning rate of the next updates, before the factors of groups.
+    pub(crate) fn lr(&self) -> f64 {
+        self.updating.updater.lr
+    }
+
+    /// Sets it.
+    pub(crate) fn set_lr(&mut self, lr: f64) {
+        self.updating.updater.lr = lr;
+    }
+
     /// Refuses weights that the last update has made NaN or infinite, unless a GPU may still be at it.
     pub(crate) fn check_done(session: &Session) -> Result<()> {
         match session.executor().gpu() {
