@@ -1,5 +1,5 @@
 import * as api from "resnet-native";
-import { adam, adamw, fit, type FitOptions, lars, lion, type Optimizer, ResNet, rmsprop, sgd, Trainer } from "resnet-native";
+import { adam, adamw, fit, type FitOptions, lars, lion, muon, type Optimizer, ResNet, rmsprop, sgd, Trainer } from "resnet-native";
 import { expect, test } from "vitest";
 import * as optimizers from "../ts/optimizers.js";
 import { collect, digest, pictures, rejection } from "./pictures.js";
@@ -32,6 +32,7 @@ test.each<[string, Optimizer]>([
   ["rmsprop", rmsprop({ lr: 0.002, momentum: 0.5 })],
   ["lion", lion({ lr: 0.002 })],
   ["lars", lars({ lr: 10 })],
+  ["muon", muon({ lr: 0.02 })],
 ])("%s learns, with the same bits for any number of threads", async (_, optimizer) => {
   const run = async (threads: number) => {
     using model = tiny({ threads });

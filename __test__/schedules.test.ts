@@ -18,7 +18,7 @@ test.each(Object.keys(schedules))("%s has its name, stays as it was made, and a 
 
 test("a row's learning rate is that of the epoch's last step, and each step tells its own", async () => {
   using model = tiny();
-  const run = fit(model, pictures(32), { epochs: 3, batchSize: 8, optimizer, schedule: warmup({ epochs: 1, startFactor: 0.5, then: cosine() }) });
+  const run = fit(model, pictures(32), { epochs: 3, batchSize: 8, optimizer, schedule: warmup({ epochs: 1, startFactor: 0.5, followedBy: cosine() }) });
   const steps = new Map<number, number>();
   for await (const event of run) if (event.type === "step") steps.set((event.epoch - 1) * 4 + event.step - 1, event.lr);
   const lr = (step: number) => (step < 4 ? 0.1 * (0.5 + 0.5 * (step / 4)) : 0.05 * (1 + Math.cos((Math.PI * (step - 4)) / 8)));
@@ -60,7 +60,7 @@ test("a rate becomes smaller epoch by epoch while the loss is none that counts a
     return rows.map(({ lr }) => lr / 0.01);
   };
   expect(await rates(schedule)).toEqual([1, 1, 0.5, 0.5, 0.25, 0.25]);
-  expect(await rates(warmup({ epochs: 2, startFactor: 0.5, then: schedule }))).toEqual([0.5, 0.75, 1, 1, 0.5, 0.5]);
+  expect(await rates(warmup({ epochs: 2, startFactor: 0.5, followedBy: schedule }))).toEqual([0.5, 0.75, 1, 1, 0.5, 0.5]);
   expect(await rates(reduceOnPlateau({ patience: 100 }))).toEqual([1, 1, 1, 1, 1, 1]);
 });
 

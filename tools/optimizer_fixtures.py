@@ -19,7 +19,7 @@ floor(3 * unit("labels.S", i)).
 
 Adam, AdamW, RMSprop, SGD and Muon are torch.optim's, the norm and the values are clipped by torch.nn.utils. Lion and LARS, which
 PyTorch has not, are written here from the papers' definitions. Muon's iteration runs in f64, where PyTorch's own runs in bf16; what it
-is not for, norms and biases, AdamW updates with the same rate, betas of 0.9 and 0.95, eps of 1e-8 and no decay.
+is not for, norms and biases, AdamW updates with the same rate and decay, betas of 0.9 and 0.95 and eps of 1e-8.
 """
 
 import json
@@ -46,6 +46,7 @@ ADAM = {"type": "adam", "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_
 RMSPROP = {"type": "rmsprop", "lr": 0.01, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0}
 LION = {"type": "lion", "lr": 1e-4, "betas": [0.9, 0.99], "weight_decay": 0.0}
 LARS = {"type": "lars", "lr": 1.0, "momentum": 0.9, "weight_decay": 0.01, "trust_coefficient": 0.001}
+MUON = {"type": "muon", "lr": 1e-3, "momentum": 0.95, "nesterov": True, "weight_decay": 0.1, "adjust_lr": "original"}
 CASES = [
     {"optimizer": SGD},
     {"optimizer": SGD | {"dampening": 0.25, "weight_decay": 0.01}},
@@ -59,6 +60,8 @@ CASES = [
     {"optimizer": LION},
     {"optimizer": LION | {"lr": 0.01, "weight_decay": 0.1}},
     {"optimizer": LARS},
+    {"optimizer": MUON},
+    {"optimizer": MUON | {"lr": 0.01, "nesterov": False, "adjust_lr": "matchRmsAdamw"}, "clip": {"norm": 0.5}},
 ]
 
 
@@ -71,7 +74,7 @@ def rule(settings, parameters):
     builtin = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
     if kind in builtin:
         return builtin[kind](parameters.values(), **settings).step
-    return {"lion": lion, "lars": lars}[kind](settings, parameters)
+    return {"lion": lion, "lars": lars, "muon": muon}[kind](settings, parameters)
 
 
 def lion(settings, parameters):
@@ -102,6 +105,28 @@ def lars(settings, parameters):
             p -= lr * velocities[name]
 
     return step
+
+
+def muon(settings, parameters):
+    """torch.optim.Muon on weights as matrices, AdamW on the rest."""
+    matrices = {name: nn.Parameter(p.detach().flatten(1)) for name, p in parameters.items() if p.ndim > 1}
+    rest = [p for p in parameters.values() if p.ndim == 1]
+    settings = dict(settings)
+    settings["adjust_lr_fn"] = {"original": "original", "matchRmsAdamw": "match_rms_adamw"}[settings.pop("adjust_lr")]
+    first = torch.optim.Muon(matrices.values(), **settings)
+    second = torch.optim.AdamW(rest, lr=settings["lr"], weight_decay=settings["weight_decay"], betas=(0.9, 0.95), eps=1e-8)
+
+    def step():
+        for name, matrix in matrices.items():
+            matrix.grad = parameters[name].grad.flatten(1)
+        first.step()
+        second.step()
+
+    return step
+
+
+# PyTorch's own function, but for the bf16 in it.
+torch.Tensor.bfloat16 = lambda tensor: tensor.clone()
 
 
 def drawn(name, shape):

@@ -50,13 +50,13 @@ CASES = [
         False,
     ),
     (
-        {"type": "warmup", "epochs": 20, "start_factor": 0.1, "then": COSINE},
+        {"type": "warmup", "epochs": 20, "start_factor": 0.1, "followed_by": COSINE},
         1,
         lambda o: warm(o, 20, 0.1, lambda o: schedulers.CosineAnnealingLR(o, TOTAL - 20)),
         False,
     ),
     (
-        {"type": "warmup", "epochs": 2.5, "start_factor": 0.25, "then": {"type": "multi_step", "milestones": [5, 9], "gamma": 0.2}},
+        {"type": "warmup", "epochs": 2.5, "start_factor": 0.25, "followed_by": {"type": "multi_step", "milestones": [5, 9], "gamma": 0.2}},
         10,
         lambda o: warm(o, 25, 0.25, lambda o: schedulers.MultiStepLR(o, [50, 90], 0.2)),
         False,

@@ -1,7 +1,7 @@
 import { ResNetError } from "./errors.js";
 import { type ParameterOptions, parameterRules, type ParameterSettings, parameterSettings } from "./groups.js";
 import { makeOptimizer, type Optimizer } from "./optimizer.js";
-import { boolean, checkOptions, list, number, numberWithin, type Rule } from "./options.js";
+import { boolean, checkOptions, list, number, numberWithin, oneOf, type Rule } from "./options.js";
 
 /** The settings of an optimiser, all with their values. */
 type Settings<Options extends ParameterOptions> = Readonly<Required<Omit<Options, keyof ParameterOptions>>> & ParameterSettings;
@@ -68,6 +68,23 @@ export interface LarsOptions extends ParameterOptions {
   trustCoefficient?: number;
 }
 
+/** Options of {@link muon}. */
+export interface MuonOptions extends ParameterOptions {
+  /** Learning rate, default 0.001. */
+  lr?: number;
+  /** Weight of the previous update, from 0 to 1, default 0.95. */
+  momentum?: number;
+  /** Whether to look ahead along the new update, default true. */
+  nesterov?: boolean;
+  /** Weight of the parameters in the step, default 0.1. */
+  weightDecay?: number;
+  /**
+   * How long the step of a weight (out, n) is: `"original"` (default) is √max(1, out / n) times the learning rate; `"matchRmsAdamw"` is
+   * 0.2 · √max(out, n) times it, about as long as AdamW's, for learning rates that suit AdamW (Liu et al., 2025: Muon is Scalable).
+   */
+  adjustLr?: "original" | "matchRmsAdamw";
+}
+
 /** The optimiser that {@link sgd} makes, with its settings. */
 export interface Sgd extends Optimizer, Settings<SgdOptions> {
   readonly name: "sgd";
@@ -96,6 +113,11 @@ export interface Lion extends Optimizer, Settings<LionOptions> {
 /** The optimiser that {@link lars} makes, with its settings. */
 export interface Lars extends Optimizer, Settings<LarsOptions> {
   readonly name: "lars";
+}
+
+/** The optimiser that {@link muon} makes, with its settings. */
+export interface Muon extends Optimizer, Settings<MuonOptions> {
+  readonly name: "muon";
 }
 
 const beta = numberWithin(0, 1, "most");
@@ -185,6 +207,22 @@ export function lars(options?: LarsOptions): Lars {
   const given = checkOptions(options, rules);
   const { lr = 1, momentum = 0.9, weightDecay = 0, trustCoefficient = 1e-3 } = given;
   return makeOptimizer<Lars>({ name: "lars", lr, momentum, weightDecay, trustCoefficient, ...parameterSettings(given) });
+}
+
+/**
+ * Muon (Jordan et al., 2024: https://kellerjordan.github.io/posts/muon), as PyTorch defines it: the update of each convolution's and
+ * linear layer's weight, as a matrix (out, in · height · width), is brought near an orthogonal one by five steps of Newton-Schulz, here in
+ * f32. Norms and biases are updated as {@link adamw} does, with the same learning rate, `betas` of [0.9, 0.95], and without decay unless
+ * `decayNormsAndBiases` is true.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for a setting outside its range.
+ */
+export function muon(options?: MuonOptions): Muon {
+  const adjustments = oneOf<"original" | "matchRmsAdamw">("original", "matchRmsAdamw");
+  const own = { lr: number(0), momentum: number(0, 1), nesterov: boolean, weightDecay: number(0), adjustLr: adjustments };
+  const given = checkOptions(options, { ...own, ...parameterRules });
+  const { lr = 1e-3, momentum = 0.95, nesterov = true, weightDecay = 0.1, adjustLr = "original" } = given;
+  return makeOptimizer<Muon>({ name: "muon", lr, momentum, nesterov, weightDecay, adjustLr, ...parameterSettings(given, false) });
 }
 
 /** A copy that stays as it is. */

@@ -12,9 +12,9 @@ const made = new WeakMap<Schedule, Description>();
 
 /** The schedule of these settings, which have been checked. */
 export function makeSchedule<T extends Schedule>(settings: T): T {
-  const { name, then, ...rest } = settings as T & { then?: Schedule };
+  const { name, followedBy, ...rest } = settings as T & { followedBy?: Schedule };
   const type = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  made.set(settings, describe(type, then === undefined ? rest : { ...rest, then: made.get(then) }));
+  made.set(settings, describe(type, { ...rest, followedBy: describeSchedule(followedBy) }));
   return Object.freeze(settings);
 }
 

@@ -77,7 +77,7 @@ export interface WarmupOptions {
   /** Share of the rate that the warm-up begins with, from 0 to 1, default ⅓. */
   startFactor?: number;
   /** What follows, by default the same rate. */
-  then?: Schedule;
+  followedBy?: Schedule;
 }
 
 const epochs = numberWithin(0, MAX_U32, "least");
@@ -144,7 +144,7 @@ export function polynomial(options?: PolynomialOptions): Schedule {
  *
  * @example
  * ```ts
- * fit(model, data, { epochs: 30, optimizer: adamw(), schedule: warmup({ epochs: 2, then: cosine() }) });
+ * fit(model, data, { epochs: 30, optimizer: adamw(), schedule: warmup({ epochs: 2, followedBy: cosine() }) });
  * ```
  * @throws `ERR_INVALID_ARGUMENT` for a setting outside its range.
  */
@@ -187,9 +187,9 @@ export function reduceOnPlateau(options?: ReduceOnPlateauOptions): Schedule {
  * @throws `ERR_INVALID_ARGUMENT` for a setting outside its range. A run that is over before its warm-up is rejected with it too.
  */
 export function warmup(options: WarmupOptions): Schedule {
-  const given = checkOptions(options ?? ({} as WarmupOptions), { epochs, startFactor: share, then: scheduleRule });
-  const { epochs: length, startFactor = 1 / 3, then = constant() } = given;
+  const given = checkOptions(options ?? ({} as WarmupOptions), { epochs, startFactor: share, followedBy: scheduleRule });
+  const { epochs: length, startFactor = 1 / 3, followedBy = constant() } = given;
   if (length === undefined) throw new ResNetError("ERR_INVALID_ARGUMENT", `epochs: expected ${epochs.expected}, got undefined`);
-  if (then.name === "warmup") throw new ResNetError("ERR_INVALID_ARGUMENT", "then: expected a schedule without a warm-up of its own, got one");
-  return makeSchedule({ name: "warmup", epochs: length, startFactor, then } as Schedule);
+  if (followedBy.name === "warmup") throw new ResNetError("ERR_INVALID_ARGUMENT", "followedBy: expected a schedule without a warm-up of its own, got one");
+  return makeSchedule({ name: "warmup", epochs: length, startFactor, followedBy } as Schedule);
 }

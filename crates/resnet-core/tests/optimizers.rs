@@ -28,7 +28,7 @@ fn network() -> Layer {
     };
     let head = Layer::Linear { out_features: 3, bias: true, init: Init::default() };
     let layers = [conv(4, 2), Layer::Silu, conv(6, 1), Layer::Silu, Layer::GlobalAvgPool2d, head];
-    Layer::sequential(layers.into_iter().enumerate().map(|(i, layer)| Child::new(&i.to_string(), layer)).collect())
+    Layer::sequential(layers.into_iter().enumerate().map(|(i, layer)| Child::new(i.to_string(), layer)).collect())
 }
 
 fn session(executor: Executor) -> Session {

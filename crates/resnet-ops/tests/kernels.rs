@@ -4,7 +4,7 @@
 mod support;
 
 use resnet_ops::update::{Clip, Update};
-use resnet_ops::{accumulate, adam, batch_norm, lion, rmsprop, sgd, sum_of_squares, Algorithm, Executor};
+use resnet_ops::{accumulate, adam, batch_norm, lion, muon, rmsprop, sgd, sum_of_squares, Algorithm, Executor};
 use support::ops::Op;
 use support::{
     assert_close, bf16_executor, buffer, cpu_executors, cuda_executor, elements, norm, note, shapes, Parameters, Random,
@@ -217,6 +217,33 @@ fn lion() {
     for (clip, weight_decay) in CLIPS.into_iter().zip([0.0, 0.1]) {
         let op = lion::Lion { lr: 0.01, betas: [0.9, 0.99], weight_decay };
         check_updates(&format!("{op:?}"), 1, clip, |executor, update| lion::step(executor, &op, update));
+    }
+}
+
+/// Matrices that are wide, tall and square, of sizes that tiles do not divide.
+#[test]
+fn muon() {
+    let executors = cpu_executors();
+    for (i, (rows, columns)) in
+        [(1, 1), (1, 9), (19, 45), (45, 19), (33, 33), (8, 144), (130, 7)].into_iter().enumerate()
+    {
+        let (nesterov, match_adamw, clip) = (i % 3 > 0, i % 2 > 0, CLIPS[i % 2]);
+        let op = muon::Muon { lr: 0.05, momentum: 0.9, nesterov, weight_decay: 0.1, match_adamw };
+        let mut random = Random::new(i as u64);
+        let (len, params) = (rows * columns, random.values(rows * columns));
+        let gradients: Vec<Vec<f64>> = (0..3).map(|_| random.values(len)).collect();
+        compare(&(op, rows, columns), &executors, |executor| {
+            let (mut params, mut velocity) =
+                (Parameters::new(executor, &params), Parameters::new(executor, &vec![0.0; len]));
+            for (gradient, step) in gradients.iter().zip(1..) {
+                let gradient = Parameters::new(executor, gradient);
+                let (kept, non_finite) = (vec![velocity.view_mut()], &mut note(executor));
+                let (params, grads) = (params.view_mut(), gradient.view());
+                let update = Update { params, grads, kept, clip, step, non_finite };
+                muon::step(executor, &op, rows, update).unwrap();
+            }
+            vec![("parameters".to_string(), params.read()), ("velocity".to_string(), velocity.read())]
+        });
     }
 }
 

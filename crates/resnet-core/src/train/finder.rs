@@ -55,10 +55,10 @@ impl FinderConfig {
         let config: Self = serde_json::from_str(json).map_err(wrong)?;
         let refuse =
             |parameter, expected: &str, got: f64| Err(Error::expected(Code::InvalidArgument, parameter, expected, got));
-        if !(config.min_lr > 0.0) {
+        if config.min_lr.is_nan() || config.min_lr <= 0.0 {
             return refuse("minLr", "a rate above 0", config.min_lr);
         }
-        if !(config.max_lr > config.min_lr && config.max_lr.is_finite()) {
+        if config.max_lr <= config.min_lr || !config.max_lr.is_finite() {
             return refuse("maxLr", "a rate above minLr", config.max_lr);
         }
         if config.steps < 2 {

@@ -16,7 +16,7 @@ pub use clip::Clip;
 pub use event::{Control, EpochRow, Event, Flow};
 pub use finder::{find_learning_rate, Curve, FinderConfig};
 pub use fit::{fit, FitConfig};
-pub use optimizer::{Adam, Group, Kind, Lars, Lion, Optimizer, ParameterSettings, RmsProp, Sgd};
+pub use optimizer::{Adam, AdjustLr, Group, Kind, Lars, Lion, Muon, Optimizer, ParameterSettings, RmsProp, Sgd};
 pub use schedule::Schedule;
 pub use settings::UpdateConfig;
 pub use trainer::{move_to, Trainer};

@@ -66,6 +66,7 @@ impl Scalars {
 mod reference {
     use super::Scalars;
     use crate::element::Real;
+    use crate::finite::nan_or_zero;
     use crate::update::{by_definition, Update};
     use crate::Result;
 
@@ -79,7 +80,7 @@ mod reference {
             *v = second * *v + rest_of_squares * g * g;
             *p = *p - T::of(with.size) * *m / (v.sqrt() / T::of(with.correction) + T::of(with.eps));
             // Squares beyond the type would hold the parameter still for good and say nothing.
-            *p = *p + (*v - *v);
+            *p += nan_or_zero(*v);
         })
     }
 }
@@ -87,7 +88,7 @@ mod reference {
 /// One pass.
 mod cpu {
     use super::Scalars;
-    use crate::finite::magnitude;
+    use crate::finite::{magnitude, nan_or_zero};
     use crate::simd::kernel;
     use crate::update::{pass, Clipping, Update};
     use crate::{Cpu, Result};
@@ -114,7 +115,7 @@ mod cpu {
                 let g = clip.of(gradient) + coupled * before;
                 *m = first[0] * *m + first[1] * g;
                 *v = second[0] * *v + second[1] * g * g;
-                *p = before - size * *m / (v.sqrt() * correction + eps) + (*v - *v);
+                *p = before - size * *m / (v.sqrt() * correction + eps) + nan_or_zero(*v);
                 largest = largest.max(magnitude(*p));
             }
             largest

@@ -55,7 +55,7 @@ mod reference {
 /// One pass.
 mod cpu {
     use super::Lion;
-    use crate::finite::magnitude;
+    use crate::finite::{magnitude, nan_or_zero};
     use crate::simd::kernel;
     use crate::update::{pass, Clipping, Update};
     use crate::{Cpu, Result};
@@ -78,8 +78,7 @@ mod cpu {
                 let mean = first[0] * *m + first[1] * g;
                 let up = if mean > 0.0 { lr } else { 0.0 };
                 let down = if mean < 0.0 { lr } else { 0.0 };
-                // The last difference is 0, or NaN where the mean is not finite.
-                *p = shrink * *p - up + down + (mean - mean);
+                *p = shrink * *p - up + down + nan_or_zero(mean);
                 *m = second[0] * *m + second[1] * g;
                 largest = largest.max(magnitude(*p));
             }

@@ -35,6 +35,7 @@ pub fn step(executor: &Executor, op: &RmsProp, call: Update) -> Result<()> {
 mod reference {
     use super::RmsProp;
     use crate::element::Real;
+    use crate::finite::nan_or_zero;
     use crate::update::{by_definition, Update};
     use crate::Result;
 
@@ -45,7 +46,7 @@ mod reference {
             let g = g + decay * *p;
             *s = alpha * *s + rest * g * g;
             // Squares beyond the type would hold the parameter still for good and say nothing.
-            g / (s.sqrt() + eps) + (*s - *s)
+            g / (s.sqrt() + eps) + nan_or_zero(*s)
         };
         if op.momentum > 0.0 {
             return by_definition::<T, 2>(call, |p, g, [s, b]| {
@@ -60,7 +61,7 @@ mod reference {
 /// One pass.
 mod cpu {
     use super::RmsProp;
-    use crate::finite::magnitude;
+    use crate::finite::{magnitude, nan_or_zero};
     use crate::simd::kernel;
     use crate::update::{pass, Clipping, Update};
     use crate::{Cpu, Result};
@@ -82,7 +83,7 @@ mod cpu {
         fn scaled(self, p: f32, gradient: f32, s: &mut f32) -> f32 {
             let g = self.clip.of(gradient) + self.decay * p;
             *s = self.alpha * *s + self.rest * g * g;
-            g / (s.sqrt() + self.eps) + (*s - *s)
+            g / (s.sqrt() + self.eps) + nan_or_zero(*s)
         }
     }
 

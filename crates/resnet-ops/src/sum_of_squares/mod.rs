@@ -1,7 +1,7 @@
 //! The sum of the squares of a part of flat storage, from which its norm follows: √Σx².
 
 use crate::executor::by_backend;
-use crate::{Executor, Result, View};
+use crate::{Cpu, Executor, Result, View};
 
 /// Elements whose squares are added up before those of others join: a fixed number, so that the sum does not depend on threads.
 const BLOCK: usize = 16 * 1024;
@@ -12,6 +12,17 @@ const BLOCK: usize = 16 * 1024;
 /// If the buffer is of another type, too short or on another device; if the device fails.
 pub fn sum_of_squares(executor: &Executor, values: &View) -> Result<f64> {
     by_backend!(executor, sum_of_squares(values))
+}
+
+/// The same of a slice.
+pub(crate) fn sum_on_cpu(cpu: &Cpu, values: &[f32]) -> f64 {
+    cpu::sum_of_slice(cpu, values)
+}
+
+/// The same on a GPU.
+#[cfg(feature = "cuda-kernels")]
+pub(crate) fn sum_on_gpu(cuda: &crate::cuda::Cuda, values: &View) -> Result<f64> {
+    cuda::sum_of_squares(cuda, values)
 }
 
 /// The plain definition.
@@ -38,8 +49,12 @@ mod cpu {
     const GROUP: usize = 256;
 
     pub(super) fn sum_of_squares(cpu: &Cpu, values: &View) -> Result<f64> {
+        Ok(sum_of_slice(cpu, values.slice()?))
+    }
+
+    pub(super) fn sum_of_slice(cpu: &Cpu, values: &[f32]) -> f64 {
         let mut total = 0.0;
-        for group in values.slice::<f32>()?.chunks(GROUP * BLOCK) {
+        for group in values.chunks(GROUP * BLOCK) {
             let mut sums = [0f64; GROUP];
             let blocks = group.len().div_ceil(BLOCK);
             cpu.pool.chunks_mut(&mut sums[..blocks], 1, |block, sum| {
@@ -48,7 +63,7 @@ mod cpu {
             });
             total += sums[..blocks].iter().sum::<f64>();
         }
-        Ok(total)
+        total
     }
 
     kernel! {

@@ -7,11 +7,13 @@ mod adam;
 mod group;
 mod lars;
 mod lion;
+mod muon;
 mod rmsprop;
 mod sgd;
 
 pub use group::{Group, Kind, ParameterSettings};
 pub use lars::Lars;
+pub use muon::{AdjustLr, Muon};
 pub use resnet_ops::adam::Adam;
 pub use resnet_ops::lion::Lion;
 pub use resnet_ops::rmsprop::RmsProp;
@@ -42,6 +44,8 @@ pub enum Optimizer {
     Lion(#[serde(with = "lion::Fields")] Lion),
     /// LARS.
     Lars(Lars),
+    /// Muon.
+    Muon(Muon),
 }
 
 /// What an optimiser keeps between steps: buffers as long as the parameters, each with its name. They come with the first step.
@@ -83,6 +87,7 @@ impl Optimizer {
             Self::RmsProp(rmsprop) => rmsprop.lr,
             Self::Lion(lion) => lion.lr,
             Self::Lars(lars) => lars.lr,
+            Self::Muon(muon) => muon.lr,
         }
     }
 
@@ -94,6 +99,7 @@ impl Optimizer {
             Self::RmsProp(rmsprop) => rmsprop.weight_decay,
             Self::Lion(lion) => lion.weight_decay,
             Self::Lars(lars) => lars.weight_decay,
+            Self::Muon(muon) => muon.weight_decay,
         }
     }
 
@@ -105,13 +111,14 @@ impl Optimizer {
             Self::RmsProp(rmsprop) => rmsprop::kept(rmsprop),
             Self::Lion(_) => lion::KEPT,
             Self::Lars(lars) => lars::kept(lars),
+            Self::Muon(_) => muon::KEPT,
         }
     }
 
     /// Whether it looks at each weight as a whole.
     fn is_by_matrix(&self) -> bool {
         match self {
-            Self::Lars(_) => true,
+            Self::Lars(_) | Self::Muon(_) => true,
             Self::Sgd(_) | Self::Adam(_) | Self::AdamW(_) | Self::RmsProp(_) | Self::Lion(_) => false,
         }
     }
@@ -125,6 +132,7 @@ impl Optimizer {
             Self::RmsProp(rmsprop) => Self::RmsProp(rmsprop::with(rmsprop, lr, weight_decay)),
             Self::Lion(lion) => Self::Lion(lion::with(lion, lr, weight_decay)),
             Self::Lars(lars) => Self::Lars(lars::with(lars, lr, weight_decay)),
+            Self::Muon(muon) => Self::Muon(muon::with(muon, lr, weight_decay)),
         }
     }
 
@@ -136,6 +144,7 @@ impl Optimizer {
             Self::RmsProp(rmsprop) => rmsprop::update(rmsprop, executor, update),
             Self::Lion(lion) => lion::update(lion, executor, update),
             Self::Lars(lars) => lars::update(lars, executor, rows.is_some(), update),
+            Self::Muon(muon) => muon::update(muon, executor, rows, update),
         }
     }
 }

@@ -84,7 +84,7 @@ fn every_optimiser_steps_as_pytorch_does_on_every_backend() {
             assert!(apart < 1e-5, "{name}: {apart:e}");
         }
     }
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["adam", "adamw", "lars", "lion", "rmsprop", "sgd"]);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["adam", "adamw", "lars", "lion", "muon", "rmsprop", "sgd"]);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn short_runs_have_rates_too() {
 
 #[test]
 fn a_warm_up_longer_than_the_run_is_refused() {
-    let json = r#"{"type":"warmup","epochs":2,"start_factor":0.1,"then":{"type":"constant"}}"#;
+    let json = r#"{"type":"warmup","epochs":2,"start_factor":0.1,"followed_by":{"type":"constant"}}"#;
     assert!(schedule(json).check(3).is_ok());
     let error = schedule(json).check(2).unwrap_err();
     assert_eq!(error.message, "schedule: expected a warm-up of less than the run's 2 epochs, got 2");

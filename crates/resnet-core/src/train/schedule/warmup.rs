@@ -12,7 +12,7 @@ pub struct Warmup {
     /// The share.
     pub start_factor: f64,
     /// The other schedule, for which the run begins after the warm-up.
-    pub then: Box<Schedule>,
+    pub followed_by: Box<Schedule>,
 }
 
 impl Warmup {
@@ -26,7 +26,7 @@ impl Warmup {
             losses: &clock.losses[ended..],
             ..*clock
         };
-        let lr = self.then.lr(base, &then);
+        let lr = self.followed_by.lr(base, &then);
         if clock.step >= length {
             return lr;
         }
