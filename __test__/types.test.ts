@@ -6,12 +6,13 @@ import * as folders from "../ts/image-folder.js";
 import * as layers from "../ts/layers.js";
 import * as networks from "../ts/networks.js";
 import * as optimizers from "../ts/optimizers.js";
+import * as schedules from "../ts/schedules.js";
 import * as sources from "../ts/sources.js";
 
 // What the compiler must accept and refuse: `npm run typecheck` reads this file, running it only builds the values.
 
 test("the package gives these values, what is made by the dozen, and no others", () => {
-  const families = [augmentations, fits, folders, layers, networks, optimizers, sources].flatMap((family) => Object.keys(family));
+  const families = [augmentations, fits, folders, layers, networks, optimizers, schedules, sources].flatMap((family) => Object.keys(family));
   const others = [
     "Bottleneck",
     "Dataset",
@@ -26,9 +27,11 @@ test("the package gives these values, what is made by the dozen, and no others",
     "Residual",
     "Trainer",
     "balancedSampler",
+    "calibrate",
     "concat",
     "deviceInfo",
     "evaluate",
+    "findLearningRate",
     "fromIterable",
     "loadModel",
     "plot",

@@ -14,6 +14,8 @@ export interface StepEvent {
   readonly loss: number;
   /** Accuracy of the batch, before the update. */
   readonly accuracy: number;
+  /** Learning rate of the update, before the factors of groups. */
+  readonly lr: number;
   /** Images a second since the epoch began. */
   readonly imagesPerSecond: number;
   /** Seconds until the epoch's last step at that speed. */

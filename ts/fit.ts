@@ -6,11 +6,11 @@ import { translate, translated } from "./errors.js";
 import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
-import { sgd } from "./optimizers.js";
 import { boolean, callback, check, checkOptions, list, made, number, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { type Sampler, samplerRule } from "./sampler.js";
+import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
+import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
 /** A training set, with a validation set if there is one. */
 export interface TrainingData {
@@ -21,13 +21,13 @@ export interface TrainingData {
 }
 
 /** Options of {@link fit}. */
-export interface FitOptions extends SignalOptions {
+export interface FitOptions extends SignalOptions, UpdateOptions {
   /** How many times the training set is gone through, default 1. */
   epochs?: number;
-  /** Samples of an update, default 128. */
+  /** Samples of a batch, default 128; of an update, unless several batches are accumulated. */
   batchSize?: number;
-  /** The optimiser, by default `sgd()` with its learning rate of 0.1. */
-  optimizer?: Optimizer;
+  /** How the learning rate changes in the course of the run, such as `cosine()`; by default it is the optimiser's. */
+  schedule?: Schedule;
   /** Seed of the sample order and of what changes images, by default the model's. */
   seed?: number;
   /** Whether each epoch takes the samples in an order of its own, default true. */
@@ -55,7 +55,8 @@ const rules: Rules<FitOptions> = {
   ...signalRules,
   epochs: size,
   batchSize: size,
-  optimizer: optimizerRule,
+  ...updateRules,
+  schedule: scheduleRule,
   seed,
   shuffle: boolean,
   sampler: samplerRule,
@@ -228,14 +229,16 @@ class Canceller {
 }
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
-  const { epochs = 1, batchSize = 128, optimizer = sgd(), seed, shuffle = true, sampler, dropLast = false, loaderThreads } = options;
+  const { epochs = 1, batchSize = 128, schedule, seed, shuffle = true, dropLast = false, ...others } = options;
+  const { sampler, augment = [], classWeights, loaderThreads, ...updates } = others;
+  const update = describeUpdates(updates);
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
   const samples = nativeDataOf(train!, "data.train");
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
-  const augment = describeAugment(options.augment ?? []);
-  const chosen = { optimizer: describeOptimizer(optimizer), augment, balance: sampler?.power, classWeights: options.classWeights };
-  const config = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
+  const chosen = { augment: describeAugment(augment), balance: sampler?.power, classWeights };
+  const settings = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
+  const config = { ...settings, ...update, schedule: describeSchedule(schedule) };
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
 }
 

@@ -4,10 +4,12 @@
  * @packageDocumentation
  */
 
-// Files in which all that is exported is public: augmentations; data sources; layers; networks; optimisers; training and what it is told by.
+// Files in which all that is exported is public: augmentations; data sources; layers; networks; optimisers; schedules; training and what it
+// is told by.
 export * from "./augment.js";
 export * from "./calibrate.js";
 export * from "./evaluate.js";
+export * from "./find-learning-rate.js";
 export * from "./fit.js";
 export * from "./history.js";
 export * from "./image-folder.js";
@@ -17,6 +19,7 @@ export * from "./networks.js";
 export * from "./optimizers.js";
 export * from "./plot.js";
 export * from "./preview.js";
+export * from "./schedules.js";
 export * from "./sources.js";
 export * from "./summary.js";
 
@@ -43,12 +46,15 @@ export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, 
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
+export type { ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
 export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export type { Optimizer } from "./optimizer.js";
 export { balancedSampler, type Sampler } from "./sampler.js";
+export type { Schedule } from "./schedule.js";
 export type { SignalOptions } from "./signal.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
 export { type Metrics, type StepOptions, Trainer } from "./trainer.js";
 export { type Fit, type Normalise, type Picture, type PictureTransform, preprocess, type RawPixels } from "./transform.js";
+export type { UpdateOptions } from "./updates.js";

@@ -1,7 +1,8 @@
 import { describe, type Description } from "./description.js";
+import { describeParameters, type ParameterSettings } from "./groups.js";
 import type { Rule } from "./options.js";
 
-/** An optimiser: how updates follow from gradients. Made by {@link sgd}. */
+/** An optimiser: how updates follow from gradients. Made by {@link sgd}, {@link adam}, {@link adamw} and others. */
 export interface Optimizer {
   /** Which one it is, such as `"sgd"`. */
   readonly name: string;
@@ -11,7 +12,7 @@ export interface Optimizer {
 const made = new WeakSet<Optimizer>();
 
 /** The optimiser of these settings, which have been checked. */
-export function makeOptimizer<T extends Optimizer>(settings: T): T {
+export function makeOptimizer<T extends Optimizer & ParameterSettings>(settings: T): T {
   made.add(settings);
   return Object.freeze(settings);
 }
@@ -22,7 +23,8 @@ export const optimizerRule: Rule<Optimizer> = {
   accepts: (value) => made.has(value as Optimizer),
 };
 
-/** An optimiser as the addon reads it. */
-export function describeOptimizer({ name, ...settings }: Optimizer): Description {
-  return describe(name, settings);
+/** An optimiser as the addon reads it: its own settings, and what is not the same for all parameters. */
+export function describeOptimizer(optimizer: Optimizer): { optimizer: Description; parameters: object } {
+  const { name, groups, decayNormsAndBiases, layerDecay, ...settings } = optimizer as Optimizer & ParameterSettings;
+  return { optimizer: describe(name, settings), parameters: describeParameters({ groups, decayNormsAndBiases, layerDecay }) };
 }

@@ -70,6 +70,14 @@ export function number(least: number, most = MAX_F32): Rule<number> {
   return rule(`a finite number from ${least} to ${most}`, accepts);
 }
 
+/** The same without one of the ends. */
+export function numberWithin(least: number, most: number, without: "least" | "most"): Rule<number> {
+  const [end, range] = without === "least" ? [least, `above ${least}, at most ${most}`] : [most, `from ${least} to below ${most}`];
+  return rule(`a finite number ${range}`, (value) => number(least, most).accepts(value) && value !== end);
+}
+
+export const positive = numberWithin(0, MAX_F32, "least");
+
 export function oneOf<T extends string>(...names: readonly T[]): Rule<T> {
   return rule(names.map((name) => JSON.stringify(name)).join(" or "), (value) => names.includes(value as T));
 }
@@ -130,19 +138,24 @@ export function properties<T>(parameter: string, expected: string, value: T, nam
   return Object.fromEntries(found.filter(([, property]) => property !== undefined)) as Partial<T>;
 }
 
-/** Returns the options, if each of them exists and is what its rule says. A signal that was raised before all comes first. */
-export function checkOptions<Options extends object>(given: Options | undefined, rules: Rules<Options>): Options {
+/**
+ * Returns the options, if each of them exists and is what its rule says. A signal that was raised before all comes first. Options within
+ * others have their place for a name.
+ */
+export function checkOptions<Options extends object>(given: Options | undefined, rules: Rules<Options>, where?: string): Options {
   if (given === undefined) return {} as Options;
-  check("options", given, object);
+  const all = where ?? "options";
+  check(all, given, object);
   const names = Object.keys(rules);
-  const options: { signal?: unknown } = properties("options", object.expected, given, names);
+  const options: { signal?: unknown } = properties(all, object.expected, given, names);
   if (options.signal !== undefined) check("signal", options.signal, abortSignal).throwIfAborted();
-  const unknown = look("options", object.expected, given, () => namesIn(given).find((name) => !names.includes(name)));
+  const unknown = look(all, object.expected, given, () => namesIn(given).find((name) => !names.includes(name)));
   if (unknown !== undefined) {
     const got = `${unknown.slice(0, MOST_LETTERS)}${didYouMean(unknown, names)}`;
-    throw new ResNetError("ERR_INVALID_ARGUMENT", `options: expected options named ${names.join(", ")}, got ${got}`);
+    throw new ResNetError("ERR_INVALID_ARGUMENT", `${all}: expected options named ${names.join(", ")}, got ${got}`);
   }
-  for (const [name, value] of Object.entries(options)) check(name, value, (rules as Record<string, Rule<unknown>>)[name]!);
+  const inner = where === undefined ? "" : `${where}.`;
+  for (const [name, value] of Object.entries(options)) check(inner + name, value, (rules as Record<string, Rule<unknown>>)[name]!);
   return options as Options;
 }
 

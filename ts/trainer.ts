@@ -2,11 +2,10 @@ import type { NativeTrainer } from "./binding.js";
 import type { Mixed } from "./data.js";
 import { translated } from "./errors.js";
 import { type Model, nativeOf } from "./models.js";
-import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
-import { sgd } from "./optimizers.js";
 import { check, checkOptions, made, number, type Rule } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
+import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
 /** Loss and accuracy over samples. */
 export interface Metrics {
@@ -42,14 +41,15 @@ export class Trainer {
   readonly #native: NativeTrainer;
 
   /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
-  constructor(model: Model, options?: { optimizer?: Optimizer }) {
-    const { optimizer = sgd() } = checkOptions(options, { optimizer: optimizerRule });
+  constructor(model: Model, options?: UpdateOptions) {
+    const config = describeUpdates(checkOptions(options, updateRules));
     const native = nativeOf(model);
-    this.#native = translated(() => native.trainer(JSON.stringify(describeOptimizer(optimizer))));
+    this.#native = translated(() => native.trainer(JSON.stringify(config)));
   }
 
   /**
-   * One update on images (N, C, H, W) with a label each; resolves to loss and accuracy before it.
+   * One update on images (N, C, H, W) with a label each; resolves to loss and accuracy before it. With `accumulate: n` only every n-th
+   * call makes one, on the batches of all n; the others change gradients and running statistics alone.
    *
    * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the batch does not fit, `ERR_BUSY` while another call writes to the
    * model, `ERR_NON_FINITE_LOSS` if the loss is NaN or infinite; in each case the weights stay as they were. Rejects with

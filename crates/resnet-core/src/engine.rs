@@ -49,6 +49,12 @@ impl Engine {
         Self { executor, slots: Slots::default(), plans: HashMap::new() }
     }
 
+    /// Lets go of all plans, for weights that have nothing to do with those so far.
+    pub fn forget(&mut self) {
+        self.plans.clear();
+        self.slots.forget();
+    }
+
     /// The memory that plans work in, in bytes.
     pub fn bytes(&self) -> usize {
         self.slots.bytes()

@@ -224,6 +224,24 @@ impl Session {
         self.engine = Engine::new(copied.executor);
     }
 
+    /// All that training changes, to go back to; see [`Session::restore`].
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`; if the device fails.
+    pub(crate) fn snapshot(&self) -> Result<Option<Weights>> {
+        self.built.as_ref().map(|built| built.weights.copied(self.executor())).transpose()
+    }
+
+    /// Goes back to what [`Session::snapshot`] gave, also to unknown input channels.
+    pub(crate) fn restore(&mut self, snapshot: Option<Weights>) {
+        match (&mut self.built, snapshot) {
+            (Some(built), Some(weights)) => built.weights = weights,
+            (built, _) => *built = None,
+        }
+        // Plans keep what they have made of the weights that go.
+        self.engine.forget();
+    }
+
     /// Draws the weights for a number of input channels, or checks that it is the one they were drawn for.
     ///
     /// # Errors
@@ -260,7 +278,7 @@ impl Session {
         }
         self.build(channels)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
-        let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, 0).bits();
+        let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, weights.batch).bits();
         let bound = BoundNetwork { network: &self.network, params, weights, dropout_seed, cancel: &self.cancel };
         self.engine.prepare(bound, shape, mode)
     }

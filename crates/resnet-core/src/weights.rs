@@ -20,6 +20,8 @@ pub struct Weights {
     pub version: u64,
     /// Updates by an optimiser that have been made on them: `num_batches_tracked` in files, and what dropout masks are drawn by.
     pub updates: u64,
+    /// Batches since the last of them, whose gradients the next one will use: what dropout masks are also drawn by.
+    pub batch: u64,
 }
 
 impl Weights {
@@ -31,7 +33,7 @@ impl Weights {
         let dtype = executor.parameter_dtype();
         let (parameters, running) = (executor.upload(dtype, parameters)?, executor.upload(dtype, running)?);
         let non_finite = executor.zeros(dtype, 1)?;
-        Ok(Self { parameters, running, gradients: Buffer::empty(), non_finite, version: 0, updates: 0 })
+        Ok(Self { parameters, running, gradients: Buffer::empty(), non_finite, version: 0, updates: 0, batch: 0 })
     }
 
     /// The same on another backend.
@@ -39,10 +41,11 @@ impl Weights {
     /// # Errors
     /// `ERR_OUT_OF_MEMORY`; if a device fails.
     pub fn copied(&self, executor: &Executor) -> Result<Self> {
-        let Self { parameters, running, gradients, non_finite, version, updates } = self;
+        let Self { parameters, running, gradients, non_finite, version, updates, batch } = self;
         let (parameters, running) = (copied(parameters, executor)?, copied(running, executor)?);
         let (gradients, non_finite) = (copied(gradients, executor)?, copied(non_finite, executor)?);
-        Ok(Self { parameters, running, gradients, non_finite, version: *version, updates: *updates })
+        let (version, updates, batch) = (*version, *updates, *batch);
+        Ok(Self { parameters, running, gradients, non_finite, version, updates, batch })
     }
 
     /// The memory that they take, in bytes.

@@ -16,8 +16,13 @@ fn resnet1001() -> Layer {
 fn a_thousand_layers_train_and_are_dropped_on_a_small_stack() {
     let small_stack = std::thread::Builder::new().stack_size(128 << 10).spawn(|| {
         let mut session = Session::on(resnet1001(), Executor::cpu(1).unwrap(), 0);
-        let mut trainer =
-            Trainer::new(Optimizer::Sgd(Sgd { lr: 0.001, momentum: 0.9, nesterov: false, weight_decay: 0.0 }));
+        let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
+            lr: 0.001,
+            momentum: 0.9,
+            dampening: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+        }));
         let data = vec![0.5; IMAGES.iter().product()];
         let images = || Images { data: &data, shape: IMAGES };
         let before = trainer.step(&mut session, images(), &[0, 1]).unwrap().loss();

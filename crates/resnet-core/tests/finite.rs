@@ -12,7 +12,7 @@ use resnet_ops::{Executor, Precision};
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::Path;
 
-const SGD: Sgd = Sgd { lr: 0.05, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+const SGD: Sgd = Sgd { lr: 0.05, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0 };
 
 /// Hands on what makes a session of a network, for each backend.
 fn on_each(check: impl Fn(&dyn Fn(Layer) -> Session)) {
@@ -112,13 +112,19 @@ impl Control for Listener<'_> {
 
 fn config(sgd: Sgd, epochs: usize) -> FitConfig {
     let optimizer = Optimizer::Sgd(sgd);
+    let parameters = Default::default();
+    let (batch_size, seed, shuffle, drop_last) = (2, None, false, false);
     FitConfig {
         epochs,
-        batch_size: 2,
+        batch_size,
         optimizer,
-        seed: None,
-        shuffle: false,
-        drop_last: false,
+        parameters,
+        clip: None,
+        accumulate: 1,
+        schedule: None,
+        seed,
+        shuffle,
+        drop_last,
         augment: Augment::default(),
         balance: None,
         loader_threads: None,

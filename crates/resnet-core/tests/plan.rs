@@ -10,7 +10,8 @@ use resnet_core::Code;
 use resnet_ops::Algorithm;
 use resnet_ops::{Executor, Isa, Precision};
 
-const SGD: Optimizer = Optimizer::Sgd(Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 1e-4 });
+const SGD: Optimizer =
+    Optimizer::Sgd(Sgd { lr: 0.05, momentum: 0.9, dampening: 0.0, nesterov: false, weight_decay: 1e-4 });
 
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;

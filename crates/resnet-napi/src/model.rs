@@ -4,7 +4,7 @@ use crate::actor::Actor;
 use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
-    image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration,
+    image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration, NativeCurve,
     NativeLoadOptions, NativeLoadReport, NativeMetrics, NativePrediction, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
@@ -23,7 +23,7 @@ use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
 use resnet_core::tensor::copy_of;
-use resnet_core::train::{move_to, FitConfig, Optimizer};
+use resnet_core::train::{find_learning_rate, move_to, FinderConfig, FitConfig, UpdateConfig};
 use resnet_core::{Code, Error, Session, SessionOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -259,12 +259,31 @@ impl NativeModel {
         NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), config).map_err(raise)
     }
 
-    /// A trainer with an optimiser of its own, given as JSON.
+    /// The losses at rates that grow; see [`FinderConfig::from_json`]. The model stays as it was.
     #[napi]
-    pub fn trainer(&self, optimizer: String) -> napi::Result<NativeTrainer> {
-        let optimizer = Optimizer::from_json(&optimizer).map_err(raise)?;
+    pub fn find_learning_rate<'env>(
+        &self,
+        env: &'env Env,
+        train: &NativeDataset,
+        config: String,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeCurve>> {
+        let config = FinderConfig::from_json(&config).map_err(raise)?;
+        let writer = self.actor.writer().map_err(raise)?;
+        let (reply, promise) = Reply::new(env)?;
+        let train = train.shared();
+        self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
+            find_learning_rate(context.session, &train, &config)
+        });
+        Ok(promise)
+    }
+
+    /// A trainer with an optimiser of its own; see [`UpdateConfig::from_json`].
+    #[napi]
+    pub fn trainer(&self, config: String) -> napi::Result<NativeTrainer> {
+        let config = UpdateConfig::from_json(&config).map_err(raise)?;
         let number = self.trainers.fetch_add(1, Ordering::Relaxed);
-        Ok(NativeTrainer::new(self.actor.clone(), number, optimizer))
+        Ok(NativeTrainer::new(self.actor.clone(), number, config))
     }
 
     /// Stops what runs, ends the thread and frees its memory.

@@ -6,7 +6,7 @@ use resnet_core::classify::{Calibration, Prediction};
 use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
-use resnet_core::train::Metrics;
+use resnet_core::train::{Curve, Metrics};
 use resnet_core::{Code, Error, Result};
 
 /// See [`SessionOptions`].
@@ -61,6 +61,14 @@ pub struct NativeCalibration {
     pub temperature: f64,
     pub loss_before: f64,
     pub loss_after: f64,
+}
+
+/// See [`Curve`].
+#[napi(object)]
+pub struct NativeCurve {
+    pub lrs: Vec<f64>,
+    pub losses: Vec<f64>,
+    pub suggestion: Option<f64>,
 }
 
 /// See [`LoadOptions`].
@@ -175,6 +183,12 @@ impl From<Calibration> for NativeCalibration {
 impl From<Metrics> for NativeMetrics {
     fn from(metrics: Metrics) -> Self {
         Self { loss: metrics.loss(), accuracy: metrics.accuracy() }
+    }
+}
+
+impl From<Curve> for NativeCurve {
+    fn from(Curve { lrs, losses, suggestion }: Curve) -> Self {
+        Self { lrs, losses, suggestion }
     }
 }
 

@@ -43,6 +43,7 @@ pub struct NativeStep {
     pub steps: u32,
     pub loss: f64,
     pub accuracy: f64,
+    pub lr: f64,
     pub images_per_second: f64,
     pub seconds_left: f64,
 }
@@ -153,10 +154,10 @@ impl Mailbox {
     fn put(&self, event: &Event) {
         let mut state = self.lock();
         match event.clone() {
-            Event::Step { epoch, step, steps, loss, accuracy, images_per_second, seconds_left } => {
+            Event::Step { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left } => {
                 let (epoch, step, steps) = (epoch as u32, step as u32, steps as u32);
                 state.progress.step =
-                    Some(NativeStep { epoch, step, steps, loss, accuracy, images_per_second, seconds_left });
+                    Some(NativeStep { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left });
             }
             Event::Validation { epoch, done, total } => {
                 let (epoch, done, total) = (epoch as u32, done as u32, total as u32);

@@ -11,7 +11,7 @@ use napi_derive::napi;
 use resnet_core::data::Mixed;
 use resnet_core::session::Images;
 use resnet_core::tensor::copy_of;
-use resnet_core::train::{Optimizer, Trainer};
+use resnet_core::train::{Trainer, UpdateConfig};
 use std::sync::Arc;
 
 /// Makes single updates of a model. What the optimiser keeps between them is with the model's thread.
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub struct NativeTrainer {
     actor: Arc<Actor>,
     number: usize,
-    optimizer: Optimizer,
+    config: UpdateConfig,
 }
 
 #[napi]
@@ -41,9 +41,9 @@ impl NativeTrainer {
         let (images, labels) = (copy_of(&images).map_err(raise)?, copy_of(&labels).map_err(raise)?);
         let mixed = mixed.map(|NativeMixed { labels, share }| Mixed { labels: labels.to_vec(), share });
         let (reply, promise) = Reply::new(env)?;
-        let (number, optimizer) = (self.number, self.optimizer);
+        let (number, config) = (self.number, self.config.clone());
         self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
-            let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(optimizer));
+            let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(config));
             trainer.step_mixed(context.session, Images { data: &images, shape }, &labels, mixed.as_ref())
         });
         Ok(promise)
@@ -64,8 +64,8 @@ impl NativeTrainer {
 
 impl NativeTrainer {
     /// The trainer with this number.
-    pub fn new(actor: Arc<Actor>, number: usize, optimizer: Optimizer) -> Self {
-        Self { actor, number, optimizer }
+    pub fn new(actor: Arc<Actor>, number: usize, config: UpdateConfig) -> Self {
+        Self { actor, number, config }
     }
 }
 

@@ -303,6 +303,11 @@ impl<'a> ViewMut<'a> {
         self.range.is_empty()
     }
 
+    /// The same part, to be read.
+    pub fn view(&self) -> View<'_> {
+        self.buffer.view(self.range.clone())
+    }
+
     /// The elements, mutable, if they are of type `T` and in host memory.
     ///
     /// # Errors

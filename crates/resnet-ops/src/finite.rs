@@ -12,3 +12,16 @@ pub(crate) fn note<T: Real>(non_finite: &mut Buffer, is_finite: bool) -> Result<
     }
     Ok(())
 }
+
+/// A number that grows with the value's distance from 0, and is largest for infinity and NaN. As a maximum of such it is worked out in
+/// vectors, while memory is waited for.
+#[inline(always)]
+pub(crate) fn magnitude(value: f32) -> i32 {
+    value.abs().to_bits() as i32
+}
+
+/// 0, or NaN for what is not finite: added to a parameter, it has that noticed.
+#[inline(always)]
+pub(crate) fn nan_or_zero<T: Real>(value: T) -> T {
+    value * T::zero()
+}

@@ -8,6 +8,8 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod accumulate;
+pub mod adam;
 pub mod add;
 pub mod allocate;
 pub mod avg_pool2d;
@@ -20,13 +22,18 @@ pub mod finite;
 pub mod global_avg_pool;
 pub mod layout;
 pub mod linear;
+pub mod lion;
 pub mod max_pool2d;
+pub mod muon;
 pub mod norm_pool;
 pub mod pad_channels;
 pub mod relu;
 pub mod resample;
+pub mod rmsprop;
 pub mod sgd;
 pub mod silu;
+pub mod sum_of_squares;
+pub mod update;
 
 mod affine;
 mod algorithm;
@@ -38,6 +45,7 @@ mod element;
 mod error;
 mod executor;
 mod gradient;
+mod matrix;
 mod pool;
 mod precision;
 mod probe;

@@ -142,6 +142,22 @@ impl Pool {
             unsafe { function(index, first_chunks.get(index), second_chunks.get(index)) }
         });
     }
+
+    /// Cuts `first` and each of `others`, as long as it, into chunks of `size` (the last may be shorter) and calls
+    /// `function(index, chunk_of_first, chunks_of_others)` for each.
+    pub fn chunks_of_all_mut<T: Send, const N: usize>(
+        &self,
+        first: &mut [T],
+        others: [&mut [T]; N],
+        size: usize,
+        function: impl Fn(usize, &mut [T], [&mut [T]; N]) + Sync,
+    ) {
+        let (first, others) = (Chunks::new(first, size), others.map(|other| Chunks::new(other, size)));
+        self.run(first.count(), |index| {
+            // SAFETY: `run` gives each index to one call only, so no two calls hold the same chunk.
+            unsafe { function(index, first.get(index), others.each_ref().map(|other| other.get(index))) }
+        });
+    }
 }
 
 impl Drop for Pool {

@@ -3,7 +3,8 @@
 mod support;
 
 use resnet_ops::batch_norm::{self, BatchNorm};
-use resnet_ops::{cross_entropy, sgd, Buffer, DType, Executor};
+use resnet_ops::update::{Clip, Update};
+use resnet_ops::{adam, cross_entropy, lion, muon, rmsprop, sgd, Buffer, DType, Executor};
 use support::normalisation::Normalisation;
 use support::{activation, bf16_executor, elements, every_executor, garbage, note, Parameters};
 
@@ -84,7 +85,8 @@ fn it_holds_among_many_classes() {
 fn step(executor: &Executor, op: &sgd::Sgd, values: [&[f64]; 3], non_finite: &mut Buffer) -> f64 {
     let [mut params, grads, mut velocity] = values.map(|values| Parameters::new(executor, values));
     let velocity = (op.momentum > 0.0).then(|| velocity.view_mut());
-    let call = sgd::Step { params: params.view_mut(), grads: grads.view(), velocity, non_finite };
+    let call =
+        sgd::Step { params: params.view_mut(), grads: grads.view(), velocity, clip: Clip::default(), non_finite };
     sgd::step(executor, op, call).unwrap();
     elements(non_finite)[0]
 }
@@ -101,7 +103,7 @@ fn an_update_notes_parameters_that_it_makes_nan_or_infinite() {
         };
         for executor in executors() {
             for (momentum, nesterov) in [(0.0, false), (0.9, false), (0.9, true)] {
-                let plain = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay: 0.0 };
+                let plain = sgd::Sgd { lr: 0.1, momentum, dampening: 0.0, nesterov, weight_decay: 0.0 };
                 let noted = |op: &sgd::Sgd, params: &[f64], grads: &[f64], velocity: &[f64]| {
                     step(&executor, op, [params, grads, velocity], &mut note(&executor)) == 1.0
                 };
@@ -121,11 +123,69 @@ fn an_update_notes_parameters_that_it_makes_nan_or_infinite() {
                     assert!(noted(&sgd::Sgd { lr: 1e300, ..plain }, &fine, &fine, &fine), "a rate beyond f32");
                 }
             }
-            let plain = sgd::Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+            let plain = sgd::Sgd { lr: 0.1, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0 };
             let mut kept = note(&executor);
             let steps =
                 [&fine, &with(0, NAN), &fine].map(|grads| step(&executor, &plain, [&fine, grads, &fine], &mut kept));
             assert_eq!(steps, [0.0, 1.0, 1.0], "what is noted stays");
+        }
+    }
+}
+
+/// One update by each op with buffers that it keeps, of values that go on; whether it notes that they are not finite.
+#[test]
+fn other_updates_note_what_becomes_nan_or_infinite() {
+    type Rule = fn(&Executor, Update) -> resnet_ops::Result<()>;
+    let ops: [(&str, usize, Rule); 5] = [
+        ("adam", 2, |executor, update| {
+            let op = adam::Adam { lr: 0.1, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.1, decoupled: true };
+            adam::step(executor, &op, update)
+        }),
+        ("rmsprop", 1, |executor, update| {
+            let op = rmsprop::RmsProp { lr: 0.1, alpha: 0.99, eps: 1e-8, momentum: 0.0, weight_decay: 0.0 };
+            rmsprop::step(executor, &op, update)
+        }),
+        ("rmsprop with momentum", 2, |executor, update| {
+            let op = rmsprop::RmsProp { lr: 0.1, alpha: 0.99, eps: 1e-8, momentum: 0.9, weight_decay: 0.0 };
+            rmsprop::step(executor, &op, update)
+        }),
+        ("lion", 1, |executor, update| {
+            lion::step(executor, &lion::Lion { lr: 0.1, betas: [0.9, 0.99], weight_decay: 0.1 }, update)
+        }),
+        ("muon", 1, |executor, update| {
+            let op = muon::Muon { lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.1, match_adamw: false };
+            muon::step(executor, &op, 7, update)
+        }),
+    ];
+    let len = 7 * 5_717;
+    for executor in executors() {
+        for (name, kept, rule) in ops {
+            let noted = |bad: Option<(usize, f64)>| {
+                let values = |buffer: usize| {
+                    let mut values = vec![0.5; len];
+                    match bad {
+                        Some((place, value)) if place == buffer => values[len - 1] = value,
+                        Some(_) | None => {}
+                    }
+                    Parameters::new(&executor, &values)
+                };
+                let (mut params, grads, mut non_finite) = (values(0), values(1), note(&executor));
+                let mut buffers: Vec<_> = (0..kept).map(|i| values(2 + i)).collect();
+                let kept = buffers.iter_mut().map(Parameters::view_mut).collect();
+                let (params, clip) = (params.view_mut(), Clip::default());
+                let update = Update { params, grads: grads.view(), kept, clip, step: 3, non_finite: &mut non_finite };
+                rule(&executor, update).unwrap();
+                elements(&non_finite)[0] == 1.0
+            };
+            assert!(!noted(None), "{name}");
+            for place in 0..2 + kept {
+                for value in [NAN, INF] {
+                    assert!(noted(Some((place, value))), "{name}: {value} at {place}");
+                }
+            }
+            // Squares beyond f32 would hold a parameter still for good.
+            let squares_count = executor.parameter_dtype() == DType::F32 && !["lion", "muon"].contains(&name);
+            assert_eq!(noted(Some((1, 1e30))), squares_count, "{name}: a gradient of 1e30");
         }
     }
 }

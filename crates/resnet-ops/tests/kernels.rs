@@ -3,10 +3,11 @@
 
 mod support;
 
-use resnet_ops::{batch_norm, sgd, Algorithm, Executor};
+use resnet_ops::update::{Clip, Update};
+use resnet_ops::{accumulate, adam, batch_norm, lion, muon, rmsprop, sgd, sum_of_squares, Algorithm, Executor};
 use support::ops::Op;
 use support::{
-    assert_close, bf16_executor, cpu_executors, cuda_executor, elements, norm, note, shapes, Parameters, Random,
+    assert_close, bf16_executor, buffer, cpu_executors, cuda_executor, elements, norm, note, shapes, Parameters, Random,
 };
 
 const TOLERANCE: f64 = 1e-4;
@@ -155,30 +156,123 @@ fn batch_norm_statistics_and_evaluation() {
     }
 }
 
-/// On parts of flat storage that begin at no multiple of anything.
-#[test]
-fn sgd() {
+/// Five updates by an op with buffers that it keeps, on parts of flat storage that begin at no multiple of anything.
+fn check_updates(name: &str, kept: usize, clip: Clip, rule: impl Fn(&Executor, Update) -> resnet_ops::Result<()>) {
     let executors = cpu_executors();
     for (seed, case) in shapes::relus().iter().enumerate() {
         let mut random = Random::new(seed as u64);
         let (len, params) = (case.0, random.values(case.0));
         let gradients: Vec<Vec<f64>> = (0..5).map(|_| random.values(len)).collect();
-        for (momentum, nesterov, weight_decay) in
-            [(0.0, false, 0.0), (0.0, false, 0.1), (0.9, false, 0.0), (0.9, true, 0.01), (0.5, false, 0.1)]
-        {
-            let op = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay };
-            compare(&(op, len), &executors, |executor| {
-                let (mut params, mut velocity) =
-                    (Parameters::new(executor, &params), Parameters::new(executor, &vec![0.0; len]));
-                for gradient in &gradients {
-                    let gradient = Parameters::new(executor, gradient);
-                    let velocity = (momentum != 0.0).then(|| velocity.view_mut());
-                    let (params, non_finite) = (params.view_mut(), &mut note(executor));
-                    let call = sgd::Step { params, grads: gradient.view(), velocity, non_finite };
-                    sgd::step(executor, &op, call).unwrap();
-                }
-                vec![("parameters".to_string(), params.read()), ("velocity".to_string(), velocity.read())]
-            });
-        }
+        compare(&(name, clip, len), &executors, |executor| {
+            let mut params = Parameters::new(executor, &params);
+            let mut buffers: Vec<_> = (0..kept).map(|_| Parameters::new(executor, &vec![0.0; len])).collect();
+            for (gradient, step) in gradients.iter().zip(1..) {
+                let gradient = Parameters::new(executor, gradient);
+                let kept = buffers.iter_mut().map(Parameters::view_mut).collect();
+                let (params, grads, non_finite) = (params.view_mut(), gradient.view(), &mut note(executor));
+                rule(executor, Update { params, grads, kept, clip, step, non_finite }).unwrap();
+            }
+            let kept = buffers.iter().enumerate().map(|(i, buffer)| (format!("buffer {i}"), buffer.read()));
+            std::iter::once(("parameters".to_string(), params.read())).chain(kept).collect()
+        });
+    }
+}
+
+const CLIPS: [Clip; 2] = [Clip { scale: 1.0, limit: f64::INFINITY }, Clip { scale: 0.75, limit: 0.4 }];
+
+#[test]
+fn sgd() {
+    let settings = [(0.0, 0.0, false, 0.0), (0.0, 0.0, false, 0.1), (0.9, 0.0, false, 0.0), (0.9, 0.0, true, 0.01)];
+    for (i, (momentum, dampening, nesterov, weight_decay)) in
+        settings.into_iter().chain([(0.5, 0.3, false, 0.1)]).enumerate()
+    {
+        let op = sgd::Sgd { lr: 0.1, momentum, dampening, nesterov, weight_decay };
+        check_updates(&format!("{op:?}"), usize::from(momentum != 0.0), CLIPS[i % 2], |executor, update| {
+            let Update { params, grads, kept, clip, non_finite, .. } = update;
+            let velocity = kept.into_iter().next();
+            sgd::step(executor, &op, sgd::Step { params, grads, velocity, clip, non_finite })
+        });
+    }
+}
+
+#[test]
+fn adam() {
+    for (i, (weight_decay, decoupled)) in [(0.0, false), (0.1, false), (0.1, true)].into_iter().enumerate() {
+        let op = adam::Adam { lr: 0.01, betas: [0.9, 0.99], eps: 1e-3, weight_decay, decoupled };
+        check_updates(&format!("{op:?}"), 2, CLIPS[i % 2], |executor, update| adam::step(executor, &op, update));
+    }
+}
+
+#[test]
+fn rmsprop() {
+    for (i, (momentum, weight_decay)) in [(0.0, 0.0), (0.9, 0.1)].into_iter().enumerate() {
+        let op = rmsprop::RmsProp { lr: 0.01, alpha: 0.9, eps: 1e-3, momentum, weight_decay };
+        let kept = if momentum == 0.0 { 1 } else { 2 };
+        check_updates(&format!("{op:?}"), kept, CLIPS[i % 2], |executor, update| rmsprop::step(executor, &op, update));
+    }
+}
+
+#[test]
+fn lion() {
+    for (clip, weight_decay) in CLIPS.into_iter().zip([0.0, 0.1]) {
+        let op = lion::Lion { lr: 0.01, betas: [0.9, 0.99], weight_decay };
+        check_updates(&format!("{op:?}"), 1, clip, |executor, update| lion::step(executor, &op, update));
+    }
+}
+
+/// Matrices that are wide, tall and square, of sizes that tiles do not divide.
+#[test]
+fn muon() {
+    let executors = cpu_executors();
+    for (i, (rows, columns)) in
+        [(1, 1), (1, 9), (19, 45), (45, 19), (33, 33), (8, 144), (130, 7)].into_iter().enumerate()
+    {
+        let (nesterov, match_adamw, clip) = (i % 3 > 0, i % 2 > 0, CLIPS[i % 2]);
+        let op = muon::Muon { lr: 0.05, momentum: 0.9, nesterov, weight_decay: 0.1, match_adamw };
+        let mut random = Random::new(i as u64);
+        let (len, params) = (rows * columns, random.values(rows * columns));
+        let gradients: Vec<Vec<f64>> = (0..3).map(|_| random.values(len)).collect();
+        compare(&(op, rows, columns), &executors, |executor| {
+            let (mut params, mut velocity) =
+                (Parameters::new(executor, &params), Parameters::new(executor, &vec![0.0; len]));
+            for (gradient, step) in gradients.iter().zip(1..) {
+                let gradient = Parameters::new(executor, gradient);
+                let (kept, non_finite) = (vec![velocity.view_mut()], &mut note(executor));
+                let (params, grads) = (params.view_mut(), gradient.view());
+                let update = Update { params, grads, kept, clip, step, non_finite };
+                muon::step(executor, &op, rows, update).unwrap();
+            }
+            vec![("parameters".to_string(), params.read()), ("velocity".to_string(), velocity.read())]
+        });
+    }
+}
+
+#[test]
+fn sum_of_squares() {
+    // From a part of a block to more of them than are added up at a time.
+    for len in [0, 1, 17, 16 * 1024, 40_003, 256 * 16 * 1024 + 7] {
+        let values = Random::new(len as u64).values(len);
+        compare(&len, &cpu_executors(), |executor| {
+            let values = Parameters::new(executor, &values);
+            vec![("sum".to_string(), vec![sum_of_squares::sum_of_squares(executor, &values.view()).unwrap()])]
+        });
+    }
+}
+
+#[test]
+fn accumulate() {
+    for (seed, case) in shapes::relus().iter().enumerate() {
+        let mut random = Random::new(seed as u64);
+        let (target, source) = (random.values(case.0), random.values(case.0));
+        compare(case, &cpu_executors(), |executor| {
+            let dtype = executor.parameter_dtype();
+            let sum = |target: &[f64], keep| {
+                let (mut target, source) = (buffer(executor, dtype, target), buffer(executor, dtype, &source));
+                accumulate::accumulate(executor, &mut target, keep, &source, 0.5).unwrap();
+                elements(&target)
+            };
+            let unread = vec![f64::NAN; case.0];
+            vec![("sum".to_string(), sum(&target, 0.25)), ("first".to_string(), sum(&unread, 0.0))]
+        });
     }
 }

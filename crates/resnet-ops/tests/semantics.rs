@@ -11,6 +11,7 @@ use resnet_ops::conv2d::{self, Conv2d, ConvShape, FusedNorm, InputGradient};
 use resnet_ops::max_pool2d::MaxPool2d;
 use resnet_ops::norm_pool::NormPool;
 use resnet_ops::pad_channels::PadChannels;
+use resnet_ops::update::Clip;
 use resnet_ops::{add, cross_entropy, relu, sgd, Buffer, DType, Executor, GradientTarget, Pass};
 use support::convolution::Convolution;
 use support::norm_pool::NormPooling;
@@ -352,14 +353,14 @@ fn norm_pool_refuses_a_pooling_of_another_map() {
 
 #[test]
 fn sgd_refuses_parts_of_different_lengths() {
-    let op = sgd::Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let op = sgd::Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, nesterov: false, weight_decay: 0.0 };
     for executor in every_executor() {
         let zeros = || executor.zeros(executor.parameter_dtype(), 8).unwrap();
         let (mut params, grads, mut velocity) = (zeros(), zeros(), zeros());
         for (gradients, velocities) in [(3..7, 0..5), (3..8, 1..5)] {
             let velocity = Some(velocity.view_mut(velocities));
             let (params, grads, non_finite) = (params.view_mut(1..6), grads.view(gradients), &mut note(&executor));
-            let call = sgd::Step { params, grads, velocity, non_finite };
+            let call = sgd::Step { params, grads, velocity, clip: Clip::default(), non_finite };
             let error = sgd::step(&executor, &op, call).unwrap_err().to_string();
             assert!(error.contains("an update of 5 parameters"), "{error}");
         }
@@ -368,12 +369,12 @@ fn sgd_refuses_parts_of_different_lengths() {
 
 #[test]
 fn sgd_refuses_momentum_without_a_velocity() {
-    let op = sgd::Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let op = sgd::Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, nesterov: false, weight_decay: 0.0 };
     for executor in every_executor() {
         let zeros = || executor.zeros(executor.parameter_dtype(), 2).unwrap();
         let (mut params, grads) = (zeros(), zeros());
         let (params, grads, non_finite) = (params.view_mut(0..2), grads.view(0..2), &mut note(&executor));
-        let call = sgd::Step { params, grads, velocity: None, non_finite };
+        let call = sgd::Step { params, grads, velocity: None, clip: Clip::default(), non_finite };
         let error = sgd::step(&executor, &op, call).unwrap_err().to_string();
         assert!(error.contains("takes a velocity"), "{error}");
     }
@@ -381,12 +382,12 @@ fn sgd_refuses_momentum_without_a_velocity() {
 
 #[test]
 fn nothing_to_do_is_done() {
-    let op = sgd::Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+    let op = sgd::Sgd { lr: 0.1, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0 };
     for executor in every_executor() {
         let mut params = executor.zeros(executor.parameter_dtype(), 2).unwrap();
         let grads = executor.zeros(executor.parameter_dtype(), 2).unwrap();
         let (params, grads, non_finite) = (params.view_mut(1..1), grads.view(1..1), &mut note(&executor));
-        let call = sgd::Step { params, grads, velocity: None, non_finite };
+        let call = sgd::Step { params, grads, velocity: None, clip: Clip::default(), non_finite };
         sgd::step(&executor, &op, call).unwrap();
         let logits = blank_activation(&executor, [1, 3, 1, 1]);
         let found = cross_entropy::evaluate(&executor, 3, &logits, [][..].into(), None).unwrap();
@@ -405,7 +406,7 @@ fn sgd_is_pytorchs() {
         (0.9, true, 0.01, [0.603189208191, -2.324836916382]),
         (0.5, false, 0.1, [0.7591439999999999, -2.116788]),
     ] {
-        let op = sgd::Sgd { lr: 0.1, momentum, nesterov, weight_decay };
+        let op = sgd::Sgd { lr: 0.1, momentum, dampening: 0.0, nesterov, weight_decay };
         for executor in every_executor() {
             let dtype = executor.dtype();
             let (mut params, mut velocity) =
@@ -414,7 +415,7 @@ fn sgd_is_pytorchs() {
                 let gradient = buffer(&executor, dtype, gradient);
                 let velocity = (momentum != 0.0).then(|| velocity.view_mut(0..2));
                 let (params, grads, non_finite) = (params.view_mut(0..2), gradient.view(0..2), &mut note(&executor));
-                let call = sgd::Step { params, grads, velocity, non_finite };
+                let call = sgd::Step { params, grads, velocity, clip: Clip::default(), non_finite };
                 sgd::step(&executor, &op, call).unwrap();
             }
             assert_close(&elements(&params), &expected, 1e-6, &format!("{op:?}"));

@@ -3,11 +3,10 @@
 use super::*;
 use crate::cancel::CancelFlag;
 use crate::model::block::basic;
-use crate::model::params::Role;
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
 use crate::model::Child;
 use crate::plan::{List, Plan};
-use crate::train::{Group, Members, Optimizer, Sgd, Trainer};
+use crate::train::{Group, Kind, Optimizer, ParameterSettings, Sgd, Trainer, UpdateConfig};
 use resnet_ops::Precision;
 use std::thread::{scope, sleep};
 use std::time::Duration;
@@ -29,7 +28,13 @@ fn images(n: usize, step: usize) -> Vec<f32> {
 /// Losses and weights of steps of so many images each; `before` is done before each.
 fn trained(batches: &[usize], mut before: impl FnMut(&mut Session, usize)) -> Option<(Vec<f64>, Named)> {
     let mut session = on_gpu()?;
-    let mut trainer = Trainer::new(Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 }));
+    let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
+        lr: 0.1,
+        momentum: 0.9,
+        dampening: 0.0,
+        nesterov: false,
+        weight_decay: 0.0,
+    }));
     let labels = [0, 1, 2, 3, 4, 0];
     let mut step = |(index, &n): (usize, &usize)| {
         before(&mut session, index);
@@ -113,8 +118,13 @@ fn updates_are_counted_on_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let step = |session: &mut Session, step: usize| {
-        let mut trainer =
-            Trainer::new(Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 }));
+        let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
+            lr: 0.1,
+            momentum: 0.0,
+            dampening: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+        }));
         let data = images(4, step);
         trainer.step(session, Images { data: &data, shape: [4, 3, 16, 16] }, &[0, 1, 2, 3]).unwrap().loss()
     };
@@ -161,21 +171,22 @@ fn groups_have_settings_of_their_own() {
         let mut session = Session::on(network, Executor::cpu(1).unwrap(), 1);
         session.build(3).unwrap();
         let before = session.state_dict::<f32>().unwrap();
-        let optimizer = Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.5 });
-        let mut trainer = Trainer::with_groups(optimizer, groups).unwrap();
+        let optimizer =
+            Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, dampening: 0.0, nesterov: false, weight_decay: 0.5 });
+        let parameters = ParameterSettings { groups, ..Default::default() };
+        let mut trainer = Trainer::new(UpdateConfig { parameters, ..optimizer.into() });
         for number in 0..3 {
             let data = images(4, number);
             trainer.step(&mut session, Images { data: &data, shape: [4, 3, 16, 16] }, &[0, 1, 2, 0]).unwrap();
         }
         (before, session.state_dict::<f32>().unwrap())
     };
-    let group = |members, lr_factor, weight_decay| Group { members, lr_factor, weight_decay };
     let (_, plain) = trained(vec![]);
     let (before, grouped) = trained(vec![
-        group(Members::Layer("block.conv1".into()), 0.0, None),
-        group(Members::Role(Role::NormWeight), 1.0, Some(0.0)),
+        Group { layers: vec!["block.conv1".into()], frozen: true, ..Default::default() },
+        Group { layers: vec!["*.bn1".into()], roles: vec![Kind::Norm], weight_decay: Some(0.0), ..Default::default() },
     ]);
-    let (_, same) = trained(vec![group(Members::Role(Role::Bias), 1.0, Some(0.5))]);
+    let (_, same) = trained(vec![Group { roles: vec![Kind::Bias], weight_decay: Some(0.5), ..Default::default() }]);
     assert_eq!(same, plain, "a group with the optimiser's settings changes nothing");
     for ((name, before), ((_, plain), (_, grouped))) in before.iter().zip(plain.iter().zip(&grouped)) {
         match name.as_str() {
@@ -185,11 +196,6 @@ fn groups_have_settings_of_their_own() {
             _ => assert_ne!(grouped, before, "{name} is trained"),
         }
     }
-    let wrong = Trainer::with_groups(
-        Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 }),
-        vec![group(Members::Layer("fc".into()), f64::NAN, None)],
-    );
-    assert_eq!(wrong.err().unwrap().code, Code::InvalidArgument);
 }
 
 /// The moment differs from machine to machine: whatever it is, a step is made or is not, and what was packed is right.
@@ -200,8 +206,13 @@ fn a_call_that_is_cancelled_leaves_whole_steps() {
     let batch = || Images { data: &data, shape: [6, 3, 16, 16] };
     for make in [&on_cpu as &dyn Fn() -> Option<Session>, &on_gpu] {
         let Some(mut session) = make() else { continue };
-        let mut trainer =
-            Trainer::new(Optimizer::Sgd(Sgd { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 }));
+        let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
+            lr: 0.1,
+            momentum: 0.9,
+            dampening: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+        }));
         trainer.step(&mut session, batch(), &labels).unwrap();
         let mut cancelled = 0;
         for microseconds in (0..40).map(|i| i * i) {

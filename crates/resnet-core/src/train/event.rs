@@ -17,6 +17,8 @@ pub enum Event {
         loss: f64,
         /// Accuracy of the batch, before the update.
         accuracy: f64,
+        /// Learning rate of the update, before the factors of groups.
+        lr: f64,
         /// Images a second since the epoch began.
         images_per_second: f64,
         /// Seconds until the epoch's last step at that speed.

@@ -1,7 +1,9 @@
 //! The training loop.
 
+use super::schedule::{Clock, Schedule};
+use super::settings::{one, UpdateConfig};
 use super::trainer::lost;
-use super::{Control, EpochRow, Event, Flow, Metrics, Optimizer, Trainer};
+use super::{Clip, Control, EpochRow, Event, Flow, Metrics, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Augment, DataPass, Dataset, Mixed, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::interface::Interface;
@@ -18,10 +20,22 @@ use std::time::Instant;
 pub struct FitConfig {
     /// How many times the training set is gone through.
     pub epochs: usize,
-    /// Samples of an update.
+    /// Samples of a batch.
     pub batch_size: usize,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// What is not the same for all parameters.
+    #[serde(default)]
+    pub parameters: ParameterSettings,
+    /// How gradients are clipped, if they are.
+    #[serde(default)]
+    pub clip: Option<Clip>,
+    /// Batches of an update, whose gradients are those of one large batch; an epoch's last update may have fewer.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// The learning rate's schedule; the optimiser's rate if absent.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     /// Seed of the sample order; the session's if absent.
     pub seed: Option<u64>,
     /// Whether each epoch takes the samples in an order of its own.
@@ -52,6 +66,12 @@ impl FitConfig {
     pub fn from_json(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|error| Error::new(Code::InvalidArgument, format!("fit: {error}")))
     }
+
+    /// How updates are made.
+    fn update(&self) -> UpdateConfig {
+        let Self { optimizer, ref parameters, clip, accumulate, .. } = *self;
+        UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate }
+    }
 }
 
 /// Trains; returns a row for each epoch.
@@ -75,7 +95,12 @@ pub fn fit(
     let batch_size = config.batch_size.min(train.len());
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 { batch_size } else { rest };
-    let mut trainer = Trainer::new(config.optimizer);
+    let update = config.update();
+    update.check()?;
+    if let Some(schedule) = &config.schedule {
+        schedule.check(config.epochs)?;
+    }
+    let mut trainer = Trainer::new(update);
     check_training(session, &mut trainer, train, batch_size, last_batch)?;
     if let Some(weights) = &config.class_weights {
         session.check_class_weights(weights, train)?;
@@ -90,7 +115,7 @@ pub fn fit(
         false => ResidentDataset::on_host(train),
     };
     let validation = validation.map(|data| session.resident(data)).transpose()?;
-    let mut run = Run { session, config, control, trainer };
+    let mut run = Run { session, config, control, trainer, losses: Vec::new() };
     (1..=config.epochs).map(|epoch| run.epoch(&train, validation.as_ref(), epoch)).collect()
 }
 
@@ -107,7 +132,8 @@ fn check_training(
     let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
     execution.check_updated()?;
     let (executor, params, _) = execution.parts();
-    trainer.updater.reserve(executor, params)?;
+    trainer.updating.updater.reserve(executor, params)?;
+    trainer.updating.accumulation.reserve(executor, params.parameters_len())?;
     execution.check_norms(batch_size)?;
     execution.check_norms(last_batch)
 }
@@ -117,6 +143,8 @@ struct Run<'a> {
     config: &'a FitConfig,
     control: &'a mut dyn Control,
     trainer: Trainer,
+    /// The losses that schedules look at, epoch by epoch.
+    losses: Vec<f64>,
 }
 
 impl Run<'_> {
@@ -137,19 +165,28 @@ impl Run<'_> {
         let pass = DataPass::new(train.data(), *batch_size, order, *drop_last)?;
         let mut loader =
             train.loader_of(pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?, *loader_threads)?;
-        let steps = loader.steps();
+        let (batches, every) = (loader.steps(), self.config.accumulate);
+        let steps = batches.div_ceil(every);
         let mut total = Metrics::default();
         for step in 1..=steps {
-            // Where pictures are skipped there may be fewer.
-            let Some(batch) = loader.next() else { break };
-            let batch = batch?;
-            let targets = Targets {
-                labels: &batch.labels,
-                mixed: batch.mixed.as_ref().map(Mixed::target),
-                class_weights: self.config.class_weights.as_deref(),
-            };
-            let stepped = self.trainer.step_on(self.session, train.input(batch), targets);
-            let metrics = stepped.map_err(|error| at(error, epoch, step))?;
+            self.set_lr((epoch - 1) * steps + step - 1, steps);
+            let mut metrics = Metrics::default();
+            for number in (step - 1) * every + 1..=(step * every).min(batches) {
+                // Where pictures are skipped there may be fewer.
+                let Some(batch) = loader.next() else { break };
+                let batch = batch?;
+                let targets = Targets {
+                    labels: &batch.labels,
+                    mixed: batch.mixed.as_ref().map(Mixed::target),
+                    class_weights: self.config.class_weights.as_deref(),
+                };
+                let is_last = number == batches;
+                let stepped = self.trainer.step_on(self.session, train.input(batch), targets, is_last);
+                metrics.merge(stepped.map_err(|error| at(error, epoch, step))?);
+            }
+            if metrics.samples() == 0 {
+                break;
+            }
             Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
             total.merge(metrics);
             let seconds = began.elapsed().as_secs_f64();
@@ -159,6 +196,7 @@ impl Run<'_> {
                 steps,
                 loss: metrics.loss(),
                 accuracy: metrics.accuracy(),
+                lr: self.trainer.lr(),
                 images_per_second: total.samples() as f64 / seconds,
                 seconds_left: seconds / step as f64 * (steps - step) as f64,
             })?;
@@ -170,17 +208,27 @@ impl Run<'_> {
         self.session.check_updated().map_err(|error| after(error, epoch, steps))?;
         let validated = validation.map(|data| self.validate(data, epoch)).transpose()?;
         check_validated(validated, epoch)?;
+        self.losses.push(validated.unwrap_or(total).loss());
         let row = EpochRow {
             epoch,
             loss: total.loss(),
             accuracy: total.accuracy(),
             validation_loss: validated.map(|metrics| metrics.loss()),
             validation_accuracy: validated.map(|metrics| metrics.accuracy()),
-            lr: self.trainer.updater.optimizer.lr(),
+            lr: self.trainer.lr(),
             seconds: began.elapsed().as_secs_f64(),
         };
         self.tell(&Event::EpochEnd(row.clone()))?;
         Ok(row)
+    }
+
+    /// Sets the rate of the update that follows on `step` others, of which an epoch has `epoch_steps`.
+    fn set_lr(&mut self, step: usize, epoch_steps: usize) {
+        if let Some(schedule) = &self.config.schedule {
+            let total = self.config.epochs.saturating_mul(epoch_steps);
+            let clock = Clock { step, epoch_steps, total, losses: &self.losses };
+            self.trainer.set_lr(schedule.lr(self.config.optimizer.lr(), &clock));
+        }
     }
 
     fn validate(&mut self, data: &ResidentDataset, epoch: usize) -> Result<Metrics> {
@@ -233,11 +281,15 @@ mod tests {
 
     #[test]
     fn json_gives_the_settings_to_the_last_bit() {
-        let sgd = Sgd { lr: 0.1 + 0.2, momentum: 0.9, nesterov: true, weight_decay: 0.0 };
+        let sgd = Sgd { lr: 0.1 + 0.2, momentum: 0.9, dampening: 0.0, nesterov: true, weight_decay: 0.0 };
         let expected = FitConfig {
             epochs: 3,
             batch_size: 32,
             optimizer: Optimizer::Sgd(sgd),
+            parameters: ParameterSettings::default(),
+            clip: None,
+            accumulate: 1,
+            schedule: None,
             seed: Some((1 << 53) - 1),
             shuffle: true,
             drop_last: false,
@@ -253,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_describes_no_run_is_refused() {
-        for (from, to) in [("drop_last", "dropLast"), ("3,", "-3,"), ("sgd", "adam"), (r#""shuffle":true,"#, "")] {
+        for (from, to) in [("drop_last", "dropLast"), ("3,", "-3,"), ("sgd", "adamax"), (r#""shuffle":true,"#, "")] {
             let error = FitConfig::from_json(&JSON.replace(from, to)).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument);
             assert!(error.message.starts_with("fit: "), "{error}");

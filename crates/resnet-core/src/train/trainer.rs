@@ -1,7 +1,9 @@
 //! One update after the other.
 
-use super::optimizer::{Group, Optimizer, State, Updater};
-use super::step::step;
+use super::accumulation::Accumulation;
+use super::optimizer::{State, Updater};
+use super::settings::UpdateConfig;
+use super::step::{step, Updating};
 use crate::data::{Input, Mixed};
 use crate::device::Compute;
 use crate::engine::Execution;
@@ -15,33 +17,20 @@ use resnet_ops::Real;
 
 /// Makes updates: holds what an optimiser keeps between steps.
 pub struct Trainer {
-    pub(super) updater: Updater,
+    pub(super) updating: Updating,
     stepped: bool,
 }
 
 impl Trainer {
     /// A trainer with a fresh optimiser.
-    pub fn new(optimizer: Optimizer) -> Self {
-        Self { updater: Updater::new(optimizer, Vec::new()), stepped: false }
+    pub fn new(config: impl Into<UpdateConfig>) -> Self {
+        let UpdateConfig { optimizer, parameters, clip, accumulate } = config.into();
+        let accumulation = Accumulation::new(accumulate);
+        Self { updating: Updating { accumulation, updater: Updater::new(optimizer, parameters, clip) }, stepped: false }
     }
 
-    /// A trainer with a fresh optimiser and other settings for some parameters: each takes those of the first group that it belongs to.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if a group's factor or decay is negative or not finite.
-    pub fn with_groups(optimizer: Optimizer, groups: Vec<Group>) -> Result<Self> {
-        for Group { members, lr_factor, weight_decay } in &groups {
-            for (setting, value) in [("lrFactor", Some(*lr_factor)), ("weightDecay", *weight_decay)] {
-                if let Some(value) = value.filter(|value| !(value.is_finite() && *value >= 0.0)) {
-                    let parameter = format!("{setting} of {members:?}");
-                    return Err(Error::expected(Code::InvalidArgument, &parameter, "a number of at least 0", value));
-                }
-            }
-        }
-        Ok(Self { updater: Updater::new(optimizer, groups), stepped: false })
-    }
-
-    /// One update on images with their labels; returns loss and accuracy before the update.
+    /// One update on images with their labels, or the gradients of one of its batches if it has several; returns loss and accuracy before
+    /// it.
     ///
     /// # Errors
     /// `ERR_SHAPE` and `ERR_LABEL` if the images or labels do not fit the network; `ERR_NON_FINITE_LOSS`. Each leaves the
@@ -72,28 +61,46 @@ impl Trainer {
             }
         }
         let targets = Targets { mixed: mixed.map(Mixed::target), ..labels.into() };
-        let metrics = self.update(execution, images.into(), targets).map_err(|error| lost(error, "before this step"));
+        let metrics =
+            self.update(execution, images.into(), targets, false).map_err(|error| lost(error, "before this step"));
         let checked = metrics.and_then(|metrics| {
             Self::check_done(session).map(|()| metrics).map_err(|error| lost(error, "after this step"))
         });
         if checked.as_ref().is_err_and(|error| error.code == Code::NonFiniteWeights) {
             // What it keeps is not finite either, and would spoil the weights that a file brings.
-            self.updater.state = State::default();
+            self.updating.updater.state = State::default();
+            self.updating.accumulation.forget();
         }
         checked
     }
 
     /// [`Trainer::step`] on images that may be on the GPU, with targets that have been checked. What it says of weights is about the
-    /// update before.
-    pub(crate) fn step_on(&mut self, session: &mut Session, images: Input, targets: Targets) -> Result<Metrics> {
+    /// update before. The batch `is_last` of its update at the latest.
+    pub(crate) fn step_on(
+        &mut self,
+        session: &mut Session,
+        images: Input,
+        targets: Targets,
+        is_last: bool,
+    ) -> Result<Metrics> {
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
-        self.update(execution, images, targets)
+        self.update(execution, images, targets, is_last)
     }
 
-    fn update(&mut self, execution: Execution, images: Input, targets: Targets) -> Result<Metrics> {
-        let metrics = step(execution, &mut self.updater, images, targets)?;
+    fn update(&mut self, execution: Execution, images: Input, targets: Targets, is_last: bool) -> Result<Metrics> {
+        let metrics = step(execution, &mut self.updating, images, targets, is_last)?;
         self.stepped = true;
         Ok(metrics)
+    }
+
+    /// The learning rate of the next updates, before the factors of groups.
+    pub(crate) fn lr(&self) -> f64 {
+        self.updating.updater.lr
+    }
+
+    /// Sets it.
+    pub(crate) fn set_lr(&mut self, lr: f64) {
+        self.updating.updater.lr = lr;
     }
 
     /// Refuses weights that the last update has made NaN or infinite, unless a GPU may still be at it.
@@ -135,9 +142,14 @@ pub fn move_to<'a>(
     trainers: impl IntoIterator<Item = &'a mut Trainer>,
 ) -> Result<()> {
     let copied = session.copied_to(compute)?;
-    let moved = trainers.into_iter().map(|trainer| Ok((trainer.updater.state.copied(&copied.executor)?, trainer)));
-    for (state, trainer) in moved.collect::<Result<Vec<_>>>()? {
-        trainer.updater.state = state;
+    let moved = trainers.into_iter().map(|trainer| {
+        let Updating { accumulation, updater } = &trainer.updating;
+        let (accumulation, state) = (accumulation.copied(&copied.executor)?, updater.state.copied(&copied.executor)?);
+        Ok((accumulation, state, trainer))
+    });
+    for (accumulation, state, trainer) in moved.collect::<Result<Vec<_>>>()? {
+        trainer.updating.accumulation = accumulation;
+        trainer.updating.updater.state = state;
     }
     session.settle(copied);
     Ok(())

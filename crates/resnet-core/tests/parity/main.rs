@@ -76,7 +76,13 @@ impl Subject {
         };
         let mut session = Session::on(self.network.clone(), executor, 0);
         session.load_weights(&self.weights(), &LoadOptions::default()).unwrap();
-        let mut trainer = Trainer::new(Optimizer::Sgd(Sgd { lr, momentum: 0.9, nesterov: false, weight_decay: 1e-4 }));
+        let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
+            lr,
+            momentum: 0.9,
+            dampening: 0.0,
+            nesterov: false,
+            weight_decay: 1e-4,
+        }));
         let mut found = Quantities::default();
         for (step, &batch) in batches.iter().enumerate() {
             let images = Images { data: &images(batch), shape };

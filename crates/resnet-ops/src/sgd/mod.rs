@@ -1,8 +1,9 @@
 //! Stochastic gradient descent with momentum, as PyTorch defines it (Sutskever et al., 2013, in that form).
 //!
-//! g = gradient + weight_decay·p; v = momentum·v + g; step = g + momentum·v with Nesterov, else v; p = p − lr·step.
+//! g = clipped gradient + weight_decay·p; v = momentum·v + (1 − dampening)·g; step = g + momentum·v with Nesterov, else v; p = p − lr·step.
 
 use crate::executor::by_backend;
+use crate::update::Clip;
 use crate::{Buffer, Executor, Result, View, ViewMut};
 use candle_core::bail;
 
@@ -18,6 +19,9 @@ pub struct Sgd {
     pub lr: f64,
     /// Weight of the previous velocity; 0 for plain gradient descent.
     pub momentum: f64,
+    /// How much less than 1 the gradient's weight in the velocity is. (PyTorch begins with a velocity of the whole gradient: whoever
+    /// wants that makes the first update without.)
+    pub dampening: f64,
     /// Whether to look ahead along the new velocity.
     pub nesterov: bool,
     /// Weight of the parameters in the gradient.
@@ -32,6 +36,8 @@ pub struct Step<'a> {
     pub grads: View<'a>,
     /// Their velocity, which starts as zeros; None without momentum.
     pub velocity: Option<ViewMut<'a>>,
+    /// How gradients are clipped.
+    pub clip: Clip,
     /// Becomes 1 if a parameter becomes NaN or infinite, which it does where its gradient or velocity is; see [`crate::finite`].
     pub non_finite: &'a mut Buffer,
 }

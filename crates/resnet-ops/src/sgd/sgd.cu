@@ -1,13 +1,15 @@
 // An update of all parameters, one to a thread.
 
-KERNEL(sgd)(int64 len, float lr, float momentum, bool nesterov, float weight_decay, const float *gradients, float *velocity, float *params,
-            float *non_finite) {
+#include "cuda/update.cuh"
+
+KERNEL(sgd)(int64 len, float scale, float limit, float lr, float momentum, float taken, bool nesterov, float weight_decay,
+            const float *gradients, float *velocity, float *params, float *non_finite) {
     const int64 i = thread_index();
     if (i >= len) return;
-    const float gradient = gradients[i] + weight_decay * params[i];
+    const float gradient = clipped(gradients[i], scale, limit) + weight_decay * params[i];
     float step = gradient;
     if (velocity) {
-        step = velocity[i] = momentum * velocity[i] + gradient;
+        step = velocity[i] = momentum * velocity[i] + taken * gradient;
         if (nesterov) step = gradient + momentum * step;
     }
     params[i] -= lr * step;

@@ -3,48 +3,70 @@
 //! An optimiser is a variant of [`Optimizer`] and a file here, which says what it keeps and calls its op; the arithmetic is an op of
 //! resnet-ops, on flat storage.
 
+mod adam;
 mod group;
+mod lars;
+mod lion;
+mod muon;
+mod rmsprop;
 mod sgd;
 
-pub use group::{Group, Members};
+pub use group::{Group, Kind, ParameterSettings};
+pub use lars::Lars;
+pub use muon::{AdjustLr, Muon};
+pub use resnet_ops::adam::Adam;
+pub use resnet_ops::lion::Lion;
+pub use resnet_ops::rmsprop::RmsProp;
 pub use resnet_ops::sgd::Sgd;
 
+use super::clip::Clip;
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
 use crate::weights::{copied, Weights};
-use resnet_ops::{Buffer, Executor, View, ViewMut};
+use group::Part;
+use resnet_ops::{update, Buffer, Executor, ViewMut};
 use serde::Deserialize;
 use std::ops::Range;
 
 /// An optimiser with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "lowercase")]
 pub enum Optimizer {
     /// Stochastic gradient descent.
     Sgd(#[serde(with = "sgd::Fields")] Sgd),
+    /// Adam, weight decay in the gradient.
+    Adam(#[serde(deserialize_with = "adam::coupled")] Adam),
+    /// Adam, weight decay apart from it.
+    AdamW(#[serde(deserialize_with = "adam::decoupled")] Adam),
+    /// RMSprop.
+    RmsProp(#[serde(with = "rmsprop::Fields")] RmsProp),
+    /// Lion.
+    Lion(#[serde(with = "lion::Fields")] Lion),
+    /// LARS.
+    Lars(Lars),
+    /// Muon.
+    Muon(Muon),
 }
 
 /// What an optimiser keeps between steps: buffers as long as the parameters, each with its name. They come with the first step.
 #[derive(Default)]
-pub struct State(Vec<(&'static str, Buffer)>);
+pub struct State {
+    buffers: Vec<(&'static str, Buffer)>,
+    /// Updates made with them.
+    steps: u64,
+}
 
 /// An optimiser at work: its settings, those of groups, and what it keeps.
 pub struct Updater {
-    /// Its settings.
-    pub optimizer: Optimizer,
-    groups: Vec<Group>,
+    /// Learning rate of the next update.
+    pub lr: f64,
+    optimizer: Optimizer,
+    settings: ParameterSettings,
+    clip: Option<Clip>,
     /// What it keeps.
     pub state: State,
-}
-
-/// Some parameters, next to each other in flat storage, with their part of everything that is as long.
-struct Part<'a> {
-    parameters: ViewMut<'a>,
-    gradients: View<'a>,
-    /// In the order of [`Optimizer::kept`].
-    state: Vec<ViewMut<'a>>,
-    /// See [`Weights::non_finite`].
-    non_finite: &'a mut Buffer,
+    /// The parameters, cut where settings change; nothing before the first step.
+    parts: Option<Vec<Part>>,
 }
 
 impl Optimizer {
@@ -61,6 +83,23 @@ impl Optimizer {
     pub fn lr(&self) -> f64 {
         match self {
             Self::Sgd(sgd) => sgd.lr,
+            Self::Adam(adam) | Self::AdamW(adam) => adam.lr,
+            Self::RmsProp(rmsprop) => rmsprop.lr,
+            Self::Lion(lion) => lion.lr,
+            Self::Lars(lars) => lars.lr,
+            Self::Muon(muon) => muon.lr,
+        }
+    }
+
+    /// Weight decay.
+    fn weight_decay(&self) -> f64 {
+        match self {
+            Self::Sgd(sgd) => sgd.weight_decay,
+            Self::Adam(adam) | Self::AdamW(adam) => adam.weight_decay,
+            Self::RmsProp(rmsprop) => rmsprop.weight_decay,
+            Self::Lion(lion) => lion.weight_decay,
+            Self::Lars(lars) => lars.weight_decay,
+            Self::Muon(muon) => muon.weight_decay,
         }
     }
 
@@ -68,57 +107,100 @@ impl Optimizer {
     fn kept(&self) -> &'static [&'static str] {
         match self {
             Self::Sgd(sgd) => sgd::kept(sgd),
+            Self::Adam(_) | Self::AdamW(_) => adam::KEPT,
+            Self::RmsProp(rmsprop) => rmsprop::kept(rmsprop),
+            Self::Lion(_) => lion::KEPT,
+            Self::Lars(lars) => lars::kept(lars),
+            Self::Muon(_) => muon::KEPT,
         }
     }
 
-    /// The same with its learning rate multiplied by a factor, and with another weight decay if one is given.
-    pub fn with(&self, lr_factor: f64, weight_decay: Option<f64>) -> Self {
+    /// Whether it looks at each weight as a whole.
+    fn is_by_matrix(&self) -> bool {
         match self {
-            Self::Sgd(sgd) => Self::Sgd(sgd::with(sgd, lr_factor, weight_decay)),
+            Self::Lars(_) | Self::Muon(_) => true,
+            Self::Sgd(_) | Self::Adam(_) | Self::AdamW(_) | Self::RmsProp(_) | Self::Lion(_) => false,
         }
     }
 
-    fn update(&self, executor: &Executor, part: Part) -> Result<()> {
+    /// The same with another learning rate and weight decay.
+    pub fn with(&self, lr: f64, weight_decay: f64) -> Self {
         match self {
-            Self::Sgd(sgd) => sgd::update(sgd, executor, part),
+            Self::Sgd(sgd) => Self::Sgd(sgd::with(sgd, lr, weight_decay)),
+            Self::Adam(adam) => Self::Adam(adam::with(adam, lr, weight_decay)),
+            Self::AdamW(adam) => Self::AdamW(adam::with(adam, lr, weight_decay)),
+            Self::RmsProp(rmsprop) => Self::RmsProp(rmsprop::with(rmsprop, lr, weight_decay)),
+            Self::Lion(lion) => Self::Lion(lion::with(lion, lr, weight_decay)),
+            Self::Lars(lars) => Self::Lars(lars::with(lars, lr, weight_decay)),
+            Self::Muon(muon) => Self::Muon(muon::with(muon, lr, weight_decay)),
+        }
+    }
+
+    /// One update; `rows` are those of the matrix that the parameters are, if the optimiser has asked for that.
+    fn update(&self, executor: &Executor, rows: Option<usize>, update: update::Update) -> Result<()> {
+        match self {
+            Self::Sgd(sgd) => sgd::update(sgd, executor, update),
+            Self::Adam(adam) | Self::AdamW(adam) => adam::update(adam, executor, update),
+            Self::RmsProp(rmsprop) => rmsprop::update(rmsprop, executor, update),
+            Self::Lion(lion) => lion::update(lion, executor, update),
+            Self::Lars(lars) => lars::update(lars, executor, rows.is_some(), update),
+            Self::Muon(muon) => muon::update(muon, executor, rows, update),
         }
     }
 }
 
 impl Updater {
     /// Nothing is kept yet.
-    pub fn new(optimizer: Optimizer, groups: Vec<Group>) -> Self {
-        Self { optimizer, groups, state: State::default() }
+    pub fn new(optimizer: Optimizer, settings: ParameterSettings, clip: Option<Clip>) -> Self {
+        Self { lr: optimizer.lr(), optimizer, settings, clip, state: State::default(), parts: None }
     }
 
-    /// Makes room for what the optimiser keeps; only the first time does it anything.
+    /// Looks at the network's parameters and makes room for what the optimiser keeps; only the first time does it anything.
     ///
     /// # Errors
-    /// `ERR_OUT_OF_MEMORY`.
+    /// `ERR_INVALID_ARGUMENT` if groups do not fit the network; `ERR_OUT_OF_MEMORY`.
     pub fn reserve(&mut self, executor: &Executor, params: &Params) -> Result<()> {
+        if self.parts.is_none() {
+            self.parts = Some(self.settings.parts(params, &self.optimizer)?);
+        }
         self.state.reserve(self.optimizer.kept(), executor, params.parameters_len())
+    }
+
+    /// How the update is to clip gradients.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn clip(&self, executor: &Executor, gradients: &Buffer) -> Result<update::Clip> {
+        let Some(clip) = self.clip else { return Ok(update::Clip::default()) };
+        let mut trained: Vec<Range<usize>> = Vec::new();
+        for Part { range, .. } in self.parts.iter().flatten().filter(|part| !part.is_frozen()) {
+            match trained.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                Some(_) | None => trained.push(range.clone()),
+            }
+        }
+        clip.of(executor, gradients, &trained)
     }
 
     /// Moves all parameters but frozen ones by their gradients.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn step(&mut self, executor: &Executor, params: &Params, weights: &mut Weights) -> Result<()> {
-        let Self { optimizer, groups, state } = self;
+    pub fn step(&mut self, executor: &Executor, weights: &mut Weights, clip: update::Clip) -> Result<()> {
+        let Self { lr, optimizer, state, parts, .. } = self;
         weights.version += 1;
-        for (range, group) in group::parts(params, groups) {
-            let settings = match group {
-                Some(group) if group.lr_factor == 0.0 => continue,
-                Some(group) => optimizer.with(group.lr_factor, group.weight_decay),
-                None => *optimizer,
-            };
-            let part = Part {
-                parameters: weights.parameters.view_mut(range.clone()),
-                gradients: weights.gradients.view(range.clone()),
-                state: state.views(optimizer.kept(), &range),
+        state.steps += 1;
+        let step = state.steps;
+        for Part { range, lr_factor, weight_decay, rows } in parts.iter().flatten().filter(|part| !part.is_frozen()) {
+            let update = update::Update {
+                params: weights.parameters.view_mut(range.clone()),
+                grads: weights.gradients.view(range.clone()),
+                kept: state.views(optimizer.kept(), range),
+                clip,
+                step,
                 non_finite: &mut weights.non_finite,
             };
-            settings.update(executor, part)?;
+            optimizer.with(*lr * lr_factor, *weight_decay).update(executor, *rows, update)?;
         }
         Ok(())
     }
@@ -131,14 +213,14 @@ impl State {
     /// `ERR_OUT_OF_MEMORY`; if a device fails.
     pub fn copied(&self, executor: &Executor) -> Result<Self> {
         let copy = |(name, buffer): &(&'static str, Buffer)| Ok((*name, copied(buffer, executor)?));
-        Ok(Self(self.0.iter().map(copy).collect::<Result<_>>()?))
+        Ok(Self { buffers: self.buffers.iter().map(copy).collect::<Result<_>>()?, steps: self.steps })
     }
 
     /// Adds what is missing of these buffers, as zeros.
     fn reserve(&mut self, names: &[&'static str], executor: &Executor, len: usize) -> Result<()> {
         for &name in names {
-            if !self.0.iter().any(|(there, _)| *there == name) {
-                self.0.push((name, executor.zeros(executor.parameter_dtype(), len)?));
+            if !self.buffers.iter().any(|(there, _)| *there == name) {
+                self.buffers.push((name, executor.zeros(executor.parameter_dtype(), len)?));
             }
         }
         Ok(())
@@ -147,35 +229,12 @@ impl State {
     /// The parts of the buffers with these names, in the names' order.
     fn views(&mut self, names: &[&'static str], range: &Range<usize>) -> Vec<ViewMut<'_>> {
         let order = |name: &str| names.iter().position(|wanted| *wanted == name);
-        let mut found: Vec<_> = self.0.iter_mut().filter_map(|(name, buffer)| Some((order(name)?, buffer))).collect();
+        let mut found: Vec<_> =
+            self.buffers.iter_mut().filter_map(|(name, buffer)| Some((order(name)?, buffer))).collect();
         found.sort_by_key(|(order, _)| *order);
         found.into_iter().map(|(_, buffer)| buffer.view_mut(range.clone())).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_gives_the_settings_to_the_last_bit() {
-        // Sums and products of such numbers have 17 digits.
-        for (lr, weight_decay) in
-            [(0.1, 0.0), (0.1 + 0.2, 1e-4 * 3.0), (1.0 / 3.0 * 1e-300, 5e-324), (1e22 / 7.0, 0.7 * 0.1)]
-        {
-            let json =
-                format!(r#"{{"type":"sgd","lr":{lr},"momentum":0,"nesterov":false,"weight_decay":{weight_decay}}}"#);
-            let expected = Sgd { lr, momentum: 0.0, nesterov: false, weight_decay };
-            assert_eq!(Optimizer::from_json(&json).unwrap(), Optimizer::Sgd(expected));
-        }
-    }
-
-    #[test]
-    fn what_is_no_optimiser_is_refused() {
-        for json in [r#"{"type":"adam","lr":0.1}"#, r#"{"type":"sgd","lr":0.1}"#, r#"{"lr":0.1}"#, "sgd"] {
-            let error = Optimizer::from_json(json).unwrap_err();
-            assert_eq!(error.code, Code::InvalidArgument);
-            assert!(error.message.starts_with("optimizer: "), "{error}");
-        }
-    }
-}
+mod tests;

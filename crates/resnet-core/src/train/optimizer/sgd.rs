@@ -1,8 +1,8 @@
 //! Stochastic gradient descent.
 
-use super::Part;
 use crate::error::Result;
 use resnet_ops::sgd::{self, Sgd};
+use resnet_ops::update::Update;
 use resnet_ops::Executor;
 use serde::Deserialize;
 
@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub(super) struct Fields {
     lr: f64,
     momentum: f64,
+    #[serde(default)]
+    dampening: f64,
     nesterov: bool,
     weight_decay: f64,
 }
@@ -24,12 +26,14 @@ pub(super) fn kept(sgd: &Sgd) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn with(sgd: &Sgd, lr_factor: f64, weight_decay: Option<f64>) -> Sgd {
-    Sgd { lr: sgd.lr * lr_factor, weight_decay: weight_decay.unwrap_or(sgd.weight_decay), ..*sgd }
+pub(super) fn with(sgd: &Sgd, lr: f64, weight_decay: f64) -> Sgd {
+    Sgd { lr, weight_decay, ..*sgd }
 }
 
-pub(super) fn update(sgd: &Sgd, executor: &Executor, part: Part) -> Result<()> {
-    let Part { parameters, gradients, state, non_finite } = part;
-    let velocity = state.into_iter().next();
-    Ok(sgd::step(executor, sgd, sgd::Step { params: parameters, grads: gradients, velocity, non_finite })?)
+pub(super) fn update(sgd: &Sgd, executor: &Executor, update: Update) -> Result<()> {
+    let Update { params, grads, kept, clip, step, non_finite } = update;
+    // As PyTorch does, the first velocity is the whole gradient.
+    let sgd = Sgd { dampening: if step == 1 { 0.0 } else { sgd.dampening }, ..*sgd };
+    let velocity = kept.into_iter().next();
+    Ok(sgd::step(executor, &sgd, sgd::Step { params, grads, velocity, clip, non_finite })?)
 }

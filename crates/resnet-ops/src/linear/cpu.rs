@@ -4,10 +4,8 @@
 
 use super::Linear;
 use crate::blocked::{blocks, LANES};
+use crate::matrix::{dots, sum_rows, Dots, Matrix, Output, RowSums};
 use crate::{Buffer, Cpu, GradientTarget, Result, View, ViewMut};
-use tiles::{dots, sum_rows, Dots, Matrix, Output, RowSums};
-
-mod tiles;
 
 /// Images that one task works on: enough for all of them to use a weight while it is in the first cache.
 const IMAGES: usize = 8;

@@ -5,10 +5,10 @@ use crate::simd::{kernel, Simd};
 
 /// A matrix with a step of its own for either index, so that it can be read transposed.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
-    pub(super) values: &'a [f32],
-    pub(super) row: usize,
-    pub(super) column: usize,
+pub(crate) struct Matrix<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) row: usize,
+    pub(crate) column: usize,
 }
 
 impl Matrix<'_> {
@@ -20,9 +20,9 @@ impl Matrix<'_> {
 }
 
 /// A matrix of which whole rows are written, `row` elements each.
-pub(super) struct Output<'a> {
-    pub(super) values: &'a mut [f32],
-    pub(super) row: usize,
+pub(crate) struct Output<'a> {
+    pub(crate) values: &'a mut [f32],
+    pub(crate) row: usize,
 }
 
 impl Output<'_> {
@@ -40,16 +40,16 @@ fn tiles(len: usize, tile: usize) -> impl Iterator<Item = (usize, bool)> {
 
 /// y\[n, o\] = x\[n\]·weights\[o\] + bias\[o\], `depth` products each; `bias` is empty if there is none.
 #[derive(Clone, Copy)]
-pub(super) struct Dots<'a> {
-    pub(super) depth: usize,
-    pub(super) outputs: usize,
-    pub(super) x: Matrix<'a>,
-    pub(super) weights: Matrix<'a>,
-    pub(super) bias: &'a [f32],
+pub(crate) struct Dots<'a> {
+    pub(crate) depth: usize,
+    pub(crate) outputs: usize,
+    pub(crate) x: Matrix<'a>,
+    pub(crate) weights: Matrix<'a>,
+    pub(crate) bias: &'a [f32],
 }
 
 kernel! {
-    pub(super) fn dots<S>(product: Dots, y: &mut Output) {
+    pub(crate) fn dots<S>(product: Dots, y: &mut Output) {
         // SAFETY: compiled for the instruction set of S.
         unsafe {
             match S::ACCUMULATORS {
@@ -130,16 +130,16 @@ impl Dots<'_> {
 /// c\[m\] = Σ over d < depth of a\[m, d\]·b\[d\], added to what c holds if `accumulate`. Rows of b have `width` elements;
 /// what a row of c has beyond becomes zero.
 #[derive(Clone, Copy)]
-pub(super) struct RowSums<'a> {
-    pub(super) depth: usize,
-    pub(super) width: usize,
-    pub(super) a: Matrix<'a>,
-    pub(super) b: Matrix<'a>,
-    pub(super) accumulate: bool,
+pub(crate) struct RowSums<'a> {
+    pub(crate) depth: usize,
+    pub(crate) width: usize,
+    pub(crate) a: Matrix<'a>,
+    pub(crate) b: Matrix<'a>,
+    pub(crate) accumulate: bool,
 }
 
 kernel! {
-    pub(super) fn sum_rows<S>(sums: RowSums, c: &mut Output) {
+    pub(crate) fn sum_rows<S>(sums: RowSums, c: &mut Output) {
         // SAFETY: compiled for the instruction set of S.
         unsafe {
             match S::ACCUMULATORS {
