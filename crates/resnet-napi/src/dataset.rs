@@ -9,7 +9,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
 use resnet_core::data::{
-    Dataset, GivenPicture, Normalise, PictureTransform, Pixels, Skipped, Source, Splits, Transform,
+    Dataset, GivenPicture, Normalise, PictureDetails, PictureTransform, Pixels, Skipped, Source, Splits, Transform,
 };
 use resnet_core::tensor::copy_of;
 use resnet_core::Error;
@@ -34,6 +34,39 @@ pub struct NativeSkipped {
     pub others: u32,
     pub unreadable: Vec<NativeUnreadable>,
     pub empty_classes: Vec<String>,
+}
+
+/// What a picture's file holds; `problem` is what it is instead of a picture.
+#[napi(object)]
+pub struct NativeDetails {
+    pub path: String,
+    pub sha256: String,
+    pub height: u32,
+    pub width: u32,
+    pub colours: String,
+    pub problem: Option<String>,
+}
+
+struct Inspected(Vec<PictureDetails>);
+
+impl From<Inspected> for Vec<NativeDetails> {
+    fn from(inspected: Inspected) -> Self {
+        let details = |PictureDetails { path, sha256, content }: PictureDetails| {
+            let ([height, width], colours, problem) = match content {
+                Ok((size, colours)) => (size, colours, None),
+                Err(got) => ([0; 2], "", Some(got)),
+            };
+            NativeDetails {
+                path: path.display().to_string(),
+                sha256: sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+                height: height as u32,
+                width: width as u32,
+                colours: colours.to_owned(),
+                problem,
+            }
+        };
+        inspected.0.into_iter().map(details).collect()
+    }
 }
 
 /// A file that is no picture, with what it is.
@@ -187,6 +220,17 @@ impl NativeDataset {
     ) -> napi::Result<PromiseRaw<'env, NativeNormalise>> {
         let (data, cancel) = (self.0.clone(), Cancel::by([cancel.0.clone()]));
         on_thread(env, move || data.measure(&cancel))
+    }
+
+    /// What the files hold, in the order of the set.
+    #[napi]
+    pub fn inspect<'env>(
+        &self,
+        env: &'env Env,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, Vec<NativeDetails>>> {
+        let (data, cancel) = (self.0.clone(), Cancel::by([cancel.0.clone()]));
+        on_thread(env, move || data.inspect(&cancel).map(Inspected))
     }
 
     /// Reads all images once.

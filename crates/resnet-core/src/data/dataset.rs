@@ -8,6 +8,7 @@ use crate::error::{Code, Error, Result};
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Images with their labels. Clones and parts of it share the images.
@@ -356,6 +357,23 @@ impl Dataset {
             *label = self.labels[index];
         }
         Ok(())
+    }
+
+    /// The file of a sample, if it is a picture in one.
+    pub(super) fn file(&self, index: usize) -> Option<&Path> {
+        let mut place = self.places.as_ref().map_or(index, |places| places[index] as usize);
+        match &*self.images {
+            Images::Arrays { .. } => None,
+            Images::Pictures(pictures) => Some(pictures.file(place)),
+            Images::Parts(parts) => {
+                let part = parts.iter().find(|part| {
+                    let is_here = place < part.len;
+                    place -= if is_here { 0 } else { part.len };
+                    is_here
+                })?;
+                part.file(place)
+            }
+        }
     }
 
     /// Writes one image, changed as drawn, to `out` of the image's length; false if it cannot be read and is to be skipped.

@@ -2,12 +2,10 @@
 
 use super::dataset::{Dataset, ImageScratch};
 use super::pass::usual_threads;
+use super::sweep::sweep;
 use super::transform::Normalise;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{scope, Builder};
 
 /// Sums over the values of a channel, and their squares.
 type Sums = Vec<[f64; 2]>;
@@ -69,46 +67,10 @@ impl Dataset {
 
     /// What `of` makes of each image, in order; None for pictures that are skipped. On the usual number of threads.
     fn each<T: Send>(&self, cancel: &Cancel, of: impl Fn(&[f32]) -> T + Sync) -> Result<Vec<Option<T>>> {
-        let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let results = Mutex::new((Vec::new(), None::<(usize, Error)>));
-        let work = || {
-            let mut image = vec![0.0; self.image_shape().iter().product()];
-            let mut scratch = ImageScratch::default();
-            while !stopped.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= self.len() {
-                    return;
-                }
-                let made = cancel.check().and_then(|()| self.image(index, None, &mut image, &mut scratch));
-                let made = made.map(|there| there.then(|| of(&image)));
-                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                match made {
-                    Ok(made) => results.0.push((index, made)),
-                    Err(error) => {
-                        stopped.store(true, Ordering::Relaxed);
-                        // Of several the first in order: those before it are being looked at.
-                        if results.1.as_ref().is_none_or(|(other, _)| index < *other) {
-                            results.1 = Some((index, error));
-                        }
-                    }
-                }
-            }
-        };
-        scope(|scope| {
-            for _ in 1..usual_threads(self) {
-                // Fewer do as well.
-                let _ = Builder::new().name("resnet-data".into()).spawn_scoped(scope, work);
-            }
-            work();
-        });
-        let (mut made, error) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match error {
-            Some((_, error)) => Err(error),
-            None => {
-                made.sort_unstable_by_key(|(index, _)| *index);
-                Ok(made.into_iter().map(|(_, made)| made).collect())
-            }
-        }
+        let memory = || (vec![0.0; self.image_shape().iter().product()], ImageScratch::default());
+        sweep(self.len(), usual_threads(self), cancel, memory, |(image, scratch), index| {
+            Ok(self.image(index, None, image, scratch)?.then(|| of(image)))
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod augment;
 pub mod dataset;
+mod inspect;
 pub mod loader;
 mod measure;
 pub mod pass;
@@ -12,13 +13,14 @@ pub mod resident;
 mod sampler;
 pub mod source;
 mod split;
+mod sweep;
 pub mod transform;
 
 pub use augment::Augment;
 pub use dataset::{Dataset, Splits};
 pub use loader::Loader;
 pub use pass::{Batch, DataPass, Mixed, Order};
-pub use picture::{Fit, GivenPicture, OnError, PictureTransform, Unreadable};
+pub use picture::{Fit, GivenPicture, OnError, PictureDetails, PictureTransform, Unreadable};
 pub use pixels::Pixels;
 pub use resident::{Input, ResidentDataset};
 pub use source::{fashion_mnist, ImageFolder, Skipped, Source};

@@ -38,6 +38,22 @@ pub(in crate::data) fn decode(bytes: &[u8], colours: Colours) -> Result<Picture,
     Ok(to_planes(image, colours))
 }
 
+/// Height, width and kind of colours of a picture, all of which is decoded.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn described(bytes: &[u8]) -> Result<([usize; 2], &'static str), String> {
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode_upright(bytes)));
+    let image = decoded.unwrap_or_else(|_| Err("one that its decoder fails on".into()))?;
+    let kind = match (image.color().has_color(), image.color().has_alpha()) {
+        (false, false) => "grey",
+        (false, true) => "grey with alpha",
+        (true, false) => "colour",
+        (true, true) => "colour with alpha",
+    };
+    Ok(([image.height() as usize, image.width() as usize], kind))
+}
+
 fn decode_upright(bytes: &[u8]) -> Result<DynamicImage, String> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => {

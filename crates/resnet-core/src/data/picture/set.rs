@@ -7,7 +7,7 @@ use super::fit::{FitScratch, PictureTransform};
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Most unreadable files whose names are kept.
@@ -66,6 +66,11 @@ impl PictureSet {
     /// What is done to each picture.
     pub fn transform(&self) -> &PictureTransform {
         &self.transform
+    }
+
+    /// A picture's file.
+    pub(in crate::data) fn file(&self, index: usize) -> &Path {
+        &self.files[index]
     }
 
     /// The files that were left out so far.
