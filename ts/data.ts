@@ -33,7 +33,15 @@ export interface Unreadable {
   /** How many. */
   readonly count: number;
   /** The first hundred, each with what it is instead of a picture. */
-  readonly files: readonly { readonly path: string; readonly got: string }[];
+  readonly files: readonly UnreadableFile[];
+}
+
+/** A file that could not be read as a picture. */
+export interface UnreadableFile {
+  /** Where it is. */
+  readonly path: string;
+  /** What it is instead, or why it cannot be read. */
+  readonly got: string;
 }
 
 /** Options of {@link Dataset.split}. */

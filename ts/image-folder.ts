@@ -1,5 +1,5 @@
 import { addon } from "./binding.js";
-import { Dataset, type Unreadable } from "./data.js";
+import { Dataset, type UnreadableFile } from "./data.js";
 import { describe } from "./description.js";
 import {
   boolean,
@@ -61,7 +61,7 @@ export interface Skipped {
   /** Files that are no pictures by their names, and what is no file. */
   readonly others: number;
   /** Files that are no pictures by their bytes. */
-  readonly unreadable: Unreadable["files"];
+  readonly unreadable: readonly UnreadableFile[];
   /** Classes without pictures. */
   readonly emptyClasses: readonly string[];
 }

@@ -42,7 +42,7 @@ export {
 } from "./blocks.js";
 export type { Augmentation } from "./augmentation.js";
 export type { ClassifyOptions, Prediction } from "./classify.js";
-export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, type Splits, type Unreadable } from "./data.js";
+export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, type Splits, type Unreadable, type UnreadableFile } from "./data.js";
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";

@@ -26,8 +26,9 @@ export type Fit = "pad" | "crop" | "stretch";
 
 /** What is taken off values from 0 to 1, and what they are divided by then: one of each for every channel. */
 export interface Normalise {
+  /** What is taken off. */
   readonly mean: readonly number[];
-  /** More than 0. */
+  /** What the rest is divided by, more than 0. */
   readonly std: readonly number[];
 }
 

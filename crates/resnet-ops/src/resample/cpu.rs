@@ -38,7 +38,7 @@ impl<A: Arithmetic> Passes<A> {
         let width = plane.len() / height;
         // `rows` go across; the plane between the passes is `between` wide.
         let (rows, between) = if self.down_first { (self.down.len(), width) } else { (height, self.across.len()) };
-        scratch.resize(rows * between + rows * width + rows, A::Pixel::default());
+        scratch.resize(rows * between + rows * width + rows * self.across.len(), A::Pixel::default());
         let (middle, workspace) = scratch.split_at_mut(rows * between);
         if self.down_first {
             go_down::<A>(&self.down, plane, width, middle);
@@ -58,8 +58,8 @@ fn go_down<A: Arithmetic>(windows: &[Window<A::Sum>], plane: &[A::Pixel], width:
     }
 }
 
-/// One output column for each window. `workspace` has room for the plane and a column: on the transposed plane whole columns are
-/// added, which vectorises as the pass down does.
+/// One output column for each window. `workspace` has room for the plane and the output: on the transposed plane whole columns are added,
+/// which vectorises as the pass down does.
 #[inline(always)]
 fn go_across<A: Arithmetic>(
     windows: &[Window<A::Sum>],
@@ -68,17 +68,50 @@ fn go_across<A: Arithmetic>(
     out: &mut [A::Pixel],
     workspace: &mut [A::Pixel],
 ) {
-    let (columns, column) = workspace.split_at_mut(plane.len());
-    for (y, row) in plane.chunks_exact(plane.len() / height).enumerate() {
-        for (x, &pixel) in row.iter().enumerate() {
-            columns[x * height + y] = pixel;
+    let (columns, made) = workspace.split_at_mut(plane.len());
+    A::transpose(plane, height, columns);
+    go_down::<A>(windows, columns, height, made);
+    A::transpose(&made[..out.len()], windows.len(), out);
+}
+
+/// Turns rows into columns, pixel by pixel.
+#[inline(always)]
+pub(super) fn transpose<P: Copy>(from: &[P], rows: usize, to: &mut [P]) {
+    for (y, row) in from.chunks_exact(from.len() / rows).enumerate() {
+        row.iter().enumerate().for_each(|(x, &pixel)| to[x * rows + y] = pixel);
+    }
+}
+
+/// The same of bytes, in squares of eight.
+#[inline(always)]
+pub(super) fn transpose_bytes(from: &[u8], rows: usize, to: &mut [u8]) {
+    const SIDE: usize = 8;
+    /// Exchanges the parts of two rows that stand across the diagonal of a square of four parts.
+    fn exchange(square: &mut [u64; SIDE], distance: usize, bits: u32, mask: u64) {
+        for upper in (0..SIDE).filter(|row| row & distance == 0) {
+            let differing = (square[upper] >> bits ^ square[upper + distance]) & mask;
+            square[upper + distance] ^= differing;
+            square[upper] ^= differing << bits;
         }
     }
-    for (x, window) in windows.iter().enumerate() {
-        weigh::<A>(window, columns, column);
-        for (row, &pixel) in out.chunks_exact_mut(windows.len()).zip(&*column) {
-            row[x] = pixel;
+    let width = from.len() / rows;
+    let (whole_rows, whole_columns) = (rows / SIDE * SIDE, width / SIDE * SIDE);
+    for top in (0..whole_rows).step_by(SIDE) {
+        for left in (0..whole_columns).step_by(SIDE) {
+            let row =
+                |i: usize| from[(top + i) * width + left..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            let mut square: [u64; SIDE] = std::array::from_fn(row);
+            exchange(&mut square, 4, 32, 0xffff_ffff);
+            exchange(&mut square, 2, 16, 0x0000_ffff_0000_ffff);
+            exchange(&mut square, 1, 8, 0x00ff_00ff_00ff_00ff);
+            for (i, bytes) in square.iter().enumerate() {
+                to[(left + i) * rows + top..][..SIDE].copy_from_slice(&bytes.to_le_bytes());
+            }
         }
+    }
+    for y in 0..rows {
+        let rest = if y < whole_rows { whole_columns } else { 0 };
+        (rest..width).for_each(|x| to[x * rows + y] = from[y * width + x]);
     }
 }
 
@@ -96,6 +129,22 @@ fn weigh<A: Arithmetic>(window: &Window<A::Sum>, lines: &[A::Pixel], out: &mut [
         }
         for (out, &sum) in out.iter_mut().zip(&sums) {
             *out = A::finish(sum);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{transpose, transpose_bytes};
+
+    #[test]
+    fn bytes_are_transposed_like_anything_else() {
+        for (rows, width) in [(8, 8), (16, 24), (1, 30), (30, 1), (7, 9), (19, 8), (23, 41)] {
+            let from: Vec<u8> = (0..rows * width).map(|i| (i * 37 % 251) as u8).collect();
+            let [mut expected, mut found] = [vec![0; from.len()], vec![1; from.len()]];
+            transpose(&from, rows, &mut expected);
+            transpose_bytes(&from, rows, &mut found);
+            assert_eq!(found, expected, "{rows}x{width}");
         }
     }
 }

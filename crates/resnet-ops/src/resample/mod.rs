@@ -24,6 +24,12 @@ pub trait Arithmetic {
     fn add(sum: Self::Sum, weight: Self::Sum, pixel: Self::Pixel) -> Self::Sum;
     /// The pixel that a sum becomes.
     fn finish(sum: Self::Sum) -> Self::Pixel;
+    /// Turns so many rows into columns.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn transpose(from: &[Self::Pixel], rows: usize, to: &mut [Self::Pixel]) {
+        cpu::transpose(from, rows, to);
+    }
 }
 
 /// Pillow's arithmetic for 8-bit pixels: fixed point.
@@ -51,6 +57,10 @@ impl Arithmetic for Fixed {
     #[inline(always)]
     fn finish(sum: i32) -> u8 {
         (sum >> PRECISION).clamp(0, 255) as u8
+    }
+    #[inline(always)]
+    fn transpose(from: &[u8], rows: usize, to: &mut [u8]) {
+        cpu::transpose_bytes(from, rows, to);
     }
 }
 
