@@ -167,3 +167,12 @@ test("a trainer that accumulates makes an update with every n-th call, whose gra
     for (const [i, value] of data.entries()) expect(value).toBeCloseTo(expected.get(name)!.data[i]!, 6);
   }
 });
+
+test("each batch of an update drops what it likes", async () => {
+  using model = api.sequential([api.conv2d(6), api.dropout({ p: 0.5 }), api.globalAvgPool2d(), api.linear(4)], { inChannels: 1 });
+  const trainer = new Trainer(model, { optimizer: sgd({ lr: 0 }), accumulate: 3 });
+  const [batch] = await collect(pictures(8), { batchSize: 8 });
+  const losses = new Set<number>();
+  for (let i = 0; i < 6; i++) losses.add((await trainer.step(batch!.images, batch!.labels)).loss);
+  expect(losses.size).toBe(6);
+});
