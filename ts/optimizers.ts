@@ -209,7 +209,7 @@ export function lars(options?: LarsOptions): Lars {
 /**
  * Muon (Jordan et al., 2024: https://kellerjordan.github.io/posts/muon), as PyTorch defines it: the update of each convolution's and
  * linear layer's weight, as a matrix (out, in · height · width), is brought near an orthogonal one by five steps of Newton-Schulz, here in
- * f32. Norms and biases are updated as {@link adamw} does, with the same learning rate, `betas` of [0.9, 0.95], and without decay unless
+ * f32; that takes about as long as the rest of a step. Norms and biases are updated as {@link adamw} does, with the same learning rate, `betas` of [0.9, 0.95], and without decay unless
  * `decayNormsAndBiases` is true.
  *
  * @throws `ERR_INVALID_ARGUMENT` for a setting outside its range.
