@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { deviceInfo, loadModel, ResNet, Residual, sgd, tensor, Trainer } from "resnet-native";
+import { adam, deviceInfo, loadModel, ResNet, Residual, sgd, tensor, Trainer, type UpdateOptions } from "resnet-native";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 let folder: string;
@@ -59,14 +59,17 @@ describe("a GPU that is not there", () => {
   });
 });
 
-test("a model that is moved goes on as one that is not, momentum and gradients included", async () => {
+test.each<[string, UpdateOptions]>([
+  ["momentum and gradients included", { optimizer: sgd({ lr: 0.1, momentum: 0.9 }) }],
+  ["in the middle of an update and with its number too", { optimizer: adam({ lr: 0.01 }), accumulate: 2 }],
+])("a model that is moved goes on as one that is not, %s", async (_, options) => {
   const trained = async (move: boolean) => {
     using model = small({ device: "cpu" });
-    const trainer = new Trainer(model, { optimizer: sgd({ lr: 0.1, momentum: 0.9 }) });
+    const trainer = new Trainer(model, options);
     const losses = [];
-    for (let step = 0; step < 4; step++) {
+    for (let step = 0; step < 6; step++) {
       losses.push((await trainer.step(images, [0, 1, 2, 3])).loss);
-      if (move && step === 1) await model.to("cpu", { threads: 1 });
+      if (move && step === 2) await model.to("cpu", { threads: 1 });
     }
     return { losses, gradients: await trainer.gradients(), state: await model.stateDict() };
   };

@@ -107,6 +107,7 @@ const shown: Record<string, RegExp> = {
   "own-loop.ts": /epoch 1: loss 2\.\d+, gradient norm \d[^]*epoch 2: loss 1\.\d+/,
   "pre-activation.ts": /relu1[^]*norm2[^]*stages\.3[^]*\n1003 convolutions, 10,327,706 parameters\n[^]*epoch 2: /,
   "pretrained.ts": /^Took the weights of .*resnet18\.pth; new are fc\.weight and fc\.bias\n[^]*\n1( +\d+\.\d+){6}/,
+  "recipe.ts": /^the loss falls fastest at a learning rate of \d\.\de-\d\n(epoch \d: loss \d\.\d+, learning rate \d\.\de-\d+\n?){4}$/,
   "resnext.ts": /^4,32,96,96\n[^]*16 groups: 1,327,104 multiply-adds\n[^]*1,697,546[^]*(loss \d\.\d{3}, .*\n?){5}/,
   "save-load.ts": /^2,2 \d/,
   "train.ts": /stem[^]*epoch 2: validation accuracy 0\.\d+[^]*accuracy of a batch: \d/,

@@ -23,10 +23,18 @@ export interface FindLearningRateOptions extends SignalOptions {
   seed?: number;
 }
 
+/** A step of {@link findLearningRate}. */
+export interface LearningRatePoint {
+  /** Its learning rate. */
+  readonly lr: number;
+  /** The running mean of the losses until it, in nats; each mean has 0.98 of the one before. */
+  readonly loss: number;
+}
+
 /** What {@link findLearningRate} found. */
 export interface LearningRateCurve {
-  /** A running mean of the loss (0.98 of the one before), in nats, as the learning rate grows; it ends early where the loss becomes too large. */
-  readonly rows: readonly { readonly lr: number; readonly loss: number }[];
+  /** The steps, in order; fewer than asked for where the loss becomes too large. */
+  readonly rows: readonly LearningRatePoint[];
   /** The learning rate at which the loss falls fastest; undefined if it nowhere falls, or if there are 11 rows or fewer. */
   readonly suggestion: number | undefined;
 }

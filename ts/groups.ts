@@ -35,10 +35,23 @@ export interface ParameterOptions {
   layerDecay?: number;
 }
 
-/** Those options with their defaults in. */
-export type ParameterSettings = Readonly<Required<Omit<ParameterOptions, "groups">>> & {
-  readonly groups: readonly Readonly<Omit<ParameterGroup, "layers" | "roles"> & { layers?: readonly string[]; roles?: readonly ParameterRole[] }>[];
-};
+/** A {@link ParameterGroup} as an optimiser has it. */
+export interface GroupSettings extends Readonly<Omit<ParameterGroup, "layers" | "roles">> {
+  /** Names of layers, blocks, stages or single parameters; if there are none, all. */
+  readonly layers?: readonly string[];
+  /** Which of their parameters; if there are none, all. */
+  readonly roles?: readonly ParameterRole[];
+}
+
+/** {@link ParameterOptions} with their defaults, as an optimiser has them. */
+export interface ParameterSettings {
+  /** Parameters with settings of their own. */
+  readonly groups: readonly GroupSettings[];
+  /** Whether norms and biases have the weight decay of weights. */
+  readonly decayNormsAndBiases: boolean;
+  /** What the learning rate is multiplied by from one block to the one before. */
+  readonly layerDecay: number;
+}
 
 const role = oneOf<ParameterRole>("weight", "bias", "norm");
 const groupRules: Rules<ParameterGroup> = {
@@ -61,7 +74,7 @@ export function parameterSettings(options: ParameterOptions, decaysByDefault = t
   return { groups: Object.freeze(Array.from(groups, checkGroup)), decayNormsAndBiases, layerDecay };
 }
 
-function checkGroup(group: ParameterGroup, index: number): ParameterSettings["groups"][number] {
+function checkGroup(group: ParameterGroup, index: number): GroupSettings {
   const where = `groups[${index}]`;
   if (group === undefined) throw unexpected(where, "a group such as { layers: \"fc\", lrFactor: 10 }", group);
   const { layers, roles, ...settings } = checkOptions(group, groupRules, where);

@@ -46,7 +46,7 @@ export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, 
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
-export type { ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
+export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
 export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
 export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";

@@ -3,9 +3,6 @@ import { type ParameterOptions, parameterRules, type ParameterSettings, paramete
 import { makeOptimizer, type Optimizer } from "./optimizer.js";
 import { boolean, checkOptions, list, number, numberWithin, oneOf, type Rule } from "./options.js";
 
-/** The settings of an optimiser, all with their values. */
-type Settings<Options extends ParameterOptions> = Readonly<Required<Omit<Options, keyof ParameterOptions>>> & ParameterSettings;
-
 /** Options of {@link sgd}. */
 export interface SgdOptions extends ParameterOptions {
   /** Learning rate, default 0.1. */
@@ -86,37 +83,37 @@ export interface MuonOptions extends ParameterOptions {
 }
 
 /** The optimiser that {@link sgd} makes, with its settings. */
-export interface Sgd extends Optimizer, Settings<SgdOptions> {
+export interface Sgd extends Optimizer, ParameterSettings, Readonly<Required<Omit<SgdOptions, keyof ParameterOptions>>> {
   readonly name: "sgd";
 }
 
 /** The optimiser that {@link adam} makes, with its settings. */
-export interface Adam extends Optimizer, Settings<AdamOptions> {
+export interface Adam extends Optimizer, ParameterSettings, Readonly<Required<Omit<AdamOptions, keyof ParameterOptions>>> {
   readonly name: "adam";
 }
 
 /** The optimiser that {@link adamw} makes, with its settings. */
-export interface AdamW extends Optimizer, Settings<AdamOptions> {
+export interface AdamW extends Optimizer, ParameterSettings, Readonly<Required<Omit<AdamOptions, keyof ParameterOptions>>> {
   readonly name: "adamw";
 }
 
 /** The optimiser that {@link rmsprop} makes, with its settings. */
-export interface Rmsprop extends Optimizer, Settings<RmspropOptions> {
+export interface Rmsprop extends Optimizer, ParameterSettings, Readonly<Required<Omit<RmspropOptions, keyof ParameterOptions>>> {
   readonly name: "rmsprop";
 }
 
 /** The optimiser that {@link lion} makes, with its settings. */
-export interface Lion extends Optimizer, Settings<LionOptions> {
+export interface Lion extends Optimizer, ParameterSettings, Readonly<Required<Omit<LionOptions, keyof ParameterOptions>>> {
   readonly name: "lion";
 }
 
 /** The optimiser that {@link lars} makes, with its settings. */
-export interface Lars extends Optimizer, Settings<LarsOptions> {
+export interface Lars extends Optimizer, ParameterSettings, Readonly<Required<Omit<LarsOptions, keyof ParameterOptions>>> {
   readonly name: "lars";
 }
 
 /** The optimiser that {@link muon} makes, with its settings. */
-export interface Muon extends Optimizer, Settings<MuonOptions> {
+export interface Muon extends Optimizer, ParameterSettings, Readonly<Required<Omit<MuonOptions, keyof ParameterOptions>>> {
   readonly name: "muon";
 }
 
@@ -212,7 +209,7 @@ export function lars(options?: LarsOptions): Lars {
 /**
  * Muon (Jordan et al., 2024: https://kellerjordan.github.io/posts/muon), as PyTorch defines it: the update of each convolution's and
  * linear layer's weight, as a matrix (out, in · height · width), is brought near an orthogonal one by five steps of Newton-Schulz, here in
- * f32. Norms and biases are updated as {@link adamw} does, with the same learning rate, `betas` of [0.9, 0.95], and without decay unless
+ * f32; that takes about as long as the rest of a step. Norms and biases are updated as {@link adamw} does, with the same learning rate, `betas` of [0.9, 0.95], and without decay unless
  * `decayNormsAndBiases` is true.
  *
  * @throws `ERR_INVALID_ARGUMENT` for a setting outside its range.

@@ -225,7 +225,7 @@ fn lion() {
 fn muon() {
     let executors = cpu_executors();
     for (i, (rows, columns)) in
-        [(1, 1), (1, 9), (19, 45), (45, 19), (33, 33), (8, 144), (130, 7)].into_iter().enumerate()
+        [(1, 1), (1, 9), (19, 45), (45, 19), (33, 33), (8, 144), (130, 7), (70, 83)].into_iter().enumerate()
     {
         let (nesterov, match_adamw, clip) = (i % 3 > 0, i % 2 > 0, CLIPS[i % 2]);
         let op = muon::Muon { lr: 0.05, momentum: 0.9, nesterov, weight_decay: 0.1, match_adamw };

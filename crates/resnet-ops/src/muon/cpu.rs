@@ -8,8 +8,12 @@ use crate::sum_of_squares::sum_on_cpu;
 use crate::update::{pass, Clip, Clipping, Update};
 use crate::{Buffer, Cpu, DType, Result};
 
-/// Rows that one task computes.
+/// Rows that one task goes through.
 const ROWS: usize = 16;
+/// Rows of A that one task computes: of 4,608 columns, X has that many in a second-level cache.
+const GRAM_ROWS: usize = 32;
+/// Rows of the other products that one task computes: as many use a part of X before it goes from the cache.
+const PRODUCT_ROWS: usize = 64;
 
 pub(super) fn step(cpu: &Cpu, op: &Muon, sizes: [usize; 2], call: Update) -> Result<()> {
     let Update { params, grads, mut kept, clip, step, non_finite } = call;
@@ -41,8 +45,8 @@ fn orthogonal(cpu: &Cpu, u: Buffer, [rows, columns]: [usize; 2]) -> Result<Buffe
     for _ in 0..STEPS {
         {
             let x = x.slice::<f32>()?;
-            cpu.pool.chunks_mut(gram.slice_mut()?, ROWS * rows, |chunk, gram| {
-                let own = Matrix { values: &x[chunk * ROWS * columns..], row: columns, column: 1 };
+            cpu.pool.chunks_mut(gram.slice_mut()?, GRAM_ROWS * rows, |chunk, gram| {
+                let own = Matrix { values: &x[chunk * GRAM_ROWS * columns..], row: columns, column: 1 };
                 let all = Matrix { values: x, row: columns, column: 1 };
                 let product = Dots { depth: columns, outputs: rows, x: own, weights: all, bias: &[] };
                 dots(cpu.isa, product, &mut Output { values: gram, row: rows });
@@ -64,12 +68,12 @@ fn sum_of_products(
     [keep, weight]: [f32; 2],
     target: &mut [f32],
 ) {
-    cpu.pool.chunks_mut(target, ROWS * columns, |chunk, target| {
-        let own = Matrix { values: &a[chunk * ROWS * rows..], row: rows, column: 1 };
+    cpu.pool.chunks_mut(target, PRODUCT_ROWS * columns, |chunk, target| {
+        let own = Matrix { values: &a[chunk * PRODUCT_ROWS * rows..], row: rows, column: 1 };
         let all = Matrix { values: b, row: columns, column: 1 };
         let sums = RowSums { depth: rows, width: columns, a: own, b: all, accumulate: false };
         sum_rows(cpu.isa, sums, &mut Output { values: target, row: columns });
-        weighted(cpu.isa, keep, &b[chunk * ROWS * columns..], weight, target);
+        weighted(cpu.isa, keep, &b[chunk * PRODUCT_ROWS * columns..], weight, target);
     });
 }
 

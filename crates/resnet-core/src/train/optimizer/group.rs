@@ -212,15 +212,17 @@ fn units(params: &Params) -> Vec<usize> {
     units
 }
 
-/// `layer1.0` of `layer1.0.conv1.weight`, `conv1` of `conv1.weight`.
+/// `layer1.0` of `layer1.0.conv1.weight`, `stages.0.blocks.1` of `stages.0.blocks.1.conv1.weight`, `conv1` of `conv1.0.weight`.
 fn unit_of(name: &str) -> &str {
-    let mut dots = name.match_indices('.').map(|(place, _)| place);
-    let first = dots.next().unwrap_or(name.len());
-    let is_stage = name[..first].strip_prefix("layer").is_some_and(|number| number.parse::<u32>().is_ok());
-    match dots.next() {
-        Some(second) if is_stage => &name[..second],
-        Some(_) | None => &name[..first],
-    }
+    let parts: Vec<&str> = name.split('.').collect();
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    let taken = match parts[..] {
+        [stage, block, _, ..] if stage.strip_prefix("layer").is_some_and(is_number) && is_number(block) => 2,
+        ["stages", stage, "blocks", block, _, ..] if is_number(stage) && is_number(block) => 4,
+        _ => 1,
+    };
+    let len = parts[..taken].iter().map(|part| part.len() + 1).sum::<usize>() - 1;
+    &name[..len]
 }
 
 #[cfg(test)]
