@@ -96,8 +96,11 @@ export function affine(options?: AffineOptions): Augmentation {
 
 /** Options of {@link colorJitter}: the first three are most of a factor's distance from 1, `hue` is most of a turn. All default to 0. */
 export interface ColorJitterOptions {
+  /** Of the factor of brightness. */
   brightness?: number;
+  /** Of the factor of contrast. */
   contrast?: number;
+  /** Of the factor of saturation. */
   saturation?: number;
   /** Up to 0.5. */
   hue?: number;

@@ -32,8 +32,13 @@ export interface Mixed {
 export interface Unreadable {
   /** How many. */
   readonly count: number;
-  /** The first hundred, each with what it is instead of a picture. */
-  readonly files: readonly { readonly path: string; readonly got: string }[];
+  /** The first hundred. */
+  readonly files: readonly {
+    /** The file. */
+    readonly path: string;
+    /** What it is instead of a picture. */
+    readonly got: string;
+  }[];
 }
 
 /** Options of {@link Dataset.split}. */

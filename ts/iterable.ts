@@ -18,7 +18,9 @@ import {
 
 /** A picture with its class: a name, or a number counting from 0. */
 export interface Sample {
+  /** The picture. */
   readonly image: Picture;
+  /** Its class. */
   readonly label: string | number;
 }
 

@@ -2,6 +2,7 @@ import { checkOptions, number, type Rule } from "./options.js";
 
 /** Which samples an epoch takes, made by {@link balancedSampler}. */
 export interface Sampler {
+  /** Which one it is. */
   readonly name: "balanced";
   /** From 0 to 1. */
   readonly power: number;

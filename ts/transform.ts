@@ -26,6 +26,7 @@ export type Fit = "pad" | "crop" | "stretch";
 
 /** What is taken off values from 0 to 1, and what they are divided by then: one of each for every channel. */
 export interface Normalise {
+  /** Of each channel, of values from 0 to 1. */
   readonly mean: readonly number[];
   /** More than 0. */
   readonly std: readonly number[];
@@ -52,8 +53,11 @@ export interface PictureTransform {
 export interface RawPixels {
   /** (height, width, channels), bytes. */
   readonly data: Uint8Array | Uint8ClampedArray;
+  /** How they are laid out. */
   readonly info: {
+    /** Pixels of a row. */
     readonly width: number;
+    /** Rows. */
     readonly height: number;
     /** 1: grey, 2: grey and alpha, 3: red, green and blue, 4: with alpha. */
     readonly channels: number;
