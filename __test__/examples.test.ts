@@ -1,13 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { request } from "node:http";
 import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { loadModel } from "resnet-native";
+import { transform } from "esbuild";
+import { CifarResNet, loadModel } from "resnet-native";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { colourFolder, png } from "./png.js";
+import { until } from "./program.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const demo = join(root, "examples/fashion-mnist.mjs");
@@ -28,14 +32,15 @@ beforeAll(async () => {
   }
   const packed = await readFile(join(root, "crates/resnet-core/tests/fixtures/torch_files/resnet18.pth.gz"));
   await writeFile(join(folder, "resnet18.pth"), gunzipSync(packed));
+  await colourFolder(join(folder, "pictures"), ["poppies", "leaves", "skies"], 20);
 });
 
 afterAll(async () => rm(folder, { recursive: true }));
 
-function start(file: string): ChildProcess {
+function start(file: string, ...words: string[]): ChildProcess {
   // As under npm, which passes on the Ctrl-C that its child has got already.
   const env = { ...process.env, RESNET_NATIVE_DATA: folder, npm_config_user_agent: "npm" };
-  return spawn(process.execPath, [file], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(process.execPath, [file, ...words], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 async function run(file: string): Promise<string> {
@@ -105,6 +110,7 @@ const shown: Record<string, RegExp> = {
   "inception.ts": /^1,256,12,12\n[^]*b4_2_relu[^]*\n1,256,12,12\n[^]*inception5[^]*layer4/,
   "networks.ts": /ResNet-50 +25\.56 M +4\.09 G\n[^]*GoogLeNet +\d/,
   "own-loop.ts": /epoch 1: loss 2\.\d+, gradient norm \d[^]*epoch 2: loss 1\.\d+/,
+  "pictures.ts": /^48 pictures of leaves, poppies, skies to train on, 0 files that are none\n[^]*\n4( +\d+\.\d+){6}\n((leaves|poppies|skies): (leaves|poppies|skies), \d+ %\n?){6}$/,
   "pre-activation.ts": /relu1[^]*norm2[^]*stages\.3[^]*\n1003 convolutions, 10,327,706 parameters\n[^]*epoch 2: /,
   "pretrained.ts": /^Took the weights of .*resnet18\.pth; new are fc\.weight and fc\.bias\n[^]*\n1( +\d+\.\d+){6}/,
   "recipe.ts": /^the loss falls fastest at a learning rate of \d\.\de-\d\n(epoch \d: loss \d\.\d+, learning rate \d\.\de-\d+\n?){4}$/,
@@ -113,16 +119,77 @@ const shown: Record<string, RegExp> = {
   "train.ts": /stem[^]*epoch 2: validation accuracy 0\.\d+[^]*accuracy of a batch: \d/,
 };
 
+/** Files that some of them take. */
+const given: Record<string, readonly string[]> = {
+  "pictures.ts": ["pictures", "pictures.safetensors"],
+  "pretrained.ts": ["resnet18.pth"],
+};
+
 test("no short example is forgotten", async () => {
   const files = await readdir(join(root, "examples"));
-  expect(files.filter((file) => file.endsWith(".ts")).toSorted()).toEqual(Object.keys(shown));
+  // The server has a test of its own.
+  expect(files.filter((file) => file.endsWith(".ts")).toSorted()).toEqual([...Object.keys(shown), "prediction-server.ts"].toSorted());
 });
 
 test.each(Object.entries(shown))("%s runs", async (name, output) => {
   const log = vi.spyOn(console, "log").mockReturnValue();
-  // The file that one of them takes.
-  process.argv[2] = join(folder, "resnet18.pth");
+  process.argv.splice(2, Infinity, ...(given[name] ?? []).map((word) => join(folder, word)));
   await import(join(root, "examples", name));
   expect(log.mock.calls.map((values) => values.join(" ")).join("\n")).toMatch(output);
   log.mockRestore();
+});
+
+/** A request's answer; a body that is given in parts stays without an end. */
+async function ask(url: string, method: string, body: Buffer | string = "", headers: Record<string, string> = {}, ends = true) {
+  const asking = request(url, { method, headers });
+  asking.write(body);
+  if (ends) asking.end();
+  const [response] = (await once(asking, "response")) as [NodeJS.ReadableStream & { statusCode: number }];
+  const answer = { status: response.statusCode, body: JSON.parse(await text(response)) as unknown };
+  asking.destroy();
+  return answer;
+}
+
+test.skipIf(process.platform === "win32")("the prediction server tells classes, refuses what is no picture or too large, and ends on SIGTERM", async () => {
+  using model = new CifarResNet({ depth: 20, inChannels: 3, numClasses: 2 });
+  const [transforming, classNames] = [{ size: [16, 16], fit: "pad", channels: 3, background: [0, 0, 0] } as const, ["day", "night"]];
+  await model.setInterface({ transform: transforming, classNames });
+  await model.save(join(folder, "served.safetensors"));
+  const { code } = await transform(await readFile(join(root, "examples/prediction-server.ts"), "utf8"), { loader: "ts", format: "esm" });
+  // The package finds itself by its name from files inside it.
+  await mkdir(join(root, "out"), { recursive: true });
+  const file = join(root, "out/prediction-server.mjs");
+  await writeFile(file, code);
+  const server = start(file, join(folder, "served.safetensors"), "0");
+  const errors = text(server.stderr!);
+  const [url] = /http:\/\/localhost:\d+/.exec(await until(server, /\n/))!;
+
+  const picture = png(30, 20, (x, y) => [x, y, 200]);
+  const expected = { status: 200, body: await model.classify(picture, { top: 3 }) };
+  expect(expected.body.map(({ name }) => name).toSorted()).toEqual(classNames);
+  expect(await Promise.all([1, 2, 3].map(async () => ask(url, "POST", picture)))).toEqual([expected, expected, expected]);
+  for (const body of ["", "no picture", picture.subarray(0, 80)]) {
+    expect(await ask(url, "POST", body)).toEqual({ status: 400, body: { error: expect.stringContaining("expected") } });
+  }
+  expect(await ask(url, "GET")).toMatchObject({ status: 405 });
+  const large = { status: 413, body: { error: "a picture has at most 16777216 bytes" } };
+  expect(await ask(url, "POST", "few", { "content-length": "16777217" }, false)).toEqual(large);
+  expect(await ask(url, "POST", Buffer.alloc(2 ** 24 + 1), {}, false)).toEqual(large);
+  expect(await ask(url, "POST", picture)).toEqual(expected);
+
+  // A request that has begun is answered, and what comes later is not taken.
+  const late = request(url, { method: "POST" });
+  late.write(picture.subarray(0, 50));
+  await once(late, "socket");
+  const answered = once(late, "response");
+  await ask(url, "POST", picture);
+  server.kill("SIGTERM");
+  const exit = once(server, "exit");
+  await expect.poll(async () => ask(url, "GET").then(() => "taken", ({ code }: { code: string }) => code)).toBe("ECONNREFUSED");
+  late.end(picture.subarray(50));
+  const [response] = (await answered) as [NodeJS.ReadableStream & { statusCode: number }];
+  expect([response.statusCode, JSON.parse(await text(response))]).toEqual([200, expected.body]);
+  const answeredAt = performance.now();
+  expect([await exit, await errors]).toEqual([[0, null], ""]);
+  expect(performance.now() - answeredAt).toBeLessThan(3000);
 });

@@ -13,6 +13,7 @@ export * from "./find-learning-rate.js";
 export * from "./fit.js";
 export * from "./history.js";
 export * from "./image-folder.js";
+export * from "./inspect.js";
 export * from "./iterable.js";
 export * from "./layers.js";
 export * from "./networks.js";

@@ -53,8 +53,11 @@ export interface PictureTransform {
 export interface RawPixels {
   /** (height, width, channels), bytes. */
   readonly data: Uint8Array | Uint8ClampedArray;
+  /** How they are laid out. */
   readonly info: {
+    /** Pixels of a row. */
     readonly width: number;
+    /** Rows. */
     readonly height: number;
     /** 1: grey, 2: grey and alpha, 3: red, green and blue, 4: with alpha. */
     readonly channels: number;

@@ -1,3 +1,5 @@
+import { oneLine } from "./option.js";
+
 /** Exit codes: what a shell or a script sees. */
 export const EXIT = { success: 0, failure: 1, misuse: 2 } as const;
 
@@ -31,6 +33,7 @@ const HINTS: Readonly<Record<string, string>> = {
 const BY_WORDS: readonly (readonly [RegExp, string])[] = [
   [/^out of memory/, "A smaller --batch-size or --size needs less"],
   [/expected a JPEG, PNG or WebP picture/, "--skip-unreadable leaves such files out"],
+  [/^class .* expected at least one picture/, "--skip-unreadable leaves such classes out"],
 ];
 
 /** What an error means to the one who typed the command: a line, what helps beyond it, and an exit code. */
@@ -38,8 +41,9 @@ export function explained(error: unknown): { code: string; message: string; hint
   const { code: given, message = String(error) } = (error ?? {}) as { code?: unknown; message?: string };
   // Anything without a code of ours is a defect here.
   const code = error instanceof Failure || (error as Error)?.name === "ResNetError" ? String(given) : "ERR_INTERNAL";
-  // The loader's fix is on its last line; elsewhere there may be a stack trace after the first.
-  const line = code === "ERR_ADDON" ? message.replaceAll(/\s*\n\s*/g, "; ") : message.split("\n", 1)[0]!;
+  // The loader's fix is on its last line; a defect may bring a stack trace; elsewhere names may have line breaks.
+  const whole = code === "ERR_ADDON" ? message.replaceAll(/\s*\n\s*/g, "; ") : message;
+  const line = oneLine(code === "ERR_INTERNAL" ? whole.split("\n", 1)[0]! : whole);
   const hint = BY_WORDS.find(([words]) => words.test(line))?.[1] ?? HINTS[code];
   const exit = code === "ERR_USAGE" || code === "ERR_INVALID_ARGUMENT" ? EXIT.misuse : EXIT.failure;
   return { code, message: line, hint, exit };

@@ -1,4 +1,5 @@
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import type { Skipped } from "../index.js";
 import { Failure } from "./failure.js";
 import { text } from "./option.js";
@@ -8,23 +9,37 @@ import { didYouMean } from "./suggestion.js";
 export const folderOperand = text("folder of pictures: one folder for each class, or such folders within train and val", "FOLDER", undefined, "a folder of pictures");
 
 /** Refuses what is no folder and no list, before anything else is done. */
-export async function checkFolder(folder: string): Promise<void> {
+export async function checkFolder(folder: string, operand = "FOLDER"): Promise<void> {
   const found = await stat(folder).catch(() => undefined);
   if (found?.isDirectory() || (found?.isFile() && /\.(csv|jsonl)$/i.test(folder))) return;
   const got = found ? `${folder}, which is a file` : `${folder}, which is not there`;
   const near = didYouMean(folder, ["fashion-mnist"]);
-  throw new Failure("ERR_DATA_NOT_FOUND", `FOLDER: expected a folder of pictures, or a list of them (.csv, .jsonl), got ${got}${near}`);
+  throw new Failure("ERR_DATA_NOT_FOUND", `${operand}: expected a folder of pictures, or a list of them (.csv, .jsonl), got ${got}${near}`);
 }
 
 /** What was passed over, in words; nothing if nothing was. */
 export function passedOver({ hidden, links, others, unreadable, emptyClasses }: Skipped): string {
   const counts = [
-    [hidden, "hidden"],
-    [links, "links"],
-    [others, "no pictures"],
-    [unreadable.length, "unreadable"],
-    [emptyClasses.length, "empty classes"],
+    [unreadable.length, "file that is no picture", "files that are no pictures"],
+    [others, "file of another kind", "files of other kinds"],
+    [emptyClasses.length, "empty class", "empty classes"],
+    [links, "link", "links"],
+    [hidden, "hidden file or folder", "hidden files and folders"],
   ] as const;
-  const said = counts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  const said = counts.filter(([count]) => count > 0).map(([count, one, more]) => `${count.toLocaleString("en")} ${count === 1 ? one : more}`);
   return said.length > 0 ? `passed over: ${said.join(", ")}` : "";
+}
+
+/** A picture in a folder, to show what can be done with one; none in a list. */
+export async function somePicture(folder: string, { unreadable }: Skipped): Promise<string | undefined> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const known = new Set(unreadable.map(({ path }) => path));
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = join(folder, entry.name);
+    if (entry.name.startsWith(".") || known.has(path)) continue;
+    if (entry.isFile() && /\.(jpe?g|png|webp)$/i.test(entry.name)) return path;
+    const within = entry.isDirectory() ? await somePicture(path, { unreadable } as Skipped) : undefined;
+    if (within !== undefined) return within;
+  }
+  return undefined;
 }

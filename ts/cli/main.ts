@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ default: Command }>>> = 
   "train fashion-mnist": () => import("./commands/train-fashion-mnist.js"),
   train: () => import("./commands/train.js"),
   predict: () => import("./commands/predict.js"),
+  dataset: () => import("./commands/dataset.js"),
   evaluate: () => import("./commands/evaluate.js"),
   summary: () => import("./commands/summary.js"),
   bench: () => import("./commands/bench.js"),
@@ -51,21 +52,16 @@ async function main(words: readonly string[], screen: Screen): Promise<number> {
   }
 }
 
-/** Shows help on the commands that begin with some words, or says that none does. */
+/** Shows what there is, or says that some words are no command. */
 async function withoutCommand(words: readonly string[], help: boolean): Promise<number> {
-  const [first] = words;
-  const begun = NAMES.filter((name) => first === undefined || name.startsWith(`${first} `));
-  if (help && begun.length > 0) {
-    const commands = begun.map(async (name) => [name, (await COMMANDS[name]!()).default] as const);
+  const [typed] = words;
+  if (help && typed === undefined) {
+    const commands = NAMES.map(async (name) => [name, (await COMMANDS[name]!()).default] as const);
     process.stdout.write(`${overview(new Map(await Promise.all(commands)))}\n`);
     return EXIT.success;
   }
-  // The first word may be right and the second wrong, or the other way round.
-  const typed = words.slice(0, begun.length > 0 ? 2 : 1).join(" ");
-  const known = begun.length > 0 ? begun : [...NAMES, ...NAMES.map((name) => name.split(" ")[0]!)];
-  const near = didYouMean(words.slice(0, 2).join(" "), known) || didYouMean(typed, known);
-  const expected = (begun.length > 0 ? begun : NAMES).join(", ");
-  throw new Misuse(`command: expected ${expected}, got ${typed}${near}. See ${PROGRAM} --help`);
+  const near = didYouMean(words.slice(0, 2).join(" "), NAMES) || didYouMean(typed!, NAMES);
+  throw new Misuse(`command: expected ${NAMES.join(", ")}, got ${typed}${near}. See ${PROGRAM} --help`);
 }
 
 const words = process.argv.slice(2);

@@ -98,6 +98,11 @@ export function typedAgain(options: Options, values: Readonly<Record<string, unk
   return words.join("");
 }
 
+/** A name on one line, and without what a terminal would obey. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, (control) => (control === "\n" ? String.raw`\n` : String.raw`\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`));
+}
+
 /** A value or a file's name as a shell takes it for one word, and this program not for an option. */
 export function shellWord(text: string): string {
   const word = text.startsWith("-") ? `./${text}` : text;

@@ -41,7 +41,7 @@ export async function trainAndSave({ model, data, options, output, title, keep }
   screen.status.clear();
   // A signal that comes later finds nothing to stop.
   const stopped = screen.interrupt.signal.aborted;
-  if (stopped) screen.print("Stopped: the weights are those of the last whole step.");
+  if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
   if (keep === "last" || best.epoch === 0) await model.save(output);
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
   if (chart) {

@@ -4,7 +4,7 @@ import { Failure, Misuse } from "../failure.js";
 import { checkFolder, passedOver } from "../folder.js";
 import { imageOptions, loadImages } from "../images.js";
 import { machineOptions } from "../network.js";
-import { flag, type Option, real, text, type Values, whole } from "../option.js";
+import { flag, oneLine, type Option, real, text, typed, type Values, whole } from "../option.js";
 import type { Screen } from "../screen.js";
 
 const operands = {
@@ -47,22 +47,35 @@ export default command({
 async function measure(settings: Settings, screen: Screen): Promise<void> {
   const { model: file, device, precision, threads, batchSize, byClass } = settings;
   const isFashion = settings.images.toLowerCase() === "fashion-mnist";
-  if (!isFashion) await checkFolder(settings.images);
+  if (!isFashion) {
+    refuseThoseOfFashion(settings);
+    await checkFolder(settings.images, "IMAGES");
+  }
   using model = await loadModel(file!, { device, precision, threads });
-  const { images, source, note } = isFashion ? await fashion(settings, screen) : await pictures(settings, model, screen);
+  const { images, source, note } = isFashion ? await fashion(settings, model, screen) : await pictures(settings, model, screen);
   screen.status.show(`Evaluating ${images.length} images`);
   const { loss, accuracy } = await evaluate(model, images, { batchSize });
   const classes = byClass ? await accuracies(model, images, batchSize, screen) : undefined;
   const [, height, width] = images.imageShape;
-  screen.record({ loss, accuracy, images: { source, count: images.length, size: height }, classes });
+  screen.record({ loss, accuracy, images: { source, count: images.length, size: height }, classes: classes && Object.fromEntries(classes.map(({ name, share }) => [name, share])) });
   const by = classes ? `\n\n${listed(classes)}` : "";
-  screen.print(`${images.length.toLocaleString("en")} ${isFashion ? "validation images" : `pictures of ${source}`} at ${width}x${height}
+  screen.print(`${images.length.toLocaleString("en")} ${isFashion ? "validation images" : `pictures of ${oneLine(source)}`} at ${width}x${height}
 ${note ? `${note}\n` : ""}loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}${by}`);
 }
 
-async function fashion(settings: Settings, screen: Screen): Promise<Measured> {
+/** Refuses options that mean nothing for a folder, whose pictures the model's file says how to bring to size. */
+function refuseThoseOfFashion(settings: Settings): void {
+  const given = Object.entries(imageOptions).find(([name, { fallback }]) => settings[name as keyof typeof imageOptions] !== fallback);
+  if (given) throw new Misuse(`${typed(given[0])}: expected with fashion-mnist alone`);
+}
+
+async function fashion(settings: Settings, { inChannels }: Model, screen: Screen): Promise<Measured> {
   const { split, skipUnreadable } = settings;
   if (split !== undefined || skipUnreadable) throw new Misuse(`--${split === undefined ? "skip-unreadable" : "split"}: expected with a folder alone`);
+  if (inChannels !== 1) {
+    const expected = `expected a folder of pictures for a model of images with ${inChannels} channels`;
+    throw new Misuse(`IMAGES: ${expected}, got fashion-mnist, which has one`);
+  }
   const { validation: images, source } = await loadImages(settings, screen);
   return { images, source };
 }
@@ -73,21 +86,27 @@ async function pictures({ images: source, split, seed, skipUnreadable }: Setting
   if (transform === undefined || transform.channels === 2) {
     throw new Failure("ERR_INVALID_ARGUMENT", "MODEL: expected one that was trained on pictures, got one that does not know what pictures it takes");
   }
-  screen.status.show(`Looking at ${source}`);
+  screen.status.show(`Looking at ${oneLine(source)}`);
   const { size, fit, channels, background, normalise } = transform;
   const like = { size, fit, channels: channels as 1 | 3, background, ...(normalise && { normalise }), ...(classNames && { classNames }) };
-  const { signal } = screen.interrupt;
-  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, onError: skipUnreadable ? "skip" : "throw", signal });
+  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, onError: skipUnreadable ? "skip" : "throw" });
   return { images: data.validation ?? data.train, source, note: passedOver(data.skipped) };
 }
 
-/** The share of each class's images that are recognised, by the class's name; null of a class without images. */
+/** A class, how many images it has, and the share of them that is recognised; null without images. */
+interface ClassAccuracy {
+  readonly name: string;
+  readonly count: number;
+  readonly share: number | null;
+}
+
+/** How many images of each class are recognised. */
 async function accuracies(
   model: Model,
   images: Dataset,
   batchSize: number,
   { status }: Screen,
-): Promise<Record<string, number | null>> {
+): Promise<ClassAccuracy[]> {
   const right = Array.from({ length: images.numClasses }, (): number[] => []);
   let done = 0;
   for await (const { images: pixels, labels } of images.batches({ batchSize })) {
@@ -101,14 +120,14 @@ async function accuracies(
   }
   const names = images.classNames ?? right.map((_, label) => String(label));
   const share = (hits: readonly number[]) => (hits.length > 0 ? hits.reduce((sum, hit) => sum + hit, 0) / hits.length : null);
-  return Object.fromEntries(right.map((hits, label) => [names[label]!, share(hits)]));
+  return right.map((hits, label) => ({ name: names[label]!, count: hits.length, share: share(hits) }));
 }
 
-/** Classes and their accuracies in two columns. */
-function listed(accuracies: Record<string, number | null>): string {
-  const head = ["class", "accuracy"] as const;
-  const rows = Object.entries(accuracies).map(([name, share]) => [name, share?.toFixed(4) ?? "–"] as const);
-  const [left, right] = [Math.max(...[head, ...rows].map(([name]) => name.length)), head[1].length];
-  const lines = [head, ["─".repeat(left), "─".repeat(right)] as const, ...rows];
-  return lines.map(([name, share]) => `${name.padEnd(left)}  ${share.padStart(right)}`).join("\n");
+/** Classes, their accuracies and the number of images in columns. */
+function listed(accuracies: readonly ClassAccuracy[]): string {
+  const head = ["class", "accuracy", "images"];
+  const rows = accuracies.map(({ name, share, count }) => [oneLine(name), share?.toFixed(4) ?? "–", count.toLocaleString("en")]);
+  const widths = head.map((title, i) => rows.reduce((most, row) => Math.max(most, row[i]!.length), title.length));
+  const lines = [head, widths.map((width) => "─".repeat(width)), ...rows];
+  return lines.map(([name, ...numbers]) => [name!.padEnd(widths[0]!), ...numbers.map((cell, i) => cell.padStart(widths[i + 1]!))].join("  ")).join("\n");
 }

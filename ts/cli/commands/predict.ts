@@ -2,7 +2,7 @@ import { loadModel, type Prediction, type ResNetError } from "../../index.js";
 import { command } from "../command.js";
 import { EXIT } from "../failure.js";
 import { machineOptions } from "../network.js";
-import { flag, many, real, text, type Values, whole } from "../option.js";
+import { flag, many, oneLine, real, text, type Values, whole } from "../option.js";
 import { painted, type Screen } from "../screen.js";
 
 const operands = {
@@ -15,6 +15,9 @@ const options = {
   flip: flag("looks at the mirror image too, and takes the mean"),
   ...machineOptions,
 };
+
+/** Characters of a class's name for which there is a column; longer ones push the rest of their line. */
+const WIDEST = 24;
 
 /** Tells what is on pictures. */
 export default command({
@@ -31,16 +34,15 @@ export default command({
 async function predict(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<number> {
   const { model: file, files, top, minConfidence, flip, device, precision, threads } = settings;
   using model = await loadModel(file!, { device, precision, threads });
-  const { signal } = screen.interrupt;
-  const width = Math.max(...files.map((name) => name.length));
+  const width = widest(files);
+  const column = Math.min(widest(model.classNames ?? []), WIDEST);
   let failed = 0;
   for (const [i, name] of files.entries()) {
-    if (signal.aborted) return screen.interrupt.code!;
     screen.status.show(`Picture ${i + 1} of ${files.length}`);
     try {
       const classes = await model.classify(name, { top, minConfidence, flip });
       screen.record({ file: name, classes });
-      screen.print(`${name.padEnd(width)}  ${told(classes)}`);
+      screen.print(`${oneLine(name).padEnd(width)}  ${told(classes, column)}`);
     } catch (error) {
       const { code, message } = error as ResNetError;
       // A picture that is none does not keep the others from being told; a model that takes none does.
@@ -48,13 +50,18 @@ async function predict(settings: Values<typeof operands & typeof options>, scree
       failed += 1;
       screen.record({ file: name, error: { code, message } });
       screen.status.clear();
-      if (!screen.json) process.stderr.write(`${painted(process.stderr, 31, "error:")} ${message}\n`);
+      if (!screen.json) process.stderr.write(`${painted(process.stderr, 31, "error:")} ${oneLine(message)}\n`);
     }
   }
   return failed > 0 ? EXIT.failure : EXIT.success;
 }
 
-function told(classes: readonly Prediction[]): string {
+function widest(names: readonly string[]): number {
+  return names.reduce((most, name) => Math.max(most, oneLine(name).length), 0);
+}
+
+/** Classes in columns, so that those of many pictures stand below each other. */
+function told(classes: readonly Prediction[], width: number): string {
   if (classes.length === 0) return "none of these";
-  return classes.map(({ name, probability }) => `${name} ${(100 * probability).toFixed(1)} %`).join("  ");
+  return classes.map(({ name, probability }) => `${oneLine(name).padEnd(width)} ${(100 * probability).toFixed(1).padStart(5)} %`).join("  ");
 }

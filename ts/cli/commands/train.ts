@@ -12,11 +12,11 @@ import {
   trivialAugment,
 } from "../../index.js";
 import { command } from "../command.js";
-import { Misuse } from "../failure.js";
-import { checkFolder, folderOperand, passedOver } from "../folder.js";
+import { Failure } from "../failure.js";
+import { checkFolder, folderOperand, passedOver, somePicture } from "../folder.js";
 import { PROGRAM } from "../help.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
-import { choice, flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
+import { choice, flag, oneLine, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import type { Screen } from "../screen.js";
 import { chartBeside, checkTargets } from "../target.js";
 import { loadOrStop, trainAndSave } from "../training.js";
@@ -27,6 +27,11 @@ const AUGMENT: Readonly<Record<string, (size: number) => Augmentation[]>> = {
   standard: (size) => [flip(), randomCrop({ padding: Math.max(1, Math.round(size / 8)), mode: "reflect" })],
   strong: (size) => [...AUGMENT["standard"]!(size), trivialAugment(), erasing({ p: 0.25 })],
 };
+
+/** Mean and deviation of ImageNet's grey pictures; those of colours are the library's. Weights from elsewhere want them. */
+const GREY = { mean: [0.449], std: [0.226] };
+/** Characters of all classes' names together that are shown. */
+const SHOWN = 80;
 
 const operands = { folder: folderOperand };
 const options = {
@@ -60,6 +65,7 @@ export default command({
     ["train pictures/", "ResNet-18 at 96x96, a fifth of each class kept for validation"],
     ["train pictures/ --network resnet50 --size 224 --weights resnet50.pth --lr 0.005", "goes on from weights that were trained elsewhere"],
     ["train pictures/ --augment strong --epochs 100 --output birds.safetensors", "for few pictures, and patience"],
+    ["train fashion-mnist --help", "a data set for a first try, which has options of its own"],
   ],
   run: train,
 });
@@ -67,10 +73,11 @@ export default command({
 async function train(settings: Settings, screen: Screen): Promise<number> {
   const folder = settings.folder!;
   const { name, flavor } = named(settings);
-  const output = settings.output ?? `${name}-${basename(resolve(folder)).replace(/\.(csv|jsonl)$/i, "")}.safetensors`;
+  const subject = basename(resolve(folder)) || "pictures";
+  const output = settings.output ?? `${name}-${subject.replace(/\.(csv|jsonl)$/i, "")}.safetensors`;
   await checkFolder(folder);
   await checkTargets([output, chartBeside(output)], settings.force);
-  screen.status.show(`Looking at ${folder}`);
+  screen.status.show(`Looking at ${oneLine(folder)}`);
   const data = await loadOrStop(() => pictures(folder, settings, screen), screen);
   if (data === undefined) return screen.interrupt.code!;
   const { seed, device, precision, threads, grey } = settings;
@@ -81,12 +88,14 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const { epochs, batchSize, lr, momentum, weightDecay, augment, size } = settings;
   const optimizer = sgd({ lr, momentum, nesterov: momentum > 0, weightDecay });
   const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size) };
-  const title = `${name} on ${basename(resolve(folder))}`;
+  const title = `${name} on ${oneLine(subject)}`;
   const trained = await trainAndSave({ model, data, options: fitting, output, title, keep: "best" }, screen);
   const again = typedAgain(machineOptions, settings);
   const apart = data.apart ? ` --split ${settings.split}${typedAgain({ seed: options.seed }, settings)}` : "";
-  if (trained.saved > 0) screen.print(`To try it: ${PROGRAM} predict ${shellWord(output)} PICTURE…${again}`);
-  screen.print(`To measure it class by class: ${PROGRAM} evaluate ${shellWord(output)} ${shellWord(folder)}${apart} --by-class${again}`);
+  const like = `${apart}${typedAgain({ skipUnreadable: options.skipUnreadable }, settings)}`;
+  const picture = await somePicture(folder, data.skipped);
+  screen.print(`To try it: ${PROGRAM} predict ${shellWord(output)} ${picture ? shellWord(picture) : "PICTURE"}${again}`);
+  screen.print(`To measure it class by class: ${PROGRAM} evaluate ${shellWord(output)} ${shellWord(folder)}${like} --by-class${again}`);
   return trained.exit;
 }
 
@@ -102,32 +111,36 @@ async function pictures(
   screen: Screen,
 ): Promise<ImageFolder & { readonly apart: boolean }> {
   const { signal } = screen.interrupt;
-  const given = { size, fit, channels: grey ? 1 : 3, seed, onError: skipUnreadable ? "skip" : "throw", signal } as const;
+  const normalise = grey ? GREY : "imagenet";
+  const given = { size, fit, channels: grey ? 1 : 3, normalise, seed, onError: skipUnreadable ? "skip" : "throw", signal } as const;
   try {
     return { ...(await imageFolder(folder, { ...given, split })), apart: true };
   } catch (error) {
-    // The folder has pictures for validation of its own.
+    // The folder has pictures for validation of its own, or no class from which one can be spared.
     if (!(error as Error).message?.startsWith("split:")) throw error;
-    return { ...(await imageFolder(folder, given)), apart: false };
+    const data = await imageFolder(folder, given);
+    if (data.validation) return { ...data, apart: false };
+    const expected = "expected two pictures or more in a class, or pictures for validation in a folder val beside train";
+    throw new Failure("ERR_DATA_NOT_FOUND", `FOLDER: ${expected}, got ${folder} with neither`);
   }
 }
 
 function showStart(settings: Settings, model: Model, data: ImageFolder, report: LoadReport | undefined, screen: Screen): void {
   const { folder, network, size, fit, epochs, batchSize, lr, momentum, weightDecay, augment, seed, weights } = settings;
-  const { train, validation, skipped } = data;
-  if (validation === undefined) throw new Misuse("FOLDER: expected pictures for validation, got none");
+  const { train, skipped } = data;
+  const validation = data.validation!;
   const parameters = model.numParameters;
   const classes = train.classNames ?? [];
   const images = { folder, train: train.length, validation: validation.length, classes, size, fit, skipped };
   screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, momentum, weightDecay, augment, seed, weights });
   const count = (number: number) => number.toLocaleString("en");
-  const names = classes.length > 8 ? `${classes.slice(0, 8).join(", ")} and ${classes.length - 8} more` : classes.join(", ");
-  const most = Math.max(...classShares(train.labels, classes.length));
+  const guessed = mostFrequent(train.labels);
+  const right = validation.labels.filter((label) => label === guessed).length / validation.length;
   const lines = [
-    `${folder}: ${classes.length} classes (${names})`,
+    `${oneLine(folder!)}: ${classes.length} classes (${listed(classes)})`,
     `  ${count(train.length)} pictures to train on, ${count(validation.length)} for validation, at ${size}x${size} (${fit})`,
     passedOver(skipped) && `  ${passedOver(skipped)}`,
-    `  guessing the most frequent class would be right in ${(100 * most).toFixed(1)} % of them`,
+    `  always guessing ${oneLine(classes[guessed]!)}, the most frequent class, has a validation accuracy of ${right.toFixed(4)}`,
     `${network}, ${count(parameters)} parameters, seed ${seed}`,
     report && `  begins with ${weights}${report.kept.length > 0 ? `, but for ${report.kept.join(", ")}` : ""}`,
     `  ${epochs} epochs, batch ${batchSize}, SGD, learning rate ${lr}, momentum ${momentum}, weight decay ${weightDecay}, augmentation ${augment}`,
@@ -135,9 +148,16 @@ function showStart(settings: Settings, model: Model, data: ImageFolder, report: 
   screen.print(`${lines.filter(Boolean).join("\n")}\n`);
 }
 
-/** The share of each class among labels. */
-function classShares(labels: Uint32Array, classes: number): number[] {
-  const counts = Array.from({ length: classes }, () => 0);
-  for (const label of labels) counts[label]! += 1;
-  return counts.map((count) => count / labels.length);
+/** Names, as many as a line has room for. */
+function listed(names: readonly string[]): string {
+  let room = SHOWN;
+  const fitting = names.map(oneLine).filter((name, i) => (room -= name.length) >= 0 || i === 0);
+  const more = names.length - fitting.length;
+  return `${fitting.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
+function mostFrequent(labels: Uint32Array): number {
+  const counts: number[] = [];
+  for (const label of labels) counts[label] = (counts[label] ?? 0) + 1;
+  return counts.reduce((best, count, label) => (count > (counts[best] ?? 0) ? label : best), 0);
 }

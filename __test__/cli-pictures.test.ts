@@ -1,0 +1,269 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
+import { CifarResNet, loadModel } from "resnet-native";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { colourFolder } from "./png.js";
+import { environment, main, records, runIn, until } from "./program.js";
+
+const COLOURS = ["blue", "green", "red"];
+/** Quick to train: a small network on small pictures. */
+const SMALL = ["--network", "cifar_resnet20", "--size", "16", "--epochs", "2", "--threads", "2"];
+const isWindows = process.platform === "win32";
+/** Where the commands run; tests have files of their own names there. */
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+  await colourFolder(join(folder, "colours"), ["red", "green", "blue"], 20);
+  const { code, stderr } = await run(["train", "colours", ...SMALL, "--output", "colours.safetensors"]);
+  expect([code, stderr]).toEqual([0, ""]);
+});
+afterAll(async () => rm(folder, { recursive: true }));
+
+const run = async (args: readonly string[]) => runIn(folder, args);
+const train = async (...args: string[]) => run(["train", ...args, ...SMALL]);
+
+/** Runs a command as it was printed. */
+async function typed(line: string) {
+  const program = `"${process.execPath}" "${main}"`;
+  const { stdout } = await promisify(execFile)("sh", ["-c", line.replace("npx resnet-native", program)], { cwd: folder, env: environment() });
+  return stdout;
+}
+
+/** The commands that a training suggests, each up to the next one or the end. */
+function hints(stdout: string): string[] {
+  return [...stdout.matchAll(/^To [^:]+: (npx resnet-native [^]*?)\n(?=To |$(?![^]))/gm)].map(([, line]) => line!);
+}
+
+test("a training on a folder saves its best epoch, and tells what the accuracy is to be compared with", async () => {
+  const { code, stdout, stderr } = await train("colours");
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/^colours: 3 classes \(blue, green, red\)\n {2}48 pictures to train on, 12 for validation, at 16x16 \(pad\)\n {2}always guessing \w+, the most frequent class, has a validation accuracy of 0\.3333\n/);
+  expect(stdout).toMatch(/\ncifar_resnet20, 272,611 parameters, seed 0\n {2}2 epochs, batch 32, SGD, learning rate 0\.02, momentum 0\.9, weight decay 0\.0005, augmentation standard\n/);
+  expect(stdout).toMatch(/\nSaved to cifar_resnet20-colours\.safetensors as it was after epoch \d, its best one; .* drawn in cifar_resnet20-colours\.svg\n/);
+  expect(await readFile(join(folder, "cifar_resnet20-colours.svg"), "utf8")).toContain("cifar_resnet20 on colours");
+  using model = await loadModel(join(folder, "cifar_resnet20-colours.safetensors"));
+  expect(model.classNames).toEqual(COLOURS);
+  expect(model.transform).toMatchObject({ size: [16, 16], fit: "pad", channels: 3, normalise: { mean: [0.485, 0.456, 0.406] } });
+  expect((await readdir(folder)).filter((name) => name.startsWith("."))).toEqual([]);
+});
+
+test("the file keeps the epoch with the highest accuracy, not the last one", async () => {
+  // The names for validation are wrong, so that whatever is learnt makes it worse.
+  await colourFolder(join(folder, "worse/train"), ["blue", "green"], 16);
+  await colourFolder(join(folder, "worse/val"), ["green", "blue"], 4);
+  const args = ["train", "worse", "--network", "cifar_resnet20", "--size", "16", "--epochs", "6", "--batch-size", "8", "--threads", "1"];
+  const { code, stdout } = await run([...args, "--json", "--output", "best.safetensors"]);
+  expect(code).toBe(0);
+  const [start, ...epochs] = records(stdout);
+  const end = epochs.pop()!;
+  expect(start).toMatchObject({ type: "start", images: { folder: "worse", train: 32, validation: 8, classes: ["blue", "green"], skipped: { others: 0 } } });
+  const rows = epochs as { epoch: number; validationAccuracy: number; validationLoss: number }[];
+  const [best] = rows.toSorted((a, b) => b.validationAccuracy - a.validationAccuracy || a.validationLoss - b.validationLoss);
+  expect(best!.epoch).toBeLessThan(6);
+  expect(end).toMatchObject({ type: "end", status: "finished", epochs: 6, best: best!.epoch, output: "best.safetensors", chart: "best.svg" });
+  const [measured] = records((await run(["evaluate", "best.safetensors", "worse", "--json"])).stdout);
+  expect(measured).toMatchObject({ accuracy: best!.validationAccuracy, images: { source: "worse", count: 8, size: 16 } });
+  expect(measured!["loss"]).toBeCloseTo(best!.validationLoss, 4);
+});
+
+test.skipIf(isWindows)("each command that is suggested works as it stands, whatever the names", async () => {
+  const odd = "it's a\nfolder";
+  await colourFolder(join(folder, odd), ["-r e\nd", "$(green)"], 6);
+  await writeFile(join(folder, odd, "$(green)", "0.png"), "no picture");
+  await writeFile(join(folder, odd, "$(green)", "notes.txt"), "no picture");
+  const { code, stdout, stderr } = await train(odd, "--skip-unreadable", "--seed", "3", "--split", "0.4", "--device", "cpu", "--output=-a model.safetensors");
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/^it's a\\nfolder: 2 classes \(\$\(green\), -r e\\nd\)\n.*\n {2}passed over: 1 file that is no picture, 1 file of another kind\n/);
+  const [predict, evaluate, ...more] = hints(stdout);
+  expect(more).toEqual([]);
+  expect(predict).toContain("/1.png");
+  for (const line of [predict, evaluate]) expect(line).toMatch(/ '\.\/-a model\.safetensors' 'it'\\''s a\nfolder[^]* --device cpu --threads 2$/);
+  expect(await typed(predict!)).toMatch(/^it's a\\nfolder\/\$\(green\)\/1\.png {2}\S.* %  \S.* %\n$/);
+  const validation = /^ +\d+ pictures to train on, (\d) for validation/m.exec(stdout)![1];
+  const measured = await typed(evaluate!);
+  expect(measured).toMatch(new RegExp(`^${validation} pictures of it's a\\\\nfolder at 16x16\npassed over: 1 file that`));
+  expect(measured).toMatch(/\nclass +accuracy {2}images\n─+ {2}─+ {2}─+\n\$\(green\) +[01]\.\d{4} +2\n-r e\\nd +[01]\.\d{4} +2\n$/);
+  const [, best] = /after epoch (\d)/.exec(stdout)!;
+  const row = new RegExp(`^ +${best}(?: +\\S+){2} +(\\S+)`, "m").exec(stdout)!;
+  expect(measured).toContain(`accuracy ${row[1]}\n`);
+});
+
+test("train and val folders are taken as they are, and a list too", async () => {
+  await colourFolder(join(folder, "parts/train"), ["red", "green"], 8);
+  await colourFolder(join(folder, "parts/val"), ["red", "green"], 3);
+  const parts = await train("parts", "--output", "parts.safetensors");
+  expect(parts.stdout).toMatch(/\n {2}16 pictures to train on, 6 for validation/);
+  expect(parts.stdout).toMatch(/ evaluate parts\.safetensors parts --by-class --threads 2\n$/);
+  const [measured] = records((await run(["evaluate", "parts.safetensors", "parts", "--json"])).stdout);
+  expect(measured).toMatchObject({ images: { source: "parts", count: 6 } });
+
+  const lines = COLOURS.flatMap((name) => [0, 1, 2, 3].map((n) => `colours/${name}/${n}.png,${name},${n === 0 ? "validation" : "train"}`));
+  await writeFile(join(folder, "list.csv"), ["path,label,split", ...lines].join("\n"));
+  const list = await train("list.csv");
+  expect(list.stdout).toMatch(/^list\.csv: 3 classes [^]*\n {2}9 pictures to train on, 3 for validation[^]*\nSaved to cifar_resnet20-list\.safetensors/);
+  expect(list.stdout).toMatch(/ predict cifar_resnet20-list\.safetensors PICTURE --threads 2\n/);
+});
+
+test("predict tells the classes of pictures in columns, and as JSON", async () => {
+  const files = ["colours/red/1.png", "colours/green/11.png"];
+  const { code, stdout, stderr } = await run(["predict", "colours.safetensors", ...files]);
+  expect([code, stderr]).toEqual([0, ""]);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines[0]).toMatch(/^colours\/red\/1\.png {5}\w+ +\d+\.\d %(  \w+ +\d+\.\d %){2}$/);
+  expect(lines[1]).toMatch(/^colours\/green\/11\.png {2}\w+ +\d+\.\d %(  \w+ +\d+\.\d %){2}$/);
+  expect(lines[0]).toHaveLength(lines[1]!.length);
+  const told = records((await run(["predict", "colours.safetensors", ...files, "--json", "--top", "2"])).stdout);
+  using model = await loadModel(join(folder, "colours.safetensors"));
+  const classes = await Promise.all(files.map(async (file) => model.classify(join(folder, file), { top: 2 })));
+  expect(told).toEqual(files.map((file, i) => ({ file, classes: classes[i] })));
+  expect(lines[0]).toContain(`${classes[0]![0]!.name.padEnd(5)} ${(100 * classes[0]![0]!.probability).toFixed(1).padStart(5)} %`);
+  const flipped = records((await run(["predict", "colours.safetensors", files[0]!, "--flip", "--json", "--top", "2"])).stdout);
+  expect(flipped).toEqual([{ file: files[0], classes: await model.classify(join(folder, files[0]!), { top: 2, flip: true }) }]);
+  const unsure = await run(["predict", "colours.safetensors", files[0]!, "--min-confidence", "1"]);
+  expect(unsure).toMatchObject({ code: 0, stdout: `${files[0]}  none of these\n` });
+});
+
+test("a file that is no picture does not keep the others from being told", async () => {
+  await writeFile(join(folder, "no\tpicture.png"), "no picture");
+  const args = ["predict", "colours.safetensors", "no\tpicture.png", "nowhere.png", "colours", "colours/red/0.png"];
+  const { code, stdout, stderr } = await run(args);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^colours\/red\/0\.png .*\n$/);
+  expect(stderr).toMatch(/^error: no\\x09picture\.png: expected a JPEG, PNG or WebP picture, .*\nerror: cannot read nowhere\.png: .*\nerror: cannot read colours: .*\n$/);
+  const json = await run([...args, "--json"]);
+  expect([json.code, json.stderr]).toEqual([1, ""]);
+  expect(records(json.stdout)).toMatchObject([
+    { file: "no\tpicture.png", error: { code: "ERR_DATA_CORRUPT" } },
+    { file: "nowhere.png", error: { code: "ERR_IO" } },
+    { file: "colours", error: { code: "ERR_IO" } },
+    { file: "colours/red/0.png", classes: [{ name: expect.any(String) }, {}, {}] },
+  ]);
+});
+
+test("what is no picture stops a training that does not say otherwise, with the word that helps", async () => {
+  await cp(join(folder, "colours"), join(folder, "mixed"), { recursive: true });
+  await mkdir(join(folder, "mixed/none"));
+  const empty = await train("mixed");
+  expect([empty.code, empty.stdout, empty.stderr]).toEqual([1, "", expect.stringMatching(/^error: class "none" of mixed: .*got none\. --skip-unreadable leaves such classes out\n$/)]);
+  await rm(join(folder, "mixed/none"), { recursive: true });
+  await writeFile(join(folder, "mixed/red/x.jpg"), "no picture");
+  const broken = await train("mixed");
+  expect([broken.code, broken.stderr]).toEqual([1, expect.stringMatching(/^error: mixed\/red\/x\.jpg: expected .*\. --skip-unreadable leaves such files out\n$/)]);
+  await mkdir(join(folder, "mixed/none"));
+  if (!isWindows) await symlink("0.png", join(folder, "mixed/red/link.png"));
+  await writeFile(join(folder, "mixed/.hidden"), "");
+  await writeFile(join(folder, "mixed/a.txt"), "");
+  await writeFile(join(folder, "mixed/b.txt"), "");
+  const skipping = await train("mixed", "--skip-unreadable");
+  expect([skipping.code, skipping.stderr]).toEqual([0, ""]);
+  const link = isWindows ? "" : ", 1 link";
+  expect(skipping.stdout).toContain(`\n  passed over: 1 file that is no picture, 2 files of other kinds, 1 empty class${link}, 1 hidden file or folder\n`);
+  await rm(join(folder, "mixed/none"), { recursive: true });
+  const evaluated = await run(["evaluate", "colours.safetensors", "mixed", "--skip-unreadable"]);
+  expect(evaluated.stdout).toMatch(/^60 pictures of mixed at 16x16\npassed over: 1 file that is no picture, /);
+});
+
+test("a class that a folder lacks has a dash, and one that the model does not know is an error", async () => {
+  await cp(join(folder, "colours/red"), join(folder, "some/red"), { recursive: true });
+  const { stdout } = await run(["evaluate", "colours.safetensors", "some", "--by-class"]);
+  expect(stdout).toMatch(/^20 pictures of some at 16x16\n[^]*\nblue +– +0\ngreen +– +0\nred +[01]\.\d{4} +20\n$/);
+  await cp(join(folder, "some/red"), join(folder, "some/yellow"), { recursive: true });
+  expect((await run(["evaluate", "colours.safetensors", "some"])).stderr).toMatch(/^error: classNames: .*"yellow".*\n$/);
+});
+
+test("a hundred classes with long names are told in short, and measured in columns", async () => {
+  const names = Array.from({ length: 100 }, (_, i) => `something of a rather long name with number ${i}`);
+  await colourFolder(join(folder, "hundred"), names, 2);
+  const { stdout } = await train("hundred", "--augment", "none", "--grey");
+  expect(stdout).toMatch(/^hundred: 100 classes \(something of a rather long name with number 0 and 99 more\)\n/);
+  const measured = await run(["evaluate", "cifar_resnet20-hundred.safetensors", "hundred", "--by-class"]);
+  const rows = measured.stdout.trimEnd().split("\n").slice(3);
+  expect(rows).toHaveLength(102);
+  expect(new Set(rows.map((row) => row.length)).size).toBe(1);
+  expect(rows.at(-1)).toMatch(/^something of a rather long name with number 99 {2} +[01]\.\d{4} {7}2$/);
+});
+
+test("weights of another network are taken but for the head", async () => {
+  using other = new CifarResNet({ depth: 20, inChannels: 3, numClasses: 10 });
+  await other.save(join(folder, "other.safetensors"));
+  const { code, stdout } = await train("colours", "--weights", "other.safetensors", "--lr", "0", "--weight-decay", "0", "--output", "tuned.safetensors");
+  expect(code).toBe(0);
+  expect(stdout).toContain("\n  begins with other.safetensors, but for fc.weight, fc.bias\n");
+  using tuned = await loadModel(join(folder, "tuned.safetensors"));
+  // With a rate of 0 they are still what the file had.
+  const [name] = [...(await tuned.stateDict()).keys()];
+  const weights = async (model: typeof tuned) => (await model.stateDict()).get(name!)!.data;
+  expect(await weights(tuned)).toEqual(await weights(other));
+  const missing = await train("colours", "--weights", "missing.pth", "--output", "not.safetensors");
+  expect(missing).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/^error: cannot read missing\.pth: .*\n$/) });
+  expect(await readdir(folder)).not.toContain("not.safetensors");
+});
+
+/** Words that are wrong, the exit code, and what the one line says. */
+const wrong: readonly (readonly [string, number, RegExp])[] = [
+  ["train nowhere", 1, /FOLDER: expected a folder of pictures, .* got nowhere, which is not there$/],
+  ["train colours.safetensors", 1, /FOLDER: .* got colours\.safetensors, which is a file$/],
+  ["train void", 1, /void: expected .* pictures .* got 0$/],
+  ["train lone", 1, /lone: expected at least two classes with pictures .* got \["red"\] alone$/],
+  ["train single", 1, /FOLDER: expected two pictures or more in a class, or pictures for validation .* got single with neither$/],
+  ["train colours --output colours.safetensors", 1, /--output: .* it is there already; --force replaces it$/],
+  ["train colours more", 2, /"more": expected an option, or nothing more\. See npx resnet-native train --help$/],
+  ["train colours --augment much", 2, /--augment: expected none or standard or strong, got "much"/],
+  ["train colours --fit padd", 2, /--fit: .* \(did you mean pad\?\)/],
+  ["train colours --split 1", 2, /--split: expected a finite number from 0\.01 to 0\.9, got 1/],
+  ["predict", 2, /MODEL: expected a model's file, got nothing/],
+  ["predict colours.safetensors", 2, /PICTURE: expected a picture's file, got nothing/],
+  ["predict none.safetensors colours/red/0.png", 1, /cannot read none\.safetensors: /],
+  ["predict plain.safetensors colours/red/0.png", 2, /model: expected one that knows what pictures it takes/],
+  ["predict colours.safetensors colours/red/0.png --top 0", 2, /--top: expected an integer from 1 to 1000, got 0/],
+  ["evaluate plain.safetensors colours", 2, /MODEL: expected one that was trained on pictures/],
+  ["evaluate colours.safetensors nowhere", 1, /IMAGES: .* got nowhere, which is not there$/],
+  ["evaluate colours.safetensors", 2, /IMAGES: expected a folder of pictures for a model of images with 3 channels, got fashion-mnist/],
+  ["evaluate colours.safetensors colours --size 8", 2, /--size: expected with fashion-mnist alone/],
+  ["evaluate colours.safetensors colours --sample", 2, /--sample: expected with fashion-mnist alone/],
+  ["evaluate notes.safetensors --split 0.5", 1, /cannot read notes\.safetensors/],
+];
+
+test("what is wrong is told on one line, before anything is trained", async () => {
+  await mkdir(join(folder, "void"));
+  await colourFolder(join(folder, "lone"), ["red"], 3);
+  await colourFolder(join(folder, "single"), ["red", "green"], 1);
+  using plain = new CifarResNet({ depth: 20, inChannels: 3, numClasses: 3 });
+  await plain.save(join(folder, "plain.safetensors"));
+  for (const [line, code, message] of wrong) {
+    const answer = await run(line.split(" "));
+    expect({ line, code: answer.code, stdout: answer.stdout }).toEqual({ line, code, stdout: "" });
+    expect(answer.stderr).toMatch(/^error: .*\n$/);
+    expect(answer.stderr.trimEnd()).toMatch(message);
+  }
+});
+
+test.skipIf(isWindows)("Ctrl-C ends a training with its best epoch saved, or with the weights at hand before there is one", async () => {
+  for (const [output, sign, args] of [
+    ["later.safetensors", /\n +2( +\d\S+){4}\n/, SMALL],
+    // Steps of a second, so that no epoch comes to its end.
+    ["sooner.safetensors", /\n {2}100000 epochs/, ["--network", "resnet18", "--size", "96", "--batch-size", "32", "--threads", "1"]],
+  ] as const) {
+    const words = [main, "train", "colours", ...args, "--epochs", "100000", "--output", output];
+    const child = spawn(process.execPath, words, { cwd: folder, env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+    const errors = text(child.stderr);
+    const before = await until(child, sign);
+    const rest = text(child.stdout);
+    child.kill("SIGINT");
+    expect(await once(child, "exit")).toEqual([130, null]);
+    const stdout = before + (await rest);
+    expect(await errors).toMatch(/^Ctrl-C: stopping after this step, then saving/);
+    if (output === "later.safetensors") expect(stdout).toMatch(/\nStopped\.\n\nSaved to later\.safetensors as it was after epoch \d+, its best one; /);
+    else expect(stdout).toMatch(/\nStopped: the weights are those of the last whole step\.\n\nSaved to sooner\.safetensors\n/);
+    using model = await loadModel(join(folder, output));
+    expect(model.classNames).toEqual(COLOURS);
+    for (const line of hints(stdout)) expect(await typed(line)).toMatch(/^(colours\/blue\/0\.png |12 pictures of colours at )/);
+    expect((await readdir(folder)).filter((name) => name.includes(basename(output, ".safetensors")))).toHaveLength(output === "later.safetensors" ? 2 : 1);
+  }
+});

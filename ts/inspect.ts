@@ -1,0 +1,72 @@
+import { nativeDataOf } from "./data.js";
+import { imageFolder, type Skipped } from "./image-folder.js";
+import { checkOptions } from "./options.js";
+import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+
+/** Height and width of a picture, upright. */
+export interface PictureSize {
+  /** In pixels. */
+  readonly height: number;
+  /** In pixels. */
+  readonly width: number;
+}
+
+/** What {@link inspectFolder} found. */
+export interface FolderReport {
+  /** The classes in the order of their labels, each with its number of readable pictures. */
+  readonly classes: readonly { readonly name: string; readonly pictures: number }[];
+  /** Readable pictures of all classes. */
+  readonly pictures: number;
+  /** The picture with the fewest pixels, the middle one and that with the most; absent where there is none. */
+  readonly sizes?: { readonly smallest: PictureSize; readonly median: PictureSize; readonly largest: PictureSize };
+  /** How many are `"colour"`, `"grey"`, `"colour with alpha"` and `"grey with alpha"`. */
+  readonly colours: Readonly<Record<string, number>>;
+  /** Files with the same bytes, at least two each. */
+  readonly duplicates: readonly { readonly paths: readonly string[]; readonly classes: readonly string[] }[];
+  /** Files that are no pictures by what is in them, with what they are. */
+  readonly unreadable: readonly { readonly path: string; readonly got: string }[];
+  /** What was passed over by name; its `unreadable` is part of the above. */
+  readonly skipped: Skipped;
+}
+
+/**
+ * Reads and decodes every picture of a folder (see {@link imageFolder}) once, and tells what is in it: what is wrong with it shows before
+ * an hour is spent on training.
+ *
+ * @example
+ * ```ts
+ * const { classes, unreadable, duplicates } = await inspectFolder("pictures/");
+ * ```
+ *
+ * Rejects with `ERR_DATA_NOT_FOUND` if there are not two classes with pictures, `ERR_IO` if a folder cannot be read.
+ */
+export async function inspectFolder(path: string | URL, options?: SignalOptions): Promise<FolderReport> {
+  const { signal } = checkOptions(options, signalRules);
+  const { train, validation, skipped } = await imageFolder(path, { size: 1, onError: "skip", cache: 0, ...(signal && { signal }) });
+  const names = train.classNames!;
+  const found = [];
+  for (const part of validation ? [train, validation] : [train]) {
+    const details = await cancellable(signal, (flag) => nativeDataOf(part).inspect(flag));
+    found.push(...details.map((one, i) => ({ ...one, name: names[part.labels[i]!]! })));
+  }
+  const good = found.filter(({ problem }) => !problem);
+  const bad = found.filter(({ problem }) => problem).map(({ path, problem }) => ({ path, got: problem! }));
+  const bySize = good.map(({ height, width }) => ({ height, width })).toSorted((a, b) => a.height * a.width - b.height * b.width);
+  const at = (share: number) => bySize[Math.round((bySize.length - 1) * share)]!;
+  const alike = Object.values(Object.groupBy(good, ({ sha256 }) => sha256)).filter((files) => files!.length > 1);
+  return {
+    classes: names.map((name) => ({ name, pictures: good.filter((one) => one.name === name).length })),
+    pictures: good.length,
+    ...(bySize.length > 0 && { sizes: { smallest: at(0), median: at(0.5), largest: at(1) } }),
+    colours: counted(good.map(({ colours }) => colours)),
+    duplicates: alike.map((files) => ({ paths: files!.map((file) => file.path), classes: [...new Set(files!.map((file) => file.name))] })),
+    unreadable: [...skipped.unreadable, ...bad],
+    skipped,
+  };
+}
+
+function counted(words: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
+}
