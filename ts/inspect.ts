@@ -53,13 +53,15 @@ export async function inspectFolder(path: string | URL, options?: SignalOptions)
   const bad = found.filter(({ problem }) => problem).map(({ path, problem }) => ({ path, got: problem! }));
   const bySize = good.map(({ height, width }) => ({ height, width })).toSorted((a, b) => a.height * a.width - b.height * b.width);
   const at = (share: number) => bySize[Math.round((bySize.length - 1) * share)]!;
-  const alike = Object.values(Object.groupBy(good, ({ sha256 }) => sha256)).filter((files) => files!.length > 1);
+  const byBytes = new Map<string, typeof good>();
+  for (const file of good) byBytes.set(file.sha256, [...(byBytes.get(file.sha256) ?? []), file]);
+  const alike = [...byBytes.values()].filter((files) => files.length > 1);
   return {
     classes: names.map((name) => ({ name, pictures: good.filter((one) => one.name === name).length })),
     pictures: good.length,
     ...(bySize.length > 0 && { sizes: { smallest: at(0), median: at(0.5), largest: at(1) } }),
     colours: counted(good.map(({ colours }) => colours)),
-    duplicates: alike.map((files) => ({ paths: files!.map((file) => file.path), classes: [...new Set(files!.map((file) => file.name))] })),
+    duplicates: alike.map((files) => ({ paths: files.map((file) => file.path), classes: [...new Set(files.map((file) => file.name))] })),
     unreadable: [...skipped.unreadable, ...bad],
     skipped,
   };
