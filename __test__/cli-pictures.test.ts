@@ -267,3 +267,16 @@ test.skipIf(isWindows)("Ctrl-C ends a training with its best epoch saved, or wit
     expect((await readdir(folder)).filter((name) => name.includes(basename(output, ".safetensors")))).toHaveLength(output === "later.safetensors" ? 2 : 1);
   }
 });
+
+test.skipIf(isWindows)("Ctrl-C ends predictions at once, since they have nothing to save", async () => {
+  const files = Array.from({ length: 20_000 }, () => "colours/red/0.png");
+  const words = [main, "predict", "colours.safetensors", ...files];
+  const child = spawn(process.execPath, words, { cwd: folder, env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+  const errors = text(child.stderr);
+  const before = await until(child, /\n/);
+  const rest = text(child.stdout);
+  child.kill("SIGINT");
+  expect(await once(child, "exit")).toEqual([130, null]);
+  expect((before + (await rest)).split("\n").length).toBeLessThan(files.length);
+  expect(await errors).toBe("");
+});
