@@ -29,7 +29,7 @@ const loads = async (file: string) => {
 
 test("every level has help with examples", async () => {
   const overview = await run(["--help"]);
-  const names = ["train fashion-mnist", "train", "predict", "evaluate", "summary", "bench", "doctor"];
+  const names = ["train fashion-mnist", "train", "predict", "dataset", "evaluate", "summary", "bench", "doctor"];
   for (const name of names) expect(overview.stdout).toMatch(new RegExp(`^  ${name} {2,}\\S`, "m"));
   expect((await run([])).stdout).toBe(overview.stdout);
   expect((await run(["train", "-h"])).stdout).toMatch(/^Usage: npx resnet-native train FOLDER [^]* train fashion-mnist --help$/m);
@@ -58,7 +58,7 @@ test("summary shows a network, as text and as JSON", async () => {
 
 /** Words that are wrong, the exit code, and what the one line says. */
 const wrong: readonly (readonly [string, number, RegExp])[] = [
-  ["trian", 2, /command: expected train fashion-mnist, train, predict, evaluate.*got trian \(did you mean train\?\)\. See npx .* --help/],
+  ["trian", 2, /command: expected train fashion-mnist, train, predict, dataset, evaluate.*got trian \(did you mean train\?\)\. See npx .* --help/],
   ["train", 2, /FOLDER: expected a folder of pictures, got nothing\. See npx resnet-native train --help/],
   ["train fasion-mnist", 1, /FOLDER: .* got fasion-mnist, which is not there \(did you mean fashion-mnist\?\)/],
   ["mystery --help", 2, /got mystery\. See/],

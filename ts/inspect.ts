@@ -1,4 +1,4 @@
-import { nativeDataOf } from "./data.js";
+import { nativeDataOf, type UnreadableFile } from "./data.js";
 import { imageFolder, type Skipped } from "./image-folder.js";
 import { checkOptions } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
@@ -11,20 +11,46 @@ export interface PictureSize {
   readonly width: number;
 }
 
+/** A class of a folder. */
+export interface ClassCount {
+  /** The class. */
+  readonly name: string;
+  /** Its readable pictures. */
+  readonly pictures: number;
+}
+
+/** Sizes of a folder's pictures, by their pixels. */
+export interface SizeRange {
+  /** Of the picture with the fewest pixels. */
+  readonly smallest: PictureSize;
+  /** Of the one in the middle. */
+  readonly median: PictureSize;
+  /** Of the one with the most. */
+  readonly largest: PictureSize;
+}
+
+/** Files with the same bytes. */
+export interface Duplicates {
+  /** The files, at least two. */
+  readonly paths: readonly string[];
+  /** The classes that they are in. */
+  readonly classes: readonly string[];
+}
+
 /** What {@link inspectFolder} found. */
 export interface FolderReport {
   /** The classes in the order of their labels, each with its number of readable pictures. */
-  readonly classes: readonly { readonly name: string; readonly pictures: number }[];
+  readonly classes: readonly ClassCount[];
   /** Readable pictures of all classes. */
   readonly pictures: number;
-  /** The picture with the fewest pixels, the middle one and that with the most; absent where there is none. */
-  readonly sizes?: { readonly smallest: PictureSize; readonly median: PictureSize; readonly largest: PictureSize };
+  /** How large they are; absent where there is none. */
+  readonly sizes?: SizeRange;
   /** How many are `"colour"`, `"grey"`, `"colour with alpha"` and `"grey with alpha"`. */
   readonly colours: Readonly<Record<string, number>>;
-  /** Files with the same bytes, at least two each. */
-  readonly duplicates: readonly { readonly paths: readonly string[]; readonly classes: readonly string[] }[];
+  /** Files that are there more than once. */
+  readonly duplicates: readonly Duplicates[];
   /** Files that are no pictures by what is in them, with what they are. */
-  readonly unreadable: readonly { readonly path: string; readonly got: string }[];
+  readonly unreadable: readonly UnreadableFile[];
   /** What was passed over by name; its `unreadable` is part of the above. */
   readonly skipped: Skipped;
 }
