@@ -162,8 +162,14 @@ test("what is no picture stops a training that does not say otherwise, with the 
   await writeFile(join(folder, "mixed/b.txt"), "");
   const skipping = await train("mixed", "--skip-unreadable");
   expect([skipping.code, skipping.stderr]).toEqual([0, ""]);
+  expect(skipping.stdout).not.toContain("Left out");
   const link = isWindows ? "" : ", 1 link";
   expect(skipping.stdout).toContain(`\n  passed over: 1 file that is no picture, 2 files of other kinds, 1 empty class${link}, 1 hidden file or folder\n`);
+  // One that ends early is a picture by its first bytes.
+  await writeFile(join(folder, "mixed/green/cut.png"), (await readFile(join(folder, "mixed/green/0.png"))).subarray(0, 200));
+  const cut = await train("mixed", "--skip-unreadable", "--force");
+  expect(cut.stdout).toMatch(/\nLeft out: mixed\/green\/cut\.png, a damaged one .*\nTo try it/);
+  await rm(join(folder, "mixed/green/cut.png"));
   await rm(join(folder, "mixed/none"), { recursive: true });
   const evaluated = await run(["evaluate", "colours.safetensors", "mixed", "--skip-unreadable"]);
   expect(evaluated.stdout).toMatch(/^60 pictures of mixed at 16x16\npassed over: 1 file that is no picture, /);

@@ -30,6 +30,8 @@ const AUGMENT: Readonly<Record<string, (size: number) => Augmentation[]>> = {
 
 /** Mean and deviation of ImageNet's grey pictures; those of colours are the library's. Weights from elsewhere want them. */
 const GREY = { mean: [0.449], std: [0.226] };
+/** Files left out while a network trained that are told one by one. */
+const TOLD = 10;
 /** Characters of all classes' names together that are shown. */
 const SHOWN = 80;
 
@@ -90,6 +92,10 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size) };
   const title = `${name} on ${oneLine(subject)}`;
   const trained = await trainAndSave({ model, data, options: fitting, output, title, keep: "best" }, screen);
+  // Found when they were read, behind first bytes that were right.
+  const { count, files } = data.train.unreadable;
+  for (const { path, got } of files.slice(0, TOLD)) screen.print(`Left out: ${oneLine(path)}, ${oneLine(got)}`);
+  if (count > TOLD) screen.print(`Left out: ${count - TOLD} more`);
   const again = typedAgain(machineOptions, settings);
   const apart = data.apart ? ` --split ${settings.split}${typedAgain({ seed: options.seed }, settings)}` : "";
   const like = `${apart}${typedAgain({ skipUnreadable: options.skipUnreadable }, settings)}`;

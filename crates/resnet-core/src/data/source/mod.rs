@@ -1,4 +1,4 @@
-//! Where data sets come from. Each source checks what it reads in its own words, and makes [`Dataset`]s of it.
+//! Where data sets come from. Each source checks what it reads in its own words, and makes data sets of it.
 
 mod arrays;
 mod cifar;
