@@ -119,3 +119,8 @@ test("data", () => {
   // @ts-expect-error big integers are no numbers here
   expectTypeOf(api.tensor).toBeCallableWith(new BigInt64Array(1), [1]);
 });
+
+test("errors", () => {
+  expectTypeOf<api.ResNetError["history"]>().toEqualTypeOf<api.History | undefined>();
+  expectTypeOf<api.ResNetError["code"]>().toEqualTypeOf<api.ErrorCode>();
+});
