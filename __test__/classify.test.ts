@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   calibrate,
+  evaluate,
   fit,
   fromArrays,
   globalAvgPool2d,
@@ -136,4 +137,14 @@ test("an interface that cannot be, or does not fit, is refused, and the old one 
   ];
   for (const [given, code] of wrong) expect(await rejection(model.setInterface(any(given)))).toMatchObject({ code });
   expect([model.transform, model.classNames]).toEqual([transform, classNames]);
+});
+
+test("data whose classes stand in another order are refused, for evaluation, calibration and validation", async () => {
+  using model = await colours();
+  const data = (names: string[]) => fromArrays({ images: new Uint8Array(6 * 48), shape: [6, 3, 4, 4], labels: [0, 1, 2, 0, 1, 2], classNames: names });
+  const other = data(["green", "red", "blue"]);
+  for (const call of [evaluate(model, other), evaluate(model, other, { flips: true }), calibrate(model, other), fit(model, { train: data(classNames), validation: other })]) {
+    expect(await rejection(call)).toMatchObject({ code: "ERR_LABEL", message: expect.stringMatching(/class 0 to be "red".*got "green"/) });
+  }
+  expect((await evaluate(model, data(classNames))).accuracy).toBeCloseTo(1 / 3);
 });

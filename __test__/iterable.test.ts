@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { flip, fromIterable, mixup, preprocess, previewBatch, type Sample } from "resnet-native";
+import { balancedSampler, flip, fromIterable, mixup, preprocess, previewBatch, type Sample } from "resnet-native";
 import { expect, test } from "vitest";
 import { any, collect, pictures, rejection } from "./pictures.js";
 
@@ -70,4 +70,43 @@ test("a preview shows a batch as a step sees it", async () => {
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test("an abort ends the wait for a source that gives nothing", async () => {
+  const controller = new AbortController();
+  let left = false;
+  const silent: AsyncIterable<Sample> = {
+    [Symbol.asyncIterator]: () => ({
+      next: async () => new Promise(() => {}),
+      return: async () => {
+        left = true;
+        return { done: true, value: undefined };
+      },
+    }),
+  };
+  const waiting = rejection(fromIterable(silent, { signal: controller.signal }));
+  setTimeout(() => controller.abort("enough"), 10);
+  expect(await waiting).toBe("enough");
+  expect(left).toBe(true);
+});
+
+test("labels beyond what can be counted are refused where each class counts", async () => {
+  const data = await fromIterable([4e9, 0].map((label) => ({ image: file("rgb.png"), label })), { size: 4 });
+  const calls = [() => data.classWeights(), () => data.split(), async () => collect(data, { sampler: balancedSampler() })];
+  for (const call of calls) {
+    expect(await rejection((async () => call())())).toMatchObject({ code: "ERR_LABEL", message: expect.stringContaining("1048576 classes") });
+  }
+});
+
+test("detached bytes and revoked proxies are wrong arguments", async () => {
+  const transform = { size: [4, 4], fit: "pad", channels: 3, background: [0, 0, 0] } as const;
+  const buffer = new ArrayBuffer(8);
+  structuredClone(buffer, { transfer: [buffer] });
+  const { proxy, revoke } = Proxy.revocable([], {});
+  revoke();
+  for (const picture of [buffer, proxy]) {
+    expect(await rejection(preprocess(any(picture), transform))).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
+    expect(await rejection(fromIterable([any({ image: picture, label: 0 })]))).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
+  }
+  expect(await rejection(fromIterable([any(proxy)]))).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
 });

@@ -1,7 +1,7 @@
 import type { NativeModel } from "./binding.js";
 import { ResNetError } from "./errors.js";
 import { parseInterface } from "./interface.js";
-import { boolean, checkOptions, number, size } from "./options.js";
+import { boolean, checkOptions, isList, number, size } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkTensor, isTensor, type Tensor } from "./tensor.js";
 import { type Picture, preprocess } from "./transform.js";
@@ -48,7 +48,7 @@ export async function classifyWith(
   };
   if (isTensor(pictures)) return inParts(checkTensor("pictures", pictures), told);
   const transform = transformOf(native);
-  if (!Array.isArray(pictures)) return (await told(await preprocess(pictures as Picture, transform, { signal })))[0]!;
+  if (!isList(pictures)) return (await told(await preprocess(pictures as Picture, transform, { signal })))[0]!;
   const all: Prediction[][] = [];
   for (let first = 0; first < Math.max(pictures.length, 1); first += TOGETHER) {
     all.push(...(await told(await preprocess(pictures.slice(first, first + TOGETHER), transform, { signal }))));

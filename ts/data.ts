@@ -216,7 +216,7 @@ export class Dataset {
   classWeights(options?: { power?: number }): number[] {
     const native = nativeDataOf(this, "this");
     const { power = 1 } = checkOptions(options, { power: number(0, 10) });
-    return native.classWeights(power);
+    return translated(() => native.classWeights(power));
   }
 
   /**

@@ -2,7 +2,7 @@ import { addon } from "./binding.js";
 import { Dataset } from "./data.js";
 import { ResNetError, translated } from "./errors.js";
 import { check, checkOptions, list, properties, type Rule, type Rules, string, unexpected } from "./options.js";
-import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import { cancellable, type SignalOptions, signalRules, untilAborted } from "./signal.js";
 import {
   backgroundRule,
   channelsRule,
@@ -82,16 +82,15 @@ export async function fromIterable(samples: Iterable<Sample> | AsyncIterable<Sam
   const bytes = channels * height * width;
   const names = new Map((classNames ?? []).map((name, i) => [name, i]));
   const labels: number[] = [];
-  let [pixels, kinds] = [new Uint8Array(bytes * 16), new Set<string>()];
-  for await (const sample of samples) {
-    signal?.throwIfAborted();
+  let [pixels, kinds] = [roomFor(bytes * 16), new Set<string>()];
+  for await (const { item: sample } of untilAborted(signal, samples)) {
     const name = `samples[${labels.length}]`;
     const { image, label } = properties(name, iterableRule.expected, sample, ["image", "label"]);
     const picture = describePicture(`${name}.image`, image!);
     kinds.add(typeof label);
     if (kinds.size > 1) throw unexpected(`${name}.label`, "names or numbers, not both", label);
     const fitted = await cancellable(signal, () => addon.fitPicture(name, picture, transform));
-    if (pixels.length < (labels.length + 1) * bytes) pixels = grown(pixels);
+    if (pixels.length < (labels.length + 1) * bytes) pixels = roomFor(pixels.length * 2, pixels);
     pixels.set(fitted, labels.length * bytes);
     labels.push(labelOf(`${name}.label`, label, names, classNames));
   }
@@ -115,8 +114,13 @@ function labelOf(name: string, label: unknown, names: Map<string, number>, class
   throw new ResNetError("ERR_LABEL", `${name}: expected a name or an integer from 0 to ${most}, got ${String(label)}`);
 }
 
-function grown(pixels: Uint8Array): Uint8Array<ArrayBuffer> {
-  const larger = new Uint8Array(pixels.length * 2);
-  larger.set(pixels);
-  return larger;
+/** So many bytes, with those that are there already at their beginning. */
+function roomFor(length: number, before?: Uint8Array): Uint8Array<ArrayBuffer> {
+  try {
+    const room = new Uint8Array(length);
+    if (before) room.set(before);
+    return room;
+  } catch (cause) {
+    throw new ResNetError("ERR_OUT_OF_MEMORY", `samples: out of memory: ${length} bytes asked for`, { cause });
+  }
 }

@@ -4,8 +4,12 @@ import { ResNetError } from "./errors.js";
 
 // Our types name these; in a project that has neither Node's types nor a browser's they would be unknown.
 declare global {
-  interface AbortSignal {}
-  interface URL {}
+  interface AbortSignal {
+    throwIfAborted(): void;
+  }
+  interface URL {
+    toJSON(): string;
+  }
 }
 
 /** What a value must be. */
@@ -171,6 +175,15 @@ function namesIn(value: object): string[] {
   const names = [];
   for (const name in value) names.push(name);
   return names;
+}
+
+/** Whether a value is an array; a revoked proxy is none. */
+export function isList(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
 }
 
 /** The path of a file. */

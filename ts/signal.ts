@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { addon, type CancelFlag } from "./binding.js";
 import { disposed, ResNetError, translate } from "./errors.js";
 import { abortSignal } from "./options.js";
@@ -30,6 +31,40 @@ export function onAbort(signal: AbortSignal | undefined, stop: () => void): () =
     stops.delete(stop);
     if (stops.size === 0) signal.removeEventListener("abort", stops);
   };
+}
+
+/**
+ * The items of an iterable until a signal is raised, which also ends the wait for one. They come in boxes: whoever gets an item by itself
+ * from a generator has had its `then` looked for, which a revoked proxy does not bear.
+ */
+export async function* untilAborted<T>(
+  signal: AbortSignal | undefined,
+  items: Iterable<T> | AsyncIterable<T>,
+): AsyncGenerator<{ readonly item: T }, void, void> {
+  const iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  const { promise: aborted, reject } = withReject();
+  const ignore = onAbort(signal, () => reject(signal!.reason));
+  let ended = false;
+  try {
+    for (;;) {
+      const next = await Promise.race([iterator.next(), aborted]);
+      ended = next.done === true;
+      if (next.done) return;
+      yield { item: types.isPromise(next.value) ? await Promise.race([next.value, aborted]) : next.value };
+    }
+  } finally {
+    ignore();
+    // Not waited for: it may be what hangs.
+    if (!ended) void (async () => iterator.return?.())().catch(() => {});
+  }
+}
+
+/** A promise that may be rejected, and need not be listened to. */
+function withReject(): { promise: Promise<never>; reject: (reason: unknown) => void } {
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<never>((_, rejecting) => (reject = rejecting));
+  promise.catch(() => {});
+  return { promise, reject };
 }
 
 /** Makes a call of the addon that a signal can stop. */

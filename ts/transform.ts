@@ -6,6 +6,7 @@ import {
   either,
   filePath,
   integer,
+  isList,
   list,
   number,
   oneOf,
@@ -88,8 +89,8 @@ export const normaliseRule: Rule<Normalise> = {
 const fields = ["size", "fit", "channels", "background", "normalise"] as const;
 const bytes: Rule<Uint8Array | ArrayBuffer> = {
   expected: "the bytes of a file",
-  // Without its buffer a typed array has no values and throws.
-  accepts: (value) => (types.isUint8Array(value) && value.values() !== undefined) || types.isArrayBuffer(value),
+  // Without its buffer a typed array has no values and throws, as a view of a detached buffer does.
+  accepts: (value) => types.isArrayBuffer(value) ? new Uint8Array(value as ArrayBuffer).length >= 0 : types.isUint8Array(value) && value.values() !== undefined,
 };
 const pictureRule = either(path, bytes);
 const pixelDataRule: Rule<Uint8Array | Uint8ClampedArray> = {
@@ -141,10 +142,10 @@ export async function preprocess(
 ): Promise<Tensor> {
   const { signal } = checkOptions(options, signalRules);
   const described = JSON.stringify(checkTransform("transform", transform));
-  const all = Array.isArray(pictures) ? (pictures as readonly Picture[]) : [pictures as Picture];
+  const all = isList(pictures) ? (pictures as readonly Picture[]) : [pictures as Picture];
   if (all.length === 0) throw unexpected("pictures", "at least one picture", pictures);
   const given = Array.from(all, (picture, i) => {
-    const name = Array.isArray(pictures) ? `pictures[${i}]` : "pictures";
+    const name = isList(pictures) ? `pictures[${i}]` : "pictures";
     return describePicture(name, picture);
   });
   return cancellable(signal, (flag) => addon.preprocess(given, described, flag));

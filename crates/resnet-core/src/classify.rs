@@ -70,8 +70,9 @@ impl Session {
     /// `ERR_ABORTED`.
     pub fn calibrate(&mut self, data: &Dataset, batch_size: usize) -> Result<Calibration> {
         self.check_data("images", data)?;
+        self.check_names("data", data)?;
         let resident = self.resident(data)?;
-        let mut loader = resident.loader(batch_size, Order::Sequential, false)?;
+        let mut loader = resident.loader(batch_size, Order::Sequential, self.cancel())?;
         let (mut logits, mut labels) = (Vec::new(), Vec::new());
         while let Some(batch) = loader.next() {
             let batch = batch?;
@@ -91,7 +92,7 @@ impl Session {
         let [mut low, mut high] = TEMPERATURES.map(|temperature| (1.0 / temperature).ln());
         (low, high) = (low.min(high), low.max(high));
         for _ in 0..HALVINGS {
-            self.check_cancelled()?;
+            self.cancel().check()?;
             let middle = 0.5 * (low + high);
             let slope: f64 = samples().map(|(logits, &label)| slope(logits, label, middle.exp())).sum();
             if slope > 0.0 {

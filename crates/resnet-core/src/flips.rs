@@ -4,7 +4,7 @@ use crate::data::{DataPass, Dataset, Loader, Order};
 use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 use crate::session::Session;
-use crate::tensor::{Images, Tensor};
+use crate::tensor::{copy_of, Images, Tensor};
 use resnet_ops::cross_entropy::Outcome;
 
 impl Session {
@@ -14,7 +14,7 @@ impl Session {
     /// `ERR_SHAPE` if the images do not fit the network.
     pub fn forward_both_ways(&mut self, images: Images) -> Result<Tensor<f32>> {
         let mut output = self.forward::<f32>(images, false)?;
-        let mut mirrored = images.data.to_vec();
+        let mut mirrored = copy_of(images.data)?;
         mirrored.chunks_exact_mut(images.shape[3]).for_each(<[f32]>::reverse);
         let other = self.forward::<f32>(Images { data: &mirrored, ..images }, false)?;
         output.data.iter_mut().zip(&other.data).for_each(|(one, other)| *one = (*one + other) * 0.5);
@@ -32,7 +32,8 @@ impl Session {
         mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
     ) -> Result<Metrics> {
         self.check_data("images", data)?;
-        let pass = DataPass::new(data, batch_size, Order::Sequential, false)?;
+        self.check_names("data", data)?;
+        let pass = DataPass::new(data, batch_size, Order::Sequential, false)?.cancelled_by(self.cancel());
         let threads = pass.usual_threads();
         let mut loader = Loader::new(pass, threads)?;
         let mut metrics = Metrics::default();
@@ -51,10 +52,15 @@ impl Session {
     }
 }
 
-/// Loss and hit of one sample, in f64; of equal logits the first counts.
+/// Loss and hit of one sample, in f64; of equal logits the first counts, and with a NaN none does.
 fn outcome(logits: &[f32], label: usize) -> Outcome {
-    let best = (1..logits.len()).fold(0, |best, class| if logits[class] > logits[best] { class } else { best });
+    let above = |class: usize, best: usize| logits[class] > logits[best] || logits[class].is_nan();
+    let best = (1..logits.len()).fold(0, |best, class| if above(class, best) { class } else { best });
     let away = |class: usize| f64::from(logits[class]) - f64::from(logits[best]);
     let sum: f64 = (0..logits.len()).map(|class| away(class).exp()).sum();
-    Outcome { loss_sum: sum.ln() - away(label), weight: 1.0, correct: usize::from(best == label) }
+    Outcome {
+        loss_sum: sum.ln() - away(label),
+        weight: 1.0,
+        correct: usize::from(best == label && !logits[best].is_nan()),
+    }
 }

@@ -73,7 +73,7 @@ impl Session {
     /// ends with `ERR_ABORTED`.
     ///
     /// # Errors
-    /// `ERR_SHAPE`, `ERR_LABEL` if the data do not fit the network.
+    /// `ERR_SHAPE`, `ERR_LABEL` if the data do not fit the network, or their classes have other names than the network's.
     pub fn evaluate(
         &mut self,
         data: &Dataset,
@@ -81,6 +81,7 @@ impl Session {
         progress: impl FnMut(&mut Self, usize, usize) -> bool,
     ) -> Result<Metrics> {
         self.check_data("images", data)?;
+        self.check_names("data", data)?;
         let resident = self.resident(data)?;
         self.evaluate_resident(&resident, batch_size, progress)
     }
@@ -97,7 +98,7 @@ impl Session {
         batch_size: usize,
         mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
     ) -> Result<Metrics> {
-        let mut loader = resident.loader(batch_size, Order::Sequential, false)?;
+        let mut loader = resident.loader(batch_size, Order::Sequential, self.cancel())?;
         let mut metrics = Metrics::default();
         while let Some(batch) = loader.next() {
             let batch = batch?;
@@ -142,6 +143,21 @@ impl Session {
         let expected =
             format!("a finite number for each of the network's {classes} classes, above 0 where there are samples");
         Err(Error::expected(Code::InvalidArgument, "classWeights", expected, format!("{weights:?}")))
+    }
+
+    /// Refuses a data set whose classes are named otherwise than the network's, or stand in another order, where both have names.
+    ///
+    /// # Errors
+    /// `ERR_LABEL`.
+    pub(crate) fn check_names(&self, parameter: &str, data: &Dataset) -> Result<()> {
+        let (Some(names), Some(found)) = (&self.interface().class_names, data.class_names()) else { return Ok(()) };
+        match names.iter().zip(found).position(|(name, found)| name != found) {
+            None => Ok(()),
+            Some(class) => {
+                let expected = format!("class {class} to be {:?}, as the model has it", names[class]);
+                Err(Error::expected(Code::Label, parameter, expected, format!("{:?}", found[class])))
+            }
+        }
     }
 
     /// Runs images part by part, and joins what `read` gives for each.

@@ -138,8 +138,8 @@ impl Session {
         self.interface.temperature = temperature;
     }
 
-    pub(crate) fn check_cancelled(&self) -> Result<()> {
-        self.cancel.check()
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// The memory of weights, gradients and what plans work in, in bytes.

@@ -121,7 +121,9 @@ impl NativeDataset {
         class_names: Option<Vec<String>>,
     ) -> napi::Result<Self> {
         let transform = PictureTransform::from_json(&transform).map_err(raise)?;
-        Dataset::of_fitted(images.to_vec(), transform, labels.to_vec(), class_names).map(Self).map_err(raise)
+        let copied = || Ok((copy_of(&images)?, copy_of(&labels)?));
+        let (images, labels) = copied().map_err(raise)?;
+        Dataset::of_fitted(images, transform, labels, class_names).map(Self).map_err(raise)
     }
 
     /// The first batch of a pass as a PNG, below a line of text.
@@ -200,8 +202,8 @@ impl NativeDataset {
 
     /// A weight for each class; see [`Dataset::class_weights`].
     #[napi]
-    pub fn class_weights(&self, power: f64) -> Vec<f64> {
-        self.0.class_weights(power)
+    pub fn class_weights(&self, power: f64) -> napi::Result<Vec<f64>> {
+        self.0.class_weights(power).map_err(raise)
     }
 
     /// The same samples, normalised in this way or not at all.

@@ -2,7 +2,7 @@ import { type FolderReport, inspectFolder } from "../../index.js";
 import { command } from "../command.js";
 import { checkFolder, folderOperand } from "../folder.js";
 import { PROGRAM } from "../help.js";
-import { shellWord, type Values } from "../option.js";
+import { oneLine, shellWord, type Values } from "../option.js";
 import type { Screen } from "../screen.js";
 
 /** Lines that are shown of a list. */
@@ -26,27 +26,20 @@ export default command({
   run: inspect,
 });
 
-async function inspect({ folder }: Values<typeof operands>, screen: Screen): Promise<number | void> {
+async function inspect({ folder }: Values<typeof operands>, screen: Screen): Promise<void> {
   await checkFolder(folder!);
   screen.status.show(`Reading the pictures of ${folder}`);
-  const { signal } = screen.interrupt;
-  let report;
-  try {
-    report = await inspectFolder(folder!, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
-    return screen.interrupt.code!;
-  }
+  const report = await inspectFolder(folder!);
   screen.record(report);
   screen.print([...facts(folder!, report), "", ...doubts(folder!, report)].join("\n"));
 }
 
 function facts(folder: string, { classes, pictures, sizes, colours }: FolderReport): string[] {
-  const width = Math.max(...classes.map(({ name }) => name.length), 5);
-  const rows = classes.map(({ name, pictures }) => `${name.padEnd(width)}  ${String(pictures).padStart(8)}`);
+  const width = Math.max(...classes.map(({ name }) => oneLine(name).length), 5);
+  const rows = classes.map(({ name, pictures }) => `${oneLine(name).padEnd(width)}  ${String(pictures).padStart(8)}`);
   const size = ({ width, height }: { readonly width: number; readonly height: number }) => `${width}x${height}`;
   return [
-    `${folder}: ${pictures.toLocaleString("en")} pictures in ${classes.length} classes`,
+    `${oneLine(folder)}: ${pictures.toLocaleString("en")} pictures in ${classes.length} classes`,
     "",
     `${"class".padEnd(width)}  pictures`,
     `${"─".repeat(width)}  ────────`,
@@ -71,16 +64,16 @@ function doubts(folder: string, { classes, duplicates, unreadable, skipped }: Fo
     ...(mixed.length > 0 ? [`${mixed.length} of them are in different classes:`] : []),
     ...listed(mixed.map(({ paths }) => paths.join(" = "))),
     ...(least * UNEVEN < most ? [`the largest class has ${most} pictures, the smallest ${least}: accuracy alone says little of the small ones, see --by-class`] : []),
-    ...(few.length > 0 ? [`fewer than ${FEW} pictures: ${few.map(({ name }) => name).join(", ")}`] : []),
-    ...(skipped.emptyClasses.length > 0 ? [`classes without pictures: ${skipped.emptyClasses.join(", ")}`] : []),
+    ...(few.length > 0 ? [`fewer than ${FEW} pictures: ${few.map(({ name }) => oneLine(name)).join(", ")}`] : []),
+    ...(skipped.emptyClasses.length > 0 ? [`classes without pictures: ${skipped.emptyClasses.map(oneLine).join(", ")}`] : []),
     ...(skipped.links > 0 ? [`${skipped.links} links were not followed`] : []),
     ...(skipped.others > 0 ? [`${skipped.others} files are no pictures by their names`] : []),
   ];
-  const next = `To train on it: ${PROGRAM} train ${shellWord(folder)}${unreadable.length > 0 ? " --skip-unreadable" : ""}`;
+  const next = `To train on it: ${PROGRAM} train ${shellWord(folder)}${unreadable.length + skipped.emptyClasses.length > 0 ? " --skip-unreadable" : ""}`;
   return [...(lines.length > 0 ? lines : ["nothing is wrong with it"]), "", next];
 }
 
 function listed(lines: readonly string[]): string[] {
-  const shown = lines.slice(0, SHOWN).map((line) => `  ${line}`);
+  const shown = lines.slice(0, SHOWN).map((line) => `  ${oneLine(line)}`);
   return lines.length > SHOWN ? [...shown, `  and ${lines.length - SHOWN} more`] : shown;
 }

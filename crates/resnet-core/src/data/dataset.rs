@@ -5,6 +5,7 @@ use super::picture::{Fit, Picture, PictureSet, PictureTransform, ReadScratch, Un
 use super::pixels::Pixels;
 use super::transform::{Normalise, Transform, TransformScratch, Transforms};
 use crate::error::{Code, Error, Result};
+use resnet_ops::allocate::with_room;
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
 use std::fmt;
@@ -138,12 +139,13 @@ impl Dataset {
                 return Err(Error::expected(Code::InvalidArgument, &name, expected, part.classes.told()));
             }
         }
-        let labels: Vec<u32> = parts.iter().flat_map(|part| part.labels().iter().copied()).collect();
-        if u32::try_from(labels.len()).is_err() {
-            return Err(Error::expected(Code::InvalidArgument, "concat", "fewer than 2^32 samples", labels.len()));
+        let len: usize = parts.iter().map(Self::len).sum();
+        if u32::try_from(len).is_err() {
+            return Err(Error::expected(Code::InvalidArgument, "concat", "fewer than 2^32 samples", len));
         }
+        let mut labels = with_room(len)?;
+        parts.iter().for_each(|part| labels.extend_from_slice(part.labels()));
         let (classes, transforms) = (first.classes.clone(), Arc::new(Transforms::none(first.image_shape())));
-        let len = labels.len();
         let images = Arc::new(Images::Parts(parts));
         Ok(Self { images, places: None, labels: labels.into(), len, classes, transforms, normalise: None })
     }
@@ -158,6 +160,19 @@ impl Dataset {
             transforms: Arc::new(transforms),
             normalise: None,
         }
+    }
+
+    /// Refuses so many classes that what is counted for each would fill the memory: more than a million.
+    ///
+    /// # Errors
+    /// `ERR_LABEL`.
+    pub(super) fn check_count_of_classes(&self) -> Result<()> {
+        const MOST: usize = 1 << 20;
+        if self.num_classes() > MOST {
+            let expected = format!("at most {MOST} classes to be treated one by one");
+            return Err(Error::expected(Code::Label, "labels", expected, self.num_classes()));
+        }
+        Ok(())
     }
 
     /// Number of samples, at least 1.

@@ -6,6 +6,7 @@ use super::sweep::sweep;
 use super::transform::Normalise;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
+use resnet_ops::allocate::zeros;
 
 /// Sums over the values of a channel, and their squares.
 type Sums = Vec<[f64; 2]>;
@@ -67,7 +68,7 @@ impl Dataset {
 
     /// What `of` makes of each image, in order; None for pictures that are skipped. On the usual number of threads.
     fn each<T: Send>(&self, cancel: &Cancel, of: impl Fn(&[f32]) -> T + Sync) -> Result<Vec<Option<T>>> {
-        let memory = || (vec![0.0; self.image_shape().iter().product()], ImageScratch::default());
+        let memory = || Ok((zeros(self.image_shape().iter().product())?, ImageScratch::default()));
         sweep(self.len(), usual_threads(self), cancel, memory, |(image, scratch), index| {
             Ok(self.image(index, None, image, scratch)?.then(|| of(image)))
         })

@@ -3,6 +3,7 @@
 use super::augment::Augment;
 use super::dataset::{Dataset, Draw, ImageScratch};
 use super::sampler::balanced;
+use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::rng::{shuffle, stream, Purpose};
 use resnet_ops::allocate::{make_room, with_room};
@@ -97,6 +98,7 @@ pub struct DataPass {
     /// Of the augmentations.
     seed: u64,
     epoch: u64,
+    cancel: Cancel,
 }
 
 impl DataPass {
@@ -116,7 +118,19 @@ impl DataPass {
         let steps = if drop_last { len / batch_size } else { len.div_ceil(batch_size) };
         let (data, augment) = (data.clone(), Arc::default());
         let draws = OnceLock::new();
-        Ok(Self { data, batch_size, order, pixels: true, steps, made: 0, draws, augment, seed: 0, epoch: 1 })
+        Ok(Self {
+            data,
+            batch_size,
+            order,
+            pixels: true,
+            steps,
+            made: 0,
+            draws,
+            augment,
+            seed: 0,
+            epoch: 1,
+            cancel: Cancel::default(),
+        })
     }
 
     /// The same batches with images changed at random, in each epoch (which count from 1) otherwise.
@@ -126,6 +140,11 @@ impl DataPass {
     pub fn augmented(self, augment: &Arc<Augment>, seed: u64, epoch: u64) -> Result<Self> {
         self.data.check_augment(augment)?;
         Ok(Self { augment: augment.clone(), seed, epoch, ..self })
+    }
+
+    /// The same, ended by these flags: in the middle of a batch, which may have many pictures to decode.
+    pub fn cancelled_by(self, cancel: &Cancel) -> Self {
+        Self { cancel: cancel.clone(), ..self }
     }
 
     /// Threads that prepare its batches, if nothing else is wanted: one, or where pictures are decoded as many as there are cores, up
@@ -168,7 +187,7 @@ impl DataPass {
     /// are left out, so that there may be none.
     ///
     /// # Errors
-    /// `ERR_OUT_OF_MEMORY`; `ERR_IO`, `ERR_DATA_CORRUPT` if a picture cannot be read.
+    /// `ERR_OUT_OF_MEMORY`; `ERR_IO`, `ERR_DATA_CORRUPT` if a picture cannot be read; `ERR_ABORTED`.
     pub fn prepare(&self, step: usize, batch: &mut Batch) -> Result<()> {
         let draws = match self.draws.get() {
             Some(draws) => draws,
@@ -193,6 +212,7 @@ impl DataPass {
         let len: usize = shape.iter().product();
         let mut scratch = ImageScratch::default();
         for &[index, before] in draws {
+            self.cancel.check()?;
             let draw = Draw {
                 augment: &self.augment,
                 seed: self.seed,
@@ -231,6 +251,7 @@ impl DataPass {
                 shuffle(stream(seed, Purpose::Shuffle, epoch, 0), &mut draws);
             }
             Order::Balanced { seed, epoch, power } => {
+                self.data.check_count_of_classes()?;
                 draws.extend(balanced(self.data.labels(), self.data.num_classes(), power, seed, epoch));
             }
         }

@@ -3,6 +3,7 @@
 use super::dataset::Dataset;
 use super::loader::Loader;
 use super::pass::{Batch, DataPass, Order};
+use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::tensor::Images;
 use resnet_ops::resample::ResidentImages;
@@ -51,9 +52,9 @@ impl ResidentDataset {
         &self.data
     }
 
-    /// Starts to prepare the batches of a pass, without pixels if those are on the GPU; see [`DataPass::new`].
-    pub fn loader(&self, batch_size: usize, order: Order, drop_last: bool) -> Result<Loader> {
-        self.loader_of(DataPass::new(&self.data, batch_size, order, drop_last)?, None)
+    /// Starts to prepare all batches of a pass until it is cancelled, without pixels if those are on the GPU; see [`DataPass::new`].
+    pub fn loader(&self, batch_size: usize, order: Order, cancel: &Cancel) -> Result<Loader> {
+        self.loader_of(DataPass::new(&self.data, batch_size, order, false)?.cancelled_by(cancel), None)
     }
 
     /// The same of a pass over its data, on so many threads or as many as are usual.
@@ -114,7 +115,7 @@ mod tests {
 
     fn batches(executor: &Executor, data: &Dataset) -> Vec<(Vec<f64>, Vec<u32>)> {
         let data = ResidentDataset::new(executor, data).unwrap();
-        let mut loader = data.loader(3, Order::Shuffled { seed: 1, epoch: 2 }, false).unwrap();
+        let mut loader = data.loader(3, Order::Shuffled { seed: 1, epoch: 2 }, &Cancel::default()).unwrap();
         let mut batches = Vec::new();
         while let Some(batch) = loader.next() {
             let batch = batch.unwrap();

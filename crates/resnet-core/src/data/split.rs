@@ -10,8 +10,9 @@ impl Dataset {
     /// first.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if a part would be empty.
+    /// `ERR_INVALID_ARGUMENT` if a part would be empty; `ERR_LABEL` if there are more classes than can be told apart.
     pub fn split(&self, fraction: f64, stratified: bool, seed: u64) -> Result<Splits> {
+        self.check_count_of_classes()?;
         let groups = if stratified { self.num_classes() } else { 1 };
         let mut members = vec![Vec::new(); groups];
         for (index, &label) in (0u32..).zip(self.labels()) {
@@ -36,13 +37,17 @@ impl Dataset {
 
     /// A weight for each class, in proportion to its frequency to the power of minus `power`, such that the mean over the samples is 1; 0
     /// for a class without samples.
-    pub fn class_weights(&self, power: f64) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// `ERR_LABEL` if there are more classes than can be counted one by one.
+    pub fn class_weights(&self, power: f64) -> Result<Vec<f64>> {
+        self.check_count_of_classes()?;
         let mut counts = vec![0usize; self.num_classes()];
         self.labels().iter().for_each(|&label| counts[label as usize] += 1);
         let weight = |&count: &usize| if count == 0 { 0.0 } else { (count as f64).powf(-power) };
         let weights: Vec<f64> = counts.iter().map(weight).collect();
         let sum: f64 = weights.iter().zip(&counts).map(|(weight, &count)| weight * count as f64).sum();
-        weights.iter().map(|weight| weight * self.len() as f64 / sum).collect()
+        Ok(weights.iter().map(|weight| weight * self.len() as f64 / sum).collect())
     }
 }
 
@@ -92,10 +97,10 @@ mod tests {
     #[test]
     fn weights_are_a_power_of_the_inverse_frequency_with_mean_1() {
         let data = numbers((0..100).map(|i| u32::from(i >= 80)).collect());
-        assert_eq!(data.class_weights(0.0), [1.0, 1.0]);
-        let full = data.class_weights(1.0);
+        assert_eq!(data.class_weights(0.0).unwrap(), [1.0, 1.0]);
+        let full = data.class_weights(1.0).unwrap();
         assert!((full[0] - 0.625).abs() < 1e-12 && (full[1] - 2.5).abs() < 1e-12, "{full:?}");
-        let half = data.class_weights(0.5);
+        let half = data.class_weights(0.5).unwrap();
         assert!((half[1] / half[0] - 2.0).abs() < 1e-12);
         assert!((half[0] * 0.8 + half[1] * 0.2 - 1.0).abs() < 1e-12);
     }

@@ -14,13 +14,25 @@ pub(super) fn sweep<S, T: Send>(
     count: usize,
     threads: usize,
     cancel: &Cancel,
-    with: impl Fn() -> S + Sync,
+    with: impl Fn() -> Result<S> + Sync,
     of: impl Fn(&mut S, usize) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
     let results = Mutex::new((Vec::new(), None::<(usize, Error)>));
+    let fail = |index: usize, error: Error| {
+        stopped.store(true, Ordering::Relaxed);
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those before it are being looked at.
+        if results.1.as_ref().is_none_or(|(other, _)| index < *other) {
+            results.1 = Some((index, error));
+        }
+    };
     let work = || {
-        let mut own = with();
+        let mut own = match with() {
+            Ok(own) => own,
+            // The first index that is taken in vain.
+            Err(error) => return fail(next.fetch_add(1, Ordering::Relaxed), error),
+        };
         while !stopped.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
@@ -31,11 +43,8 @@ pub(super) fn sweep<S, T: Send>(
             match made {
                 Ok(made) => results.0.push((index, made)),
                 Err(error) => {
-                    stopped.store(true, Ordering::Relaxed);
-                    // Those before it are being looked at.
-                    if results.1.as_ref().is_none_or(|(other, _)| index < *other) {
-                        results.1 = Some((index, error));
-                    }
+                    drop(results);
+                    fail(index, error);
                 }
             }
         }

@@ -126,7 +126,7 @@ impl Losses<'_> {
         loop {
             self.epoch += 1;
             let order = Order::Shuffled { seed, epoch: self.epoch };
-            let mut loader = self.train.loader(self.config.batch_size, order, false)?;
+            let mut loader = self.train.loader(self.config.batch_size, order, self.session.cancel())?;
             for _ in 0..loader.steps() {
                 let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
                 self.trainer.set_lr(self.config.lr(step));

@@ -110,6 +110,9 @@ pub fn fit(
     }
     train.check_augment(&config.augment)?;
     session.set_interface(Interface::of(train))?;
+    if let Some(validation) = validation {
+        session.check_names("validation", validation)?;
+    }
     let train = match config.augment.is_empty() {
         true => session.resident(train)?,
         false => ResidentDataset::on_host(train),
@@ -163,8 +166,8 @@ impl Run<'_> {
             (None, false) => Order::Sequential,
         };
         let pass = DataPass::new(train.data(), *batch_size, order, *drop_last)?;
-        let mut loader =
-            train.loader_of(pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?, *loader_threads)?;
+        let pass = pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?.cancelled_by(self.session.cancel());
+        let mut loader = train.loader_of(pass, *loader_threads)?;
         let (batches, every) = (loader.steps(), self.config.accumulate);
         let steps = batches.div_ceil(every);
         let mut total = Metrics::default();
