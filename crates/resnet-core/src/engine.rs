@@ -70,7 +70,7 @@ impl Engine {
     ///
     /// # Errors
     /// `ERR_SHAPE` if the network does not fit the images; `ERR_INVALID_ARGUMENT` if the mode names a layer that is none;
-    /// `ERR_OUT_OF_MEMORY`.
+    /// `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
     pub fn prepare<'a>(&'a mut self, bound: BoundNetwork<'a>, shape: [usize; 4], mode: &Mode) -> Result<Execution<'a>> {
         let Self { executor, slots, plans } = self;
         let BoundNetwork { network, params, weights, dropout_seed, cancel } = bound;
@@ -87,7 +87,7 @@ impl Engine {
         }
         let plan = &plans[mode];
         // Each time: another plan may have failed to get its room, and taken some of this one's.
-        plan.reserve(executor, slots)?;
+        plan.reserve(executor, slots, cancel)?;
         if mode.trains() {
             weights.reserve_gradients(executor)?;
         }
@@ -103,7 +103,7 @@ impl Engine {
     /// Makes room for a plan that is not run.
     #[cfg(test)]
     pub fn reserve(&mut self, plan: &Plan) -> Result<()> {
-        plan.reserve(&self.executor, &mut self.slots)
+        plan.reserve(&self.executor, &mut self.slots, &Cancel::default())
     }
 }
 

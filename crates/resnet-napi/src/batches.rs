@@ -23,7 +23,7 @@ pub struct NativeBatches(PassState);
 /// How far a pass is.
 enum PassState {
     /// Nothing was asked for yet; on how many threads it will be prepared.
-    Waiting(DataPass, usize),
+    Waiting(Box<DataPass>, usize),
     /// A thread serves the requests; it ends when this end of the channel is gone.
     Serving(Sender<Request>),
     Closed,
@@ -76,7 +76,7 @@ impl NativeBatches {
         self.0 = match std::mem::replace(&mut self.0, PassState::Closed) {
             PassState::Waiting(pass, threads) => {
                 let (sender, requests) = channel();
-                let body = move |(pass, requests)| serve(pass, threads, &requests);
+                let body = move |(pass, requests): (Box<DataPass>, Receiver<Request>)| serve(*pass, threads, &requests);
                 let started = spawn("resnet-loader", (pass, requests), body);
                 if let Err((error, (pass, _))) = started {
                     self.0 = PassState::Waiting(pass, threads);
@@ -105,7 +105,7 @@ impl NativeBatches {
     /// A pass that has not begun. `ERR_INVALID_ARGUMENT` if there would be no batch.
     pub fn new(data: &Dataset, options: &BatchOptions) -> Result<Self> {
         let (pass, threads) = pass_of(data, options)?;
-        Ok(Self(PassState::Waiting(pass, threads)))
+        Ok(Self(PassState::Waiting(pass.into(), threads)))
     }
 }
 

@@ -19,6 +19,7 @@ pub use mode::{Gradients, Mode, Statistics};
 pub use run::Operating;
 pub use slots::Slots;
 
+use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::model::graph::trace;
 use crate::model::params::Params;
@@ -89,9 +90,9 @@ impl Plan {
     /// Makes room for it.
     ///
     /// # Errors
-    /// `ERR_OUT_OF_MEMORY`.
-    pub fn reserve(&self, executor: &Executor, slots: &mut Slots) -> Result<()> {
-        slots.reserve(executor, &self.lists.lengths)
+    /// `ERR_OUT_OF_MEMORY`, `ERR_ABORTED`.
+    pub fn reserve(&self, executor: &Executor, slots: &mut Slots, cancel: &Cancel) -> Result<()> {
+        slots.reserve(executor, &self.lists.lengths, cancel)
     }
 
     /// Shape of the network's output.

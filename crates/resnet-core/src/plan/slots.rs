@@ -2,6 +2,7 @@
 
 use super::captured::CapturedGraphs;
 use super::mode::Mode;
+use crate::cancel::Cancel;
 use crate::error::Result;
 use resnet_ops::{Buffer, DType, Executor};
 use std::cell::{Ref, RefCell, RefMut};
@@ -65,12 +66,19 @@ impl Slots {
     /// Makes room for slots of these lengths, longest first in each class; what is there and long enough stays.
     ///
     /// # Errors
-    /// `ERR_OUT_OF_MEMORY`. What had to go for larger storage is then missing: each plan reserves before it runs.
-    pub(super) fn reserve(&mut self, executor: &Executor, lengths: &[Vec<usize>; CLASSES]) -> Result<()> {
+    /// `ERR_OUT_OF_MEMORY`, `ERR_ABORTED`. What had to go for larger storage is then missing: each plan reserves before it runs.
+    pub(super) fn reserve(
+        &mut self,
+        executor: &Executor,
+        lengths: &[Vec<usize>; CLASSES],
+        cancel: &Cancel,
+    ) -> Result<()> {
         for class in Class::ALL {
             let (buffers, lengths) = (&mut self.buffers[class as usize], &lengths[class as usize]);
             let dtype = class.dtype(executor);
             for (index, &length) in lengths.iter().enumerate() {
+                // Gigabytes take seconds to be had.
+                cancel.check()?;
                 if index == buffers.len() {
                     buffers.push(executor.zeros(dtype, length)?.into());
                 } else if buffers[index].get_mut().len() < length {
