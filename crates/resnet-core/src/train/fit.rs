@@ -101,6 +101,9 @@ pub fn fit(
         schedule.check(config.epochs)?;
     }
     let mut trainer = Trainer::new(update);
+    session.check_data("images", train)?;
+    // Before anything that may be cancelled: from here on the weights are this data set's.
+    session.set_interface(Interface::of(train))?;
     check_training(session, &mut trainer, train, batch_size, last_batch)?;
     if let Some(weights) = &config.class_weights {
         session.check_class_weights(weights, train)?;
@@ -109,7 +112,6 @@ pub fn fit(
         session.check_data("validation", validation)?;
     }
     train.check_augment(&config.augment)?;
-    session.set_interface(Interface::of(train))?;
     if let Some(validation) = validation {
         session.check_names("validation", validation)?;
     }
@@ -131,7 +133,6 @@ fn check_training(
     last_batch: usize,
 ) -> Result<()> {
     let [channels, height, width] = data.image_shape();
-    session.check_data("images", data)?;
     let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
     execution.check_updated()?;
     let (executor, params, _) = execution.parts();
