@@ -66,11 +66,11 @@ test("top, minConfidence and names that are missing", async () => {
   expect((await model.classify(picture)).map(({ name }) => name)).toEqual(["red", "1", "2"]);
 });
 
-test("flip looks at the mirror image too", async () => {
+test("flips looks at the mirror image too", async () => {
   using model = sequential([globalAvgPool2d()], { inChannels: 3 });
   const images = tensor(Float32Array.from({ length: 48 }, (_, i) => i / 48), [1, 3, 4, 4]);
   // A mean does not see a mirror.
-  expect(await model.classify(images, { flip: true })).toEqual(await model.classify(images));
+  expect(await model.classify(images, { flips: true })).toEqual(await model.classify(images));
 });
 
 test("fit tells the model what it takes, files keep it, and other data take its place", async () => {

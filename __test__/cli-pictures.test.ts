@@ -124,7 +124,7 @@ test("predict tells the classes of pictures in columns, and as JSON", async () =
   expect(told).toEqual(files.map((file, i) => ({ file, classes: classes[i] })));
   expect(lines[0]).toContain(`${classes[0]![0]!.name.padEnd(5)} ${(100 * classes[0]![0]!.probability).toFixed(1).padStart(5)} %`);
   const flipped = records((await run(["predict", "colours.safetensors", files[0]!, "--flip", "--json", "--top", "2"])).stdout);
-  expect(flipped).toEqual([{ file: files[0], classes: await model.classify(join(folder, files[0]!), { top: 2, flip: true }) }]);
+  expect(flipped).toEqual([{ file: files[0], classes: await model.classify(join(folder, files[0]!), { top: 2, flips: true }) }]);
   const unsure = await run(["predict", "colours.safetensors", files[0]!, "--min-confidence", "1"]);
   expect(unsure).toMatchObject({ code: 0, stdout: `${files[0]}  none of these\n` });
 });

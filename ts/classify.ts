@@ -23,12 +23,12 @@ export interface ClassifyOptions extends SignalOptions {
   /** Classes below this probability, from 0 to 1, are left out, so that there may be none; default 0. See {@link calibrate}. */
   minConfidence?: number;
   /** Whether the mirror image is looked at too, and the mean of both logits counts; default false. */
-  flip?: boolean;
+  flips?: boolean;
 }
 
 /** Pictures that are computed at a time. */
 const TOGETHER = 32;
-const rules = { ...signalRules, top: size, minConfidence: number(0, 1), flip: boolean };
+const rules = { ...signalRules, top: size, minConfidence: number(0, 1), flips: boolean };
 
 /** See {@link Model.classify}. */
 export async function classifyWith(
@@ -36,9 +36,9 @@ export async function classifyWith(
   pictures: Picture | readonly Picture[] | Tensor,
   options?: ClassifyOptions,
 ): Promise<Prediction[] | Prediction[][]> {
-  const { top = 5, minConfidence = 0, flip = false, signal } = checkOptions(options, rules);
+  const { top = 5, minConfidence = 0, flips = false, signal } = checkOptions(options, rules);
   const told = async ({ data, shape }: Tensor): Promise<Prediction[][]> => {
-    const images = await cancellable(signal, (flag) => native.classify(data, [...shape], top, flip, flag));
+    const images = await cancellable(signal, (flag) => native.classify(data, [...shape], top, flips, flag));
     const { classNames = [] } = parseInterface(native.interface);
     return images.map((classes) =>
       classes

@@ -79,14 +79,19 @@ export async function inspectFolder(path: string | URL, options?: SignalOptions)
   const bad = found.filter(({ problem }) => problem).map(({ path, problem }) => ({ path, got: problem! }));
   const bySize = good.map(({ height, width }) => ({ height, width })).toSorted((a, b) => a.height * a.width - b.height * b.width);
   const at = (share: number) => bySize[Math.round((bySize.length - 1) * share)]!;
+  const byClass = counted(good.map(({ name }) => name));
   const byBytes = new Map<string, typeof good>();
-  for (const file of good) byBytes.set(file.sha256, [...(byBytes.get(file.sha256) ?? []), file]);
+  for (const file of good) {
+    const alike = byBytes.get(file.sha256);
+    if (alike) alike.push(file);
+    else byBytes.set(file.sha256, [file]);
+  }
   const alike = [...byBytes.values()].filter((files) => files.length > 1);
   return {
-    classes: names.map((name) => ({ name, pictures: good.filter((one) => one.name === name).length })),
+    classes: names.map((name) => ({ name, pictures: byClass[name] ?? 0 })),
     pictures: good.length,
     ...(bySize.length > 0 && { sizes: { smallest: at(0), median: at(0.5), largest: at(1) } }),
-    colours: counted(good.map(({ colours }) => colours)),
+    colours: { ...counted(good.map(({ colours }) => colours)) },
     duplicates: alike.map((files) => ({ paths: files.map((file) => file.path), classes: [...new Set(files.map((file) => file.name))] })),
     unreadable: [...skipped.unreadable, ...bad],
     skipped,
@@ -94,7 +99,7 @@ export async function inspectFolder(path: string | URL, options?: SignalOptions)
 }
 
 function counted(words: readonly string[]): Record<string, number> {
-  const counts: Record<string, number> = {};
+  const counts = Object.create(null) as Record<string, number>;
   for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
   return counts;
 }

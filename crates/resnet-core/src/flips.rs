@@ -1,7 +1,7 @@
 //! Predictions that do not depend on which way an image looks: those of an image and its mirror image, averaged.
 
 use crate::data::{DataPass, Dataset, Loader, Order};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::tensor::{copy_of, Images, Tensor};
@@ -25,12 +25,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::evaluate`].
-    pub fn evaluate_both_ways(
-        &mut self,
-        data: &Dataset,
-        batch_size: usize,
-        mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
-    ) -> Result<Metrics> {
+    pub fn evaluate_both_ways(&mut self, data: &Dataset, batch_size: usize) -> Result<Metrics> {
         self.check_data("images", data)?;
         self.check_names("data", data)?;
         let pass = DataPass::new(data, batch_size, Order::Sequential, false)?.cancelled_by(self.cancel());
@@ -43,9 +38,6 @@ impl Session {
             let classes = logits.data.len() / batch.labels.len();
             for (logits, &label) in logits.data.chunks_exact(classes).zip(&batch.labels) {
                 metrics.add(outcome(logits, label as usize), 1);
-            }
-            if !progress(self, metrics.samples(), data.len()) {
-                return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
             }
         }
         Ok(metrics)

@@ -69,21 +69,15 @@ impl Session {
         Ok([execution.retained()?.remove(0), gradient])
     }
 
-    /// Loss and accuracy over a data set. `progress(done, total)` is called after each batch; if it returns false, the call
-    /// ends with `ERR_ABORTED`.
+    /// Loss and accuracy over a data set.
     ///
     /// # Errors
     /// `ERR_SHAPE`, `ERR_LABEL` if the data do not fit the network, or their classes have other names than the network's.
-    pub fn evaluate(
-        &mut self,
-        data: &Dataset,
-        batch_size: usize,
-        progress: impl FnMut(&mut Self, usize, usize) -> bool,
-    ) -> Result<Metrics> {
+    pub fn evaluate(&mut self, data: &Dataset, batch_size: usize) -> Result<Metrics> {
         self.check_data("images", data)?;
         self.check_names("data", data)?;
         let resident = self.resident(data)?;
-        self.evaluate_resident(&resident, batch_size, progress)
+        self.evaluate_resident(&resident, batch_size, |_, _, _| true)
     }
 
     /// A data set, with its pixels where the session computes.
@@ -91,7 +85,8 @@ impl Session {
         ResidentDataset::new(self.executor(), data)
     }
 
-    /// [`Session::evaluate`] over what [`Session::resident`] gave, after [`Session::check_data`].
+    /// [`Session::evaluate`] over what [`Session::resident`] gave, after [`Session::check_data`]. `progress(done, total)` is called after
+    /// each batch; if it returns false, the call ends with `ERR_ABORTED`.
     pub(crate) fn evaluate_resident(
         &mut self,
         resident: &ResidentDataset,

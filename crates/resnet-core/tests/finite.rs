@@ -278,7 +278,7 @@ fn weights_that_are_finite_and_useless_are_told_by_the_next_loss() {
         assert!(error.message.starts_with(parameter) && error.message.ends_with(place), "{error}");
         assert_eq!(listener.0, [(1, 1)]);
         // An evaluation tells what it finds.
-        let metrics = fitted.evaluate(&validation, 2, |_, _, _| true).unwrap();
+        let metrics = fitted.evaluate(&validation, 2).unwrap();
         assert!(!metrics.loss().is_finite());
     });
 }

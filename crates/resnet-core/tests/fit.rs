@@ -86,8 +86,8 @@ fn learns_and_reports_every_step_and_epoch() {
         })
         .collect();
     assert_eq!(ends, rows.iter().collect::<Vec<_>>());
-    let metrics = session.evaluate(&data(6), 4, |_, _, _| true).unwrap();
-    assert_eq!(rows[3].validation_loss, session.evaluate(&data(6), 8, |_, _, _| true).unwrap().loss().into());
+    let metrics = session.evaluate(&data(6), 4).unwrap();
+    assert_eq!(rows[3].validation_loss, session.evaluate(&data(6), 8).unwrap().loss().into());
     assert_eq!(rows[3].validation_accuracy, Some(metrics.accuracy()));
 }
 
@@ -112,7 +112,7 @@ fn a_gpu_takes_its_batches_from_the_pixels_it_holds() {
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), losses);
-    let validated = other.evaluate(&data(6), 8, |_, _, _| true).unwrap();
+    let validated = other.evaluate(&data(6), 8).unwrap();
     assert_eq!(rows.unwrap()[1].validation_loss, Some(validated.loss()));
 }
 

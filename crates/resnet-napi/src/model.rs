@@ -158,8 +158,8 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
         let data = data.shared();
         self.read(env, cancel, move |session| match flips {
-            true => session.evaluate_both_ways(&data, batch_size as usize, |_, _, _| true),
-            false => session.evaluate(&data, batch_size as usize, |_, _, _| true),
+            true => session.evaluate_both_ways(&data, batch_size as usize),
+            false => session.evaluate(&data, batch_size as usize),
         })
     }
 

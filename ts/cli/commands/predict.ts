@@ -40,7 +40,7 @@ async function predict(settings: Values<typeof operands & typeof options>, scree
   for (const [i, name] of files.entries()) {
     screen.status.show(`Picture ${i + 1} of ${files.length}`);
     try {
-      const classes = await model.classify(name, { top, minConfidence, flip });
+      const classes = await model.classify(name, { top, minConfidence, flips: flip });
       screen.record({ file: name, classes });
       screen.print(`${oneLine(name).padEnd(width)}  ${told(classes, column)}`);
     } catch (error) {

@@ -8,6 +8,7 @@ import {
   type LoadReport,
   type Model,
   randomCrop,
+  type ResNetError,
   sgd,
   trivialAugment,
 } from "../../index.js";
@@ -119,13 +120,13 @@ async function pictures(
   const { signal } = screen.interrupt;
   const normalise = grey ? GREY : "imagenet";
   const given = { size, fit, channels: grey ? 1 : 3, normalise, seed, onError: skipUnreadable ? "skip" : "throw", signal } as const;
+  const data = await imageFolder(folder, given);
+  if (data.validation) return { ...data, apart: false };
   try {
-    return { ...(await imageFolder(folder, { ...given, split })), apart: true };
-  } catch (error) {
-    // The folder has pictures for validation of its own, or no class from which one can be spared.
-    if (!(error as Error).message?.startsWith("split:")) throw error;
-    const data = await imageFolder(folder, given);
-    if (data.validation) return { ...data, apart: false };
+    return { ...data.train.split({ fraction: split, seed }), skipped: data.skipped, apart: true };
+  } catch (cause) {
+    // There is no class from which a picture can be spared.
+    if ((cause as ResNetError).code !== "ERR_INVALID_ARGUMENT") throw cause;
     const expected = "expected two pictures or more in a class, or pictures for validation in a folder val beside train";
     throw new Failure("ERR_DATA_NOT_FOUND", `FOLDER: ${expected}, got ${folder} with neither`);
   }
