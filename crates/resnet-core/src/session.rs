@@ -12,7 +12,7 @@ use crate::model::shape::Shape;
 use crate::model::Layer;
 use crate::plan::Mode;
 use crate::rng::{stream, Purpose};
-use crate::state_dict::{self, Entry, ModelHeader, Other, Values};
+use crate::state_dict::{self, Beside, Entry, ModelFile, ModelHeader, Other, Values};
 use crate::weights::{check_finite, Weights};
 use resnet_ops::{allocate, Executor, Real};
 use std::borrow::Cow;
@@ -88,12 +88,17 @@ impl Session {
     /// cannot be used; `ERR_ABORTED`.
     pub fn load(path: &Path, compute: Compute, cancel: &Cancel) -> Result<Self> {
         let file = state_dict::read_model(path, cancel)?;
-        let ModelHeader { network, in_channels, seed, interface } = file.header;
-        let mut session = Self::on(network, compute.executor()?, seed);
-        session.take_entries(in_channels, &file.entries, &[], &LoadOptions::default())?;
-        session.built_mut()?.weights.updates = file.updates;
-        session.interface = interface;
+        let mut session = Self::on(file.header.network.clone(), compute.executor()?, file.header.seed);
+        session.take_file(&file)?;
         Ok(session)
+    }
+
+    /// Takes weights, number of updates and interface of a file with this network.
+    pub(crate) fn take_file(&mut self, file: &ModelFile) -> Result<()> {
+        self.take_entries(file.header.in_channels, &file.entries, &[], &LoadOptions::default())?;
+        self.built_mut()?.weights.updates = file.updates;
+        self.interface = file.header.interface.clone();
+        Ok(())
     }
 
     /// What ends the calls that follow, in place of what did so far, which is returned: `ERR_ABORTED` from then on. A step that is
@@ -108,6 +113,11 @@ impl Session {
     /// `ERR_NOT_BUILT` before the input channels are known; `ERR_NON_FINITE_WEIGHTS`, so that a run that went wrong costs no good file;
     /// `ERR_IO`; `ERR_ABORTED`.
     pub fn save(&self, path: &Path) -> Result<()> {
+        self.save_with(path, None, &[])
+    }
+
+    /// [`Session::save`], with what a training run keeps beside the weights and says of itself, as JSON.
+    pub(crate) fn save_with(&self, path: &Path, training: Option<String>, beside: &[Beside]) -> Result<()> {
         let Built { in_channels, params, weights } = self.built()?;
         // Once: from a GPU they come over the bus.
         let values = weights.values()?;
@@ -115,8 +125,8 @@ impl Session {
         let (network, interface) = (self.network.clone(), self.interface.clone());
         let header = ModelHeader { network, in_channels: *in_channels, seed: self.seed, interface };
         let [parameters, running] = &values;
-        let values = Values { params, parameters, running, updates: weights.updates };
-        state_dict::write_model(path, &header, &values, &self.cancel)
+        let values = Values { params, parameters, running, updates: weights.updates, beside };
+        state_dict::write_model(path, &header, &values, training, &self.cancel)
     }
 
     /// What pictures it takes and what its outputs mean.

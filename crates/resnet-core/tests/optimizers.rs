@@ -42,7 +42,7 @@ fn session(executor: Executor) -> Session {
     let parameters: Vec<f32> = params.parameters.iter().flat_map(drawn).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hashed.safetensors");
-    let values = Values { params: &params, parameters: &parameters, running: &[], updates: 0 };
+    let values = Values { params: &params, parameters: &parameters, running: &[], updates: 0, beside: &[] };
     write(&path, &values, BTreeMap::new(), &Cancel::default()).unwrap();
     let mut session = Session::on(network(), executor, 0);
     session.load_weights(&path, &LoadOptions::default()).unwrap();

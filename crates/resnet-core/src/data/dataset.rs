@@ -1,5 +1,7 @@
 //! Images with their labels, in memory or in files.
 
+mod fingerprint;
+
 use super::augment::{Augment, Canvas};
 use super::picture::{Fit, Picture, PictureSet, PictureTransform, ReadScratch, Unreadable};
 use super::pixels::Pixels;

@@ -32,7 +32,9 @@ pub struct Contents {
     /// The tensors as f32, without `num_batches_tracked`: in the order of a PyTorch file's state dict, or of the data
     /// in a safetensors file.
     pub entries: Vec<Entry>,
-    /// What lies beside them, such as the I64 `n_averaged` of averaged weights.
+    /// What a training run keeps beside its weights, under its own names.
+    pub beside: Vec<Entry>,
+    /// What else lies there, such as the I64 `n_averaged` of averaged weights.
     pub others: Vec<Other>,
     /// Updates that were made on the weights: the largest `num_batches_tracked`; 0 if there is none.
     pub updates: u64,
@@ -70,6 +72,9 @@ impl Contents {
 
 /// The name that PyTorch gives to a batch norm's number of updates, beside its other names; never required.
 pub(super) const BATCHES_TRACKED: &str = "num_batches_tracked";
+
+/// What stands before the names of a training run's own numbers: no layer's name has it.
+pub(super) const BESIDE: &str = "training/";
 
 /// Whether a name is that of a batch norm's number of updates.
 pub(super) fn is_counter(name: &str) -> bool {

@@ -17,6 +17,8 @@ use std::path::Path;
 
 /// The header's entry that holds the description, as JSON.
 const KEY: &str = "resnet_native";
+/// That of what a training run keeps, likewise.
+const TRAINING: &str = "resnet_native_training";
 /// The form of the description that this version writes.
 const VERSION: u64 = 2;
 /// The first one, of files without a digest.
@@ -46,6 +48,17 @@ pub struct ModelFile {
     pub entries: Vec<Entry>,
     /// Updates that were made on the weights, as [`Values::updates`] was when it was written; 0 if the file tells none.
     pub updates: u64,
+    /// What the training run that wrote it keeps, if one did.
+    pub training: Option<TrainingPart>,
+}
+
+/// What a training run keeps in a file beside the weights, to go on from there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingPart {
+    /// What it says of itself, as JSON.
+    pub description: String,
+    /// Its own numbers.
+    pub entries: Vec<Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,21 +78,30 @@ struct Version {
     version: u64,
 }
 
-/// Writes network and weights, as [`write()`] does.
+/// Writes network and weights, as [`write()`] does; of a training run, which has numbers beside them, its description as JSON too.
 ///
 /// # Errors
 /// `ERR_IO` if the file cannot be written; `ERR_INVALID_ARGUMENT` if the network is too large to be described; `ERR_ABORTED`.
-pub fn write_model(path: &Path, header: &ModelHeader, values: &Values, cancel: &Cancel) -> Result<()> {
+pub fn write_model(
+    path: &Path,
+    header: &ModelHeader,
+    values: &Values,
+    training: Option<String>,
+    cancel: &Cancel,
+) -> Result<()> {
     let ModelHeader { network, in_channels, seed, interface } = header;
     let interface = Some(interface).filter(|&interface| *interface != Interface::default());
     let description = Description { version: VERSION, network, in_channels: *in_channels, seed: *seed, interface };
     let json = serde_json::to_string(&description).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    if json.len() > MAX_LEN {
+    let described = training.map(|training| (TRAINING, training));
+    let metadata: BTreeMap<_, _> = [(KEY, json)].into_iter().chain(described).collect();
+    if let Some(json) = metadata.values().find(|json| json.len() > MAX_LEN) {
         let given = format!("{} bytes", json.len());
         let expected = format!("a description of at most {MAX_LEN} bytes");
         return Err(Error::expected(Code::InvalidArgument, "network", expected, given));
     }
-    write(path, values, BTreeMap::from([(KEY.to_owned(), json)]), cancel)
+    let metadata = metadata.into_iter().map(|(key, json)| (key.to_owned(), json)).collect();
+    write(path, values, metadata, cancel)
 }
 
 /// Reads a file that [`write_model`] wrote. What it returns fits together.
@@ -87,14 +109,16 @@ pub fn write_model(path: &Path, header: &ModelHeader, values: &Values, cancel: &
 /// # Errors
 /// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is not such a file; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
 pub fn read_model(path: &Path, cancel: &Cancel) -> Result<ModelFile> {
-    let contents = read(path, cancel)?;
+    let mut contents = read(path, cancel)?;
     let bad = |reason: &dyn std::fmt::Display| Error::new(Code::ModelFile, format!("{}: {reason}", path.display()));
     let Some(json) = contents.metadata.get(KEY) else {
         return Err(bad(&"not a model file of resnet-native; loadWeights takes weights alone"));
     };
     let header = parse(json, contents.metadata.contains_key(digest::KEY)).map_err(|error| bad(&error))?;
     check(&header, &contents).map_err(|error| bad(&error))?;
-    Ok(ModelFile { header, entries: contents.entries, updates: contents.updates })
+    let described = contents.metadata.remove(TRAINING);
+    let training = described.map(|description| TrainingPart { description, entries: contents.beside });
+    Ok(ModelFile { header, entries: contents.entries, updates: contents.updates, training })
 }
 
 fn parse(json: &str, has_digest: bool) -> std::result::Result<ModelHeader, String> {
@@ -126,6 +150,7 @@ fn check(header: &ModelHeader, contents: &Contents) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::write::Beside;
     use super::*;
     use crate::model::block::basic;
     use crate::model::graph::trace;
@@ -138,8 +163,8 @@ mod tests {
         let root = basic(2, true, 2);
         let params = Params::of(&trace(&root, Shape::map(3, 4, 4)).unwrap()).unwrap();
         let (parameters, running) = initialise(&params, 1).unwrap();
-        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7 };
-        write_model(path, header, &values, &Cancel::default()).unwrap();
+        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7, beside: &[] };
+        write_model(path, header, &values, None, &Cancel::default()).unwrap();
     }
 
     fn header(root: Layer, in_channels: usize) -> ModelHeader {
@@ -161,6 +186,26 @@ mod tests {
         let model = read_model(&path, &Cancel::default()).unwrap();
         assert_eq!(model.header, header);
         assert_eq!((model.entries.len(), model.updates), (14, 7));
+    }
+
+    #[test]
+    fn a_run_s_numbers_travel_beside_the_weights_and_are_in_nobody_s_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let [plain, with] = ["plain", "with"].map(|name| folder.path().join(name));
+        let params = Params::of(&trace(&basic(2, true, 2), Shape::map(3, 4, 4)).unwrap()).unwrap();
+        let (parameters, running) = initialise(&params, 1).unwrap();
+        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7, beside: &[] };
+        let header = header(basic(2, true, 2), 3);
+        write_model(&plain, &header, &values, None, &Cancel::default()).unwrap();
+        let velocity = Beside { name: "optimizer.velocity".into(), values: vec![1.5, -0.0, f32::MIN_POSITIVE].into() };
+        let values = Values { beside: &[velocity], ..values };
+        write_model(&with, &header, &values, Some("{}".into()), &Cancel::default()).unwrap();
+        let file = read_model(&with, &Cancel::default()).unwrap();
+        let entry =
+            Entry { name: "optimizer.velocity".into(), shape: vec![3], data: vec![1.5, -0.0, f32::MIN_POSITIVE] };
+        assert_eq!(file.training, Some(TrainingPart { description: "{}".into(), entries: vec![entry] }));
+        let expected = read_model(&plain, &Cancel::default()).unwrap();
+        assert_eq!(ModelFile { training: None, ..file }, expected);
     }
 
     #[test]
@@ -218,7 +263,7 @@ mod tests {
     fn weights_alone_are_no_model() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.safetensors");
-        let values = Values { params: &Params::default(), parameters: &[], running: &[], updates: 0 };
+        let values = Values { params: &Params::default(), parameters: &[], running: &[], updates: 0, beside: &[] };
         write(&path, &values, BTreeMap::new(), &Cancel::default()).unwrap();
         let error = read_model(&path, &Cancel::default()).unwrap_err();
         assert_eq!(error.code, Code::ModelFile);

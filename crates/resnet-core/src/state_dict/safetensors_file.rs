@@ -1,6 +1,6 @@
 //! Named tensors out of safetensors files, which may be damaged or hostile.
 
-use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED};
+use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED, BESIDE};
 use super::digest::{Digesting, KEY, ZEROS};
 use super::problem::{damaged, Outcome};
 use resnet_ops::allocate;
@@ -59,7 +59,11 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
             continue;
         }
         let data = floats(info.dtype, &bytes)?;
-        contents.entries.push(Entry { name, shape: info.shape.clone(), data });
+        let shape = info.shape.clone();
+        match name.strip_prefix(BESIDE) {
+            Some(name) => contents.beside.push(Entry { name: name.to_owned(), shape, data }),
+            None => contents.entries.push(Entry { name, shape, data }),
+        }
     }
     if digest.is_some_and(|digest| digest != file.finish()) {
         return damaged("its bytes are not those that were written: its digest differs");

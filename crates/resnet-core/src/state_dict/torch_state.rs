@@ -142,7 +142,7 @@ impl<'a> StateDict<'a> {
                 entries: self.entries,
                 others: self.others,
                 updates: self.updates,
-                metadata: HashMap::new(),
+                ..Contents::default()
             }),
         }
     }

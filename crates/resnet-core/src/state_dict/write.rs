@@ -1,12 +1,13 @@
 //! Named tensors into safetensors files that are there whole or not at all.
 
-use super::contents::BATCHES_TRACKED;
+use super::contents::{BATCHES_TRACKED, BESIDE};
 use super::digest::{Digesting, KEY, ZEROS};
 use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
@@ -28,6 +29,17 @@ pub struct Values<'a> {
     /// Updates that were made on the weights: `num_batches_tracked` of each batch norm; of a network without one, an entry of that name
     /// in the header's metadata.
     pub updates: u64,
+    /// What a training run keeps beside them, to go on with: behind them in the file.
+    pub beside: &'a [Beside<'a>],
+}
+
+/// Numbers that a training run keeps, under a name of its own.
+#[derive(Clone, Debug)]
+pub struct Beside<'a> {
+    /// Such as `optimizer.momentum`.
+    pub name: String,
+    /// As many as the run's own.
+    pub values: Cow<'a, [f32]>,
 }
 
 /// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates.
@@ -61,8 +73,10 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
             buffer.write_all(&updates.to_le_bytes())?;
         }
         let mut bytes = vec![0; BUFFER];
-        for parameter in values.params.in_order() {
-            for values in parameter.values(values.parameters, values.running).chunks(BUFFER / 4) {
+        let weights = values.params.in_order().into_iter();
+        let weights = weights.map(|parameter| parameter.values(values.parameters, values.running));
+        for values in weights.chain(values.beside.iter().map(|beside| &*beside.values)) {
+            for values in values.chunks(BUFFER / 4) {
                 for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
                     bytes.copy_from_slice(&value.to_le_bytes());
                 }
@@ -96,6 +110,9 @@ fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>
         counters(values.params).map(|name| (name, info(Dtype::I64, Vec::new()))).collect();
     for parameter in values.params.in_order() {
         tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone())));
+    }
+    for Beside { name, values } in values.beside {
+        tensors.push((format!("{BESIDE}{name}"), info(Dtype::F32, vec![values.len()])));
     }
     let internal = |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("header: {error}"));
     let header = Metadata::new(None, tensors).map_err(|error| internal(&error))?;
@@ -216,7 +233,7 @@ mod tests {
     fn write_sample(path: &Path, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
         let params = params();
         let (parameters, running) = initialise(&params, seed)?;
-        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7 };
+        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 7, beside: &[] };
         write(path, &values, BTreeMap::from([("k".to_owned(), "v".to_owned())]), &Cancel::default())?;
         Ok((parameters, running))
     }
@@ -251,7 +268,7 @@ mod tests {
         assert!(4 * params.parameters[0].range.len() > BUFFER);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
-        let values = Values { params: &params, parameters: &parameters, running: &[], updates: 0 };
+        let values = Values { params: &params, parameters: &parameters, running: &[], updates: 0, beside: &[] };
         write(&path, &values, BTreeMap::new(), &Cancel::default()).unwrap();
         let contents = read(&path, &Cancel::default()).unwrap();
         assert_eq!((contents.entries[0].shape.as_slice(), contents.updates), ([300, BUFFER / 1024].as_slice(), 0));

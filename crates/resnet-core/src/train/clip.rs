@@ -4,11 +4,11 @@
 use crate::error::{Code, Error, Result};
 use resnet_ops::sum_of_squares::sum_of_squares;
 use resnet_ops::{update, Buffer, Executor};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// What gradients are kept within.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clip {
     /// The norm of all that are not frozen together, to which they are scaled down if it is larger.

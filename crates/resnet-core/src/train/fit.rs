@@ -10,12 +10,12 @@ use crate::interface::Interface;
 use crate::plan::Mode;
 use crate::session::Session;
 use resnet_ops::cross_entropy::Targets;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Settings of a training run.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitConfig {
     /// How many times the training set is gone through.

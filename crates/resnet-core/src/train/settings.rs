@@ -3,10 +3,10 @@
 use super::clip::Clip;
 use super::optimizer::{Optimizer, ParameterSettings};
 use crate::error::{Code, Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How a trainer makes updates.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateConfig {
     /// The optimiser.

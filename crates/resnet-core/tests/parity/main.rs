@@ -55,7 +55,7 @@ impl Subject {
         let flat = |list: &[Parameter]| list.iter().flat_map(hashed_values).collect::<Vec<f32>>();
         let (parameters, running) = (flat(&params.parameters), flat(&params.running));
         let subject = Self { network, fixture, folder: tempfile::tempdir().unwrap() };
-        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 0 };
+        let values = Values { params: &params, parameters: &parameters, running: &running, updates: 0, beside: &[] };
         write(&subject.weights(), &values, BTreeMap::new(), &Cancel::default()).unwrap();
         subject
     }

@@ -2,10 +2,10 @@
 
 use super::canvas::{Canvas, Redraw, Value};
 use crate::rng::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Turns, moves, scales and shears images at random around their middle: torchvision's `RandomAffine` on Pillow's images.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Affine {
     /// Most degrees, to either side.
@@ -23,7 +23,7 @@ pub struct Affine {
 }
 
 /// How the pixels between pixels are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
     /// The nearest one.

@@ -3,11 +3,11 @@
 use super::canvas::Canvas;
 use super::tone::Tone;
 use crate::rng::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Changes brightness, contrast, saturation and hue, in random order: torchvision's `ColorJitter` on Pillow's images. The first three
 /// numbers are most of a factor's distance from 1; the last is most of a turn, up to 0.5.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColorJitter {
     /// Of brightness.

@@ -2,10 +2,10 @@
 
 use super::canvas::{Canvas, Redraw, Value};
 use crate::rng::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Pads images on all sides and cuts their size out of that at a random place, as torchvision's `RandomCrop` with padding.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomCrop {
     /// Pixels on each side.

@@ -1,11 +1,11 @@
 //! Erasing a rectangle.
 
 use crate::rng::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Erases a random rectangle of an image as a batch holds it, so after it was normalised: torchvision's `RandomErasing` (Zhong et al.,
 /// 2017, <https://arxiv.org/abs/1708.04896>).
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Erasing {
     /// How often.

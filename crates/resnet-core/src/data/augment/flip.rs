@@ -2,10 +2,10 @@
 
 use super::canvas::{Canvas, Redraw, Value};
 use super::Streams;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Mirrors images, left to right unless `vertical`.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flip {
     /// How often.

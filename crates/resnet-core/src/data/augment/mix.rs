@@ -1,11 +1,11 @@
 //! Mixing the images of a batch with each other.
 
 use crate::rng::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Mixes each image with another of its batch, and the loss of its label with that of the other's (Zhang et al., 2017,
 /// <https://arxiv.org/abs/1710.09412>): torchvision's `MixUp` and `CutMix`.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mixup {
     /// The share of an image follows Beta(alpha, alpha); more than 0.

@@ -27,10 +27,10 @@ pub(super) use canvas::Canvas;
 
 use crate::error::{Code, Error, Result};
 use crate::rng::{stream, Purpose, Stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A way to change images.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Augmentation {
     /// See [`Flip`].
@@ -54,7 +54,7 @@ pub enum Augmentation {
 }
 
 /// Augmentations, one after the other; what erases comes after all that changes colours, what mixes images comes last.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Augment {
     list: Vec<Augmentation>,

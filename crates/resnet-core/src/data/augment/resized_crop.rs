@@ -1,11 +1,11 @@
 //! Showing a random part of a picture.
 
 use crate::rng::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A random part of a picture, brought to the network's size: torchvision's `RandomResizedCrop`. It is cut from the picture as it came,
 /// whatever the data set's `fit`.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResizedCrop {
     /// Least and most of the picture's area.

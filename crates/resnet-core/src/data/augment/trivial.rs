@@ -4,11 +4,11 @@ use super::affine::{AffineMatrix, Mapped, Sampling};
 use super::canvas::Canvas;
 use super::tone::Tone;
 use crate::rng::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// TrivialAugment Wide (Müller and Hutter, 2021, <https://arxiv.org/abs/2103.10158>): one of 14 changes, each as probable, with one of 31
 /// strengths, as torchvision's `TrivialAugmentWide` on Pillow's images.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrivialAugment {
     /// How the pixels between pixels are found.

@@ -68,6 +68,11 @@ impl PictureSet {
         &self.transform
     }
 
+    /// All files.
+    pub(in crate::data) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// A picture's file.
     pub(in crate::data) fn file(&self, index: usize) -> &Path {
         &self.files[index]

@@ -4,9 +4,9 @@ use crate::error::Result;
 use resnet_ops::adam::{self, Adam};
 use resnet_ops::update::Update;
 use resnet_ops::Executor;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
     lr: f64,
@@ -24,6 +24,12 @@ pub(super) fn coupled<'de, D: Deserializer<'de>>(source: D) -> std::result::Resu
 /// The same as AdamW.
 pub(super) fn decoupled<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<Adam, D::Error> {
     Ok(Adam { decoupled: true, ..coupled(source)? })
+}
+
+/// Both, told apart by the optimiser's name.
+pub(super) fn described<S: Serializer>(adam: &Adam, target: S) -> std::result::Result<S::Ok, S::Error> {
+    let Adam { lr, betas, eps, weight_decay, decoupled: _ } = *adam;
+    Fields { lr, betas, eps, weight_decay }.serialize(target)
 }
 
 pub(super) const KEPT: &[&str] = &["mean", "mean of squares"];

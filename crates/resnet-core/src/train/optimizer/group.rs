@@ -3,11 +3,11 @@
 use super::Optimizer;
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Parameter, Params, Role};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// What is not the same for all parameters of a network.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParameterSettings {
     /// Each parameter takes the settings of the first of these that it belongs to.
@@ -20,7 +20,7 @@ pub struct ParameterSettings {
 }
 
 /// Parameters that are updated with other settings than the rest.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Group {
     /// Those of these layers, blocks or stages, such as `fc`, `layer1` or `layer*.0`, where `*` stands for any letters; all if empty.
@@ -36,7 +36,7 @@ pub struct Group {
 }
 
 /// What a parameter is, as groups name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Weight of a convolution or a linear layer.

@@ -6,11 +6,11 @@ use resnet_ops::sgd::Sgd;
 use resnet_ops::sum_of_squares::sum_of_squares;
 use resnet_ops::update::{Clip, Update};
 use resnet_ops::Executor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of LARS. With g the clipped gradient of a convolution's or linear layer's weight w and r = trust_coefficient·‖w‖ /
 /// (‖g‖ + weight_decay·‖w‖), or 1 if ‖w‖ or ‖g‖ is 0: v = momentum·v + r·(g + weight_decay·w); w = w − lr·v. For norms and biases r is 1.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lars {
     /// Learning rate.

@@ -25,19 +25,19 @@ use crate::model::params::Params;
 use crate::weights::{copied, Weights};
 use group::Part;
 use resnet_ops::{update, Buffer, Executor, ViewMut};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// An optimiser with its settings.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Optimizer {
     /// Stochastic gradient descent.
     Sgd(#[serde(with = "sgd::Fields")] Sgd),
     /// Adam, weight decay in the gradient.
-    Adam(#[serde(deserialize_with = "adam::coupled")] Adam),
+    Adam(#[serde(serialize_with = "adam::described", deserialize_with = "adam::coupled")] Adam),
     /// Adam, weight decay apart from it.
-    AdamW(#[serde(deserialize_with = "adam::decoupled")] Adam),
+    AdamW(#[serde(serialize_with = "adam::described", deserialize_with = "adam::decoupled")] Adam),
     /// RMSprop.
     RmsProp(#[serde(with = "rmsprop::Fields")] RmsProp),
     /// Lion.

@@ -6,10 +6,10 @@ use resnet_ops::adam::Adam;
 use resnet_ops::muon;
 use resnet_ops::update::Update;
 use resnet_ops::Executor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of Muon. A convolution's or linear layer's weight is a matrix (out, in · height · width) for it.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Muon {
     /// Learning rate, of both.
@@ -25,7 +25,7 @@ pub struct Muon {
 }
 
 /// How long Muon's steps are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AdjustLr {
     /// √max(1, rows / columns) times the learning rate, as Jordan has it.

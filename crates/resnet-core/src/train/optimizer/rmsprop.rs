@@ -4,10 +4,10 @@ use crate::error::Result;
 use resnet_ops::rmsprop::{self, RmsProp};
 use resnet_ops::update::Update;
 use resnet_ops::Executor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// [`RmsProp`] in JSON.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(remote = "RmsProp", deny_unknown_fields)]
 pub(super) struct Fields {
     lr: f64,

@@ -4,10 +4,10 @@ use crate::error::Result;
 use resnet_ops::sgd::{self, Sgd};
 use resnet_ops::update::Update;
 use resnet_ops::Executor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// [`Sgd`] in JSON.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(remote = "Sgd", deny_unknown_fields)]
 pub(super) struct Fields {
     lr: f64,

@@ -1,9 +1,9 @@
 //! The same rate always.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The optimiser's rate.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Constant {}
 

@@ -2,11 +2,11 @@
 //! `CosineAnnealingLR` and `CosineAnnealingWarmRestarts`.
 
 use super::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// min + (base − min) · (1 + cos(π·t / T)) / 2 before update t of a cycle's T, from 0.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cosine {
     /// The least rate.

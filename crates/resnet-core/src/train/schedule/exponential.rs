@@ -1,10 +1,10 @@
 //! Smaller after each epoch: PyTorch's `ExponentialLR`.
 
 use super::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// base · gammaⁿ after n epochs.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exponential {
     /// What the rate is multiplied by after each epoch.

@@ -21,10 +21,10 @@ pub use step_decay::StepDecay;
 pub use warmup::Warmup;
 
 use crate::error::{Code, Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A schedule with its settings.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Schedule {
     /// The same rate always.

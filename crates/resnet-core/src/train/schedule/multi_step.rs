@@ -1,10 +1,10 @@
 //! Smaller after certain epochs: PyTorch's `MultiStepLR`.
 
 use super::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// base · gammaⁿ once n of the milestones are past.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MultiStep {
     /// Epochs after which the rate becomes smaller.

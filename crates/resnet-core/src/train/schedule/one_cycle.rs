@@ -2,11 +2,11 @@
 //! rate's part.
 
 use super::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// From max / div_factor to max in the first `rise` of the run, then to max / div_factor / final_div_factor at its last update.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OneCycle {
     /// The largest rate; by default the optimiser's.
@@ -22,7 +22,7 @@ pub struct OneCycle {
 }
 
 /// The way from one rate to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Anneal {
     /// Half a cosine.

@@ -1,10 +1,10 @@
 //! Smaller when the loss falls no more: PyTorch's `ReduceLROnPlateau`, with its relative threshold.
 
 use super::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// After `patience` epochs without a loss below (1 − threshold) times the least so far, the next such epoch makes the rate smaller.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReduceOnPlateau {
     /// What the rate is multiplied by.

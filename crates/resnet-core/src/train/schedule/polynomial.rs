@@ -1,10 +1,10 @@
 //! A power of the share of updates that are left: PyTorch's `PolynomialLR`.
 
 use super::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// base · (1 − t / T)ᵖ before update t of T, from 0; then 0.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Polynomial {
     /// p.

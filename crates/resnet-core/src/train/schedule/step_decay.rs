@@ -1,10 +1,10 @@
 //! Smaller after every so many epochs: PyTorch's `StepLR`.
 
 use super::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// base · gammaⁿ after n times so many epochs.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepDecay {
     /// Epochs with the same rate.

@@ -1,10 +1,10 @@
 //! A warm-up in front of another schedule (Goyal et al., 2017): PyTorch's `LinearLR` and what follows it in a `SequentialLR`.
 
 use super::{Clock, Schedule};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// In a straight line from a share of the rate that the other schedule begins with to all of it, then that schedule.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
     /// Epochs of the warm-up.
