@@ -171,8 +171,8 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
           this.#tell({ type: "epoch", ...progress.epoch });
           const row = progress.epoch;
           await canceller.watch(() => onEpochEnd?.(row, this.#history));
-          run.resume(row.epoch);
         }
+        if (progress.held !== undefined) run.acknowledge(progress.held);
         done = progress.done;
       }
       canceller.check();

@@ -1,9 +1,11 @@
 //! What training and evaluation measure.
 
 use resnet_ops::cross_entropy::Outcome;
+use serde::{Deserialize, Serialize};
 
 /// Loss and accuracy over samples, each with the same weight unless classes have weights of their own.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Metrics {
     loss_sum: f64,
     /// What that is divided by.

@@ -318,6 +318,16 @@ impl Session {
         self.built.as_ref().map(|built| built.in_channels)
     }
 
+    /// The backend, and what training changes.
+    ///
+    /// # Errors
+    /// `ERR_NOT_BUILT` before the input channels are known.
+    pub(crate) fn weights_mut(&mut self) -> Result<(&Executor, &mut Weights)> {
+        let Self { engine, built, .. } = self;
+        let built = built.as_mut().ok_or_else(not_built)?;
+        Ok((engine.executor(), &mut built.weights))
+    }
+
     /// Parameters and running statistics by state-dict name, in canonical order, without `num_batches_tracked`; in f32, or in f64 from
     /// the f64 backend.
     ///

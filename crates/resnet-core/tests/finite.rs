@@ -104,7 +104,8 @@ impl Control for Listener<'_> {
                 self.0.push((*epoch, *step));
             }
             Event::EpochEnd(_) => self.1.iter().for_each(|path| session.save(path).unwrap()),
-            Event::Validation { .. } => {}
+            Event::EpochBegin { .. } | Event::Validation { .. } | Event::Evaluated { .. } => {}
+            Event::Best(_) | Event::StoppedEarly => {}
         }
         Flow::Continue
     }
@@ -129,6 +130,7 @@ fn config(sgd: Sgd, epochs: usize) -> FitConfig {
         balance: None,
         loader_threads: None,
         class_weights: None,
+        course: Default::default(),
     }
 }
 

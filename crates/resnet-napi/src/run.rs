@@ -1,4 +1,4 @@
-//! A training run as JavaScript sees it: events to fetch, and an epoch's end to acknowledge.
+//! A training run as JavaScript sees it: events to fetch, of which some hold the run until they are acknowledged, and pauses.
 
 use crate::actor::{cancellable, disposed, Actor, Context, Inbox, Trainers};
 use crate::error::guarded;
@@ -8,9 +8,9 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::{Cancel, CancelFlag};
 use resnet_core::data::Dataset;
-use resnet_core::train::{fit, Control, EpochRow, Event, FitConfig, Flow};
+use resnet_core::train::{fit, BestPlace, Control, EpochRow, Event, FitConfig, Flow};
 use resnet_core::{Code, Error, Result, Session};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A training run.
@@ -29,8 +29,18 @@ pub struct NativeProgress {
     pub step: Option<NativeStep>,
     /// The newest batch of the validation.
     pub validation: Option<NativeValidation>,
-    /// An epoch's end; the run waits until it is acknowledged.
+    /// An epoch's beginning.
+    pub epoch_begin: Option<NativeEpochBegin>,
+    /// The best weights so far, if there are newer ones.
+    pub best: Option<NativeBest>,
+    /// Whether the run ends before its last epoch.
+    pub stopped_early: Option<bool>,
+    /// What the whole validation set gave.
+    pub evaluation: Option<NativeEvaluation>,
+    /// An epoch's end.
     pub epoch: Option<NativeEpoch>,
+    /// The number of the event that holds the run, until it is acknowledged, if one does: an epoch's beginning, an evaluation or an epoch's end.
+    pub held: Option<u32>,
     /// Whether the run is over.
     pub done: bool,
 }
@@ -46,6 +56,32 @@ pub struct NativeStep {
     pub lr: f64,
     pub images_per_second: f64,
     pub seconds_left: f64,
+    pub gradient_norm: Option<f64>,
+}
+
+/// See [`Event::EpochBegin`].
+#[napi(object)]
+pub struct NativeEpochBegin {
+    pub epoch: u32,
+    pub steps: u32,
+}
+
+/// See [`BestPlace`].
+#[napi(object)]
+pub struct NativeBest {
+    pub epoch: u32,
+    pub step: u32,
+    pub monitor: String,
+    pub value: f64,
+}
+
+/// See [`Event::Evaluated`].
+#[napi(object)]
+pub struct NativeEvaluation {
+    pub epoch: u32,
+    pub step: u32,
+    pub loss: f64,
+    pub accuracy: f64,
 }
 
 /// See [`Event::Validation`].
@@ -80,10 +116,17 @@ impl NativeRun {
         Ok(promise)
     }
 
-    /// Acknowledges the end of an epoch, so that the run goes on.
+    /// Acknowledges the event that holds the run, so that it goes on.
     #[napi]
-    pub fn resume(&self, epoch: u32) {
-        self.mailbox.acknowledged.fetch_max(epoch as usize, Ordering::AcqRel);
+    pub fn acknowledge(&self, held: u32) {
+        self.mailbox.acknowledged.fetch_max(held, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// Holds the run before its next step, or lets it go on.
+    #[napi]
+    pub fn pause(&self, paused: bool) {
+        self.mailbox.paused.store(paused, Ordering::Release);
         self.wake();
     }
 
@@ -131,12 +174,14 @@ fn aborted(result: &Result<()>) -> bool {
     matches!(result, Err(Error { code: Code::Aborted, .. }))
 }
 
-/// Events on their way to JavaScript. A newer step or validation event takes the place of one that was not fetched; an
-/// epoch's end cannot be overtaken, since the run waits for its acknowledgement.
+/// Events on their way to JavaScript. A newer step or validation event takes the place of one that was not fetched; those that
+/// hold the run cannot be overtaken, since it waits for their acknowledgement.
 #[derive(Default)]
 struct Mailbox {
     state: Mutex<MailboxState>,
-    acknowledged: AtomicUsize,
+    /// Number of the last event that no longer holds the run; they count from 1.
+    acknowledged: AtomicU32,
+    paused: AtomicBool,
 }
 
 #[derive(Default)]
@@ -144,6 +189,8 @@ struct MailboxState {
     progress: NativeProgress,
     end: Option<Result<()>>,
     waiting: Option<Reply<NativeProgress>>,
+    /// Events that have held the run.
+    held: u32,
 }
 
 impl Mailbox {
@@ -151,21 +198,62 @@ impl Mailbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, event: &Event) {
+    /// Takes an event. The number that holds the run, if it is one that does.
+    fn put(&self, event: &Event) -> Option<u32> {
         let mut state = self.lock();
-        match event.clone() {
-            Event::Step { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left } => {
+        let progress = &mut state.progress;
+        let holds = match event.clone() {
+            Event::Step { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left, gradient_norm } => {
                 let (epoch, step, steps) = (epoch as u32, step as u32, steps as u32);
-                state.progress.step =
-                    Some(NativeStep { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left });
+                progress.step = Some(NativeStep {
+                    epoch,
+                    step,
+                    steps,
+                    loss,
+                    accuracy,
+                    lr,
+                    images_per_second,
+                    seconds_left,
+                    gradient_norm,
+                });
+                false
             }
             Event::Validation { epoch, done, total } => {
                 let (epoch, done, total) = (epoch as u32, done as u32, total as u32);
-                state.progress.validation = Some(NativeValidation { epoch, done, total });
+                progress.validation = Some(NativeValidation { epoch, done, total });
+                false
             }
-            Event::EpochEnd(row) => state.progress.epoch = Some(row.into()),
+            Event::EpochBegin { epoch, steps } => {
+                progress.epoch_begin = Some(NativeEpochBegin { epoch: epoch as u32, steps: steps as u32 });
+                true
+            }
+            Event::Evaluated { epoch, step, loss, accuracy } => {
+                let (epoch, step) = (epoch as u32, step as u32);
+                progress.evaluation = Some(NativeEvaluation { epoch, step, loss, accuracy });
+                true
+            }
+            Event::Best(BestPlace { epoch, step, monitor, value }) => {
+                let (epoch, step, monitor) = (epoch as u32, step as u32, monitor.name().to_owned());
+                progress.best = Some(NativeBest { epoch, step, monitor, value });
+                return None;
+            }
+            // It comes with what follows.
+            Event::StoppedEarly => {
+                progress.stopped_early = Some(true);
+                return None;
+            }
+            Event::EpochEnd(row) => {
+                progress.epoch = Some(row.into());
+                true
+            }
+        };
+        if holds {
+            state.held += 1;
+            state.progress.held = Some(state.held);
         }
+        let held = state.progress.held;
         state.deliver();
+        held
     }
 
     fn finish(&self, result: Result<()>) {
@@ -179,7 +267,7 @@ impl MailboxState {
     /// Settles the promise of a waiting call of `next`; the end of the run comes after its last events.
     fn deliver(&mut self) {
         let progress = &self.progress;
-        let any = progress.step.is_some() || progress.validation.is_some() || progress.epoch.is_some();
+        let any = progress.step.is_some() || progress.validation.is_some() || progress.held.is_some();
         if !any && self.end.is_none() {
             return;
         }
@@ -213,11 +301,12 @@ struct Listener<'a> {
 
 impl Control for Listener<'_> {
     fn on_event(&mut self, session: &mut Session, event: &Event) -> Flow {
-        self.mailbox.put(event);
+        let held = self.mailbox.put(event);
         let stopped = || self.cancel.is_raised();
-        let unread = |epoch| self.mailbox.acknowledged.load(Ordering::Acquire) < epoch;
-        let held = || matches!(event, Event::EpochEnd(row) if unread(row.epoch)) && !stopped();
-        self.inbox.serve_between_steps(&mut Context { session, trainers: self.trainers }, held);
+        let paused = || self.mailbox.paused.load(Ordering::Acquire);
+        let unread = || held.is_some_and(|number| self.mailbox.acknowledged.load(Ordering::Acquire) < number);
+        let waits = || (unread() || paused()) && !stopped();
+        self.inbox.serve_between_steps(&mut Context { session, trainers: self.trainers }, waits);
         if stopped() {
             Flow::Stop
         } else {

@@ -8,6 +8,7 @@ use crate::cuda::{device::Address, memory::Memory};
 use crate::element::{Element, Real};
 use candle_core::backend::BackendStorage;
 use candle_core::{bail, CpuStorage, DType, Error, Result};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Elements in a 64-byte cache line of the smallest type, u8.
@@ -213,6 +214,55 @@ impl Buffer {
             _ => self.slice_mut::<u8>()?.iter_mut().zip(values).for_each(|(to, &from)| *to = from.into() as u8),
         }
         Ok(())
+    }
+
+    /// Takes the elements of a buffer of the same length and type on the same device. On a GPU it waits.
+    ///
+    /// # Errors
+    /// If length or type differ; [`DeviceError::OutOfMemory`](crate::DeviceError) for a GPU's if there is no memory on the host; if the
+    /// device fails.
+    pub fn copy_from(&mut self, other: &Self) -> Result<()> {
+        self.check_alike(other)?;
+        match self.dtype() {
+            DType::F64 => self.write(&other.elements::<f64>()?),
+            _ => self.write(&other.elements::<f32>()?),
+        }
+    }
+
+    /// Exchanges the elements with those of a buffer of the same length and type on the same device, each staying where it is: what has been
+    /// captured for a GPU finds the others there. On a GPU it waits.
+    ///
+    /// # Errors
+    /// As for [`Buffer::copy_from`].
+    pub fn swap(&mut self, other: &mut Self) -> Result<()> {
+        self.check_alike(other)?;
+        match (self.dtype(), &self.home) {
+            (DType::F64, Home::Host { .. }) => self.slice_mut::<f64>()?.swap_with_slice(other.slice_mut()?),
+            (_, Home::Host { .. }) => self.slice_mut::<f32>()?.swap_with_slice(other.slice_mut()?),
+            #[cfg(feature = "cuda-kernels")]
+            (_, Home::Device { .. }) => {
+                let (own, others) = (self.read::<f32>(0..self.len)?, other.read::<f32>(0..other.len)?);
+                self.write(&others)?;
+                other.write(&own)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_alike(&self, other: &Self) -> Result<()> {
+        if (self.len, self.dtype()) != (other.len, other.dtype()) {
+            bail!("{} elements of {:?} for {} of {:?}", other.len, other.dtype(), self.len, self.dtype());
+        }
+        Ok(())
+    }
+
+    /// All elements, without a copy where they are on the host.
+    fn elements<V: Real>(&self) -> Result<Cow<'_, [V]>> {
+        match self.home {
+            Home::Host { .. } => Ok(self.slice::<V>()?.into()),
+            #[cfg(feature = "cuda-kernels")]
+            Home::Device { .. } => Ok(self.read(0..self.len)?.into()),
+        }
     }
 
     /// Memory of a GPU as `len` elements of `dtype`, which it has room for.

@@ -12,6 +12,7 @@ pub mod accumulate;
 pub mod adam;
 pub mod add;
 pub mod allocate;
+pub mod average;
 pub mod avg_pool2d;
 pub mod batch_norm;
 pub mod concat;

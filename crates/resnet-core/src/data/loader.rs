@@ -3,6 +3,7 @@
 use super::pass::{Batch, DataPass};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -45,11 +46,11 @@ impl Loader {
     /// # Errors
     /// `ERR_NO_THREAD` if the system starts none.
     pub fn new(pass: DataPass, threads: usize) -> Result<Self> {
-        Self::start(pass.steps(), threads, move |step, batch| pass.prepare(step, batch))
+        Self::start(pass.first()..pass.steps(), threads, move |step, batch| pass.prepare(step, batch))
     }
 
     fn start(
-        steps: usize,
+        places: Range<usize>,
         threads: usize,
         prepare: impl Fn(usize, &mut Batch) -> Result<()> + Send + Sync + 'static,
     ) -> Result<Self> {
@@ -57,12 +58,12 @@ impl Loader {
         let free = vec![Batch::default(); threads.max(PREFETCHED) + 1];
         let shared = Arc::new(Shared {
             prepare: Box::new(prepare),
-            state: Mutex::new(State { next: 0, steps, ready: BTreeMap::new(), free }),
+            state: Mutex::new(State { next: places.start, steps: places.end, ready: BTreeMap::new(), free }),
             ready: Condvar::new(),
             freed: Condvar::new(),
         });
-        let mut loader = Self { steps, taken: 0, current: None, shared, threads: Vec::new() };
-        for _ in 0..threads.min(steps) {
+        let mut loader = Self { steps: places.end, taken: places.start, current: None, shared, threads: Vec::new() };
+        for _ in 0..threads.min(places.len()) {
             let shared = loader.shared.clone();
             let thread = Builder::new().name("resnet-loader".into()).spawn(move || shared.work());
             match thread {
@@ -75,7 +76,7 @@ impl Loader {
         Ok(loader)
     }
 
-    /// Number of batches; where pictures are left out there may be fewer.
+    /// Number of batches, with those before the first; where pictures are left out there may be fewer.
     pub fn steps(&self) -> usize {
         self.steps
     }
@@ -87,6 +88,14 @@ impl Loader {
     /// `ERR_INTERNAL` if a thread panicked.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Result<&Batch>> {
+        self.next_placed().map(|next| next.map(|(_, batch)| batch))
+    }
+
+    /// The same with its place in the pass, counting from 1, in which those that were left out count too.
+    ///
+    /// # Errors
+    /// As for [`Loader::next`].
+    pub fn next_placed(&mut self) -> Option<Result<(usize, &Batch)>> {
         loop {
             if let Some(used) = self.current.take() {
                 self.shared.lock().free.push(used);
@@ -103,7 +112,7 @@ impl Loader {
                 }
                 Ok(batch) => {
                     self.taken += 1;
-                    return Some(Ok(self.current.insert(batch)));
+                    return Some(Ok((self.taken, self.current.insert(batch))));
                 }
                 Err(error) => {
                     self.taken = self.steps;
@@ -216,7 +225,7 @@ mod tests {
             counter.fetch_add(1, Ordering::SeqCst);
             Ok(())
         };
-        let mut loader = Loader::start(10, 1, prepare).unwrap();
+        let mut loader = Loader::start(0..10, 1, prepare).unwrap();
         loader.next().unwrap().unwrap();
         while prepared.load(Ordering::SeqCst) < 3 {
             std::thread::yield_now();
@@ -234,7 +243,7 @@ mod tests {
                 let _held = &held;
                 Ok(())
             };
-            let mut loader = Loader::start(1000, 3, prepare).unwrap();
+            let mut loader = Loader::start(0..1000, 3, prepare).unwrap();
             for _ in 0..taken {
                 loader.next().unwrap().unwrap();
             }
@@ -249,13 +258,13 @@ mod tests {
             0 => Ok(()),
             _ => Err(Error::new(Code::Io, "no disc")),
         };
-        let mut loader = Loader::start(5, 1, fail).unwrap();
+        let mut loader = Loader::start(0..5, 1, fail).unwrap();
         assert!(loader.next().unwrap().is_ok());
         assert_eq!(loader.next().unwrap().unwrap_err().message, "no disc");
         assert!(loader.next().is_none());
 
         let mut loader =
-            Loader::start(5, 1, |step, _: &mut Batch| if step == 1 { panic!("at {step}") } else { Ok(()) });
+            Loader::start(0..5, 1, |step, _: &mut Batch| if step == 1 { panic!("at {step}") } else { Ok(()) });
         let loader = loader.as_mut().unwrap();
         assert!(loader.next().unwrap().is_ok());
         let error = loader.next().unwrap().unwrap_err();

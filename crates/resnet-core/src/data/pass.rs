@@ -147,6 +147,16 @@ impl DataPass {
         Self { cancel: cancel.clone(), ..self }
     }
 
+    /// The same without the first batches.
+    pub fn from_batch(self, batch: usize) -> Self {
+        Self { made: batch.min(self.steps), ..self }
+    }
+
+    /// The same without all after so many batches.
+    pub fn limited_to(self, batches: usize) -> Self {
+        Self { steps: self.steps.min(batches), ..self }
+    }
+
     /// Threads that prepare its batches, if nothing else is wanted: one, or where pictures are decoded as many as there are cores, up
     /// to eight.
     pub fn usual_threads(&self) -> usize {
@@ -163,9 +173,14 @@ impl DataPass {
         Self { pixels: false, ..self }
     }
 
-    /// Number of batches.
+    /// Number of batches, with those before the first that is made.
     pub fn steps(&self) -> usize {
         self.steps
+    }
+
+    /// The first batch that is made, counting from 0.
+    pub fn first(&self) -> usize {
+        self.made
     }
 
     /// Makes `batch` the next one, in the memory that it has; false after the last one.

@@ -34,21 +34,28 @@ impl Clip {
         }
     }
 
-    /// What the update is to make of gradients, of which these parts are trained.
+    /// What the update is to make of gradients; `norm` gives theirs.
     ///
     /// # Errors
-    /// If the device fails.
-    pub fn of(self, executor: &Executor, gradients: &Buffer, trained: &[Range<usize>]) -> Result<update::Clip> {
+    /// If the norm is asked for and there is none.
+    pub fn of(self, norm: impl FnOnce() -> Result<f64>) -> Result<update::Clip> {
         let unclipped = update::Clip::default();
         match self {
             Self::Value(limit) => Ok(update::Clip { limit, ..unclipped }),
             Self::Norm(most) => {
-                let squares = trained.iter().map(|range| Ok(sum_of_squares(executor, &gradients.view(range.clone()))?));
-                let norm = squares.sum::<Result<f64>>()?.sqrt();
                 // Written so that a norm that is no number makes gradients that are none.
-                let scale = most / (norm + EPS);
+                let scale = most / (norm()? + EPS);
                 Ok(update::Clip { scale: if scale > 1.0 { 1.0 } else { scale }, ..unclipped })
             }
         }
     }
+}
+
+/// The norm of all gradients in these parts together.
+///
+/// # Errors
+/// If the device fails.
+pub fn norm(executor: &Executor, gradients: &Buffer, parts: &[Range<usize>]) -> Result<f64> {
+    let squares = parts.iter().map(|range| Ok(sum_of_squares(executor, &gradients.view(range.clone()))?));
+    Ok(squares.sum::<Result<f64>>()?.sqrt())
 }

@@ -1,6 +1,8 @@
 //! What a training run tells while it goes on.
 
+use super::progress::BestPlace;
 use crate::session::Session;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened in a training run.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,15 @@ pub enum Event {
         images_per_second: f64,
         /// Seconds until the epoch's last step at that speed.
         seconds_left: f64,
+        /// Norm of all gradients that are not frozen together, before clipping, if it is wanted.
+        gradient_norm: Option<f64>,
+    },
+    /// An epoch is about to begin.
+    EpochBegin {
+        /// Counts from 1.
+        epoch: usize,
+        /// Steps of the epoch.
+        steps: usize,
     },
     /// A batch of the validation set was evaluated.
     Validation {
@@ -33,12 +44,28 @@ pub enum Event {
         /// Samples in all.
         total: usize,
     },
+    /// The whole validation set was evaluated.
+    Evaluated {
+        /// Counts from 1.
+        epoch: usize,
+        /// Steps of the epoch that had been made.
+        step: usize,
+        /// Mean loss of the validation samples.
+        loss: f64,
+        /// Accuracy of the validation samples.
+        accuracy: f64,
+    },
+    /// The weights are the best so far.
+    Best(BestPlace),
+    /// No improvement came in time: the run ends.
+    StoppedEarly,
     /// An epoch came to its end.
     EpochEnd(EpochRow),
 }
 
 /// A row of the history.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EpochRow {
     /// Counts from 1.
     pub epoch: usize,

@@ -1,17 +1,16 @@
 //! The training loop.
 
-use super::schedule::{Clock, Schedule};
+use super::course::CourseConfig;
+use super::run::{Run, State};
+use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
-use super::trainer::lost;
-use super::{Clip, Control, EpochRow, Event, Flow, Metrics, Optimizer, ParameterSettings, Trainer};
-use crate::data::{Augment, DataPass, Dataset, Mixed, Order, ResidentDataset};
-use crate::error::{named, Code, Error, Result};
+use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
+use crate::data::{Augment, Dataset, ResidentDataset};
+use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::plan::Mode;
 use crate::session::Session;
-use resnet_ops::cross_entropy::Targets;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Settings of a training run.
@@ -48,12 +47,15 @@ pub struct FitConfig {
     /// Rare classes more often: see [`Order::Balanced`], instead of each sample once.
     #[serde(default)]
     pub balance: Option<f64>,
-    /// A weight for each class in the loss of training; see [`Targets`].
+    /// A weight for each class in the loss of training; see [`resnet_ops::cross_entropy::Targets`].
     #[serde(default)]
     pub class_weights: Option<Vec<f64>>,
     /// Threads that prepare batches, as many as are usual if absent.
     #[serde(default)]
     pub loader_threads: Option<usize>,
+    /// How it goes through its epochs.
+    #[serde(default)]
+    pub course: CourseConfig,
 }
 
 impl FitConfig {
@@ -68,7 +70,7 @@ impl FitConfig {
     }
 
     /// How updates are made.
-    fn update(&self) -> UpdateConfig {
+    pub(super) fn update(&self) -> UpdateConfig {
         let Self { optimizer, ref parameters, clip, accumulate, .. } = *self;
         UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate }
     }
@@ -87,24 +89,40 @@ pub fn fit(
     config: &FitConfig,
     control: &mut dyn Control,
 ) -> Result<Vec<EpochRow>> {
+    let mut state = State::new(config);
+    go_on(session, train, validation, config, control, &mut state)?;
+    Ok(state.progress.rows)
+}
+
+/// The same from where a run of this session, with the same data and settings, was stopped. What stops it leaves the state to go on from.
+pub(super) fn go_on(
+    session: &mut Session,
+    train: &Dataset,
+    validation: Option<&Dataset>,
+    config: &FitConfig,
+    control: &mut dyn Control,
+    state: &mut State,
+) -> Result<()> {
     for (parameter, value) in [("epochs", config.epochs), ("batchSize", config.batch_size)] {
         if value == 0 {
             return Err(Error::expected(Code::InvalidArgument, parameter, "at least 1", 0));
         }
     }
-    let batch_size = config.batch_size.min(train.len());
-    let rest = if config.drop_last { 0 } else { train.len() % batch_size };
-    let last_batch = if rest == 0 { batch_size } else { rest };
-    let update = config.update();
-    update.check()?;
+    config.update().check()?;
     if let Some(schedule) = &config.schedule {
         schedule.check(config.epochs)?;
     }
-    let mut trainer = Trainer::new(update);
+    config.course.check(config.epochs, validation.is_some())?;
+    let batch_size = config.batch_size.min(train.len());
+    let rest = if config.drop_last { 0 } else { train.len() % batch_size };
+    let batches = train.len() / batch_size + usize::from(rest > 0);
+    let course = config.course.of(config.epochs, batch_size, batches, config.accumulate)?;
+    let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
+    let State { trainer, .. } = &mut *state;
     session.check_data("images", train)?;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
-    check_training(session, &mut trainer, train, batch_size, last_batch)?;
+    check_training(session, trainer, train, batch_size, last_batch)?;
     if let Some(weights) = &config.class_weights {
         session.check_class_weights(weights, train)?;
     }
@@ -119,9 +137,10 @@ pub fn fit(
         true => session.resident(train)?,
         false => ResidentDataset::on_host(train),
     };
-    let validation = validation.map(|data| session.resident(data)).transpose()?;
-    let mut run = Run { session, config, control, trainer, losses: Vec::new() };
-    (1..=config.epochs).map(|epoch| run.epoch(&train, validation.as_ref(), epoch)).collect()
+    let validation = validation.filter(|_| config.course.overfit_batches.is_none());
+    let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
+    let (train, validation, since) = (&train, validation.as_ref(), Instant::now());
+    Run { session, config, control, course, train, validation, state, since }.go()
 }
 
 /// Refuses what a step would refuse; makes room for the steps.
@@ -135,143 +154,9 @@ fn check_training(
     let [channels, height, width] = data.image_shape();
     let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
     execution.check_updated()?;
-    let (executor, params, _) = execution.parts();
-    trainer.updating.updater.reserve(executor, params)?;
-    trainer.updating.accumulation.reserve(executor, params.parameters_len())?;
+    trainer.updating.reserve(&mut execution)?;
     execution.check_norms(batch_size)?;
     execution.check_norms(last_batch)
-}
-
-struct Run<'a> {
-    session: &'a mut Session,
-    config: &'a FitConfig,
-    control: &'a mut dyn Control,
-    trainer: Trainer,
-    /// The losses that schedules look at, epoch by epoch.
-    losses: Vec<f64>,
-}
-
-impl Run<'_> {
-    fn epoch(
-        &mut self,
-        train: &ResidentDataset,
-        validation: Option<&ResidentDataset>,
-        epoch: usize,
-    ) -> Result<EpochRow> {
-        let began = Instant::now();
-        let seed = self.config.seed.unwrap_or(self.session.seed());
-        let FitConfig { batch_size, shuffle, drop_last, augment, balance, loader_threads, .. } = self.config;
-        let order = match (*balance, *shuffle) {
-            (Some(power), _) => Order::Balanced { seed, epoch: epoch as u64, power },
-            (None, true) => Order::Shuffled { seed, epoch: epoch as u64 },
-            (None, false) => Order::Sequential,
-        };
-        let pass = DataPass::new(train.data(), *batch_size, order, *drop_last)?;
-        let pass = pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?.cancelled_by(self.session.cancel());
-        let mut loader = train.loader_of(pass, *loader_threads)?;
-        let (batches, every) = (loader.steps(), self.config.accumulate);
-        let steps = batches.div_ceil(every);
-        let mut total = Metrics::default();
-        for step in 1..=steps {
-            self.set_lr((epoch - 1) * steps + step - 1, steps);
-            let mut metrics = Metrics::default();
-            for number in (step - 1) * every + 1..=(step * every).min(batches) {
-                // Where pictures are skipped there may be fewer.
-                let Some(batch) = loader.next() else { break };
-                let batch = batch?;
-                let targets = Targets {
-                    labels: &batch.labels,
-                    mixed: batch.mixed.as_ref().map(Mixed::target),
-                    class_weights: self.config.class_weights.as_deref(),
-                };
-                let is_last = number == batches;
-                let stepped = self.trainer.step_on(self.session, train.input(batch), targets, is_last);
-                metrics.merge(stepped.map_err(|error| at(error, epoch, step))?);
-            }
-            if metrics.samples() == 0 {
-                break;
-            }
-            Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
-            total.merge(metrics);
-            let seconds = began.elapsed().as_secs_f64();
-            self.tell(&Event::Step {
-                epoch,
-                step,
-                steps,
-                loss: metrics.loss(),
-                accuracy: metrics.accuracy(),
-                lr: self.trainer.lr(),
-                images_per_second: total.samples() as f64 / seconds,
-                seconds_left: seconds / step as f64 * (steps - step) as f64,
-            })?;
-        }
-        if total.samples() == 0 {
-            let expected = "at least one sample that can be read";
-            return Err(Error::expected(Code::DataCorrupt, "data.train", expected, "none"));
-        }
-        self.session.check_updated().map_err(|error| after(error, epoch, steps))?;
-        let validated = validation.map(|data| self.validate(data, epoch)).transpose()?;
-        check_validated(validated, epoch)?;
-        self.losses.push(validated.unwrap_or(total).loss());
-        let row = EpochRow {
-            epoch,
-            loss: total.loss(),
-            accuracy: total.accuracy(),
-            validation_loss: validated.map(|metrics| metrics.loss()),
-            validation_accuracy: validated.map(|metrics| metrics.accuracy()),
-            lr: self.trainer.lr(),
-            seconds: began.elapsed().as_secs_f64(),
-        };
-        self.tell(&Event::EpochEnd(row.clone()))?;
-        Ok(row)
-    }
-
-    /// Sets the rate of the update that follows on `step` others, of which an epoch has `epoch_steps`.
-    fn set_lr(&mut self, step: usize, epoch_steps: usize) {
-        if let Some(schedule) = &self.config.schedule {
-            let total = self.config.epochs.saturating_mul(epoch_steps);
-            let clock = Clock { step, epoch_steps, total, losses: &self.losses };
-            self.trainer.set_lr(schedule.lr(self.config.optimizer.lr(), &clock));
-        }
-    }
-
-    fn validate(&mut self, data: &ResidentDataset, epoch: usize) -> Result<Metrics> {
-        let control = &mut *self.control;
-        self.session.evaluate_resident(data, self.config.batch_size, |session, done, total| {
-            control.on_event(session, &Event::Validation { epoch, done, total }) == Flow::Continue
-        })
-    }
-
-    fn tell(&mut self, event: &Event) -> Result<()> {
-        match self.control.on_event(self.session, event) {
-            Flow::Continue => Ok(()),
-            Flow::Stop => Err(Error::new(Code::Aborted, "the training run was cancelled")),
-        }
-    }
-}
-
-/// The error of a step with its place; what it says of weights is the step before's doing.
-fn at(error: Error, epoch: usize, step: usize) -> Error {
-    if error.code != Code::NonFiniteLoss {
-        return after(error, epoch, step - 1);
-    }
-    Error::new(error.code, format!("{} at epoch {epoch}, step {step}", error.message))
-}
-
-/// The error with the step after which weights are lost, if it is about them.
-fn after(error: Error, epoch: usize, step: usize) -> Error {
-    lost(error, format_args!("after epoch {epoch}, step {step}"))
-}
-
-/// Weights that are finite may give logits that are not.
-fn check_validated(validated: Option<Metrics>, epoch: usize) -> Result<()> {
-    match validated.map(|metrics| metrics.loss()).filter(|loss| !loss.is_finite()) {
-        None => Ok(()),
-        Some(loss) => {
-            let got = format!("{} after epoch {epoch}", named(loss));
-            Err(Error::expected(Code::NonFiniteLoss, "validation loss", "a finite number", got))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -301,6 +186,7 @@ mod tests {
             balance: None,
             class_weights: None,
             loader_threads: None,
+            course: CourseConfig::default(),
         };
         assert_eq!(FitConfig::from_json(JSON).unwrap(), expected);
         let without_seed = JSON.replace(r#""seed":9007199254740991,"#, "");

@@ -1,22 +1,32 @@
 //! The training loop: its settings, a step, the loop, what it reports.
 
 mod accumulation;
+mod best;
 mod clip;
+mod course;
+mod ema;
 mod event;
 mod finder;
 mod fit;
 mod optimizer;
+mod progress;
+mod run;
 mod schedule;
 mod settings;
 mod step;
 mod trainer;
+mod watch;
 
 pub use crate::metrics::Metrics;
 pub use clip::Clip;
+pub use course::{CourseConfig, ValidateEvery};
+pub use ema::EmaConfig;
 pub use event::{Control, EpochRow, Event, Flow};
 pub use finder::{find_learning_rate, Curve, FinderConfig};
 pub use fit::{fit, FitConfig};
 pub use optimizer::{Adam, AdjustLr, Group, Kind, Lars, Lion, Muon, Optimizer, ParameterSettings, RmsProp, Sgd};
+pub use progress::{BestPlace, Progress, Seconds};
 pub use schedule::Schedule;
 pub use settings::UpdateConfig;
 pub use trainer::{move_to, Trainer};
+pub use watch::{EarlyStopping, Monitor, Waiting, Watch};

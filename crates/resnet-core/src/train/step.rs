@@ -1,6 +1,7 @@
 //! One training step: a batch, and the update if it is its last.
 
 use super::accumulation::Accumulation;
+use super::ema::Ema;
 use super::optimizer::Updater;
 use crate::data::Input;
 use crate::engine::Execution;
@@ -12,6 +13,21 @@ use resnet_ops::cross_entropy::Targets;
 pub(super) struct Updating {
     pub accumulation: Accumulation,
     pub updater: Updater,
+    /// The average of the weights, if one is kept.
+    pub ema: Option<Ema>,
+}
+
+impl Updating {
+    /// Makes room for what lives longer than a step; only the first time does it anything.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if groups do not fit the network; `ERR_OUT_OF_MEMORY`; if the device fails.
+    pub fn reserve(&mut self, execution: &mut Execution) -> Result<()> {
+        let (executor, params, weights) = execution.parts();
+        self.updater.reserve(executor, params)?;
+        self.accumulation.reserve(executor, params.parameters_len())?;
+        self.ema.iter_mut().try_for_each(|ema| ema.reserve(executor, weights))
+    }
 }
 
 /// The gradients of a batch, where it has been prepared for in [`crate::plan::Mode::TRAIN`], and the update that it completes, as it does
@@ -25,11 +41,9 @@ pub(super) fn step(
     is_last: bool,
 ) -> Result<Metrics> {
     let n = images.shape[0];
-    let Updating { accumulation, updater } = updating;
     execution.check_norms(n)?;
-    let (executor, params, _) = execution.parts();
-    updater.reserve(executor, params)?;
-    accumulation.reserve(executor, params.parameters_len())?;
+    updating.reserve(&mut execution)?;
+    let Updating { accumulation, updater, ema } = updating;
     execution.forward(images)?;
     let outcome = execution.loss(targets)?;
     // First: of such weights no loss says anything.
@@ -44,7 +58,7 @@ pub(super) fn step(
     let (executor, _, weights) = execution.parts();
     if accumulation.take(executor, weights, outcome.weight, is_last)? {
         let clip = updater.clip(executor, &weights.gradients)?;
-        updater.step(executor, weights, clip)?;
+        updater.step(executor, weights, clip, ema.as_mut())?;
         weights.updates += 1;
     }
     weights.batch = accumulation.batches() as u64;

@@ -26,7 +26,8 @@ impl Trainer {
     pub fn new(config: impl Into<UpdateConfig>) -> Self {
         let UpdateConfig { optimizer, parameters, clip, accumulate } = config.into();
         let accumulation = Accumulation::new(accumulate);
-        Self { updating: Updating { accumulation, updater: Updater::new(optimizer, parameters, clip) }, stepped: false }
+        let updater = Updater::new(optimizer, parameters, clip);
+        Self { updating: Updating { accumulation, updater, ema: None }, stepped: false }
     }
 
     /// One update on images with their labels, or the gradients of one of its batches if it has several; returns loss and accuracy before
@@ -93,6 +94,11 @@ impl Trainer {
         Ok(metrics)
     }
 
+    /// Whether the last batch made an update, or none has come.
+    pub(super) fn is_between_updates(&self) -> bool {
+        self.updating.accumulation.batches() == 0
+    }
+
     /// The learning rate of the next updates, before the factors of groups.
     pub(crate) fn lr(&self) -> f64 {
         self.updating.updater.lr
@@ -143,7 +149,8 @@ pub fn move_to<'a>(
 ) -> Result<()> {
     let copied = session.copied_to(compute)?;
     let moved = trainers.into_iter().map(|trainer| {
-        let Updating { accumulation, updater } = &trainer.updating;
+        // An average is kept by fits alone, whose trainers do not move.
+        let Updating { accumulation, updater, ema: _ } = &trainer.updating;
         let (accumulation, state) = (accumulation.copied(&copied.executor)?, updater.state.copied(&copied.executor)?);
         Ok((accumulation, state, trainer))
     });

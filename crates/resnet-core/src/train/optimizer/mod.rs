@@ -19,7 +19,8 @@ pub use resnet_ops::lion::Lion;
 pub use resnet_ops::rmsprop::RmsProp;
 pub use resnet_ops::sgd::Sgd;
 
-use super::clip::Clip;
+use super::clip::{norm, Clip};
+use super::ema::Ema;
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
 use crate::weights::{copied, Weights};
@@ -63,11 +64,18 @@ pub struct Updater {
     optimizer: Optimizer,
     settings: ParameterSettings,
     clip: Option<Clip>,
+    /// Whether the norm of the gradients is wanted of each update.
+    pub measures_norm: bool,
+    /// It, of the last update, before clipping.
+    pub norm: Option<f64>,
     /// What it keeps.
     pub state: State,
     /// The parameters, cut where settings change; nothing before the first step.
     parts: Option<Vec<Part>>,
 }
+
+/// Parameters that are updated before their average is: what is read and written of them stays in the caches of two cores.
+const BLOCK: usize = 128 * 1024;
 
 impl Optimizer {
     /// The optimiser of a description such as
@@ -152,7 +160,16 @@ impl Optimizer {
 impl Updater {
     /// Nothing is kept yet.
     pub fn new(optimizer: Optimizer, settings: ParameterSettings, clip: Option<Clip>) -> Self {
-        Self { lr: optimizer.lr(), optimizer, settings, clip, state: State::default(), parts: None }
+        Self {
+            lr: optimizer.lr(),
+            optimizer,
+            settings,
+            clip,
+            measures_norm: false,
+            norm: None,
+            state: State::default(),
+            parts: None,
+        }
     }
 
     /// Looks at the network's parameters and makes room for what the optimiser keeps; only the first time does it anything.
@@ -166,12 +183,20 @@ impl Updater {
         self.state.reserve(self.optimizer.kept(), executor, params.parameters_len())
     }
 
-    /// How the update is to clip gradients.
+    /// How the update is to clip gradients. Measures their norm, if it is wanted.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn clip(&self, executor: &Executor, gradients: &Buffer) -> Result<update::Clip> {
-        let Some(clip) = self.clip else { return Ok(update::Clip::default()) };
+    pub fn clip(&mut self, executor: &Executor, gradients: &Buffer) -> Result<update::Clip> {
+        let trained = self.trained();
+        let measure = || norm(executor, gradients, &trained);
+        self.norm = self.measures_norm.then(measure).transpose()?;
+        let clip = self.clip.map(|clip| clip.of(|| self.norm.map_or_else(measure, Ok))).transpose()?;
+        Ok(clip.unwrap_or_default())
+    }
+
+    /// The parts of flat storage that updates change.
+    fn trained(&self) -> Vec<Range<usize>> {
         let mut trained: Vec<Range<usize>> = Vec::new();
         for Part { range, .. } in self.parts.iter().flatten().filter(|part| !part.is_frozen()) {
             match trained.last_mut() {
@@ -179,30 +204,49 @@ impl Updater {
                 Some(_) | None => trained.push(range.clone()),
             }
         }
-        clip.of(executor, gradients, &trained)
+        trained
     }
 
-    /// Moves all parameters but frozen ones by their gradients.
+    /// Moves all parameters but frozen ones by their gradients, and the average, if there is one, after them: block by block, while they are
+    /// in a cache.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn step(&mut self, executor: &Executor, weights: &mut Weights, clip: update::Clip) -> Result<()> {
+    pub fn step(
+        &mut self,
+        executor: &Executor,
+        weights: &mut Weights,
+        clip: update::Clip,
+        mut ema: Option<&mut Ema>,
+    ) -> Result<()> {
         let Self { lr, optimizer, state, parts, .. } = self;
         weights.version += 1;
         state.steps += 1;
         let step = state.steps;
+        let averaged = ema.as_ref().map(|ema| ema.weight());
         for Part { range, lr_factor, weight_decay, rows } in parts.iter().flatten().filter(|part| !part.is_frozen()) {
-            let update = update::Update {
-                params: weights.parameters.view_mut(range.clone()),
-                grads: weights.gradients.view(range.clone()),
-                kept: state.views(optimizer.kept(), range),
-                clip,
-                step,
-                non_finite: &mut weights.non_finite,
-            };
-            optimizer.with(*lr * lr_factor, *weight_decay).update(executor, *rows, update)?;
+            let optimizer = optimizer.with(*lr * lr_factor, *weight_decay);
+            let is_cut = rows.is_none() && ema.is_some() && executor.gpu().is_none();
+            for start in range.clone().step_by(if is_cut { BLOCK } else { range.len().max(1) }) {
+                let range = start..if is_cut { range.end.min(start + BLOCK) } else { range.end };
+                let update = update::Update {
+                    params: weights.parameters.view_mut(range.clone()),
+                    grads: weights.gradients.view(range.clone()),
+                    kept: state.views(optimizer.kept(), &range),
+                    clip,
+                    step,
+                    non_finite: &mut weights.non_finite,
+                };
+                optimizer.update(executor, *rows, update)?;
+                if let (Some(ema), Some(weight)) = (&mut ema, averaged) {
+                    ema.take(executor, weights, range, weight)?;
+                }
+            }
         }
-        Ok(())
+        match (ema, averaged) {
+            (Some(ema), Some(weight)) => ema.finish(executor, weights, weight),
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 }
 

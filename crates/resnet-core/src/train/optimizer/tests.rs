@@ -49,7 +49,7 @@ fn stepped(executor: &Executor, config: UpdateConfig, steps: u64) -> Vec<f64> {
         let size = if step % 5 == 4 { 0.3 } else { 0.1 };
         weights.gradients.write(&drawn(&params, size, Some(step))).unwrap();
         let clip = updater.clip(executor, &weights.gradients).unwrap();
-        updater.step(executor, &mut weights, clip).unwrap();
+        updater.step(executor, &mut weights, clip, None).unwrap();
     }
     weights.parameters.read(0..params.parameters_len()).unwrap()
 }

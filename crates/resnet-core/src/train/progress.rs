@@ -1,0 +1,102 @@
+//! Where a training run is, in numbers. With the weights, and what the trainer and [`super::best::Best`] keep, it is all that a run goes on from.
+
+use super::watch::{Monitor, Waiting};
+use super::EpochRow;
+use crate::metrics::Metrics;
+use serde::{Deserialize, Serialize};
+
+/// The place of a run between two of its batches. As JSON and back it is the same to the last bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// The epoch that is under way, or comes next; counts from 1.
+    pub epoch: usize,
+    /// Batches of its pass that have been used or left out.
+    pub batches: usize,
+    /// Updates made in it.
+    pub steps: usize,
+    /// Updates made in the run.
+    pub updates: usize,
+    /// Learning rate of the last of them.
+    pub lr: f64,
+    /// What was measured before the epoch's updates.
+    pub metrics: Metrics,
+    /// The same of the batches since the last update.
+    pub pending: Metrics,
+    /// The last evaluation over the validation set, and how many updates had been made then.
+    pub validated: Option<(usize, Metrics)>,
+    /// The rows of the epochs that have ended.
+    pub rows: Vec<EpochRow>,
+    /// The losses that schedules look at: of each evaluation, or without a validation set of each epoch.
+    pub losses: Vec<f64>,
+    /// How long the run has waited for an improvement.
+    pub waiting: Waiting,
+    /// Where the best weights were.
+    pub best: Option<BestPlace>,
+    /// Whether the run has ended early.
+    pub stopped_early: bool,
+    /// The time spent.
+    pub seconds: Seconds,
+}
+
+/// Where a run's best weights were.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BestPlace {
+    /// Counts from 1.
+    pub epoch: usize,
+    /// Updates of that epoch made until then.
+    pub step: usize,
+    /// What was looked at.
+    pub monitor: Monitor,
+    /// Its value.
+    pub value: f64,
+}
+
+/// Time spent at work, without that in which listeners held the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seconds {
+    /// In the whole run.
+    pub run: f64,
+    /// In the epoch, evaluations included.
+    pub epoch: f64,
+    /// In the epoch's steps.
+    pub steps: f64,
+}
+
+impl Progress {
+    /// At the beginning of the epoch after `epochs` others.
+    pub fn after(epochs: usize) -> Self {
+        Self {
+            epoch: epochs + 1,
+            batches: 0,
+            steps: 0,
+            updates: 0,
+            lr: 0.0,
+            metrics: Metrics::default(),
+            pending: Metrics::default(),
+            validated: None,
+            rows: Vec::new(),
+            losses: Vec::new(),
+            waiting: Waiting::default(),
+            best: None,
+            stopped_early: false,
+            seconds: Seconds::default(),
+        }
+    }
+
+    /// Goes to the beginning of the next epoch.
+    pub fn end_epoch(&mut self, row: EpochRow) {
+        self.rows.push(row);
+        self.epoch += 1;
+        (self.batches, self.steps) = (0, 0);
+        (self.metrics, self.pending) = (Metrics::default(), Metrics::default());
+        (self.seconds.epoch, self.seconds.steps) = (0.0, 0.0);
+    }
+
+    /// What the last evaluation gave, if no update has been made since.
+    pub fn validation(&self) -> Option<Metrics> {
+        self.validated.filter(|(updates, _)| *updates == self.updates).map(|(_, metrics)| metrics)
+    }
+}

@@ -1,0 +1,324 @@
+//! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
+
+use super::best::Best;
+use super::course::Course;
+use super::ema::Ema;
+use super::progress::{BestPlace, Progress};
+use super::schedule::Clock;
+use super::trainer::lost;
+use super::{Control, EpochRow, Event, FitConfig, Flow, Metrics, Trainer};
+use crate::data::{DataPass, Loader, Mixed, Order, ResidentDataset};
+use crate::error::{named, Code, Error, Result};
+use crate::session::Session;
+use resnet_ops::cross_entropy::Targets;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// All that a run goes on from, besides the session.
+pub(super) struct State {
+    /// Where it is.
+    pub progress: Progress,
+    /// What the optimiser keeps, gradients that wait for their update, and the average of the weights.
+    pub trainer: Trainer,
+    /// The best weights, if they are kept and there are some.
+    pub best: Option<Best>,
+}
+
+impl State {
+    /// At the beginning of a run.
+    pub fn new(config: &FitConfig) -> Self {
+        let mut trainer = Trainer::new(config.update());
+        trainer.updating.updater.measures_norm = config.course.gradient_norm;
+        trainer.updating.ema = config.course.ema.map(Ema::new);
+        Self { progress: Progress::after(config.course.initial_epoch), trainer, best: None }
+    }
+}
+
+/// A run that has been checked.
+pub(super) struct Run<'a> {
+    pub session: &'a mut Session,
+    pub config: &'a FitConfig,
+    pub control: &'a mut dyn Control,
+    pub course: Course,
+    pub train: &'a ResidentDataset,
+    pub validation: Option<&'a ResidentDataset>,
+    pub state: &'a mut State,
+    /// Since when time is spent that is not in the progress yet.
+    pub since: Instant,
+}
+
+impl Run<'_> {
+    /// Goes on to the end. What stops it leaves the weights of the last whole step, or after an epoch's end what has been evaluated.
+    pub fn go(&mut self) -> Result<()> {
+        let ended = self.epochs();
+        if ended.is_err() && self.state.progress.batches > 0 {
+            self.put_averages(false)?;
+        }
+        ended
+    }
+
+    fn epochs(&mut self) -> Result<()> {
+        while self.is_more() {
+            self.put_averages(false)?;
+            self.epoch()?;
+        }
+        if let Some(best) = &self.state.best {
+            best.give(self.session.weights_mut()?.1)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an epoch is under way or comes.
+    fn is_more(&self) -> bool {
+        let Progress { epoch, batches, stopped_early, .. } = self.state.progress;
+        batches > 0 || (!stopped_early && epoch <= self.course.last_epoch)
+    }
+
+    fn epoch(&mut self) -> Result<()> {
+        let (epoch, steps) = (self.state.progress.epoch, self.course.steps);
+        if self.state.progress.batches == 0 {
+            self.tell(&Event::EpochBegin { epoch, steps })?;
+        }
+        let mut loader = self.loader(epoch)?;
+        loop {
+            if self.is_evaluation_due() {
+                self.evaluate()?;
+                self.put_averages(false)?;
+            }
+            if self.state.progress.stopped_early || !self.update(&mut loader)? {
+                break;
+            }
+        }
+        drop(loader);
+        self.end_epoch()
+    }
+
+    /// The batches of an epoch that are left.
+    fn loader(&self, epoch: usize) -> Result<Loader> {
+        let seed = self.config.seed.unwrap_or(self.session.seed());
+        let FitConfig { shuffle, drop_last, augment, balance, loader_threads, course, .. } = self.config;
+        let order = match (course.overfit_batches, *balance, *shuffle) {
+            (None, Some(power), _) => Order::Balanced { seed, epoch: epoch as u64, power },
+            (None, None, true) => Order::Shuffled { seed, epoch: epoch as u64 },
+            (Some(_), _, _) | (None, None, false) => Order::Sequential,
+        };
+        let pass = DataPass::new(self.train.data(), self.course.batch_size, order, *drop_last)?;
+        let pass = pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?.cancelled_by(self.session.cancel());
+        let pass = pass.limited_to(self.course.batches).from_batch(self.state.progress.batches);
+        self.train.loader_of(pass, *loader_threads)
+    }
+
+    /// Makes the next update and tells of it; false if there are no batches for one.
+    fn update(&mut self, loader: &mut Loader) -> Result<bool> {
+        let (epoch, step) = (self.state.progress.epoch, self.state.progress.steps + 1);
+        self.lap();
+        while let Some(next) = loader.next_placed() {
+            let (place, batch) = next?;
+            self.set_lr();
+            let State { progress, trainer, .. } = &mut *self.state;
+            let targets = Targets {
+                labels: &batch.labels,
+                mixed: batch.mixed.as_ref().map(Mixed::target),
+                class_weights: self.config.class_weights.as_deref(),
+            };
+            let is_last = place == self.course.batches;
+            let stepped = trainer.step_on(self.session, self.train.input(batch), targets, is_last);
+            progress.pending.merge(stepped.map_err(|error| at(error, epoch, step))?);
+            progress.batches = place;
+            if trainer.is_between_updates() {
+                let metrics = std::mem::take(&mut progress.pending);
+                progress.metrics.merge(metrics);
+                (progress.steps, progress.updates, progress.lr) = (step, progress.updates + 1, trainer.lr());
+                let spent = self.lap();
+                self.state.progress.seconds.steps += spent;
+                self.updated(metrics)?;
+                return Ok(true);
+            }
+        }
+        // Where the last pictures were skipped, their update comes with the next epoch's first.
+        let progress = &mut self.state.progress;
+        progress.metrics.merge(std::mem::take(&mut progress.pending));
+        progress.batches = self.course.batches;
+        Ok(false)
+    }
+
+    fn updated(&mut self, metrics: Metrics) -> Result<()> {
+        let State { progress, trainer, .. } = &mut *self.state;
+        let (epoch, step, steps) = (progress.epoch, progress.steps, self.course.steps);
+        Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
+        let seconds = progress.seconds.steps;
+        let event = Event::Step {
+            epoch,
+            step,
+            steps,
+            loss: metrics.loss(),
+            accuracy: metrics.accuracy(),
+            lr: progress.lr,
+            images_per_second: progress.metrics.samples() as f64 / seconds,
+            seconds_left: seconds / step as f64 * (steps.saturating_sub(step)) as f64,
+            gradient_norm: trainer.updating.updater.norm,
+        };
+        self.tell(&event)
+    }
+
+    fn is_evaluation_due(&self) -> bool {
+        let Progress { updates, .. } = self.state.progress;
+        let is_at = |every| updates > 0 && updates % every == 0;
+        self.config.course.every_steps().is_some_and(is_at) && self.state.progress.validation().is_none()
+    }
+
+    /// Evaluates the validation set, with the averages if they are kept, which stay with the session.
+    fn evaluate(&mut self) -> Result<()> {
+        let Some(validation) = self.validation else { return Ok(()) };
+        let (epoch, step) = (self.state.progress.epoch, self.state.progress.steps);
+        self.session.check_updated().map_err(|error| after(error, epoch, step))?;
+        self.put_averages(true)?;
+        let control = &mut *self.control;
+        let mut held = Duration::ZERO;
+        let validated =
+            self.session.evaluate_resident(validation, self.config.batch_size, |session, done, total| {
+                let began = Instant::now();
+                let flow = control.on_event(session, &Event::Validation { epoch, done, total });
+                held += began.elapsed();
+                flow == Flow::Continue
+            })?;
+        self.since += held;
+        check_validated(validated, epoch)?;
+        let progress = &mut self.state.progress;
+        progress.validated = Some((progress.updates, validated));
+        progress.losses.push(validated.loss());
+        let events = self.observe(true, validated)?;
+        self.tell_all(events)?;
+        self.tell(&Event::Evaluated { epoch, step, loss: validated.loss(), accuracy: validated.accuracy() })
+    }
+
+    fn end_epoch(&mut self) -> Result<()> {
+        let Progress { epoch, steps, metrics, .. } = self.state.progress;
+        if metrics.samples() == 0 {
+            let expected = "at least one sample that can be read";
+            return Err(Error::expected(Code::DataCorrupt, "data.train", expected, "none"));
+        }
+        self.session.check_updated().map_err(|error| after(error, epoch, steps))?;
+        if self.config.course.is_evaluated(epoch) && self.state.progress.validation().is_none() {
+            self.evaluate()?;
+        }
+        self.put_averages(true)?;
+        if self.validation.is_none() {
+            self.state.progress.losses.push(metrics.loss());
+        }
+        let events = self.observe(false, metrics)?;
+        self.lap();
+        let validated = self.state.progress.validation();
+        let row = EpochRow {
+            epoch,
+            loss: metrics.loss(),
+            accuracy: metrics.accuracy(),
+            validation_loss: validated.map(|metrics| metrics.loss()),
+            validation_accuracy: validated.map(|metrics| metrics.accuracy()),
+            lr: self.state.progress.lr,
+            seconds: self.state.progress.seconds.epoch,
+        };
+        self.state.progress.end_epoch(row.clone());
+        self.tell_all(events)?;
+        self.tell(&Event::EpochEnd(row))
+    }
+
+    /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that.
+    fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
+        let (State { progress, best, .. }, course) = (&mut *self.state, &self.config.course);
+        let mut events = Vec::new();
+        if let Some(watch) = course.best().filter(|watch| watch.monitor.is_validation() == is_validation) {
+            let (monitor, value) = (watch.monitor, watch.monitor.of(&metrics));
+            if watch.is_better(value, progress.best.map(|best| best.value)) {
+                let place = BestPlace { epoch: progress.epoch, step: progress.steps, monitor, value };
+                progress.best = Some(place);
+                events.push(Event::Best(place));
+                if course.keeps_best() {
+                    let (executor, weights) = self.session.weights_mut()?;
+                    match best {
+                        Some(best) => best.take(weights)?,
+                        None => *best = Some(Best::of(executor, weights)?),
+                    }
+                }
+            }
+        }
+        if let Some(stopping) =
+            course.stopping().filter(|stopping| stopping.watch.monitor.is_validation() == is_validation)
+        {
+            if stopping.observe(&mut progress.waiting, stopping.watch.monitor.of(&metrics)) {
+                progress.stopped_early = true;
+                events.push(Event::StoppedEarly);
+            }
+        }
+        Ok(events)
+    }
+
+    /// Sets the rate of the update that is about to be made.
+    fn set_lr(&mut self) {
+        if let Some(schedule) = &self.config.schedule {
+            let Progress { epoch, steps, ref losses, .. } = self.state.progress;
+            let epoch_steps = self.course.clock_steps;
+            let total = self.config.epochs.saturating_mul(epoch_steps);
+            let clock = Clock { step: (epoch - 1) * epoch_steps + steps, epoch_steps, total, losses };
+            self.state.trainer.set_lr(schedule.lr(self.config.optimizer.lr(), &clock));
+        }
+    }
+
+    /// Gives the session the averages of the weights, if there are some, or the weights that are trained.
+    fn put_averages(&mut self, averages: bool) -> Result<()> {
+        match &mut self.state.trainer.updating.ema {
+            Some(ema) => ema.put(averages, self.session.weights_mut()?.1),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the time up to now, which it returns.
+    fn lap(&mut self) -> f64 {
+        let seconds = &mut self.state.progress.seconds;
+        let spent = self.since.elapsed().as_secs_f64();
+        self.since += Duration::from_secs_f64(spent);
+        seconds.run += spent;
+        seconds.epoch += spent;
+        spent
+    }
+
+    fn tell_all(&mut self, events: Vec<Event>) -> Result<()> {
+        events.iter().try_for_each(|event| self.tell(event))
+    }
+
+    /// The time that it takes does not count.
+    fn tell(&mut self, event: &Event) -> Result<()> {
+        let began = Instant::now();
+        let flow = self.control.on_event(self.session, event);
+        self.since += began.elapsed();
+        match flow {
+            Flow::Continue => Ok(()),
+            Flow::Stop => Err(Error::new(Code::Aborted, "the training run was cancelled")),
+        }
+    }
+}
+
+/// The error of a step with its place; what it says of weights is the step before's doing.
+fn at(error: Error, epoch: usize, step: usize) -> Error {
+    if error.code != Code::NonFiniteLoss {
+        return after(error, epoch, step - 1);
+    }
+    Error::new(error.code, format!("{} at epoch {epoch}, step {step}", error.message))
+}
+
+/// The error with the step after which weights are lost, if it is about them.
+fn after(error: Error, epoch: usize, step: usize) -> Error {
+    lost(error, format_args!("after epoch {epoch}, step {step}"))
+}
+
+/// Weights that are finite may give logits that are not.
+fn check_validated(validated: Metrics, epoch: usize) -> Result<()> {
+    if validated.loss().is_finite() {
+        return Ok(());
+    }
+    let got = format!("{} after epoch {epoch}", named(validated.loss()));
+    Err(Error::expected(Code::NonFiniteLoss, "validation loss", "a finite number", got))
+}
+
+#[cfg(test)]
+mod tests;
