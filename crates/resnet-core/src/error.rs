@@ -25,6 +25,8 @@ pub enum Code {
     StateDict,
     /// A model file is damaged or not what it should be.
     ModelFile,
+    /// A checkpoint belongs to another run.
+    Checkpoint,
     /// A file could not be read or written.
     Io,
     /// The system starts no more threads.
@@ -58,6 +60,7 @@ impl Code {
             Self::DataCorrupt => "ERR_DATA_CORRUPT",
             Self::StateDict => "ERR_STATE_DICT",
             Self::ModelFile => "ERR_MODEL_FILE",
+            Self::Checkpoint => "ERR_CHECKPOINT",
             Self::Io => "ERR_IO",
             Self::NoThread => "ERR_NO_THREAD",
             Self::NonFiniteLoss => "ERR_NON_FINITE_LOSS",

@@ -160,7 +160,11 @@ fn entry<V: Real>(storage: &Buffer, parameter: &Parameter) -> Result<(String, Te
     Ok((parameter.name.clone(), Tensor { data, shape: parameter.shape.clone() }))
 }
 
-fn values_of(buffer: &Buffer) -> Result<Cow<'_, [f32]>> {
+/// The values in f32; without a copy where they are that on the host.
+///
+/// # Errors
+/// If the device fails.
+pub fn values_of(buffer: &Buffer) -> Result<Cow<'_, [f32]>> {
     match buffer.slice::<f32>() {
         Ok(values) => Ok(values.into()),
         // On a GPU, or in f64.

@@ -105,7 +105,7 @@ impl Control for Listener<'_> {
             }
             Event::EpochEnd(_) => self.1.iter().for_each(|path| session.save(path).unwrap()),
             Event::EpochBegin { .. } | Event::Validation { .. } | Event::Evaluated { .. } => {}
-            Event::Best(_) | Event::StoppedEarly => {}
+            Event::Best(_) | Event::StoppedEarly | Event::Checkpoint { .. } | Event::Resumed { .. } => {}
         }
         Flow::Continue
     }
@@ -131,6 +131,8 @@ fn config(sgd: Sgd, epochs: usize) -> FitConfig {
         loader_threads: None,
         class_weights: None,
         course: Default::default(),
+        checkpoint: None,
+        resume: None,
     }
 }
 

@@ -39,7 +39,11 @@ pub struct NativeProgress {
     pub evaluation: Option<NativeEvaluation>,
     /// An epoch's end.
     pub epoch: Option<NativeEpoch>,
-    /// The number of the event that holds the run, until it is acknowledged, if one does: an epoch's beginning, an evaluation or an epoch's end.
+    /// A checkpoint that was written.
+    pub checkpoint: Option<NativeCheckpoint>,
+    /// What the run goes on from.
+    pub resumed: Option<NativeResumed>,
+    /// The number of the event that holds the run, until it is acknowledged, if one does: all but steps and batches of a validation.
     pub held: Option<u32>,
     /// Whether the run is over.
     pub done: bool,
@@ -102,6 +106,21 @@ pub struct NativeEpoch {
     pub validation_accuracy: Option<f64>,
     pub lr: f64,
     pub seconds: f64,
+}
+
+/// See [`Event::Checkpoint`].
+#[napi(object)]
+pub struct NativeCheckpoint {
+    pub path: String,
+    pub epoch: u32,
+    pub step: u32,
+}
+
+/// See [`Event::Resumed`].
+#[napi(object)]
+pub struct NativeResumed {
+    pub path: String,
+    pub rows: Vec<NativeEpoch>,
 }
 
 #[napi]
@@ -244,6 +263,17 @@ impl Mailbox {
             }
             Event::EpochEnd(row) => {
                 progress.epoch = Some(row.into());
+                true
+            }
+            Event::Checkpoint { path, epoch, step } => {
+                let (path, epoch, step) = (path.to_string_lossy().into_owned(), epoch as u32, step as u32);
+                progress.checkpoint = Some(NativeCheckpoint { path, epoch, step });
+                true
+            }
+            Event::Resumed { path, rows } => {
+                let (path, rows) =
+                    (path.to_string_lossy().into_owned(), rows.into_iter().map(NativeEpoch::from).collect());
+                progress.resumed = Some(NativeResumed { path, rows });
                 true
             }
         };

@@ -27,6 +27,21 @@ impl Accumulation {
         self.batches
     }
 
+    /// Batches since the last update, and their weight.
+    pub fn waiting(&self) -> (usize, f64) {
+        (self.batches, self.weight)
+    }
+
+    /// Goes on as after so many batches of this weight, whose sum is to be written to [`Self::sum_mut`].
+    pub fn go_on(&mut self, batches: usize, weight: f64) {
+        (self.batches, self.weight) = (batches, weight);
+    }
+
+    /// The sum of their gradients, if there are some.
+    pub fn sum_mut(&mut self) -> Option<&mut Buffer> {
+        (self.batches > 0).then_some(&mut self.sum)
+    }
+
     /// Makes room, if there is something to be summed.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use super::progress::BestPlace;
 use crate::session::Session;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Something that happened in a training run.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,22 @@ pub enum Event {
     StoppedEarly,
     /// An epoch came to its end.
     EpochEnd(EpochRow),
+    /// The run goes on from a checkpoint, these epochs having ended before.
+    Resumed {
+        /// The checkpoint's file.
+        path: PathBuf,
+        /// The epochs' rows.
+        rows: Vec<EpochRow>,
+    },
+    /// A checkpoint was written: it is there to stay, whatever happens.
+    Checkpoint {
+        /// Its file.
+        path: PathBuf,
+        /// The epoch that is under way or comes next; counts from 1.
+        epoch: usize,
+        /// Steps of that epoch that had been made.
+        step: usize,
+    },
 }
 
 /// A row of the history.

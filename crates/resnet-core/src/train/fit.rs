@@ -1,16 +1,18 @@
 //! The training loop.
 
+use super::checkpoint::{Checkpoint, Checkpoints, Identity};
 use super::course::CourseConfig;
 use super::run::{Run, State};
 use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
-use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
+use super::{CheckpointConfig, Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Augment, Dataset, ResidentDataset};
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::plan::Mode;
 use crate::session::Session;
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Settings of a training run.
@@ -56,6 +58,13 @@ pub struct FitConfig {
     /// How it goes through its epochs.
     #[serde(default)]
     pub course: CourseConfig,
+    /// Where and when it writes checkpoints, if it does.
+    #[serde(default)]
+    pub checkpoint: Option<CheckpointConfig>,
+    /// The checkpoint to go on from, or a folder with such, of which it is the last; if the folder is that of the run's own checkpoints and
+    /// there is none in it, the run begins.
+    #[serde(default)]
+    pub resume: Option<PathBuf>,
 }
 
 impl FitConfig {
@@ -113,13 +122,15 @@ pub(super) fn go_on(
         schedule.check(config.epochs)?;
     }
     config.course.check(config.epochs, validation.is_some())?;
+    config.checkpoint.iter().try_for_each(CheckpointConfig::check)?;
     let batch_size = config.batch_size.min(train.len());
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let batches = train.len() / batch_size + usize::from(rest > 0);
     let course = config.course.of(config.epochs, batch_size, batches, config.accumulate)?;
     let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
-    let State { trainer, .. } = &mut *state;
     session.check_data("images", train)?;
+    let (mut checkpoints, checkpoint) = checkpoints(session, train, validation, config)?;
+    let State { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
     check_training(session, trainer, train, batch_size, last_batch)?;
@@ -139,8 +150,32 @@ pub(super) fn go_on(
     };
     let validation = validation.filter(|_| config.course.overfit_batches.is_none());
     let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
+    let resumed = checkpoint.map(|checkpoint| checkpoint.give(session, state)).transpose()?;
     let (train, validation, since) = (&train, validation.as_ref(), Instant::now());
-    Run { session, config, control, course, train, validation, state, since }.go()
+    let mut run =
+        Run { session, config, control, course, train, validation, state, since, checkpoints: checkpoints.as_mut() };
+    run.go(resumed)
+}
+
+/// The run's folder for checkpoints, if it writes some, and the checkpoint that it goes on from, if it does, which was found to be its own.
+fn checkpoints(
+    session: &Session,
+    train: &Dataset,
+    validation: Option<&Dataset>,
+    config: &FitConfig,
+) -> Result<(Option<Checkpoints>, Option<Checkpoint>)> {
+    let FitConfig { checkpoint, resume, .. } = config;
+    if checkpoint.is_none() && resume.is_none() {
+        return Ok((None, None));
+    }
+    let identity = Identity::of(config, train, validation)?;
+    let checkpoints = checkpoint.as_ref().map(|config| Checkpoints::take(config, identity.clone())).transpose()?;
+    let begins = |from: &&Path| checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_begun_by(from));
+    let from = resume.as_deref().filter(|from| !begins(from));
+    checkpoints.iter().try_for_each(|checkpoints| checkpoints.check(from))?;
+    let checkpoint = from.map(|from| Checkpoint::read(from, session.cancel())).transpose()?;
+    checkpoint.iter().try_for_each(|checkpoint| checkpoint.check(session, &identity))?;
+    Ok((checkpoints, checkpoint))
 }
 
 /// Refuses what a step would refuse; makes room for the steps.
@@ -187,6 +222,8 @@ mod tests {
             class_weights: None,
             loader_threads: None,
             course: CourseConfig::default(),
+            checkpoint: None,
+            resume: None,
         };
         assert_eq!(FitConfig::from_json(JSON).unwrap(), expected);
         let without_seed = JSON.replace(r#""seed":9007199254740991,"#, "");

@@ -2,6 +2,7 @@
 
 mod accumulation;
 mod best;
+mod checkpoint;
 mod clip;
 mod course;
 mod ema;
@@ -18,6 +19,7 @@ mod trainer;
 mod watch;
 
 pub use crate::metrics::Metrics;
+pub use checkpoint::{checkpoints, CheckpointConfig};
 pub use clip::Clip;
 pub use course::{CourseConfig, ValidateEvery};
 pub use ema::EmaConfig;

@@ -1,6 +1,7 @@
 //! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
 
 use super::best::Best;
+use super::checkpoint::Checkpoints;
 use super::course::Course;
 use super::ema::Ema;
 use super::progress::{BestPlace, Progress};
@@ -11,6 +12,7 @@ use crate::data::{DataPass, Loader, Mixed, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::session::Session;
 use resnet_ops::cross_entropy::Targets;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,13 +45,24 @@ pub(super) struct Run<'a> {
     pub train: &'a ResidentDataset,
     pub validation: Option<&'a ResidentDataset>,
     pub state: &'a mut State,
+    /// Where checkpoints go, if some are written.
+    pub checkpoints: Option<&'a mut Checkpoints>,
     /// Since when time is spent that is not in the progress yet.
     pub since: Instant,
 }
 
 impl Run<'_> {
-    /// Goes on to the end. What stops it leaves the weights of the last whole step, or after an epoch's end what has been evaluated.
-    pub fn go(&mut self) -> Result<()> {
+    /// Goes on to the end, from this checkpoint if there is one. What stops it leaves the weights of the last whole step, or after an epoch's
+    /// end what has been evaluated.
+    pub fn go(&mut self, resumed: Option<PathBuf>) -> Result<()> {
+        if let Some(path) = resumed {
+            self.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.begin_after(self.state.progress.updates));
+            let Progress { rows, best, stopped_early, .. } = self.state.progress.clone();
+            self.tell(&Event::Resumed { path, rows })?;
+            self.tell_all(
+                best.map(Event::Best).into_iter().chain(stopped_early.then_some(Event::StoppedEarly)).collect(),
+            )?;
+        }
         let ended = self.epochs();
         if ended.is_err() && self.state.progress.batches > 0 {
             self.put_averages(false)?;
@@ -61,7 +74,9 @@ impl Run<'_> {
         while self.is_more() {
             self.put_averages(false)?;
             self.epoch()?;
+            self.checkpoint_after_epoch()?;
         }
+        self.put_averages(true)?;
         if let Some(best) = &self.state.best {
             best.give(self.session.weights_mut()?.1)?;
         }
@@ -85,6 +100,7 @@ impl Run<'_> {
                 self.evaluate()?;
                 self.put_averages(false)?;
             }
+            self.checkpoint_if_due()?;
             if self.state.progress.stopped_early || !self.update(&mut loader)? {
                 break;
             }
@@ -223,6 +239,34 @@ impl Run<'_> {
         self.tell(&Event::EpochEnd(row))
     }
 
+    /// Writes a checkpoint if it is time for one after an update.
+    fn checkpoint_if_due(&mut self) -> Result<()> {
+        match &self.checkpoints {
+            Some(checkpoints) if checkpoints.is_due(&self.state.progress) => self.checkpoint(),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Writes one if it is time for one after the epoch that has ended.
+    fn checkpoint_after_epoch(&mut self) -> Result<()> {
+        let (epoch, is_last) = (self.state.progress.epoch - 1, !self.is_more());
+        match &self.checkpoints {
+            Some(checkpoints) if checkpoints.is_due_after_epoch(epoch, is_last) => self.checkpoint(),
+            Some(_) | None => self.checkpoint_if_due(),
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        self.lap();
+        let averages = self.state.trainer.updating.ema.as_ref().is_some_and(|ema| ema.in_use);
+        self.put_averages(false)?;
+        let written = self.checkpoints.as_mut().map(|checkpoints| checkpoints.write(self.session, self.state));
+        self.put_averages(averages)?;
+        let Some(path) = written.transpose()? else { return Ok(()) };
+        let Progress { epoch, steps: step, .. } = self.state.progress;
+        self.tell(&Event::Checkpoint { path, epoch, step })
+    }
+
     /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that.
     fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
         let (State { progress, best, .. }, course) = (&mut *self.state, &self.config.course);
@@ -232,6 +276,9 @@ impl Run<'_> {
             if watch.is_better(value, progress.best.map(|best| best.value)) {
                 let place = BestPlace { epoch: progress.epoch, step: progress.steps, monitor, value };
                 progress.best = Some(place);
+                if let Some(checkpoints) = &self.checkpoints {
+                    checkpoints.write_best(self.session)?;
+                }
                 events.push(Event::Best(place));
                 if course.keeps_best() {
                     let (executor, weights) = self.session.weights_mut()?;
@@ -321,4 +368,4 @@ fn check_validated(validated: Metrics, epoch: usize) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

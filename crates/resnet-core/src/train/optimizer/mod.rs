@@ -54,7 +54,7 @@ pub enum Optimizer {
 pub struct State {
     buffers: Vec<(&'static str, Buffer)>,
     /// Updates made with them.
-    steps: u64,
+    pub steps: u64,
 }
 
 /// An optimiser at work: its settings, those of groups, and what it keeps.
@@ -258,6 +258,11 @@ impl State {
     pub fn copied(&self, executor: &Executor) -> Result<Self> {
         let copy = |(name, buffer): &(&'static str, Buffer)| Ok((*name, copied(buffer, executor)?));
         Ok(Self { buffers: self.buffers.iter().map(copy).collect::<Result<_>>()?, steps: self.steps })
+    }
+
+    /// Its buffers by their names.
+    pub fn buffers_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Buffer)> {
+        self.buffers.iter_mut().map(|(name, buffer)| (*name, buffer))
     }
 
     /// Adds what is missing of these buffers, as zeros.

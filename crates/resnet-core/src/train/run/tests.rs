@@ -5,20 +5,20 @@ use crate::train::fit::{fit, go_on};
 use crate::train::{CourseConfig, EarlyStopping, EmaConfig, Monitor, ValidateEvery, Watch};
 use resnet_ops::Executor;
 
-fn session() -> Session {
+pub(in crate::train) fn session() -> Session {
     let arch = vec![Stage { num_residuals: 1, num_channels: 8 }];
     let network = resnet(&ResNetOptions { arch, num_classes: 2, ..Default::default() }).unwrap();
     Session::on(network, Executor::cpu(2).unwrap(), 5)
 }
 
 /// Two classes of 8x8 images, one brighter, with labels of which some are wrong.
-fn data(len: usize) -> Dataset {
+pub(in crate::train) fn data(len: usize) -> Dataset {
     let labels: Vec<u32> = (0..len as u32).map(|i| u32::from(i % 2 == 0) ^ u32::from(i % 7 == 3)).collect();
     let pixels = (0..len * 64).map(|i| ((i / 64 % 2) * 90) as u8 + (i * 31 % 97) as u8).collect();
     Dataset::from_arrays(Pixels::U8(pixels), [len, 1, 8, 8], labels, None).unwrap()
 }
 
-fn config(course: CourseConfig) -> FitConfig {
+pub(in crate::train) fn config(course: CourseConfig) -> FitConfig {
     let optimizer = r#"{"type":"sgd","lr":0.02,"momentum":0.9,"nesterov":false,"weight_decay":0}"#;
     let schedule = r#"{"type":"reduce_on_plateau","factor":0.5,"patience":0,"threshold":0.2,"cooldown":0,"min_lr":0}"#;
     let sizes = r#""epochs":4,"batch_size":4,"shuffle":true,"drop_last":false"#;
@@ -41,7 +41,7 @@ impl Control for Stopping {
     }
 }
 
-fn timeless(rows: &[EpochRow]) -> Vec<EpochRow> {
+pub(in crate::train) fn timeless(rows: &[EpochRow]) -> Vec<EpochRow> {
     rows.iter().map(|row| EpochRow { seconds: 0.0, ..row.clone() }).collect()
 }
 

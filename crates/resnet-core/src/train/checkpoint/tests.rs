@@ -1,0 +1,190 @@
+use super::super::run::tests::{config, data, session, timeless};
+use super::*;
+use crate::data::{Augment, Dataset, Pixels};
+use crate::model::resnet::{resnet, ResNetOptions, Stage};
+use crate::train::{
+    fit, Clip, Control, CourseConfig, EmaConfig, EpochRow, Event, FitConfig, Flow, Monitor, Optimizer, ValidateEvery,
+    Watch,
+};
+use resnet_ops::Executor;
+use std::fs;
+
+/// Notes the events about checkpoints.
+#[derive(Default)]
+struct Notes {
+    written: Vec<PathBuf>,
+    resumed: Option<(PathBuf, Vec<EpochRow>)>,
+}
+
+impl Control for Notes {
+    fn on_event(&mut self, _: &mut Session, event: &Event) -> Flow {
+        match event {
+            Event::Checkpoint { path, .. } => self.written.push(path.clone()),
+            Event::Resumed { path, rows } => self.resumed = Some((path.clone(), rows.clone())),
+            Event::Step { .. }
+            | Event::EpochBegin { .. }
+            | Event::Validation { .. }
+            | Event::Evaluated { .. }
+            | Event::Best(_)
+            | Event::StoppedEarly
+            | Event::EpochEnd(_) => {}
+        }
+        Flow::Continue
+    }
+}
+
+fn every_step(dir: &Path) -> Option<CheckpointConfig> {
+    let dir = dir.to_owned();
+    Some(CheckpointConfig { dir, every_steps: Some(1), every_epochs: None, every_minutes: None, keep: 1000 })
+}
+
+/// A run with all that a checkpoint has to keep.
+fn full() -> FitConfig {
+    let optimizer = r#"{"type":"adamw","lr":0.01,"betas":[0.9,0.999],"eps":1e-8,"weight_decay":0.01}"#;
+    let augment = r#"[{"type":"flip","p":0.5,"vertical":false,"alternating":false},{"type":"mixup","alpha":1}]"#;
+    let watch = Watch { monitor: Monitor::ValidationAccuracy, min_delta: 0.0 };
+    let course = CourseConfig {
+        ema: Some(EmaConfig { decay: 0.9, warmup: true }),
+        restore_best: Some(watch),
+        validate_every: Some(ValidateEvery::Steps(2)),
+        ..CourseConfig::default()
+    };
+    let optimizer = Optimizer::from_json(optimizer).unwrap();
+    let augment = Augment::from_json(augment).unwrap();
+    FitConfig { optimizer, augment, accumulate: 2, clip: Some(Clip::Norm(1.0)), ..config(course) }
+}
+
+fn run(session: &mut Session, config: &FitConfig) -> Result<(Vec<EpochRow>, Notes)> {
+    let mut notes = Notes::default();
+    fit(session, &data(22), Some(&data(6)), config, &mut notes).map(|rows| (timeless(&rows), notes))
+}
+
+fn refused(config: &FitConfig) -> Error {
+    run(&mut session(), config).map(drop).unwrap_err()
+}
+
+#[test]
+fn a_run_goes_on_from_each_of_its_checkpoints_to_the_same_bits() {
+    for config in [config(CourseConfig::default()), full()] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = session();
+        let (rows, _) = run(&mut whole, &config).unwrap();
+        let weights = whole.state_dict::<f32>().unwrap();
+        let written = FitConfig { checkpoint: every_step(folder.path()), ..config.clone() };
+        let (again, Notes { written, resumed }) = run(&mut session(), &written).unwrap();
+        assert_eq!((&again, resumed), (&rows, None), "checkpoints change nothing");
+        // An update each, and one when all is over, whose file is that of the last update.
+        assert_eq!(checkpoints(folder.path()).unwrap().len() + 1, written.len());
+        for path in checkpoints(folder.path()).unwrap() {
+            let mut session = session();
+            let resume = Some(path.clone());
+            let (ended, notes) = run(&mut session, &FitConfig { resume, ..config.clone() }).unwrap();
+            assert_eq!(ended, rows, "{path:?}");
+            let (from, before) = notes.resumed.unwrap();
+            assert_eq!((from, timeless(&before)), (path.clone(), rows[..before.len()].to_vec()));
+            assert_eq!(session.state_dict::<f32>().unwrap(), weights, "{path:?}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_begun_gone_on_from_and_never_mixed() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("run");
+    let own = FitConfig { checkpoint: every_step(&dir), resume: Some(dir.clone()), ..full() };
+    let (rows, notes) = run(&mut session(), &own).unwrap();
+    assert!(notes.resumed.is_none(), "it begins");
+    assert!(Session::load(&dir.join("best.safetensors"), Default::default(), &Cancel::default()).is_ok());
+    let mut session = session();
+    let (again, notes) = run(&mut session, &own).unwrap();
+    assert_eq!(again, rows, "a run that is over says what it came to");
+    assert_eq!(notes.resumed.unwrap().0, checkpoints(&dir).unwrap().pop().unwrap());
+    let error = refused(&FitConfig { resume: None, ..own.clone() });
+    assert_eq!(error.code, Code::Checkpoint);
+    assert!(error.message.starts_with("checkpoint.dir: expected a folder without checkpoints, or resume"), "{error}");
+    let error = refused(&FitConfig { resume: checkpoints(&dir).unwrap().first().cloned(), ..own.clone() });
+    assert_eq!(error.code, Code::Checkpoint, "those that came later would get lost: {error}");
+    let other = FitConfig { checkpoint: every_step(&parent.path().join("other")), ..own.clone() };
+    run(&mut super::super::run::tests::session(), &other).unwrap();
+    let error = refused(&FitConfig { resume: Some(parent.path().join("none")), ..full() });
+    assert_eq!(error.code, Code::Io, "{error}");
+    fs::create_dir(parent.path().join("empty")).unwrap();
+    let error = refused(&FitConfig { resume: Some(parent.path().join("empty")), ..full() });
+    assert_eq!(error.code, Code::Io, "{error}");
+}
+
+#[test]
+fn only_the_last_ones_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = every_step(folder.path()).map(|config| CheckpointConfig { keep: 2, ..config });
+    run(&mut session(), &FitConfig { checkpoint, ..full() }).unwrap();
+    let names: Vec<_> = checkpoints(folder.path()).unwrap();
+    assert_eq!(names, ["step-00000011.safetensors", "step-00000012.safetensors"].map(|name| folder.path().join(name)));
+}
+
+#[test]
+fn another_run_s_checkpoint_is_refused_before_anything_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut session(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
+    let own = FitConfig { resume: checkpoints(folder.path()).unwrap().into_iter().nth(4), ..full() };
+    let refused = |config: &FitConfig, train: &Dataset, mut session: Session| {
+        session.build(1).unwrap();
+        let before = session.state_dict::<f32>().unwrap();
+        let error = fit(&mut session, train, Some(&data(6)), config, &mut Notes::default()).unwrap_err();
+        assert_eq!((error.code, session.state_dict::<f32>().unwrap()), (Code::Checkpoint, before), "{error}");
+        error.message
+    };
+    let message = refused(&FitConfig { batch_size: 5, ..own.clone() }, &data(22), session());
+    assert!(
+        message.contains("expected a checkpoint of a run with batchSize 5, got") && message.ends_with("with 4"),
+        "{message}"
+    );
+    let message = refused(&FitConfig { clip: None, ..own.clone() }, &data(22), session());
+    assert!(message.contains("clip null"), "{message}");
+    let message = refused(&own, &data(24), session());
+    assert!(message.contains("data.train with 24 images of 1x8x8"), "{message}");
+    let labels = data(22).labels().to_vec();
+    let pixels = || Pixels::U8(vec![7; 22 * 64]);
+    let named = |names: [&str; 2]| Some(names.map(str::to_owned).to_vec());
+    let set = |names| Dataset::from_arrays(pixels(), [22, 1, 8, 8], labels.clone(), names).unwrap();
+    assert!(refused(&own, &set(None), session()).contains("contents whose digest"));
+    assert!(refused(&own, &set(named(["a", "b"])), session()).contains("the classes a, b"));
+    let on = |network, seed| Session::on(network, Executor::cpu(1).unwrap(), seed);
+    let seeded = on(session().network().clone(), 6);
+    let arch = vec![Stage { num_residuals: 2, num_channels: 8 }];
+    let deeper = resnet(&ResNetOptions { arch, num_classes: 2, ..Default::default() }).unwrap();
+    assert!(refused(&own, &data(22), on(deeper, 5)).contains("the network of this run"));
+    assert!(refused(&own, &data(22), seeded).contains("the seed of this run's model"));
+    // How long it is may change, and how it is prepared.
+    run(&mut session(), &FitConfig { epochs: 5, loader_threads: Some(0), ..own }).unwrap();
+}
+
+#[test]
+fn damaged_checkpoints_are_refused_and_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = full();
+    run(&mut session(), &FitConfig { checkpoint: every_step(folder.path()), ..config.clone() }).unwrap();
+    let path = checkpoints(folder.path()).unwrap().remove(3);
+    let whole = fs::read(&path).unwrap();
+    let damaged = folder.path().join("damaged.safetensors");
+    let read = |bytes: &[u8]| {
+        fs::write(&damaged, bytes).unwrap();
+        Checkpoint::read(&damaged, &Cancel::default()).map(drop)
+    };
+    read(&whole).unwrap();
+    for len in (0..whole.len()).step_by(97) {
+        assert_eq!(read(&whole[..len]).unwrap_err().code, Code::ModelFile, "cut to {len}");
+    }
+    for i in 0..1000 {
+        let (mut flipped, at) = (whole.clone(), (i * 7919) % whole.len());
+        flipped[at] ^= 1 << (i % 8);
+        assert_eq!(read(&flipped).unwrap_err().code, Code::ModelFile, "byte {at}");
+    }
+    let model = folder.path().join("model.safetensors");
+    let mut plain = session();
+    plain.build(1).unwrap();
+    plain.save(&model).unwrap();
+    let error = Checkpoint::read(&model, &Cancel::default()).map(drop).unwrap_err();
+    assert_eq!((error.code, error.message.ends_with("no checkpoint")), (Code::ModelFile, true), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), whole);
+}
