@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 
@@ -78,6 +79,14 @@ test("models that nobody disposes of are collected before they fill the memory",
 
 test("import starts no thread", async () => {
   expect(await run("import.mjs")).toEqual({ stdout: "0", stderr: "" });
+});
+
+test("import reads one file, and loads neither cryptography nor compression, which take longer than the file", async () => {
+  expect(await readFile(dist, "utf8")).not.toMatch(/^(import|export)\b.*["']\.\.?\//m);
+  const script = `await import(${JSON.stringify(pathToFileURL(dist))}); console.log(process.moduleLoadList.join("\\n"))`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
+  const loaded = stdout.split("\n").filter((name) => /NativeModule (node:)?(crypto|zlib|https?|worker_threads|child_process)$/.test(name));
+  expect(loaded).toEqual([]);
 });
 
 test("require() works", async () => {

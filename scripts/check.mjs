@@ -30,6 +30,11 @@ export function houseRules() {
     const found = circles(Object.fromEntries(inside.map(([file, text]) => [file.slice(folder.length), text])));
     broken.push(...found.map((circle) => `${folder}: files that use each other:\n  ${circle.replaceAll("\n", "\n  ")}`));
   }
+  for (const file of Object.keys(files)) {
+    const [, folder, name] = /^(crates\/[\w-]+\/tests\/)(\w+)(?:\/mod)?\.rs$/.exec(file) ?? [];
+    const isRun = !folder || name === "main" || files[`${folder}main.rs`].includes(`\nmod ${name};\n`);
+    if (!isRun) broken.push(`${file}: a file of tests has its line in ${folder}main.rs`);
+  }
   for (const [file, text] of Object.entries(files)) {
     const lines = text.split("\n");
     for (const { why, never } of rules.filter(({ where }) => where.test(file))) {

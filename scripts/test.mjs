@@ -18,7 +18,7 @@ await step("types", "npm run --silent typecheck");
 await step("TypeScript lint", "npm run --silent lint");
 if (quick) {
   await step("Rust unit tests", `cargo test --locked ${crates} --lib`);
-  await step("Networks", `cargo test --locked ${crates} --test parity -- d2l_resnet18 d2l_resnext18 d2l_cifar --skip every_kernel`);
+  await step("Networks", `cargo test --locked ${crates} --test networks -- d2l_resnet18 d2l_resnext18 d2l_cifar --skip every_kernel`);
   await step("TypeScript tests", "npx vitest run layers types optimizers options blocks");
 } else {
   await step("TypeScript docs", "npm run --silent docs");

@@ -1,9 +1,7 @@
-import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import { ResNetError } from "./errors.js";
 
 /** How far a download has come. */
@@ -140,7 +138,7 @@ export async function download(
     const report = (received: number, total: number) => onProgress?.({ file: packed, received, total });
     const bytes = await verified(file, await receive(new URL(packed, from), file.bytes, signal, report));
     // Others may download into the folder at the same time, on other machines too.
-    const temporary = join(folder, `.${name}.${randomUUID()}`);
+    const temporary = join(folder, `.${name}.${crypto.randomUUID()}`);
     try {
       await writeFile(temporary, bytes, { flush: true });
       await rename(temporary, join(folder, name));
@@ -184,7 +182,11 @@ async function verified({ name, bytes: size, sha256, archive }: File, sent: Buff
     return new ResNetError("ERR_DATA_CORRUPT", `${name}: expected ${expected}, got ${got}`, { cause });
   };
   const isPacked = !archive && sent[0] === 0x1f && sent[1] === 0x8b;
-  const unpack = () => promisify(gunzip)(sent, { maxOutputLength: size });
+  const unpack = async () => {
+    // Few programs unpack anything, and to load it is a seventh of the package's own time.
+    const { gunzip } = await import("node:zlib");
+    return promisify(gunzip)(sent, { maxOutputLength: size });
+  };
   const bytes = isPacked
     ? await unpack().catch((cause: Error) => {
         throw corrupt(`${sent.length} bytes that cannot be unpacked (${cause.message})`, cause);

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { type BatchOptions, batchRules, batchSettings, type Dataset, nativeDataOf } from "./data.js";
 import { ResNetError } from "./errors.js";
@@ -39,7 +38,7 @@ export async function previewBatch(data: Dataset, options: PreviewOptions): Prom
   const title = `${shown} of ${data.length} training images as a step of epoch ${settings.epoch ?? 1} sees them, ${changed}`;
   const png = await cancellable(signal, () => native.preview(batchSettings(settings), title));
   signal?.throwIfAborted();
-  const temporary = `${file}.${randomUUID()}`;
+  const temporary = `${file}.${crypto.randomUUID()}`;
   try {
     await writeFile(temporary, png);
     await rename(temporary, file);

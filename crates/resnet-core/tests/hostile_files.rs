@@ -1,8 +1,7 @@
 //! Files that are damaged or mean harm: each is refused in a second and 64 MiB over its own size, and nothing is
 //! executed.
 
-mod torch_bytes;
-
+use crate::torch_bytes::*;
 use resnet_core::cancel::Cancel;
 use resnet_core::state_dict::{read, Contents};
 use resnet_core::{Code, Result};
@@ -10,7 +9,6 @@ use std::fs;
 use std::slice::from_ref;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use torch_bytes::*;
 
 const MIB: usize = 1 << 20;
 

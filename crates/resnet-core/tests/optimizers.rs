@@ -1,7 +1,6 @@
 //! Training with each optimiser, against PyTorch's losses and from one end to the other. `tools/optimizer_fixtures.py` wrote the fixture.
 
-mod hashed;
-
+use crate::hashed;
 use resnet_core::cancel::Cancel;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::layer::{Child, Init, Layer};

@@ -1,7 +1,6 @@
 //! Files in the forms in which weights are published load strictly, and logits agree with PyTorch's; `tools/torch_files.py` wrote them.
 
-mod hashed;
-
+use crate::hashed;
 use flate2::read::GzDecoder;
 use resnet_core::model::layer::Layer;
 use resnet_core::model::resnet::{resnet, Flavor, ResNetOptions, Shortcut};

@@ -1,7 +1,6 @@
 //! Files that PyTorch wrote, in every form; `tools/torch_files.py` wrote them and says what is in them.
 
-mod hashed;
-
+use crate::hashed;
 use half::{bf16, f16};
 use resnet_core::cancel::Cancel;
 use resnet_core::state_dict::{read, Contents, Entry};

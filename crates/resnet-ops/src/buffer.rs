@@ -62,11 +62,29 @@ impl Buffer {
     fn allocate<T: Element>(len: usize) -> Result<Self> {
         let size = std::mem::size_of::<T>();
         let total = len.checked_add(CACHE_LINE / size).ok_or_else(|| Error::Msg(format!("{len} elements")))?;
-        let mut data = allocate::with_room::<T>(total)?;
+        let data = allocate::zeros::<T>(total)?;
         advise_huge_pages(&data);
-        data.resize(total, T::default());
         let start = data.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size);
         Ok(Self { home: Home::Host { storage: T::storage(data), start }, len })
+    }
+
+    /// Has the system bring the pages of a part of new zeros now. It does so when a page is first written, and a gigabyte takes up to a
+    /// second: whoever may have to stop in between asks for part after part. On a GPU there is nothing to do.
+    ///
+    /// # Errors
+    /// If there are fewer elements.
+    pub fn touch(&mut self, part: Range<usize>) -> Result<()> {
+        self.check(&part)?;
+        #[cfg(feature = "cuda-kernels")]
+        if matches!(self.home, Home::Device { .. }) {
+            return Ok(());
+        }
+        match self.dtype() {
+            DType::F64 => touch(&mut self.slice_mut::<f64>()?[part]),
+            DType::F32 => touch(&mut self.slice_mut::<f32>()?[part]),
+            _ => touch(&mut self.slice_mut::<u8>()?[part]),
+        }
+        Ok(())
     }
 
     /// A copy of `values` in host memory.
@@ -425,6 +443,13 @@ fn each<V: Real, const SIZE: usize>(bytes: &[u8], target: &mut [V], value: impl 
 
 fn convert<S: Copy + Into<f64>, V: Real>(source: &[S], target: &mut [V]) {
     source.iter().zip(target).for_each(|(&from, to)| *to = V::of(from.into()));
+}
+
+/// Writes a zero to every page.
+fn touch<T: Element>(zeros: &mut [T]) {
+    const PAGE: usize = 4096;
+    // Otherwise the compiler may leave out what changes nothing.
+    zeros.iter_mut().step_by(PAGE / size_of::<T>()).for_each(|zero| *zero = std::hint::black_box(T::default()));
 }
 
 fn part<S>(found: Option<S>, range: &Range<usize>, len: usize) -> Result<S> {

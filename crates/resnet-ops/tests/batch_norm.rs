@@ -1,16 +1,14 @@
 //! What batch norm's documentation says beyond the formulas, in every backend: NaN, running statistics, folding, refused arguments.
 
-mod support;
-
+use crate::support::convolution::Convolution;
+use crate::support::normalisation::Normalisation;
+use crate::support::ops::Op;
+use crate::support::{
+    assert_close, bf16_executor, blank_activation, every_executor, garbage, note, read_flat, shapes, Parameters, Random,
+};
 use resnet_ops::batch_norm::{self, Backward, BatchNorm, Statistics};
 use resnet_ops::conv2d::ConvShape;
 use resnet_ops::{DType, Executor, Result};
-use support::convolution::Convolution;
-use support::normalisation::Normalisation;
-use support::ops::Op;
-use support::{
-    assert_close, bf16_executor, blank_activation, every_executor, garbage, note, read_flat, shapes, Parameters, Random,
-};
 
 const NAN: f64 = f64::NAN;
 

@@ -1,9 +1,7 @@
 //! Buffers of every type and place, read as f32 and f64.
 
-mod support;
-
+use crate::support::{bf16_executor, every_executor};
 use resnet_ops::{Buffer, DType, Executor, Real};
-use support::{bf16_executor, every_executor};
 
 /// Numbers that every type but u8 holds exactly.
 const VALUES: [f64; 6] = [0.0, -1.5, 3.0, 1024.0, -0.0078125, 7.0];
@@ -54,5 +52,15 @@ fn have_no_elements_beyond_their_end() {
             assert!(buffer.read_to(range, &mut [0f64]).is_err());
         }
         assert!(buffer.read_to(0..6, &mut [0f32; 5]).is_err());
+    }
+}
+
+#[test]
+fn of_zeros_stay_zeros_where_they_are_touched() {
+    for executor in every_executor() {
+        let mut buffer = executor.zeros(executor.dtype(), 5000).unwrap();
+        buffer.touch(1..5000).unwrap();
+        assert!(buffer.touch(0..5001).is_err());
+        assert_eq!(buffer.read::<f64>(0..5000).unwrap(), [0.0; 5000]);
     }
 }

@@ -1,10 +1,8 @@
 //! What cross-entropy means, on every backend.
 
-mod support;
-
+use crate::support::{activation, assert_close, blank_activation, every_executor, read_activation, Random};
 use candle_core::{Device, Tensor};
 use resnet_ops::{cross_entropy, Executor};
-use support::{activation, assert_close, blank_activation, every_executor, read_activation, Random};
 
 const NAN: f64 = f64::NAN;
 

@@ -1,10 +1,8 @@
 //! Dropout's masks: how many elements they drop, that every backend draws the same, and what a dropped NaN becomes.
 
-mod support;
-
+use crate::support::every_executor;
+use crate::support::ops::{Dropping, Op};
 use resnet_ops::dropout::Dropout;
-use support::every_executor;
-use support::ops::{Dropping, Op};
 
 fn ones(case: &Dropping) -> Vec<f64> {
     vec![1.0; case.n * case.op.channels * case.op.size[0] * case.op.size[1]]

@@ -1,12 +1,10 @@
 //! NaN and infinity, in every backend: which logit is the largest and what the loss is, and what updates note of what they write.
 
-mod support;
-
+use crate::support::normalisation::Normalisation;
+use crate::support::{activation, bf16_executor, elements, every_executor, garbage, note, Parameters};
 use resnet_ops::batch_norm::{self, BatchNorm};
 use resnet_ops::update::{Clip, Update};
 use resnet_ops::{adam, cross_entropy, lion, muon, rmsprop, sgd, Buffer, DType, Executor};
-use support::normalisation::Normalisation;
-use support::{activation, bf16_executor, elements, every_executor, garbage, note, Parameters};
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;

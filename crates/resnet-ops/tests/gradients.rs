@@ -1,10 +1,8 @@
 //! The plain definitions' gradients in f64 against central finite differences.
 
-mod support;
-
+use crate::support::ops::Op;
+use crate::support::{assert_close, dot, norm, Random};
 use resnet_ops::Executor;
-use support::ops::Op;
-use support::{assert_close, dot, norm, Random};
 
 /// Half the distance of a difference's two points: well below the distance to kinks that inputs keep.
 const STEP: f64 = 1e-5;
@@ -56,4 +54,4 @@ macro_rules! tests {
         })*
     };
 }
-support::ops::every_op!(tests);
+crate::support::ops::every_op!(tests);

@@ -1,14 +1,12 @@
 //! The CPU kernels of every instruction set that the machine has, on one and two threads, and the GPU's, against the plain
 //! definitions in f64.
 
-mod support;
-
-use resnet_ops::update::{Clip, Update};
-use resnet_ops::{accumulate, adam, batch_norm, lion, muon, rmsprop, sgd, sum_of_squares, Algorithm, Executor};
-use support::ops::Op;
-use support::{
+use crate::support::ops::Op;
+use crate::support::{
     assert_close, bf16_executor, buffer, cpu_executors, cuda_executor, elements, norm, note, shapes, Parameters, Random,
 };
+use resnet_ops::update::{Clip, Update};
+use resnet_ops::{accumulate, adam, batch_norm, lion, muon, rmsprop, sgd, sum_of_squares, Algorithm, Executor};
 
 const TOLERANCE: f64 = 1e-4;
 /// Of the root of all squares' sum; bf16 rounds by up to 4e-3.
@@ -79,7 +77,7 @@ macro_rules! tests {
         })*
     };
 }
-support::ops::every_op!(tests);
+crate::support::ops::every_op!(tests);
 
 #[test]
 fn conv2d_by_direct_kernels() {

@@ -1,8 +1,15 @@
 //! What the ops' documentation says beyond the formulas, in every backend: ties, NaN, extremes, refused arguments; and
 //! the plain definitions against candle's and PyTorch's.
 
-mod support;
-
+use crate::support::convolution::Convolution;
+use crate::support::norm_pool::NormPooling;
+use crate::support::ops::Op;
+use crate::support::padding::ChannelPadding;
+use crate::support::pooling::{AveragePooling, MaxPooling};
+use crate::support::{
+    activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage, note,
+};
+use crate::support::{read_flat, shapes, Parameters, Random};
 use candle_core::{Device, Tensor};
 use resnet_ops::avg_pool2d::{self, AvgPool2d};
 use resnet_ops::batch_norm::{fuses_backward, BatchNorm};
@@ -13,13 +20,6 @@ use resnet_ops::norm_pool::NormPool;
 use resnet_ops::pad_channels::PadChannels;
 use resnet_ops::update::Clip;
 use resnet_ops::{add, cross_entropy, relu, sgd, Buffer, DType, Executor, GradientTarget, Pass};
-use support::convolution::Convolution;
-use support::norm_pool::NormPooling;
-use support::ops::Op;
-use support::padding::ChannelPadding;
-use support::pooling::{AveragePooling, MaxPooling};
-use support::{activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage, note};
-use support::{read_flat, shapes, Parameters, Random};
 
 const NAN: f64 = f64::NAN;
 

@@ -1,13 +1,11 @@
 //! Winograd's convolution wherever it is defined, whether it pays there or not, against the plain definition in f64: on every
 //! instruction set; on the widest with the same bits on one, two and three threads.
 
-mod support;
-
+use crate::support::convolution::Convolution;
+use crate::support::ops::Op;
+use crate::support::{activation, blank_activation, garbage, norm, read_activation, Parameters, Random};
 use resnet_ops::conv2d::{self, ConvShape, Forward, WeightGradient};
 use resnet_ops::{Algorithm, DType, Executor, Isa, Pass};
-use support::convolution::Convolution;
-use support::ops::Op;
-use support::{activation, blank_activation, garbage, norm, read_activation, Parameters, Random};
 
 /// Most relative root mean square error.
 const TOLERANCE: f64 = 1e-5;

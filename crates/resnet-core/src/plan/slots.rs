@@ -77,16 +77,15 @@ impl Slots {
             let (buffers, lengths) = (&mut self.buffers[class as usize], &lengths[class as usize]);
             let dtype = class.dtype(executor);
             for (index, &length) in lengths.iter().enumerate() {
-                // Gigabytes take seconds to be had.
-                cancel.check()?;
+                let zeros = || zeros(executor, dtype, length, || cancel.check());
                 if index == buffers.len() {
-                    buffers.push(executor.zeros(dtype, length)?.into());
+                    buffers.push(zeros()?.into());
                 } else if buffers[index].get_mut().len() < length {
                     // The old storage goes before the new one comes, and with it what keeps it.
                     self.captured = CapturedGraphs::default();
                     self.packed = None;
                     buffers[index] = Buffer::empty().into();
-                    buffers[index] = executor.zeros(dtype, length)?.into();
+                    buffers[index] = zeros()?.into();
                 }
             }
         }
@@ -117,6 +116,20 @@ impl Slots {
     pub(super) fn write(&self, slot: Slot) -> RefMut<'_, Buffer> {
         self.buffers[slot.class as usize][slot.index].borrow_mut()
     }
+}
+
+/// Elements that are touched between two looks at whether the call should end: some milliseconds' worth.
+const PIECE: usize = 1 << 22;
+
+/// Storage for a slot. Gigabytes take seconds to be had, so `look`, whose error ends it, is called every few of those.
+fn zeros(executor: &Executor, dtype: DType, len: usize, look: impl Fn() -> Result<()>) -> Result<Buffer> {
+    look()?;
+    let mut buffer = executor.zeros(dtype, len)?;
+    for start in (0..len).step_by(PIECE) {
+        look()?;
+        buffer.touch(start..len.min(start + PIECE))?;
+    }
+    Ok(buffer)
 }
 
 /// What wants a slot: how much, and from which call to which.
@@ -159,7 +172,10 @@ pub(super) fn assign(allocations: &[Allocation]) -> (Vec<Slot>, [Vec<usize>; CLA
 
 #[cfg(test)]
 mod tests {
-    use super::{assign, Allocation, Class};
+    use super::{assign, zeros, Allocation, Class, PIECE};
+    use crate::error::{Code, Error};
+    use resnet_ops::{DType, Executor};
+    use std::cell::Cell;
 
     #[test]
     fn slots_are_shared_where_live_ranges_are_disjoint() {
@@ -173,5 +189,32 @@ mod tests {
             }
             assert!(lengths[0][slots[i].index] >= a.len);
         }
+    }
+
+    /// Pages of memory that this process has, on Linux.
+    fn resident_pages() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split(' ').nth(1).map_or(0, |pages| pages.parse().unwrap())
+    }
+
+    #[test]
+    fn a_call_that_ends_stops_the_making_of_a_large_slot() {
+        let looks = Cell::new(0);
+        let make = |len, end| {
+            looks.set(0);
+            zeros(&Executor::ReferenceF32, DType::F32, len, || {
+                looks.set(looks.get() + 1);
+                (looks.get() < end).then_some(()).ok_or_else(|| Error::new(Code::Aborted, resident_pages().to_string()))
+            })
+        };
+        let made = make(5 * PIECE + 1, usize::MAX).unwrap();
+        assert!(made.slice::<f32>().unwrap().iter().all(|&value| value == 0.0));
+        assert_eq!(looks.get(), 7);
+
+        let before = resident_pages();
+        let error = make(64 * PIECE, 3).err().unwrap();
+        assert_eq!((error.code, looks.get()), (Code::Aborted, 3));
+        let taken = error.message.parse::<usize>().unwrap().saturating_sub(before);
+        assert!(taken < 1 << 15, "one piece of 64 was touched, and {taken} of 2^18 pages are there");
     }
 }

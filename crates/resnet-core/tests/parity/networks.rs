@@ -61,12 +61,12 @@ macro_rules! networks {
 
         mod on_every_backend {
             use super::*;
-            $(test! { $backends $fixture { crate::on_every_backend(stringify!($fixture), $layer) } })*
+            $(test! { $backends $fixture { crate::parity::on_every_backend(stringify!($fixture), $layer) } })*
         }
 
         mod with_every_kernel {
             use super::*;
-            $(test! { $kernels $fixture { crate::with_every_kernel(stringify!($fixture), $layer) } })*
+            $(test! { $kernels $fixture { crate::parity::with_every_kernel(stringify!($fixture), $layer) } })*
         }
     };
 }

@@ -1,13 +1,12 @@
 //! Every network against PyTorch: gradients, losses, running statistics and logits, over a step or two of SGD.
 //!
-//! One network: `cargo test -p resnet-ops -p resnet-core --test parity resnet50d`. `tools/pytorch_fixtures.py` wrote the fixtures, and says
+//! One network: `cargo test -p resnet-ops -p resnet-core --test networks resnet50d`. `tools/pytorch_fixtures.py` wrote the fixtures, and says
 //! what the quantities and distances are.
 
 mod fixture;
-#[path = "../hashed/mod.rs"]
-mod hashed;
 mod networks;
 
+use crate::hashed;
 use fixture::{Fixture, Quantities, Rows};
 use resnet_core::cancel::Cancel;
 use resnet_core::model::graph::trace_channels;

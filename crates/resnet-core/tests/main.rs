@@ -1,0 +1,16 @@
+//! What networks, files and training do, in one program: linked once.
+
+mod deep;
+mod finite;
+mod fit;
+mod hashed;
+mod hostile_files;
+mod load_weights;
+mod optimizers;
+mod parity;
+mod pictures;
+mod plan;
+mod published_files;
+mod resize;
+mod torch_bytes;
+mod torch_files;

@@ -1,0 +1,13 @@
+//! What the ops compute, in one program: linked once.
+
+mod batch_norm;
+mod buffer;
+mod capture;
+mod cross_entropy;
+mod dropout;
+mod finite;
+mod gradients;
+mod kernels;
+mod semantics;
+mod support;
+mod winograd;
