@@ -4,12 +4,12 @@ use super::schedule::{Clock, Schedule};
 use super::settings::{one, UpdateConfig};
 use super::trainer::lost;
 use super::{Clip, Control, EpochRow, Event, Flow, Metrics, Optimizer, ParameterSettings, Trainer};
-use crate::data::{Augment, DataPass, Dataset, Mixed, Order, ResidentDataset};
+use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::interface::Interface;
+use crate::loss::Loss;
 use crate::plan::Mode;
 use crate::session::Session;
-use resnet_ops::cross_entropy::Targets;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,9 +48,9 @@ pub struct FitConfig {
     /// Rare classes more often: see [`Order::Balanced`], instead of each sample once.
     #[serde(default)]
     pub balance: Option<f64>,
-    /// A weight for each class in the loss of training; see [`Targets`].
+    /// What training makes small.
     #[serde(default)]
-    pub class_weights: Option<Vec<f64>>,
+    pub loss: Loss,
     /// Threads that prepare batches, as many as are usual if absent.
     #[serde(default)]
     pub loader_threads: Option<usize>,
@@ -69,8 +69,8 @@ impl FitConfig {
 
     /// How updates are made.
     fn update(&self) -> UpdateConfig {
-        let Self { optimizer, ref parameters, clip, accumulate, .. } = *self;
-        UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate }
+        let Self { optimizer, ref parameters, clip, accumulate, ref loss, .. } = *self;
+        UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate, loss: loss.clone() }
     }
 }
 
@@ -105,9 +105,7 @@ pub fn fit(
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
     check_training(session, &mut trainer, train, batch_size, last_batch)?;
-    if let Some(weights) = &config.class_weights {
-        session.check_class_weights(weights, train)?;
-    }
+    session.check_loss(&config.loss, train)?;
     if let Some(validation) = validation {
         session.check_data("validation", validation)?;
     }
@@ -179,13 +177,8 @@ impl Run<'_> {
                 // Where pictures are skipped there may be fewer.
                 let Some(batch) = loader.next() else { break };
                 let batch = batch?;
-                let targets = Targets {
-                    labels: &batch.labels,
-                    mixed: batch.mixed.as_ref().map(Mixed::target),
-                    class_weights: self.config.class_weights.as_deref(),
-                };
                 let is_last = number == batches;
-                let stepped = self.trainer.step_on(self.session, train.input(batch), targets, is_last);
+                let stepped = self.trainer.step_on(self.session, train.input(batch), batch, is_last);
                 metrics.merge(stepped.map_err(|error| at(error, epoch, step))?);
             }
             if metrics.samples() == 0 {
@@ -237,7 +230,7 @@ impl Run<'_> {
 
     fn validate(&mut self, data: &ResidentDataset, epoch: usize) -> Result<Metrics> {
         let control = &mut *self.control;
-        self.session.evaluate_resident(data, self.config.batch_size, |session, done, total| {
+        self.session.evaluate_resident(data, self.config.batch_size, None, |session, done, total| {
             control.on_event(session, &Event::Validation { epoch, done, total }) == Flow::Continue
         })
     }
@@ -299,7 +292,7 @@ mod tests {
             drop_last: false,
             augment: Augment::default(),
             balance: None,
-            class_weights: None,
+            loss: Loss::default(),
             loader_threads: None,
         };
         assert_eq!(FitConfig::from_json(JSON).unwrap(), expected);

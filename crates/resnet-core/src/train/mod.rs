@@ -11,6 +11,7 @@ mod settings;
 mod step;
 mod trainer;
 
+pub use crate::loss::{Loss, LossKind};
 pub use crate::metrics::Metrics;
 pub use clip::Clip;
 pub use event::{Control, EpochRow, Event, Flow};
