@@ -1,6 +1,6 @@
 //! Classes of images with their probabilities, and how sure these are.
 
-use crate::data::{Dataset, Order};
+use crate::data::{Dataset, LabelKind, Labels, LabelsRef, Order};
 use crate::error::{named, Code, Error, Result};
 use crate::plan::Mode;
 use crate::session::Session;
@@ -12,7 +12,7 @@ use resnet_ops::allocate::make_room;
 pub struct Prediction {
     /// The output that stands for it.
     pub class: usize,
-    /// From 0 to 1; those of all classes add up to 1.
+    /// From 0 to 1; those of all classes add up to 1, unless an image may be of any number of them.
     pub probability: f64,
 }
 
@@ -34,7 +34,7 @@ const HALVINGS: usize = 40;
 
 impl Session {
     /// The most probable classes of images (N, C, H, W), at most `top` of them for each, the most probable first: the softmax of the
-    /// logits over the temperature. With `flip`, logits are the mean of the image's and of its mirror image's.
+    /// logits over the temperature, or where images may be of any number of classes the sigmoid of each. With `flip`, logits are the mean of the image's and of its mirror image's.
     ///
     /// # Errors
     /// `ERR_SHAPE` if the images do not fit the network, or it has no logits; `ERR_NON_FINITE_LOSS` if these are not finite.
@@ -45,12 +45,14 @@ impl Session {
             return Err(Error::expected(Code::Shape, "network", "logits (N, classes)", given));
         };
         check_logits(&logits.data)?;
-        let temperature = self.interface().temperature;
+        let inverse = 1.0 / self.interface().temperature;
+        let is_multi = self.interface().label_kind == Some(LabelKind::Multi);
         let row = |logits: &[f32]| {
-            let mut predictions: Vec<Prediction> = probabilities(logits, 1.0 / temperature)
-                .enumerate()
-                .map(|(class, probability)| Prediction { class, probability })
-                .collect();
+            let predicted = |(class, probability)| Prediction { class, probability };
+            let mut predictions: Vec<Prediction> = match is_multi {
+                true => logits.iter().map(|&logit| sigmoid(f64::from(logit) * inverse)).enumerate().map(predicted).collect(),
+                false => probabilities(logits, inverse).enumerate().map(predicted).collect(),
+            };
             // Stable: of equal ones the first counts.
             predictions.sort_by(|a, b| b.probability.total_cmp(&a.probability));
             predictions.truncate(top);
@@ -73,7 +75,7 @@ impl Session {
         self.check_names("data", data)?;
         let resident = self.resident(data)?;
         let mut loader = resident.loader(batch_size, Order::Sequential, self.cancel())?;
-        let (mut logits, mut labels) = (Vec::new(), Vec::new());
+        let (mut logits, mut labels) = (Vec::new(), None::<Labels>);
         while let Some(batch) = loader.next() {
             let batch = batch?;
             self.each_part(resident.input(batch), &Mode::EVAL, |execution, _| {
@@ -83,18 +85,23 @@ impl Session {
                 logits.extend(output);
                 Ok(())
             })?;
-            labels.extend_from_slice(&batch.labels);
+            match &mut labels {
+                Some(labels) => labels.extend(batch.labels.all())?,
+                None => labels = Some(batch.labels.clone()),
+            }
         }
+        let labels = labels.unwrap_or_default();
+        let (labels, count) = (labels.all(), labels.len());
         check_logits(&logits)?;
-        let classes = logits.len() / labels.len().max(1);
-        let samples = || logits.chunks_exact(classes).zip(&labels);
+        let classes = logits.len() / count.max(1);
+        let samples = || (0..count).map(|i| (&logits[i * classes..(i + 1) * classes], labels.part(i..i + 1)));
         // The loss is convex in the inverse of the temperature: its slope has one zero.
         let [mut low, mut high] = TEMPERATURES.map(|temperature| (1.0 / temperature).ln());
         (low, high) = (low.min(high), low.max(high));
         for _ in 0..HALVINGS {
             self.cancel().check()?;
             let middle = 0.5 * (low + high);
-            let slope: f64 = samples().map(|(logits, &label)| slope(logits, label, middle.exp())).sum();
+            let slope: f64 = samples().map(|(logits, labels)| slope(logits, labels, middle.exp())).sum();
             if slope > 0.0 {
                 high = middle;
             } else {
@@ -103,7 +110,7 @@ impl Session {
         }
         let inverse = (0.5 * (low + high)).exp();
         let mean =
-            |inverse| samples().map(|(logits, &label)| loss(logits, label, inverse)).sum::<f64>() / labels.len() as f64;
+            |inverse| samples().map(|(logits, labels)| loss(logits, labels, inverse)).sum::<f64>() / count as f64;
         let found = Calibration { temperature: 1.0 / inverse, loss_before: mean(1.0), loss_after: mean(inverse) };
         self.set_temperature(found.temperature);
         Ok(found)
@@ -128,15 +135,43 @@ fn probabilities(logits: &[f32], inverse: f64) -> impl Iterator<Item = f64> + '_
     logits.iter().map(move |&logit| ((f64::from(logit) - largest) * inverse).exp() / sum)
 }
 
-/// The loss of a sample, and below its derivative with respect to the inverse of the temperature.
-fn loss(logits: &[f32], label: u32, inverse: f64) -> f64 {
-    let (largest, sum) = largest_and_sum(logits, inverse);
-    sum.ln() - (f64::from(logits[label as usize]) - largest) * inverse
+/// 1 / (1 + exp(−x)).
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
 }
 
-fn slope(logits: &[f32], label: u32, inverse: f64) -> f64 {
-    let mean: f64 = probabilities(logits, inverse).zip(logits).map(|(share, &logit)| share * f64::from(logit)).sum();
-    mean - f64::from(logits[label as usize])
+/// The plain loss of a sample, and below its derivative with respect to the inverse of the temperature.
+fn loss(logits: &[f32], labels: LabelsRef, inverse: f64) -> f64 {
+    match labels {
+        LabelsRef::Single(labels) => {
+            let (largest, sum) = largest_and_sum(logits, inverse);
+            sum.ln() - (f64::from(logits[labels[0] as usize]) - largest) * inverse
+        }
+        LabelsRef::Multi { classes, matrix } => {
+            let of = |(&logit, &wanted): (&f32, &u8)| {
+                let x = f64::from(logit) * inverse * if wanted == 1 { -1.0 } else { 1.0 };
+                x.max(0.0) + (-x.abs()).exp().ln_1p()
+            };
+            logits.iter().zip(matrix).map(of).sum::<f64>() / classes as f64
+        }
+    }
+}
+
+fn slope(logits: &[f32], labels: LabelsRef, inverse: f64) -> f64 {
+    match labels {
+        LabelsRef::Single(labels) => {
+            let shares = probabilities(logits, inverse).zip(logits);
+            let mean: f64 = shares.map(|(share, &logit)| share * f64::from(logit)).sum();
+            mean - f64::from(logits[labels[0] as usize])
+        }
+        LabelsRef::Multi { classes, matrix } => {
+            let of = |(&logit, &wanted): (&f32, &u8)| {
+                let logit = f64::from(logit);
+                logit * (sigmoid(logit * inverse) - f64::from(wanted))
+            };
+            logits.iter().zip(matrix).map(of).sum::<f64>() / classes as f64
+        }
+    }
 }
 
 fn largest_and_sum(logits: &[f32], inverse: f64) -> (f64, f64) {
@@ -148,6 +183,7 @@ fn largest_and_sum(logits: &[f32], inverse: f64) -> (f64, f64) {
 mod tests {
     use super::*;
     use crate::data::Pixels;
+    use crate::interface::Interface;
     use crate::model::{Child, Layer};
     use resnet_ops::Executor;
 
@@ -192,5 +228,31 @@ mod tests {
         assert_eq!(session.interface().temperature, found.temperature);
         let predicted = session.classify(Images { data: &[2.0, -2.0], shape: [1, 2, 1, 1] }, 1, false).unwrap();
         assert!((predicted[0][0].probability - 0.75).abs() < 1e-9);
+    }
+    #[test]
+    fn any_number_of_classes_have_a_probability_each() {
+        // As above, but that each logit is right or wrong by itself: three quarters are.
+        let pixels = (0..8).flat_map(|i| if i % 2 == 0 { [2.0, -2.0] } else { [-2.0, 2.0] }).collect();
+        let matrix = vec![1, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1];
+        let labels = Labels::Multi { classes: 2, matrix };
+        let data = Dataset::from_arrays(Pixels::F32(pixels), [8, 2, 1, 1], labels, None).unwrap();
+        let mut session = means(2);
+        session.set_interface(Interface { label_kind: Some(LabelKind::Multi), ..Interface::default() }).unwrap();
+        let found = session.calibrate(&data, 3).unwrap();
+        assert!((found.temperature - 2.0 / 3f64.ln()).abs() < 1e-6, "{found:?}");
+        assert!((found.loss_before - session.evaluate(&data, 3).unwrap().loss()).abs() < 1e-12);
+        let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        assert!((found.loss_after - entropy).abs() < 1e-9, "{found:?}");
+        let predicted = session.classify(Images { data: &[-2.0, 2.0], shape: [1, 2, 1, 1] }, 2, false).unwrap();
+        let told: Vec<usize> = predicted[0].iter().map(|one| one.class).collect();
+        assert_eq!(told, [1, 0]);
+        for (one, expected) in predicted[0].iter().zip([0.75, 0.25]) {
+            assert!((one.probability - expected).abs() < 1e-9, "{one:?}");
+        }
+        let single = Dataset::from_arrays(Pixels::F32(vec![0.0; 2]), [1, 2, 1, 1], vec![1], None).unwrap();
+        let error = session.evaluate(&single, 1).unwrap_err();
+        let message = "data: expected any number of labels for each sample (labels: \"multi\"), as the model has been trained \
+                       on, got one label for each sample";
+        assert_eq!((error.code, &*error.message), (Code::Label, message));
     }
 }

@@ -1,7 +1,7 @@
 //! Computes a network's output, its loss and its gradients: the backend, the plans that have been made for it, and their storage.
 
 use crate::cancel::Cancel;
-use crate::data::Input;
+use crate::data::{Input, LabelsRef};
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
 use crate::model::shape::Shape;
@@ -9,8 +9,7 @@ use crate::model::Layer;
 use crate::plan::{List, Mode, Operating, Plan, Slots};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
-use resnet_ops::cross_entropy::{self, Outcome, Targets};
-use resnet_ops::{layout, Buffer, Executor, Real};
+use resnet_ops::{binary_cross_entropy, cross_entropy, layout, Buffer, Executor, Outcome, Real};
 use std::collections::HashMap;
 
 /// A backend with the plans of one network.
@@ -33,6 +32,43 @@ pub struct BoundNetwork<'a> {
     pub dropout_seed: u64,
     /// What ends an execution early.
     pub cancel: &'a Cancel,
+}
+
+/// What a batch's output is held against.
+pub enum Targets<'a> {
+    /// A class for each image.
+    Classes(cross_entropy::Targets<'a>),
+    /// Any number of classes for each image.
+    Sets(binary_cross_entropy::Targets<'a>),
+}
+
+impl Targets<'_> {
+    /// Loss and hits of logits (N, classes) in the executor's layout, whose gradient may be asked for.
+    ///
+    /// # Errors
+    /// If labels do not fit the classes, which is to be checked before; if the device fails.
+    pub fn evaluate(
+        self,
+        executor: &Executor,
+        classes: usize,
+        logits: &Buffer,
+        gradient: Option<&mut Buffer>,
+    ) -> Result<Outcome> {
+        Ok(match self {
+            Self::Classes(targets) => cross_entropy::evaluate(executor, classes, logits, targets, gradient)?,
+            Self::Sets(targets) => binary_cross_entropy::evaluate(executor, classes, logits, targets, gradient)?,
+        })
+    }
+
+    /// Loss and hits of logits that no plan has computed, in f64.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub fn evaluate_plainly(self, classes: usize, logits: &[f32]) -> Result<Outcome> {
+        let executor = Executor::ReferenceF64;
+        let logits = executor.upload(executor.dtype(), logits)?;
+        self.evaluate(&executor, classes, &logits, None)
+    }
 }
 
 /// A plan with its storage, ready for batches of up to as many images as were prepared for.
@@ -122,12 +158,12 @@ impl Execution<'_> {
     /// Loss and hits of the output. In a plan with gradients it writes the output's gradient too, that of the mean loss.
     ///
     /// # Errors
-    /// If a label is not below the network's classes, which is to be checked before; if the device fails.
+    /// If labels do not fit the network's classes, which is to be checked before; if the device fails.
     pub fn loss(&mut self, targets: Targets) -> Result<Outcome> {
         let (plan, slots, classes) = (self.plan, &*self.slots, self.output_shape().channels());
         let mut gradient = plan.logits_gradient(slots);
         let logits = plan.logits(slots);
-        Ok(cross_entropy::evaluate(self.with.executor, classes, &logits, targets, gradient.as_deref_mut())?)
+        targets.evaluate(self.with.executor, classes, &logits, gradient.as_deref_mut())
     }
 
     /// Takes these values (N, classes) as the output's gradient, in place of the loss's.
@@ -221,7 +257,7 @@ impl Execution<'_> {
     ///
     /// # Errors
     /// `ERR_SHAPE`, `ERR_LABEL`.
-    pub fn check_labels(&self, labels: &[u32]) -> Result<()> {
+    pub fn check_labels(&self, labels: LabelsRef) -> Result<()> {
         check_labels(self.output_shape(), self.with.n, labels)
     }
 
@@ -244,17 +280,25 @@ impl Execution<'_> {
     }
 }
 
-/// There must be a label for each image, one of the network's classes.
+/// There must be a label for each image, one of the network's classes, or one for each of them.
 ///
 /// # Errors
 /// `ERR_SHAPE`, `ERR_LABEL`.
-pub fn check_labels(output: Shape, n: usize, labels: &[u32]) -> Result<()> {
+pub fn check_labels(output: Shape, n: usize, labels: LabelsRef) -> Result<()> {
     let Shape::Features(classes) = output else {
         return Err(Error::expected(Code::Shape, "network", "logits (N, classes) to compare with labels", output));
     };
     if labels.len() != n {
         return Err(Error::expected(Code::Shape, "labels", format!("one for each of {n} images"), labels.len()));
     }
+    let labels = match labels {
+        LabelsRef::Single(labels) => labels,
+        LabelsRef::Multi { classes: found, .. } if found == classes => return Ok(()),
+        LabelsRef::Multi { classes: found, .. } => {
+            let expected = format!("one for each of the network's {classes} classes and each sample");
+            return Err(Error::expected(Code::Shape, "labels", expected, format!("{found} for each sample")));
+        }
+    };
     match labels.iter().position(|&label| label as usize >= classes) {
         Some(index) => {
             let expected = format!("labels below the network's {classes} classes");

@@ -2,10 +2,11 @@
 
 use crate::data::{DataPass, Dataset, Loader, Order};
 use crate::error::Result;
+use crate::loss::Loss;
 use crate::metrics::Metrics;
 use crate::session::Session;
+use crate::tally::Tally;
 use crate::tensor::{copy_of, Images, Tensor};
-use resnet_ops::cross_entropy::Outcome;
 
 impl Session {
     /// The mean of the outputs for images and for their mirror images, left to right.
@@ -21,38 +22,27 @@ impl Session {
         Ok(output)
     }
 
-    /// Loss and accuracy over a data set of the logits that [`Session::forward_both_ways`] gives; see [`Session::evaluate`].
-    ///
-    /// # Errors
-    /// As [`Session::evaluate`].
-    pub fn evaluate_both_ways(&mut self, data: &Dataset, batch_size: usize) -> Result<Metrics> {
-        self.check_data("images", data)?;
-        self.check_names("data", data)?;
+    /// [`Session::evaluate_resident`] of the logits that [`Session::forward_both_ways`] gives.
+    pub(crate) fn evaluate_both_ways(
+        &mut self,
+        data: &Dataset,
+        batch_size: usize,
+        mut tally: Option<&mut Tally>,
+    ) -> Result<Metrics> {
         let pass = DataPass::new(data, batch_size, Order::Sequential, false)?.cancelled_by(self.cancel());
         let threads = pass.usual_threads();
         let mut loader = Loader::new(pass, threads)?;
-        let mut metrics = Metrics::default();
+        let (mut metrics, loss) = (Metrics::default(), Loss::default());
         while let Some(batch) = loader.next() {
             let batch = batch?;
             let logits = self.forward_both_ways(Images { data: &batch.images, shape: batch.shape })?;
-            let classes = logits.data.len() / batch.labels.len();
-            for (logits, &label) in logits.data.chunks_exact(classes).zip(&batch.labels) {
-                metrics.add(outcome(logits, label as usize), 1);
+            let labels = batch.labels.all();
+            if let Some(tally) = &mut tally {
+                tally.add(&logits.data, labels)?;
             }
+            let classes = logits.data.len() / labels.len();
+            metrics.add(loss.targets(labels, None).evaluate_plainly(classes, &logits.data)?, labels.len());
         }
         Ok(metrics)
-    }
-}
-
-/// Loss and hit of one sample, in f64; of equal logits the first counts, and with a NaN none does.
-fn outcome(logits: &[f32], label: usize) -> Outcome {
-    let above = |class: usize, best: usize| logits[class] > logits[best] || logits[class].is_nan();
-    let best = (1..logits.len()).fold(0, |best, class| if above(class, best) { class } else { best });
-    let away = |class: usize| f64::from(logits[class]) - f64::from(logits[best]);
-    let sum: f64 = (0..logits.len()).map(|class| away(class).exp()).sum();
-    Outcome {
-        loss_sum: sum.ln() - away(label),
-        weight: 1.0,
-        correct: usize::from(best == label && !logits[best].is_nan()),
     }
 }

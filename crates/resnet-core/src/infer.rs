@@ -1,20 +1,35 @@
 //! A session used without training: outputs, loss and accuracy, the values inside a network and their gradients.
 
-use crate::data::{Dataset, Input, Order, ResidentDataset};
+use crate::data::{Dataset, Input, LabelKind, Order, ResidentDataset};
 use crate::device::Device;
 use crate::engine::{check_labels, Execution};
 use crate::error::{Code, Error, Result};
+use crate::loss::Loss;
 use crate::metrics::Metrics;
 use crate::model::graph::trace;
 use crate::model::shape::Shape;
 use crate::plan::{Gradients, Mode, Statistics};
 use crate::session::Session;
+use crate::tally::{Report, Tally};
 use crate::tensor::{Images, Tensor};
 use resnet_ops::{allocate, Real};
 use std::ops::Range;
 
 /// Most images that an evaluation runs at a time: what a layer writes should be in a cache when the next one reads it.
 const EVALUATED_TOGETHER: usize = 32;
+
+/// What is to be measured of a data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measuring {
+    /// Images that are computed at a time.
+    pub batch_size: usize,
+    /// Whether logits are averaged over images and their mirror images.
+    pub flips: bool,
+    /// Whether the label is among so many largest logits.
+    pub top_k: Option<usize>,
+    /// Whether each class is told of.
+    pub by_class: bool,
+}
 
 impl Session {
     /// The network's output for images. With `training`, batch norms use the batch's statistics and dropout drops; running statistics
@@ -54,7 +69,7 @@ impl Session {
         let gradients = Gradients::Value(layer.to_owned());
         let mode = Mode { retained: vec![layer.to_owned()], ..Mode::new(Statistics::Running, gradients) };
         let mut execution = self.prepare(images.shape, &mode)?;
-        execution.check_labels(classes)?;
+        execution.check_labels(classes.into())?;
         execution.forward(images.into())?;
         let count = execution.output_shape().channels();
         let mut one_hot = allocate::zeros(classes.len() * count)?;
@@ -77,7 +92,29 @@ impl Session {
         self.check_data("images", data)?;
         self.check_names("data", data)?;
         let resident = self.resident(data)?;
-        self.evaluate_resident(&resident, batch_size, |_, _, _| true)
+        self.evaluate_resident(&resident, batch_size, None, |_, _, _| true)
+    }
+
+    /// What is asked for of a data set, beside the plain loss and accuracy.
+    ///
+    /// # Errors
+    /// As [`Session::evaluate`]; `ERR_INVALID_ARGUMENT` if there are not so many classes as the k largest logits need, or too many to be
+    /// told of one by one.
+    pub fn measure(&mut self, data: &Dataset, measuring: &Measuring) -> Result<(Metrics, Report)> {
+        let Measuring { batch_size, flips, top_k, by_class } = *measuring;
+        self.check_data("images", data)?;
+        self.check_names("data", data)?;
+        let kind = data.labels().kind();
+        let wanted = top_k.is_some() || by_class || kind == LabelKind::Multi;
+        let mut tally = wanted.then(|| Tally::new(self.outputs(data)?, kind, top_k, by_class)).transpose()?;
+        let metrics = match flips {
+            true => self.evaluate_both_ways(data, batch_size, tally.as_mut())?,
+            false => {
+                let resident = self.resident(data)?;
+                self.evaluate_resident(&resident, batch_size, tally.as_mut(), |_, _, _| true)?
+            }
+        };
+        Ok((metrics, tally.map(|tally| tally.report(by_class)).unwrap_or_default()))
     }
 
     /// A data set, with its pixels where the session computes.
@@ -85,22 +122,28 @@ impl Session {
         ResidentDataset::new(self.executor(), data)
     }
 
-    /// [`Session::evaluate`] over what [`Session::resident`] gave, after [`Session::check_data`]. `progress(done, total)` is called after
+    /// [`Session::evaluate`] over what [`Session::resident`] gave, after [`Session::check_data`]; with the plain loss. The `tally`
+    /// gets all logits. `progress(done, total)` is called after
     /// each batch; if it returns false, the call ends with `ERR_ABORTED`.
     pub(crate) fn evaluate_resident(
         &mut self,
         resident: &ResidentDataset,
         batch_size: usize,
+        mut tally: Option<&mut Tally>,
         mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
     ) -> Result<Metrics> {
+        let loss = Loss::default();
         let mut loader = resident.loader(batch_size, Order::Sequential, self.cancel())?;
         let mut metrics = Metrics::default();
         while let Some(batch) = loader.next() {
             let batch = batch?;
             self.each_part(resident.input(batch), &Mode::EVAL, |execution, part| {
-                let labels = &batch.labels[part];
-                metrics.add(execution.loss(labels.into())?, labels.len());
-                Ok(())
+                let labels = batch.labels.all().part(part);
+                metrics.add(execution.loss(loss.targets(labels, None))?, labels.len());
+                match &mut tally {
+                    Some(tally) => tally.add(&execution.output::<f32>()?.data, labels),
+                    None => Ok(()),
+                }
             })?;
             if !progress(self, metrics.samples(), resident.data().len()) {
                 return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
@@ -122,29 +165,32 @@ impl Session {
         check_labels(trace.shapes[trace.output], data.len(), data.labels())
     }
 
-    /// Refuses weights of classes that the network has not, or that say nothing of the data set's.
+    /// Refuses a loss that is not for the data set, or whose weights are not for the network's classes.
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT`.
-    pub(crate) fn check_class_weights(&self, weights: &[f64], data: &Dataset) -> Result<()> {
-        let [channels, height, width] = data.image_shape();
-        let trace = trace(self.network(), Shape::map(channels, height, width))?;
-        let classes = trace.shapes[trace.output].channels();
-        let sound = |weight: &f64| weight.is_finite() && *weight >= 0.0;
-        let counts = |&label: &u32| weights.get(label as usize).is_some_and(|&weight| weight > 0.0);
-        if weights.len() == classes && weights.iter().all(sound) && data.labels().iter().all(counts) {
-            return Ok(());
-        }
-        let expected =
-            format!("a finite number for each of the network's {classes} classes, above 0 where there are samples");
-        Err(Error::expected(Code::InvalidArgument, "classWeights", expected, format!("{weights:?}")))
+    pub(crate) fn check_loss(&self, loss: &Loss, data: &Dataset) -> Result<()> {
+        loss.check_labels(self.outputs(data)?, data.labels())
     }
 
-    /// Refuses a data set whose classes are named otherwise than the network's, or stand in another order, where both have names.
+    /// How many logits the network has of each image.
+    fn outputs(&self, data: &Dataset) -> Result<usize> {
+        let [channels, height, width] = data.image_shape();
+        let trace = trace(self.network(), Shape::map(channels, height, width))?;
+        Ok(trace.shapes[trace.output].channels())
+    }
+
+    /// Refuses a data set whose samples have another number of labels than the network's outputs mean, or whose classes are named
+    /// otherwise than the network's, or stand in another order, where both have names.
     ///
     /// # Errors
     /// `ERR_LABEL`.
     pub(crate) fn check_names(&self, parameter: &str, data: &Dataset) -> Result<()> {
+        let kind = data.labels().kind();
+        if let Some(expected) = self.interface().label_kind.filter(|&expected| expected != kind) {
+            let expected = format!("{}, as the model has been trained on", expected.told());
+            return Err(Error::expected(Code::Label, parameter, expected, kind.told()));
+        }
         let (Some(names), Some(found)) = (&self.interface().class_names, data.class_names()) else { return Ok(()) };
         match names.iter().zip(found).position(|(name, found)| name != found) {
             None => Ok(()),

@@ -1,6 +1,6 @@
 //! What pictures a network takes and what its outputs mean: plain data that travels with the weights.
 
-use crate::data::{Dataset, PictureTransform};
+use crate::data::{Dataset, LabelKind, PictureTransform};
 use crate::error::{Code, Error, Result};
 use crate::model::graph::trace;
 use crate::model::shape::Shape;
@@ -17,6 +17,9 @@ pub struct Interface {
     /// Names of the classes, in the order of the outputs, if they have names; the last outputs may have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_names: Option<Vec<String>>,
+    /// How many classes a picture may be of, if that is known: what files of version 0.1 do not tell. One, unless it says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_kind: Option<LabelKind>,
     /// What logits are divided by before they become probabilities (Guo et al., 2017, <https://arxiv.org/abs/1706.04599>).
     #[serde(default = "uncalibrated")]
     pub temperature: f64,
@@ -28,7 +31,7 @@ fn uncalibrated() -> f64 {
 
 impl Default for Interface {
     fn default() -> Self {
-        Self { transform: None, class_names: None, temperature: uncalibrated() }
+        Self { transform: None, class_names: None, label_kind: None, temperature: uncalibrated() }
     }
 }
 
@@ -36,7 +39,8 @@ impl Interface {
     /// What a network that is trained on a data set, which fits it, takes and means.
     pub fn of(data: &Dataset) -> Self {
         let class_names = data.class_names().map(<[String]>::to_vec);
-        Self { transform: data.picture_transform(), class_names, ..Self::default() }
+        let label_kind = Some(data.labels().kind());
+        Self { transform: data.picture_transform(), class_names, label_kind, ..Self::default() }
     }
 
     /// The interface of a description such as `{"transform":{"size":[96,96],…},"class_names":["cat","dog"],"temperature":1.3}`.

@@ -1,6 +1,6 @@
 //! What training and evaluation measure.
 
-use resnet_ops::cross_entropy::Outcome;
+use resnet_ops::Outcome;
 use serde::{Deserialize, Serialize};
 
 /// Loss and accuracy over samples, each with the same weight unless classes have weights of their own.
@@ -11,6 +11,7 @@ pub struct Metrics {
     /// What that is divided by.
     weight: f64,
     correct: usize,
+    decisions: usize,
     samples: usize,
 }
 
@@ -20,6 +21,7 @@ impl Metrics {
         self.loss_sum += outcome.loss_sum;
         self.weight += outcome.weight;
         self.correct += outcome.correct;
+        self.decisions += outcome.decisions;
         self.samples += samples;
     }
 
@@ -28,6 +30,7 @@ impl Metrics {
         self.loss_sum += other.loss_sum;
         self.weight += other.weight;
         self.correct += other.correct;
+        self.decisions += other.decisions;
         self.samples += other.samples;
     }
 
@@ -36,9 +39,10 @@ impl Metrics {
         self.loss_sum / self.weight
     }
 
-    /// Share of samples whose largest logit is at the label.
+    /// Share of samples whose largest logit is at the label; of any number of labels for each sample, the share of right decisions about
+    /// samples and classes.
     pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.samples as f64
+        self.correct as f64 / self.decisions as f64
     }
 
     /// Number of samples.

@@ -6,7 +6,7 @@ use resnet_core::device::{Compute, Device};
 use resnet_core::model::layer::{Child, Init, Layer};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
 use resnet_core::session::{Images, LoadOptions, Session};
-use resnet_core::train::{fit, move_to, Control, Event, FitConfig, Flow, Optimizer, Sgd, Trainer};
+use resnet_core::train::{fit, move_to, Control, Event, FitConfig, Flow, Loss, Optimizer, Sgd, Trainer};
 use resnet_core::{Code, Error};
 use resnet_ops::{Executor, Precision};
 use safetensors::tensor::{Dtype, TensorView};
@@ -69,7 +69,7 @@ fn pixels(count: usize, last: f32) -> Vec<f32> {
 }
 
 fn data(count: usize, last: f32) -> Dataset {
-    let labels = (0..count as u32).map(|i| i % 2).collect();
+    let labels: Vec<u32> = (0..count as u32).map(|i| i % 2).collect();
     Dataset::from_arrays(Pixels::F32(pixels(count, last)), [count, 1, 8, 8], labels, None).unwrap()
 }
 
@@ -129,7 +129,7 @@ fn config(sgd: Sgd, epochs: usize) -> FitConfig {
         augment: Augment::default(),
         balance: None,
         loader_threads: None,
-        class_weights: None,
+        loss: Loss::default(),
         course: Default::default(),
         checkpoint: None,
         resume: None,

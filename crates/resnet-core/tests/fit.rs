@@ -104,7 +104,7 @@ fn a_gpu_takes_its_batches_from_the_pixels_it_holds() {
         while let Some(batch) = loader.next() {
             let Batch { images, labels, shape, .. } = batch.unwrap();
             let images = Images { data: images, shape: *shape };
-            losses.push(trainer.step(&mut other, images, labels).unwrap().loss());
+            losses.push(trainer.step(&mut other, images, labels.all().single().unwrap()).unwrap().loss());
         }
     }
     let told = listener.events.iter().filter_map(|event| match event {

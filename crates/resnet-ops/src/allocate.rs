@@ -44,6 +44,16 @@ fn none_left<T>(len: usize) -> DeviceError {
     DeviceError::OutOfMemory(format!("out of memory: {} bytes asked for", len.saturating_mul(size_of::<T>())))
 }
 
+/// So many copies of a value.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] if there is not so much memory.
+pub fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
+    let mut values = with_room(len)?;
+    values.resize(len, value);
+    Ok(values)
+}
+
 /// A copy of these values.
 ///
 /// # Errors

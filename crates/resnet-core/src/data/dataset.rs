@@ -3,11 +3,11 @@
 mod fingerprint;
 
 use super::augment::{Augment, Canvas};
+use super::labels::{LabelKind, Labels, LabelsRef};
 use super::picture::{Fit, Picture, PictureSet, PictureTransform, ReadScratch, Unreadable};
 use super::pixels::Pixels;
 use super::transform::{Normalise, Transform, TransformScratch, Transforms};
 use crate::error::{Code, Error, Result};
-use resnet_ops::allocate::with_room;
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Dataset {
     /// Where each sample's image stands among them; without it they are the first ones.
     places: Option<Arc<[u32]>>,
     /// Of each sample; there may be more behind the last one.
-    labels: Arc<[u32]>,
+    labels: Arc<Labels>,
     len: usize,
     classes: Arc<Classes>,
     /// Of arrays; what is done to pictures is the pictures' own.
@@ -60,7 +60,7 @@ pub(super) struct Samples {
     pub pixels: Pixels,
     /// Channels, height and width of an image.
     pub image: [usize; 3],
-    pub labels: Vec<u32>,
+    pub labels: Labels,
     pub num_classes: usize,
     pub class_names: Option<Vec<String>>,
 }
@@ -97,10 +97,11 @@ impl Dataset {
     pub fn of_fitted(
         pixels: Vec<u8>,
         transform: PictureTransform,
-        labels: Vec<u32>,
+        labels: impl Into<Labels>,
         class_names: Option<Vec<String>>,
     ) -> Result<Self> {
         transform.check()?;
+        let labels = labels.into();
         let [channels, height, width] = transform.output();
         let shape = [labels.len(), channels, height, width];
         let set = Self::from_arrays(Pixels::U8(pixels), shape, labels, class_names)?;
@@ -114,7 +115,7 @@ impl Dataset {
     }
 
     /// A data set of picture files with a label each, which is below the number of classes, at least one.
-    pub(super) fn of_pictures(pictures: PictureSet, labels: Vec<u32>, class_names: Vec<String>) -> Self {
+    pub(super) fn of_pictures(pictures: PictureSet, labels: Labels, class_names: Vec<String>) -> Self {
         let transforms = Transforms::none(pictures.transform().output());
         let normalise = pictures.transform().normalise.clone().map(Arc::new);
         let set = Self::of(Images::Pictures(pictures), labels, class_names.len(), Some(class_names), transforms);
@@ -135,6 +136,11 @@ impl Dataset {
                 let (name, expected) = (format!("concat[{index}]"), format!("images of {c}x{h}x{w} as the first"));
                 return Err(Error::expected(Code::Shape, &name, expected, format!("{k}x{i}x{j}")));
             }
+            if part.labels().kind() != first.labels().kind() {
+                let name = format!("concat[{index}]");
+                let [expected, got] = [first, part].map(|set| set.labels().kind().told());
+                return Err(Error::expected(Code::InvalidArgument, &name, format!("{expected}, as of the first"), got));
+            }
             if part.classes != first.classes {
                 let expected = format!("the classes of the first, {}", first.classes.told());
                 let name = format!("concat[{index}]");
@@ -145,14 +151,15 @@ impl Dataset {
         if u32::try_from(len).is_err() {
             return Err(Error::expected(Code::InvalidArgument, "concat", "fewer than 2^32 samples", len));
         }
-        let mut labels = with_room(len)?;
-        parts.iter().for_each(|part| labels.extend_from_slice(part.labels()));
+        let mut labels = Labels::default();
+        labels.clear_for(first.labels(), len)?;
+        parts.iter().try_for_each(|part| labels.extend(part.labels()))?;
         let (classes, transforms) = (first.classes.clone(), Arc::new(Transforms::none(first.image_shape())));
         let images = Arc::new(Images::Parts(parts));
         Ok(Self { images, places: None, labels: labels.into(), len, classes, transforms, normalise: None })
     }
 
-    fn of(images: Images, labels: Vec<u32>, count: usize, names: Option<Vec<String>>, transforms: Transforms) -> Self {
+    fn of(images: Images, labels: Labels, count: usize, names: Option<Vec<String>>, transforms: Transforms) -> Self {
         Self {
             images: Arc::new(images),
             places: None,
@@ -199,8 +206,19 @@ impl Dataset {
     }
 
     /// Labels of all samples.
-    pub fn labels(&self) -> &[u32] {
-        &self.labels[..self.len]
+    pub fn labels(&self) -> LabelsRef<'_> {
+        self.labels.all().part(0..self.len)
+    }
+
+    /// A class for each sample.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if samples have any number of labels; `parameter` is what asks for one.
+    pub(super) fn single_labels(&self, parameter: &str) -> Result<&[u32]> {
+        let kind = self.labels().kind();
+        let expected = format!("data with {}", LabelKind::Single.told());
+        let refused = || Error::expected(Code::InvalidArgument, parameter, expected, kind.told());
+        self.labels().single().ok_or_else(refused)
     }
 
     /// The first `count` samples, or all if there are fewer.
@@ -228,7 +246,7 @@ impl Dataset {
         let place = |&index: &u32| self.places.as_ref().map_or(index, |places| places[index as usize]);
         Ok(Self {
             places: Some(indices.iter().map(place).collect()),
-            labels: indices.iter().map(|&index| self.labels[index as usize]).collect(),
+            labels: Arc::new(self.labels.all().gather(indices)?),
             len: indices.len(),
             ..self.clone()
         })
@@ -351,7 +369,8 @@ impl Dataset {
     /// Writes the samples at `indices` as a batch: images (N, C, H, W) of [`Self::image_shape`] and labels (N).
     ///
     /// # Errors
-    /// `ERR_SHAPE` if the slices have other lengths, `ERR_INVALID_ARGUMENT` if an index is outside the set. `ERR_IO`, `ERR_DATA_CORRUPT`
+    /// `ERR_SHAPE` if the slices have other lengths, `ERR_INVALID_ARGUMENT` if an index is outside the set or samples have any number of
+    /// labels. `ERR_IO`, `ERR_DATA_CORRUPT`
     /// of pictures that cannot be read, also if those are to be skipped.
     pub fn fill(&self, indices: &[usize], images: &mut [f32], labels: &mut [u32]) -> Result<()> {
         let out_len: usize = self.image_shape().iter().product();
@@ -359,6 +378,7 @@ impl Dataset {
             let expected = format!("{} images of {out_len} values", indices.len());
             return Err(Error::expected(Code::Shape, "images", expected, format!("{} values", images.len())));
         }
+        let all = self.single_labels("labels")?;
         if labels.len() != indices.len() {
             return Err(Error::expected(Code::Shape, "labels", indices.len(), labels.len()));
         }
@@ -371,7 +391,7 @@ impl Dataset {
                 let expected = format!("a picture that can be read as sample {index}");
                 return Err(Error::expected(Code::DataCorrupt, "indices", expected, "one that is skipped"));
             }
-            *label = self.labels[index];
+            *label = all[index];
         }
         Ok(())
     }

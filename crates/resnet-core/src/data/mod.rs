@@ -3,6 +3,7 @@
 pub mod augment;
 pub mod dataset;
 mod inspect;
+mod labels;
 pub mod loader;
 mod measure;
 pub mod pass;
@@ -18,6 +19,7 @@ pub mod transform;
 
 pub use augment::Augment;
 pub use dataset::{Dataset, Splits};
+pub use labels::{LabelKind, Labels, LabelsRef};
 pub use loader::Loader;
 pub use pass::{Batch, DataPass, Mixed, Order};
 pub use picture::{Fit, GivenPicture, OnError, PictureDetails, PictureTransform, Unreadable};

@@ -2,11 +2,13 @@
 
 use super::augment::Augment;
 use super::dataset::{Dataset, Draw, ImageScratch};
+use super::labels::Labels;
 use super::sampler::balanced;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::rng::{shuffle, stream, Purpose};
 use resnet_ops::allocate::{make_room, with_room};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// The order that samples are taken in.
@@ -40,8 +42,8 @@ pub struct Batch {
     pub indices: Vec<u32>,
     /// Pixels in row-major order; none if they are on the GPU.
     pub images: Vec<f32>,
-    /// One for each image.
-    pub labels: Vec<u32>,
+    /// One for each image, or any number.
+    pub labels: Labels,
     /// (N, C, H, W).
     pub shape: [usize; 4],
     /// The labels of the images that were mixed in, if any were.
@@ -51,17 +53,10 @@ pub struct Batch {
 /// What was mixed into the images of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixed {
-    /// A label for each image.
-    pub labels: Vec<u32>,
+    /// Those of each image.
+    pub labels: Labels,
     /// Share of the images' own labels; the rest is these labels'.
     pub share: f64,
-}
-
-impl Mixed {
-    /// As the loss takes it.
-    pub(crate) fn target(&self) -> (&[u32], f64) {
-        (&self.labels, self.share)
-    }
 }
 
 impl Batch {
@@ -76,9 +71,7 @@ impl Batch {
         let sizes = if pixels { self.shape } else { [0; 4] };
         let total = sizes.iter().fold(1usize, |product, &size| product.saturating_mul(size));
         make_room(&mut self.images, total)?;
-        make_room(&mut self.labels, count)?;
         self.images.resize(total, 0.0);
-        self.labels.resize(count, 0);
         Ok(())
     }
 }
@@ -110,6 +103,9 @@ impl DataPass {
         let len = data.len();
         if batch_size == 0 {
             return Err(Error::expected(Code::InvalidArgument, "batchSize", "at least 1", 0));
+        }
+        if let Order::Balanced { .. } = order {
+            data.single_labels("sampler")?;
         }
         if drop_last && batch_size > len {
             let expected = format!("at most the {len} samples of the set with dropLast");
@@ -219,10 +215,10 @@ impl DataPass {
         make_room(&mut batch.indices, draws.len())?;
         batch.mixed = None;
         let labels = self.data.labels();
+        batch.labels.clear_for(labels, draws.len())?;
         if !self.pixels {
             batch.indices.extend(draws.iter().map(|[index, _]| index));
-            draws.iter().zip(&mut batch.labels).for_each(|([index, _], label)| *label = labels[*index as usize]);
-            return Ok(());
+            return draws.iter().try_for_each(|&[index, _]| batch.labels.extend(labels.part(range_of(index))));
         }
         let len: usize = shape.iter().product();
         let mut scratch = ImageScratch::default();
@@ -238,19 +234,18 @@ impl DataPass {
             let place = batch.indices.len();
             let image = &mut batch.images[place * len..(place + 1) * len];
             if self.data.image(index as usize, draw, image, &mut scratch)? {
-                batch.labels[place] = labels[index as usize];
+                batch.labels.extend(labels.part(range_of(index)))?;
                 batch.indices.push(index);
             }
         }
         let count = batch.indices.len();
         batch.shape[0] = count;
         batch.images.truncate(count * len);
-        batch.labels.truncate(count);
         let mixing = self.augment.mixing(self.seed, self.epoch, step as u64, [shape[1], shape[2]]);
         if let Some(mixing) = mixing.filter(|_| count > 0) {
             mixing.apply(&mut batch.images, shape);
             let mut labels = batch.labels.clone();
-            labels.rotate_right(1);
+            labels.rotate();
             batch.mixed = Some(Mixed { labels, share: mixing.share });
         }
         Ok(())
@@ -267,11 +262,17 @@ impl DataPass {
             }
             Order::Balanced { seed, epoch, power } => {
                 self.data.check_count_of_classes()?;
-                draws.extend(balanced(self.data.labels(), self.data.num_classes(), power, seed, epoch));
+                let labels = self.data.single_labels("sampler")?;
+                draws.extend(balanced(labels, self.data.num_classes(), power, seed, epoch));
             }
         }
         Ok(draws)
     }
+}
+
+/// The place of a sample.
+fn range_of(index: u32) -> Range<usize> {
+    index as usize..index as usize + 1
 }
 
 /// See [`DataPass::usual_threads`].
@@ -291,7 +292,7 @@ mod tests {
 
     fn numbers(count: usize) -> Dataset {
         let pixels = (0..count * 2).map(|i| i as f32).collect();
-        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect(), None).unwrap()
+        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect::<Vec<_>>(), None).unwrap()
     }
 
     fn batches(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Vec<Batch> {
@@ -306,7 +307,7 @@ mod tests {
     }
 
     fn labels(batches: &[Batch]) -> Vec<u32> {
-        batches.iter().flat_map(|batch| batch.labels.clone()).collect()
+        batches.iter().flat_map(|batch| batch.labels.all().single().unwrap().to_vec()).collect()
     }
 
     #[test]
@@ -314,7 +315,7 @@ mod tests {
         let all = batches(&numbers(10), 4, Order::Sequential, false);
         assert_eq!(all.iter().map(|batch| batch.shape).collect::<Vec<_>>(), [[4, 1, 1, 2], [4, 1, 1, 2], [2, 1, 1, 2]]);
         let (indices, images) = (vec![8, 9], vec![16.0, 17.0, 18.0, 19.0]);
-        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9], shape: [2, 1, 1, 2], mixed: None });
+        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9].into(), shape: [2, 1, 1, 2], mixed: None });
         assert_eq!(labels(&all), (0..10).collect::<Vec<_>>());
         assert_eq!(labels(&batches(&numbers(10), 4, Order::Sequential, true)), (0..8).collect::<Vec<_>>());
         assert_eq!(batches(&numbers(3), usize::MAX, Order::Sequential, false).len(), 1);
@@ -329,7 +330,7 @@ mod tests {
         assert_ne!(order(3, 1), order(3, 2));
         assert_eq!(order(3, 2).into_iter().collect::<HashSet<_>>().len(), 50);
         for batch in batches(&numbers(50), 8, Order::Shuffled { seed: 3, epoch: 1 }, false) {
-            assert_eq!(batch.images[0], batch.labels[0] as f32 * 2.0, "an image keeps its label");
+            assert_eq!(batch.images[0], batch.labels.all().single().unwrap()[0] as f32 * 2.0, "an image keeps its label");
         }
     }
 

@@ -113,7 +113,7 @@ mod tests {
     const IMAGE: [usize; 3] = [3, 13, 9];
     const COUNT: usize = 5;
 
-    fn batches(executor: &Executor, data: &Dataset) -> Vec<(Vec<f64>, Vec<u32>)> {
+    fn batches(executor: &Executor, data: &Dataset) -> Vec<(Vec<f64>, data::Labels)> {
         let data = ResidentDataset::new(executor, data).unwrap();
         let mut loader = data.loader(3, Order::Shuffled { seed: 1, epoch: 2 }, &Cancel::default()).unwrap();
         let mut batches = Vec::new();

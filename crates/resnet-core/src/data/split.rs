@@ -7,17 +7,20 @@ use crate::rng::{shuffle, stream, Purpose};
 impl Dataset {
     /// Parts the samples at random: of `fraction` of them, between 0 and 1, the second part, in which they stand in the set's order. If
     /// `stratified`, of each class by itself, rounded; a class with two samples or more is in both parts, one with a single sample in the
-    /// first.
+    /// first. Samples with any number of labels are of no class by itself: they are one group, whatever is said.
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT` if a part would be empty; `ERR_LABEL` if there are more classes than can be told apart.
     pub fn split(&self, fraction: f64, stratified: bool, seed: u64) -> Result<Splits> {
         self.check_count_of_classes()?;
-        let groups = if stratified { self.num_classes() } else { 1 };
-        let mut members = vec![Vec::new(); groups];
-        for (index, &label) in (0u32..).zip(self.labels()) {
-            members[if stratified { label as usize } else { 0 }].push(index);
-        }
+        let mut members = match self.labels().single().filter(|_| stratified) {
+            Some(labels) => {
+                let mut members = vec![Vec::new(); self.num_classes()];
+                (0u32..).zip(labels).for_each(|(index, &label)| members[label as usize].push(index));
+                members
+            }
+            None => vec![(0..self.len() as u32).collect::<Vec<_>>()],
+        };
         let mut is_apart = vec![false; self.len()];
         for (group, members) in members.iter_mut().enumerate().filter(|(_, members)| members.len() > 1) {
             let wanted = (members.len() as f64 * fraction).round().clamp(1.0, members.len() as f64 - 1.0);
@@ -39,11 +42,11 @@ impl Dataset {
     /// for a class without samples.
     ///
     /// # Errors
-    /// `ERR_LABEL` if there are more classes than can be counted one by one.
+    /// `ERR_LABEL` if there are more classes than can be counted one by one; `ERR_INVALID_ARGUMENT` if samples have any number of labels.
     pub fn class_weights(&self, power: f64) -> Result<Vec<f64>> {
         self.check_count_of_classes()?;
         let mut counts = vec![0usize; self.num_classes()];
-        self.labels().iter().for_each(|&label| counts[label as usize] += 1);
+        self.single_labels("classWeights")?.iter().for_each(|&label| counts[label as usize] += 1);
         let weight = |&count: &usize| if count == 0 { 0.0 } else { (count as f64).powf(-power) };
         let weights: Vec<f64> = counts.iter().map(weight).collect();
         let sum: f64 = weights.iter().zip(&counts).map(|(weight, &count)| weight * count as f64).sum();
@@ -75,7 +78,7 @@ mod tests {
         let data = numbers(labels);
         let Splits { train, validation } = data.split(0.2, true, 7).unwrap();
         let validation = validation.unwrap();
-        let count = |part: &Dataset, class| part.labels().iter().filter(|&&label| label == class).count();
+        let count = |part: &Dataset, class| part.labels().single().unwrap().iter().filter(|&&label| label == class).count();
         assert_eq!([0, 1, 2].map(|class| count(&validation, class)), [20, 2, 0]);
         assert_eq!([0, 1, 2].map(|class| count(&train, class)), [80, 8, 1]);
         let mut all = [values(&train), values(&validation)].concat();
@@ -109,7 +112,7 @@ mod tests {
     fn a_subset_s_subset_has_its_own_images_and_labels() {
         let data = numbers((0..10).collect());
         let part = data.subset(&[8, 2, 2, 5]).unwrap();
-        assert_eq!((values(&part), part.labels()), (vec![8, 2, 2, 5], &[8, 2, 2, 5][..]));
+        assert_eq!((values(&part), part.labels()), (vec![8, 2, 2, 5], [8, 2, 2, 5][..].into()));
         let inner = part.subset(&[3, 0]).unwrap();
         assert_eq!((values(&inner), inner.num_classes()), (vec![5, 8], 10));
         assert_eq!(values(&part.take(2).unwrap()), [8, 2]);

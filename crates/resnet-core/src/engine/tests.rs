@@ -72,7 +72,7 @@ impl Model {
         let mut loss = f64::NAN;
         for _ in 0..3 {
             execution.forward(Images { data: &data, shape: SHAPE }.into()).unwrap();
-            loss = execution.loss(LABELS[..].into()).unwrap().loss_sum / SHAPE[0] as f64;
+            loss = execution.loss(Targets::Classes(LABELS[..].into())).unwrap().loss_sum / SHAPE[0] as f64;
             if mode.gradients != Gradients::None {
                 execution.backward().unwrap();
             }

@@ -9,6 +9,7 @@ use super::{CheckpointConfig, Clip, Control, EpochRow, Optimizer, ParameterSetti
 use crate::data::{Augment, Dataset, ResidentDataset};
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
+use crate::loss::Loss;
 use crate::plan::Mode;
 use crate::session::Session;
 use serde::{Deserialize, Serialize};
@@ -49,9 +50,9 @@ pub struct FitConfig {
     /// Rare classes more often: see [`Order::Balanced`], instead of each sample once.
     #[serde(default)]
     pub balance: Option<f64>,
-    /// A weight for each class in the loss of training; see [`resnet_ops::cross_entropy::Targets`].
+    /// What training makes small.
     #[serde(default)]
-    pub class_weights: Option<Vec<f64>>,
+    pub loss: Loss,
     /// Threads that prepare batches, as many as are usual if absent.
     #[serde(default)]
     pub loader_threads: Option<usize>,
@@ -80,8 +81,8 @@ impl FitConfig {
 
     /// How updates are made.
     pub(super) fn update(&self) -> UpdateConfig {
-        let Self { optimizer, ref parameters, clip, accumulate, .. } = *self;
-        UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate }
+        let Self { optimizer, ref parameters, clip, accumulate, ref loss, .. } = *self;
+        UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate, loss: loss.clone() }
     }
 }
 
@@ -134,9 +135,7 @@ pub(super) fn go_on(
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
     check_training(session, trainer, train, batch_size, last_batch)?;
-    if let Some(weights) = &config.class_weights {
-        session.check_class_weights(weights, train)?;
-    }
+    session.check_loss(&config.loss, train)?;
     if let Some(validation) = validation {
         session.check_data("validation", validation)?;
     }
@@ -219,7 +218,7 @@ mod tests {
             drop_last: false,
             augment: Augment::default(),
             balance: None,
-            class_weights: None,
+            loss: Loss::default(),
             loader_threads: None,
             course: CourseConfig::default(),
             checkpoint: None,

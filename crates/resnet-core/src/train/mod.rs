@@ -18,6 +18,7 @@ mod step;
 mod trainer;
 mod watch;
 
+pub use crate::loss::{Loss, LossKind};
 pub use crate::metrics::Metrics;
 pub use checkpoint::{checkpoints, CheckpointConfig};
 pub use clip::Clip;

@@ -8,10 +8,9 @@ use super::progress::{BestPlace, Progress};
 use super::schedule::Clock;
 use super::trainer::lost;
 use super::{Control, EpochRow, Event, FitConfig, Flow, Metrics, Trainer};
-use crate::data::{DataPass, Loader, Mixed, Order, ResidentDataset};
+use crate::data::{DataPass, Loader, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::session::Session;
-use resnet_ops::cross_entropy::Targets;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -132,13 +131,8 @@ impl Run<'_> {
             let (place, batch) = next?;
             self.set_lr();
             let State { progress, trainer, .. } = &mut *self.state;
-            let targets = Targets {
-                labels: &batch.labels,
-                mixed: batch.mixed.as_ref().map(Mixed::target),
-                class_weights: self.config.class_weights.as_deref(),
-            };
             let is_last = place == self.course.batches;
-            let stepped = trainer.step_on(self.session, self.train.input(batch), targets, is_last);
+            let stepped = trainer.step_on(self.session, self.train.input(batch), batch, is_last);
             progress.pending.merge(stepped.map_err(|error| at(error, epoch, step))?);
             progress.batches = place;
             if trainer.is_between_updates() {
@@ -192,7 +186,7 @@ impl Run<'_> {
         let control = &mut *self.control;
         let mut held = Duration::ZERO;
         let validated =
-            self.session.evaluate_resident(validation, self.config.batch_size, |session, done, total| {
+            self.session.evaluate_resident(validation, self.config.batch_size, None, |session, done, total| {
                 let began = Instant::now();
                 let flow = control.on_event(session, &Event::Validation { epoch, done, total });
                 held += began.elapsed();

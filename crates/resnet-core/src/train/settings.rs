@@ -3,6 +3,7 @@
 use super::clip::Clip;
 use super::optimizer::{Optimizer, ParameterSettings};
 use crate::error::{Code, Error, Result};
+use crate::loss::Loss;
 use serde::{Deserialize, Serialize};
 
 /// How a trainer makes updates.
@@ -20,6 +21,9 @@ pub struct UpdateConfig {
     /// Batches of an update, whose gradients are those of one large batch.
     #[serde(default = "one")]
     pub accumulate: usize,
+    /// What is made small.
+    #[serde(default)]
+    pub loss: Loss,
 }
 
 /// What is left out is one batch.
@@ -44,6 +48,7 @@ impl UpdateConfig {
     /// `ERR_INVALID_ARGUMENT` if a setting is outside its range.
     pub fn check(&self) -> Result<()> {
         self.parameters.check()?;
+        self.loss.check()?;
         if let Some(clip) = self.clip {
             clip.check()?;
         }
@@ -56,6 +61,6 @@ impl UpdateConfig {
 
 impl From<Optimizer> for UpdateConfig {
     fn from(optimizer: Optimizer) -> Self {
-        Self { optimizer, parameters: ParameterSettings::default(), clip: None, accumulate: one() }
+        Self { optimizer, parameters: ParameterSettings::default(), clip: None, accumulate: one(), loss: Loss::default() }
     }
 }

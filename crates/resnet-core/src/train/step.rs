@@ -4,10 +4,9 @@ use super::accumulation::Accumulation;
 use super::ema::Ema;
 use super::optimizer::Updater;
 use crate::data::Input;
-use crate::engine::Execution;
+use crate::engine::{Execution, Targets};
 use crate::error::{named, Code, Error, Result};
 use crate::metrics::Metrics;
-use resnet_ops::cross_entropy::Targets;
 
 /// What makes updates.
 pub(super) struct Updating {

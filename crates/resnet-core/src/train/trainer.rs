@@ -4,30 +4,31 @@ use super::accumulation::Accumulation;
 use super::optimizer::{State, Updater};
 use super::settings::UpdateConfig;
 use super::step::{step, Updating};
-use crate::data::{Input, Mixed};
+use crate::data::{Batch, Input, LabelsRef, Mixed};
 use crate::device::Compute;
-use crate::engine::Execution;
+use crate::engine::{Execution, Targets};
 use crate::error::{Code, Error, Result};
+use crate::loss::Loss;
 use crate::metrics::Metrics;
 use crate::plan::Mode;
 use crate::session::Session;
 use crate::tensor::{Images, Named};
-use resnet_ops::cross_entropy::Targets;
 use resnet_ops::Real;
 
 /// Makes updates: holds what an optimiser keeps between steps.
 pub struct Trainer {
     pub(super) updating: Updating,
+    loss: Loss,
     stepped: bool,
 }
 
 impl Trainer {
     /// A trainer with a fresh optimiser.
     pub fn new(config: impl Into<UpdateConfig>) -> Self {
-        let UpdateConfig { optimizer, parameters, clip, accumulate } = config.into();
+        let UpdateConfig { optimizer, parameters, clip, accumulate, loss } = config.into();
         let accumulation = Accumulation::new(accumulate);
         let updater = Updater::new(optimizer, parameters, clip);
-        Self { updating: Updating { accumulation, updater, ema: None }, stepped: false }
+        Self { updating: Updating { accumulation, updater, ema: None }, loss, stepped: false }
     }
 
     /// One update on images with their labels, or the gradients of one of its batches if it has several; returns loss and accuracy before
@@ -38,30 +39,34 @@ impl Trainer {
     /// weights and running statistics as they were. `ERR_NON_FINITE_WEIGHTS` if the update made some of them NaN or infinite, which a GPU
     /// tells at the next step; they are of no use then, and what the optimiser has kept is forgotten.
     pub fn step(&mut self, session: &mut Session, images: Images, labels: &[u32]) -> Result<Metrics> {
-        self.step_mixed(session, images, labels, None)
+        self.step_mixed(session, images, labels.into(), None)
     }
 
-    /// [`Trainer::step`] on images into which others were mixed, that have these labels.
+    /// [`Trainer::step`] on images with labels of any kind, into which others may have been mixed, that have labels of the same kind.
     ///
     /// # Errors
-    /// As [`Trainer::step`]; `ERR_INVALID_ARGUMENT` if the share is not from 0 to 1.
+    /// As [`Trainer::step`]; `ERR_INVALID_ARGUMENT` if the share is not from 0 to 1, or the loss is not for such labels.
     pub fn step_mixed(
         &mut self,
         session: &mut Session,
         images: Images,
-        labels: &[u32],
+        labels: LabelsRef,
         mixed: Option<&Mixed>,
     ) -> Result<Metrics> {
         images.check()?;
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
         execution.check_labels(labels)?;
         if let Some(Mixed { labels, share }) = mixed {
-            execution.check_labels(labels)?;
+            execution.check_labels(labels.all())?;
             if !(0.0..=1.0).contains(share) {
                 return Err(Error::expected(Code::InvalidArgument, "mixed.share", "a number from 0 to 1", share));
             }
         }
-        let targets = Targets { mixed: mixed.map(Mixed::target), ..labels.into() };
+        let loss = self.loss.clone();
+        let outputs = execution.output_shape().channels();
+        loss.check_labels(outputs, labels)?;
+        mixed.map_or(Ok(()), |mixed| loss.check_labels(outputs, mixed.labels.all()))?;
+        let targets = loss.targets(labels, mixed);
         let metrics =
             self.update(execution, images.into(), targets, false).map_err(|error| lost(error, "before this step"));
         let checked = metrics.and_then(|metrics| {
@@ -75,17 +80,18 @@ impl Trainer {
         checked
     }
 
-    /// [`Trainer::step`] on images that may be on the GPU, with targets that have been checked. What it says of weights is about the
+    /// [`Trainer::step`] on a batch, whose images may be on the GPU, with labels that have been checked. What it says of weights is about the
     /// update before. The batch `is_last` of its update at the latest.
     pub(crate) fn step_on(
         &mut self,
         session: &mut Session,
         images: Input,
-        targets: Targets,
+        batch: &Batch,
         is_last: bool,
     ) -> Result<Metrics> {
         let execution = session.prepare(images.shape, &Mode::TRAIN)?;
-        self.update(execution, images, targets, is_last)
+        let loss = self.loss.clone();
+        self.update(execution, images, loss.targets(batch.labels.all(), batch.mixed.as_ref()), is_last)
     }
 
     fn update(&mut self, execution: Execution, images: Input, targets: Targets, is_last: bool) -> Result<Metrics> {

@@ -1,8 +1,9 @@
 //! Softmax cross-entropy on a GPU.
 
-use super::{Outcome, Target};
+use super::Problem;
 use crate::buffer::bytes_of;
 use crate::cuda::{arguments, padded, Address, Cuda};
+use crate::outcome::Outcome;
 use crate::{Buffer, DType, Result};
 use std::mem::{size_of, size_of_val};
 
@@ -11,16 +12,17 @@ const LOSS_THREADS: usize = 64;
 
 pub(super) fn evaluate(
     cuda: &Cuda,
-    classes: usize,
+    problem: &Problem,
     logits: &Buffer,
-    targets: &[Target],
-    share: f64,
     dlogits: Option<&mut Buffer>,
 ) -> Result<Outcome> {
+    let &Problem { classes, targets, spread, gamma, share } = problem;
     let n = targets.len();
-    let weights: Vec<f64> = targets.iter().flat_map(|target| target.weights).collect();
+    // Of each sample two, then those that all samples have.
+    let mut weights: Vec<f64> = targets.iter().flat_map(|target| target.weights).collect();
+    weights.extend(spread);
     let labels: Vec<u32> = targets.iter().flat_map(|target| target.classes).collect();
-    // The sums of losses and hits, the pair of each sample; of each its two weights, then its two classes.
+    // The sums of losses and hits, the pair of each sample; of each its two weights, those of all classes, the two classes of each.
     let (sums_len, pairs_len) = (2 * size_of::<f64>(), 2 * n * size_of::<f64>());
     let weights_start = sums_len + pairs_len;
     let labels_start = weights_start + size_of_val(&weights[..]);
@@ -30,11 +32,14 @@ pub(super) fn evaluate(
     let sums = memory.address();
     let pairs = sums.plus(2, DType::F64);
     let weights_there = pairs.plus(2 * n, DType::F64);
-    let labels_there = weights_there.plus(2 * n, DType::F64);
+    let spread_there = if spread.is_empty() { Address::NULL } else { weights_there.plus(2 * n, DType::F64) };
+    let labels_there = weights_there.plus(weights.len(), DType::F64);
     let logits = cuda.real(logits, n * padded(classes))?;
     let dlogits = dlogits.map_or(Ok(Address::NULL), |dlogits| cuda.real(dlogits, n * padded(classes)))?;
-    let arguments = arguments![classes as i32, share, logits, labels_there, weights_there, pairs, dlogits];
-    // SAFETY: there are `n` rows of logits and gradients, two weights and two labels below the number of classes for each, and pairs.
+    let arguments =
+        arguments![classes as i32, share, gamma, logits, labels_there, weights_there, spread_there, pairs, dlogits];
+    // SAFETY: there are `n` rows of logits and gradients, two weights and two labels below the number of classes for each, and pairs;
+    // `spread_there` is null or has a weight for each class.
     unsafe {
         cuda.launch_blocks("cross_entropy", n, LOSS_THREADS, arguments)?;
         cuda.launch_blocks("cross_entropy_sum", 1, LOSS_THREADS, arguments![n as i32, pairs, sums])?;

@@ -1,7 +1,10 @@
-//! Softmax cross-entropy: loss\[n\] = log Σ exp(logits\[n\]) − logits\[n, label\], with the maximum taken off first; of weighted and mixed
-//! classes the weighted sum of such losses.
+//! Softmax cross-entropy: loss\[n\] = Σ_c w\[c\] · t\[n, c\] · −(1 − p\[n, c\])^γ · log p\[n, c\], where p is the softmax of the logits and t
+//! says which classes are wanted: 1 at the label and 0 elsewhere, or shares of two labels that were mixed; then (1 − ε) · t + ε / classes.
+//! Weights w are 1, the smoothing ε (Szegedy et al., 2016) and the focus γ (Lin et al., 2017) are 0 unless they are given; without them
+//! this is log Σ exp(logits\[n\]) − logits\[n, label\], with the maximum taken off first.
 
 use crate::executor::by_backend;
+use crate::outcome::Outcome;
 use crate::{Buffer, Executor, Result};
 use candle_core::bail;
 
@@ -9,18 +12,6 @@ mod cpu;
 #[cfg(feature = "cuda-kernels")]
 mod cuda;
 mod reference;
-
-/// What a batch's logits say about its labels.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Outcome {
-    /// The samples' losses, added up.
-    pub loss_sum: f64,
-    /// What that sum is divided by to be the mean loss: how many samples there are, or the sum of their labels' weights.
-    pub weight: f64,
-    /// How many samples have their largest logit at the label, or at that with the larger share: of equal logits the first counts,
-    /// infinity is the largest, and of a sample with a NaN none is.
-    pub correct: usize,
-}
 
 /// What a batch's logits are held against.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +23,15 @@ pub struct Targets<'a> {
     /// A weight for each class of the network. The mean is that over the weights of the labels then, as PyTorch's; but where classes are
     /// mixed, as PyTorch's of probabilities, that over the samples.
     pub class_weights: Option<&'a [f64]>,
+    /// The share of a sample that all classes have in equal parts, from 0 to 1; the rest is its own classes'.
+    pub label_smoothing: f64,
+    /// How much less classes count the surer they are, at least 0.
+    pub gamma: f64,
 }
 
 impl<'a> From<&'a [u32]> for Targets<'a> {
     fn from(labels: &'a [u32]) -> Self {
-        Self { labels, mixed: None, class_weights: None }
+        Self { labels, mixed: None, class_weights: None, label_smoothing: 0.0, gamma: 0.0 }
     }
 }
 
@@ -45,6 +40,26 @@ impl<'a> From<&'a [u32]> for Targets<'a> {
 struct Target {
     classes: [u32; 2],
     weights: [f64; 2],
+}
+
+/// Targets as the kernels take them.
+struct Problem<'a> {
+    /// Logits of a sample.
+    classes: usize,
+    /// Of each sample.
+    targets: &'a [Target],
+    /// What smoothing adds to the weight of each class in every sample; empty if nothing is smoothed.
+    spread: &'a [f64],
+    gamma: f64,
+    /// What gradients are multiplied by.
+    share: f64,
+}
+
+impl Problem<'_> {
+    /// Whether all but the classes of a sample are out of its loss, and the logarithm is all of it.
+    fn is_plain(&self) -> bool {
+        self.spread.is_empty() && self.gamma == 0.0
+    }
 }
 
 impl Targets<'_> {
@@ -67,6 +82,7 @@ impl Targets<'_> {
     /// Each sample's, and what the sum of their losses is divided by.
     fn resolved(&self) -> (Vec<Target>, f64) {
         let weight = |class: u32| self.class_weights.map_or(1.0, |weights| weights[class as usize]);
+        let sharp = 1.0 - self.label_smoothing;
         let target = |index: usize| {
             let (label, (other, share)) = (
                 self.labels[index],
@@ -74,19 +90,29 @@ impl Targets<'_> {
             );
             let parts = [(label, share), (other, 1.0 - share)];
             let [first, second] = if share >= 0.5 { parts } else { [parts[1], parts[0]] };
-            Target { classes: [first.0, second.0], weights: [weight(first.0) * first.1, weight(second.0) * second.1] }
+            let weights = [first, second].map(|(class, share)| weight(class) * share * sharp);
+            Target { classes: [first.0, second.0], weights }
         };
         let targets: Vec<Target> = (0..self.labels.len()).map(target).collect();
         let divisor = match self.mixed {
-            None => targets.iter().map(|target| target.weights[0]).sum(),
+            None => self.labels.iter().map(|&label| weight(label)).sum(),
             Some(_) => targets.len() as f64,
         };
         (targets, divisor)
     }
+
+    fn spread(&self, classes: usize) -> Vec<f64> {
+        if self.label_smoothing == 0.0 {
+            return Vec::new();
+        }
+        let each = self.label_smoothing / classes as f64;
+        (0..classes).map(|class| self.class_weights.map_or(1.0, |weights| weights[class]) * each).collect()
+    }
 }
 
-/// Loss and hits of a batch with `classes` logits for each sample, (N, classes) in the executor's layout. A sample's loss is that of its
-/// class, or those of its two classes by their shares. If `dlogits` is given, it gets the gradient of the mean loss, in the logits' layout.
+/// Loss and hits of a batch with `classes` logits for each sample, (N, classes) in the executor's layout. A sample is a hit if its
+/// largest logit is at the label, or at that with the larger share: of equal logits the first counts, infinity is the largest, and of a
+/// sample with a NaN none is. If `dlogits` is given, it gets the gradient of the mean loss, in the logits' layout.
 ///
 /// # Errors
 /// If a label is not below `classes`; if targets do not fit each other; if a buffer is of another type or on another device; if the device
@@ -102,8 +128,9 @@ pub fn evaluate(
     dlogits: Option<&mut Buffer>,
 ) -> Result<Outcome> {
     targets.check(classes)?;
-    let (targets, divisor) = targets.resolved();
-    let (targets, share) = (&targets[..], 1.0 / divisor);
-    let outcome: Result<Outcome> = by_backend!(executor, evaluate(classes, logits, targets, share, dlogits));
-    Ok(Outcome { weight: divisor, ..outcome? })
+    let (resolved, divisor) = targets.resolved();
+    let (spread, gamma, share) = (&targets.spread(classes)[..], targets.gamma, 1.0 / divisor);
+    let problem = &Problem { classes, targets: &resolved, spread, gamma, share };
+    let outcome: Result<Outcome> = by_backend!(executor, evaluate(problem, logits, dlogits));
+    Ok(Outcome { weight: divisor, decisions: resolved.len(), ..outcome? })
 }

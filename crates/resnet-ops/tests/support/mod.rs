@@ -1,10 +1,11 @@
 //! What the tests of all ops share: seeded data, buffers with garbage around the part in use, every op behind one trait
-//! (`ops`, `convolution`, `normalisation`, `padding`, `pooling`) and the shapes that it is tried on (`shapes`).
+//! (`ops`, `convolution`, `losses`, `normalisation`, `padding`, `pooling`) and the shapes that it is tried on (`shapes`).
 
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
 pub mod convolution;
+pub mod losses;
 pub mod norm_pool;
 pub mod normalisation;
 pub mod ops;

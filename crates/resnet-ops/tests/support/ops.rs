@@ -4,7 +4,7 @@ use super::{activation, blank_activation, flat, garbage, read_activation, read_f
 use resnet_ops::concat::{self, Concat};
 use resnet_ops::dropout::{self, Dropout};
 use resnet_ops::linear::{self, Linear};
-use resnet_ops::{add, cross_entropy, relu, silu, Buffer, Executor, GradientTarget, Result};
+use resnet_ops::{add, relu, silu, Buffer, Executor, GradientTarget, Result};
 use std::fmt::Debug;
 
 /// Input values closer than this to a kink of the function are not drawn.
@@ -263,34 +263,6 @@ impl Op for Dropping {
     }
 }
 
-/// Mean cross-entropy.
-#[derive(Debug)]
-pub struct Loss {
-    pub classes: usize,
-    pub labels: Vec<u32>,
-}
-
-impl Op for Loss {
-    fn inputs(&self, random: &mut Random) -> Vec<Vec<f64>> {
-        vec![random.values(self.labels.len() * self.classes).iter().map(|value| value * 4.0).collect()]
-    }
-
-    fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
-        let logits = activation(executor, [self.labels.len(), self.classes, 1, 1], &inputs[0])?;
-        let outcome = cross_entropy::evaluate(executor, self.classes, &logits, self.labels[..].into(), None)?;
-        Ok(vec![outcome.loss_sum / self.labels.len() as f64])
-    }
-
-    fn backward(&self, executor: &Executor, inputs: &[Vec<f64>], dy: &[f64], _: bool) -> Result<Vec<Vec<f64>>> {
-        let shape = [self.labels.len(), self.classes, 1, 1];
-        let logits = activation(executor, shape, &inputs[0])?;
-        let mut dlogits = blank_activation(executor, shape);
-        cross_entropy::evaluate(executor, self.classes, &logits, self.labels[..].into(), Some(&mut dlogits))?;
-        let dlogits = read_activation(executor, shape, &dlogits)?;
-        Ok(vec![dlogits.iter().map(|value| value * dy[0]).collect()])
-    }
-}
-
 /// The table of ops with gradients and their cases, for which `gradients.rs` and `kernels.rs` have a test each.
 #[allow(unused_macros)]
 macro_rules! every_op {
@@ -311,7 +283,8 @@ macro_rules! every_op {
             global_avg_pool: $crate::support::shapes::global_average_poolings;
             pad_channels: $crate::support::shapes::channel_paddings;
             linear: $crate::support::shapes::connections;
-            cross_entropy: $crate::support::shapes::losses;
+            cross_entropy: $crate::support::losses::losses;
+            binary_cross_entropy: $crate::support::losses::binary_losses;
         }
     };
 }

@@ -3,7 +3,7 @@
 use super::convolution::Convolution;
 use super::norm_pool::NormPooling;
 use super::normalisation::Normalisation;
-use super::ops::{Addition, Concatenation, Connection, Dropping, Loss, Relu};
+use super::ops::{Addition, Concatenation, Connection, Dropping, Relu};
 use super::padding::ChannelPadding;
 use super::pooling::{AveragePooling, GlobalAveragePooling, MaxPooling};
 use super::Random;
@@ -342,17 +342,5 @@ pub fn connections() -> Vec<Connection> {
         }
     }
     list.push(Connection { n: 37, op: Linear { in_features: 512, out_features: 100, bias: true } });
-    list
-}
-
-/// Cross-entropies.
-pub fn losses() -> Vec<Loss> {
-    let mut random = Random::new(8);
-    let mut list = Vec::new();
-    for classes in [1, 2, 10, 16, 17, 33, 100] {
-        for n in [1, 2, 7, 64, 300] {
-            list.push(Loss { classes, labels: (0..n).map(|_| random.below(classes) as u32).collect() });
-        }
-    }
     list
 }

@@ -1,5 +1,6 @@
 //! Whether two data sets are the same: a digest of what tells them apart.
 
+use super::super::labels::LabelsRef;
 use super::super::picture::PictureSet;
 use super::super::pixels::{Pixels, PixelsRef};
 use super::{Dataset, Images};
@@ -26,7 +27,10 @@ impl Dataset {
         text(&format!("{} {:?} {}", self.len(), self.image_shape(), self.num_classes()));
         self.class_names().into_iter().flatten().for_each(|name| text(name));
         text(&format!("{:?}", self.normalise()));
-        self.labels().iter().for_each(|label| hash.update(label.to_le_bytes()));
+        match self.labels() {
+            LabelsRef::Single(labels) => labels.iter().for_each(|label| hash.update(label.to_le_bytes())),
+            LabelsRef::Multi { matrix, .. } => hash.update(matrix),
+        }
         let places = self.places.iter().flat_map(|places| &places[..self.len]);
         places.for_each(|place| hash.update(place.to_le_bytes()));
         match &*self.images {

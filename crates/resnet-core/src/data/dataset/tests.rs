@@ -46,7 +46,7 @@ fn a_part_shares_the_images_and_keeps_the_classes() {
     let data = bytes([4, 1, 2, 2], &[0, 1, 2, 9]);
     let part = data.take(2).unwrap();
     assert!(Arc::ptr_eq(&part.images, &data.images));
-    assert_eq!((part.len(), part.labels(), part.num_classes()), (2, &[0, 1][..], 10));
+    assert_eq!((part.len(), part.labels(), part.num_classes()), (2, [0, 1][..].into(), 10));
     assert_eq!(part.take(100).unwrap().len(), 2);
     assert_eq!(data.take(0).unwrap_err().message, "count: expected at least 1, got 0");
     let error = part.fill(&[2], &mut [0.0; 4], &mut [0]).unwrap_err();

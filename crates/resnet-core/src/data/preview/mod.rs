@@ -1,5 +1,6 @@
 //! A picture of what a training step sees.
 
+use super::labels::Labels;
 use super::pass::{Batch, DataPass, Mixed};
 use crate::error::{Code, Error, Result};
 use image::codecs::png::PngEncoder;
@@ -75,16 +76,17 @@ impl DataPass {
         Ok(png)
     }
 
-    /// The class of an image, and below it that of the one that was mixed in, each with its share.
+    /// The classes of an image, and below it that of the one that was mixed in, each with its share.
     fn told(&self, batch: &Batch, index: usize) -> Vec<String> {
-        let named = |label: u32| {
+        let named = |label: usize| {
             let names = self.data().class_names();
-            names.map_or_else(|| label.to_string(), |names| names[label as usize].clone())
+            names.map_or_else(|| label.to_string(), |names| names[label].clone())
         };
-        let own = named(batch.labels[index]);
+        let all = |labels: &Labels| labels.all().of(index).into_iter().map(&named).collect::<Vec<_>>().join(", ");
+        let own = all(&batch.labels);
         match &batch.mixed {
             Some(Mixed { labels, share }) => {
-                vec![format!("{share:.2} {own}"), format!("{:.2} {}", 1.0 - share, named(labels[index]))]
+                vec![format!("{share:.2} {own}"), format!("{:.2} {}", 1.0 - share, all(labels))]
             }
             None => vec![own],
         }

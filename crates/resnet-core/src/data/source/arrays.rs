@@ -1,11 +1,12 @@
 //! Data sets of images that are in memory already.
 
 use crate::data::dataset::{Dataset, Samples};
+use crate::data::labels::Labels;
 use crate::data::pixels::Pixels;
 use crate::error::{named, Code, Error, Result};
 
 impl Dataset {
-    /// A data set of images of shape (N, C, H, W), all sizes at least 1, with a label each. Labels count from 0 and are below
+    /// A data set of images of shape (N, C, H, W), all sizes at least 1, with a label each, or any number. Labels count from 0 and are below
     /// the number of class names; without class names the largest label tells the number of classes.
     ///
     /// # Errors
@@ -14,9 +15,10 @@ impl Dataset {
     pub fn from_arrays(
         images: Pixels,
         shape: [usize; 4],
-        labels: Vec<u32>,
+        labels: impl Into<Labels>,
         class_names: Option<Vec<String>>,
     ) -> Result<Self> {
+        let labels = labels.into();
         let [count, channels, height, width] = shape;
         if count == 0 {
             return Err(Error::expected(Code::InvalidArgument, "images", "at least one image", "none"));
@@ -29,6 +31,7 @@ impl Dataset {
             let expected = format!("as many values as shape {shape:?} has");
             return Err(Error::expected(Code::Shape, "images", expected, images.len()));
         }
+        labels.check("labels")?;
         if labels.len() != count {
             return Err(Error::expected(
                 Code::Shape,
@@ -40,18 +43,37 @@ impl Dataset {
         if class_names.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::expected(Code::InvalidArgument, "classNames", "at least one name", "none"));
         }
-        let largest = labels.iter().max().map_or(0, |&label| label as usize);
-        let num_classes = class_names.as_ref().map_or(largest + 1, Vec::len);
-        if let Some(index) = labels.iter().position(|&label| label as usize >= num_classes) {
-            let name = format!("labels[{index}]");
-            return Err(Error::expected(Code::Label, &name, format!("a class below {num_classes}"), labels[index]));
-        }
+        let num_classes = count_of_classes(&labels, class_names.as_deref())?;
         if let Some((index, pixel)) = images.non_finite() {
             let (name, got) = (format!("images[{index}]"), named(pixel.into()));
             return Err(Error::expected(Code::InvalidArgument, &name, "a finite number", got));
         }
         let image = [channels, height, width];
         Ok(Self::new(Samples { pixels: images, image, labels, num_classes, class_names }))
+    }
+}
+
+/// As many as there are names, or what the labels say.
+fn count_of_classes(labels: &Labels, names: Option<&[String]>) -> Result<usize> {
+    match labels {
+        Labels::Single(labels) => {
+            let largest = labels.iter().max().map_or(0, |&label| label as usize);
+            let count = names.map_or(largest + 1, <[String]>::len);
+            match labels.iter().position(|&label| label as usize >= count) {
+                Some(index) => {
+                    let (name, expected) = (format!("labels[{index}]"), format!("a class below {count}"));
+                    Err(Error::expected(Code::Label, &name, expected, labels[index]))
+                }
+                None => Ok(count),
+            }
+        }
+        Labels::Multi { classes, .. } => match names.map(<[String]>::len).filter(|count| count != classes) {
+            Some(got) => {
+                let expected = format!("a name for each of {classes} classes");
+                Err(Error::expected(Code::Shape, "classNames", expected, got))
+            }
+            None => Ok(*classes),
+        },
     }
 }
 

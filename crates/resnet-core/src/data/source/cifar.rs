@@ -88,7 +88,7 @@ impl Cifar {
             Ok(Dataset::new(Samples {
                 pixels: Pixels::U8(pixels),
                 image,
-                labels,
+                labels: labels.into(),
                 num_classes,
                 class_names: names.clone(),
             }))
@@ -244,7 +244,7 @@ mod tests {
         fs::write(&archive, tar(&members)).unwrap();
         for path in [folder.path(), &archive] {
             let Splits { train, validation } = Cifar::Cifar10.load(path, &Cancel::default()).unwrap();
-            assert_eq!(train.labels(), [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]);
+            assert_eq!(train.labels().single().unwrap(), [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]);
             assert_eq!((train.image_shape(), train.class_names().unwrap()[6].as_str()), ([3, 32, 32], "frog"));
             let mut images = vec![0.0; IMAGE];
             validation.unwrap().fill(&[0], &mut images, &mut [0]).unwrap();
@@ -269,7 +269,7 @@ mod tests {
         let names: String = (0..100).map(|i| format!("class {i}\n")).collect();
         fs::write(folder.path().join("fine_label_names.txt"), names).unwrap();
         let Splits { train, validation } = load().unwrap();
-        assert_eq!((train.labels(), validation.unwrap().labels()), (&[3][..], &[99][..]));
+        assert_eq!((train.labels(), validation.unwrap().labels()), ([3][..].into(), [99][..].into()));
         assert_eq!(train.class_names().unwrap()[99], "class 99");
         fs::write(folder.path().join("test.bin"), records(2, &[100])).unwrap();
         let error = load().unwrap_err();

@@ -73,7 +73,7 @@ fn load_part(images_path: &Path, labels_path: &Path, classes: [&str; 10], cancel
     Ok(Dataset::new(Samples {
         pixels: Pixels::U8(images),
         image: [1, SIDE, SIDE],
-        labels: numbers,
+        labels: numbers.into(),
         num_classes: classes.len(),
         class_names: Some(classes.map(String::from).into()),
     }))
@@ -126,10 +126,10 @@ mod tests {
         assert_eq!((train.image_shape(), train.num_classes()), ([1, 28, 28], 10));
         assert_eq!(train.class_names().unwrap()[9], "ankle boot");
         // The full set's first labels.
-        assert_eq!(train.labels()[..10], [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]);
-        assert_eq!(validation.labels()[..10], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]);
+        assert_eq!(train.labels().single().unwrap()[..10], [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]);
+        assert_eq!(validation.labels().single().unwrap()[..10], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]);
         for class in 0..10 {
-            let share = train.labels().iter().filter(|&&label| label == class).count() as f64 / 4096.0;
+            let share = train.labels().single().unwrap().iter().filter(|&&label| label == class).count() as f64 / 4096.0;
             assert!((0.08..0.12).contains(&share), "class {class}: {share}");
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     fn loads_plain_files() {
         let folder = small_set();
         let Splits { train, validation } = load(folder.path(), &Cancel::default()).unwrap();
-        assert_eq!((train.labels(), validation.unwrap().labels()), (&[9; 3][..], &[9; 2][..]));
+        assert_eq!((train.labels(), validation.unwrap().labels()), ([9; 3][..].into(), [9; 2][..].into()));
     }
 
     #[test]

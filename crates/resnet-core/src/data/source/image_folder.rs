@@ -4,11 +4,14 @@ use super::image_list::{self, Classes};
 use super::natural::compare;
 use crate::cancel::Cancel;
 use crate::data::dataset::{Dataset, Splits};
+use crate::data::labels::{LabelKind, Labels};
 use crate::data::picture::{look, OnError, PictureSet, PictureTransform};
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+mod sets;
 
 /// Endings of files that are taken for pictures; what they are is told by their bytes.
 const ENDINGS: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp"];
@@ -32,6 +35,9 @@ pub struct ImageFolder {
     pub stratified: bool,
     /// Seed of what is kept apart.
     pub seed: u64,
+    /// How many classes a picture may be of: in a list any number, by the rules of [`image_list`].
+    #[serde(default = "single")]
+    pub labels: LabelKind,
     /// The classes and their order, instead of all in their natural order.
     pub class_names: Option<Vec<String>>,
     /// What a file that cannot be read leads to.
@@ -40,6 +46,11 @@ pub struct ImageFolder {
     pub verify: bool,
     /// Bytes of fitted pictures that are kept in memory.
     pub cache: usize,
+}
+
+/// What is left out is one class each.
+fn single() -> LabelKind {
+    LabelKind::Single
 }
 
 /// What was left out.
@@ -65,6 +76,9 @@ impl ImageFolder {
     /// cannot be read, `ERR_INVALID_ARGUMENT` if settings do not fit the folder, `ERR_ABORTED`.
     pub fn load(&self, cancel: &Cancel) -> Result<(Splits, Skipped)> {
         self.transform.check()?;
+        if self.labels == LabelKind::Multi {
+            return self.load_sets(cancel);
+        }
         let mut walk = Walk { skipped: Skipped::default(), cancel };
         let (train, validation) = match image_list::is_list(&self.path) {
             true => image_list::read(&self.path)?,
@@ -80,22 +94,27 @@ impl ImageFolder {
         let names: Vec<String> = train.iter().map(|(name, _)| name.clone()).collect();
         let validation = validation.map(|classes| self.kept_for_validation(classes, &mut walk, &names)).transpose()?;
         let set = |classes: Vec<(String, Vec<PathBuf>)>| {
-            let labels = (0u32..).zip(&classes).flat_map(|(label, (_, files))| vec![label; files.len()]).collect();
+            let labels = (0u32..).zip(&classes).flat_map(|(label, (_, files))| vec![label; files.len()]);
+            let labels = Labels::Single(labels.collect());
             let files: Vec<PathBuf> = classes.into_iter().flat_map(|(_, files)| files).collect();
             let pictures = PictureSet::new(files, self.transform.clone(), self.on_error, self.cache);
             Dataset::of_pictures(pictures, labels, names.clone())
         };
         let train = set(std::mem::take(&mut train));
-        let splits = match (validation, self.split) {
+        let splits = self.parted(train, validation.map(set))?;
+        Ok((self.looked_at(splits, cancel)?, walk.skipped))
+    }
+
+    /// Training and validation, of which the latter may be kept apart here.
+    fn parted(&self, train: Dataset, validation: Option<Dataset>) -> Result<Splits> {
+        match (validation, self.split) {
             (Some(_), Some(split)) => {
                 let expected = "none where pictures for validation stand apart already";
-                return Err(Error::expected(Code::InvalidArgument, "split", expected, split));
+                Err(Error::expected(Code::InvalidArgument, "split", expected, split))
             }
-            (Some(validation), None) => Splits { train, validation: Some(set(validation)) },
-            (None, Some(split)) => train.split(split, self.stratified, self.seed)?,
-            (None, None) => Splits { train, validation: None },
-        };
-        Ok((self.looked_at(splits, cancel)?, walk.skipped))
+            (None, Some(split)) => train.split(split, self.stratified, self.seed),
+            (validation, None) => Ok(Splits { train, validation }),
+        }
     }
 
     /// Reads all pictures if that is wanted, or needed to measure them.

@@ -1,6 +1,6 @@
 use super::super::run::tests::{config, data, session, timeless};
 use super::*;
-use crate::data::{Augment, Dataset, Pixels};
+use crate::data::{Augment, Dataset, LabelsRef, Pixels};
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
 use crate::train::{
     fit, Clip, Control, CourseConfig, EmaConfig, EpochRow, Event, FitConfig, Flow, Monitor, Optimizer, ValidateEvery,
@@ -143,10 +143,11 @@ fn another_run_s_checkpoint_is_refused_before_anything_changes() {
     assert!(message.contains("clip null"), "{message}");
     let message = refused(&own, &data(24), session());
     assert!(message.contains("data.train with 24 images of 1x8x8"), "{message}");
-    let labels = data(22).labels().to_vec();
+    let own_data = data(22);
+    let LabelsRef::Single(labels) = own_data.labels() else { panic!() };
     let pixels = || Pixels::U8(vec![7; 22 * 64]);
     let named = |names: [&str; 2]| Some(names.map(str::to_owned).to_vec());
-    let set = |names| Dataset::from_arrays(pixels(), [22, 1, 8, 8], labels.clone(), names).unwrap();
+    let set = |names| Dataset::from_arrays(pixels(), [22, 1, 8, 8], labels.to_vec(), names).unwrap();
     assert!(refused(&own, &set(None), session()).contains("contents whose digest"));
     assert!(refused(&own, &set(named(["a", "b"])), session()).contains("the classes a, b"));
     let on = |network, seed| Session::on(network, Executor::cpu(1).unwrap(), seed);
