@@ -10,7 +10,7 @@ use crate::model::init::initialise;
 use crate::model::params::Params;
 use crate::model::shape::Shape;
 use crate::model::Layer;
-use crate::plan::Mode;
+use crate::plan::{Frozen, Mode};
 use crate::rng::{stream, Purpose};
 use crate::state_dict::{self, Entry, ModelHeader, Other, Values};
 use crate::weights::{check_finite, Weights};
@@ -269,14 +269,19 @@ impl Session {
         Params::of(&trace_channels(&self.network, channels)?)
     }
 
-    /// Makes ready for a batch of images (N, C, H, W); binds the input channels.
-    pub(crate) fn prepare(&mut self, shape: [usize; 4], mode: &Mode) -> Result<Execution<'_>> {
-        let [_, channels, height, width] = shape;
+    /// Binds the input channels to those of images (N, C, H, W); the parameters that there are then.
+    pub(crate) fn bound_to(&mut self, [_, channels, height, width]: [usize; 4]) -> Result<&Params> {
         if self.built.is_none() {
             // A network that does not fit the images is refused before it takes their channels for good.
             trace(&self.network, Shape::map(channels, height, width))?;
         }
         self.build(channels)?;
+        Ok(&self.built()?.params)
+    }
+
+    /// Makes ready for a batch of images (N, C, H, W); binds the input channels.
+    pub(crate) fn prepare(&mut self, shape: [usize; 4], mode: &Mode) -> Result<Execution<'_>> {
+        self.bound_to(shape)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
         let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, weights.batch).bits();
         let bound = BoundNetwork { network: &self.network, params, weights, dropout_seed, cancel: &self.cancel };
@@ -318,10 +323,10 @@ impl Session {
         weights.named(params)
     }
 
-    /// The last step's gradients by parameter name, in canonical order; none before the first step.
-    pub(crate) fn gradients<V: Real>(&self) -> Result<Named<V>> {
+    /// The last step's gradients by parameter name, in canonical order, but those of frozen ones; none before the first step.
+    pub(crate) fn gradients<V: Real>(&self, frozen: &Frozen) -> Result<Named<V>> {
         let Built { params, weights, .. } = self.built()?;
-        weights.named_gradients(params)
+        weights.named_gradients(params, frozen)
     }
 
     fn built(&self) -> Result<&Built> {

@@ -7,7 +7,6 @@ use super::{Clip, Control, EpochRow, Event, Flow, Metrics, Optimizer, ParameterS
 use crate::data::{Augment, DataPass, Dataset, Mixed, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::interface::Interface;
-use crate::plan::Mode;
 use crate::session::Session;
 use resnet_ops::cross_entropy::Targets;
 use serde::Deserialize;
@@ -133,7 +132,7 @@ fn check_training(
     last_batch: usize,
 ) -> Result<()> {
     let [channels, height, width] = data.image_shape();
-    let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
+    let mut execution = trainer.prepare(session, [batch_size, channels, height, width])?;
     execution.check_updated()?;
     let (executor, params, _) = execution.parts();
     trainer.updating.updater.reserve(executor, params)?;

@@ -9,7 +9,6 @@ use crate::device::Compute;
 use crate::engine::Execution;
 use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
-use crate::plan::Mode;
 use crate::session::Session;
 use crate::tensor::{Images, Named};
 use resnet_ops::cross_entropy::Targets;
@@ -52,7 +51,7 @@ impl Trainer {
         mixed: Option<&Mixed>,
     ) -> Result<Metrics> {
         images.check()?;
-        let execution = session.prepare(images.shape, &Mode::TRAIN)?;
+        let execution = self.prepare(session, images.shape)?;
         execution.check_labels(labels)?;
         if let Some(Mixed { labels, share }) = mixed {
             execution.check_labels(labels)?;
@@ -83,8 +82,15 @@ impl Trainer {
         targets: Targets,
         is_last: bool,
     ) -> Result<Metrics> {
-        let execution = session.prepare(images.shape, &Mode::TRAIN)?;
+        let execution = self.prepare(session, images.shape)?;
         self.update(execution, images, targets, is_last)
+    }
+
+    /// Makes ready for steps on images (N, C, H, W); looks at the network's parameters and binds the input channels.
+    pub(super) fn prepare<'a>(&mut self, session: &'a mut Session, shape: [usize; 4]) -> Result<Execution<'a>> {
+        let updater = &mut self.updating.updater;
+        updater.look_at(session.bound_to(shape)?)?;
+        session.prepare(shape, updater.mode())
     }
 
     fn update(&mut self, execution: Execution, images: Input, targets: Targets, is_last: bool) -> Result<Metrics> {
@@ -111,8 +117,8 @@ impl Trainer {
         }
     }
 
-    /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step. In f32, or in
-    /// f64 from the f64 backend.
+    /// The last step's gradients by parameter name, in canonical order, before weight decay, of all parameters that are not frozen; empty
+    /// before the first step. In f32, or in f64 from the f64 backend.
     ///
     /// # Errors
     /// `ERR_NOT_BUILT` before the input channels are known.
@@ -120,7 +126,7 @@ impl Trainer {
         if !self.stepped {
             return Ok(Vec::new());
         }
-        session.gradients()
+        session.gradients(&self.updating.updater.mode().frozen)
     }
 }
 

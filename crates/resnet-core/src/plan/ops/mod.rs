@@ -83,6 +83,11 @@ impl Site<'_> {
         self.inputs[0].channels()
     }
 
+    /// Whether some of its parameters have gradients.
+    pub fn is_trained(&self) -> bool {
+        self.mode.trains_any(&self.ranges.params)
+    }
+
     /// Height and width of the first input.
     pub fn size(&self) -> [usize; 2] {
         self.inputs[0].size()

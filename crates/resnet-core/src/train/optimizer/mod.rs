@@ -22,6 +22,7 @@ pub use resnet_ops::sgd::Sgd;
 use super::clip::Clip;
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
+use crate::plan::Mode;
 use crate::weights::{copied, Weights};
 use group::Part;
 use resnet_ops::{update, Buffer, Executor, ViewMut};
@@ -67,6 +68,8 @@ pub struct Updater {
     pub state: State,
     /// The parameters, cut where settings change; nothing before the first step.
     parts: Option<Vec<Part>>,
+    /// That of the steps; it says what is frozen.
+    mode: Mode,
 }
 
 impl Optimizer {
@@ -152,17 +155,32 @@ impl Optimizer {
 impl Updater {
     /// Nothing is kept yet.
     pub fn new(optimizer: Optimizer, settings: ParameterSettings, clip: Option<Clip>) -> Self {
-        Self { lr: optimizer.lr(), optimizer, settings, clip, state: State::default(), parts: None }
+        Self { lr: optimizer.lr(), optimizer, settings, clip, state: State::default(), parts: None, mode: Mode::TRAIN }
     }
 
-    /// Looks at the network's parameters and makes room for what the optimiser keeps; only the first time does it anything.
+    /// Looks at the network's parameters; only the first time does it anything.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if groups do not fit the network; `ERR_OUT_OF_MEMORY`.
-    pub fn reserve(&mut self, executor: &Executor, params: &Params) -> Result<()> {
+    /// `ERR_INVALID_ARGUMENT` if groups do not fit the network.
+    pub fn look_at(&mut self, params: &Params) -> Result<()> {
         if self.parts.is_none() {
-            self.parts = Some(self.settings.parts(params, &self.optimizer)?);
+            let parts = self.settings.parts(params, &self.optimizer)?;
+            self.mode.frozen = self.settings.frozen(params, &parts);
+            self.parts = Some(parts);
         }
+        Ok(())
+    }
+
+    /// That of the steps.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Makes room for what the optimiser keeps; only the first time does it anything.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub fn reserve(&mut self, executor: &Executor, params: &Params) -> Result<()> {
         self.state.reserve(self.optimizer.kept(), executor, params.parameters_len())
     }
 
