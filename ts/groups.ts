@@ -19,8 +19,8 @@ export interface ParameterGroup {
   /** Weight decay in place of the optimiser's. */
   weightDecay?: number;
   /**
-   * Whether they stay as they are, without decay too, default false. Their gradients are not computed, nor anything that only gradients of
-   * frozen parameters would need.
+   * Whether they stay as they are, without decay too, default false. Their gradients are not computed, nor
+   * any below the lowest parameter that is trained.
    */
   frozen?: boolean;
   /**

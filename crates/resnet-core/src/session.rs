@@ -1,5 +1,6 @@
 //! A network with its weights and the engine that computes with them: built, loaded, saved, moved.
 
+use crate::account::Account;
 use crate::cancel::Cancel;
 use crate::device::{Compute, Device};
 use crate::engine::{BoundNetwork, Engine, Execution};
@@ -32,6 +33,15 @@ pub struct SessionOptions {
     pub compute: Compute,
 }
 
+/// What takes the place of a network's last linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewHead {
+    /// Outputs of it.
+    pub num_classes: usize,
+    /// The session's seed, by which it is drawn; the file's if absent.
+    pub seed: Option<u64>,
+}
+
 /// A network with its weights on a device.
 pub struct Session {
     network: Layer,
@@ -40,6 +50,7 @@ pub struct Session {
     built: Option<Built>,
     cancel: Cancel,
     interface: Interface,
+    account: Account,
 }
 
 /// What there is once the input channels are known.
@@ -78,6 +89,7 @@ impl Session {
             built: None,
             cancel: Cancel::default(),
             interface: Interface::default(),
+            account: Account::default(),
         }
     }
 
@@ -93,6 +105,27 @@ impl Session {
         session.take_entries(in_channels, &file.entries, &[], &LoadOptions::default())?;
         session.built_mut()?.weights.updates = file.updates;
         session.interface = interface;
+        Ok(session)
+    }
+
+    /// [`Session::load`] with another head: the last linear layer has so many outputs and is drawn anew. What the file says of
+    /// classes is not taken; updates count from 0.
+    ///
+    /// # Errors
+    /// As [`Session::load`]; `ERR_INVALID_ARGUMENT` if the network has no linear layer, or cannot have so many outputs.
+    pub fn load_with_head(path: &Path, compute: Compute, head: NewHead, cancel: &Cancel) -> Result<Self> {
+        let mut file = state_dict::read_model(path, cancel)?;
+        let ModelHeader { mut network, in_channels, seed, interface } = file.header;
+        if !network.set_classes(head.num_classes) {
+            let expected = "none for a network without a linear layer";
+            return Err(Error::expected(Code::InvalidArgument, "numClasses", expected, head.num_classes));
+        }
+        let mut session = Self::on(network, compute.executor()?, head.seed.unwrap_or(seed));
+        let params = session.params_for(in_channels)?;
+        file.entries.retain(|entry| !state_dict::is_of_head(&params, &entry.name));
+        let options = LoadOptions { new_head: true, ..LoadOptions::default() };
+        session.take_entries(in_channels, &file.entries, &[], &options)?;
+        session.interface = Interface { transform: interface.transform, ..Interface::default() };
         Ok(session)
     }
 
@@ -142,9 +175,14 @@ impl Session {
         &self.cancel
     }
 
-    /// The memory of weights, gradients and what plans work in, in bytes.
+    /// The memory of weights, gradients, what plans work in and what trainers keep, in bytes.
     pub fn bytes(&self) -> usize {
-        self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes()
+        self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes() + self.account.bytes()
+    }
+
+    /// Where trainers say what they keep.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// See [`Weights::check_updated`].

@@ -165,7 +165,9 @@ fn batches_accumulated_on_frozen_norms_are_one_large_batch() {
         let (mut parts, mut at_once) = (session(executor()), session(executor()));
         let (mut trainer, mut other) = (Trainer::new(config(groups, 4)), Trainer::new(config(groups, 1)));
         for _ in 0..3 {
-            (0..4).for_each(|number| drop(step(&mut parts, &mut trainer, number)));
+            for number in 0..4 {
+                step(&mut parts, &mut trainer, number);
+            }
             other.step(&mut at_once, Images { data: &images, shape }, &labels).unwrap();
         }
         let apart = distance(&flat(parts.state_dict().unwrap()), &flat(at_once.state_dict().unwrap()));

@@ -185,7 +185,8 @@ fn features_are_what_the_named_layer_returns() {
     let layers =
         ["conv1", "bn1", "relu1", "maxpool", "layer1.0.bn1", "layer1.0", "layer1", "layer2.0.downsample.0", "avgpool"];
     let mut reference = session(Executor::ReferenceF64);
-    let features: Vec<Tensor<f64>> = layers.iter().map(|layer| reference.features(images, layer).unwrap()).collect();
+    let features: Vec<Tensor<f64>> =
+        layers.iter().map(|layer| reference.features(images, Some(layer)).unwrap()).collect();
     assert_eq!(features[0].shape, [3, 64, 11, 9]);
     assert_eq!(features[6].shape, [3, 8, 6, 5]);
     assert_eq!(features[8].shape, [3, 20]);
@@ -197,7 +198,7 @@ fn features_are_what_the_named_layer_returns() {
         let mut session = session(executor);
         let before: Tensor<f64> = session.forward(images, false).unwrap();
         for (layer, expected) in layers.iter().zip(&features) {
-            let found: Tensor<f64> = session.features(images, layer).unwrap();
+            let found: Tensor<f64> = session.features(images, Some(layer)).unwrap();
             assert_eq!(found.shape, expected.shape);
             let distance = distance(&found.data, &expected.data);
             assert!(distance < 1e-5, "{layer}: {distance:e}");
@@ -205,7 +206,7 @@ fn features_are_what_the_named_layer_returns() {
             assert_eq!(session.forward::<f64>(images, false).unwrap(), before);
         }
     }
-    let error = reference.features::<f64>(images, "layer7").unwrap_err();
+    let error = reference.features::<f64>(images, Some("layer7")).unwrap_err();
     assert_eq!(
         (error.code, error.message.as_str()),
         (Code::InvalidArgument, "layer: expected the name of a layer or stage, got layer7")
@@ -224,7 +225,8 @@ fn sensitivities_are_gradients_of_one_logit() {
     let row = |class: u32| &weights[class as usize * 20..][..20];
     let [pooled, gradient] = reference.sensitivity::<f64>(images, "avgpool", &LABELS).unwrap();
     assert_eq!(gradient.data, LABELS.iter().flat_map(|&class| row(class).to_vec()).collect::<Vec<_>>());
-    assert_eq!(pooled, reference.features(images, "avgpool").unwrap());
+    assert_eq!(pooled, reference.features(images, Some("avgpool")).unwrap());
+    assert_eq!(pooled, reference.features(images, None).unwrap(), "what the head reads");
     let [_, map] = reference.sensitivity::<f64>(images, "layer2", &LABELS).unwrap();
     let pixels = map.shape[2] * map.shape[3];
     for (pixel, &value) in map.data.iter().enumerate() {
@@ -262,6 +264,7 @@ fn the_gradient_of_a_value_that_later_layers_share_is_the_sum_over_them() {
         body: Box::new(Layer::Sequential { children: vec![] }),
         shortcut: None,
         relu: false,
+        stochastic_depth: 0.0,
     };
     let children =
         vec![Child::new("conv", conv), Child::new("twice", twice), Child::new("pool", Layer::GlobalAvgPool2d)];

@@ -85,7 +85,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
 
 /// Whether a node would return its input as it is.
 fn is_identity(kind: &Kind, mode: &Mode) -> bool {
-    matches!(kind, Kind::Layer(Layer::Dropout { p }) if !mode.drops() || *p == 0.0)
+    matches!(kind, Kind::Layer(Layer::Dropout { p }) | Kind::StochasticDepth { p } if !mode.drops() || *p == 0.0)
 }
 
 /// Whether the images go to one convolution only, and have few channels.

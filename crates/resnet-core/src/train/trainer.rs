@@ -4,6 +4,7 @@ use super::accumulation::Accumulation;
 use super::optimizer::{State, Updater};
 use super::settings::UpdateConfig;
 use super::step::{step, Updating};
+use crate::account::Share;
 use crate::data::{Input, Mixed};
 use crate::device::Compute;
 use crate::engine::Execution;
@@ -18,6 +19,7 @@ use resnet_ops::Real;
 pub struct Trainer {
     pub(super) updating: Updating,
     stepped: bool,
+    share: Share,
 }
 
 impl Trainer {
@@ -25,7 +27,11 @@ impl Trainer {
     pub fn new(config: impl Into<UpdateConfig>) -> Self {
         let UpdateConfig { optimizer, parameters, clip, accumulate } = config.into();
         let accumulation = Accumulation::new(accumulate);
-        Self { updating: Updating { accumulation, updater: Updater::new(optimizer, parameters, clip) }, stepped: false }
+        Self {
+            updating: Updating { accumulation, updater: Updater::new(optimizer, parameters, clip) },
+            stepped: false,
+            share: Share::default(),
+        }
     }
 
     /// One update on images with their labels, or the gradients of one of its batches if it has several; returns loss and accuracy before
@@ -62,6 +68,7 @@ impl Trainer {
         let targets = Targets { mixed: mixed.map(Mixed::target), ..labels.into() };
         let metrics =
             self.update(execution, images.into(), targets, false).map_err(|error| lost(error, "before this step"));
+        self.tell_memory(session);
         let checked = metrics.and_then(|metrics| {
             Self::check_done(session).map(|()| metrics).map_err(|error| lost(error, "after this step"))
         });
@@ -83,7 +90,15 @@ impl Trainer {
         is_last: bool,
     ) -> Result<Metrics> {
         let execution = self.prepare(session, images.shape)?;
-        self.update(execution, images, targets, is_last)
+        let metrics = self.update(execution, images, targets, is_last);
+        self.tell_memory(session);
+        metrics
+    }
+
+    /// Says what it keeps where the session's memory is asked for.
+    fn tell_memory(&mut self, session: &Session) {
+        let Updating { accumulation, updater } = &self.updating;
+        self.share.set(session.account(), accumulation.bytes() + updater.state.bytes());
     }
 
     /// Makes ready for steps on images (N, C, H, W); looks at the network's parameters and binds the input channels.
@@ -100,12 +115,12 @@ impl Trainer {
     }
 
     /// The learning rate of the next updates, before the factors of groups.
-    pub(crate) fn lr(&self) -> f64 {
+    pub fn lr(&self) -> f64 {
         self.updating.updater.lr
     }
 
-    /// Sets it.
-    pub(crate) fn set_lr(&mut self, lr: f64) {
+    /// Sets it, to a number of at least 0.
+    pub fn set_lr(&mut self, lr: f64) {
         self.updating.updater.lr = lr;
     }
 

@@ -234,6 +234,11 @@ impl State {
         Ok(Self { buffers: self.buffers.iter().map(copy).collect::<Result<_>>()?, steps: self.steps })
     }
 
+    /// Its memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.buffers.iter().map(|(_, buffer)| buffer.bytes()).sum()
+    }
+
     /// Adds what is missing of these buffers, as zeros.
     fn reserve(&mut self, names: &[&'static str], executor: &Executor, len: usize) -> Result<()> {
         for &name in names {
