@@ -43,7 +43,7 @@ export async function main(args) {
   if (options.peer !== "no") sides.push(torchTransfer({ folder, threads: options.threads, recipe: RECIPE }));
   const results = [];
   try {
-    for (const side of [...sides]) {
+    for (const side of sides.slice()) {
       try {
         const { accuracy, seconds } = await side.ask({ run: "before", epochs: options.epochs });
         console.log(`${side.name}: ${percent(accuracy)} % of Fashion-MNIST's test images after ${options.epochs} epochs, ${seconds.toFixed(0)} s`);
