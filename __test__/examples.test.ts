@@ -107,6 +107,7 @@ const shown: Record<string, RegExp> = {
   "blocks.ts": /^4,3,6,6\n4,6,3,3\n[^]*downsample/,
   "bottleneck.ts": /1×2048×7×7[^]*1181184 parameters\n[^]* 70784 parameters\n[^]*\nERR_SHAPE: 1: cannot add/,
   "compose.ts": /5 +GlobalAvgPool2d[^]*validation accuracy[^]*\n3( +\d+\.\d+){6}/,
+  "fine-tune.ts": /^with a new head: \d+\.\d %[^]*\nthe head trained: [5-9]\d\.\d %[^]*\nall of it trained: [6-9]\d\.\d %[^]*\nwhat enters the head for four images: 4 x 64 numbers$/,
   "inception.ts": /^1,256,12,12\n[^]*b4_2_relu[^]*\n1,256,12,12\n[^]*inception5[^]*layer4/,
   "networks.ts": /ResNet-50 +25\.56 M +4\.09 G\n[^]*GoogLeNet +\d/,
   "own-loop.ts": /epoch 1: loss 2\.\d+, gradient norm \d[^]*epoch 2: loss 1\.\d+/,
@@ -121,6 +122,7 @@ const shown: Record<string, RegExp> = {
 
 /** Files that some of them take. */
 const given: Record<string, readonly string[]> = {
+  "fine-tune.ts": ["."],
   "pictures.ts": ["pictures", "pictures.safetensors"],
   "pretrained.ts": ["resnet18.pth"],
 };

@@ -60,6 +60,12 @@ export function torchLayers({ threads, batch }) {
   return new Peer("PyTorch", python, args, KEEP_MEMORY);
 }
 
+/** The same fine-tuning in PyTorch. */
+export function torchTransfer({ folder, threads, recipe }) {
+  const args = [peerFile("torch_transfer.py"), "--folder", folder, "--threads", String(threads), "--recipe", JSON.stringify(recipe)];
+  return new Peer("PyTorch", python, args);
+}
+
 function torch(flags = [], environment = {}) {
   return (name, options) => new Peer(name, python, [peerFile("torch_step.py"), ...workload(options), ...flags], environment);
 }

@@ -1,6 +1,6 @@
 import { describe, type Description } from "./description.js";
 import { descriptionOf, Model, type ModelOptions, modelRule, modelRules, Network, parted } from "./models.js";
-import { boolean, check, checkOptions, count, list, number, oneOf, type Rules } from "./options.js";
+import { boolean, check, checkOptions, count, list, number, oneOf, probability, type Rules } from "./options.js";
 
 /**
  * Whose network it is: d2l.ai's, where convolutions have biases, 1x1 shortcuts no norm (but the ResNeXt block's) and weights
@@ -24,6 +24,11 @@ export interface ResidualOptions extends ModelOptions {
   flavor?: Flavor;
   /** Whether the block starts as its shortcut (Goyal et al., 2017), default false. */
   zeroInitResidual?: boolean;
+  /**
+   * Probability, below 1, that in training an image passes by the shortcut alone; else the residual branch counts 1 / (1 − p) times (Huang et
+   * al., 2016, https://arxiv.org/abs/1603.09382; torchvision's mode `"row"`). Default 0.
+   */
+  stochasticDepth?: number;
 }
 
 /** Options of a bottleneck. */
@@ -53,6 +58,7 @@ const residualRules: Rules<ResidualOptions> = {
   shortcut,
   flavor,
   zeroInitResidual: boolean,
+  stochasticDepth: probability,
 };
 const bottleneckRules: Rules<BottleneckOptions> = { ...residualRules, groups: count, widthPerGroup: count };
 const resNeXtRules: Rules<ResNeXtBlockOptions> = { ...residualRules, groups: count, botMul: factor };
@@ -218,6 +224,8 @@ export interface ResidualParts extends ModelOptions {
   shortcut?: Model;
   /** Whether ReLU follows the sum, default true. */
   relu?: boolean;
+  /** Probability that training leaves the body out for an image, default 0: see {@link ResidualOptions}. */
+  stochasticDepth?: number;
 }
 
 /**
@@ -232,11 +240,12 @@ export interface ResidualParts extends ModelOptions {
  * @throws `ERR_INVALID_ARGUMENT` if body or shortcut is no block.
  */
 export function residual(parts: ResidualParts): Model {
-  const rules: Rules<ResidualParts> = { ...modelRules, body: modelRule, shortcut: modelRule, relu: boolean };
-  const { body, shortcut, relu = true, ...rest } = checkOptions(parts, rules);
+  const rules: Rules<ResidualParts> = { ...modelRules, body: modelRule, shortcut: modelRule, relu: boolean, stochasticDepth: probability };
+  const { body, shortcut, relu = true, stochasticDepth, ...rest } = checkOptions(parts, rules);
   // Under a name of its own, so that a body with a shortcut inside gives no name twice.
   const branch = { type: "sequential", children: [named("body", check("body", body, modelRule))] };
-  return new Network({ type: "residual", body: branch, shortcut: shortcut && descriptionOf(shortcut), relu }, rest);
+  const settings = { shortcut: shortcut && descriptionOf(shortcut), relu, stochastic_depth: stochasticDepth };
+  return new Network({ type: "residual", body: branch, ...settings }, rest);
 }
 
 /**

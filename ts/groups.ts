@@ -18,8 +18,17 @@ export interface ParameterGroup {
   lrFactor?: number;
   /** Weight decay in place of the optimiser's. */
   weightDecay?: number;
-  /** Whether they stay as they are, without decay too, default false. A norm's running statistics are no parameters, and go on. */
+  /**
+   * Whether they stay as they are, without decay too, default false. Their gradients are not computed, nor
+   * any below the lowest parameter that is trained.
+   */
   frozen?: boolean;
+  /**
+   * Whether batch norms among them normalise by their running statistics in training too, as in evaluation, and leave those as they are;
+   * gradients go through them. By default so are those that are `frozen`, as in Keras; false is what PyTorch does with
+   * `requires_grad = False`. Of a norm whose scale and shift are in different groups, both decide.
+   */
+  frozenNorms?: boolean;
 }
 
 /** Options that every optimiser has for what is not the same for all parameters. */
@@ -60,6 +69,7 @@ const groupRules: Rules<ParameterGroup> = {
   lrFactor: number(0),
   weightDecay: number(0),
   frozen: boolean,
+  frozenNorms: boolean,
 };
 /** The rules of those options. */
 export const parameterRules: Rules<ParameterOptions> = {
@@ -79,7 +89,7 @@ function checkGroup(group: ParameterGroup, index: number): GroupSettings {
   if (group === undefined) throw unexpected(where, "a group such as { layers: \"fc\", lrFactor: 10 }", group);
   const { layers, roles, ...settings } = checkOptions(group, groupRules, where);
   const { lrFactor, weightDecay, frozen } = settings;
-  if (Object.keys(settings).length === 0) throw unexpected(where, "lrFactor, weightDecay or frozen", group);
+  if (Object.keys(settings).length === 0) throw unexpected(where, "lrFactor, weightDecay, frozen or frozenNorms", group);
   if (frozen === true && (lrFactor !== undefined || weightDecay !== undefined)) {
     throw new ResNetError("ERR_INVALID_ARGUMENT", `${where}: expected neither lrFactor nor weightDecay beside frozen: true, got one`);
   }

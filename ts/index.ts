@@ -50,7 +50,7 @@ export { type ErrorCode, ResNetError } from "./errors.js";
 export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
 export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
-export { loadModel, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
+export { loadModel, type LoadModelOptions, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export type { Optimizer } from "./optimizer.js";
 export { balancedSampler, type Sampler } from "./sampler.js";
 export type { Schedule } from "./schedule.js";

@@ -1,6 +1,6 @@
 import { describe } from "./description.js";
 import { type Model, type ModelOptions, modelRules, Network } from "./models.js";
-import { boolean, check, checkOptions, count, either, integer, list, number, oneOf, type Rule, type Rules } from "./options.js";
+import { boolean, check, checkOptions, count, either, integer, list, number, oneOf, probability, type Rule, type Rules } from "./options.js";
 
 /** Largest size of a kernel, stride or padding. */
 const MOST = 2 ** 20;
@@ -215,8 +215,6 @@ export function padChannels(outChannels: number, options?: PadChannelsOptions): 
  * @throws `ERR_INVALID_ARGUMENT` for a probability that is none, or 1.
  */
 export function dropout(options?: ModelOptions & { p?: number }): Model {
-  // A number that is nearer to 1 is 1 as f32.
-  const probability = { ...number(0, 1 - 2 ** -24), expected: "a number from 0 to below 1" };
   const { p = 0.5, ...rest } = checkOptions(options, { ...modelRules, p: probability });
   return layer("dropout", { p }, rest);
 }

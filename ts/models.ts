@@ -17,7 +17,9 @@ import {
   type Rules,
   seed,
   size,
+  string,
   textsOf,
+  unexpected,
 } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { LayerSummary } from "./summary.js";
@@ -94,6 +96,7 @@ const loadRules: Rules<LoadOptions> = {
   adaptInput: boolean,
   rename: record('an object of names such as { linear: "fc" }'),
 };
+const loadModelRules: Rules<LoadModelOptions> = { ...signalRules, ...computeRules, numClasses: count, seed };
 const depthRule = oneOf("stages", "layers");
 const sourceRule: Rule<NativeModel | Description> = {
   expected: "a network's description (see new ResNet())",
@@ -195,6 +198,25 @@ export abstract class Model implements Disposable {
     const native = nativeOf(this, "this");
     const { data, shape } = checkTensor("images", images);
     return cancellable(signal, (flag) => native.forward(data, shape, false, flips, batchSize, flag));
+  }
+
+  /**
+   * What a layer or stage returns for images (N, C, H, W), by its name in a summary, such as `"layer3"` or `"layer1.0.conv2"`: (N, C, H, W),
+   * or (N, F) behind the global pooling. Without a name what the last linear layer reads: embeddings, by which images can be compared, or
+   * on which another classifier can be trained. Running statistics are used, in batches of `batchSize` (default 128).
+   *
+   * @example
+   * ```ts
+   * const { data, shape } = await model.features(images); // shape [N, 512] of a ResNet-18
+   * ```
+   *
+   * Rejects with `ERR_INVALID_ARGUMENT` if there is no such layer, `ERR_SHAPE` if the images do not fit the network.
+   */
+  async features(images: Tensor, options?: SignalOptions & { layer?: string; batchSize?: number }): Promise<Tensor> {
+    const { layer, batchSize = 128, signal } = checkOptions(options, { ...signalRules, layer: string, batchSize: size });
+    const native = nativeOf(this, "this");
+    const { data, shape } = checkTensor("images", images);
+    return cancellable(signal, (flag) => native.features(data, shape, layer, batchSize, flag));
   }
 
   /** What is done to a picture before the network sees it, if that is known: after `fit` on pictures, from a file, or by {@link setInterface}. */
@@ -377,14 +399,37 @@ export function parted<T extends ModelOptions>(options: T) {
 /** A model that is nothing more. */
 export class Network extends Model {}
 
+/** Options of {@link loadModel}. */
+export interface LoadModelOptions extends SignalOptions, ComputeOptions {
+  /**
+   * Gives the model a new head for so many classes, with weights that are drawn anew, also where the file's has as many. The rest is the
+   * file's, but for the names of its classes and its temperature. By default the head is the file's too.
+   */
+  numClasses?: number;
+  /** Seed of a new head's weights and of what `fit` draws, an integer of at least 0, by default the file's; beside `numClasses` only. */
+  seed?: number;
+}
+
 /**
  * The model of a file that {@link Model.save} wrote: the file tells the network.
  *
+ * To fine-tune it on other classes, give it a new head, train that alone, then all of it, the lower layers at lower rates:
+ *
+ * @example
+ * ```ts
+ * const model = await loadModel("clothes.safetensors", { numClasses: data.train.numClasses });
+ * await fit(model, data, { epochs: 5, optimizer: adamw({ groups: [{ layers: "fc", lrFactor: 1 }, { frozen: true }] }) });
+ * await fit(model, data, { epochs: 10, optimizer: adamw({ lr: 3e-4, layerDecay: 0.7 }) });
+ * ```
+ *
  * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_NON_FINITE_WEIGHTS` if weights are NaN or infinite,
- * `ERR_IO` if it cannot be read, `ERR_DEVICE` if a GPU is asked for that cannot be used.
+ * `ERR_IO` if it cannot be read, `ERR_DEVICE` if a GPU is asked for that cannot be used, `ERR_INVALID_ARGUMENT` if the network has no linear
+ * layer to take another head.
  */
-export async function loadModel(path: string | URL, options?: SignalOptions & ComputeOptions): Promise<Model> {
-  const { signal, ...compute } = checkOptions(options, { ...signalRules, ...computeRules });
+export async function loadModel(path: string | URL, options?: LoadModelOptions): Promise<Model> {
+  const { signal, numClasses, seed, ...compute } = checkOptions(options, loadModelRules);
+  if (seed !== undefined && numClasses === undefined) throw unexpected("seed", "numClasses beside it", seed);
+  const head = numClasses === undefined ? undefined : { numClasses, seed };
   const file = filePath("path", path);
-  return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, compute, flag)));
+  return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, compute, head, flag)));
 }

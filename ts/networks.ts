@@ -1,7 +1,7 @@
 import { type Flavor, factor, flavor, shortcut } from "./blocks.js";
 import { describe } from "./description.js";
 import { Model, type ModelOptions, modelRules, parted } from "./models.js";
-import { boolean, check, checkOptions, count, either, integer, list, oneOf, type Rules } from "./options.js";
+import { boolean, check, checkOptions, count, either, integer, list, oneOf, probability, type Rules } from "./options.js";
 
 /** Options of a residual network; what is not given is as the named network has it, or as in d2l.ai 8.6. */
 export interface ResNetOptions extends ModelOptions {
@@ -33,6 +33,11 @@ export interface ResNetOptions extends ModelOptions {
   shortcut?: "conv" | "avgpool" | "pad";
   /** Whether each block starts as its shortcut (Goyal et al., 2017), default false. */
   zeroInitResidual?: boolean;
+  /**
+   * Probability, below 1, that training leaves the last block's residual branch out for an image, so that it passes by the shortcut alone; of
+   * block l of L it is l / L times that (Huang et al., 2016, https://arxiv.org/abs/1603.09382). Default 0. Evaluation leaves nothing out.
+   */
+  stochasticDepth?: number;
 }
 
 /** A stage: how many residual blocks, and their channels (a bottleneck puts out four times as many). */
@@ -64,7 +69,7 @@ export type ResNetName = (typeof resNetNames)[number];
 
 const stages = list(list(count, "", 2), "an array of [numResiduals, numChannels], integers of at least 1");
 const archRule = { ...either(stages, oneOf(...resNetNames)), expected: `${stages.expected}, or one of ${resNetNames.join(", ")}` };
-const sharedRules = { ...modelRules, numClasses: count, flavor, preActivation: boolean, shortcut, zeroInitResidual: boolean };
+const sharedRules = { ...modelRules, numClasses: count, flavor, preActivation: boolean, shortcut, zeroInitResidual: boolean, stochasticDepth: probability };
 const resNetRules: Rules<ResNetOptions> = {
   ...sharedRules,
   block: oneOf("basic", "bottleneck", "resnext"),

@@ -80,6 +80,9 @@ export function numberWithin(least: number, most: number, without: "least" | "mo
   return rule(`a finite number ${range}`, (value) => number(least, most).accepts(value) && value !== end);
 }
 
+/** Of what is left out at random. A number that is nearer to 1 is 1 as f32. */
+export const probability: Rule<number> = { ...number(0, 1 - 2 ** -24), expected: "a number from 0 to below 1" };
+
 export const positive = numberWithin(0, MAX_F32, "least");
 
 export function oneOf<T extends string>(...names: readonly T[]): Rule<T> {

@@ -48,6 +48,19 @@ export class Trainer {
   }
 
   /**
+   * The learning rate of the steps that are asked for from now on, before the factors of groups: at first the optimiser's. A schedule of one's
+   * own sets it before each step.
+   * @throws `ERR_INVALID_ARGUMENT` when it is set to what is no number of at least 0.
+   */
+  get lr(): number {
+    return Trainer.#nativeOf(this).lr;
+  }
+
+  set lr(lr: number) {
+    Trainer.#nativeOf(this).lr = check("lr", lr, number(0));
+  }
+
+  /**
    * One update on images (N, C, H, W) with a label each; resolves to loss and accuracy before it. With `accumulate: n` only every n-th
    * call makes one, on the batches of all n; the others change gradients and running statistics alone.
    *
@@ -65,7 +78,10 @@ export class Trainer {
     return cancellable(signal, (flag) => native.step(data, shape, wanted, others, flag));
   }
 
-  /** The last step's gradients by state-dict name, in order; empty before the first step. */
+  /**
+   * The last step's gradients by state-dict name, in order; empty before the first step. Parameters that a group freezes have none, and are
+   * not among them.
+   */
   async gradients(): Promise<Map<string, Tensor>> {
     const native = Trainer.#nativeOf(this);
     return toMap(await cancellable(undefined, () => native.gradients()));

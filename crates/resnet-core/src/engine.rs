@@ -196,6 +196,12 @@ impl Execution<'_> {
         Ok(self.plan.run(List::Statistics, self.slots, &mut self.with)?)
     }
 
+    /// Says that since the forward pass nothing has changed the weights but a step of this mode, which leaves what is frozen, and so all that
+    /// was packed of it, as it is.
+    pub fn keep_packed(&mut self) {
+        self.plan.keep_packed(self.slots, self.with.weights.version);
+    }
+
     /// See [`Weights::check_updated`].
     ///
     /// # Errors

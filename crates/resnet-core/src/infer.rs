@@ -48,13 +48,23 @@ impl Session {
     }
 
     /// What a layer or stage (by its name in a summary, such as `layer4` or `layer1.0.conv2`) returns for images, with running
-    /// statistics: embeddings. Of a stage that ends in a ReLU, what the ReLU gives.
+    /// statistics: embeddings. Of a stage that ends in a ReLU, what the ReLU gives. Without a name, what the last linear layer reads.
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT` if there is no such layer; `ERR_SHAPE` if the images do not fit the network.
-    pub fn features<V: Real>(&mut self, images: Images, layer: &str) -> Result<Tensor<V>> {
+    pub fn features<V: Real>(&mut self, images: Images, layer: Option<&str>) -> Result<Tensor<V>> {
         images.check()?;
-        let mode = Mode { retained: vec![layer.to_owned()], ..Mode::EVAL };
+        let layer = match layer {
+            Some(layer) => layer.to_owned(),
+            None => {
+                let [_, channels, height, width] = images.shape;
+                let trace = trace(self.network(), Shape::map(channels, height, width))?;
+                let expected = "a name, for the network has no linear layer behind a layer with a name";
+                let unnamed = || Error::expected(Code::InvalidArgument, "layer", expected, "none");
+                trace.before_head().ok_or_else(unnamed)?.to_owned()
+            }
+        };
+        let mode = Mode { retained: vec![layer], ..Mode::EVAL };
         self.in_parts(images.into(), &mode, |execution, _| Ok(execution.retained()?.remove(0)))
     }
 

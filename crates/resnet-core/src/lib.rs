@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod account;
 pub mod cancel;
 pub mod classify;
 pub mod data;

@@ -1,5 +1,6 @@
 //! A network with its weights and the engine that computes with them: built, loaded, saved, moved.
 
+use crate::account::Account;
 use crate::cancel::Cancel;
 use crate::device::{Compute, Device};
 use crate::engine::{BoundNetwork, Engine, Execution};
@@ -10,7 +11,7 @@ use crate::model::init::initialise;
 use crate::model::params::Params;
 use crate::model::shape::Shape;
 use crate::model::Layer;
-use crate::plan::Mode;
+use crate::plan::{Frozen, Mode};
 use crate::rng::{stream, Purpose};
 use crate::state_dict::{self, Beside, Entry, ModelFile, ModelHeader, Other, Values};
 use crate::weights::{check_finite, Weights};
@@ -32,6 +33,15 @@ pub struct SessionOptions {
     pub compute: Compute,
 }
 
+/// What takes the place of a network's last linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewHead {
+    /// Outputs of it.
+    pub num_classes: usize,
+    /// The session's seed, by which it is drawn; the file's if absent.
+    pub seed: Option<u64>,
+}
+
 /// A network with its weights on a device.
 pub struct Session {
     network: Layer,
@@ -40,6 +50,7 @@ pub struct Session {
     built: Option<Built>,
     cancel: Cancel,
     interface: Interface,
+    account: Account,
 }
 
 /// What there is once the input channels are known.
@@ -78,6 +89,7 @@ impl Session {
             built: None,
             cancel: Cancel::default(),
             interface: Interface::default(),
+            account: Account::default(),
         }
     }
 
@@ -99,6 +111,27 @@ impl Session {
         self.built_mut()?.weights.updates = file.updates;
         self.interface = file.header.interface.clone();
         Ok(())
+    }
+
+    /// [`Session::load`] with another head: the last linear layer has so many outputs and is drawn anew. What the file says of
+    /// classes is not taken; updates count from 0.
+    ///
+    /// # Errors
+    /// As [`Session::load`]; `ERR_INVALID_ARGUMENT` if the network has no linear layer, or cannot have so many outputs.
+    pub fn load_with_head(path: &Path, compute: Compute, head: NewHead, cancel: &Cancel) -> Result<Self> {
+        let mut file = state_dict::read_model(path, cancel)?;
+        let ModelHeader { mut network, in_channels, seed, interface } = file.header;
+        if !network.set_classes(head.num_classes) {
+            let expected = "none for a network without a linear layer";
+            return Err(Error::expected(Code::InvalidArgument, "numClasses", expected, head.num_classes));
+        }
+        let mut session = Self::on(network, compute.executor()?, head.seed.unwrap_or(seed));
+        let params = session.params_for(in_channels)?;
+        file.entries.retain(|entry| !state_dict::is_of_head(&params, &entry.name));
+        let options = LoadOptions { new_head: true, ..LoadOptions::default() };
+        session.take_entries(in_channels, &file.entries, &[], &options)?;
+        session.interface = Interface { transform: interface.transform, ..Interface::default() };
+        Ok(session)
     }
 
     /// What ends the calls that follow, in place of what did so far, which is returned: `ERR_ABORTED` from then on. A step that is
@@ -152,9 +185,14 @@ impl Session {
         &self.cancel
     }
 
-    /// The memory of weights, gradients and what plans work in, in bytes.
+    /// The memory of weights, gradients, what plans work in and what trainers keep, in bytes.
     pub fn bytes(&self) -> usize {
-        self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes()
+        self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes() + self.account.bytes()
+    }
+
+    /// Where trainers say what they keep.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// See [`Weights::check_updated`].
@@ -279,14 +317,19 @@ impl Session {
         Params::of(&trace_channels(&self.network, channels)?)
     }
 
-    /// Makes ready for a batch of images (N, C, H, W); binds the input channels.
-    pub(crate) fn prepare(&mut self, shape: [usize; 4], mode: &Mode) -> Result<Execution<'_>> {
-        let [_, channels, height, width] = shape;
+    /// Binds the input channels to those of images (N, C, H, W); the parameters that there are then.
+    pub(crate) fn bound_to(&mut self, [_, channels, height, width]: [usize; 4]) -> Result<&Params> {
         if self.built.is_none() {
             // A network that does not fit the images is refused before it takes their channels for good.
             trace(&self.network, Shape::map(channels, height, width))?;
         }
         self.build(channels)?;
+        Ok(&self.built()?.params)
+    }
+
+    /// Makes ready for a batch of images (N, C, H, W); binds the input channels.
+    pub(crate) fn prepare(&mut self, shape: [usize; 4], mode: &Mode) -> Result<Execution<'_>> {
+        self.bound_to(shape)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
         let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, weights.batch).bits();
         let bound = BoundNetwork { network: &self.network, params, weights, dropout_seed, cancel: &self.cancel };
@@ -338,10 +381,10 @@ impl Session {
         weights.named(params)
     }
 
-    /// The last step's gradients by parameter name, in canonical order; none before the first step.
-    pub(crate) fn gradients<V: Real>(&self) -> Result<Named<V>> {
+    /// The last step's gradients by parameter name, in canonical order, but those of frozen ones; none before the first step.
+    pub(crate) fn gradients<V: Real>(&self, frozen: &Frozen) -> Result<Named<V>> {
         let Built { params, weights, .. } = self.built()?;
-        weights.named_gradients(params)
+        weights.named_gradients(params, frozen)
     }
 
     fn built(&self) -> Result<&Built> {

@@ -2,6 +2,7 @@
 
 use crate::error::{named, Code, Error, Result};
 use crate::model::params::{Parameter, Params, Role};
+use crate::plan::Frozen;
 use crate::tensor::{Named, Tensor};
 use resnet_ops::{Buffer, DType, Executor, Real};
 use std::borrow::Cow;
@@ -109,15 +110,16 @@ impl Weights {
         params.in_order().into_iter().map(|parameter| entry(storage(parameter), parameter)).collect()
     }
 
-    /// Gradients by name; none before the first training step.
+    /// Gradients by name, but those of frozen parameters; none before the first training step.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn named_gradients<V: Real>(&self, params: &Params) -> Result<Named<V>> {
+    pub fn named_gradients<V: Real>(&self, params: &Params, frozen: &Frozen) -> Result<Named<V>> {
         if self.gradients.is_empty() {
             return Ok(Vec::new());
         }
-        params.parameters.iter().map(|parameter| entry(&self.gradients, parameter)).collect()
+        let trained = params.parameters.iter().filter(|parameter| !frozen.has(&parameter.range));
+        trained.map(|parameter| entry(&self.gradients, parameter)).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 mod deep;
 mod finite;
 mod fit;
+mod frozen;
 mod hashed;
 mod hostile_files;
 mod load_weights;

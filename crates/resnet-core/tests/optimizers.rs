@@ -90,3 +90,27 @@ fn a_network_trains_as_pytorch_s_does_with_every_optimiser() {
     }
     assert!(compared >= 24);
 }
+
+/// By what V8 is told a model is collected in time.
+#[test]
+fn a_session_s_memory_has_what_its_trainers_keep() {
+    let mut session = session(Executor::cpu(1).unwrap());
+    let (images, labels) = batch(0);
+    let mut step = |trainer: &mut Trainer| {
+        trainer.step(&mut session, Images { data: &images, shape: SHAPE }, &labels).unwrap();
+        session.bytes()
+    };
+    let trainer = |json: &str| Trainer::new(UpdateConfig::from_json(json).unwrap());
+    let mut plain = trainer(r#"{"optimizer":{"type":"sgd","lr":0.1,"momentum":0,"nesterov":false,"weight_decay":0}}"#);
+    let adam = r#"{"type":"adam","lr":0.1,"betas":[0.9,0.99],"eps":1e-8,"weight_decay":0}"#;
+    let [mut first, mut second] = [1, 3].map(|n| trainer(&format!(r#"{{"optimizer":{adam},"accumulate":{n}}}"#)));
+    let parameters = 4 * Params::of(&trace_channels(&network(), SHAPE[1]).unwrap()).unwrap().parameters_len();
+    let without = step(&mut plain);
+    assert_eq!(step(&mut first), without + 2 * parameters);
+    assert_eq!(step(&mut second), without + 5 * parameters);
+    assert_eq!(step(&mut second), without + 5 * parameters);
+    drop(first);
+    assert_eq!(step(&mut plain), without + 3 * parameters);
+    drop(second);
+    assert_eq!(step(&mut plain), without);
+}

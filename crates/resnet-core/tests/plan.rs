@@ -64,12 +64,18 @@ fn every_kind() -> Layer {
             shortcut: Some(Shortcut::Conv),
             ..plain
         },
-        BlockOptions { num_channels: 29, shortcut: Some(Shortcut::Pad), ..plain },
+        BlockOptions { num_channels: 29, shortcut: Some(Shortcut::Pad), stochastic_depth: 0.3, ..plain },
     ];
     let concat = Layer::Concat { branches: numbered(vec![conv(20, 3, 1), identity.clone()]) };
     let mut layers = vec![concat, Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false }];
     layers.extend(options.iter().map(|options| residual(options).unwrap()));
-    let sum = |body| Layer::Residual { preactivation: None, body: Box::new(body), shortcut: None, relu: false };
+    let sum = |body| Layer::Residual {
+        preactivation: None,
+        body: Box::new(body),
+        shortcut: None,
+        relu: false,
+        stochastic_depth: 0.4,
+    };
     layers.extend([
         inception(Inception { c1: 3, c2: [4, 17], c3: [2, 5], c4: 7 }).unwrap(),
         pool(3, 2, true),
@@ -224,7 +230,13 @@ fn a_block_with_its_last_weights_at_zero_is_the_identity_on_what_a_relu_gave() {
 #[test]
 fn the_same_value_may_be_added_to_itself() {
     let body = Layer::Sequential { children: vec![] };
-    let twice = Layer::Residual { preactivation: None, body: Box::new(body), shortcut: None, relu: true };
+    let twice = Layer::Residual {
+        preactivation: None,
+        body: Box::new(body),
+        shortcut: None,
+        relu: true,
+        stochastic_depth: 0.0,
+    };
     let layers = vec![
         Child::new(
             "conv",
@@ -277,4 +289,37 @@ fn what_does_not_fit_is_refused() {
     // Now it has been built for one channel.
     let other = session.forward::<f32>(Images { data: &data, shape: [1, 2, 32, 32] }, false);
     assert_eq!(other.unwrap_err().message, "images: expected 1 channels, got 2");
+}
+
+/// Logits in training of a block that stochastic depth may pass by are those of the block, scaled, or of its shortcut, image by image.
+#[test]
+fn stochastic_depth_leaves_a_body_out_image_by_image() {
+    let head = || vec![Child::new("pool", Layer::GlobalAvgPool2d)];
+    let network = |stochastic_depth| {
+        let options = BlockOptions { stochastic_depth, ..BlockOptions::new(Block::Basic, 6) };
+        let block = Child::new("block", residual(&options).unwrap());
+        Layer::sequential([vec![block], head()].concat())
+    };
+    let (n, p) = (64, 0.4);
+    let data = numbers(n * 6 * 5 * 5, 8);
+    let images = Images { data: &data, shape: [n, 6, 5, 5] };
+    let run = |stochastic_depth, executor, training| {
+        Session::on(network(stochastic_depth), executor, 3).forward::<f64>(images, training).unwrap().data
+    };
+    // All that is positive passes the ReLU at the end: what the shortcut gives.
+    let pooled: Vec<f64> = data.chunks(25).map(|map| map.iter().map(|&x| f64::from(x)).sum::<f64>() / 25.0).collect();
+    let whole = run(0.0, Executor::ReferenceF64, true);
+    let expected = run(p, Executor::ReferenceF64, true);
+    let left_out = |i: usize| (0..6).all(|c| (expected[i * 6 + c] - pooled[i * 6 + c]).abs() < 1e-9);
+    let count = (0..n).filter(|&i| left_out(i)).count();
+    assert!((16..36).contains(&count), "{count} of {n}");
+    assert!((0..n).any(|i| !left_out(i) && distance(&expected[i * 6..][..6], &whole[i * 6..][..6]) > 1e-3));
+    for executor in [Executor::cpu(1).unwrap(), Executor::cpu(2).unwrap()].into_iter().chain(gpu(Precision::Fp32)) {
+        assert!(distance(&run(p, executor, true), &expected) < 1e-5);
+    }
+    // Evaluation leaves nothing out and scales nothing.
+    for executor in [Executor::ReferenceF64, Executor::cpu(2).unwrap()] {
+        let again = if executor.is_reference() { Executor::ReferenceF64 } else { Executor::cpu(2).unwrap() };
+        assert_eq!(run(p, executor, false), run(0.0, again, false));
+    }
 }

@@ -3,7 +3,7 @@
 use napi::Env;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// The memory of a model's weights.
+/// The memory of a model: weights, what its plans work in, what optimisers keep.
 #[derive(Default)]
 pub struct OutsideMemory {
     bytes: AtomicI64,

@@ -5,7 +5,7 @@ use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
     image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration, NativeCurve,
-    NativeLoadOptions, NativeLoadReport, NativeMetrics, NativePrediction, NativeRow, NativeTensor,
+    NativeHead, NativeLoadOptions, NativeLoadReport, NativeMetrics, NativePrediction, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -52,17 +52,24 @@ impl NativeModel {
         Ok(Self { actor, network, trainers: AtomicUsize::new(0) })
     }
 
-    /// The model of a file.
+    /// The model of a file, maybe with another head.
     #[napi]
     pub fn load<'env>(
         env: &'env Env,
         path: String,
         options: ComputeOptions,
+        head: Option<NativeHead>,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
         let compute = options.try_into().map_err(raise)?;
         let ends = Cancel::by([cancel.0.clone()]);
-        let actor = Actor::new(None, move || Session::load(&PathBuf::from(path), compute, &ends));
+        let actor = Actor::new(None, move || {
+            let path = PathBuf::from(path);
+            match head {
+                Some(head) => Session::load_with_head(&path, compute, head.into(), &ends),
+                None => Session::load(&path, compute, &ends),
+            }
+        });
         let (reply, promise) = Reply::new(env)?;
         let handle = actor.clone();
         actor.call(reply, cancel.0.clone(), None, move |context| {
@@ -143,7 +150,24 @@ impl NativeModel {
             (false, true) => ForwardMode::BothWays,
             (false, false) => ForwardMode::Inference,
         };
-        self.read(env, cancel, move |session| forward(session, &images, shape, mode, batch))
+        self.read(env, cancel, move |session| forward(session, &images, shape, &mode, batch))
+    }
+
+    /// What a layer, or whatever comes before the head, returns for images, in batches of `batch_size` of them.
+    #[napi]
+    pub fn features<'env>(
+        &self,
+        env: &'env Env,
+        images: Float32Array,
+        shape: Vec<u32>,
+        layer: Option<String>,
+        batch_size: u32,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeTensor>> {
+        let shape = image_shape("images", &shape).map_err(raise)?;
+        let images = copy_of(&images).map_err(raise)?;
+        let mode = ForwardMode::Features(layer);
+        self.read(env, cancel, move |session| forward(session, &images, shape, &mode, batch_size as usize))
     }
 
     /// Mean loss and accuracy over a data set.
@@ -319,8 +343,7 @@ impl NativeModel {
     }
 }
 
-/// How an output is computed.
-#[derive(Clone, Copy)]
+/// Which output is computed, and how.
 enum ForwardMode {
     /// With running statistics.
     Inference,
@@ -328,6 +351,8 @@ enum ForwardMode {
     Training,
     /// As in inference, averaged over images and their mirror images.
     BothWays,
+    /// In inference, that of the layer with this name, or of what comes before the head.
+    Features(Option<String>),
 }
 
 /// Batch after batch, so that memory is that of one batch.
@@ -335,7 +360,7 @@ fn forward(
     session: &mut Session,
     images: &[f32],
     shape: [usize; 4],
-    mode: ForwardMode,
+    mode: &ForwardMode,
     batch_size: usize,
 ) -> resnet_core::Result<Tensor> {
     let [n, c, h, w] = shape;
@@ -343,6 +368,7 @@ fn forward(
         ForwardMode::Inference => session.forward(images, false),
         ForwardMode::Training => session.forward(images, true),
         ForwardMode::BothWays => session.forward_both_ways(images),
+        ForwardMode::Features(layer) => session.features(images, layer.as_deref()),
     };
     if n <= batch_size {
         return run(Images { data: images, shape });

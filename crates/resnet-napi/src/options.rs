@@ -5,7 +5,7 @@ use napi_derive::napi;
 use resnet_core::classify::{Calibration, Prediction};
 use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
-use resnet_core::session::{LoadOptions, LoadReport, SessionOptions, Tensor};
+use resnet_core::session::{LoadOptions, LoadReport, NewHead, SessionOptions, Tensor};
 use resnet_core::train::{Curve, Metrics};
 use resnet_core::{Code, Error, Result};
 
@@ -69,6 +69,13 @@ pub struct NativeCurve {
     pub lrs: Vec<f64>,
     pub losses: Vec<f64>,
     pub suggestion: Option<f64>,
+}
+
+/// See [`NewHead`].
+#[napi(object)]
+pub struct NativeHead {
+    pub num_classes: u32,
+    pub seed: Option<i64>,
 }
 
 /// See [`LoadOptions`].
@@ -195,6 +202,12 @@ impl From<Curve> for NativeCurve {
 impl From<NativeLoadOptions> for LoadOptions {
     fn from(NativeLoadOptions { strict, new_head, adapt_input, rename }: NativeLoadOptions) -> Self {
         Self { strict, new_head, adapt_input, rename: rename.into_iter().collect() }
+    }
+}
+
+impl From<NativeHead> for NewHead {
+    fn from(NativeHead { num_classes, seed }: NativeHead) -> Self {
+        Self { num_classes: num_classes as usize, seed: seed.map(|seed| seed as u64) }
     }
 }
 

@@ -12,6 +12,7 @@ use resnet_core::data::Mixed;
 use resnet_core::session::Images;
 use resnet_core::tensor::copy_of;
 use resnet_core::train::{Trainer, UpdateConfig};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// Makes single updates of a model. What the optimiser keeps between them is with the model's thread.
@@ -20,6 +21,8 @@ pub struct NativeTrainer {
     actor: Arc<Actor>,
     number: usize,
     config: UpdateConfig,
+    /// The learning rate of the steps that are asked for from now on.
+    lr: Cell<f64>,
 }
 
 #[napi]
@@ -41,15 +44,28 @@ impl NativeTrainer {
         let (images, labels) = (copy_of(&images).map_err(raise)?, copy_of(&labels).map_err(raise)?);
         let mixed = mixed.map(|NativeMixed { labels, share }| Mixed { labels: labels.to_vec(), share });
         let (reply, promise) = Reply::new(env)?;
-        let (number, config) = (self.number, self.config.clone());
+        let (number, config, lr) = (self.number, self.config.clone(), self.lr.get());
         self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
             let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(config));
+            trainer.set_lr(lr);
             trainer.step_mixed(context.session, Images { data: &images, shape }, &labels, mixed.as_ref())
         });
         Ok(promise)
     }
 
-    /// The last step's gradients by state-dict name.
+    /// The learning rate of the steps that are asked for from now on.
+    #[napi(getter)]
+    pub fn lr(&self) -> f64 {
+        self.lr.get()
+    }
+
+    /// Sets it.
+    #[napi(setter)]
+    pub fn set_lr(&self, lr: f64) {
+        self.lr.set(lr);
+    }
+
+    /// The last step's gradients by state-dict name, but those of frozen parameters.
     #[napi]
     pub fn gradients<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Vec<NamedTensor>>> {
         let (reply, promise) = Reply::new(env)?;
@@ -65,7 +81,8 @@ impl NativeTrainer {
 impl NativeTrainer {
     /// The trainer with this number.
     pub fn new(actor: Arc<Actor>, number: usize, config: UpdateConfig) -> Self {
-        Self { actor, number, config }
+        let lr = Cell::new(config.optimizer.lr());
+        Self { actor, number, config, lr }
     }
 }
 

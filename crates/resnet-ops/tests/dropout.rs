@@ -2,7 +2,7 @@
 
 use crate::support::every_executor;
 use crate::support::ops::{Dropping, Op};
-use resnet_ops::dropout::Dropout;
+use resnet_ops::dropout::{Dropout, Grain};
 
 fn ones(case: &Dropping) -> Vec<f64> {
     vec![1.0; case.n * case.op.channels * case.op.size[0] * case.op.size[1]]
@@ -14,9 +14,29 @@ fn outputs(case: &Dropping) -> Vec<Vec<f64>> {
 }
 
 fn dropping(n: usize, key: u64, p: f64, channels: usize, size: [usize; 2]) -> Dropping {
-    let op = Dropout { p, channels, size };
+    let op = Dropout { p, channels, size, grain: Grain::Element };
     op.check().unwrap();
     Dropping { n, key, op }
+}
+
+/// The definition, with the masks of dropout for as many elements as there are images.
+#[test]
+fn an_image_is_dropped_as_a_whole() {
+    for (p, n, channels, size) in
+        [(0.5, 40, 17, [3, 5]), (0.2, 9, 3, [1, 1]), (0.0, 4, 16, [2, 2]), (0.9, 64, 24, [4, 1])]
+    {
+        let drawn = &outputs(&dropping(1, 21, p, n, [1, 1]))[0];
+        let op = Dropout { p, channels, size, grain: Grain::Image };
+        let case = Dropping { n, key: 21, op };
+        let image = channels * size[0] * size[1];
+        for (executor, found) in every_executor().iter().zip(outputs(&case)) {
+            for (index, value) in found.iter().enumerate() {
+                let expected = drawn[index / image];
+                assert!((value - expected).abs() < 1e-6, "{case:?}: {value} for {expected} at {index}");
+            }
+            assert_eq!(case.backward(executor, &[], &ones(&case), false).unwrap()[0], found);
+        }
+    }
 }
 
 #[test]
@@ -89,7 +109,7 @@ fn keeps_nan_where_it_drops() {
 #[test]
 fn refuses_what_is_no_probability_below_one() {
     for p in [-0.1, 1.0, 1.5, f64::NAN] {
-        let error = Dropout { p, channels: 1, size: [1, 1] }.check().unwrap_err().to_string();
+        let error = Dropout { p, channels: 1, size: [1, 1], grain: Grain::Element }.check().unwrap_err().to_string();
         assert!(error.contains("p must be at least 0 and below 1"), "{error}");
     }
 }

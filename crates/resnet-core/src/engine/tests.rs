@@ -5,10 +5,11 @@ use crate::model::graph::trace_channels;
 use crate::model::init::initialise;
 use crate::model::layer::{Child, Init};
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
-use crate::plan::{Gradients, Statistics};
+use crate::plan::{Frozen, Gradients, Statistics};
 use crate::session::Session;
 use crate::tensor::Images;
 use resnet_ops::{Algorithm, Isa, Precision};
+use std::ops::Range;
 
 const SHAPE: [usize; 4] = [3, 2, 21, 18];
 const LABELS: [u32; 3] = [4, 0, 2];
@@ -88,17 +89,43 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
+/// The places of all parameters of these layers.
+fn places(model: &Model, layers: &[&str]) -> Vec<Range<usize>> {
+    let mut places = Vec::new();
+    for parameter in &model.params.parameters {
+        if layers.iter().any(|layer| parameter.name.starts_with(&format!("{layer}."))) {
+            Frozen::push(&mut places, &parameter.range);
+        }
+    }
+    places
+}
+
 #[test]
 fn frozen_norms_have_gradients_through_constants() {
     let model = Model::new();
+    let norms = places(&model, &["layer1.0.bn1", "layer1.0.bn2", "layer2.0.bn2"]);
+    let mixed = Mode { frozen: Frozen { norms, ..Frozen::default() }, ..Mode::TRAIN };
+    for mode in [FROZEN, mixed] {
+        agrees_with_finite_differences(&model, &mode);
+    }
+}
+
+fn agrees_with_finite_differences(model: &Model, mode: &Mode) {
+    let without = Mode { gradients: Gradients::None, ..mode.clone() };
     let mut expected = Vec::new();
     for (executor, tolerance) in backends() {
         let mut engine = Engine::new(executor);
         let mut weights = model.weights(engine.executor());
-        let loss = model.loss(&mut engine, &mut weights, &FROZEN);
+        let loss = model.loss(&mut engine, &mut weights, mode);
         let found: Vec<f64> = weights.gradients.read(0..model.parameters.len()).unwrap();
         let running: Vec<f32> = weights.running.read(0..model.running.len()).unwrap();
-        assert_eq!(running, model.running, "running statistics stay as they are");
+        for statistic in &model.params.running {
+            let layer = statistic.name.rsplit_once('.').unwrap().0;
+            let stays = mode.statistics == Statistics::Running
+                || places(model, &[layer]).iter().all(|place| covered(mode, place));
+            let now = &running[statistic.range.clone()];
+            assert_eq!(now == &model.running[statistic.range.clone()], stays, "{}", statistic.name);
+        }
         if expected.is_empty() {
             // An entry of each parameter by finite differences, in f64.
             for parameter in &model.params.parameters {
@@ -108,7 +135,7 @@ fn frozen_norms_have_gradients_through_constants() {
                     values[index] += step;
                     weights.parameters.write(&values).unwrap();
                     weights.version += 1;
-                    model.loss(&mut engine, &mut weights, &Mode::EVAL)
+                    model.loss(&mut engine, &mut weights, &without)
                 };
                 let difference = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
                 let gradient = found[index];
@@ -125,6 +152,10 @@ fn frozen_norms_have_gradients_through_constants() {
             assert!(distance < tolerance, "distance {distance:e}");
         }
     }
+}
+
+fn covered(mode: &Mode, place: &Range<usize>) -> bool {
+    mode.statistics_of(place) == Statistics::Running
 }
 
 #[test]
@@ -154,7 +185,8 @@ fn features_are_what_the_named_layer_returns() {
     let layers =
         ["conv1", "bn1", "relu1", "maxpool", "layer1.0.bn1", "layer1.0", "layer1", "layer2.0.downsample.0", "avgpool"];
     let mut reference = session(Executor::ReferenceF64);
-    let features: Vec<Tensor<f64>> = layers.iter().map(|layer| reference.features(images, layer).unwrap()).collect();
+    let features: Vec<Tensor<f64>> =
+        layers.iter().map(|layer| reference.features(images, Some(layer)).unwrap()).collect();
     assert_eq!(features[0].shape, [3, 64, 11, 9]);
     assert_eq!(features[6].shape, [3, 8, 6, 5]);
     assert_eq!(features[8].shape, [3, 20]);
@@ -166,7 +198,7 @@ fn features_are_what_the_named_layer_returns() {
         let mut session = session(executor);
         let before: Tensor<f64> = session.forward(images, false).unwrap();
         for (layer, expected) in layers.iter().zip(&features) {
-            let found: Tensor<f64> = session.features(images, layer).unwrap();
+            let found: Tensor<f64> = session.features(images, Some(layer)).unwrap();
             assert_eq!(found.shape, expected.shape);
             let distance = distance(&found.data, &expected.data);
             assert!(distance < 1e-5, "{layer}: {distance:e}");
@@ -174,7 +206,7 @@ fn features_are_what_the_named_layer_returns() {
             assert_eq!(session.forward::<f64>(images, false).unwrap(), before);
         }
     }
-    let error = reference.features::<f64>(images, "layer7").unwrap_err();
+    let error = reference.features::<f64>(images, Some("layer7")).unwrap_err();
     assert_eq!(
         (error.code, error.message.as_str()),
         (Code::InvalidArgument, "layer: expected the name of a layer or stage, got layer7")
@@ -193,7 +225,8 @@ fn sensitivities_are_gradients_of_one_logit() {
     let row = |class: u32| &weights[class as usize * 20..][..20];
     let [pooled, gradient] = reference.sensitivity::<f64>(images, "avgpool", &LABELS).unwrap();
     assert_eq!(gradient.data, LABELS.iter().flat_map(|&class| row(class).to_vec()).collect::<Vec<_>>());
-    assert_eq!(pooled, reference.features(images, "avgpool").unwrap());
+    assert_eq!(pooled, reference.features(images, Some("avgpool")).unwrap());
+    assert_eq!(pooled, reference.features(images, None).unwrap(), "what the head reads");
     let [_, map] = reference.sensitivity::<f64>(images, "layer2", &LABELS).unwrap();
     let pixels = map.shape[2] * map.shape[3];
     for (pixel, &value) in map.data.iter().enumerate() {
@@ -231,6 +264,7 @@ fn the_gradient_of_a_value_that_later_layers_share_is_the_sum_over_them() {
         body: Box::new(Layer::Sequential { children: vec![] }),
         shortcut: None,
         relu: false,
+        stochastic_depth: 0.0,
     };
     let children =
         vec![Child::new("conv", conv), Child::new("twice", twice), Child::new("pool", Layer::GlobalAvgPool2d)];

@@ -88,6 +88,8 @@ pub struct BlockOptions {
     pub flavor: Flavor,
     /// Whether the block starts as its shortcut: γ of its last norm, or its last convolution if norms come first, is zero.
     pub zero_init_residual: bool,
+    /// See [`Layer::Residual`].
+    pub stochastic_depth: f64,
 }
 
 impl BlockOptions {
@@ -101,6 +103,7 @@ impl BlockOptions {
             shortcut: None,
             flavor: Flavor::D2l,
             zero_init_residual: false,
+            stochastic_depth: 0.0,
         }
     }
 }
@@ -144,6 +147,7 @@ fn post_activation(options: &BlockOptions, convolutions: Vec<Layer>) -> Layer {
         body: Box::new(Layer::sequential(body)),
         shortcut: shortcut(options, projection),
         relu: true,
+        stochastic_depth: options.stochastic_depth,
     }
 }
 
@@ -167,6 +171,7 @@ fn pre_activation(options: &BlockOptions, mut convolutions: Vec<Layer>) -> Layer
         body: Box::new(Layer::sequential(body)),
         shortcut: shortcut(options, projection),
         relu: false,
+        stochastic_depth: options.stochastic_depth,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The graph of a network: one walk over the tree gives its layers in the order in which they run, with every value's shape.
 
 use super::layer::{Child, Form, Layer};
-use super::shape::{leaf_output, named, Shape};
+use super::shape::{check_probability, leaf_output, named, Shape};
 use crate::error::{Code, Error, Result};
 
 /// Longest path of a layer in state-dict names, in bytes.
@@ -16,6 +16,11 @@ pub enum Kind<'a> {
     Add {
         /// Whether ReLU follows.
         relu: bool,
+    },
+    /// The end of a residual block's body, in training left out for an image with probability p, else scaled by 1 / (1 − p).
+    StochasticDepth {
+        /// Probability.
+        p: f64,
     },
     /// The end of branches: their channels in order.
     Concat,
@@ -103,6 +108,15 @@ impl<'a> Trace<'a> {
         self.nodes.iter().rfind(|node| bears(&node.path)).map(|node| node.output)
     }
 
+    /// The name of the layer or stage that returns what the last linear layer reads. None if there is no linear layer, or nothing with a
+    /// name before it.
+    pub fn before_head(&self) -> Option<&str> {
+        let is_linear = |node: &&TraceNode| matches!(node.kind, Kind::Layer(Layer::Linear { .. }));
+        let input = self.nodes.iter().rfind(is_linear)?.inputs[0];
+        let path = &self.nodes.iter().find(|node| node.output == input)?.path;
+        (self.value_of(path) == Some(input)).then_some(path)
+    }
+
     /// Adds the nodes of `layer`; the value that it returns.
     fn walk(&mut self, layer: &'a Layer, path: &str, stage: usize, input: usize) -> Result<usize> {
         // Nested long names would make paths that outgrow the description by far.
@@ -114,12 +128,17 @@ impl<'a> Trace<'a> {
             Form::Sequential(children) => children
                 .iter()
                 .try_fold(input, |value, Child { name, layer, .. }| self.walk(layer, &join(path, name), stage, value)),
-            Form::Residual { preactivation, body, shortcut, relu } => {
+            Form::Residual { preactivation, body, shortcut, relu, stochastic_depth: p } => {
+                check_probability(path, p)?;
                 let start = match preactivation {
                     Some(preactivation) => self.walk(preactivation, path, stage, input)?,
                     None => input,
                 };
-                let result = self.walk(body, path, stage, start)?;
+                let mut result = self.walk(body, path, stage, start)?;
+                if p > 0.0 {
+                    let shape = self.shapes[result];
+                    result = self.push(path, stage, Kind::StochasticDepth { p }, vec![result], shape);
+                }
                 let shortcut = match shortcut {
                     Some(shortcut) => self.walk(shortcut, &join(path, "downsample"), stage, start)?,
                     None => input,
@@ -214,9 +233,13 @@ mod tests {
         }
     }
 
+    fn residual(body: Layer, shortcut: Option<Layer>, stochastic_depth: f64) -> Layer {
+        let (body, shortcut) = (Box::new(body), shortcut.map(Box::new));
+        Layer::Residual { preactivation: None, body, shortcut, relu: true, stochastic_depth }
+    }
+
     fn sum(body: Layer, shortcut: Option<Layer>) -> Layer {
-        let block =
-            Layer::Residual { preactivation: None, body: Box::new(body), shortcut: shortcut.map(Box::new), relu: true };
+        let block = residual(body, shortcut, 0.0);
         Layer::sequential(vec![Child::new("layer1.0", block)])
     }
 

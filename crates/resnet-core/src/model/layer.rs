@@ -122,6 +122,10 @@ pub enum Layer {
         shortcut: Option<Box<Layer>>,
         /// Whether ReLU follows the sum.
         relu: bool,
+        /// Probability, below 1, that a training step leaves the body out for an image; else it counts 1 / (1 − p) times (Huang et al.,
+        /// 2016, <https://arxiv.org/abs/1603.09382>).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        stochastic_depth: f64,
     },
     /// Branches that read the same input; their outputs become the channels of one, in order.
     Concat {
@@ -141,6 +145,7 @@ pub(crate) enum Form<'a> {
         body: &'a Layer,
         shortcut: Option<&'a Layer>,
         relu: bool,
+        stochastic_depth: f64,
     },
     /// See [`Layer::Concat`].
     Concat(&'a [Child]),
@@ -173,6 +178,10 @@ pub struct Child<L = Layer> {
     pub layer: L,
 }
 
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 impl Child {
     /// A layer with its name.
     pub fn new(name: impl Into<String>, layer: Layer) -> Self {
@@ -196,13 +205,39 @@ impl Layer {
         serde_json::to_string(self).expect("plain data")
     }
 
+    /// Gives the last linear layer so many outputs; false if there is none.
+    pub(crate) fn set_classes(&mut self, classes: usize) -> bool {
+        match self {
+            Self::Linear { out_features, .. } => {
+                *out_features = classes;
+                true
+            }
+            Self::Sequential { children } | Self::Concat { branches: children } => {
+                children.iter_mut().rev().any(|child| child.layer.set_classes(classes))
+            }
+            Self::Residual { preactivation, body, shortcut, .. } => {
+                let mut parts = [shortcut.as_mut(), Some(body), preactivation.as_mut()].into_iter().flatten();
+                parts.any(|part| part.set_classes(classes))
+            }
+            Self::Conv2d { .. }
+            | Self::BatchNorm2d { .. }
+            | Self::Relu
+            | Self::Silu
+            | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
+            | Self::GlobalAvgPool2d
+            | Self::PadChannels { .. }
+            | Self::Dropout { .. } => false,
+        }
+    }
+
     /// What kind of part of a network it is.
     pub(crate) fn form(&self) -> Form<'_> {
         match self {
             Self::Sequential { children } => Form::Sequential(children),
-            Self::Residual { preactivation, body, shortcut, relu } => {
+            Self::Residual { preactivation, body, shortcut, relu, stochastic_depth } => {
                 let (preactivation, shortcut) = (preactivation.as_deref(), shortcut.as_deref());
-                Form::Residual { preactivation, body, shortcut, relu: *relu }
+                Form::Residual { preactivation, body, shortcut, relu: *relu, stochastic_depth: *stochastic_depth }
             }
             Self::Concat { branches } => Form::Concat(branches),
             Self::Conv2d { out_channels, kernel, groups, bias, init, .. } => Form::Weighted(Weighted::Conv2d {
@@ -250,7 +285,7 @@ impl Layer {
         let of = |layers: &[Child]| layers.iter().map(|child| child.layer.depth()).max().unwrap_or(0);
         1 + match self.form() {
             Form::Sequential(layers) | Form::Concat(layers) => of(layers),
-            Form::Residual { preactivation, body, shortcut, relu: _ } => {
+            Form::Residual { preactivation, body, shortcut, .. } => {
                 [preactivation, Some(body), shortcut].into_iter().flatten().map(Self::depth).max().unwrap_or(0)
             }
             Form::Weighted(_) | Form::Plain => 0,

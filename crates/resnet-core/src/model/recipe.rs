@@ -28,6 +28,8 @@ struct Residual {
     body: Value,
     shortcut: Option<Value>,
     relu: bool,
+    #[serde(default)]
+    stochastic_depth: f64,
 }
 
 /// See [`Layer::Concat`].
@@ -88,6 +90,8 @@ struct Settings {
     flavor: Option<Flavor>,
     /// See [`ResNetOptions::zero_init_residual`].
     zero_init_residual: Option<bool>,
+    /// See [`ResNetOptions::stochastic_depth`].
+    stochastic_depth: Option<f64>,
     /// Number of classes.
     num_classes: Option<usize>,
 }
@@ -139,10 +143,11 @@ fn made(mut description: Value) -> Result<Layer> {
             Ok(Layer::Concat { branches: all_made(branches)? })
         }
         "residual" => {
-            let Residual { preactivation, body, shortcut, relu } = fields(description)?;
+            let Residual { preactivation, body, shortcut, relu, stochastic_depth } = fields(description)?;
             let boxed = |description| made(description).map(Box::new);
             let (preactivation, body) = (preactivation.map(boxed).transpose()?, boxed(body)?);
-            Ok(Layer::Residual { preactivation, body, shortcut: shortcut.map(boxed).transpose()?, relu })
+            let shortcut = shortcut.map(boxed).transpose()?;
+            Ok(Layer::Residual { preactivation, body, shortcut, relu, stochastic_depth })
         }
         _ => serde_json::from_value(description).map_err(refused),
     }
@@ -166,7 +171,7 @@ fn residual_block(mut description: Value) -> Result<Layer> {
         (false, None) => false,
     };
     // A block's options are those that it would have in a network.
-    let ResNetOptions { block, pre_activation, shortcut, flavor, zero_init_residual, .. } =
+    let ResNetOptions { block, pre_activation, shortcut, flavor, zero_init_residual, stochastic_depth, .. } =
         settings.onto(ResNetOptions::default())?;
     residual(&BlockOptions {
         block,
@@ -176,6 +181,7 @@ fn residual_block(mut description: Value) -> Result<Layer> {
         shortcut: has_shortcut.then_some(shortcut),
         flavor,
         zero_init_residual,
+        stochastic_depth,
     })
 }
 
@@ -230,6 +236,7 @@ impl Settings {
             shortcut: self.shortcut.unwrap_or(preset.shortcut),
             flavor: self.flavor.unwrap_or(preset.flavor),
             zero_init_residual: self.zero_init_residual.unwrap_or(preset.zero_init_residual),
+            stochastic_depth: self.stochastic_depth.unwrap_or(preset.stochastic_depth),
             num_classes: self.num_classes.unwrap_or(preset.num_classes),
             arch: preset.arch,
         })
@@ -340,6 +347,7 @@ mod tests {
             body: Box::new(body.clone()),
             shortcut: Some(Box::new(body)),
             relu: false,
+            stochastic_depth: 0.25,
         };
         let child = |name: &str, layer| Child::new(name, layer);
         let branches = vec![child("a", resnet), child("b", Layer::Dropout { p: 0.3 })];
@@ -351,7 +359,7 @@ mod tests {
                     {{"name":"a","layer":{{"type":"resnet","arch":"resnet18"}}}},
                     {{"name":"b","layer":{{"type":"dropout","p":0.3}}}}]}}}},
                 {{"name":"1","layer":{{"type":"residual","preactivation":{{"type":"relu"}},
-                    "body":{small},"shortcut":{small},"relu":false}}}}]}}"#
+                    "body":{small},"shortcut":{small},"relu":false,"stochastic_depth":0.25}}}}]}}"#
         );
         assert_eq!(layer(&json), expected);
         // What a model file holds is a description too.

@@ -2,6 +2,7 @@
 
 use super::block::{batch_norm, check_size, conv, residual, BlockOptions};
 use super::layer::{Child, Init, Layer};
+use super::shape::check_probability;
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
 
@@ -49,6 +50,8 @@ pub struct ResNetOptions {
     pub flavor: Flavor,
     /// Whether each block starts as its shortcut (Goyal et al., 2017).
     pub zero_init_residual: bool,
+    /// See [`super::Layer::Residual`]: that of the last block; of the others it grows in proportion to how many blocks come before.
+    pub stochastic_depth: f64,
     /// Number of classes.
     pub num_classes: usize,
 }
@@ -68,11 +71,16 @@ pub fn resnet(options: &ResNetOptions) -> Result<Layer> {
         Stem::Small => options.arch[0].num_channels,
     };
     check_size("numChannels", channels)?;
+    check_probability("stochasticDepth", options.stochastic_depth)?;
+    let blocks: usize = options.arch.iter().map(|stage| stage.num_residuals).sum();
+    let mut before = 0;
     let mut children = vec![Child::group("stem", stem(options, channels))];
     for (i, &part) in options.arch.iter().enumerate() {
         let name = if options.pre_activation { format!("stages.{i}") } else { format!("layer{}", i + 1) };
         let strides = if i == 0 { 1 } else { 2 };
-        children.push(Child::new(name, stage(options, part, strides, channels)?));
+        let depth = |block: usize| options.stochastic_depth * (before + block + 1) as f64 / blocks as f64;
+        children.push(Child::new(name, stage(options, part, strides, channels, depth)?));
+        before += part.num_residuals;
         channels = part.num_channels * options.block.expansion();
     }
     children.push(match options.pre_activation {
@@ -134,7 +142,13 @@ fn stem(options: &ResNetOptions, channels: usize) -> Vec<Child> {
     children
 }
 
-fn stage(options: &ResNetOptions, part: Stage, strides: usize, in_channels: usize) -> Result<Layer> {
+fn stage(
+    options: &ResNetOptions,
+    part: Stage,
+    strides: usize,
+    in_channels: usize,
+    stochastic_depth: impl Fn(usize) -> f64,
+) -> Result<Layer> {
     let block = |i: usize| {
         let strides = if i == 0 { strides } else { 1 };
         let changes = strides != 1 || in_channels != part.num_channels * options.block.expansion();
@@ -146,6 +160,7 @@ fn stage(options: &ResNetOptions, part: Stage, strides: usize, in_channels: usiz
             shortcut: (i == 0 && changes).then_some(options.shortcut),
             flavor: options.flavor,
             zero_init_residual: options.zero_init_residual,
+            stochastic_depth: stochastic_depth(i),
         })?;
         Ok(Child::new(if options.pre_activation { format!("blocks.{i}") } else { i.to_string() }, layer))
     };
@@ -165,7 +180,7 @@ pub(super) fn head(flavor: Flavor, name: &str, num_classes: usize) -> Child {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::graph::trace;
+    use crate::model::graph::{trace, Kind};
     use crate::model::params::Params;
     use crate::model::recipe;
     use crate::model::shape::Shape;
@@ -238,6 +253,28 @@ mod tests {
         let params = params(&ResNetOptions { arch, num_classes: 2, ..ResNetOptions::default() }, 3);
         let shortcut = params.parameters.iter().find(|parameter| parameter.name == "layer1.0.downsample.0.weight");
         assert_eq!(shortcut.unwrap().shape, [32, 64, 1, 1]);
+    }
+
+    #[test]
+    fn stochastic_depth_grows_with_the_blocks() {
+        let probabilities = |options: &ResNetOptions| {
+            let network = resnet(options).unwrap();
+            let trace = trace(&network, Shape::map(1, 32, 32)).unwrap();
+            let of = |kind: &Kind| if let Kind::StochasticDepth { p } = *kind { Some(p) } else { None };
+            trace.nodes.iter().filter_map(|node| of(&node.kind)).collect::<Vec<f64>>()
+        };
+        for pre_activation in [false, true] {
+            let options = ResNetOptions { stochastic_depth: 0.4, pre_activation, ..resnet18() };
+            let expected: Vec<f64> = (1..=8).map(|block| 0.4 * f64::from(block) / 8.0).collect();
+            assert_eq!(probabilities(&options), expected);
+        }
+        assert!(probabilities(&resnet18()).is_empty());
+        // A network without is written as it always was.
+        assert!(!resnet(&resnet18()).unwrap().to_json().contains("stochastic"));
+        for p in [-0.1, 1.0, f64::NAN] {
+            let error = resnet(&ResNetOptions { stochastic_depth: p, ..resnet18() }).unwrap_err();
+            assert_eq!(error.message, format!("stochasticDepth: expected a probability from 0 to below 1, got {p}"));
+        }
     }
 
     #[test]

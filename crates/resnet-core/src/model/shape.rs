@@ -120,10 +120,7 @@ pub(super) fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Sha
             }
             Ok(Shape::Map { channels: *out_channels, size: windows(size, &[1; 2], stride, &[0; 2], false)? })
         }
-        Layer::Dropout { p } => match (0.0..1.0).contains(p) {
-            true => Ok(input),
-            false => Err(Error::expected(Code::InvalidArgument, at, "a probability from 0 to below 1", p)),
-        },
+        Layer::Dropout { p } => check_probability(path, *p).map(|()| input),
         Layer::BatchNorm2d { eps, momentum, .. } => {
             if !(eps.is_finite() && *eps >= 0.0 && (0.0..=1.0).contains(momentum)) {
                 let given = format!("eps {eps}, momentum {momentum}");
@@ -142,6 +139,14 @@ pub(super) fn leaf_output(layer: &Layer, path: &str, input: Shape) -> Result<Sha
         Layer::Sequential { .. } | Layer::Residual { .. } | Layer::Concat { .. } => {
             unreachable!("made of other layers")
         }
+    }
+}
+
+/// Refuses what cannot be the probability that something is dropped.
+pub(super) fn check_probability(path: &str, p: f64) -> Result<()> {
+    match (0.0..1.0).contains(&p) {
+        true => Ok(()),
+        false => Err(Error::expected(Code::InvalidArgument, named(path), "a probability from 0 to below 1", p)),
     }
 }
 

@@ -70,6 +70,7 @@ impl Walk<'_> {
             Kind::Layer(layer) => layer.kind(),
             Kind::Add { relu: true } => "AddReLU",
             Kind::Add { relu: false } => "Add",
+            Kind::StochasticDepth { .. } => "StochasticDepth",
             Kind::Concat => "Concat",
         };
         self.row(&node.path, kind, i..i + 1)

@@ -4,14 +4,14 @@
 
 use super::instruction::Operands;
 use super::lower::{Graph, Node};
-use super::mode::{Mode, Statistics};
+use super::mode::Statistics;
 use super::ops::{Add, ConvCall, FusedNormBackward, Instruction, NormCall, Op, PooledNorm};
 use crate::error::Result;
 use resnet_ops::conv2d;
 use resnet_ops::Executor;
 
 /// Rewrites the graph; the values of nodes that were joined are no longer written.
-pub(super) fn fuse(graph: &mut Graph, executor: &Executor, mode: &Mode) -> Result<()> {
+pub(super) fn fuse(graph: &mut Graph, executor: &Executor) -> Result<()> {
     let readers = graph.readers();
     let mut writers: Vec<Option<usize>> = vec![None; graph.shapes.len()];
     for index in 0..graph.nodes.len() {
@@ -20,7 +20,7 @@ pub(super) fn fuse(graph: &mut Graph, executor: &Executor, mode: &Mode) -> Resul
         if let Some(writer) = writers[input].filter(|_| readers[input] == 1) {
             let op = &graph.nodes[index].op;
             if matches!(op, Op::BatchNorm(_)) {
-                norm(graph, executor, mode, writer, index)?;
+                norm(graph, executor, writer, index)?;
             } else if matches!(op, Op::Relu(_) | Op::Add(_)) {
                 follower(&mut graph.nodes, writer, index);
             } else if matches!(op, Op::MaxPool2d(_)) {
@@ -36,9 +36,9 @@ pub(super) fn fuse(graph: &mut Graph, executor: &Executor, mode: &Mode) -> Resul
     Ok(())
 }
 
-/// A batch norm behind a convolution. With the batch's statistics the convolution leaves it its moments, and its bias is cancelled; in
-/// evaluation the norm is folded into the convolution for good.
-fn norm(graph: &mut Graph, executor: &Executor, mode: &Mode, writer: usize, index: usize) -> Result<()> {
+/// A batch norm behind a convolution. With the batch's statistics the convolution leaves it its moments, and its bias is cancelled; with
+/// running ones, where no gradient has to go through it, the norm is folded into the convolution for good.
+fn norm(graph: &mut Graph, executor: &Executor, writer: usize, index: usize) -> Result<()> {
     let (before, after) = graph.nodes.split_at_mut(index);
     let (node, follower) = (&mut before[writer], &mut after[0]);
     let (Op::Conv2d(convolution), Op::BatchNorm(norm)) = (&mut node.op, &mut follower.op) else { return Ok(()) };
@@ -49,7 +49,7 @@ fn norm(graph: &mut Graph, executor: &Executor, mode: &Mode, writer: usize, inde
         }
         return Ok(());
     }
-    if convolution.relu || node.wires.inputs.len() > 1 || !mode.folds() {
+    if convolution.relu || node.wires.inputs.len() > 1 || graph.requires_grad[follower.wires.output] {
         return Ok(());
     }
     convolution.fold(executor, norm)?;
@@ -70,7 +70,7 @@ fn pool(nodes: &mut [Node], writer: usize, index: usize) {
     }
     follower.op = Op::NormPool(PooledNorm { norm: norm.clone(), pool: pool.op.clone() });
     follower.wires.inputs = std::mem::take(&mut node.wires.inputs);
-    follower.wires.has_parameters = node.wires.has_parameters;
+    follower.wires.is_trained = node.wires.is_trained;
 }
 
 /// Puts a convolution or a batch norm in the place of the ReLU or addition behind it, where a shortcut has been computed, and

@@ -24,6 +24,8 @@ pub(super) struct Graph {
     pub nodes: Vec<Node>,
     pub shapes: Vec<Shape>,
     pub named: NamedValues,
+    /// Which values need a gradient: one that is named, and whatever comes behind it or behind parameters that are trained.
+    pub requires_grad: Vec<bool>,
 }
 
 /// Lowers a traced network.
@@ -39,7 +41,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
     if !plain {
         let shape = shapes[0];
         values[0] = shapes.len();
-        let wires = Wires { inputs: vec![0], output: shapes.len(), has_parameters: false };
+        let wires = Wires { inputs: vec![0], output: shapes.len(), is_trained: false };
         nodes.push(Node { op: Op::Import(Import { shape }), wires });
         shapes.push(shape);
     }
@@ -59,7 +61,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
         let wires = Wires {
             inputs: node.inputs.iter().map(|&value| values[value]).collect(),
             output: node.output,
-            has_parameters: !ranges.params.is_empty(),
+            is_trained: mode.trains_any(&ranges.params),
         };
         nodes.push(Node { op: Op::lower(&site, &node.kind)?, wires });
     }
@@ -72,12 +74,18 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
         Gradients::None | Gradients::Parameters => None,
         Gradients::Value(name) => Some(named(name)?),
     };
-    Ok(Graph { nodes, shapes, named: NamedValues { output: values[trace.output], retained, differentiated } })
+    let mut requires_grad = vec![false; shapes.len()];
+    for Node { wires, .. } in &nodes {
+        let goes_through = wires.is_trained || wires.inputs.iter().any(|&input| requires_grad[input]);
+        requires_grad[wires.output] = goes_through || differentiated == Some(wires.output);
+    }
+    let named = NamedValues { output: values[trace.output], retained, differentiated };
+    Ok(Graph { nodes, shapes, named, requires_grad })
 }
 
 /// Whether a node would return its input as it is.
 fn is_identity(kind: &Kind, mode: &Mode) -> bool {
-    matches!(kind, Kind::Layer(Layer::Dropout { p }) if !mode.drops() || *p == 0.0)
+    matches!(kind, Kind::Layer(Layer::Dropout { p }) | Kind::StochasticDepth { p } if !mode.drops() || *p == 0.0)
 }
 
 /// Whether the images go to one convolution only, and have few channels.

@@ -15,7 +15,7 @@ mod slots;
 mod tape;
 
 pub use instruction::List;
-pub use mode::{Gradients, Mode, Statistics};
+pub use mode::{Frozen, Gradients, Mode, Statistics};
 pub use run::Operating;
 pub use slots::Slots;
 
@@ -62,7 +62,7 @@ impl Plan {
         let trace = trace(root, input)?;
         let mut graph = lower::lower(executor, &trace, params, &mode)?;
         if !executor.is_reference() {
-            fuse::fuse(&mut graph, executor, &mode)?;
+            fuse::fuse(&mut graph, executor)?;
         }
         let fuses_backward = resnet_ops::batch_norm::fuses_backward(executor);
         let lists = graph.write(executor, capacity, &mode, |backward| {
@@ -115,10 +115,7 @@ impl Graph {
         mode: &Mode,
         fuse: impl FnOnce(&mut [Instruction]),
     ) -> Lists<Instruction> {
-        let mut tape = Tape::new(executor, &self.shapes, capacity, mode, ops::add_gradient);
-        for node in &self.nodes {
-            tape.mark_differentiated(&node.wires, self.named.differentiated == Some(node.wires.output));
-        }
+        let mut tape = Tape::new(executor, &self.shapes, &self.requires_grad, capacity, mode, ops::add_gradient);
         for node in &self.nodes {
             node.op.write(&node.wires, &mut tape);
         }
@@ -138,5 +135,44 @@ impl Graph {
             let Op::Conv2d(convolution) = &node.op else { return None };
             Some(&convolution.kernels)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::resnet::resnet;
+    use crate::model::zoo::preset;
+
+    /// Calls of the backward list, and those that are prepared beforehand, where all but these layers are frozen.
+    fn calls(trained: &[&str], norms: Statistics) -> [usize; 2] {
+        let network = resnet(&preset("resnet18").unwrap()).unwrap();
+        let input = Shape::map(1, 32, 32);
+        let params = Params::of(&trace(&network, input).unwrap()).unwrap();
+        let mut mode = Mode::TRAIN;
+        for parameter in &params.parameters {
+            if !trained.iter().any(|layer| parameter.name.starts_with(layer)) {
+                Frozen::push(&mut mode.frozen.parameters, &parameter.range);
+            }
+        }
+        if norms == Statistics::Running {
+            mode.frozen.norms = mode.frozen.parameters.clone();
+        }
+        let plan = Plan::new(&Executor::cpu(1).unwrap(), &network, &params, input, 8, mode).unwrap();
+        [plan.lists.backward.len(), plan.lists.pack.len()]
+    }
+
+    #[test]
+    fn nothing_is_computed_below_what_is_trained() {
+        for norms in [Statistics::Batch, Statistics::Running] {
+            let [backward, prepared] = calls(&["fc"], norms);
+            assert_eq!(backward, 1, "the gradient of the head's weights alone");
+            // Each of the twenty convolutions is packed once; seventeen have a norm to take in, the three of shortcuts have none.
+            assert_eq!(prepared, if norms == Statistics::Batch { 20 } else { 20 + 17 });
+        }
+        let of = |trained: &[&str]| calls(trained, Statistics::Batch)[0];
+        assert!(of(&["layer4", "fc"]) < of(&["layer3", "layer4", "fc"]));
+        // The gradient goes through what is frozen, packed beforehand: the weight gradients of four convolutions are left out.
+        assert_eq!(of(&[""]) - of(&["conv1", "layer2", "layer3", "layer4", "fc"]), 4 + 4);
     }
 }

@@ -1,6 +1,7 @@
 //! What a plan is for, on two axes: which statistics batch norms use, and which gradients are computed.
 
 pub use resnet_ops::batch_norm::Statistics;
+use std::ops::Range;
 
 /// What a plan computes beside the network's output.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +13,17 @@ pub struct Mode {
     /// Values that are kept until the end, by the name of the layer or stage that returns them (see `Trace::value_of`). What
     /// would be fused over them is not.
     pub retained: Vec<String>,
+    /// What training leaves as it is.
+    pub frozen: Frozen,
+}
+
+/// What of a network is not trained, by places in the flat storage of parameters; each list in order, and no place next to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Frozen {
+    /// Parameters that have no gradients.
+    pub parameters: Vec<Range<usize>>,
+    /// Parameters of batch norms that use the running statistics, whatever the others use, and leave them as they are.
+    pub norms: Vec<Range<usize>>,
 }
 
 /// Which gradients a plan computes, from that of the network's output.
@@ -19,7 +31,7 @@ pub struct Mode {
 pub enum Gradients {
     /// None: nothing is kept for a backward pass.
     None,
-    /// Those of all parameters.
+    /// Those of all parameters that are not frozen.
     Parameters,
     /// That of a value, by the name of the layer or stage that returns it; the gradient is kept until the end.
     Value(String),
@@ -35,10 +47,15 @@ impl Mode {
 
     /// A mode that retains nothing.
     pub const fn new(statistics: Statistics, gradients: Gradients) -> Self {
-        Self { statistics, gradients, retained: Vec::new() }
+        Self {
+            statistics,
+            gradients,
+            retained: Vec::new(),
+            frozen: Frozen { parameters: Vec::new(), norms: Vec::new() },
+        }
     }
 
-    /// Whether parameters have gradients, and so change between one run and the next.
+    /// Whether parameters have gradients.
     pub fn trains(&self) -> bool {
         self.gradients == Gradients::Parameters
     }
@@ -53,9 +70,37 @@ impl Mode {
         self.trains() || self.statistics == Statistics::Batch
     }
 
-    /// Whether a batch norm is folded into the convolution before it: with running statistics, and no gradient that would have to go
-    /// through the norm by itself.
-    pub fn folds(&self) -> bool {
-        self.statistics == Statistics::Running && self.gradients == Gradients::None
+    /// Whether some of the parameters of a node have gradients, and so change between one run and the next.
+    pub fn trains_any(&self, params: &Range<usize>) -> bool {
+        self.trains() && !params.is_empty() && !covers(&self.frozen.parameters, params)
     }
+
+    /// The statistics that a batch norm with these parameters uses.
+    pub fn statistics_of(&self, params: &Range<usize>) -> Statistics {
+        match covers(&self.frozen.norms, params) {
+            true => Statistics::Running,
+            false => self.statistics,
+        }
+    }
+}
+
+impl Frozen {
+    /// Adds a place behind those that are there.
+    pub fn push(places: &mut Vec<Range<usize>>, place: &Range<usize>) {
+        match places.last_mut() {
+            Some(last) if last.end == place.start => last.end = place.end,
+            Some(_) | None => places.push(place.clone()),
+        }
+    }
+
+    /// Whether a parameter with this place has no gradient.
+    pub fn has(&self, place: &Range<usize>) -> bool {
+        covers(&self.parameters, place)
+    }
+}
+
+/// Whether one of the places, which are in order, has all of another in it.
+fn covers(places: &[Range<usize>], place: &Range<usize>) -> bool {
+    let before = places.partition_point(|candidate| candidate.start <= place.start);
+    before.checked_sub(1).is_some_and(|index| place.end <= places[index].end)
 }

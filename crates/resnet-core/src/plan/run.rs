@@ -47,6 +47,13 @@ impl Plan {
         Ok(())
     }
 
+    /// Has what this plan has packed stand for another version of the weights.
+    pub fn keep_packed(&self, slots: &mut Slots, version: u64) {
+        if let Some(packed) = slots.packed.as_mut().filter(|packed| packed.mode == self.mode) {
+            packed.version = version;
+        }
+    }
+
     /// Runs a list, on a GPU as one captured graph where it can. If the call is cancelled meanwhile, a part of the list may not have
     /// run; but the statistics take in all of a batch or nothing.
     ///

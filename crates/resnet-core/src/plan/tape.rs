@@ -13,7 +13,8 @@ use std::ops::RangeInclusive;
 pub(super) struct Wires {
     pub inputs: Vec<usize>,
     pub output: usize,
-    pub has_parameters: bool,
+    /// Whether some of its parameters have gradients.
+    pub is_trained: bool,
 }
 
 /// The lists, written in instructions `I`, with the slots of the storage that they name.
@@ -67,7 +68,7 @@ pub(super) struct Tape<'a, I> {
     values: Vec<Option<Request>>,
     gradients: Vec<Option<Request>>,
     /// Which values need a gradient.
-    requires_grad: Vec<bool>,
+    requires_grad: &'a [bool],
     /// The moments of each value that a convolution wrote.
     moments: Vec<Option<Request>>,
     to_go_back: Vec<(usize, WriteBackward<'a, I>)>,
@@ -88,6 +89,7 @@ impl<'a, I: Operands> Tape<'a, I> {
     pub fn new(
         executor: &'a Executor,
         shapes: &'a [Shape],
+        requires_grad: &'a [bool],
         capacity: usize,
         mode: &'a Mode,
         add_gradient: AddGradient<I>,
@@ -101,7 +103,7 @@ impl<'a, I: Operands> Tape<'a, I> {
             requests: Vec::new(),
             values: vec![None; shapes.len()],
             gradients: vec![None; shapes.len()],
-            requires_grad: vec![false; shapes.len()],
+            requires_grad,
             moments: vec![None; shapes.len()],
             to_go_back: Vec::new(),
             pack: Vec::new(),
@@ -111,12 +113,6 @@ impl<'a, I: Operands> Tape<'a, I> {
         };
         tape.values[0] = Some(tape.request(Class::Parameter, shapes[0].with_batch(capacity).iter().product()));
         tape
-    }
-
-    /// Decides whether a node's output needs a gradient, because it is named or the backward pass goes through the node; called for all
-    /// nodes in order before any is written.
-    pub fn mark_differentiated(&mut self, wires: &Wires, is_named: bool) {
-        self.requires_grad[wires.output] = is_named || self.is_differentiated(wires);
     }
 
     /// Writes the backward calls of all nodes that were written forward, and gives everything a slot. `fuse` may rewrite the backward
@@ -142,14 +138,14 @@ impl<'a, I: Operands> Tape<'a, I> {
         self.capacity
     }
 
-    /// Whether parameters have gradients, and so change between one run and the next.
+    /// Whether parameters have gradients.
     pub fn trains(&self) -> bool {
         self.mode.trains()
     }
 
     /// Whether the backward pass goes through a node: to parameters of its own, or to a value before it.
     pub fn is_differentiated(&self, wires: &Wires) -> bool {
-        self.trains() && wires.has_parameters || wires.inputs.iter().any(|&input| self.requires_grad[input])
+        wires.is_trained || wires.inputs.iter().any(|&input| self.requires_grad[input])
     }
 
     /// The shape of a value.

@@ -26,6 +26,11 @@ pub(super) fn head(params: &Params) -> Option<&str> {
     params.parameters.iter().rfind(is_linear).map(|weight| layer_of(&weight.name))
 }
 
+/// Whether a name is that of a parameter of the last linear layer.
+pub fn is_of_head(params: &Params, name: &str) -> bool {
+    head(params) == Some(layer_of(name))
+}
+
 /// Whether the tensors lack a part of a linear layer, or have it for another number of classes.
 pub(super) fn is_new(params: &Params, head: &str, entries: &HashMap<&str, &Entry>) -> bool {
     let mut differs = false;
@@ -125,7 +130,7 @@ fn first_weighted(layer: &Layer, path: &str, channels: &mut Channels) -> Option<
         Form::Sequential(children) => {
             children.iter().find_map(|child| first_weighted(&child.layer, &join(path, &child.name), channels))
         }
-        Form::Residual { preactivation, body, shortcut, relu: _ } => {
+        Form::Residual { preactivation, body, shortcut, .. } => {
             let found = preactivation.and_then(|before| first_weighted(before, path, channels));
             let start = *channels;
             found.or_else(|| first_weighted(body, path, channels)).or_else(|| {

@@ -17,7 +17,7 @@ mod write;
 mod zip;
 
 pub use contents::{Contents, Entry, Other};
-pub use fitting::in_channels;
+pub use fitting::{in_channels, is_of_head};
 pub use matching::{matching, LoadOptions, LoadReport, Matched};
 pub use model_file::{read_model, write_model, ModelFile, ModelHeader, TrainingPart};
 pub use read::read;

@@ -73,6 +73,11 @@ impl Accumulation {
         Ok(true)
     }
 
+    /// Its memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.sum.bytes()
+    }
+
     /// Begins anew.
     pub fn forget(&mut self) {
         (self.batches, self.weight) = (0, 0.0);

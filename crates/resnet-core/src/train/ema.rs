@@ -52,6 +52,11 @@ impl Ema {
         Self { config, updates: 0, parameters: Buffer::empty(), running: Buffer::empty(), in_use: false }
     }
 
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.parameters.bytes() + self.running.bytes()
+    }
+
     /// Begins with these weights, unless it has begun.
     ///
     /// # Errors

@@ -10,7 +10,6 @@ use crate::data::{Augment, Dataset, ResidentDataset};
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::loss::Loss;
-use crate::plan::Mode;
 use crate::session::Session;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -186,7 +185,7 @@ fn check_training(
     last_batch: usize,
 ) -> Result<()> {
     let [channels, height, width] = data.image_shape();
-    let mut execution = session.prepare([batch_size, channels, height, width], &Mode::TRAIN)?;
+    let mut execution = trainer.prepare(session, [batch_size, channels, height, width])?;
     execution.check_updated()?;
     trainer.updating.reserve(&mut execution)?;
     execution.check_norms(batch_size)?;

@@ -17,6 +17,12 @@ pub(super) struct Updating {
 }
 
 impl Updating {
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let Self { accumulation, updater, ema } = self;
+        accumulation.bytes() + updater.state.bytes() + ema.as_ref().map_or(0, Ema::bytes)
+    }
+
     /// Makes room for what lives longer than a step; only the first time does it anything.
     ///
     /// # Errors
@@ -29,7 +35,7 @@ impl Updating {
     }
 }
 
-/// The gradients of a batch, where it has been prepared for in [`crate::plan::Mode::TRAIN`], and the update that it completes, as it does
+/// The gradients of a batch, where it has been prepared for training, and the update that it completes, as it does
 /// at the latest if `is_last`. Returns loss and accuracy before the update. A loss that is not finite is an error and changes nothing; so
 /// are weights that the update before has made so, of which a GPU tells only now.
 pub(super) fn step(
@@ -61,6 +67,7 @@ pub(super) fn step(
         weights.updates += 1;
     }
     weights.batch = accumulation.batches() as u64;
+    execution.keep_packed();
     let mut metrics = Metrics::default();
     metrics.add(outcome, n);
     Ok(metrics)

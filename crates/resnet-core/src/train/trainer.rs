@@ -4,13 +4,13 @@ use super::accumulation::Accumulation;
 use super::optimizer::{State, Updater};
 use super::settings::UpdateConfig;
 use super::step::{step, Updating};
+use crate::account::Share;
 use crate::data::{Batch, Input, LabelsRef, Mixed};
 use crate::device::Compute;
 use crate::engine::{Execution, Targets};
 use crate::error::{Code, Error, Result};
 use crate::loss::Loss;
 use crate::metrics::Metrics;
-use crate::plan::Mode;
 use crate::session::Session;
 use crate::tensor::{Images, Named};
 use resnet_ops::Real;
@@ -20,6 +20,7 @@ pub struct Trainer {
     pub(super) updating: Updating,
     loss: Loss,
     stepped: bool,
+    share: Share,
 }
 
 impl Trainer {
@@ -28,7 +29,8 @@ impl Trainer {
         let UpdateConfig { optimizer, parameters, clip, accumulate, loss } = config.into();
         let accumulation = Accumulation::new(accumulate);
         let updater = Updater::new(optimizer, parameters, clip);
-        Self { updating: Updating { accumulation, updater, ema: None }, loss, stepped: false }
+        let updating = Updating { accumulation, updater, ema: None };
+        Self { updating, loss, stepped: false, share: Share::default() }
     }
 
     /// One update on images with their labels, or the gradients of one of its batches if it has several; returns loss and accuracy before
@@ -54,7 +56,7 @@ impl Trainer {
         mixed: Option<&Mixed>,
     ) -> Result<Metrics> {
         images.check()?;
-        let execution = session.prepare(images.shape, &Mode::TRAIN)?;
+        let execution = self.prepare(session, images.shape)?;
         execution.check_labels(labels)?;
         if let Some(Mixed { labels, share }) = mixed {
             execution.check_labels(labels.all())?;
@@ -69,6 +71,7 @@ impl Trainer {
         let targets = loss.targets(labels, mixed);
         let metrics =
             self.update(execution, images.into(), targets, false).map_err(|error| lost(error, "before this step"));
+        self.tell_memory(session);
         let checked = metrics.and_then(|metrics| {
             Self::check_done(session).map(|()| metrics).map_err(|error| lost(error, "after this step"))
         });
@@ -89,9 +92,24 @@ impl Trainer {
         batch: &Batch,
         is_last: bool,
     ) -> Result<Metrics> {
-        let execution = session.prepare(images.shape, &Mode::TRAIN)?;
+        let execution = self.prepare(session, images.shape)?;
         let loss = self.loss.clone();
-        self.update(execution, images, loss.targets(batch.labels.all(), batch.mixed.as_ref()), is_last)
+        let metrics =
+            self.update(execution, images, loss.targets(batch.labels.all(), batch.mixed.as_ref()), is_last);
+        self.tell_memory(session);
+        metrics
+    }
+
+    /// Says what it keeps where the session's memory is asked for.
+    fn tell_memory(&mut self, session: &Session) {
+        self.share.set(session.account(), self.updating.bytes());
+    }
+
+    /// Makes ready for steps on images (N, C, H, W); looks at the network's parameters and binds the input channels.
+    pub(super) fn prepare<'a>(&mut self, session: &'a mut Session, shape: [usize; 4]) -> Result<Execution<'a>> {
+        let updater = &mut self.updating.updater;
+        updater.look_at(session.bound_to(shape)?)?;
+        session.prepare(shape, updater.mode())
     }
 
     fn update(&mut self, execution: Execution, images: Input, targets: Targets, is_last: bool) -> Result<Metrics> {
@@ -106,12 +124,12 @@ impl Trainer {
     }
 
     /// The learning rate of the next updates, before the factors of groups.
-    pub(crate) fn lr(&self) -> f64 {
+    pub fn lr(&self) -> f64 {
         self.updating.updater.lr
     }
 
-    /// Sets it.
-    pub(crate) fn set_lr(&mut self, lr: f64) {
+    /// Sets it, to a number of at least 0.
+    pub fn set_lr(&mut self, lr: f64) {
         self.updating.updater.lr = lr;
     }
 
@@ -123,8 +141,8 @@ impl Trainer {
         }
     }
 
-    /// The last step's gradients by parameter name, in canonical order, before weight decay; empty before the first step. In f32, or in
-    /// f64 from the f64 backend.
+    /// The last step's gradients by parameter name, in canonical order, before weight decay, of all parameters that are not frozen; empty
+    /// before the first step. In f32, or in f64 from the f64 backend.
     ///
     /// # Errors
     /// `ERR_NOT_BUILT` before the input channels are known.
@@ -132,7 +150,7 @@ impl Trainer {
         if !self.stepped {
             return Ok(Vec::new());
         }
-        session.gradients()
+        session.gradients(&self.updating.updater.mode().frozen)
     }
 }
 

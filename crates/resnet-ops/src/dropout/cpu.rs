@@ -1,6 +1,6 @@
 //! Dropout of one (image, block) plane at a time.
 
-use super::{Dropout, DropoutMask};
+use super::{Dropout, DropoutMask, Grain};
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
@@ -27,10 +27,22 @@ fn each_plane(
     let target = &mut target.slice_mut::<f32>()?[..blocked_len(n, op.channels, h, w)];
     cpu.pool.chunks_mut(target, h * w * LANES, |index, plane| {
         fill(index * h * w * LANES, plane);
-        let channel = index / blocks * op.channels + index % blocks * LANES;
-        thin(cpu.isa, mask, (channel * h * w) as u64, op.scale() as f32, plane);
+        let (image, scale) = (index / blocks, op.scale() as f32);
+        match op.grain {
+            Grain::Element => {
+                let channel = image * op.channels + index % blocks * LANES;
+                thin(cpu.isa, mask, (channel * h * w) as u64, scale, plane);
+            }
+            Grain::Image => times(cpu.isa, if mask.drops(image as u64) { 0.0 } else { scale }, plane),
+        }
     });
     Ok(())
+}
+
+kernel! {
+    fn times<S>(factor: f32, plane: &mut [f32]) {
+        plane.iter_mut().for_each(|value| *value *= factor);
+    }
 }
 
 kernel! {

@@ -1,6 +1,6 @@
 //! Dropout on a GPU.
 
-use super::{Dropout, DropoutMask};
+use super::{Dropout, DropoutMask, Grain};
 use crate::cuda::{arguments, padded, Address, Cuda, OCTET};
 use crate::{Buffer, Result};
 
@@ -17,7 +17,8 @@ pub(super) fn backward(cuda: &Cuda, op: &Dropout, n: usize, key: u64, dy: &mut B
 fn thin(cuda: &Cuda, op: &Dropout, n: usize, key: u64, x: Address, y: Address) -> Result<()> {
     let (octets, pixels) = (len(op, n) / OCTET, op.size[0] * op.size[1]);
     let (DropoutMask { seed, threshold }, scale) = (op.mask(key), op.scale() as f32);
-    let arguments = arguments![octets as i64, op.channels as i32, pixels as i32, seed, threshold, scale, x, y];
+    let whole = op.grain == Grain::Image;
+    let arguments = arguments![octets as i64, op.channels as i32, pixels as i32, whole, seed, threshold, scale, x, y];
     // SAFETY: x and y have so many octets.
     unsafe { cuda.launch("dropout", octets, arguments) }
 }

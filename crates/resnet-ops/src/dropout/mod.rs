@@ -1,8 +1,9 @@
-//! Dropout (Srivastava et al. 2014): y = x·m / (1 − p), where each element's m is 0 with probability p, else 1. As in
+//! Dropout (Srivastava et al. 2014): y = x·m / (1 − p), where each element's m is 0 with probability p, else 1; or each image's, which is
+//! stochastic depth (Huang et al. 2016, <https://arxiv.org/abs/1603.09382>), scaled as torchvision's `StochasticDepth` is. As in
 //! PyTorch the product is taken, so NaN stays NaN where m is 0.
 //!
 //! The mask is not stored. The m of an element is a hash of the call's key and of the element's index i in (N, C, H, W)
-//! order, so that every backend, layout and thread count draws the same, and the backward pass draws it again. The hash
+//! order, or the image's in the batch, so that every backend, layout and thread count draws the same, and the backward pass draws it again. The hash
 //! is number i of the sequence that SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
 //! generators") gives from a mixed key: its state is a multiple of the index, so any number is computed by itself.
 
@@ -24,6 +25,17 @@ pub struct Dropout {
     pub channels: usize,
     /// Height and width.
     pub size: [usize; 2],
+    /// What is dropped as a whole.
+    pub grain: Grain,
+}
+
+/// What a mask has an m for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// Each element.
+    Element,
+    /// Each image of the batch.
+    Image,
 }
 
 impl Dropout {

@@ -1,4 +1,4 @@
-use super::Dropout;
+use super::{Dropout, Grain};
 use crate::element::Real;
 use crate::{Buffer, Result};
 
@@ -10,9 +10,14 @@ pub(super) fn forward<T: Real>(op: &Dropout, n: usize, key: u64, x: &Buffer, y: 
 
 pub(super) fn backward<T: Real>(op: &Dropout, n: usize, key: u64, dy: &mut Buffer) -> Result<()> {
     let (mask, scale) = (op.mask(key), T::of(op.scale()));
-    let dy = &mut dy.slice_mut::<T>()?[..n * op.channels * op.size[0] * op.size[1]];
+    let image = op.channels * op.size[0] * op.size[1];
+    let dy = &mut dy.slice_mut::<T>()?[..n * image];
+    let grain = match op.grain {
+        Grain::Element => 1,
+        Grain::Image => image,
+    };
     for (index, dy) in dy.iter_mut().enumerate() {
-        *dy = *dy * if mask.drops(index as u64) { T::zero() } else { scale };
+        *dy = *dy * if mask.drops((index / grain) as u64) { T::zero() } else { scale };
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use resnet_ops::avg_pool2d::AvgPool2d;
 use resnet_ops::batch_norm::{BatchNorm, Statistics};
 use resnet_ops::concat::Concat;
 use resnet_ops::conv2d::ConvShape;
-use resnet_ops::dropout::Dropout;
+use resnet_ops::dropout::{Dropout, Grain};
 use resnet_ops::global_avg_pool::GlobalAvgPool;
 use resnet_ops::linear::Linear;
 use resnet_ops::max_pool2d::MaxPool2d;
@@ -231,7 +231,12 @@ pub fn droppings() -> Vec<Dropping> {
         for p in [0.0, 0.1, 0.5, 0.9] {
             let size = if p == 0.5 { [1, 1] } else { [1 + random.below(7), 1 + random.below(7)] };
             let key = random.below(usize::MAX) as u64;
-            list.push(Dropping { n: 1 + random.below(4), key, op: Dropout { p, channels, size } });
+            let n = 1 + random.below(4);
+            list.extend([Grain::Element, Grain::Image].map(|grain| Dropping {
+                n,
+                key,
+                op: Dropout { p, channels, size, grain },
+            }));
         }
     }
     list

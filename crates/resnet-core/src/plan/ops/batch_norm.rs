@@ -53,7 +53,7 @@ impl Norm {
             op: BatchNorm { channels: site.channels(), size: site.size(), eps, momentum, relu: false },
             params: site.ranges.params.clone(),
             running: site.ranges.running.clone(),
-            statistics: site.mode.statistics,
+            statistics: site.mode.statistics_of(&site.ranges.params),
             elided_bias: None,
         }
     }
@@ -83,8 +83,8 @@ impl Norm {
     }
 
     /// Storage for its parameters' gradients where nobody wants them: those of its input are made from them.
-    pub fn unwanted_gradients(&self, tape: &mut Tape) -> Option<Write> {
-        (!tape.trains()).then(|| Write(tape.request(Class::Parameter, self.params.len())))
+    pub fn unwanted_gradients(&self, wires: &Wires, tape: &mut Tape) -> Option<Write> {
+        (!wires.is_trained).then(|| Write(tape.request(Class::Parameter, self.params.len())))
     }
 
     /// Where its parameters' gradients go.
@@ -133,7 +133,7 @@ impl PlanOp for Norm {
             let sums = Write(tape.request(Class::Sum, self.op.sums_len(tape.capacity())));
             let y = shortcut.map(|_| Read(tape.value(wires.output)));
             let dx = shortcut.map(|_| tape.request_like(input));
-            let grads = self.unwanted_gradients(tape);
+            let grads = self.unwanted_gradients(wires, tape);
             let (dy, written) = (Write(gradient), dx.map(Write));
             tape.backward(self, NormCall::Backward { x, y, saved, sums, dy, dx: written, grads, summed: false });
             tape.propagate(dx.unwrap_or(gradient), input);

@@ -81,7 +81,7 @@ impl Convolution {
             plain_input: site.plain_input,
         };
         let kernels = Conv2d::new(site.executor, shape)?;
-        let kernels = Arc::new(if site.mode.trains() { kernels.for_training() } else { kernels });
+        let kernels = Arc::new(if site.is_trained() { kernels.for_training() } else { kernels });
         Ok(Self { kernels, params: site.ranges.params.clone(), folded: None, relu: false, normed: false })
     }
 
@@ -103,9 +103,9 @@ impl Convolution {
     }
 
     /// Packs the weights of the forward pass: before each use if they change meanwhile, else beforehand.
-    fn pack_forward(&self, tape: &mut Tape) -> Read {
+    fn pack_forward(&self, wires: &Wires, tape: &mut Tape) -> Read {
         let (pass, packed_len) = (Pass::Forward, self.kernels.packed_len(Pass::Forward));
-        if tape.trains() {
+        if wires.is_trained {
             let packed = tape.request(Class::Compute, packed_len);
             tape.forward(self, ConvCall::Pack { pass, folded: None, packed: Write(packed) });
             return Read(packed);
@@ -119,13 +119,26 @@ impl Convolution {
         tape.pack(self, ConvCall::Pack { pass, folded, packed: Write(packed) });
         Read(packed)
     }
+
+    /// The same for the pass that gives the gradient of the input.
+    fn pack_backward(&self, wires: &Wires, tape: &mut Tape) -> Read {
+        let (pass, folded) = (Pass::InputGradient, None);
+        let class = if wires.is_trained { Class::Compute } else { Class::Packed };
+        let packed = tape.request(class, self.kernels.packed_len(pass));
+        let call = ConvCall::Pack { pass, folded, packed: Write(packed) };
+        match wires.is_trained {
+            true => tape.backward(self, call),
+            false => tape.pack(self, call),
+        }
+        Read(packed)
+    }
 }
 
 impl PlanOp for Convolution {
     type Call = ConvCall;
 
     fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>) {
-        let packed = self.pack_forward(tape);
+        let packed = self.pack_forward(wires, tape);
         let (input, shortcut) = (wires.inputs[0], wires.inputs.get(1).copied());
         let x = Read(tape.value(input));
         let read_shortcut = shortcut.map(|shortcut| Read(tape.value(shortcut)));
@@ -140,16 +153,14 @@ impl PlanOp for Convolution {
                 tape.backward(&relu, ReluCall::Backward { y: Read(y), dy: Write(gradient) });
             }
             let dy = Read(gradient);
-            if tape.trains() {
+            if wires.is_trained {
                 let scratch = self.scratch(Pass::WeightGradient, tape);
                 tape.backward(self, ConvCall::WeightGradient { x, dy, scratch });
             }
             tape.accumulate(input, |tape, dx| {
-                let pass = Pass::InputGradient;
-                let packed = tape.request(Class::Compute, self.kernels.packed_len(pass));
-                tape.backward(self, ConvCall::Pack { pass, folded: None, packed: Write(packed) });
-                let scratch = self.scratch(pass, tape);
-                tape.backward(self, ConvCall::InputGradient { dy, packed: Read(packed), scratch, dx, norm: None });
+                let packed = self.pack_backward(wires, tape);
+                let scratch = self.scratch(Pass::InputGradient, tape);
+                tape.backward(self, ConvCall::InputGradient { dy, packed, scratch, dx, norm: None });
             });
             if let Some(shortcut) = shortcut {
                 tape.propagate(gradient, shortcut);

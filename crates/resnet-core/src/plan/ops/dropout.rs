@@ -1,9 +1,9 @@
-//! Dropout where it drops; elsewhere the lowered network has none.
+//! Dropout and stochastic depth where they drop; elsewhere the lowered network has none.
 
 use super::{Context, PlanOp, Site, Tape};
 use crate::plan::instruction::{calls, Read, Write};
 use crate::plan::tape::Wires;
-use resnet_ops::dropout::{self, Dropout};
+use resnet_ops::dropout::{self, Dropout, Grain};
 use resnet_ops::Result;
 
 /// A dropout with the number by which its masks differ from those of other layers.
@@ -22,8 +22,8 @@ calls! {
 }
 
 impl DropoutLayer {
-    pub fn lower(site: &Site, p: f64) -> Self {
-        let op = Dropout { p, channels: site.channels(), size: site.size() };
+    pub fn lower(site: &Site, p: f64, grain: Grain) -> Self {
+        let op = Dropout { p, channels: site.channels(), size: site.size(), grain };
         Self { op, layer: site.output as u64 }
     }
 }

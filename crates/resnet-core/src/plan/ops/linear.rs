@@ -38,7 +38,7 @@ impl PlanOp for FullyConnected {
         tape.forward(self, LinearCall::Forward { x, y });
         tape.on_backward(wires, move |tape, dy| {
             let dy = Read(dy);
-            if tape.trains() {
+            if wires.is_trained {
                 tape.backward(self, LinearCall::WeightGradient { x, dy });
             }
             tape.accumulate(input, |tape, dx| tape.backward(self, LinearCall::InputGradient { dy, dx }));

@@ -40,6 +40,7 @@ use crate::model::layer::Layer;
 use crate::model::params::ParamRanges;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
+use resnet_ops::dropout::Grain;
 use resnet_ops::{Buffer, Executor, GradientTarget, Result};
 use std::cell::{Ref, RefMut};
 
@@ -81,6 +82,11 @@ impl Site<'_> {
     /// Channels or features of the first input.
     pub fn channels(&self) -> usize {
         self.inputs[0].channels()
+    }
+
+    /// Whether some of its parameters have gradients.
+    pub fn is_trained(&self) -> bool {
+        self.mode.trains_any(&self.ranges.params)
     }
 
     /// Height and width of the first input.
@@ -219,6 +225,7 @@ impl Op {
     pub fn lower(site: &Site, kind: &Kind) -> crate::error::Result<Self> {
         let layer = match kind {
             Kind::Add { relu } => return Ok(Self::Add(Add::lower(site, *relu))),
+            Kind::StochasticDepth { p } => return Ok(Self::Dropout(DropoutLayer::lower(site, *p, Grain::Image))),
             Kind::Concat => return Ok(Self::Concat(Concatenation::lower(site))),
             Kind::Layer(layer) => *layer,
         };
@@ -239,7 +246,7 @@ impl Op {
             Layer::PadChannels { out_channels, stride } => {
                 Self::PadChannels(ChannelPadding::lower(site, *out_channels, *stride)?)
             }
-            Layer::Dropout { p } => Self::Dropout(DropoutLayer::lower(site, *p)),
+            Layer::Dropout { p } => Self::Dropout(DropoutLayer::lower(site, *p, Grain::Element)),
             Layer::Linear { out_features, bias, init: _ } => {
                 Self::Linear(FullyConnected::lower(site, *out_features, *bias))
             }

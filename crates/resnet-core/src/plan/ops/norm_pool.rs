@@ -38,7 +38,7 @@ impl PlanOp for PooledNorm {
             let (saved, argmax, dy) = (Read(saved), Read(argmax), Read(dy));
             let dx = tape.request_like(input);
             let sums = Write(tape.request(Class::Sum, self.norm.op.sums_len(tape.capacity())));
-            let grads = self.norm.unwanted_gradients(tape);
+            let grads = self.norm.unwanted_gradients(wires, tape);
             tape.backward(self, NormPoolCall::Backward { x, saved, argmax, sums, dy, dx: Write(dx), grads });
             tape.propagate(dx, input);
         });

@@ -3,6 +3,7 @@
 use super::Optimizer;
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Parameter, Params, Role};
+use crate::plan::Frozen;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -31,8 +32,11 @@ pub struct Group {
     pub lr_factor: f64,
     /// Weight decay in place of the optimiser's.
     pub weight_decay: Option<f64>,
-    /// Whether neither they nor what is kept for them change, as with a factor of 0. (A norm's running statistics are no parameters.)
+    /// Whether neither they nor what is kept for them change, as with a factor of 0.
     pub frozen: bool,
+    /// Whether batch norms among them use their running statistics in training too, and leave them as they are; as `frozen` if absent. A
+    /// norm whose scale and shift are of different groups does so if both say so.
+    pub frozen_norms: Option<bool>,
 }
 
 /// What a parameter is, as groups name it.
@@ -55,7 +59,8 @@ impl Default for ParameterSettings {
 
 impl Default for Group {
     fn default() -> Self {
-        Self { layers: Vec::new(), roles: Vec::new(), lr_factor: 1.0, weight_decay: None, frozen: false }
+        let (layers, roles) = (Vec::new(), Vec::new());
+        Self { layers, roles, lr_factor: 1.0, weight_decay: None, frozen: false, frozen_norms: None }
     }
 }
 
@@ -98,6 +103,17 @@ impl ParameterSettings {
     pub fn parts(&self, params: &Params, optimizer: &Optimizer) -> Result<Vec<Part>> {
         for (index, group) in self.groups.iter().enumerate() {
             let has = |pattern: &&String| !params.parameters.iter().any(|parameter| names(pattern, &parameter.name));
+            let is_norm = |parameter: &Parameter| Kind::of(parameter.role) == Kind::Norm;
+            let has_norms = || params.parameters.iter().any(|parameter| is_norm(parameter) && group.has(parameter));
+            if group.frozen_norms == Some(true) && !has_norms() {
+                let parameter = format!("groups[{index}].frozenNorms");
+                return Err(Error::expected(
+                    Code::InvalidArgument,
+                    &parameter,
+                    "a group with batch norms",
+                    "none in it",
+                ));
+            }
             if let Some(unknown) = group.layers.iter().find(has) {
                 let parameter = format!("groups[{index}].layers");
                 let expected = "names of layers with parameters, such as layer1 or fc";
@@ -121,8 +137,29 @@ impl ParameterSettings {
         Ok(parts)
     }
 
+    /// What is not trained.
+    pub fn frozen(&self, params: &Params, parts: &[Part]) -> Frozen {
+        let mut frozen = Frozen::default();
+        for part in parts.iter().filter(|part| part.is_frozen()) {
+            Frozen::push(&mut frozen.parameters, &part.range);
+        }
+        for norm in params.nodes.iter().filter(|node| !node.running.is_empty()).map(|node| &node.params) {
+            let first = params.parameters.partition_point(|parameter| parameter.range.start < norm.start);
+            let of_norm = params.parameters[first..].iter().take_while(|parameter| parameter.range.end <= norm.end);
+            let is_frozen = |parameter| self.group_of(parameter).is_some_and(Group::freezes_norms);
+            if of_norm.into_iter().all(is_frozen) {
+                Frozen::push(&mut frozen.norms, norm);
+            }
+        }
+        frozen
+    }
+
+    fn group_of(&self, parameter: &Parameter) -> Option<&Group> {
+        self.groups.iter().find(|group| group.has(parameter))
+    }
+
     fn part(&self, parameter: &Parameter, depth_factor: f64, optimizer: &Optimizer) -> Part {
-        let group = self.groups.iter().find(|group| group.has(parameter));
+        let group = self.group_of(parameter);
         let kind = Kind::of(parameter.role);
         let usual = if kind == Kind::Weight || self.decay_norms_and_biases { optimizer.weight_decay() } else { 0.0 };
         let own = group.map_or(1.0, |group| if group.frozen { 0.0 } else { group.lr_factor });
@@ -147,6 +184,10 @@ impl Part {
 }
 
 impl Group {
+    fn freezes_norms(&self) -> bool {
+        self.frozen_norms.unwrap_or(self.frozen)
+    }
+
     fn has(&self, parameter: &Parameter) -> bool {
         let is_named = self.layers.is_empty() || self.layers.iter().any(|pattern| names(pattern, &parameter.name));
         is_named && (self.roles.is_empty() || self.roles.contains(&Kind::of(parameter.role)))

@@ -23,6 +23,7 @@ use super::clip::{norm, Clip};
 use super::ema::Ema;
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
+use crate::plan::Mode;
 use crate::weights::{copied, Weights};
 use group::Part;
 use resnet_ops::{update, Buffer, Executor, ViewMut};
@@ -72,6 +73,8 @@ pub struct Updater {
     pub state: State,
     /// The parameters, cut where settings change; nothing before the first step.
     parts: Option<Vec<Part>>,
+    /// That of the steps; it says what is frozen.
+    mode: Mode,
 }
 
 /// Parameters that are updated before their average is: what is read and written of them stays in the caches of two cores.
@@ -169,17 +172,33 @@ impl Updater {
             norm: None,
             state: State::default(),
             parts: None,
+            mode: Mode::TRAIN,
         }
     }
 
-    /// Looks at the network's parameters and makes room for what the optimiser keeps; only the first time does it anything.
+    /// Looks at the network's parameters; only the first time does it anything.
     ///
     /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if groups do not fit the network; `ERR_OUT_OF_MEMORY`.
-    pub fn reserve(&mut self, executor: &Executor, params: &Params) -> Result<()> {
+    /// `ERR_INVALID_ARGUMENT` if groups do not fit the network.
+    pub fn look_at(&mut self, params: &Params) -> Result<()> {
         if self.parts.is_none() {
-            self.parts = Some(self.settings.parts(params, &self.optimizer)?);
+            let parts = self.settings.parts(params, &self.optimizer)?;
+            self.mode.frozen = self.settings.frozen(params, &parts);
+            self.parts = Some(parts);
         }
+        Ok(())
+    }
+
+    /// That of the steps.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Makes room for what the optimiser keeps; only the first time does it anything.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub fn reserve(&mut self, executor: &Executor, params: &Params) -> Result<()> {
         self.state.reserve(self.optimizer.kept(), executor, params.parameters_len())
     }
 
@@ -263,6 +282,11 @@ impl State {
     /// Its buffers by their names.
     pub fn buffers_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Buffer)> {
         self.buffers.iter_mut().map(|(name, buffer)| (*name, buffer))
+    }
+
+    /// Its memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.buffers.iter().map(|(_, buffer)| buffer.bytes()).sum()
     }
 
     /// Adds what is missing of these buffers, as zeros.
