@@ -1,6 +1,7 @@
 //! Training of a part of a network: what is frozen stays, costs nothing, and leaves the rest as it was; norms on running statistics.
 //! `tools/frozen_fixtures.py` wrote the fixture.
 
+use crate::hashed;
 use resnet_core::cancel::Cancel;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::layer::{Child, Init, Layer};
