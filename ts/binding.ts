@@ -113,6 +113,7 @@ export type {
   NamedTensor,
   NativeBatches,
   NativeDataset,
+  NativeMatrix,
   NativeModel,
   NativePicture,
   NativePixels,

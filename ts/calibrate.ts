@@ -15,7 +15,8 @@ export interface Calibration {
 
 /**
  * Finds the temperature that makes a model's probabilities fit samples that it was not trained on, so that of the pictures that it is 90 %
- * sure of 90 % are right (Guo et al., 2017, https://arxiv.org/abs/1706.04599). It is kept with the model, and changes no order of classes.
+ * sure of 90 % are right (Guo et al., 2017, https://arxiv.org/abs/1706.04599): the one with the least plain loss, of any number of labels
+ * for each sample the binary one. It is kept with the model, and changes no order of classes.
  *
  * @example
  * ```ts

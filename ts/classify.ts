@@ -1,7 +1,7 @@
 import type { NativeModel } from "./binding.js";
 import { ResNetError } from "./errors.js";
 import { parseInterface } from "./interface.js";
-import { boolean, checkOptions, isList, number, size } from "./options.js";
+import { boolean, checkOptions, isList, MAX_U32, number, size } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkTensor, isTensor, type Tensor } from "./tensor.js";
 import { type Picture, preprocess } from "./transform.js";
@@ -12,15 +12,21 @@ export interface Prediction {
   readonly name: string;
   /** The output that stands for it, counting from 0. */
   readonly label: number;
-  /** From 0 to 1: the softmax of the logits over the model's temperature. Those of all classes add up to 1. */
+  /**
+   * From 0 to 1: the softmax of the logits over the model's temperature, so that those of all classes add up to 1; of a model whose
+   * `labelKind` is `"multi"` the sigmoid of each.
+   */
   readonly probability: number;
 }
 
 /** Options of {@link Model.classify}. */
 export interface ClassifyOptions extends SignalOptions {
-  /** How many classes are told of a picture, default 5. */
+  /** How many classes are told of a picture at most, default 5; of a model whose `labelKind` is `"multi"` any number by default. */
   top?: number;
-  /** Classes below this probability, from 0 to 1, are left out, so that there may be none; default 0. See {@link calibrate}. */
+  /**
+   * Classes below this probability, from 0 to 1, are left out, so that there may be none; default 0. Of a model whose `labelKind` is
+   * `"multi"` the default is 0.5, but 0 where `top` is given. See {@link calibrate}.
+   */
   minConfidence?: number;
   /** Whether the mirror image is looked at too, and the mean of both logits counts; default false. */
   flips?: boolean;
@@ -36,7 +42,9 @@ export async function classifyWith(
   pictures: Picture | readonly Picture[] | Tensor,
   options?: ClassifyOptions,
 ): Promise<Prediction[] | Prediction[][]> {
-  const { top = 5, minConfidence = 0, flips = false, signal } = checkOptions(options, rules);
+  const given = checkOptions(options, rules);
+  const isMulti = parseInterface(native.interface).labelKind === "multi";
+  const { top = isMulti ? MAX_U32 : 5, minConfidence = isMulti && given.top === undefined ? 0.5 : 0, flips = false, signal } = given;
   const told = async ({ data, shape }: Tensor): Promise<Prediction[][]> => {
     const images = await cancellable(signal, (flag) => native.classify(data, [...shape], top, flips, flag));
     const { classNames = [] } = parseInterface(native.interface);

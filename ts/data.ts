@@ -2,18 +2,22 @@ import { inspect } from "node:util";
 import { type Augmentation, augmentRule, describeAugment } from "./augmentation.js";
 import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
+import type { LabelKind } from "./labels.js";
 import { boolean, check, checkOptions, instance, integer, made, number, type Rule, type Rules, seed as seedRule, size } from "./options.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkNumbers, type Numbers, type Tensor } from "./tensor.js";
 import { type Normalise, normaliseRule, parseTransform, type PictureTransform } from "./transform.js";
 
-/** Some images (N, C, H, W) with a label each. */
+/** Some images (N, C, H, W) with their labels. */
 export interface Batch {
   /** Pixels, scaled to [0, 1] if they are bytes, and normalised if the data set is. */
   readonly images: Tensor;
-  /** A class for each image, counting from 0. */
-  readonly labels: Uint32Array;
+  /**
+   * A class for each image, counting from 0: a `Uint32Array`. Of data whose `labelKind` is `"multi"` a `Uint8Array`, the matrix (N, classes)
+   * with 1 for the classes that an image is of, else 0.
+   */
+  readonly labels: Uint32Array | Uint8Array;
   /** Where each image's sample stands in the data set. */
   readonly indices: Uint32Array;
   /** What was mixed into the images, if something was: see {@link mixup}. */
@@ -22,8 +26,8 @@ export interface Batch {
 
 /** What was mixed into the images of a batch, each with the image before it. */
 export interface Mixed {
-  /** The labels of the other images. */
-  readonly labels: Uint32Array;
+  /** The labels of the other images, as a batch has them. */
+  readonly labels: Uint32Array | Uint8Array;
   /** Share of the images' own labels, from 0 to 1. */
   readonly share: number;
 }
@@ -48,7 +52,10 @@ export interface UnreadableFile {
 export interface SplitOptions {
   /** The share of the samples that is kept apart, default 0.2. */
   fraction?: number;
-  /** Whether that is a share of each class, default true; every class of two samples or more is in both parts then. */
+  /**
+   * Whether that is a share of each class, default true; every class of two samples or more is in both parts then. Samples of any number of
+   * classes are parted at random all the same.
+   */
   stratified?: boolean;
   /** Seed of what is kept apart, default 0. */
   seed?: number;
@@ -144,9 +151,14 @@ export class Dataset {
     return nativeDataOf(this, "this").classNames ?? undefined;
   }
 
-  /** A label for each sample. */
-  get labels(): Uint32Array {
+  /** A class for each sample: a `Uint32Array`; or the matrix (samples, classes) as a batch has it, where `labelKind` is `"multi"`. */
+  get labels(): Uint32Array | Uint8Array {
     return nativeDataOf(this, "this").labels;
+  }
+
+  /** Whether samples are of one class each, or of any number. */
+  get labelKind(): LabelKind {
+    return nativeDataOf(this, "this").labelKind as LabelKind;
   }
 
   /**
@@ -212,6 +224,7 @@ export class Dataset {
   /**
    * A weight for each class, in proportion to 1 over its frequency to a power (default 1), such that the mean over all samples is 1: for
    * the option `classWeights` of {@link fit}. A class without samples has 0.
+   * @throws `ERR_INVALID_ARGUMENT` if samples are of any number of classes.
    */
   classWeights(options?: { power?: number }): number[] {
     const native = nativeDataOf(this, "this");

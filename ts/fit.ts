@@ -6,7 +6,7 @@ import { translate, translated } from "./errors.js";
 import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { boolean, callback, check, checkOptions, list, made, number, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { boolean, callback, check, checkOptions, made, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
@@ -36,11 +36,6 @@ export interface FitOptions extends SignalOptions, UpdateOptions {
   sampler?: Sampler;
   /** How the images for training are changed at random, in each epoch otherwise; by default not at all. */
   augment?: readonly Augmentation[];
-  /**
-   * A weight for each class in the loss of training, by default 1: see {@link Dataset.classWeights}. The mean is then that over the weights, as
-   * PyTorch's; with `mixup` or `cutmix` over the samples.
-   */
-  classWeights?: readonly number[];
   /** Whether a last batch that is not full is left out, default false. */
   dropLast?: boolean;
   /** Threads that prepare batches, default 1, or where pictures are decoded as many as there are cores, up to 8. They change nothing else. */
@@ -61,7 +56,6 @@ const rules: Rules<FitOptions> = {
   shuffle: boolean,
   sampler: samplerRule,
   augment: augmentRule,
-  classWeights: list(number(0), "an array of numbers of at least 0"),
   dropLast: boolean,
   loaderThreads: loaderThreadsRule,
   onStep: callback as Rules<FitOptions>["onStep"],
@@ -230,13 +224,13 @@ class Canceller {
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
   const { epochs = 1, batchSize = 128, schedule, seed, shuffle = true, dropLast = false, ...others } = options;
-  const { sampler, augment = [], classWeights, loaderThreads, ...updates } = others;
+  const { sampler, augment = [], loaderThreads, ...updates } = others;
   const update = describeUpdates(updates);
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
   const samples = nativeDataOf(train!, "data.train");
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
-  const chosen = { augment: describeAugment(augment), balance: sampler?.power, classWeights };
+  const chosen = { augment: describeAugment(augment), balance: sampler?.power };
   const settings = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
   const config = { ...settings, ...update, schedule: describeSchedule(schedule) };
   return translated(() => native.fit(samples, held, JSON.stringify(config)));

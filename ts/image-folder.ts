@@ -1,6 +1,7 @@
 import { addon } from "./binding.js";
 import { Dataset, type UnreadableFile } from "./data.js";
 import { describe } from "./description.js";
+import { type LabelKind, labelKindRule } from "./labels.js";
 import {
   boolean,
   checkOptions,
@@ -35,10 +36,15 @@ export interface ImageFolderOptions extends SignalOptions {
   normalise?: Normalise | "imagenet" | "measured";
   /** The share of each class that is kept apart for validation, where the folder does not say; by default none is. */
   split?: number;
-  /** Whether that is a share of each class (default) or of all. */
+  /** Whether that is a share of each class (default) or of all, as it always is of pictures that are of any number of classes. */
   stratified?: boolean;
   /** Seed of what is kept apart, default 0. */
   seed?: number;
+  /**
+   * Of a list, how many classes a picture may be of: one (`"single"`, default), or any number (`"multi"`): a cell `cat|dog` in CSV, an
+   * array `["cat", "dog"]` in JSONL; an empty cell or array is a picture of none.
+   */
+  labels?: LabelKind;
   /** The classes in the order of their labels; by default all there are, in their natural order (`class2` before `class10`). */
   classNames?: readonly string[];
   /**
@@ -89,6 +95,7 @@ const rules: Rules<ImageFolderOptions> = {
   split: number(1e-6, 1 - 1e-6),
   stratified: boolean,
   seed: seedRule,
+  labels: labelKindRule,
   classNames: list(string, "an array of strings"),
   onError: oneOf("throw", "skip"),
   verify: boolean,
@@ -98,7 +105,7 @@ const rules: Rules<ImageFolderOptions> = {
 /**
  * Pictures in folders: one for each class, or such folders within `train` and `val` (or `validation`, `valid`); or a list of them, a file
  * `.csv` (a header with `path` and `label`) or `.jsonl` (an object with those fields a line), where `split` may say `train` or
- * `validation`. JPEG, PNG and WebP, upright by their EXIF orientation, of any number: they are read and decoded on threads while a network
+ * `validation`; with `labels: "multi"` a picture of a list may be of any number of classes. JPEG, PNG and WebP, upright by their EXIF orientation, of any number: they are read and decoded on threads while a network
  * trains. Files within folders of a class count too; links are not followed.
  *
  * @example
@@ -113,7 +120,7 @@ const rules: Rules<ImageFolderOptions> = {
  */
 export async function imageFolder(path: string | URL, options?: ImageFolderOptions): Promise<ImageFolder> {
   const { size = 224, fit = "pad", channels = 3, background = [255, 255, 255], normalise, signal, ...given } = checkOptions(options, rules);
-  const { split, stratified = true, seed = 0, classNames, onError = "throw", verify = false, cache = 2 ** 29 } = given;
+  const { split, stratified = true, seed = 0, labels = "single", classNames, onError = "throw", verify = false, cache = 2 ** 29 } = given;
   const byChannel = normalise === "imagenet" ? IMAGENET : normalise;
   const transform = {
     size: typeof size === "number" ? [size, size] : [...size],
@@ -123,7 +130,7 @@ export async function imageFolder(path: string | URL, options?: ImageFolderOptio
     normalise: byChannel === "measured" ? undefined : byChannel && { mean: [...byChannel.mean], std: [...byChannel.std] },
   };
   const measured = normalise === "measured";
-  const source = { path: filePath("path", path), transform, measured, split, stratified, seed, classNames, onError, verify, cache };
+  const source = { path: filePath("path", path), transform, measured, split, stratified, seed, labels, classNames, onError, verify, cache };
   const from = JSON.stringify(describe("image_folder", source));
   const { train, validation, skipped } = await cancellable(signal, (flag) => addon.loadDataset(from, "[]", flag));
   signal?.throwIfAborted();

@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 
-// Files in which all that is exported is public: augmentations; data sources; layers; networks; optimisers; schedules; training and what it
+// Files in which all that is exported is public: augmentations; data sources; layers; losses; networks; optimisers; schedules; training and what it
 // is told by.
 export * from "./augment.js";
 export * from "./calibrate.js";
@@ -16,6 +16,7 @@ export * from "./image-folder.js";
 export * from "./inspect.js";
 export * from "./iterable.js";
 export * from "./layers.js";
+export * from "./losses.js";
 export * from "./networks.js";
 export * from "./optimizers.js";
 export * from "./plot.js";
@@ -50,6 +51,8 @@ export { type ErrorCode, ResNetError } from "./errors.js";
 export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
 export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
+export type { LabelKind, LabelMatrix } from "./labels.js";
+export type { Loss } from "./loss.js";
 export { loadModel, type LoadModelOptions, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export type { Optimizer } from "./optimizer.js";
 export { balancedSampler, type Sampler } from "./sampler.js";

@@ -1,3 +1,4 @@
+import { type LabelKind, labelKindRule } from "./labels.js";
 import { check, list, number, object, properties, string } from "./options.js";
 import { checkTransform, type PictureTransform } from "./transform.js";
 
@@ -7,26 +8,29 @@ export interface ModelInterface {
   readonly transform?: PictureTransform | undefined;
   /** Names of the classes, in the order of the outputs; the last outputs may have none. */
   readonly classNames?: readonly string[] | undefined;
+  /** Whether a picture is of one class, or of any number; one, unless it says otherwise. */
+  readonly labelKind?: LabelKind | undefined;
   /** What logits are divided by before they become probabilities, above 0; default 1. See {@link calibrate}. */
   readonly temperature?: number | undefined;
 }
 
-const fields = ["transform", "classNames", "temperature"] as const;
+const fields = ["transform", "classNames", "labelKind", "temperature"] as const;
 const namesRule = list(string, "an array of strings");
 const temperatureRule = number(1e-6, 1e6);
 
 /** What the addon tells. */
 export function parseInterface(json: string): ModelInterface & { readonly temperature: number } {
-  const { transform, class_names: classNames, temperature } = JSON.parse(json) as Record<string, never>;
-  return { transform, classNames, temperature: temperature! };
+  const { transform, class_names: classNames, label_kind: labelKind, temperature } = JSON.parse(json) as Record<string, never>;
+  return { transform, classNames, labelKind, temperature: temperature! };
 }
 
 /** The same as the addon reads it. */
 export function describeInterface(given: ModelInterface): string {
-  const { transform, classNames, temperature = 1 } = properties("interface", object.expected, check("interface", given, object) as ModelInterface, fields);
+  const { transform, classNames, labelKind, temperature = 1 } = properties("interface", object.expected, check("interface", given, object) as ModelInterface, fields);
   return JSON.stringify({
     transform: transform && checkTransform("interface.transform", transform),
     class_names: classNames && check("interface.classNames", classNames, namesRule),
+    label_kind: labelKind && check("interface.labelKind", labelKind, labelKindRule),
     temperature: check("interface.temperature", temperature, temperatureRule),
   });
 }

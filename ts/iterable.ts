@@ -1,7 +1,8 @@
-import { addon } from "./binding.js";
+import { addon, type NativeMatrix } from "./binding.js";
 import { Dataset } from "./data.js";
 import { ResNetError, translated } from "./errors.js";
-import { check, checkOptions, list, properties, type Rule, type Rules, string, unexpected } from "./options.js";
+import { type LabelKind, labelKindRule } from "./labels.js";
+import { check, checkOptions, isList, list, properties, type Rule, type Rules, string, unexpected } from "./options.js";
 import { cancellable, type SignalOptions, signalRules, untilAborted } from "./signal.js";
 import {
   backgroundRule,
@@ -16,12 +17,12 @@ import {
   sizeRule,
 } from "./transform.js";
 
-/** A picture with its class: a name, or a number counting from 0. */
+/** A picture with its class: a name, or a number counting from 0. With `labels: "multi"` with any number of them. */
 export interface Sample {
   /** The path of a file, or the bytes of one. */
   readonly image: Picture;
-  /** Its class. */
-  readonly label: string | number;
+  /** Its class; with `labels: "multi"` an array of its classes, which may be empty. */
+  readonly label: string | number | readonly (string | number)[];
 }
 
 /** Options of {@link fromIterable}, those of {@link imageFolder} that concern a picture. */
@@ -36,6 +37,8 @@ export interface IterableOptions extends SignalOptions {
   background?: readonly [red: number, green: number, blue: number];
   /** How values from 0 to 1 are normalised, by default not at all. */
   normalise?: Normalise;
+  /** Whether a picture is of one class (`"single"`, default) or of any number (`"multi"`), all given in an array. */
+  labels?: LabelKind;
   /** The classes in the order of their labels; by default those that came, names in the order in which they came first. */
   classNames?: readonly string[];
 }
@@ -47,6 +50,7 @@ const rules: Rules<IterableOptions> = {
   channels: channelsRule,
   background: backgroundRule,
   normalise: normaliseRule,
+  labels: labelKindRule,
   classNames: list(string, "an array of strings"),
 };
 
@@ -74,30 +78,48 @@ const iterableRule: Rule<Iterable<Sample> | AsyncIterable<Sample>> = {
  * `ERR_INVALID_ARGUMENT` for no samples and options that cannot be, and with what the iterable throws.
  */
 export async function fromIterable(samples: Iterable<Sample> | AsyncIterable<Sample>, options?: IterableOptions): Promise<Dataset> {
-  const { size = 224, fit = "pad", channels = 3, background = [255, 255, 255], normalise, classNames, signal } = checkOptions(options, rules);
+  const { size = 224, fit = "pad", channels = 3, background = [255, 255, 255], normalise, labels = "single", classNames, signal } = checkOptions(options, rules);
   check("samples", samples, iterableRule);
   const [height, width] = typeof size === "number" ? [size, size] : size;
   const given = { size: [height, width], fit, channels, background, ...(normalise && { normalise }) } as const;
   const transform = JSON.stringify(checkTransform("transform", given));
   const bytes = channels * height * width;
   const names = new Map((classNames ?? []).map((name, i) => [name, i]));
-  const labels: number[] = [];
+  const found: number[][] = [];
   let [pixels, kinds] = [roomFor(bytes * 16), new Set<string>()];
   for await (const { item: sample } of untilAborted(signal, samples)) {
-    const name = `samples[${labels.length}]`;
+    const name = `samples[${found.length}]`;
     const { image, label } = properties(name, iterableRule.expected, sample, ["image", "label"]);
     const picture = describePicture(`${name}.image`, image!);
-    kinds.add(typeof label);
+    const given = labelsOf(`${name}.label`, label, labels);
+    for (const one of given) kinds.add(typeof one);
     if (kinds.size > 1) throw unexpected(`${name}.label`, "names or numbers, not both", label);
     const fitted = await cancellable(signal, () => addon.fitPicture(name, picture, transform));
-    if (pixels.length < (labels.length + 1) * bytes) pixels = roomFor(pixels.length * 2, pixels);
-    pixels.set(fitted, labels.length * bytes);
-    labels.push(labelOf(`${name}.label`, label, names, classNames));
+    if (pixels.length < (found.length + 1) * bytes) pixels = roomFor(pixels.length * 2, pixels);
+    pixels.set(fitted, found.length * bytes);
+    found.push(given.map((one) => labelOf(`${name}.label`, one, names, classNames)));
   }
   const classes = classNames ? [...classNames] : kinds.has("string") ? [...names.keys()] : undefined;
-  if (labels.length === 0) throw unexpected("samples", "at least one sample", samples);
-  const kept = pixels.subarray(0, labels.length * bytes);
-  return new Dataset(translated(() => addon.NativeDataset.fromFitted(kept, transform, Uint32Array.from(labels), classes)));
+  if (found.length === 0) throw unexpected("samples", "at least one sample", samples);
+  const kept = pixels.subarray(0, found.length * bytes);
+  const told = labels === "single" ? Uint32Array.from(found.flat()) : matrixOf(found, classes?.length);
+  return new Dataset(translated(() => addon.NativeDataset.fromFitted(kept, transform, told, classes)));
+}
+
+/** The classes of a sample, each once. */
+function labelsOf(name: string, label: unknown, kind: LabelKind): unknown[] {
+  if (kind === "single") return [label];
+  if (!isList(label)) throw unexpected(name, 'an array of classes with labels: "multi"', label);
+  return [...new Set(label)];
+}
+
+/** Which classes each sample is of, of so many, or of those that came. */
+function matrixOf(samples: readonly (readonly number[])[], count?: number): NativeMatrix {
+  const classes = count ?? samples.flat().reduce((most, label) => Math.max(most, label + 1), 0);
+  if (classes === 0) throw new ResNetError("ERR_LABEL", "samples: expected at least one class, got none");
+  const data = roomFor(samples.length * classes);
+  for (const [i, labels] of samples.entries()) for (const label of labels) data[i * classes + label] = 1;
+  return { data, classes };
 }
 
 /** The class of a sample. A name that is new becomes one, unless all are given. */

@@ -1,9 +1,10 @@
-import { addon, type NativeModel } from "./binding.js";
+import { addon, type NativeMatrix, type NativeModel } from "./binding.js";
 import { type ClassifyOptions, classifyWith, type Prediction } from "./classify.js";
 import type { Description } from "./description.js";
 import { type ComputeOptions, computeRules, type Device } from "./device.js";
 import { disposed, ResNetError, translated } from "./errors.js";
 import { describeInterface, type ModelInterface, parseInterface } from "./interface.js";
+import { checkAnyLabels, type LabelKind } from "./labels.js";
 import {
   boolean,
   check,
@@ -23,7 +24,7 @@ import {
 } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { LayerSummary } from "./summary.js";
-import { checkLabels, checkShape, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
+import { checkLabels, checkNumbers, checkShape, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
 import type { Picture, PictureTransform } from "./transform.js";
 
 // As ES2025 and Node's types declare them, for projects without either.
@@ -229,6 +230,11 @@ export abstract class Model implements Disposable {
     return parseInterface(nativeOf(this, "this").interface).classNames;
   }
 
+  /** Whether a picture is of one class, or of any number, if that is known: after `fit`, from a file, or by {@link setInterface}. */
+  get labelKind(): LabelKind | undefined {
+    return parseInterface(nativeOf(this, "this").interface).labelKind;
+  }
+
   /** What logits are divided by before they become probabilities: 1, unless {@link calibrate} found another. */
   get temperature(): number {
     return parseInterface(nativeOf(this, "this").interface).temperature;
@@ -252,7 +258,8 @@ export abstract class Model implements Disposable {
   }
 
   /**
-   * The most probable classes of a picture, or of each of several, the most probable first. Pictures are brought to what the network takes
+   * The most probable classes of a picture, or of each of several, the most probable first. Of a model whose `labelKind` is `"multi"` all
+   * that a picture is of: those with a probability of at least `minConfidence`, or the `top` ones. Pictures are brought to what the network takes
    * by the model's own `transform`; a tensor (N, C, H, W) is taken as it is.
    *
    * @example
@@ -275,14 +282,21 @@ export abstract class Model implements Disposable {
 
   /**
    * Share of rows of the logits (N, classes) whose largest value, the first one if there are several, stands at the
-   * label. A row with a NaN has none, see {@link ErrorCode}.
+   * label. A row with a NaN has none, see {@link ErrorCode}. Of any number of labels for each row, a matrix (N, classes) of 0 and 1, the
+   * share of logits that are at least 0 where it has a 1, and below where it has a 0.
    * @throws `ERR_SHAPE` if there is not a label for each row, `ERR_LABEL` if one is not below the number of classes.
    */
   accuracy(logits: Tensor, labels: Numbers): number {
     const { data, shape } = checkTensor("logits", logits);
-    const wanted = checkLabels("labels", labels);
     const [rows = 0, classes = 0] = shape;
     if (shape.length !== 2) throw new ResNetError("ERR_SHAPE", `logits: expected a shape (N, classes), got [${shape}]`);
+    const native = modelRule.accepts(this) ? this.#native : undefined;
+    const kind = native && parseInterface(native.interface).labelKind;
+    if (kind === "multi" || (kind === undefined && classes > 1 && checkNumbers("labels", labels).length === rows * classes)) {
+      const { data: matrix } = checkAnyLabels("labels", { data: labels, shape }) as NativeMatrix;
+      return data.reduce((right, logit, i) => right + Number(logit >= 0 ? matrix[i] === 1 : logit < 0 && matrix[i] === 0), 0) / data.length;
+    }
+    const wanted = checkLabels("labels", labels);
     if (wanted.length !== rows) throw new ResNetError("ERR_SHAPE", `labels: expected ${rows}, got ${wanted.length}`);
     const wrong = wanted.findIndex((label) => label >= classes);
     if (wrong >= 0) {

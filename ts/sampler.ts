@@ -17,7 +17,8 @@ export const samplerRule: Rule<Sampler> = {
 
 /**
  * Takes as many samples in an epoch as there are, of rare classes some several times and of frequent ones not all: a class with n samples
- * comes in proportion to n^(1 - power). With power 1, the default, all classes are equally frequent; with 0 all is as it is.
+ * comes in proportion to n^(1 - power). With power 1, the default, all classes are equally frequent; with 0 all is as it is. Of samples of
+ * any number of classes nothing is of a class by itself: with such data it is refused, `ERR_INVALID_ARGUMENT`.
  */
 export function balancedSampler(options?: { power?: number }): Sampler {
   const { power = 1 } = checkOptions(options, { power: number(0, 1) });

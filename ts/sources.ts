@@ -7,9 +7,10 @@ import type { DownloadProgress } from "./download.js";
 import { translated } from "./errors.js";
 import { locateCifar } from "./cifar.js";
 import { DIGITS, locate } from "./fashion-mnist.js";
+import { checkAnyLabels, type LabelMatrix } from "./labels.js";
 import { boolean, callback, checkOptions, either, integer, list, oneOf, path, type Rule, type Rules, string } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
-import { checkLabels, checkNumbers, checkShape, floats, isBytes, type Numbers } from "./tensor.js";
+import { checkNumbers, checkShape, floats, isBytes, type Numbers } from "./tensor.js";
 
 /** What {@link fromArrays} takes. */
 export interface Arrays {
@@ -17,9 +18,9 @@ export interface Arrays {
   images: Numbers;
   /** (N, C, H, W). */
   shape: readonly number[];
-  /** A label for each image, counting from 0. */
-  labels: Numbers;
-  /** Names of the classes by label; without them the largest label tells how many classes there are. */
+  /** A label for each image, counting from 0; or, of images that are of any number of classes, a matrix `{ data, shape: [N, classes] }` of 0 and 1. */
+  labels: Numbers | LabelMatrix;
+  /** Names of the classes by label; without them the largest label, or the matrix, tells how many classes there are. */
   classNames?: readonly string[];
 }
 
@@ -46,7 +47,7 @@ export function fromArrays(arrays: Arrays): Dataset {
   const { images, shape, labels, classNames } = checkOptions(arrays, arraysRules);
   const pixels = addonPixels(checkNumbers("images", images));
   const sizes = checkShape("shape", shape);
-  const classes = checkLabels("labels", labels);
+  const classes = checkAnyLabels("labels", labels);
   const names = classNames && [...classNames];
   return new Dataset(translated(() => addon.NativeDataset.fromArrays(pixels, sizes, classes, names)));
 }

@@ -2,6 +2,8 @@ import type { NativeTrainer } from "./binding.js";
 import type { Mixed } from "./data.js";
 import { translated } from "./errors.js";
 import { type Model, nativeOf } from "./models.js";
+import { checkRows } from "./labels.js";
+import { isForSets } from "./loss.js";
 import { check, checkOptions, made, number, type Rule } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkTensor, type Numbers, type Tensor, toMap } from "./tensor.js";
@@ -9,9 +11,12 @@ import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
 /** Loss and accuracy over samples. */
 export interface Metrics {
-  /** Mean cross-entropy, in nats. */
+  /** Mean cross-entropy, in nats; of any number of labels for each sample mean binary cross-entropy. Of a step, the loss that it makes small. */
   readonly loss: number;
-  /** Share of samples whose largest logit is at the label; what of NaN and infinity is said at {@link ErrorCode}. */
+  /**
+   * Share of samples whose largest logit is at the label; what of NaN and infinity is said at {@link ErrorCode}. Of any number of labels for
+   * each sample, the share of samples and classes of which the decision (a probability of at least a half) is right.
+   */
   readonly accuracy: number;
 }
 
@@ -39,10 +44,13 @@ const mixedRule: Rule<Mixed> = {
  */
 export class Trainer {
   readonly #native: NativeTrainer;
+  readonly #takesSets: boolean;
 
   /** @throws `ERR_INVALID_ARGUMENT` for options that cannot be. */
   constructor(model: Model, options?: UpdateOptions) {
-    const config = describeUpdates(checkOptions(options, updateRules));
+    const given = checkOptions(options, updateRules);
+    const config = describeUpdates(given);
+    this.#takesSets = isForSets(given.loss);
     const native = nativeOf(model);
     this.#native = translated(() => native.trainer(JSON.stringify(config)));
   }
@@ -61,7 +69,7 @@ export class Trainer {
   }
 
   /**
-   * One update on images (N, C, H, W) with a label each; resolves to loss and accuracy before it. With `accumulate: n` only every n-th
+   * One update on images (N, C, H, W) with a label each, or with `loss: binaryCrossEntropy()` a matrix (N, classes) of 0 and 1; resolves to loss and accuracy before it. With `accumulate: n` only every n-th
    * call makes one, on the batches of all n; the others change gradients and running statistics alone.
    *
    * Rejects with `ERR_SHAPE` or `ERR_LABEL` if the batch does not fit, `ERR_BUSY` while another call writes to the
@@ -73,8 +81,9 @@ export class Trainer {
     const { signal, mixed } = checkOptions(options, { ...signalRules, mixed: mixedRule });
     const native = Trainer.#nativeOf(this);
     const { data, shape } = checkTensor("images", images);
-    const wanted = checkLabels("labels", labels);
-    const others = mixed && { labels: checkLabels("mixed.labels", mixed.labels), share: mixed.share };
+    const read = (name: string, given: Numbers) => (this.#takesSets ? checkRows(name, given, shape[0]!) : checkLabels(name, given));
+    const wanted = read("labels", labels);
+    const others = mixed && { labels: read("mixed.labels", mixed.labels), share: mixed.share };
     return cancellable(signal, (flag) => native.step(data, shape, wanted, others, flag));
   }
 

@@ -1,9 +1,10 @@
 //! Batches of a data set for loops of JavaScript's own.
 
 use crate::error::guarded;
+use crate::labels::labels_to_js;
 use crate::options::NativeTensor;
 use crate::reply::{spawn, Reply};
-use napi::bindgen_prelude::{PromiseRaw, Uint32Array};
+use napi::bindgen_prelude::{Either, PromiseRaw, Uint32Array, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::data::{Augment, Batch, DataPass, Dataset, Loader, Mixed, Order};
@@ -35,7 +36,7 @@ type Request = Reply<Option<NativeBatch>>;
 #[napi(object)]
 pub struct NativeBatch {
     pub images: NativeTensor,
-    pub labels: Uint32Array,
+    pub labels: Either<Uint32Array, Uint8Array>,
     /// Where they stand in the data set.
     pub indices: Uint32Array,
     /// Labels of the images that were mixed in, and the share of the images' own.
@@ -45,7 +46,7 @@ pub struct NativeBatch {
 /// See [`resnet_core::data::Mixed`].
 #[napi(object)]
 pub struct NativeMixed {
-    pub labels: Uint32Array,
+    pub labels: Either<Uint32Array, Uint8Array>,
     pub share: f64,
 }
 
@@ -172,9 +173,9 @@ impl From<NextBatch> for Option<NativeBatch> {
     fn from(NextBatch(batch): NextBatch) -> Self {
         batch.map(|Batch { images, labels, shape, indices, mixed }| NativeBatch {
             images: Tensor { data: images, shape: shape.into() }.into(),
-            labels: labels.into(),
+            labels: labels_to_js(labels),
             indices: indices.into(),
-            mixed: mixed.map(|Mixed { labels, share }| NativeMixed { labels: labels.into(), share }),
+            mixed: mixed.map(|Mixed { labels, share }| NativeMixed { labels: labels_to_js(labels), share }),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::batches::{pass_of, BatchOptions, NativeBatches};
 use crate::error::raise;
+use crate::labels::{labels_of, labels_ref_to_js, NativeMatrix};
 use crate::options::{image_shape, sizes_to_js, NativeTensor};
 use crate::reply::{on_thread, CancelFlag};
 use napi::bindgen_prelude::{ClassInstance, Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
@@ -9,7 +10,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
 use resnet_core::data::{
-    Dataset, GivenPicture, Normalise, PictureDetails, PictureTransform, Pixels, Skipped, Source, Splits, Transform,
+    Dataset, GivenPicture, LabelKind, Normalise, PictureDetails, PictureTransform, Pixels, Skipped, Source, Splits, Transform,
 };
 use resnet_core::tensor::copy_of;
 use resnet_core::Error;
@@ -92,12 +93,12 @@ pub struct NativeNormalise {
 
 #[napi]
 impl NativeDataset {
-    /// A data set of images (N, C, H, W), bytes or floats, with a label each.
+    /// A data set of images (N, C, H, W), bytes or floats, with a label each or any number.
     #[napi(factory)]
     pub fn from_arrays(
         images: Either<Uint8Array, Float32Array>,
         shape: Vec<u32>,
-        labels: Uint32Array,
+        labels: Either<Uint32Array, NativeMatrix>,
         class_names: Option<Vec<String>>,
     ) -> napi::Result<Self> {
         let copied = || {
@@ -105,7 +106,7 @@ impl NativeDataset {
                 Either::A(bytes) => Pixels::U8(copy_of(bytes)?),
                 Either::B(floats) => Pixels::F32(copy_of(floats)?),
             };
-            Ok((pixels, copy_of(&labels)?))
+            Ok((pixels, labels_of(&labels)?))
         };
         let (pixels, labels) = copied().map_err(raise)?;
         let shape = image_shape("shape", &shape).map_err(raise)?;
@@ -117,11 +118,11 @@ impl NativeDataset {
     pub fn from_fitted(
         images: Uint8Array,
         transform: String,
-        labels: Uint32Array,
+        labels: Either<Uint32Array, NativeMatrix>,
         class_names: Option<Vec<String>>,
     ) -> napi::Result<Self> {
         let transform = PictureTransform::from_json(&transform).map_err(raise)?;
-        let copied = || Ok((copy_of(&images)?, copy_of(&labels)?));
+        let copied = || Ok((copy_of(&images)?, labels_of(&labels)?));
         let (images, labels) = copied().map_err(raise)?;
         Dataset::of_fitted(images, transform, labels, class_names).map(Self).map_err(raise)
     }
@@ -162,10 +163,19 @@ impl NativeDataset {
         self.0.class_names().map(<[String]>::to_vec)
     }
 
-    /// A label for each sample.
+    /// A label for each sample, or (N, classes) as [`Labels::Multi`](resnet_core::data::Labels::Multi) has it.
     #[napi(getter)]
-    pub fn labels(&self) -> Uint32Array {
-        self.0.labels().to_vec().into()
+    pub fn labels(&self) -> Either<Uint32Array, Uint8Array> {
+        labels_ref_to_js(self.0.labels())
+    }
+
+    /// `single` or `multi`: how many classes a sample may be of.
+    #[napi(getter)]
+    pub fn label_kind(&self) -> &'static str {
+        match self.0.labels().kind() {
+            LabelKind::Single => "single",
+            LabelKind::Multi => "multi",
+        }
     }
 
     /// What is done to a picture to become an image of this set, as JSON; null where that cannot be told.

@@ -5,7 +5,7 @@ use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
     image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration, NativeCurve,
-    NativeHead, NativeLoadOptions, NativeLoadReport, NativeMetrics, NativePrediction, NativeRow, NativeTensor,
+    NativeEvaluation, NativeHead, NativeLoadOptions, NativeLoadReport, NativePrediction, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -24,7 +24,7 @@ use resnet_core::model::Layer;
 use resnet_core::session::{Images, Tensor};
 use resnet_core::tensor::copy_of;
 use resnet_core::train::{find_learning_rate, move_to, FinderConfig, FitConfig, UpdateConfig};
-use resnet_core::{Code, Error, Session, SessionOptions};
+use resnet_core::{Code, Error, Measuring, Session, SessionOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -170,7 +170,7 @@ impl NativeModel {
         self.read(env, cancel, move |session| forward(session, &images, shape, &mode, batch_size as usize))
     }
 
-    /// Mean loss and accuracy over a data set.
+    /// Mean loss and accuracy over a data set, and what else is asked for; see [`Session::measure`].
     #[napi]
     pub fn evaluate<'env>(
         &self,
@@ -178,13 +178,14 @@ impl NativeModel {
         data: &NativeDataset,
         batch_size: u32,
         flips: bool,
+        top_k: Option<u32>,
+        by_class: bool,
         cancel: &CancelFlag,
-    ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
+    ) -> napi::Result<PromiseRaw<'env, NativeEvaluation>> {
         let data = data.shared();
-        self.read(env, cancel, move |session| match flips {
-            true => session.evaluate_both_ways(&data, batch_size as usize),
-            false => session.evaluate(&data, batch_size as usize),
-        })
+        let (batch_size, top_k) = (batch_size as usize, top_k.map(|k| k as usize));
+        let measuring = Measuring { batch_size, flips, top_k, by_class };
+        self.read(env, cancel, move |session| session.measure(&data, &measuring))
     }
 
     /// Parameters and running statistics by state-dict name.

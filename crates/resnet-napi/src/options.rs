@@ -7,7 +7,7 @@ use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, NewHead, SessionOptions, Tensor};
 use resnet_core::train::{Curve, Metrics};
-use resnet_core::{Code, Error, Result};
+use resnet_core::{ClassReport, Code, Error, Report, Result};
 
 /// See [`SessionOptions`].
 #[napi(object)]
@@ -46,6 +46,28 @@ pub struct NamedTensor {
 pub struct NativeMetrics {
     pub loss: f64,
     pub accuracy: f64,
+}
+
+/// Metrics with what else was asked for: see [`Report`].
+#[napi(object)]
+pub struct NativeEvaluation {
+    pub loss: f64,
+    pub accuracy: f64,
+    pub top_k_accuracy: Option<f64>,
+    pub macro_f1: Option<f64>,
+    pub micro_f1: Option<f64>,
+    pub exact_match: Option<f64>,
+    pub classes: Option<Vec<NativeClassReport>>,
+    pub confusion: Option<Vec<Vec<u32>>>,
+}
+
+/// See [`ClassReport`].
+#[napi(object)]
+pub struct NativeClassReport {
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub support: u32,
 }
 
 /// See [`Prediction`].
@@ -190,6 +212,21 @@ impl From<Calibration> for NativeCalibration {
 impl From<Metrics> for NativeMetrics {
     fn from(metrics: Metrics) -> Self {
         Self { loss: metrics.loss(), accuracy: metrics.accuracy() }
+    }
+}
+
+impl From<(Metrics, Report)> for NativeEvaluation {
+    fn from((metrics, report): (Metrics, Report)) -> Self {
+        let Report { top_k_accuracy, classes, confusion, macro_f1, micro_f1, exact_match } = report;
+        let class = |ClassReport { precision, recall, f1, support }: ClassReport| NativeClassReport {
+            precision,
+            recall,
+            f1,
+            support: support as u32,
+        };
+        let classes = classes.map(|classes| classes.into_iter().map(class).collect());
+        let (loss, accuracy) = (metrics.loss(), metrics.accuracy());
+        Self { loss, accuracy, top_k_accuracy, macro_f1, micro_f1, exact_match, classes, confusion }
     }
 }
 

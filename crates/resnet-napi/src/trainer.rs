@@ -1,11 +1,11 @@
 //! Single updates from JavaScript.
 
 use crate::actor::Actor;
-use crate::batches::NativeMixed;
 use crate::error::raise;
+use crate::labels::{labels_of, NativeMatrix};
 use crate::options::{image_shape, NamedTensor, NamedTensors, NativeMetrics};
 use crate::reply::{CancelFlag, Reply};
-use napi::bindgen_prelude::{Float32Array, PromiseRaw, Uint32Array};
+use napi::bindgen_prelude::{Either, Float32Array, PromiseRaw, Uint32Array};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::data::Mixed;
@@ -25,6 +25,13 @@ pub struct NativeTrainer {
     lr: Cell<f64>,
 }
 
+/// See [`Mixed`].
+#[napi(object)]
+pub struct GivenMixed {
+    pub labels: Either<Uint32Array, NativeMatrix>,
+    pub share: f64,
+}
+
 #[napi]
 impl NativeTrainer {
     /// One update; resolves to loss and accuracy before it.
@@ -34,21 +41,24 @@ impl NativeTrainer {
         env: &'env Env,
         images: Float32Array,
         shape: Vec<u32>,
-        labels: Uint32Array,
-        mixed: Option<NativeMixed>,
+        labels: Either<Uint32Array, NativeMatrix>,
+        mixed: Option<GivenMixed>,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeMetrics>> {
         let shape = image_shape("images", &shape).map_err(raise)?;
         let writer = self.actor.writer().map_err(raise)?;
         // Copied now: JavaScript may write to its arrays while the step waits for its turn.
-        let (images, labels) = (copy_of(&images).map_err(raise)?, copy_of(&labels).map_err(raise)?);
-        let mixed = mixed.map(|NativeMixed { labels, share }| Mixed { labels: labels.to_vec(), share });
+        let (images, labels) = (copy_of(&images).map_err(raise)?, labels_of(&labels).map_err(raise)?);
+        let of = |GivenMixed { labels, share }| Ok(Mixed { labels: labels_of(&labels)?, share });
+        let mixed = mixed.map(of).transpose().map_err(raise)?;
         let (reply, promise) = Reply::new(env)?;
         let (number, config, lr) = (self.number, self.config.clone(), self.lr.get());
         self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
             let trainer = context.trainers.entry(number).or_insert_with(|| Trainer::new(config));
+            labels.check("labels")?;
+            mixed.as_ref().map_or(Ok(()), |mixed| mixed.labels.check("mixed.labels"))?;
             trainer.set_lr(lr);
-            trainer.step_mixed(context.session, Images { data: &images, shape }, &labels, mixed.as_ref())
+            trainer.step_mixed(context.session, Images { data: &images, shape }, labels.all(), mixed.as_ref())
         });
         Ok(promise)
     }

@@ -1,4 +1,4 @@
-import { type Dataset, evaluate, imageFolder, loadModel, type Model } from "../../index.js";
+import { type ClassMetrics, type Dataset, evaluate, imageFolder, loadModel, type Model } from "../../index.js";
 import { command } from "../command.js";
 import { Failure, Misuse } from "../failure.js";
 import { checkFolder, passedOver } from "../folder.js";
@@ -18,7 +18,7 @@ const options = {
   >,
   seed: whole("seed of that share", 0, 0),
   skipUnreadable: flag("of a folder: leaves out what is no picture, and counts it, instead of stopping"),
-  byClass: flag("shows the accuracy of each class too, which takes as long again"),
+  byClass: flag("shows precision, recall and F1 of each class too"),
   batchSize: whole("images that are computed at a time", 128, 1, 60_000),
   ...machineOptions,
 };
@@ -54,11 +54,12 @@ async function measure(settings: Settings, screen: Screen): Promise<void> {
   using model = await loadModel(file!, { device, precision, threads });
   const { images, source, note } = isFashion ? await fashion(settings, model, screen) : await pictures(settings, model, screen);
   screen.status.show(`Evaluating ${images.length} images`);
-  const { loss, accuracy } = await evaluate(model, images, { batchSize });
-  const classes = byClass ? await accuracies(model, images, batchSize, screen) : undefined;
+  const { classes, confusion, ...measured } = await evaluate(model, images, { batchSize, byClass });
   const [, height, width] = images.imageShape;
-  screen.record({ loss, accuracy, images: { source, count: images.length, size: height }, classes: classes && Object.fromEntries(classes.map(({ name, share }) => [name, share])) });
-  const by = classes ? `\n\n${listed(classes)}` : "";
+  screen.record({ ...measured, images: { source, count: images.length, size: height }, classes, confusion });
+  const { loss, accuracy, macroF1, microF1, exactMatch } = measured;
+  const rest = images.labelKind === "multi" ? [`F1 ${microF1!.toFixed(4)}, mean of the classes' ${macroF1!.toFixed(4)}, all right ${exactMatch!.toFixed(4)}`] : [];
+  const by = [...rest, ...(classes ? ["", listed(classes)] : [])].map((line) => `\n${line}`).join("");
   screen.print(`${images.length.toLocaleString("en")} ${isFashion ? "validation images" : `pictures of ${oneLine(source)}`} at ${width}x${height}
 ${note ? `${note}\n` : ""}loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}${by}`);
 }
@@ -89,44 +90,17 @@ async function pictures({ images: source, split, seed, skipUnreadable }: Setting
   screen.status.show(`Looking at ${oneLine(source)}`);
   const { size, fit, channels, background, normalise } = transform;
   const like = { size, fit, channels: channels as 1 | 3, background, ...(normalise && { normalise }), ...(classNames && { classNames }) };
-  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, onError: skipUnreadable ? "skip" : "throw" });
+  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, labels: model.labelKind ?? "single", onError: skipUnreadable ? "skip" : "throw" });
   return { images: data.validation ?? data.train, source, note: passedOver(data.skipped) };
 }
 
-/** A class, how many images it has, and the share of them that is recognised; null without images. */
-interface ClassAccuracy {
-  readonly name: string;
-  readonly count: number;
-  readonly share: number | null;
-}
-
-/** How many images of each class are recognised. */
-async function accuracies(
-  model: Model,
-  images: Dataset,
-  batchSize: number,
-  { status }: Screen,
-): Promise<ClassAccuracy[]> {
-  const right = Array.from({ length: images.numClasses }, (): number[] => []);
-  let done = 0;
-  for await (const { images: pixels, labels } of images.batches({ batchSize })) {
-    const logits = await model.predict(pixels, { batchSize });
-    const [, classes = 0] = logits.shape;
-    for (const [i, label] of labels.entries()) {
-      const row = { data: logits.data.subarray(i * classes, (i + 1) * classes), shape: [1, classes] };
-      right[label]!.push(model.accuracy(row, [label]));
-    }
-    status.show(`By class: ${(done += labels.length)} of ${images.length} images`);
-  }
-  const names = images.classNames ?? right.map((_, label) => String(label));
-  const share = (hits: readonly number[]) => (hits.length > 0 ? hits.reduce((sum, hit) => sum + hit, 0) / hits.length : null);
-  return right.map((hits, label) => ({ name: names[label]!, count: hits.length, share: share(hits) }));
-}
-
-/** Classes, their accuracies and the number of images in columns. */
-function listed(accuracies: readonly ClassAccuracy[]): string {
-  const head = ["class", "accuracy", "images"];
-  const rows = accuracies.map(({ name, share, count }) => [oneLine(name), share?.toFixed(4) ?? "–", count.toLocaleString("en")]);
+/** Classes and what was measured of them in columns; nothing where there is nothing to divide by. */
+function listed(classes: readonly ClassMetrics[]): string {
+  const head = ["class", "precision", "recall", "F1", "images"];
+  const rows = classes.map(({ name, precision, recall, f1, support }) => {
+    const of = (share: number) => (support > 0 ? share.toFixed(4) : "–");
+    return [oneLine(name), of(precision), of(recall), of(f1), support.toLocaleString("en")];
+  });
   const widths = head.map((title, i) => rows.reduce((most, row) => Math.max(most, row[i]!.length), title.length));
   const lines = [head, widths.map((width) => "─".repeat(width)), ...rows];
   return lines.map(([name, ...numbers]) => [name!.padEnd(widths[0]!), ...numbers.map((cell, i) => cell.padStart(widths[i + 1]!))].join("  ")).join("\n");

@@ -2,7 +2,7 @@ import { loadModel, type Prediction, type ResNetError } from "../../index.js";
 import { command } from "../command.js";
 import { EXIT } from "../failure.js";
 import { machineOptions } from "../network.js";
-import { flag, many, oneLine, real, text, type Values, whole } from "../option.js";
+import { flag, many, oneLine, type Option, real, text, type Values, whole } from "../option.js";
 import { painted, type Screen } from "../screen.js";
 
 const operands = {
@@ -10,8 +10,11 @@ const operands = {
   files: many(text("pictures: JPEG, PNG or WebP", "PICTURE", undefined, "a picture's file")),
 };
 const options = {
-  top: whole("classes that are told of each picture", 3, 1, 1000),
-  minConfidence: real("classes below this probability are left out", 0, 0, 1),
+  top: whole("classes that are told of each picture at most; 3, or where it may be of any number all", undefined, 1, 1000),
+  minConfidence: {
+    ...real("classes below this probability are left out; 0, or where a picture may be of any number 0.5 without --top", 0, 0, 1),
+    fallback: undefined,
+  } as Option<number | undefined>,
   flip: flag("looks at the mirror image too, and takes the mean"),
   ...machineOptions,
 };
@@ -34,13 +37,17 @@ export default command({
 async function predict(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<number> {
   const { model: file, files, top, minConfidence, flip, device, precision, threads } = settings;
   using model = await loadModel(file!, { device, precision, threads });
+  const chosen = {
+    ...(model.labelKind === "multi" ? top !== undefined && { top } : { top: top ?? 3 }),
+    ...(minConfidence !== undefined && { minConfidence }),
+  };
   const width = widest(files);
   const column = Math.min(widest(model.classNames ?? []), WIDEST);
   let failed = 0;
   for (const [i, name] of files.entries()) {
     screen.status.show(`Picture ${i + 1} of ${files.length}`);
     try {
-      const classes = await model.classify(name, { top, minConfidence, flips: flip });
+      const classes = await model.classify(name, { ...chosen, flips: flip });
       screen.record({ file: name, classes });
       screen.print(`${oneLine(name).padEnd(width)}  ${told(classes, column)}`);
     } catch (error) {

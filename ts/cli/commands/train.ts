@@ -1,6 +1,7 @@
 import { basename, resolve } from "node:path";
 import {
   type Augmentation,
+  type Dataset,
   erasing,
   flip,
   imageFolder,
@@ -51,6 +52,7 @@ const options = {
   grey: flag("takes pictures as grey ones"),
   augment: choice("how pictures are changed at random: flip and shift; strong also colours, shapes and holes", "PRESET", ["none", "standard", "strong"], "standard"),
   split: real("share of each class that is kept for validation, where the folder has none", 0.2, 0.01, 0.9),
+  labels: choice("of a list: whether each picture is of one class, or of any number (cat|dog)", "KIND", ["single", "multi"], "single"),
   skipUnreadable: flag("leaves out what is no picture, and counts it, instead of stopping"),
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
   output: text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"),
@@ -68,6 +70,7 @@ export default command({
     ["train pictures/", "ResNet-18 at 96x96, a fifth of each class kept for validation"],
     ["train pictures/ --network resnet50 --size 224 --weights resnet50.pth --lr 0.005", "goes on from weights that were trained elsewhere"],
     ["train pictures/ --augment strong --epochs 100 --output birds.safetensors", "for few pictures, and patience"],
+    ["train photos.csv --labels multi", "each picture of any number of classes: a column label with names such as cat|dog"],
     ["train fashion-mnist --help", "a data set for a first try, which has options of its own"],
   ],
   run: train,
@@ -114,12 +117,12 @@ function named({ network, flavor }: Settings) {
 /** The folder's pictures, and whether those for validation were set apart here. */
 async function pictures(
   folder: string,
-  { size, fit, grey, split, skipUnreadable, seed }: Settings,
+  { size, fit, grey, split, labels, skipUnreadable, seed }: Settings,
   screen: Screen,
 ): Promise<ImageFolder & { readonly apart: boolean }> {
   const { signal } = screen.interrupt;
   const normalise = grey ? GREY : "imagenet";
-  const given = { size, fit, channels: grey ? 1 : 3, normalise, seed, onError: skipUnreadable ? "skip" : "throw", signal } as const;
+  const given = { size, fit, channels: grey ? 1 : 3, normalise, seed, labels, onError: skipUnreadable ? "skip" : "throw", signal } as const;
   const data = await imageFolder(folder, given);
   if (data.validation) return { ...data, apart: false };
   try {
@@ -141,13 +144,11 @@ function showStart(settings: Settings, model: Model, data: ImageFolder, report: 
   const images = { folder, train: train.length, validation: validation.length, classes, size, fit, skipped };
   screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, momentum, weightDecay, augment, seed, weights });
   const count = (number: number) => number.toLocaleString("en");
-  const guessed = mostFrequent(train.labels);
-  const right = validation.labels.filter((label) => label === guessed).length / validation.length;
   const lines = [
     `${oneLine(folder!)}: ${classes.length} classes (${listed(classes)})`,
     `  ${count(train.length)} pictures to train on, ${count(validation.length)} for validation, at ${size}x${size} (${fit})`,
     passedOver(skipped) && `  ${passedOver(skipped)}`,
-    `  always guessing ${oneLine(classes[guessed]!)}, the most frequent class, has a validation accuracy of ${right.toFixed(4)}`,
+    `  ${chance(train, validation)}`,
     `${network}, ${count(parameters)} parameters, seed ${seed}`,
     report && `  begins with ${weights}${report.kept.length > 0 ? `, but for ${report.kept.join(", ")}` : ""}`,
     `  ${epochs} epochs, batch ${batchSize}, SGD, learning rate ${lr}, momentum ${momentum}, weight decay ${weightDecay}, augmentation ${augment}`,
@@ -163,8 +164,15 @@ function listed(names: readonly string[]): string {
   return `${fitting.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
-function mostFrequent(labels: Uint32Array): number {
+/** What there is without having learnt anything. */
+function chance(train: Dataset, validation: Dataset): string {
+  if (train.labelKind === "multi") {
+    const share = validation.labels.filter((label) => label === 1).length / validation.labels.length;
+    return `labels are there or not: always guessing none has a validation accuracy of ${(1 - share).toFixed(4)}`;
+  }
   const counts: number[] = [];
-  for (const label of labels) counts[label] = (counts[label] ?? 0) + 1;
-  return counts.reduce((best, count, label) => (count > (counts[best] ?? 0) ? label : best), 0);
+  for (const label of train.labels) counts[label] = (counts[label] ?? 0) + 1;
+  const guessed = counts.reduce((best, count, label) => (count > (counts[best] ?? 0) ? label : best), 0);
+  const right = [...validation.labels].filter((label) => label === guessed).length / validation.length;
+  return `always guessing ${oneLine(train.classNames![guessed]!)}, the most frequent class, has a validation accuracy of ${right.toFixed(4)}`;
 }
