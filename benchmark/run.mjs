@@ -1,6 +1,6 @@
-// npm run bench [-- step | blocks | layers | groups | pictures | scaling | start | strict] [-- options]
+// npm run bench [-- step | blocks | layers | groups | pictures | scaling | start | strict | updates] [-- options]
 
-const names = ["step", "blocks", "layers", "groups", "pictures", "scaling", "start", "strict"];
+const names = ["step", "blocks", "layers", "groups", "pictures", "scaling", "start", "strict", "updates"];
 const args = process.argv.slice(2);
 const name = args[0]?.startsWith("--") === false ? args.shift() : "step";
 try {
