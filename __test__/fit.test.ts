@@ -46,7 +46,8 @@ test("iterating gives the events, in order, and each epoch", async () => {
   const run = fit(model, { train: pictures(96), validation: pictures(40) }, { epochs: 2, batchSize: 32 });
   const events: FitEvent[] = [];
   for await (const event of run) events.push(event);
-  const place = ({ type, epoch }: FitEvent) => epoch * 3 + ["step", "validation", "epoch"].indexOf(type);
+  const types = ["epochBegin", "step", "validation", "evaluation", "epoch"];
+  const place = ({ type, epoch }: FitEvent) => epoch * types.length + types.indexOf(type);
   expect(events.map(place)).toEqual(events.map(place).toSorted((a, b) => a - b));
   const { rows } = await run;
   expect(events.filter(({ type }) => type === "epoch")).toEqual(rows.map((row) => ({ type: "epoch", ...row })));
@@ -72,7 +73,7 @@ test("leaving the iteration only stops listening", async () => {
   using model = tiny();
   const run = fit(model, pictures(64), { epochs: 3, batchSize: 8 });
   for await (const event of run) {
-    expect(event.type).toBe("step");
+    expect(event.type).toBe("epochBegin");
     break;
   }
   expect((await run).rows).toHaveLength(3);

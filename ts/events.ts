@@ -20,6 +20,18 @@ export interface StepEvent {
   readonly imagesPerSecond: number;
   /** Seconds until the epoch's last step at that speed. */
   readonly secondsLeft: number;
+  /** Norm of all gradients that are not frozen together, before clipping, with the option `gradientNorm`. */
+  readonly gradientNorm?: number;
+}
+
+/** An epoch is about to begin. */
+export interface EpochBeginEvent {
+  /** Tells the kinds of events apart. */
+  readonly type: "epochBegin";
+  /** Counts from 1. */
+  readonly epoch: number;
+  /** Steps of the epoch. */
+  readonly steps: number;
 }
 
 /** A batch of the validation set was evaluated. */
@@ -34,14 +46,28 @@ export interface ValidationEvent {
   readonly total: number;
 }
 
+/** The whole validation set was evaluated. */
+export interface EvaluationEvent {
+  /** Tells the kinds of events apart. */
+  readonly type: "evaluation";
+  /** Counts from 1. */
+  readonly epoch: number;
+  /** Steps of the epoch that had been made. */
+  readonly step: number;
+  /** Mean loss of the validation samples. */
+  readonly validationLoss: number;
+  /** Accuracy of the validation samples. */
+  readonly validationAccuracy: number;
+}
+
 /** An epoch came to its end. */
 export interface EpochEvent extends EpochRow {
   /** Tells the kinds of events apart. */
   readonly type: "epoch";
 }
 
-/** What a training run tells. Who reads slowly gets the newest step, not each one; an epoch's end is never left out. */
-export type FitEvent = StepEvent | ValidationEvent | EpochEvent;
+/** What a training run tells. Who reads slowly gets the newest step and the newest batch of a validation, not each one; nothing else is left out. */
+export type FitEvent = EpochBeginEvent | StepEvent | ValidationEvent | EvaluationEvent | EpochEvent;
 
 /** Events on their way to one reader. */
 export class EventQueue {
@@ -53,10 +79,10 @@ export class EventQueue {
     this.#events = [...past];
   }
 
-  /** Adds an event; it takes the place of an unread one of its kind. */
+  /** Adds an event; a step or a batch of a validation takes the place of an unread one. */
   push(event: FitEvent): void {
     const last = this.#events.at(-1);
-    if (event.type !== "epoch" && event.type === last?.type) this.#events.pop();
+    if ((event.type === "step" || event.type === "validation") && event.type === last?.type) this.#events.pop();
     this.#events.push(event);
     this.#wake?.();
   }

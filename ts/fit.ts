@@ -1,10 +1,11 @@
 import { type Augmentation, augmentRule, describeAugment } from "./augmentation.js";
 import type { NativeRun } from "./binding.js";
+import { type CourseOptions, courseRules, describeCourse } from "./course.js";
 import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
 import { translate, translated } from "./errors.js";
-import { EventQueue, type FitEvent, type StepEvent } from "./events.js";
-import { type EpochRow, History } from "./history.js";
+import { type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type StepEvent } from "./events.js";
+import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
 import { boolean, callback, check, checkOptions, made, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { type Sampler, samplerRule } from "./sampler.js";
@@ -16,12 +17,12 @@ import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 export interface TrainingData {
   /** The samples that updates are made on. */
   readonly train: Dataset;
-  /** The samples that loss and accuracy are measured on after each epoch; by default there are none. */
+  /** The samples that loss and accuracy are measured on after each epoch, or as `validateEvery` says; by default there are none. */
   readonly validation?: Dataset;
 }
 
 /** Options of {@link fit}. */
-export interface FitOptions extends SignalOptions, UpdateOptions {
+export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions {
   /** How many times the training set is gone through, default 1. */
   epochs?: number;
   /** Samples of a batch, default 128; of an update, unless several batches are accumulated. */
@@ -40,8 +41,12 @@ export interface FitOptions extends SignalOptions, UpdateOptions {
   dropLast?: boolean;
   /** Threads that prepare batches, default 1, or where pictures are decoded as many as there are cores, up to 8. They change nothing else. */
   loaderThreads?: number;
+  /** Called before each epoch. If it returns a promise, training waits for it. */
+  onEpochBegin?: (event: EpochBeginEvent) => unknown;
   /** Called with the newest step as often as the event loop gets to it. */
   onStep?: (event: StepEvent) => unknown;
+  /** Called after each evaluation of the validation set. If it returns a promise, training waits for it. */
+  onEvaluate?: (event: EvaluationEvent, history: History) => unknown;
   /** Called after each epoch. If it returns a promise, training waits for it. */
   onEpochEnd?: (row: EpochRow, history: History) => unknown;
 }
@@ -58,7 +63,10 @@ const rules: Rules<FitOptions> = {
   augment: augmentRule,
   dropLast: boolean,
   loaderThreads: loaderThreadsRule,
+  ...courseRules,
+  onEpochBegin: callback as Rules<FitOptions>["onEpochBegin"],
   onStep: callback as Rules<FitOptions>["onStep"],
+  onEvaluate: callback as Rules<FitOptions>["onEvaluate"],
   onEpochEnd: callback as Rules<FitOptions>["onEpochEnd"],
 };
 
@@ -71,7 +79,7 @@ const rules: Rules<FitOptions> = {
  *
  * A second `fit` of a model goes on from its weights, running statistics and number of updates; dropout therefore drops what it would in
  * a longer run. All else begins anew: epochs count from 1, so that with the same seed the samples come in the same orders again, and
- * the optimiser has kept nothing, such as momentum. So two runs of one epoch make the weights of one run of two only with `shuffle: false`
+ * the optimiser has kept nothing, such as momentum; `initialEpoch` has the epochs count on, with their orders and rates. So two runs of one epoch make the weights of one run of two only with `shuffle: false`
  * and without momentum. Another `seed` gives the second run orders of its own.
  *
  * @example
@@ -99,6 +107,8 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   readonly #result: Promise<History>;
   #end: { readonly error?: unknown } | undefined;
   #awaited = false;
+  #native: NativeRun | undefined;
+  #paused = false;
 
   /** @internal */
   constructor(model: Model, data: Dataset | TrainingData, options: FitOptions | undefined) {
@@ -147,32 +157,69 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     return queue.read(() => this.#readers.delete(queue));
   }
 
+  /**
+   * Holds the run before its next step until {@link FitRun.resume}; without effect if it is held already or has ended. `predict`, `save` and other
+   * readers are served meanwhile, an abort ends the run, and the time does not count.
+   */
+  pause(): void {
+    FitRun.#hold(this, true);
+  }
+
+  /** Lets a paused run go on. */
+  resume(): void {
+    FitRun.#hold(this, false);
+  }
+
+  /** Whether the run is paused. */
+  get paused(): boolean {
+    return check("this", this, FitRun.#rule).#paused;
+  }
+
+  static #hold(given: FitRun, paused: boolean): void {
+    const run = check("this", given, FitRun.#rule);
+    if (run.#end !== undefined || run.#paused === paused) return;
+    run.#paused = paused;
+    run.#native?.pause(paused);
+  }
+
   async #conduct(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
-    const { signal, onStep, onEpochEnd, ...settings } = checkOptions(options, rules);
+    const { signal, onEpochBegin, onStep, onEvaluate, onEpochEnd, ...settings } = checkOptions(options, rules);
     const run = start(model, data, settings);
+    this.#native = run;
+    const history = this.#history;
     const canceller = new Canceller(run);
     const ignore = onAbort(signal, () => canceller.cancel(signal?.reason));
     try {
       for (let done = false; !done;) {
         const progress = await run.next();
-        if (progress.step) {
-          const event = this.#tell({ type: "step", ...progress.step });
+        const { step, validation, epochBegin, best, stoppedEarly = false, evaluation, epoch, held } = progress;
+        if (step) {
+          const event = this.#tell({ type: "step", ...step });
           canceller.watch(() => onStep?.(event));
         }
-        if (progress.validation) this.#tell({ type: "validation", ...progress.validation });
-        if (progress.epoch) {
-          this.#history.rows.push(progress.epoch);
-          this.#tell({ type: "epoch", ...progress.epoch });
-          const row = progress.epoch;
-          await canceller.watch(() => onEpochEnd?.(row, this.#history));
+        if (validation) this.#tell({ type: "validation", ...validation });
+        Object.assign(history, best && { best: best as BestEpoch }, stoppedEarly && { stoppedEarly });
+        if (epochBegin) {
+          const event = this.#tell({ type: "epochBegin", ...epochBegin });
+          await canceller.watch(() => onEpochBegin?.(event));
         }
-        if (progress.held !== undefined) run.acknowledge(progress.held);
+        if (evaluation) {
+          const { loss, accuracy, ...place } = evaluation;
+          const event = this.#tell({ type: "evaluation", ...place, validationLoss: loss, validationAccuracy: accuracy });
+          await canceller.watch(() => onEvaluate?.(event, history));
+        }
+        if (epoch) {
+          history.rows.push(epoch);
+          this.#tell({ type: "epoch", ...epoch });
+          await canceller.watch(() => onEpochEnd?.(epoch, history));
+        }
+        if (held !== undefined) run.acknowledge(held);
         done = progress.done;
       }
       canceller.check();
-      return this.#history;
+      return history;
     } catch (error) {
-      throw withHistory(canceller.cancelled ? canceller.reason : translate(error), this.#history);
+      throw withHistory(canceller.cancelled ? canceller.reason : translate(error), history);
     } finally {
       ignore();
     }
@@ -185,6 +232,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
 
   #close(end: { readonly error?: unknown }): void {
     this.#end = end;
+    this.#paused = false;
     for (const reader of this.#readers) reader.close(end);
   }
 }
@@ -232,7 +280,7 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
   const chosen = { augment: describeAugment(augment), balance: sampler?.power };
   const settings = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
-  const config = { ...settings, ...update, schedule: describeSchedule(schedule) };
+  const config = { ...settings, ...update, schedule: describeSchedule(schedule), course: describeCourse(options) };
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
 }
 

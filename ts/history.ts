@@ -9,6 +9,21 @@ declare module "./errors.js" {
   }
 }
 
+/** What tells how good a network is: over the validation set, or over the training samples of an epoch. */
+export type Monitor = "validationLoss" | "validationAccuracy" | "loss" | "accuracy";
+
+/** Where a run's weights were the best. */
+export interface BestEpoch {
+  /** Counts from 1. */
+  readonly epoch: number;
+  /** Updates of that epoch that had been made. */
+  readonly step: number;
+  /** What was looked at. */
+  readonly monitor: Monitor;
+  /** Its value. */
+  readonly value: number;
+}
+
 /** A row of the history. */
 export interface EpochRow {
   /** Counts from 1. */
@@ -17,7 +32,7 @@ export interface EpochRow {
   readonly loss: number;
   /** Accuracy of the training samples, likewise. */
   readonly accuracy: number;
-  /** Mean loss of the validation samples after the epoch, if there is a validation set. */
+  /** Mean loss of the validation samples after the epoch, if they were evaluated then. */
   readonly validationLoss?: number;
   /** Accuracy of the validation samples after the epoch, likewise. */
   readonly validationAccuracy?: number;
@@ -42,6 +57,10 @@ export class History {
   readonly #rows: EpochRow[] = [];
   /** The epochs, in order. */
   readonly rows: EpochRow[] = this.#rows;
+  /** Whether the run ended before its last epoch because no improvement came in time, see {@link FitOptions.earlyStopping}. */
+  readonly stoppedEarly: boolean = false;
+  /** Where the weights were the best so far, with {@link FitOptions.restoreBest} or `earlyStopping`. */
+  readonly best?: BestEpoch;
 
   /** The rows as a table. */
   toString(): string {

@@ -44,12 +44,13 @@ export {
 } from "./blocks.js";
 export type { Augmentation } from "./augmentation.js";
 export type { ClassifyOptions, Prediction } from "./classify.js";
+export type { CourseOptions, EarlyStoppingOptions, EmaOptions } from "./course.js";
 export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, type Splits, type Unreadable, type UnreadableFile } from "./data.js";
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
 export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
-export type { EpochEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
+export type { EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
 export type { LabelKind, LabelMatrix } from "./labels.js";
 export type { Loss } from "./loss.js";

@@ -23,6 +23,7 @@ export class Progress {
   /** Shows an event. */
   show(event: FitEvent): void {
     if (event.type === "epoch") return this.#row(event);
+    if (event.type === "epochBegin" || event.type === "evaluation") return;
     const epoch = `epoch ${event.epoch}/${this.#epochs}`;
     const now = event.type === "step" ? this.#step(event, epoch.length + 2) : `validation  ${event.done}/${event.total}`;
     this.#status.show(`${epoch}  ${now}`);

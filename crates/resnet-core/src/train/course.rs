@@ -40,8 +40,6 @@ pub enum ValidateEvery {
 /// What the settings come to for a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Course {
-    /// Samples of a batch.
-    pub batch_size: usize,
     /// Batches of an epoch.
     pub batches: usize,
     /// Updates of an epoch.
@@ -151,6 +149,6 @@ impl CourseConfig {
         let whole = if self.fast_dev_run.is_some() { batches } else { taken };
         let evaluated = self.fast_dev_run.map_or(usize::MAX, |batches| batches.saturating_mul(batch_size));
         let clock_steps = whole.div_ceil(accumulate);
-        Ok(Course { batch_size, batches: taken, steps, clock_steps, last_epoch, evaluated })
+        Ok(Course { batches: taken, steps, clock_steps, last_epoch, evaluated })
     }
 }

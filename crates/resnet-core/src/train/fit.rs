@@ -6,7 +6,7 @@ use super::run::{Run, State};
 use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
 use super::{CheckpointConfig, Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
-use crate::data::{Augment, Dataset, ResidentDataset};
+use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::loss::Loss;
@@ -123,10 +123,10 @@ pub(super) fn go_on(
     }
     config.course.check(config.epochs, validation.is_some())?;
     config.checkpoint.iter().try_for_each(CheckpointConfig::check)?;
+    let batches = DataPass::new(train, config.batch_size, Order::Sequential, config.drop_last)?.steps();
+    let course = config.course.of(config.epochs, config.batch_size, batches, config.accumulate)?;
     let batch_size = config.batch_size.min(train.len());
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
-    let batches = train.len() / batch_size + usize::from(rest > 0);
-    let course = config.course.of(config.epochs, batch_size, batches, config.accumulate)?;
     let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
     session.check_data("images", train)?;
     let (mut checkpoints, checkpoint) = checkpoints(session, train, validation, config)?;

@@ -117,7 +117,7 @@ impl Run<'_> {
             (None, None, true) => Order::Shuffled { seed, epoch: epoch as u64 },
             (Some(_), _, _) | (None, None, false) => Order::Sequential,
         };
-        let pass = DataPass::new(self.train.data(), self.course.batch_size, order, *drop_last)?;
+        let pass = DataPass::new(self.train.data(), self.config.batch_size, order, *drop_last)?;
         let pass = pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?.cancelled_by(self.session.cancel());
         let pass = pass.limited_to(self.course.batches).from_batch(self.state.progress.batches);
         self.train.loader_of(pass, *loader_threads)

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::graph::trace_channels;
 use crate::model::layer::{Child, Init, Layer};
+use crate::train::ema::EmaConfig;
 use crate::train::UpdateConfig;
 use resnet_ops::{Isa, Precision};
 use safetensors::SafeTensors;
@@ -9,6 +10,8 @@ use safetensors::SafeTensors;
 mod hashed;
 
 const FIXTURES: &[u8] = include_bytes!("../../../tests/fixtures/optimizers.safetensors");
+
+const AVERAGES: &[u8] = include_bytes!("../../../tests/fixtures/ema.safetensors");
 
 /// The parameters that `tools/optimizer_fixtures.py` has.
 fn params() -> Params {
@@ -39,19 +42,29 @@ fn drawn(params: &Params, size: f64, step: Option<u64>) -> Vec<f32> {
 
 /// The parameters after the fixture's steps.
 fn stepped(executor: &Executor, config: UpdateConfig, steps: u64) -> Vec<f64> {
+    let (weights, _) = averaged(executor, config, steps, None);
+    weights.parameters.read(0..weights.parameters.len()).unwrap()
+}
+
+/// The weights after the fixture's steps, and their average.
+fn averaged(executor: &Executor, config: UpdateConfig, steps: u64, ema: Option<EmaConfig>) -> (Weights, Option<Ema>) {
     let params = params();
     let UpdateConfig { optimizer, parameters, clip, .. } = config;
     let mut updater = Updater::new(optimizer, parameters, clip);
     updater.reserve(executor, &params).unwrap();
-    let mut weights = Weights::new(executor, &drawn(&params, 1.0, None), &[0.0; 12]).unwrap();
+    let running = |name: &str| hashed::unit(name).take(12).map(|unit| (2.0 * unit - 1.0) as f32).collect::<Vec<_>>();
+    let mut weights = Weights::new(executor, &drawn(&params, 1.0, None), &running("running")).unwrap();
+    let mut ema = ema.map(Ema::new);
+    ema.iter_mut().for_each(|ema| ema.reserve(executor, &weights).unwrap());
     weights.reserve_gradients(executor).unwrap();
     for step in 0..steps {
         let size = if step % 5 == 4 { 0.3 } else { 0.1 };
         weights.gradients.write(&drawn(&params, size, Some(step))).unwrap();
         let clip = updater.clip(executor, &weights.gradients).unwrap();
-        updater.step(executor, &mut weights, clip, None).unwrap();
+        weights.running.write(&running(&format!("running.{step}"))).unwrap();
+        updater.step(executor, &mut weights, clip, ema.as_mut()).unwrap();
     }
-    weights.parameters.read(0..params.parameters_len()).unwrap()
+    (weights, ema)
 }
 
 /// The largest difference, relative to the values, or to a hundredth of the largest where that is more.
@@ -85,6 +98,50 @@ fn every_optimiser_steps_as_pytorch_does_on_every_backend() {
         }
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["adam", "adamw", "lars", "lion", "muon", "rmsprop", "sgd"]);
+}
+
+#[test]
+fn averages_are_timm_s_on_every_backend() {
+    let file = SafeTensors::deserialize(AVERAGES).unwrap();
+    assert_eq!(file.len(), 9);
+    for (name, tensor) in file.tensors() {
+        let (average, update) = name.split_once('|').unwrap();
+        let expected: Vec<f64> =
+            tensor.data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        let (average, update) = (serde_json::from_str(average).unwrap(), UpdateConfig::from_json(update).unwrap());
+        let found = |executor: &Executor| {
+            let (weights, ema) = averaged(executor, update.clone(), 20, Some(average));
+            let Ema { parameters, running, .. } = ema.unwrap();
+            assert_ne!(weights.parameters.read::<f64>(0..9).unwrap(), parameters.read::<f64>(0..9).unwrap());
+            [parameters.read::<f64>(0..parameters.len()).unwrap(), running.read(0..12).unwrap()].concat()
+        };
+        let exact = distance(&found(&Executor::ReferenceF64), &expected);
+        assert!(exact < 1e-12, "{name}: {exact:e}");
+        let cpus = Isa::available().into_iter().map(|isa| Executor::cpu_with(1, isa).unwrap());
+        for executor in cpus.chain([Executor::ReferenceF32]).chain(Executor::cuda_for_tests(Precision::Fp32)) {
+            let apart = distance(&found(&executor), &expected);
+            assert!(apart < 1e-5, "{name}: {apart:e}");
+        }
+    }
+}
+
+#[test]
+fn averages_of_what_stays_the_same_keep_their_bits_and_change_places_with_the_weights() {
+    let json = r#"{"optimizer":{"type":"sgd","lr":1,"momentum":0,"nesterov":false,"weight_decay":0.5},
+        "parameters":{"groups":[{"layers":["conv1","bn1"],"frozen":true},{"lr_factor":1e-30}]}}"#;
+    let cpu = Executor::cpu(1).unwrap();
+    let config = EmaConfig { decay: 0.9999, warmup: false };
+    let (mut weights, ema) = averaged(&cpu, UpdateConfig::from_json(json).unwrap(), 20, Some(config));
+    let mut ema = ema.unwrap();
+    let (version, trained) = (weights.version, weights.running.read::<f32>(0..12).unwrap());
+    assert_eq!(ema.parameters.slice::<f32>().unwrap(), weights.parameters.slice::<f32>().unwrap());
+    let averages = ema.running.read::<f32>(0..12).unwrap();
+    for (averages_in_use, expected) in [(true, &averages), (true, &averages), (false, &trained)] {
+        ema.put(averages_in_use, &mut weights).unwrap();
+        assert_eq!(weights.running.slice::<f32>().unwrap(), expected);
+    }
+    assert_eq!(ema.running.slice::<f32>().unwrap(), averages);
+    assert_eq!(weights.version, version + 2);
 }
 
 #[test]
