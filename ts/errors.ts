@@ -29,6 +29,7 @@ export type ErrorCode =
   | "ERR_DATA_CORRUPT"
   | "ERR_STATE_DICT"
   | "ERR_MODEL_FILE"
+  | "ERR_CHECKPOINT"
   | "ERR_IO"
   | "ERR_NO_THREAD"
   | "ERR_NON_FINITE_LOSS"

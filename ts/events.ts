@@ -66,8 +66,30 @@ export interface EpochEvent extends EpochRow {
   readonly type: "epoch";
 }
 
+/** A checkpoint was written: it is there to stay, whatever happens. */
+export interface CheckpointEvent {
+  /** Tells the kinds of events apart. */
+  readonly type: "checkpoint";
+  /** Its file. */
+  readonly path: string;
+  /** The epoch that is under way or comes next; counts from 1. */
+  readonly epoch: number;
+  /** Steps of that epoch that had been made. */
+  readonly step: number;
+}
+
+/** The run goes on from a checkpoint, as the option `resume` says. */
+export interface ResumeEvent {
+  /** Tells the kinds of events apart. */
+  readonly type: "resume";
+  /** The checkpoint's file. */
+  readonly path: string;
+  /** Epochs that had ended before, whose rows the history has. */
+  readonly epochs: number;
+}
+
 /** What a training run tells. Who reads slowly gets the newest step and the newest batch of a validation, not each one; nothing else is left out. */
-export type FitEvent = EpochBeginEvent | StepEvent | ValidationEvent | EvaluationEvent | EpochEvent;
+export type FitEvent = EpochBeginEvent | StepEvent | ValidationEvent | EvaluationEvent | EpochEvent | CheckpointEvent | ResumeEvent;
 
 /** Events on their way to one reader. */
 export class EventQueue {

@@ -1,13 +1,14 @@
 import { type Augmentation, augmentRule, describeAugment } from "./augmentation.js";
 import type { NativeRun } from "./binding.js";
+import { type CheckpointOptions, describeCheckpoint } from "./checkpoint.js";
 import { type CourseOptions, courseRules, describeCourse } from "./course.js";
 import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
 import { translate, translated } from "./errors.js";
-import { type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type StepEvent } from "./events.js";
+import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { boolean, callback, check, checkOptions, made, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { boolean, callback, check, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
@@ -41,6 +42,15 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   dropLast?: boolean;
   /** Threads that prepare batches, default 1, or where pictures are decoded as many as there are cores, up to 8. They change nothing else. */
   loaderThreads?: number;
+  /** Where and when the run writes checkpoints; by default it writes none. */
+  checkpoint?: CheckpointOptions;
+  /**
+   * The checkpoint to go on from: its file, or the folder, whose last one it is. The model, data and options must be those of the run that
+   * wrote it, but for `epochs`, `loaderThreads` and `checkpoint`; the weights, the history and all that follows are then those of a run that
+   * was never stopped, to the last bit. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
+   * that is started again goes on by itself.
+   */
+  resume?: string | URL;
   /** Called before each epoch. If it returns a promise, training waits for it. */
   onEpochBegin?: (event: EpochBeginEvent) => unknown;
   /** Called with the newest step as often as the event loop gets to it. */
@@ -49,6 +59,8 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   onEvaluate?: (event: EvaluationEvent, history: History) => unknown;
   /** Called after each epoch. If it returns a promise, training waits for it. */
   onEpochEnd?: (row: EpochRow, history: History) => unknown;
+  /** Called when a checkpoint has been written, which is there to stay then. If it returns a promise, training waits for it. */
+  onCheckpoint?: (event: CheckpointEvent, history: History) => unknown;
 }
 
 const rules: Rules<FitOptions> = {
@@ -68,6 +80,9 @@ const rules: Rules<FitOptions> = {
   onStep: callback as Rules<FitOptions>["onStep"],
   onEvaluate: callback as Rules<FitOptions>["onEvaluate"],
   onEpochEnd: callback as Rules<FitOptions>["onEpochEnd"],
+  checkpoint: object as Rules<FitOptions>["checkpoint"],
+  resume: path,
+  onCheckpoint: callback as Rules<FitOptions>["onCheckpoint"],
 };
 
 /**
@@ -91,7 +106,9 @@ const rules: Rules<FitOptions> = {
  *
  * Rejects with `ERR_BUSY` while another call writes to the model, `ERR_SHAPE` or `ERR_LABEL` if the data do not fit,
  * `ERR_NON_FINITE_LOSS` and `ERR_NON_FINITE_WEIGHTS` if loss or weights become NaN or infinite, see {@link ErrorCode};
- * `ERR_INVALID_ARGUMENT` for options that cannot be.
+ * `ERR_INVALID_ARGUMENT` for options that cannot be. With checkpoints: `ERR_CHECKPOINT` for those of another run, `ERR_MODEL_FILE` for a
+ * damaged one, `ERR_IO` where there is none or it cannot be written, `ERR_BUSY` for a folder that another run uses; each before anything is
+ * trained, but for a full disk, which leaves the checkpoints that are there.
  */
 export function fit(model: Model, data: Dataset | TrainingData, options?: FitOptions): FitRun {
   return new FitRun(model, data, options);
@@ -183,7 +200,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   }
 
   async #conduct(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
-    const { signal, onEpochBegin, onStep, onEvaluate, onEpochEnd, ...settings } = checkOptions(options, rules);
+    const { signal, onEpochBegin, onStep, onEvaluate, onEpochEnd, onCheckpoint, ...settings } = checkOptions(options, rules);
     const run = start(model, data, settings);
     this.#native = run;
     const history = this.#history;
@@ -192,7 +209,11 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     try {
       for (let done = false; !done;) {
         const progress = await run.next();
-        const { step, validation, epochBegin, best, stoppedEarly = false, evaluation, epoch, held } = progress;
+        const { step, validation, epochBegin, best, stoppedEarly = false, evaluation, epoch, checkpoint, resumed, held } = progress;
+        if (resumed) {
+          history.rows.push(...resumed.rows);
+          this.#tell({ type: "resume", path: resumed.path, epochs: resumed.rows.length });
+        }
         if (step) {
           const event = this.#tell({ type: "step", ...step });
           canceller.watch(() => onStep?.(event));
@@ -212,6 +233,10 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
           history.rows.push(epoch);
           this.#tell({ type: "epoch", ...epoch });
           await canceller.watch(() => onEpochEnd?.(epoch, history));
+        }
+        if (checkpoint) {
+          const event = this.#tell({ type: "checkpoint", ...checkpoint });
+          await canceller.watch(() => onCheckpoint?.(event, history));
         }
         if (held !== undefined) run.acknowledge(held);
         done = progress.done;
@@ -272,7 +297,7 @@ class Canceller {
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
   const { epochs = 1, batchSize = 128, schedule, seed, shuffle = true, dropLast = false, ...others } = options;
-  const { sampler, augment = [], loaderThreads, ...updates } = others;
+  const { sampler, augment = [], loaderThreads, checkpoint, resume, ...updates } = others;
   const update = describeUpdates(updates);
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
@@ -280,7 +305,8 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
   const held = validation === undefined ? undefined : nativeDataOf(validation, "data.validation");
   const chosen = { augment: describeAugment(augment), balance: sampler?.power };
   const settings = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
-  const config = { ...settings, ...update, schedule: describeSchedule(schedule), course: describeCourse(options) };
+  const files = { checkpoint: describeCheckpoint(checkpoint), resume: resume && filePath("resume", resume) };
+  const config = { ...settings, ...update, ...files, schedule: describeSchedule(schedule), course: describeCourse(options) };
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
 }
 

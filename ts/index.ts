@@ -50,7 +50,8 @@ export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
 export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
-export type { EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, StepEvent, ValidationEvent } from "./events.js";
+export type { CheckpointOptions } from "./checkpoint.js";
+export type { CheckpointEvent, EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, ResumeEvent, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
 export type { LabelKind, LabelMatrix } from "./labels.js";
 export type { Loss } from "./loss.js";

@@ -1,0 +1,29 @@
+import { fields } from "./description.js";
+import { checkOptions, filePath, path, positive, type Rules, size } from "./options.js";
+
+/** Where and when a run writes checkpoints; without any of the three `every`, after each epoch. At its end a run always writes one. */
+export interface CheckpointOptions {
+  /**
+   * The run's folder, which is made if it is not there; no other run may use it at the same time. It gets `step-00001234.safetensors` after
+   * so many updates and, where there are validation data, `best.safetensors` with the model of the best epoch. {@link loadModel} loads either.
+   */
+  dir: string | URL;
+  /** Updates between two checkpoints. */
+  everySteps?: number;
+  /** Epochs between two checkpoints. */
+  everyEpochs?: number;
+  /** Minutes between two checkpoints, looked at after each update. */
+  everyMinutes?: number;
+  /** How many of the last checkpoints stay, default 2. */
+  keep?: number;
+}
+
+const rules: Rules<CheckpointOptions> = { dir: path, everySteps: size, everyEpochs: size, everyMinutes: positive, keep: size };
+
+/** The options as the addon reads them. */
+export function describeCheckpoint(given: CheckpointOptions | undefined): object | undefined {
+  if (given === undefined) return undefined;
+  const { dir, keep = 2, ...every } = checkOptions(given, rules, "checkpoint");
+  const when = Object.keys(every).length === 0 ? { everyEpochs: 1 } : every;
+  return { dir: filePath("checkpoint.dir", dir), keep, ...fields(when) };
+}
