@@ -20,6 +20,8 @@ export interface StepEvent {
   readonly imagesPerSecond: number;
   /** Seconds until the epoch's last step at that speed. */
   readonly secondsLeft: number;
+  /** Share of the epoch's time so far, from 0 to 1, in which steps waited for their data. */
+  readonly waiting: number;
 }
 
 /** A batch of the validation set was evaluated. */

@@ -7,7 +7,7 @@ import type { DownloadProgress } from "./download.js";
 import { translated } from "./errors.js";
 import { locateCifar } from "./cifar.js";
 import { DIGITS, locate } from "./fashion-mnist.js";
-import { boolean, callback, checkOptions, either, integer, list, oneOf, path, type Rule, type Rules, string } from "./options.js";
+import { boolean, callback, checkOptions, classNamesRule, either, integer, list, oneOf, path, type Rule, type Rules } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkLabels, checkNumbers, checkShape, floats, isBytes, type Numbers } from "./tensor.js";
 
@@ -29,7 +29,7 @@ const arraysRules: Rules<Arrays> = {
   images: anything,
   shape: anything,
   labels: anything,
-  classNames: list(string, "an array of strings"),
+  classNames: classNamesRule,
 };
 
 /**

@@ -129,7 +129,7 @@ fn probabilities(logits: &[f32], inverse: f64) -> impl Iterator<Item = f64> + '_
 }
 
 /// The loss of a sample, and below its derivative with respect to the inverse of the temperature.
-fn loss(logits: &[f32], label: u32, inverse: f64) -> f64 {
+pub(crate) fn loss(logits: &[f32], label: u32, inverse: f64) -> f64 {
     let (largest, sum) = largest_and_sum(logits, inverse);
     sum.ln() - (f64::from(logits[label as usize]) - largest) * inverse
 }

@@ -1,5 +1,6 @@
 //! Predictions that do not depend on which way an image looks: those of an image and its mirror image, averaged.
 
+use crate::classify::loss;
 use crate::data::{DataPass, Dataset, Loader, Order};
 use crate::error::Result;
 use crate::metrics::Metrics;
@@ -48,10 +49,8 @@ impl Session {
 fn outcome(logits: &[f32], label: usize) -> Outcome {
     let above = |class: usize, best: usize| logits[class] > logits[best] || logits[class].is_nan();
     let best = (1..logits.len()).fold(0, |best, class| if above(class, best) { class } else { best });
-    let away = |class: usize| f64::from(logits[class]) - f64::from(logits[best]);
-    let sum: f64 = (0..logits.len()).map(|class| away(class).exp()).sum();
     Outcome {
-        loss_sum: sum.ln() - away(label),
+        loss_sum: loss(logits, label as u32, 1.0),
         weight: 1.0,
         correct: usize::from(best == label && !logits[best].is_nan()),
     }

@@ -46,6 +46,7 @@ pub struct NativeStep {
     pub lr: f64,
     pub images_per_second: f64,
     pub seconds_left: f64,
+    pub waiting: f64,
 }
 
 /// See [`Event::Validation`].
@@ -66,6 +67,7 @@ pub struct NativeEpoch {
     pub validation_accuracy: Option<f64>,
     pub lr: f64,
     pub seconds: f64,
+    pub waiting: f64,
 }
 
 #[napi]
@@ -154,10 +156,19 @@ impl Mailbox {
     fn put(&self, event: &Event) {
         let mut state = self.lock();
         match event.clone() {
-            Event::Step { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left } => {
+            Event::Step { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left, waiting } => {
                 let (epoch, step, steps) = (epoch as u32, step as u32, steps as u32);
-                state.progress.step =
-                    Some(NativeStep { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left });
+                state.progress.step = Some(NativeStep {
+                    epoch,
+                    step,
+                    steps,
+                    loss,
+                    accuracy,
+                    lr,
+                    images_per_second,
+                    seconds_left,
+                    waiting,
+                });
             }
             Event::Validation { epoch, done, total } => {
                 let (epoch, done, total) = (epoch as u32, done as u32, total as u32);
@@ -228,7 +239,7 @@ impl Control for Listener<'_> {
 
 impl From<EpochRow> for NativeEpoch {
     fn from(row: EpochRow) -> Self {
-        let EpochRow { epoch, loss, accuracy, validation_loss, validation_accuracy, lr, seconds } = row;
-        Self { epoch: epoch as u32, loss, accuracy, validation_loss, validation_accuracy, lr, seconds }
+        let EpochRow { epoch, loss, accuracy, validation_loss, validation_accuracy, lr, seconds, waiting } = row;
+        Self { epoch: epoch as u32, loss, accuracy, validation_loss, validation_accuracy, lr, seconds, waiting }
     }
 }

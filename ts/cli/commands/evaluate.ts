@@ -1,5 +1,6 @@
 import { type Dataset, evaluate, imageFolder, loadModel, type Model } from "../../index.js";
 import { command } from "../command.js";
+import { counted } from "../counted.js";
 import { Failure, Misuse } from "../failure.js";
 import { checkFolder, passedOver } from "../folder.js";
 import { imageOptions, loadImages } from "../images.js";
@@ -59,7 +60,8 @@ async function measure(settings: Settings, screen: Screen): Promise<void> {
   const [, height, width] = images.imageShape;
   screen.record({ loss, accuracy, images: { source, count: images.length, size: height }, classes: classes && Object.fromEntries(classes.map(({ name, share }) => [name, share])) });
   const by = classes ? `\n\n${listed(classes)}` : "";
-  screen.print(`${images.length.toLocaleString("en")} ${isFashion ? "validation images" : `pictures of ${oneLine(source)}`} at ${width}x${height}
+  const what = isFashion ? counted(images.length, "validation image") : `${counted(images.length, "picture")} of ${oneLine(source)}`;
+  screen.print(`${what} at ${width}x${height}
 ${note ? `${note}\n` : ""}loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}${by}`);
 }
 
@@ -89,7 +91,7 @@ async function pictures({ images: source, split, seed, skipUnreadable }: Setting
   screen.status.show(`Looking at ${oneLine(source)}`);
   const { size, fit, channels, background, normalise } = transform;
   const like = { size, fit, channels: channels as 1 | 3, background, ...(normalise && { normalise }), ...(classNames && { classNames }) };
-  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, onError: skipUnreadable ? "skip" : "throw" });
+  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, onError: skipUnreadable ? "skip" : "throw", verify: skipUnreadable });
   return { images: data.validation ?? data.train, source, note: passedOver(data.skipped) };
 }
 

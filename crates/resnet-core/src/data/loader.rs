@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Batches that are prefetched while one is in use; with more threads than that, one for each.
 const PREFETCHED: usize = 2;
@@ -15,6 +16,7 @@ pub struct Loader {
     steps: usize,
     taken: usize,
     current: Option<Batch>,
+    waited: Duration,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -61,7 +63,7 @@ impl Loader {
             ready: Condvar::new(),
             freed: Condvar::new(),
         });
-        let mut loader = Self { steps, taken: 0, current: None, shared, threads: Vec::new() };
+        let mut loader = Self { steps, taken: 0, current: None, waited: Duration::ZERO, shared, threads: Vec::new() };
         for _ in 0..threads.min(steps) {
             let shared = loader.shared.clone();
             let thread = Builder::new().name("resnet-loader".into()).spawn(move || shared.work());
@@ -80,6 +82,11 @@ impl Loader {
         self.steps
     }
 
+    /// How long batches were waited for that were not ready when they were asked for.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// The next batch; none after the last one, or after an error.
     ///
     /// # Errors
@@ -95,7 +102,10 @@ impl Loader {
             if self.taken == self.steps {
                 return None;
             }
-            match self.wait() {
+            let began = Instant::now();
+            let batch = self.wait();
+            self.waited += began.elapsed();
+            match batch {
                 // All of its pictures were left out.
                 Ok(batch) if batch.is_left_out() => {
                     self.taken += 1;
@@ -223,6 +233,29 @@ mod tests {
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(prepared.load(Ordering::SeqCst), 1 + PREFETCHED);
+    }
+
+    #[test]
+    fn tells_how_long_it_was_waited_for() {
+        const LONG: Duration = Duration::from_millis(40);
+        for threads in [0, 1] {
+            let prepare = |_, _: &mut Batch| {
+                std::thread::sleep(LONG);
+                Ok(())
+            };
+            let mut loader = Loader::start(4, threads, prepare).unwrap();
+            while let Some(batch) = loader.next() {
+                batch.unwrap();
+            }
+            assert!(loader.waited() >= LONG * 3, "{:?}", loader.waited());
+        }
+        // What is ready is not waited for.
+        let mut loader = Loader::start(3, 1, |_, _: &mut Batch| Ok(())).unwrap();
+        loader.next().unwrap().unwrap();
+        std::thread::sleep(LONG);
+        let before = loader.waited();
+        loader.next().unwrap().unwrap();
+        assert!(loader.waited() - before < LONG, "{:?}", loader.waited());
     }
 
     #[test]

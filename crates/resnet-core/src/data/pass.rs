@@ -261,10 +261,16 @@ impl DataPass {
 
 /// See [`DataPass::usual_threads`].
 pub(super) fn usual_threads(data: &Dataset) -> usize {
-    const MOST: usize = 8;
-    if !data.is_decoded() {
-        return 1;
+    if data.is_decoded() {
+        threads_of_files()
+    } else {
+        1
     }
+}
+
+/// Threads that usually read and decode files.
+pub(super) fn threads_of_files() -> usize {
+    const MOST: usize = 8;
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
 }
 

@@ -23,6 +23,8 @@ pub enum Event {
         images_per_second: f64,
         /// Seconds until the epoch's last step at that speed.
         seconds_left: f64,
+        /// Share of the epoch's time so far, from 0 to 1, in which steps waited for their data.
+        waiting: f64,
     },
     /// A batch of the validation set was evaluated.
     Validation {
@@ -54,6 +56,8 @@ pub struct EpochRow {
     pub lr: f64,
     /// Seconds that the epoch took, validation included.
     pub seconds: f64,
+    /// Share of the time of its steps, from 0 to 1, in which they waited for their data.
+    pub waiting: f64,
 }
 
 /// Whether a run goes on.

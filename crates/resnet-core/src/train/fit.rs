@@ -172,6 +172,7 @@ impl Run<'_> {
         let (batches, every) = (loader.steps(), self.config.accumulate);
         let steps = batches.div_ceil(every);
         let mut total = Metrics::default();
+        let mut waiting = 0.0;
         for step in 1..=steps {
             self.set_lr((epoch - 1) * steps + step - 1, steps);
             let mut metrics = Metrics::default();
@@ -194,6 +195,7 @@ impl Run<'_> {
             Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
             total.merge(metrics);
             let seconds = began.elapsed().as_secs_f64();
+            waiting = loader.waited().as_secs_f64() / seconds;
             self.tell(&Event::Step {
                 epoch,
                 step,
@@ -203,6 +205,7 @@ impl Run<'_> {
                 lr: self.trainer.lr(),
                 images_per_second: total.samples() as f64 / seconds,
                 seconds_left: seconds / step as f64 * (steps - step) as f64,
+                waiting,
             })?;
         }
         if total.samples() == 0 {
@@ -221,6 +224,7 @@ impl Run<'_> {
             validation_accuracy: validated.map(|metrics| metrics.accuracy()),
             lr: self.trainer.lr(),
             seconds: began.elapsed().as_secs_f64(),
+            waiting,
         };
         self.tell(&Event::EpochEnd(row.clone()))?;
         Ok(row)

@@ -1,5 +1,6 @@
 //! Data sets of images that are in memory already.
 
+use crate::data::classes::check_class_names;
 use crate::data::dataset::{Dataset, Samples};
 use crate::data::pixels::Pixels;
 use crate::error::{named, Code, Error, Result};
@@ -40,6 +41,7 @@ impl Dataset {
         if class_names.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::expected(Code::InvalidArgument, "classNames", "at least one name", "none"));
         }
+        class_names.as_deref().map_or(Ok(()), check_class_names)?;
         let largest = labels.iter().max().map_or(0, |&label| label as usize);
         let num_classes = class_names.as_ref().map_or(largest + 1, Vec::len);
         if let Some(index) = labels.iter().position(|&label| label as usize >= num_classes) {
@@ -90,6 +92,11 @@ mod tests {
                 make(4, [1, 1, 2, 2], &[0], names(&[])),
                 Code::InvalidArgument,
                 "classNames: expected at least one name, got none",
+            ),
+            (
+                make(4, [1, 1, 2, 2], &[0], names(&["a", "b", "a"])),
+                Code::InvalidArgument,
+                "classNames: expected a name of its own for each class, got \"a\" twice",
             ),
             (
                 make(8, [2, 1, 2, 2], &[1, 3], names(&["a", "b", "c"])),

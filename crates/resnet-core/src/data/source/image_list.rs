@@ -23,8 +23,9 @@ pub(super) fn is_list(path: &Path) -> bool {
     ending.is_some_and(|ending| ending == "csv" || ending == "jsonl")
 }
 
-/// Files by class, of training and, if a column says so of some, of validation. Paths are seen from the list's folder.
-pub(super) fn read(path: &Path) -> Result<(Classes, Option<Classes>)> {
+/// Files by class, of training and, if a column says so of some, of validation, and how many are left out as `test`: those are for
+/// validation where nothing else is. Paths are seen from the list's folder.
+pub(super) fn read(path: &Path) -> Result<(Classes, Option<Classes>, usize)> {
     let text = text_of(path)?;
     let rows = match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
         true => csv_rows(&text),
@@ -35,19 +36,26 @@ pub(super) fn read(path: &Path) -> Result<(Classes, Option<Classes>)> {
         Error::expected(Code::DataCorrupt, &format!("{}:{line}", path.display()), expected, got)
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let (mut train, mut validation) = (Classes::new(), Classes::new());
+    let [mut train, mut validation, mut test] = [const { Classes::new() }; 3];
     for (line, [file, label, part]) in rows.map_err(corrupt)? {
         if file.is_empty() || label.is_empty() {
             return Err(corrupt((line, "an empty one".into())));
         }
         let classes = match &*part {
             "" | "train" | "training" => &mut train,
-            "val" | "validation" | "valid" | "test" => &mut validation,
-            _ => return Err(corrupt((line, format!("a part named {part:?}, which is neither train nor validation")))),
+            "val" | "validation" | "valid" => &mut validation,
+            "test" => &mut test,
+            _ => {
+                let got = format!("a part named {part:?}, which is neither train nor validation nor test");
+                return Err(corrupt((line, got)));
+            }
         };
         classes.entry(label).or_default().push(folder.join(file));
     }
-    Ok((train, (!validation.is_empty()).then_some(validation)))
+    if validation.is_empty() {
+        return Ok((train, (!test.is_empty()).then_some(test), 0));
+    }
+    Ok((train, Some(validation), test.values().map(Vec::len).sum()))
 }
 
 fn text_of(path: &Path) -> Result<String> {
