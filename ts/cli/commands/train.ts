@@ -61,7 +61,7 @@ const options = {
   epochs: whole("times that all pictures are gone through", 20, 1, 1_000_000),
   batchSize: whole("pictures of an update", 32, 1, 60_000),
   lr: real("learning rate of stochastic gradient descent, the largest of its schedule", 0.02, 0),
-  schedule: choice("how the learning rate changes: it stays, it rises for two epochs and falls as a cosine, or rises for a third of the run and falls", "SCHEDULE", ["constant", "cosine", "one-cycle"], "one-cycle"),
+  schedule: choice("how the learning rate changes: it stays, it rises for two epochs and falls as a cosine, or rises for a third of the run and falls", "SCHEDULE", ["constant", "cosine", "one-cycle"], "cosine"),
   momentum: real("weight of the previous update", 0.9, 0, 1),
   weightDecay: real("weight of the parameters in the gradient", 0.0005, 0),
   size: whole("height and width that pictures are brought to", 96, 8, 1024),
