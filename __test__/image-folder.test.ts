@@ -80,7 +80,7 @@ test("a folder for each class, in natural order, whatever the formats and the na
   expect(data.train.classNames).toEqual(["class2", "class10", "猫\nand dogs"]);
   expect([...data.train.labels]).toEqual([0, 0, 1, 2, 2]);
   expect([data.train.imageShape, data.validation]).toEqual([[3, 16, 16], undefined]);
-  expect(data.skipped).toEqual({ hidden: 2, links: 0, others: 3, unreadable: [], emptyClasses: [] });
+  expect(data.skipped).toEqual({ hidden: 2, links: 0, others: 3, unreadable: [], emptyClasses: [], untrainedClasses: [], test: 0 });
   const [batch] = await collect(data.train);
   expect(batch!.images.shape).toEqual([5, 3, 16, 16]);
   const chosen = await imageFolder(folder, { size: 8, classNames: ["猫\nand dogs", "class2", "class10", "none yet"] });
@@ -109,6 +109,64 @@ test("training and validation may stand apart", async () => {
   expect(await rejection(load())).toMatchObject({ message: expect.stringMatching(/only classes that there are for training.*got "c"/) });
 });
 
+test("what is left out of the parts is counted: a class for validation alone, and a test where there is a validation", async () => {
+  await put({ "train/a/1.png": "rgb.png", "train/b/1.png": "wide.png", "val/b/2.png": "tall.png", "val/c/3.png": "rgb.png", "val/d/3.png": "rgb.png" });
+  await put({ "test/a/4.png": "rgb.png", "test/b/5.png": "rgb.png", "test/b/notes.txt": "rgb.png" });
+  const { train, validation, skipped } = await load({ onError: "skip" });
+  expect([train.classNames, [...train.labels], [...validation!.labels]]).toEqual([["a", "b"], [0, 1], [1]]);
+  expect(skipped).toMatchObject({ untrainedClasses: ["c", "d"], test: 2 });
+  await rm(join(folder, "val"), { recursive: true });
+  const tested = await load();
+  expect([[...tested.validation!.labels], tested.skipped.test]).toEqual([[0, 1], 0]);
+  const list = join(folder, "list.csv");
+  const rows = ["train/a/1.png,a,train", "train/b/1.png,b,train", "test/a/4.png,a,test", "test/b/5.png,b,test"];
+  await writeFile(list, ["path,label,split", ...rows].join("\n"));
+  const listed = await imageFolder(list);
+  expect([[...listed.validation!.labels], listed.skipped.test]).toEqual([[0, 1], 0]);
+  await writeFile(list, ["path,label,split", ...rows, "train/a/1.png,a,val"].join("\n"));
+  const both = await imageFolder(list);
+  expect([[...both.validation!.labels], both.skipped.test]).toEqual([[0], 2]);
+  await writeFile(list, ["path,label,split", ...rows, "train/a/1.png,a,dev"].join("\n"));
+  expect(await rejection(imageFolder(list))).toMatchObject({ message: expect.stringMatching(/list\.csv:6: .*a part named "dev", which is neither train nor validation nor test$/) });
+});
+
+test.skipIf(process.platform !== "linux")("a folder whose name is no Unicode is passed over and counted", async () => {
+  await classes({ a: 1, b: 1 });
+  const odd = Buffer.concat([Buffer.from(join(folder, "odd")), Buffer.from([0xff, 0xfe])]);
+  await mkdir(odd);
+  await copyFile(join(FIXTURES, "rgb.png"), Buffer.concat([odd, Buffer.from("/1.png")]));
+  const { train, skipped } = await load();
+  expect([train.classNames, train.length, skipped.others]).toEqual([["a", "b"], 2, 1]);
+});
+
+test("where there are no pictures to be found, the files that should have been some are named", async () => {
+  await mkdir(join(folder, "a"));
+  await mkdir(join(folder, "b"));
+  for (const [i, place] of ["a/1.png", "a/2.jpg", "b/3.png", "b/4.webp"].entries()) await writeFile(join(folder, place), i === 1 ? "GIF89a" : "");
+  const wrong = /: expected pictures .*, got none, where these are no pictures: \S+1\.png: an empty file, \S+2\.jpg: a GIF, \S+3\.png: an empty file and 1 more$/;
+  expect(await rejection(load({ onError: "skip" }))).toMatchObject({ code: "ERR_DATA_NOT_FOUND", message: expect.stringMatching(wrong) });
+  await put({ "a/5.png": "rgb.png" });
+  expect(await rejection(load({ onError: "skip" }))).toMatchObject({ message: expect.stringMatching(/at least two classes .* got \["a"\] alone, where these are no pictures: /) });
+  await writeFile(join(folder, "list.csv"), "path,label\n");
+  expect(await rejection(imageFolder(join(folder, "list.csv")))).toMatchObject({ message: expect.stringMatching(/expected pictures \(JPEG, PNG or WebP\), named by rows with a label each, got none$/) });
+});
+
+test("with verify and skip the data sets have none that cannot be read", async () => {
+  await classes({ a: 4, b: 4 });
+  await put({ "a/cut.jpg": "rgb.jpg", "c/cut.jpg": "rgb.jpg" });
+  for (const place of ["a/cut.jpg", "c/cut.jpg"]) await truncate(join(folder, place), 600);
+  const { train, skipped } = await load({ onError: "skip", verify: true });
+  expect([train.length, train.classNames, skipped.emptyClasses]).toEqual([8, ["a", "b"], ["c"]]);
+  expect(skipped.unreadable.map(({ path }) => path)).toEqual(["a/cut.jpg", "c/cut.jpg"].map((place) => join(folder, place)));
+});
+
+test("an address is no path, and what helps is said", async () => {
+  const message = /^path: expected a path or a file URL, got "?https:.* \(it must be on this machine: download it first\)$/;
+  for (const address of ["https://example.com/pictures", new URL("https://example.com/pictures")]) {
+    expect(await rejection(imageFolder(address))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(message) });
+  }
+});
+
 test("a list of files with labels, as CSV or as lines of JSON", async () => {
   await put({ "x/1.png": "rgb.png", "2\n.jpg": "rgb.jpg", "3.webp": "lossy.webp" });
   const csv = join(folder, "list.csv");
@@ -129,7 +187,7 @@ test("what makes no data set is an error that names it", async () => {
   const refused = async (message: string | RegExp, code = "ERR_DATA_NOT_FOUND", options?: ImageFolderOptions) => {
     expect(await rejection(load(options))).toMatchObject({ name: "ResNetError", code, message: expect.stringMatching(message) });
   };
-  await refused(/expected from 1 to 4294967295 pictures .*, got 0/);
+  await refused(/: expected pictures \(JPEG, PNG or WebP\), each class in a folder of its own, got none$/);
   await classes({ only: 2 });
   await refused(/expected at least two classes .*, got \["only"\] alone/);
   await mkdir(join(folder, "empty"));
@@ -141,6 +199,7 @@ test("what makes no data set is an error that names it", async () => {
   await refused(/paper\.jpg: expected a JPEG, PNG or WebP picture, got a PDF$/, "ERR_DATA_CORRUPT");
   await rm(join(folder, "only", "paper.jpg"));
   await refused(/^classNames: expected only the classes \["only"\], got also "other"$/, "ERR_INVALID_ARGUMENT", { classNames: ["only"] });
+  await refused(/^classNames: expected an array of strings, each once, got \["only", "only"\]$/, "ERR_INVALID_ARGUMENT", { classNames: ["only", "only"] });
   await refused(/^normalise.mean: expected a finite number for each of 1 channels, got \[0.485,/, "ERR_INVALID_ARGUMENT", { channels: 1, normalise: "imagenet" });
   await refused(/^fit: expected "pad" or "crop" or "stretch", got "cover"$/, "ERR_INVALID_ARGUMENT", { fit: "cover" as never });
   await refused(/^size: expected /, "ERR_INVALID_ARGUMENT", { size: 0 });

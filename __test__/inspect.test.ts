@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspectFolder } from "resnet-native";
@@ -39,6 +39,32 @@ test("a report counts classes and sizes, and names what is alike or no picture",
   expect(skipped).toMatchObject({ others: 1, links: process.platform === "win32" ? 0 : 1 });
 });
 
+test("a report sees what is in one part alone", async () => {
+  const place = join(folder, "parts");
+  await colourFolder(join(place, "train"), ["a", "b"], 2);
+  await colourFolder(join(place, "val"), ["b", "c"], 1);
+  const { classes, skipped } = await inspectFolder(place);
+  expect(classes).toEqual([{ name: "a", pictures: 2, validation: 0 }, { name: "b", pictures: 3, validation: 1 }]);
+  expect(skipped.untrainedClasses).toEqual(["c"]);
+  const { stdout } = await runIn(folder, ["dataset", "parts"]);
+  expect(stdout).toMatch(/\nclass {2}pictures {2}for validation\n─+ {2}─+ {2}─+\na +2 +0\nb +3 +1\n/);
+  expect(stdout).toContain("\nclasses for validation alone, without pictures to train on: c\nclasses without pictures for validation: a\n");
+  expect(stdout).toMatch(/\nTo train on it: .* --skip-unreadable\n$/);
+});
+
+test("a class with one picture is told, and a folder without any names its files", async () => {
+  await colourFolder(join(folder, "lonely"), ["pair"], 2);
+  await colourFolder(join(folder, "lonely"), ["alone"], 1);
+  const { stdout } = await runIn(folder, ["dataset", "lonely"]);
+  expect(stdout).toContain("\nfewer than 20 pictures: pair\na single picture, which can be trained on or measured with, not both: alone\n");
+  for (const name of ["a", "b"]) {
+    await mkdir(join(folder, "broken", name), { recursive: true });
+    await writeFile(join(folder, "broken", name, "1.png"), "");
+  }
+  const { code, stderr } = await runIn(folder, ["dataset", "broken"]);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: broken: expected pictures .* got none, where these are no pictures: broken\/a\/1\.png: an empty file, broken\/b\/1\.png: an empty file/)]);
+});
+
 test("what is no folder, and an abort, end it", async () => {
   expect(await rejection(inspectFolder(join(folder, "nowhere")))).toMatchObject({ code: "ERR_DATA_NOT_FOUND" });
   expect(await rejection(inspectFolder(join(folder, "all"), { signal: AbortSignal.abort("enough") }))).toBe("enough");
@@ -48,7 +74,7 @@ test("the command tells what is wrong, and what to type next", async () => {
   const { code, stdout, stderr } = await runIn(folder, ["dataset", "all"]);
   expect([code, stderr]).toEqual([0, ""]);
   expect(stdout).toMatch(/^all: 10 pictures in 2 classes\n\nclass {2}pictures\n─+ {2}─+\nfew +2\nmany +8\n\nsizes +3x90 to 20x16/);
-  for (const words of ["2 are no pictures", "page.jpg: a web page", "1 are there more than once", "in different classes", "fewer than 20 pictures: few, many"]) {
+  for (const words of ["2 are no pictures", "page.jpg: a web page", "1 is there more than once", "\n1 of them is in different classes", "fewer than 20 pictures: few, many"]) {
     expect(stdout).toContain(words);
   }
   expect(stdout).toMatch(/\nTo train on it: npx resnet-native train all --skip-unreadable\n$/);

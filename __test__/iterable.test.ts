@@ -32,6 +32,15 @@ test("pictures from an iterable are those that preprocess makes, and are asked f
   expect([many.length, many.split().validation.length]).toEqual([40, 8]);
 });
 
+test("images that come in several parts of memory are all there", async () => {
+  // Of 3 MB each, so that five fill a part.
+  const data = await fromIterable(["rgb.png", "wide.png", "tall.png", "rgb.jpg", "grey.png", "rgba.png", "rgb.png"].map((name, label) => ({ image: file(name), label })), { size: 1024 });
+  const images = await collect(data, { batchSize: 1 });
+  for (const [i, name] of ["rgb.png", "wide.png", "tall.png", "rgb.jpg", "grey.png", "rgba.png", "rgb.png"].entries()) {
+    expect(Buffer.compare(Buffer.from(images[i]!.images.data.buffer), Buffer.from((await preprocess(file(name), data.transform!)).data.buffer))).toBe(0);
+  }
+});
+
 test("what is no sample is refused by its place, and what the iterable throws comes out", async () => {
   const image = await readFile(file("rgb.png"));
   const refused = async (code: string, message: string, samples: unknown, options?: object) => {
@@ -42,6 +51,7 @@ test("what is no sample is refused by its place, and what the iterable throws co
   await refused("ERR_INVALID_ARGUMENT", "samples[0].image: expected a path or a file URL or the bytes of a file, got undefined", [{ label: 1 }]);
   await refused("ERR_LABEL", "samples[0].label: expected a name or an integer", [{ image, label: -1 }]);
   await refused("ERR_INVALID_ARGUMENT", "samples[1].label: expected names or numbers, not both", [{ image, label: 1 }, { image, label: "a" }]);
+  await refused("ERR_INVALID_ARGUMENT", 'classNames: expected an array of strings, each once, got ["a", "b", "a"]', [], { classNames: ["a", "b", "a"] });
   await refused("ERR_LABEL", 'samples[0].label: expected one of ["a"], got "b"', [{ image, label: "b" }], { classNames: ["a"] });
   await refused("ERR_DATA_CORRUPT", "samples[1]: expected a JPEG, PNG or WebP picture, got an empty file", [{ image, label: 1 }, { image: new Uint8Array(), label: 1 }]);
   await refused("ERR_IO", "nowhere.png", [{ image: "nowhere.png", label: 1 }]);

@@ -6,6 +6,9 @@ Tensors are bytes (channels, height, width):
   decoded.FILE           the picture upright, before white, as RGB
   fit.MODE.FILE.HxW      ImageOps.pad (before white), ImageOps.fit or resize, with BILINEAR
   image                  the image that all of the following were made of
+  resized_crop.TOP.LEFT.HEIGHT.WIDTH.HxW  torchvision's resized_crop of it, BILINEAR, to HxW
+  resized_crop_middle.HEIGHT.WIDTH.SCALE  four bytes: top, left, height and width that RandomResizedCrop takes of a picture of that size where
+                         nothing of that share of it (in percent) fits
   affine.N.SAMPLING      torchvision's affine of it by AFFINES[N]
   rotate.N               torchvision's rotate of it by ROTATIONS[N] degrees, NEAREST
   tone.NAME.N            torchvision's adjust_NAME by FACTORS[N], or solarize, posterize, autocontrast, equalize
@@ -20,7 +23,7 @@ import safetensors.numpy
 import torch
 import torchvision
 from PIL import Image, ImageOps
-from torchvision.transforms import InterpolationMode, autoaugment
+from torchvision.transforms import InterpolationMode, RandomResizedCrop, autoaugment
 from torchvision.transforms import functional as F
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,6 +112,14 @@ def main() -> None:
 
     image = Image.fromarray(picture(20, 26, 3, 4))
     tensors["image"] = planes(image)
+    for part in ((0, 0, 20, 26), (3, 5, 11, 17), (0, 25, 20, 1), (19, 0, 1, 26), (7, 2, 4, 3), (2, 9, 16, 9)):
+        for height, width in ((8, 8), (20, 26), (45, 12), (5, 40)):
+            made = F.resized_crop(image, *part, (height, width), InterpolationMode.BILINEAR)
+            tensors[f"resized_crop.{'.'.join(map(str, part))}.{height}x{width}"] = planes(made)
+    for height, width, share in ((10, 200, 100), (200, 10, 100), (7, 50, 100), (20, 26, 200), (30, 22, 200), (1, 1, 200)):
+        blank = Image.new("L", (width, height))
+        found = RandomResizedCrop.get_params(blank, [share / 100] * 2, [3 / 4, 4 / 3])
+        tensors[f"resized_crop_middle.{height}.{width}.{share}"] = np.array(found, np.uint8)
     for i, how in enumerate(AFFINES):
         for sampling in (InterpolationMode.NEAREST, InterpolationMode.BILINEAR):
             tensors[f"affine.{i}.{sampling.value}"] = planes(F.affine(image, **how, interpolation=sampling, fill=[77] * 3))

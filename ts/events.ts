@@ -22,6 +22,8 @@ export interface StepEvent {
   readonly secondsLeft: number;
   /** Norm of all gradients that are not frozen together, before clipping, with the option `gradientNorm`. */
   readonly gradientNorm?: number;
+  /** Share of the epoch's time so far, from 0 to 1, in which steps waited for their data. */
+  readonly waiting: number;
 }
 
 /** An epoch is about to begin. */

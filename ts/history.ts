@@ -40,6 +40,8 @@ export interface EpochRow {
   readonly lr: number;
   /** Seconds that the epoch took, validation included. */
   readonly seconds: number;
+  /** Share of the time of its steps, from 0 to 1, in which they waited for their data; every row of a run has it. */
+  readonly waiting?: number;
 }
 
 const rowRule: Rule<EpochRow> = {

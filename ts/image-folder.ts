@@ -5,16 +5,15 @@ import { type LabelKind, labelKindRule } from "./labels.js";
 import {
   boolean,
   checkOptions,
+  classNamesRule,
   either,
   filePath,
   integer,
-  list,
   number,
   oneOf,
   type Rule,
   type Rules,
   seed as seedRule,
-  string,
 } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { backgroundRule, channelsRule, type Fit, fitRule, type Normalise, normaliseRule, sizeRule } from "./transform.js";
@@ -52,7 +51,10 @@ export interface ImageFolderOptions extends SignalOptions {
    * counted (`"skip"`). Its first bytes are looked at here; what is wrong behind them shows when it is read.
    */
   onError?: "throw" | "skip";
-  /** Whether all pictures are read once here, so that nothing of that kind comes up in training; default false. */
+  /**
+   * Whether all pictures are decoded once here, so that nothing of that kind comes up in training; default false. With `onError: "skip"` the
+   * data sets have none then that cannot be read.
+   */
   verify?: boolean;
   /** Bytes of prepared pictures that are kept in memory, default 512 MiB; the others are decoded anew in each epoch. */
   cache?: number;
@@ -64,12 +66,16 @@ export interface Skipped {
   readonly hidden: number;
   /** Symbolic links. */
   readonly links: number;
-  /** Files that are no pictures by their names, and what is no file. */
+  /** Files that are no pictures by their names, what is no file, and folders whose names are no Unicode. */
   readonly others: number;
-  /** Files that are no pictures by their bytes. */
+  /** Files that are no pictures by their bytes: the first ones, or with the option `verify` all of them. */
   readonly unreadable: readonly UnreadableFile[];
   /** Classes without pictures. */
   readonly emptyClasses: readonly string[];
+  /** Classes of the pictures for validation that there are none of to train on. */
+  readonly untrainedClasses: readonly string[];
+  /** Pictures of a part `test`, which is left alone where there is one for validation. */
+  readonly test: number;
 }
 
 /** Pictures for training and validation. */
@@ -96,16 +102,17 @@ const rules: Rules<ImageFolderOptions> = {
   stratified: boolean,
   seed: seedRule,
   labels: labelKindRule,
-  classNames: list(string, "an array of strings"),
+  classNames: classNamesRule,
   onError: oneOf("throw", "skip"),
   verify: boolean,
   cache: integer(0, Number.MAX_SAFE_INTEGER),
 };
 
 /**
- * Pictures in folders: one for each class, or such folders within `train` and `val` (or `validation`, `valid`); or a list of them, a file
- * `.csv` (a header with `path` and `label`) or `.jsonl` (an object with those fields a line), where `split` may say `train` or
- * `validation`; with `labels: "multi"` a picture of a list may be of any number of classes. JPEG, PNG and WebP, upright by their EXIF orientation, of any number: they are read and decoded on threads while a network
+ * Pictures in folders: one for each class, or such folders within `train` and `val` (or `validation`, `valid`; or `test`, where there is
+ * none of these); or a list of them, a file `.csv` (a header with `path` and `label`) or `.jsonl` (an object with those fields a line),
+ * where `split` may say `train`, `validation` or `test` likewise; with `labels: "multi"` a picture of a list may be of any number of
+ * classes. JPEG, PNG and WebP, upright by their EXIF orientation, of any number: they are read and decoded on threads while a network
  * trains. Files within folders of a class count too; links are not followed.
  *
  * @example

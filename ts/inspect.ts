@@ -15,8 +15,10 @@ export interface PictureSize {
 export interface ClassCount {
   /** The class. */
   readonly name: string;
-  /** Its readable pictures. */
+  /** Its readable pictures, also those for validation. */
   readonly pictures: number;
+  /** How many of them stand apart for validation, where the folder has such a part. */
+  readonly validation?: number;
 }
 
 /** Sizes of a folder's pictures, by their pixels. */
@@ -73,13 +75,15 @@ export async function inspectFolder(path: string | URL, options?: SignalOptions)
   const found = [];
   for (const part of validation ? [train, validation] : [train]) {
     const details = await cancellable(signal, (flag) => nativeDataOf(part).inspect(flag));
-    found.push(...details.map((one, i) => ({ ...one, name: names[part.labels[i]!]! })));
+    const { labels } = part;
+    found.push(...details.map((one, i) => ({ ...one, name: names[labels[i]!]!, apart: part === validation })));
   }
   const good = found.filter(({ problem }) => !problem);
   const bad = found.filter(({ problem }) => problem).map(({ path, problem }) => ({ path, got: problem! }));
   const bySize = good.map(({ height, width }) => ({ height, width })).toSorted((a, b) => a.height * a.width - b.height * b.width);
   const at = (share: number) => bySize[Math.round((bySize.length - 1) * share)]!;
   const byClass = counted(good.map(({ name }) => name));
+  const apart = counted(good.filter((file) => file.apart).map(({ name }) => name));
   const byBytes = new Map<string, typeof good>();
   for (const file of good) {
     const alike = byBytes.get(file.sha256);
@@ -88,7 +92,7 @@ export async function inspectFolder(path: string | URL, options?: SignalOptions)
   }
   const alike = [...byBytes.values()].filter((files) => files.length > 1);
   return {
-    classes: names.map((name) => ({ name, pictures: byClass[name] ?? 0 })),
+    classes: names.map((name) => ({ name, pictures: byClass[name] ?? 0, ...(validation && { validation: apart[name] ?? 0 }) })),
     pictures: good.length,
     ...(bySize.length > 0 && { sizes: { smallest: at(0), median: at(0.5), largest: at(1) } }),
     colours: { ...counted(good.map(({ colours }) => colours)) },

@@ -1,5 +1,5 @@
 import { type LabelKind, labelKindRule } from "./labels.js";
-import { check, list, number, object, properties, string } from "./options.js";
+import { check, classNamesRule, number, object, properties } from "./options.js";
 import { checkTransform, type PictureTransform } from "./transform.js";
 
 /** What pictures a model takes and what its outputs mean; it is kept in the model's file. */
@@ -15,7 +15,6 @@ export interface ModelInterface {
 }
 
 const fields = ["transform", "classNames", "labelKind", "temperature"] as const;
-const namesRule = list(string, "an array of strings");
 const temperatureRule = number(1e-6, 1e6);
 
 /** What the addon tells. */
@@ -29,7 +28,7 @@ export function describeInterface(given: ModelInterface): string {
   const { transform, classNames, labelKind, temperature = 1 } = properties("interface", object.expected, check("interface", given, object) as ModelInterface, fields);
   return JSON.stringify({
     transform: transform && checkTransform("interface.transform", transform),
-    class_names: classNames && check("interface.classNames", classNames, namesRule),
+    class_names: classNames && check("interface.classNames", classNames, classNamesRule),
     label_kind: labelKind && check("interface.labelKind", labelKind, labelKindRule),
     temperature: check("interface.temperature", temperature, temperatureRule),
   });

@@ -40,6 +40,10 @@ const MOST_LETTERS = 40;
 
 export const boolean = rule<boolean>("a boolean", (value) => typeof value === "boolean");
 export const string = rule<string>("a string", (value) => typeof value === "string");
+/** Names of classes, by which they can be told apart. */
+export const classNamesRule = rule<readonly string[]>("an array of strings, each once", (value) => {
+  return list(string, "").accepts(value) && new Set(value as readonly string[]).size === (value as readonly string[]).length;
+});
 export const callback = rule<(...values: never[]) => unknown>("a function", (value) => typeof value === "function");
 export const abortSignal = rule<AbortSignal>("an AbortSignal", (value) => {
   // What only inherits from a signal throws here.
@@ -51,6 +55,8 @@ export const count = integer(1, 2 ** 20);
 export const f32 = number(-MAX_F32);
 export const seed = integer(0, Number.MAX_SAFE_INTEGER);
 export const path = rule<string | URL>("a path or a file URL", (value) => {
+  // Said of whatever comes after "got", in brackets.
+  if (/^(https?|ftp|s3|gs|data):/i.test(String(value instanceof URL ? value.href : value))) throw new Error("it must be on this machine: download it first");
   return value instanceof URL ? fileURLToPath(value) !== "" : typeof value === "string" && value !== "";
 });
 export const object = rule<object>("an object", (value) => {

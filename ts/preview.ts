@@ -16,7 +16,7 @@ const { dropLast: _, loaderThreads: __, ...passRules } = batchRules;
 
 /**
  * Writes what a training step sees as a PNG: the first batch of a pass with these options, each image above the name of its class. Letters
- * beyond ASCII become question marks.
+ * beyond ASCII are spelt by their numbers, as `\u{e9}`.
  *
  * @example
  * ```ts

@@ -8,7 +8,7 @@ import { translated } from "./errors.js";
 import { locateCifar } from "./cifar.js";
 import { DIGITS, locate } from "./fashion-mnist.js";
 import { checkAnyLabels, type LabelMatrix } from "./labels.js";
-import { boolean, callback, checkOptions, either, integer, list, oneOf, path, type Rule, type Rules, string } from "./options.js";
+import { boolean, callback, checkOptions, classNamesRule, either, integer, list, oneOf, path, type Rule, type Rules } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkNumbers, checkShape, floats, isBytes, type Numbers } from "./tensor.js";
 
@@ -30,7 +30,7 @@ const arraysRules: Rules<Arrays> = {
   images: anything,
   shape: anything,
   labels: anything,
-  classNames: list(string, "an array of strings"),
+  classNames: classNamesRule,
 };
 
 /**

@@ -4,7 +4,8 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { evaluate, fit, fromArrays, loadModel, ResNet, ResNet152, Trainer, tensor } from "../../dist/index.js";
+import { crc32 } from "node:zlib";
+import { evaluate, fit, fromArrays, fromIterable, loadModel, preprocess, ResNet, ResNet152, Trainer, tensor } from "../../dist/index.js";
 
 const folder = mkdtempSync(join(tmpdir(), "resnet-native-"));
 const file = join(folder, "large.safetensors");
@@ -19,6 +20,16 @@ const small = new ResNet([[1, 8]], { numClasses: 2, inChannels: 1, threads: 1 })
 const one = tensor(new Float32Array(64), [1, 1, 8, 8]);
 await small.predict(one);
 const trainer = new Trainer(large);
+
+const picture = readFileSync(new URL("../../crates/resnet-core/tests/fixtures/pictures/rgb.png", import.meta.url));
+function* endless() {
+  for (;;) yield { image: picture, label: 0 };
+}
+// A head that tells of 90 million pixels, which fit into no room that is left.
+const huge = Buffer.from(picture);
+huge.writeUInt32BE(9_000, 16);
+huge.writeUInt32BE(10_000, 20);
+huge.writeUInt32BE(crc32(huge.subarray(12, 29)), 29);
 
 const room = 100e6;
 const used = Number(/VmSize:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
@@ -42,6 +53,8 @@ const calls = {
   build: () => new ResNet152({ ...options, inChannels: 3 }).stateDict(),
   fromArrays: async () => fromArrays({ images: images.data, shape: images.shape, labels }),
   batches: () => first(data.batches({ batchSize: count })),
+  fromIterable: () => fromIterable(endless(), { size: 1024 }),
+  decode: () => preprocess(huge, { size: [8, 8], fit: "pad", channels: 3, background: [0, 0, 0] }),
   fit: () => fit(large, data, { epochs: 1, batchSize: count }),
   evaluate: () => evaluate(large, data, { batchSize: count }),
   save: () => large.save(file),

@@ -33,6 +33,7 @@ const HINTS: Readonly<Record<string, string>> = {
 const BY_WORDS: readonly (readonly [RegExp, string])[] = [
   [/^out of memory/, "A smaller --batch-size or --size needs less"],
   [/expected a JPEG, PNG or WebP picture/, "--skip-unreadable leaves such files out"],
+  [/^validation pictures of .* expected/, "--skip-unreadable leaves the others out"],
   [/^class .* expected at least one picture/, "--skip-unreadable leaves such classes out"],
 ];
 

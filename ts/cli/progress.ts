@@ -29,13 +29,14 @@ export class Progress {
     this.#status.show(`${epoch}  ${now}`);
   }
 
-  #step({ epoch, step, steps, loss, accuracy, imagesPerSecond }: StepEvent, indent: number): string {
+  #step({ epoch, step, steps, loss, accuracy, imagesPerSecond, waiting }: StepEvent, indent: number): string {
     const done = ((epoch - 1) * steps + step) / (this.#epochs * steps);
     const left = (((performance.now() - this.#began) / 1000) * (1 - done)) / done;
     const time = `${Math.floor(left / 60)}:${String(Math.floor(left % 60)).padStart(2, "0")} left`;
     const [before, after] = [`step ${step}/${steps}  loss ${loss.toFixed(3)}`, `${imagesPerSecond.toFixed(1)} images/s  ${time}`];
     // On a narrow terminal the accuracy is left to the table, and the bar is shorter.
-    const facts = [`${before}  accuracy ${accuracy.toFixed(3)}  ${after}`, `${before}  ${after}`];
+    const idle = waiting < 0.01 ? "" : `  ${Math.round(100 * waiting)} % waiting for data`;
+    const facts = [`${before}  accuracy ${accuracy.toFixed(3)}  ${after}${idle}`, `${before}  ${after}`];
     const room = facts.map((text) => this.#status.width - indent - text.length - 2);
     const fitting = room[0]! < BAR ? 1 : 0;
     const length = Math.max(Math.min(room[fitting]!, BAR), SHORTEST);

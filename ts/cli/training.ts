@@ -1,4 +1,4 @@
-import { fit, type FitOptions, History, type Model, plot, type TrainingData } from "../index.js";
+import { calibrate, type Calibration, fit, type FitOptions, History, type Model, plot, type ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
 import { Progress } from "./progress.js";
 import type { Screen } from "./screen.js";
@@ -28,13 +28,18 @@ export interface Trained {
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
 export async function trainAndSave({ model, data, options, output, title, keep }: Training, screen: Screen): Promise<Trained> {
   const began = performance.now();
+  let saved = 0;
   let best = { epoch: 0, accuracy: -1, loss: Infinity };
   const onEpochEnd: FitOptions["onEpochEnd"] = async (row) => {
     const { epoch, accuracy: trained, loss: trainedLoss, validationAccuracy: accuracy = trained, validationLoss: loss = trainedLoss } = row;
     // Of equal accuracies the one with the smaller loss is better.
     if (keep === "best" && (accuracy < best.accuracy || (accuracy === best.accuracy && loss >= best.loss))) return;
     // Whatever happens later, what was best so far is saved.
-    await model.save(output);
+    await model.save(output).catch((error: ResNetError) => {
+      const left = saved === 0 ? "nothing is saved" : `${output} stays as it was after epoch ${saved}`;
+      throw new Failure(error.code, `${error.message}; ${left}`);
+    });
+    saved = epoch;
     best = { epoch, accuracy, loss };
   };
   const history = await conduct(model, data, { ...options, onEpochEnd }, screen);
@@ -43,6 +48,7 @@ export async function trainAndSave({ model, data, options, output, title, keep }
   const stopped = screen.interrupt.signal.aborted;
   if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
   if (keep === "last" || best.epoch === 0) await model.save(output);
+  const calibration = keep === "best" && best.epoch > 0 && !stopped && data.validation ? await calibrated(output, model, data, screen) : undefined;
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
   if (chart) {
     await replace(chart, await plot(history, { title })).catch(({ message }: Error) => {
@@ -51,9 +57,14 @@ export async function trainAndSave({ model, data, options, output, title, keep }
   }
   const seconds = (performance.now() - began) / 1000;
   const kept = keep === "best" ? { best: best.epoch } : {};
-  screen.record({ type: "end", status: stopped ? "interrupted" : "finished", epochs: history.rows.length, ...kept, seconds, output, chart });
+  screen.record({ type: "end", status: stopped ? "interrupted" : "finished", epochs: history.rows.length, ...kept, ...calibration, seconds, output, chart });
   const which = keep === "best" && best.epoch > 0 ? ` as it was after epoch ${best.epoch}, its best one` : "";
   screen.print(`\nSaved to ${output}${which}${chart ? `; losses and accuracy by epoch drawn in ${chart}` : ""}`);
+  if (calibration) {
+    const { temperature, lossBefore, lossAfter } = calibration;
+    const losses = `validation loss from ${lossBefore.toFixed(4)} to ${lossAfter.toFixed(4)}`;
+    screen.print(`Its probabilities are calibrated on the pictures for validation: temperature ${temperature.toFixed(2)}, ${losses}`);
+  }
   return { exit: stopped ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
 }
 
@@ -70,6 +81,21 @@ async function conduct(model: Model, data: TrainingData, options: Training["opti
   } catch (error) {
     if (!signal.aborted || error !== signal.reason) throw error;
     return (error as { history?: History }).history ?? new History();
+  }
+}
+
+/** Makes the probabilities of the best epoch fit what was kept for validation; nothing if that was interrupted. */
+async function calibrated(file: string, model: Model, data: TrainingData, screen: Screen): Promise<Calibration | undefined> {
+  const { signal } = screen.interrupt;
+  screen.status.show("Calibrating the probabilities");
+  try {
+    await model.loadWeights(file, { signal });
+    const calibration = await calibrate(model, data.validation!, { signal });
+    await model.save(file);
+    return calibration;
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error;
+    return undefined;
   }
 }
 

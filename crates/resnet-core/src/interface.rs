@@ -1,6 +1,6 @@
 //! What pictures a network takes and what its outputs mean: plain data that travels with the weights.
 
-use crate::data::{Dataset, LabelKind, PictureTransform};
+use crate::data::{check_class_names, Dataset, LabelKind, PictureTransform};
 use crate::error::{Code, Error, Result};
 use crate::model::graph::trace;
 use crate::model::shape::Shape;
@@ -65,6 +65,7 @@ impl Interface {
             let expected = "a finite number above 0";
             return Err(Error::expected(Code::InvalidArgument, "temperature", expected, self.temperature));
         }
+        self.class_names.as_deref().map_or(Ok(()), check_class_names)?;
         let Some(transform) = &self.transform else { return Ok(()) };
         transform.check()?;
         let [channels, height, width] = transform.output();

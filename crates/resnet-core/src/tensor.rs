@@ -32,6 +32,16 @@ pub fn copy_of<T: Clone>(values: &[T]) -> Result<Vec<T>> {
     Ok(allocate::copy_of(values)?)
 }
 
+/// A copy of these parts, one after the other.
+///
+/// # Errors
+/// `ERR_OUT_OF_MEMORY`.
+pub fn joined<T: Clone>(parts: &[impl AsRef<[T]>]) -> Result<Vec<T>> {
+    let mut all = allocate::with_room(parts.iter().map(|part| part.as_ref().len()).sum())?;
+    parts.iter().for_each(|part| all.extend_from_slice(part.as_ref()));
+    Ok(all)
+}
+
 impl<T: Copy> Tensor<T> {
     /// The same with room for `rows` in all, at least as many as there are.
     ///

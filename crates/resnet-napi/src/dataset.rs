@@ -10,9 +10,10 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
 use resnet_core::data::{
-    Dataset, GivenPicture, LabelKind, Normalise, PictureDetails, PictureTransform, Pixels, Skipped, Source, Splits, Transform,
+    Dataset, GivenPicture, LabelKind, Normalise, PictureDetails, PictureTransform, Pixels, Skipped, Source, Splits,
+    Transform,
 };
-use resnet_core::tensor::copy_of;
+use resnet_core::tensor::{copy_of, joined};
 use resnet_core::Error;
 use std::path::PathBuf;
 
@@ -35,6 +36,8 @@ pub struct NativeSkipped {
     pub others: u32,
     pub unreadable: Vec<NativeUnreadable>,
     pub empty_classes: Vec<String>,
+    pub untrained_classes: Vec<String>,
+    pub test: u32,
 }
 
 /// What a picture's file holds; `problem` is what it is instead of a picture.
@@ -113,16 +116,16 @@ impl NativeDataset {
         Dataset::from_arrays(pixels, shape, labels, class_names).map(Self).map_err(raise)
     }
 
-    /// A data set of pictures that a transform, as JSON, brought to bytes.
+    /// A data set of pictures that a transform, as JSON, brought to bytes, in several parts.
     #[napi(factory)]
     pub fn from_fitted(
-        images: Uint8Array,
+        parts: Vec<Uint8Array>,
         transform: String,
         labels: Either<Uint32Array, NativeMatrix>,
         class_names: Option<Vec<String>>,
     ) -> napi::Result<Self> {
         let transform = PictureTransform::from_json(&transform).map_err(raise)?;
-        let copied = || Ok((copy_of(&images)?, labels_of(&labels)?));
+        let copied = || Ok((joined(&parts)?, labels_of(&labels)?));
         let (images, labels) = copied().map_err(raise)?;
         Dataset::of_fitted(images, transform, labels, class_names).map(Self).map_err(raise)
     }
@@ -289,9 +292,10 @@ impl NativeSplits {
     /// What was left out.
     #[napi(getter)]
     pub fn skipped(&self) -> NativeSkipped {
-        let Skipped { hidden, links, others, unreadable, empty_classes } = self.skipped.clone();
-        let [hidden, links, others] = [hidden, links, others].map(|count| count as u32);
-        NativeSkipped { hidden, links, others, unreadable: named(unreadable), empty_classes }
+        let Skipped { hidden, links, others, unreadable, empty_classes, untrained_classes, test } =
+            self.skipped.clone();
+        let [hidden, links, others, test] = [hidden, links, others, test].map(|count| count as u32);
+        NativeSkipped { hidden, links, others, unreadable: named(unreadable), empty_classes, untrained_classes, test }
     }
 }
 

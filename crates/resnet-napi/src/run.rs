@@ -61,6 +61,7 @@ pub struct NativeStep {
     pub images_per_second: f64,
     pub seconds_left: f64,
     pub gradient_norm: Option<f64>,
+    pub waiting: f64,
 }
 
 /// See [`Event::EpochBegin`].
@@ -106,6 +107,7 @@ pub struct NativeEpoch {
     pub validation_accuracy: Option<f64>,
     pub lr: f64,
     pub seconds: f64,
+    pub waiting: f64,
 }
 
 /// See [`Event::Checkpoint`].
@@ -222,7 +224,18 @@ impl Mailbox {
         let mut state = self.lock();
         let progress = &mut state.progress;
         let holds = match event.clone() {
-            Event::Step { epoch, step, steps, loss, accuracy, lr, images_per_second, seconds_left, gradient_norm } => {
+            Event::Step {
+                epoch,
+                step,
+                steps,
+                loss,
+                accuracy,
+                lr,
+                images_per_second,
+                seconds_left,
+                gradient_norm,
+                waiting,
+            } => {
                 let (epoch, step, steps) = (epoch as u32, step as u32, steps as u32);
                 progress.step = Some(NativeStep {
                     epoch,
@@ -234,6 +247,7 @@ impl Mailbox {
                     images_per_second,
                     seconds_left,
                     gradient_norm,
+                    waiting,
                 });
                 false
             }
@@ -347,7 +361,7 @@ impl Control for Listener<'_> {
 
 impl From<EpochRow> for NativeEpoch {
     fn from(row: EpochRow) -> Self {
-        let EpochRow { epoch, loss, accuracy, validation_loss, validation_accuracy, lr, seconds } = row;
-        Self { epoch: epoch as u32, loss, accuracy, validation_loss, validation_accuracy, lr, seconds }
+        let EpochRow { epoch, loss, accuracy, validation_loss, validation_accuracy, lr, seconds, waiting } = row;
+        Self { epoch: epoch as u32, loss, accuracy, validation_loss, validation_accuracy, lr, seconds, waiting }
     }
 }

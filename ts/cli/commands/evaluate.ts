@@ -1,5 +1,6 @@
 import { type ClassMetrics, type Dataset, evaluate, imageFolder, loadModel, type Model } from "../../index.js";
 import { command } from "../command.js";
+import { counted } from "../counted.js";
 import { Failure, Misuse } from "../failure.js";
 import { checkFolder, passedOver } from "../folder.js";
 import { imageOptions, loadImages } from "../images.js";
@@ -60,7 +61,8 @@ async function measure(settings: Settings, screen: Screen): Promise<void> {
   const { loss, accuracy, macroF1, microF1, exactMatch } = measured;
   const rest = images.labelKind === "multi" ? [`F1 ${microF1!.toFixed(4)}, mean of the classes' ${macroF1!.toFixed(4)}, all right ${exactMatch!.toFixed(4)}`] : [];
   const by = [...rest, ...(classes ? ["", listed(classes)] : [])].map((line) => `\n${line}`).join("");
-  screen.print(`${images.length.toLocaleString("en")} ${isFashion ? "validation images" : `pictures of ${oneLine(source)}`} at ${width}x${height}
+  const what = isFashion ? counted(images.length, "validation image") : `${counted(images.length, "picture")} of ${oneLine(source)}`;
+  screen.print(`${what} at ${width}x${height}
 ${note ? `${note}\n` : ""}loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}${by}`);
 }
 
@@ -90,7 +92,8 @@ async function pictures({ images: source, split, seed, skipUnreadable }: Setting
   screen.status.show(`Looking at ${oneLine(source)}`);
   const { size, fit, channels, background, normalise } = transform;
   const like = { size, fit, channels: channels as 1 | 3, background, ...(normalise && { normalise }), ...(classNames && { classNames }) };
-  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, labels: model.labelKind ?? "single", onError: skipUnreadable ? "skip" : "throw" });
+  const labels = model.labelKind ?? "single";
+  const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, labels, onError: skipUnreadable ? "skip" : "throw", verify: skipUnreadable });
   return { images: data.validation ?? data.train, source, note: passedOver(data.skipped) };
 }
 

@@ -1,13 +1,15 @@
+import { stat } from "node:fs/promises";
 import { loadModel, type Prediction, type ResNetError } from "../../index.js";
 import { command } from "../command.js";
-import { EXIT } from "../failure.js";
+import { EXIT, Failure } from "../failure.js";
+import { picturesIn } from "../folder.js";
 import { machineOptions } from "../network.js";
 import { flag, many, oneLine, type Option, real, text, type Values, whole } from "../option.js";
 import { painted, type Screen } from "../screen.js";
 
 const operands = {
   model: text("file of a model that was trained on pictures", "MODEL", undefined, "a model's file"),
-  files: many(text("pictures: JPEG, PNG or WebP", "PICTURE", undefined, "a picture's file")),
+  files: many(text("pictures (JPEG, PNG or WebP), or folders of them", "PICTURE", undefined, "a picture's file")),
 };
 const options = {
   top: whole("classes that are told of each picture at most; 3, or where it may be of any number all", undefined, 1, 1000),
@@ -29,14 +31,15 @@ export default command({
   options,
   examples: [
     ["predict resnet18-pictures.safetensors photo.jpg", "the three most probable classes, with probabilities"],
-    ["predict birds.safetensors photos/*.jpg --top 1 --json > birds.jsonl", "a line of JSON for each picture"],
+    ["predict birds.safetensors photos/ --top 1 --json > birds.jsonl", "a line of JSON for each picture"],
   ],
   run: predict,
 });
 
 async function predict(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<number> {
-  const { model: file, files, top, minConfidence, flip, device, precision, threads } = settings;
+  const { model: file, files: given, top, minConfidence, flip, device, precision, threads } = settings;
   using model = await loadModel(file!, { device, precision, threads });
+  const files = (await Promise.all(given.map(pictures))).flat();
   const chosen = {
     ...(model.labelKind === "multi" ? top !== undefined && { top } : { top: top ?? 3 }),
     ...(minConfidence !== undefined && { minConfidence }),
@@ -61,6 +64,15 @@ async function predict(settings: Values<typeof operands & typeof options>, scree
     }
   }
   return failed > 0 ? EXIT.failure : EXIT.success;
+}
+
+/** The pictures of a folder; else what was given, which may turn out to be one. */
+async function pictures(given: string): Promise<string[]> {
+  if (!(await stat(given).catch(() => undefined))?.isDirectory()) return [given];
+  const found = [];
+  for await (const path of picturesIn(given)) found.push(path);
+  if (found.length === 0) throw new Failure("ERR_DATA_NOT_FOUND", `PICTURE: expected pictures (JPEG, PNG or WebP) in the folder ${given}, got none`);
+  return found;
 }
 
 function widest(names: readonly string[]): number {

@@ -1,5 +1,6 @@
 import { type FashionMnist, type Model, sgd } from "../../index.js";
 import { command } from "../command.js";
+import { counted } from "../counted.js";
 import { PROGRAM } from "../help.js";
 import { imageOptions, loadImages } from "../images.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
@@ -69,6 +70,6 @@ function showStart(settings: Settings, model: Model, data: FashionMnist, screen:
   screen.print(`Fashion-MNIST from ${source === "sample" ? "the sample in this package" : source}
   ${count(train.length)} training images, ${count(validation.length)} for validation, at ${size}x${size}
 ${network}, ${count(parameters)} parameters, seed ${seed}
-  ${epochs} epochs, batch ${batchSize}, SGD, learning rate ${lr}, momentum ${momentum}${decay}
+  ${counted(epochs, "epoch")}, batch ${batchSize}, SGD, learning rate ${lr}, momentum ${momentum}${decay}
 `);
 }

@@ -1,6 +1,7 @@
 import { basename, resolve } from "node:path";
 import {
   type Augmentation,
+  cosine,
   type Dataset,
   erasing,
   flip,
@@ -8,17 +9,22 @@ import {
   type ImageFolder,
   type LoadReport,
   type Model,
+  oneCycle,
   randomCrop,
   type ResNetError,
+  type Schedule,
   sgd,
   trivialAugment,
+  type Unreadable,
+  warmup,
 } from "../../index.js";
 import { command } from "../command.js";
-import { Failure } from "../failure.js";
+import { counted } from "../counted.js";
+import { Failure, Misuse } from "../failure.js";
 import { checkFolder, folderOperand, passedOver, somePicture } from "../folder.js";
 import { PROGRAM } from "../help.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
-import { choice, flag, oneLine, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
+import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import type { Screen } from "../screen.js";
 import { chartBeside, checkTargets } from "../target.js";
 import { loadOrStop, trainAndSave } from "../training.js";
@@ -30,9 +36,20 @@ const AUGMENT: Readonly<Record<string, (size: number) => Augmentation[]>> = {
   strong: (size) => [...AUGMENT["standard"]!(size), trivialAugment(), erasing({ p: 0.25 })],
 };
 
+/** How the learning rate changes, in runs of so many epochs. */
+const SCHEDULES: Readonly<Record<string, (epochs: number) => Schedule | undefined>> = {
+  constant: () => undefined,
+  cosine: (epochs) => (epochs > WARM_UP ? warmup({ epochs: WARM_UP, followedBy: cosine() }) : cosine()),
+  "one-cycle": () => oneCycle(),
+};
+/** Epochs in which the rate rises before it falls as a cosine. */
+const WARM_UP = 2;
+
 /** Mean and deviation of ImageNet's grey pictures; those of colours are the library's. Weights from elsewhere want them. */
 const GREY = { mean: [0.449], std: [0.226] };
-/** Files left out while a network trained that are told one by one. */
+/** Share of each class that is kept for validation where the folder has no such part. */
+const SPLIT = 0.2;
+/** Files left out that are told one by one. */
 const TOLD = 10;
 /** Characters of all classes' names together that are shown. */
 const SHOWN = 80;
@@ -44,14 +61,17 @@ const options = {
   weights: text("file of weights to begin with, safetensors or .pth; another head and other input channels are left out", "FILE", undefined, "a file"),
   epochs: whole("times that all pictures are gone through", 20, 1, 1_000_000),
   batchSize: whole("pictures of an update", 32, 1, 60_000),
-  lr: real("learning rate of stochastic gradient descent", 0.02, 0),
+  lr: real("learning rate of stochastic gradient descent, the largest of its schedule", 0.02, 0),
+  schedule: choice("how the learning rate changes: it stays, it rises for two epochs and falls as a cosine, or rises for a third of the run and falls", "SCHEDULE", ["constant", "cosine", "one-cycle"], "cosine"),
   momentum: real("weight of the previous update", 0.9, 0, 1),
   weightDecay: real("weight of the parameters in the gradient", 0.0005, 0),
   size: whole("height and width that pictures are brought to", 96, 8, 1024),
   fit: choice("what becomes of other aspect ratios: borders, cut off, or stretched", "FIT", ["pad", "crop", "stretch"], "pad"),
   grey: flag("takes pictures as grey ones"),
   augment: choice("how pictures are changed at random: flip and shift; strong also colours, shapes and holes", "PRESET", ["none", "standard", "strong"], "standard"),
-  split: real("share of each class that is kept for validation, where the folder has none", 0.2, 0.01, 0.9),
+  split: { ...real(`share of each class that is kept for validation, where the folder has none; default ${SPLIT}`, 0, 0.01, 0.9), fallback: undefined } as Option<
+    number | undefined
+  >,
   labels: choice("of a list: whether each picture is of one class, or of any number (cat|dog)", "KIND", ["single", "multi"], "single"),
   skipUnreadable: flag("leaves out what is no picture, and counts it, instead of stopping"),
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
@@ -91,22 +111,27 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   using model = network(name, { flavor, seed, device, precision, threads, inChannels: grey ? 1 : 3, numClasses });
   const report = settings.weights ? await model.loadWeights(settings.weights, { newHead: true, adaptInput: true }) : undefined;
   showStart(settings, model, data, report, screen);
-  const { epochs, batchSize, lr, momentum, weightDecay, augment, size } = settings;
+  const { epochs, batchSize, lr, schedule, momentum, weightDecay, augment, size } = settings;
   const optimizer = sgd({ lr, momentum, nesterov: momentum > 0, weightDecay });
-  const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size) };
+  const changing = SCHEDULES[schedule]!(epochs);
+  const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...(changing && { schedule: changing }) };
   const title = `${name} on ${oneLine(subject)}`;
   const trained = await trainAndSave({ model, data, options: fitting, output, title, keep: "best" }, screen);
-  // Found when they were read, behind first bytes that were right.
-  const { count, files } = data.train.unreadable;
-  for (const { path, got } of files.slice(0, TOLD)) screen.print(`Left out: ${oneLine(path)}, ${oneLine(got)}`);
-  if (count > TOLD) screen.print(`Left out: ${count - TOLD} more`);
+  // They were pictures when the training began.
+  for (const line of leftOut(data.train.unreadable)) screen.print(`Left out: ${line}`);
   const again = typedAgain(machineOptions, settings);
-  const apart = data.apart ? ` --split ${settings.split}${typedAgain({ seed: options.seed }, settings)}` : "";
+  const apart = data.apart ? ` --split ${settings.split ?? SPLIT}${typedAgain({ seed: options.seed }, settings)}` : "";
   const like = `${apart}${typedAgain({ skipUnreadable: options.skipUnreadable }, settings)}`;
   const picture = await somePicture(folder, data.skipped);
   screen.print(`To try it: ${PROGRAM} predict ${shellWord(output)} ${picture ? shellWord(picture) : "PICTURE"}${again}`);
   screen.print(`To measure it class by class: ${PROGRAM} evaluate ${shellWord(output)} ${shellWord(folder)}${like} --by-class${again}`);
   return trained.exit;
+}
+
+/** The first of the files that were left out, and how many there are. */
+function leftOut({ count, files }: Unreadable): string[] {
+  const told = files.slice(0, TOLD).map(({ path, got }) => `${oneLine(path)}, ${oneLine(got)}`);
+  return count > TOLD ? [...told, `${count - TOLD} more`] : told;
 }
 
 /** The network's name, and torchvision's flavor where that is left open: weights from elsewhere have it. */
@@ -123,10 +148,14 @@ async function pictures(
   const { signal } = screen.interrupt;
   const normalise = grey ? GREY : "imagenet";
   const given = { size, fit, channels: grey ? 1 : 3, normalise, seed, labels, onError: skipUnreadable ? "skip" : "throw", signal } as const;
-  const data = await imageFolder(folder, given);
-  if (data.validation) return { ...data, apart: false };
+  // What is skipped must not count in what is told of the others.
+  const data = await imageFolder(folder, { ...given, verify: skipUnreadable });
+  if (data.validation) {
+    if (split !== undefined) throw new Misuse(`--split: expected none for a folder with pictures for validation of its own, got ${split}`);
+    return { ...data, apart: false };
+  }
   try {
-    return { ...data.train.split({ fraction: split, seed }), skipped: data.skipped, apart: true };
+    return { ...data.train.split({ fraction: split ?? SPLIT, seed }), skipped: data.skipped, apart: true };
   } catch (cause) {
     // There is no class from which a picture can be spared.
     if ((cause as ResNetError).code !== "ERR_INVALID_ARGUMENT") throw cause;
@@ -136,22 +165,25 @@ async function pictures(
 }
 
 function showStart(settings: Settings, model: Model, data: ImageFolder, report: LoadReport | undefined, screen: Screen): void {
-  const { folder, network, size, fit, epochs, batchSize, lr, momentum, weightDecay, augment, seed, weights } = settings;
+  const { folder, network, size, fit, epochs, batchSize, lr, schedule, momentum, weightDecay, augment, seed, weights } = settings;
   const { train, skipped } = data;
   const validation = data.validation!;
   const parameters = model.numParameters;
   const classes = train.classNames ?? [];
   const images = { folder, train: train.length, validation: validation.length, classes, size, fit, skipped };
-  screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, momentum, weightDecay, augment, seed, weights });
-  const count = (number: number) => number.toLocaleString("en");
+  screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, schedule, momentum, weightDecay, augment, seed, weights });
+  const seen = new Set(labelsIn(validation));
+  const unseen = classes.filter((_, label) => !seen.has(label));
   const lines = [
-    `${oneLine(folder!)}: ${classes.length} classes (${listed(classes)})`,
-    `  ${count(train.length)} pictures to train on, ${count(validation.length)} for validation, at ${size}x${size} (${fit})`,
+    `${oneLine(folder!)}: ${counted(classes.length, "class", "classes")} (${listed(classes)})`,
+    `  ${counted(train.length, "picture")} to train on, ${validation.length.toLocaleString("en")} for validation, at ${size}x${size} (${fit})`,
     passedOver(skipped) && `  ${passedOver(skipped)}`,
+    ...leftOut({ count: skipped.unreadable.length, files: skipped.unreadable }).map((line) => `    ${line}`),
+    unseen.length > 0 && `  no picture for validation: ${listed(unseen)}`,
     `  ${chance(train, validation)}`,
-    `${network}, ${count(parameters)} parameters, seed ${seed}`,
+    `${network}, ${parameters.toLocaleString("en")} parameters, seed ${seed}`,
     report && `  begins with ${weights}${report.kept.length > 0 ? `, but for ${report.kept.join(", ")}` : ""}`,
-    `  ${epochs} epochs, batch ${batchSize}, SGD, learning rate ${lr}, momentum ${momentum}, weight decay ${weightDecay}, augmentation ${augment}`,
+    `  ${counted(epochs, "epoch")}, batch ${batchSize}, SGD, learning rate ${lr} (${schedule}), momentum ${momentum}, weight decay ${weightDecay}, augmentation ${augment}`,
   ];
   screen.print(`${lines.filter(Boolean).join("\n")}\n`);
 }
@@ -162,6 +194,12 @@ function listed(names: readonly string[]): string {
   const fitting = names.map(oneLine).filter((name, i) => (room -= name.length) >= 0 || i === 0);
   const more = names.length - fitting.length;
   return `${fitting.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
+/** The classes of all samples, one after the other. */
+function labelsIn({ labels, labelKind, numClasses }: Dataset): number[] {
+  if (labelKind === "single") return [...labels];
+  return [...labels].flatMap((value, i) => (value === 1 ? [i % numClasses] : []));
 }
 
 /** What there is without having learnt anything. */

@@ -3,11 +3,13 @@
 mod fingerprint;
 
 use super::augment::{Augment, Canvas};
+use super::classes::Classes;
 use super::labels::{LabelKind, Labels, LabelsRef};
 use super::picture::{Fit, Picture, PictureSet, PictureTransform, ReadScratch, Unreadable};
 use super::pixels::Pixels;
 use super::transform::{Normalise, Transform, TransformScratch, Transforms};
 use crate::error::{Code, Error, Result};
+use resnet_ops::allocate::copy_of;
 use resnet_ops::resample::ResidentImages;
 use resnet_ops::Executor;
 use std::fmt;
@@ -46,13 +48,6 @@ enum Images {
     Pictures(PictureSet),
     /// Those of other data sets, one after the other.
     Parts(Vec<Dataset>),
-}
-
-/// The classes that labels are below; a name for each or none.
-#[derive(Debug, PartialEq)]
-struct Classes {
-    count: usize,
-    names: Option<Vec<String>>,
 }
 
 /// At least one image, all of one size, with a label each, which is below the number of classes; a name for each class or none.
@@ -453,8 +448,8 @@ impl Dataset {
                 match (&*self.images, augment.resized_crop()) {
                     (Images::Pictures(pictures), Some(crop)) => {
                         let Some(picture) = pictures.decoded(place, read)? else { return Ok(false) };
-                        let part = picture.part(crop.draw(picture.size, &mut streams.varying));
-                        part.resize([shape[1], shape[2]], canvas.bytes(shape), &mut read.fit);
+                        let part = picture.part(crop.draw(picture.size, &mut streams.varying))?;
+                        part.resize([shape[1], shape[2]], canvas.bytes(shape), &mut read.fit)?;
                     }
                     (Images::Pictures(pictures), None) => {
                         if !pictures.fitted(place, canvas.bytes(shape), read)? {
@@ -463,10 +458,10 @@ impl Dataset {
                     }
                     (Images::Arrays { pixels: Pixels::U8(pixels), image, .. }, Some(crop)) => {
                         let len: usize = image.iter().product();
-                        let planes = pixels[place * len..(place + 1) * len].to_vec();
+                        let planes = copy_of(&pixels[place * len..(place + 1) * len])?;
                         let picture = Picture { size: [image[1], image[2]], planes };
-                        let part = picture.part(crop.draw(picture.size, &mut streams.varying));
-                        part.resize([shape[1], shape[2]], canvas.bytes(shape), &mut read.fit);
+                        let part = picture.part(crop.draw(picture.size, &mut streams.varying))?;
+                        part.resize([shape[1], shape[2]], canvas.bytes(shape), &mut read.fit)?;
                     }
                     (Images::Arrays { pixels, image, .. }, _) => {
                         let image = pixels.image(place, image);
@@ -491,13 +486,6 @@ impl Dataset {
     fn outside(&self, i: usize, index: usize) -> Error {
         let (name, expected) = (format!("indices[{i}]"), format!("an index below {}", self.len));
         Error::expected(Code::InvalidArgument, &name, expected, index)
-    }
-}
-
-impl Classes {
-    /// Their names, or how many they are.
-    fn told(&self) -> String {
-        self.names.as_ref().map_or_else(|| format!("{} without names", self.count), |names| format!("{names:?}"))
     }
 }
 

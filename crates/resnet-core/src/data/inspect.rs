@@ -16,12 +16,6 @@ impl Dataset {
         let files = (0..self.len()).map(|index| self.file(index)).collect::<Option<Vec<_>>>();
         let files = files
             .ok_or_else(|| Error::expected(Code::InvalidArgument, "data", "pictures in files", "images in memory"))?;
-        sweep(
-            files.len(),
-            usual_threads(self),
-            cancel,
-            || Ok(Vec::new()),
-            |bytes, index| Ok(details(files[index], bytes)),
-        )
+        sweep(files.len(), usual_threads(self), cancel, || Ok(Vec::new()), |bytes, index| details(files[index], bytes))
     }
 }

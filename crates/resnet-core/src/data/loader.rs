@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Batches that are prefetched while one is in use; with more threads than that, one for each.
 const PREFETCHED: usize = 2;
@@ -16,6 +17,7 @@ pub struct Loader {
     steps: usize,
     taken: usize,
     current: Option<Batch>,
+    waited: Duration,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -62,7 +64,8 @@ impl Loader {
             ready: Condvar::new(),
             freed: Condvar::new(),
         });
-        let mut loader = Self { steps: places.end, taken: places.start, current: None, shared, threads: Vec::new() };
+        let (steps, taken, waited) = (places.end, places.start, Duration::ZERO);
+        let mut loader = Self { steps, taken, current: None, waited, shared, threads: Vec::new() };
         for _ in 0..threads.min(places.len()) {
             let shared = loader.shared.clone();
             let thread = Builder::new().name("resnet-loader".into()).spawn(move || shared.work());
@@ -79,6 +82,11 @@ impl Loader {
     /// Number of batches, with those before the first; where pictures are left out there may be fewer.
     pub fn steps(&self) -> usize {
         self.steps
+    }
+
+    /// How long batches were waited for that were not ready when they were asked for.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The next batch; none after the last one, or after an error.
@@ -104,7 +112,10 @@ impl Loader {
             if self.taken == self.steps {
                 return None;
             }
-            match self.wait() {
+            let began = Instant::now();
+            let batch = self.wait();
+            self.waited += began.elapsed();
+            match batch {
                 // All of its pictures were left out.
                 Ok(batch) if batch.is_left_out() => {
                     self.taken += 1;
@@ -204,7 +215,8 @@ mod tests {
 
     fn numbers(count: usize) -> Dataset {
         let pixels = (0..count * 2).map(|i| i as f32).collect();
-        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect::<Vec<_>>(), None).unwrap()
+        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect::<Vec<_>>(), None)
+            .unwrap()
     }
 
     #[test]
@@ -232,6 +244,22 @@ mod tests {
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(prepared.load(Ordering::SeqCst), 1 + PREFETCHED);
+    }
+
+    #[test]
+    fn tells_how_long_it_was_waited_for() {
+        const LONG: Duration = Duration::from_millis(40);
+        for threads in [0, 1] {
+            let prepare = |_, _: &mut Batch| {
+                std::thread::sleep(LONG);
+                Ok(())
+            };
+            let mut loader = Loader::start(0..4, threads, prepare).unwrap();
+            while let Some(batch) = loader.next() {
+                batch.unwrap();
+            }
+            assert!(loader.waited() >= LONG * 3, "{:?}", loader.waited());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Data sets, where they come from, and how batches come out of them.
 
 pub mod augment;
+mod classes;
 pub mod dataset;
 mod inspect;
 mod labels;
@@ -18,6 +19,7 @@ mod sweep;
 pub mod transform;
 
 pub use augment::Augment;
+pub use classes::check_class_names;
 pub use dataset::{Dataset, Splits};
 pub use labels::{LabelKind, Labels, LabelsRef};
 pub use loader::Loader;

@@ -78,7 +78,8 @@ mod tests {
         let data = numbers(labels);
         let Splits { train, validation } = data.split(0.2, true, 7).unwrap();
         let validation = validation.unwrap();
-        let count = |part: &Dataset, class| part.labels().single().unwrap().iter().filter(|&&label| label == class).count();
+        let count =
+            |part: &Dataset, class| part.labels().single().unwrap().iter().filter(|&&label| label == class).count();
         assert_eq!([0, 1, 2].map(|class| count(&validation, class)), [20, 2, 0]);
         assert_eq!([0, 1, 2].map(|class| count(&train, class)), [80, 8, 1]);
         let mut all = [values(&train), values(&validation)].concat();

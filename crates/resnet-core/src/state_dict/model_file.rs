@@ -247,7 +247,8 @@ mod tests {
             header(huge, 3),
             header(basic(2, true, 2), 0),
             with_interface(|interface| interface.temperature = 0.0),
-            with_interface(|interface| interface.class_names = Some(vec!["a".into(); 3])),
+            with_interface(|interface| interface.class_names = Some(["a", "b", "c"].map(String::from).into())),
+            with_interface(|interface| interface.class_names = Some(vec!["a".into(); 2])),
             with_interface(|interface| interface.transform.as_mut().unwrap().channels = 1),
             with_interface(|interface| interface.transform.as_mut().unwrap().size[0] = 1 << 20),
         ];

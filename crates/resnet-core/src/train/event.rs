@@ -28,6 +28,8 @@ pub enum Event {
         seconds_left: f64,
         /// Norm of all gradients that are not frozen together, before clipping, if it is wanted.
         gradient_norm: Option<f64>,
+        /// Share of the epoch's time so far, from 0 to 1, in which steps waited for their data.
+        waiting: f64,
     },
     /// An epoch is about to begin.
     EpochBegin {
@@ -98,6 +100,8 @@ pub struct EpochRow {
     pub lr: f64,
     /// Seconds that the epoch took, validation included.
     pub seconds: f64,
+    /// Share of the time of its steps, from 0 to 1, in which they waited for their data.
+    pub waiting: f64,
 }
 
 /// Whether a run goes on.

@@ -63,6 +63,19 @@ pub struct Seconds {
     pub epoch: f64,
     /// In the epoch's steps.
     pub steps: f64,
+    /// Of that, waiting for their data.
+    pub waiting: f64,
+}
+
+impl Seconds {
+    /// The share of the time of the epoch's steps, from 0 to 1, in which they waited for their data.
+    pub fn waiting_share(&self) -> f64 {
+        if self.steps > 0.0 {
+            (self.waiting / self.steps).min(1.0)
+        } else {
+            0.0
+        }
+    }
 }
 
 impl Progress {
@@ -92,7 +105,7 @@ impl Progress {
         self.epoch += 1;
         (self.batches, self.steps) = (0, 0);
         (self.metrics, self.pending) = (Metrics::default(), Metrics::default());
-        (self.seconds.epoch, self.seconds.steps) = (0.0, 0.0);
+        self.seconds = Seconds { run: self.seconds.run, ..Seconds::default() };
     }
 
     /// What the last evaluation gave, if no update has been made since.

@@ -127,6 +127,7 @@ impl Run<'_> {
     fn update(&mut self, loader: &mut Loader) -> Result<bool> {
         let (epoch, step) = (self.state.progress.epoch, self.state.progress.steps + 1);
         self.lap();
+        let waited = loader.waited();
         while let Some(next) = loader.next_placed() {
             let (place, batch) = next?;
             self.set_lr();
@@ -140,7 +141,9 @@ impl Run<'_> {
                 progress.metrics.merge(metrics);
                 (progress.steps, progress.updates, progress.lr) = (step, progress.updates + 1, trainer.lr());
                 let spent = self.lap();
-                self.state.progress.seconds.steps += spent;
+                let seconds = &mut self.state.progress.seconds;
+                seconds.steps += spent;
+                seconds.waiting += (loader.waited() - waited).as_secs_f64();
                 self.updated(metrics)?;
                 return Ok(true);
             }
@@ -167,6 +170,7 @@ impl Run<'_> {
             images_per_second: progress.metrics.samples() as f64 / seconds,
             seconds_left: seconds / step as f64 * (steps.saturating_sub(step)) as f64,
             gradient_norm: trainer.updating.updater.norm,
+            waiting: progress.seconds.waiting_share(),
         };
         self.tell(&event)
     }
@@ -227,6 +231,7 @@ impl Run<'_> {
             validation_accuracy: validated.map(|metrics| metrics.accuracy()),
             lr: self.state.progress.lr,
             seconds: self.state.progress.seconds.epoch,
+            waiting: self.state.progress.seconds.waiting_share(),
         };
         self.state.progress.end_epoch(row.clone());
         self.tell_all(events)?;

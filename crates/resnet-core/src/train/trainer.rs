@@ -94,8 +94,7 @@ impl Trainer {
     ) -> Result<Metrics> {
         let execution = self.prepare(session, images.shape)?;
         let loss = self.loss.clone();
-        let metrics =
-            self.update(execution, images, loss.targets(batch.labels.all(), batch.mixed.as_ref()), is_last);
+        let metrics = self.update(execution, images, loss.targets(batch.labels.all(), batch.mixed.as_ref()), is_last);
         self.tell_memory(session);
         metrics
     }

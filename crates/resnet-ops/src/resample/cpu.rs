@@ -20,6 +20,21 @@ impl<A: Arithmetic> Passes<A> {
         }
     }
 
+    /// Values that a plane of this height and width needs between the passes: so much room `scratch` will have.
+    pub fn scratch_len(&self, size: [usize; 2]) -> usize {
+        let (rows, between) = self.between(size);
+        rows * between + rows * size[1] + rows * self.across.len()
+    }
+
+    /// Rows that go across, and the width of the plane between the passes.
+    fn between(&self, [height, width]: [usize; 2]) -> (usize, usize) {
+        if self.down_first {
+            (self.down.len(), width)
+        } else {
+            (height, self.across.len())
+        }
+    }
+
     /// The same code compiled for AVX2; without FMA no rounding changes.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
@@ -36,9 +51,8 @@ impl<A: Arithmetic> Passes<A> {
     #[inline(always)]
     fn run_with(&self, plane: &[A::Pixel], height: usize, out: &mut [A::Pixel], scratch: &mut Vec<A::Pixel>) {
         let width = plane.len() / height;
-        // `rows` go across; the plane between the passes is `between` wide.
-        let (rows, between) = if self.down_first { (self.down.len(), width) } else { (height, self.across.len()) };
-        scratch.resize(rows * between + rows * width + rows * self.across.len(), A::Pixel::default());
+        let (rows, between) = self.between([height, width]);
+        scratch.resize(self.scratch_len([height, width]), A::Pixel::default());
         let (middle, workspace) = scratch.split_at_mut(rows * between);
         if self.down_first {
             go_down::<A>(&self.down, plane, width, middle);

@@ -2,9 +2,12 @@
 
 use super::affine::{AffineMatrix, Mapped, Sampling};
 use super::canvas::{Canvas, Planes};
+use super::resized_crop::ResizedCrop;
 use super::tone::Tone;
 use super::trivial::{Change, TrivialAugment};
 use super::*;
+use crate::data::picture::{Picture, ReadScratch};
+use crate::rng::{stream, Purpose};
 use safetensors::SafeTensors;
 
 const FIXTURE: &[u8] = include_bytes!("../../../tests/fixtures/pictures/expected.safetensors");
@@ -32,6 +35,41 @@ fn assert_is(mut canvas: Canvas, name: &str) {
         off.clone().filter(|&off| off > 0).count(),
         off.max()
     );
+}
+
+/// The numbers behind a prefix in the fixture's names, with what stands after them.
+fn named(prefix: &str) -> Vec<(String, Vec<usize>)> {
+    let fixture = SafeTensors::deserialize(FIXTURE).unwrap();
+    let numbers = |name: &str| {
+        let rest = name.strip_prefix(prefix)?;
+        Some((name.to_owned(), rest.split(['.', 'x']).map(|number| number.parse().unwrap()).collect()))
+    };
+    fixture.names().into_iter().filter_map(numbers).collect()
+}
+
+#[test]
+fn a_resized_crop_is_torchvisions() {
+    let crops = named("resized_crop.");
+    assert_eq!(crops.len(), 24);
+    for (name, numbers) in crops {
+        let picture = Picture { size: [20, 26], planes: expected("image") };
+        let &[top, left, h, w, height, width] = &numbers[..] else { panic!("{name}") };
+        let (mut out, part) = (Vec::new(), picture.part([top, left, h, w]).unwrap());
+        part.resize([height, width], &mut out, &mut ReadScratch::default().fit).unwrap();
+        assert!(out == expected(&name), "{name}");
+    }
+}
+
+#[test]
+fn where_no_crop_fits_it_is_torchvisions_middle() {
+    let middles = named("resized_crop_middle.");
+    assert_eq!(middles.len(), 6);
+    for (name, numbers) in middles {
+        let &[height, width, share] = &numbers[..] else { panic!("{name}") };
+        let crop = ResizedCrop { scale: [share as f64 / 100.0; 2], ratio: [0.75, 4.0 / 3.0] };
+        let found = crop.draw([height, width], &mut stream(1, Purpose::Augment, 1, 1));
+        assert_eq!(found.map(|number| number as u8), expected(&name)[..], "{name}");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Decoding of JPEG, PNG and WebP. What a file claims is held against caps before anything is allocated for it.
 
+use crate::error::Error;
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
-use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder, ImageFormat, Limits, RgbImage, RgbaImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, Limits};
+use resnet_ops::allocate::{with_room, zeros};
 use std::io::Cursor;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -27,24 +29,47 @@ pub(in crate::data) struct Picture {
     pub planes: Vec<u8>,
 }
 
+/// Why there is no picture.
+#[derive(Debug, PartialEq)]
+pub(in crate::data) enum NoPicture {
+    /// Words on what its bytes are instead.
+    Damaged(String),
+    /// There is no memory for it.
+    Memory(Error),
+}
+
+impl From<resnet_ops::Error> for NoPicture {
+    fn from(error: resnet_ops::Error) -> Self {
+        Self::Memory(error.into())
+    }
+}
+
+impl From<String> for NoPicture {
+    fn from(got: String) -> Self {
+        Self::Damaged(got)
+    }
+}
+
 /// Decodes a file's bytes, told by themselves and not by a name, upright by their EXIF orientation.
-///
-/// # Errors
-/// Words on what they are instead of a picture.
-pub(in crate::data) fn decode(bytes: &[u8], colours: Colours) -> Result<Picture, String> {
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode_upright(bytes)));
-    // A decoder's defect is a damaged file to whoever reads it.
-    let image = decoded.unwrap_or_else(|_| Err("one that its decoder fails on".into()))?;
-    Ok(to_planes(image, colours))
+pub(in crate::data) fn decode(bytes: &[u8], colours: Colours) -> Result<Picture, NoPicture> {
+    let image = decode_upright(bytes)?;
+    let size = [image.height() as usize, image.width() as usize];
+    let (pixels, channels) = match image {
+        DynamicImage::ImageLuma8(grey) => (grey.into_raw(), 1),
+        DynamicImage::ImageLumaA8(grey) => (grey.into_raw(), 2),
+        DynamicImage::ImageRgb8(colour) => (colour.into_raw(), 3),
+        DynamicImage::ImageRgba8(colour) => (colour.into_raw(), 4),
+        // Those of more bits.
+        deep if deep.color().has_alpha() => (deep.into_rgba8().into_raw(), 4),
+        deep if deep.color().has_color() => (deep.into_rgb8().into_raw(), 3),
+        deep => (deep.into_luma8().into_raw(), 1),
+    };
+    Ok(to_planes(&pixels, size, channels, colours)?)
 }
 
 /// Height, width and kind of colours of a picture, all of which is decoded.
-///
-/// # Errors
-/// As [`decode`].
-pub(super) fn described(bytes: &[u8]) -> Result<([usize; 2], &'static str), String> {
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode_upright(bytes)));
-    let image = decoded.unwrap_or_else(|_| Err("one that its decoder fails on".into()))?;
+pub(super) fn described(bytes: &[u8]) -> Result<([usize; 2], &'static str), NoPicture> {
+    let image = decode_upright(bytes)?;
     let kind = match (image.color().has_color(), image.color().has_alpha()) {
         (false, false) => "grey",
         (false, true) => "grey with alpha",
@@ -54,7 +79,13 @@ pub(super) fn described(bytes: &[u8]) -> Result<([usize; 2], &'static str), Stri
     Ok(([image.height() as usize, image.width() as usize], kind))
 }
 
-fn decode_upright(bytes: &[u8]) -> Result<DynamicImage, String> {
+fn decode_upright(bytes: &[u8]) -> Result<DynamicImage, NoPicture> {
+    // A decoder's defect is a damaged file to whoever reads it.
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode_by_kind(bytes)));
+    decoded.unwrap_or_else(|_| Err("one that its decoder fails on".to_owned().into()))
+}
+
+fn decode_by_kind(bytes: &[u8]) -> Result<DynamicImage, NoPicture> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => {
             check_jpeg_end(bytes)?;
@@ -62,7 +93,7 @@ fn decode_upright(bytes: &[u8]) -> Result<DynamicImage, String> {
         }
         Ok(ImageFormat::Png) => upright(PngDecoder::with_limits(Cursor::new(bytes), limits())),
         Ok(ImageFormat::WebP) => upright(WebPDecoder::new(Cursor::new(bytes))),
-        Ok(_) | Err(_) => Err(kind_of(bytes).to_owned()),
+        Ok(_) | Err(_) => Err(kind_of(bytes).to_owned().into()),
     }
 }
 
@@ -72,20 +103,21 @@ fn limits() -> Limits {
     limits
 }
 
-fn upright<D: ImageDecoder>(decoder: image::ImageResult<D>) -> Result<DynamicImage, String> {
+fn upright<D: ImageDecoder>(decoder: image::ImageResult<D>) -> Result<DynamicImage, NoPicture> {
     let damaged = |error: image::ImageError| format!("a damaged one ({error})");
     let mut decoder = decoder.map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS || decoder.total_bytes() > MAX_BYTES {
-        return Err(format!(
-            "one of {width}x{height} pixels, where {MAX_PIXELS} pixels and {MAX_BYTES} bytes are the most"
-        ));
+        let most = format!("{MAX_PIXELS} pixels and {MAX_BYTES} bytes are the most");
+        return Err(format!("one of {width}x{height} pixels, where {most}").into());
     }
     if width == 0 || height == 0 {
-        return Err(format!("one of {width}x{height} pixels"));
+        return Err(format!("one of {width}x{height} pixels").into());
     }
     decoder.set_limits(limits()).map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
+    // The decoder would end the process where there is no memory for the pixels, and for a turned copy of them.
+    drop(with_room::<u8>(2 * decoder.total_bytes() as usize)?);
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
     Ok(image)
@@ -145,63 +177,52 @@ pub(super) fn is_picture(first: &[u8]) -> bool {
 }
 
 /// A picture of decoded pixels, (H, W, C); None if there are not as many as their size says.
+///
+/// # Errors
+/// If there is no memory for it.
 pub(super) fn from_pixels(
     pixels: &[u8],
-    [height, width]: [usize; 2],
+    size: [usize; 2],
     channels: usize,
     colours: Colours,
-) -> Option<Picture> {
-    let [h, w] = [u32::try_from(height).ok()?, u32::try_from(width).ok()?];
-    if h == 0 || w == 0 {
-        return None;
+) -> crate::error::Result<Option<Picture>> {
+    let len = size[0].checked_mul(size[1]).and_then(|area| area.checked_mul(channels));
+    if !(1..=4).contains(&channels) || pixels.is_empty() || len != Some(pixels.len()) {
+        return Ok(None);
     }
-    let pixels = pixels.to_vec();
-    let image = match channels {
-        1 => GrayImage::from_raw(w, h, pixels)?.into(),
-        2 => GrayAlphaImage::from_raw(w, h, pixels)?.into(),
-        3 => RgbImage::from_raw(w, h, pixels)?.into(),
-        4 => RgbaImage::from_raw(w, h, pixels)?.into(),
-        _ => return None,
-    };
-    Some(to_planes(image, colours))
+    Ok(Some(to_planes(pixels, size, channels, colours)?))
 }
 
-fn to_planes(image: DynamicImage, colours: Colours) -> Picture {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let area = width * height;
-    let mut planes = vec![0; colours.channels * area];
-    let color = image.color();
-    if !color.has_color() && !color.has_alpha() {
-        let grey = image.into_luma8().into_raw();
-        planes.chunks_exact_mut(area).for_each(|plane| plane.copy_from_slice(&grey));
-    } else if color.has_alpha() {
-        let mut pixels = image.into_rgba8().into_raw();
-        for pixel in pixels.chunks_exact_mut(4) {
-            let alpha = u32::from(pixel[3]);
-            for (value, &behind) in pixel.iter_mut().zip(&colours.background) {
-                *value = ((u32::from(*value) * alpha + u32::from(behind) * (255 - alpha) + 127) / 255) as u8;
-            }
-        }
-        split::<4>(&pixels, &mut planes, area, colours.channels);
-    } else {
-        split::<3>(&image.into_rgb8().into_raw(), &mut planes, area, colours.channels);
+/// Pixels of 1 to 4 channels, as many as the size says, as planes.
+fn to_planes(pixels: &[u8], size: [usize; 2], channels: usize, colours: Colours) -> resnet_ops::Result<Picture> {
+    let mut planes = zeros(colours.channels * size[0] * size[1])?;
+    let behind = colours.background;
+    match channels {
+        1 => split(pixels, &mut planes, |[grey]| [grey; 3]),
+        2 => split(pixels, &mut planes, |[grey, alpha]| seen_before(behind, [grey; 3], alpha)),
+        3 => split(pixels, &mut planes, |colour| colour),
+        _ => split(pixels, &mut planes, |[red, green, blue, alpha]| seen_before(behind, [red, green, blue], alpha)),
     }
-    Picture { size: [height, width], planes }
+    Ok(Picture { size, planes })
 }
 
-/// Pixels of `N` bytes, red, green and blue first, as planes.
-fn split<const N: usize>(pixels: &[u8], planes: &mut [u8], area: usize, channels: usize) {
+/// A colour that lets the one behind it through.
+fn seen_before(behind: [u8; 3], colour: [u8; 3], alpha: u8) -> [u8; 3] {
+    let alpha = u32::from(alpha);
+    let mixed = |channel: usize| u32::from(colour[channel]) * alpha + u32::from(behind[channel]) * (255 - alpha);
+    [0, 1, 2].map(|channel| ((mixed(channel) + 127) / 255) as u8)
+}
+
+/// Pixels of `N` bytes as one plane of grey, or as planes of red, green and blue.
+fn split<const N: usize>(pixels: &[u8], planes: &mut [u8], colour: impl Fn([u8; N]) -> [u8; 3]) {
     let pixels = pixels.as_chunks::<N>().0;
-    if channels == 1 {
-        for (grey, pixel) in planes.iter_mut().zip(pixels) {
-            *grey = luma([pixel[0], pixel[1], pixel[2]]);
-        }
-        return;
+    if planes.len() == pixels.len() {
+        return planes.iter_mut().zip(pixels).for_each(|(grey, &pixel)| *grey = luma(colour(pixel)));
     }
-    let (red, rest) = planes.split_at_mut(area);
-    let (green, blue) = rest.split_at_mut(area);
-    for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
-        [*red, *green, *blue] = [pixel[0], pixel[1], pixel[2]];
+    let (red, rest) = planes.split_at_mut(pixels.len());
+    let (green, blue) = rest.split_at_mut(pixels.len());
+    for (((&pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+        [*red, *green, *blue] = colour(pixel);
     }
 }
 

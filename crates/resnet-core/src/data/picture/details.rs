@@ -1,7 +1,8 @@
 //! What a picture's file holds.
 
-use super::decode::described;
-use super::file::read_file;
+use super::decode::{described, NoPicture};
+use super::file::{read_file, words};
+use crate::error;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,17 @@ pub struct PictureDetails {
 }
 
 /// Reads a file into memory that is kept from file to file, and decodes it.
-pub(in crate::data) fn details(path: &Path, bytes: &mut Vec<u8>) -> PictureDetails {
-    let read = read_file(path, bytes).map_err(|error| error.to_string());
+///
+/// # Errors
+/// `ERR_OUT_OF_MEMORY`.
+pub(in crate::data) fn details(path: &Path, bytes: &mut Vec<u8>) -> error::Result<PictureDetails> {
+    let read = read_file(path, bytes);
     let sha256 = if read.is_ok() { Sha256::digest(&bytes[..]).into() } else { [0; 32] };
-    PictureDetails { path: path.to_owned(), sha256, content: read.and_then(|()| described(bytes)) }
+    let content = match read.map(|()| described(bytes)) {
+        Ok(Ok(described)) => Ok(described),
+        Ok(Err(NoPicture::Damaged(got))) => Err(got),
+        Ok(Err(NoPicture::Memory(error))) => return Err(error),
+        Err(error) => Err(words(&error)),
+    };
+    Ok(PictureDetails { path: path.to_owned(), sha256, content })
 }

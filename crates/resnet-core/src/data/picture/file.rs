@@ -2,7 +2,7 @@
 
 use super::decode::{is_picture, kind_of};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// Most bytes of a file.
@@ -23,10 +23,11 @@ pub(super) fn read_file(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
 
 /// Opens a file, and nothing that would wait, as a pipe does.
 fn open(path: &Path) -> io::Result<File> {
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::other("no regular file"));
+    match path.metadata()?.file_type() {
+        kind if kind.is_file() => File::open(path),
+        kind if kind.is_dir() => Err(io::Error::other("it is a folder")),
+        _ => Err(io::Error::other("it is no regular file")),
     }
-    File::open(path)
 }
 
 /// Looks at a file's first bytes: words on what it is instead of a picture, if it is none.
@@ -35,6 +36,14 @@ pub(in crate::data) fn look(path: &Path) -> Option<String> {
     match open(path).and_then(|file| file.take(64).read_to_end(&mut first)) {
         Ok(_) if is_picture(&first) => None,
         Ok(_) => Some(kind_of(&first).to_owned()),
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some(words(&error)),
+    }
+}
+
+/// Why a file cannot be read, as an error goes on after "got".
+pub(super) fn words(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "nothing: there is no such file".to_owned(),
+        _ => error.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 use super::decode::{Colours, Picture};
 use crate::data::transform::{check_size, Normalise};
 use crate::error::{Code, Error, Result};
+use resnet_ops::allocate::{make_room, with_room};
 use resnet_ops::resample::{fixed_point, pillow_goes_down_first, pillow_windows_within, Fixed, Passes};
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +92,10 @@ impl PictureTransform {
     }
 
     /// The picture in the wanted shape, (C, H, W).
-    pub(in crate::data) fn fit(&self, picture: &Picture, out: &mut Vec<u8>, scratch: &mut FitScratch) {
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub(in crate::data) fn fit(&self, picture: &Picture, out: &mut Vec<u8>, scratch: &mut FitScratch) -> Result<()> {
         let ([height, width], [rows, columns]) = (picture.size, self.size);
         let [h, w, r, c] = [height, width, rows, columns].map(|side| side as f64);
         match self.fit {
@@ -103,7 +107,7 @@ impl PictureTransform {
                 let (left, top) = ((w - kept_w) * 0.5, (h - kept_h) * 0.5);
                 let down = [top as f32, (top + kept_h) as f32];
                 let across = [left as f32, (left + kept_w) as f32];
-                resample(picture, Section { down, across }, self.size, out, scratch);
+                resample(picture, Section { down, across }, self.size, out, scratch)
             }
             Fit::Pad => {
                 let (ratio, wanted) = (w / h, c / r);
@@ -117,17 +121,19 @@ impl PictureTransform {
                     return picture.resize(self.size, out, scratch);
                 }
                 let mut resized = std::mem::take(&mut scratch.resized);
-                picture.resize(inner, &mut resized, scratch);
-                self.paste(&resized, inner, out);
+                picture.resize(inner, &mut resized, scratch)?;
+                self.paste(&resized, inner, out)?;
                 scratch.resized = resized;
+                Ok(())
             }
         }
     }
 
     /// The smaller picture in the middle of the background.
-    fn paste(&self, planes: &[u8], inner: [usize; 2], out: &mut Vec<u8>) {
+    fn paste(&self, planes: &[u8], inner: [usize; 2], out: &mut Vec<u8>) -> Result<()> {
         let [rows, columns] = self.size;
         let [top, left] = [0, 1].map(|axis| ((self.size[axis] - inner[axis]) as f64 * 0.5).round_ties_even() as usize);
+        make_room(out, self.channels * rows * columns)?;
         out.resize(self.channels * rows * columns, 0);
         let behind = match self.channels {
             1 => vec![super::decode::luma(self.background)],
@@ -140,25 +146,32 @@ impl PictureTransform {
                 out[left..left + inner[1]].copy_from_slice(row);
             }
         }
+        Ok(())
     }
 }
 
 impl Picture {
     /// The part from this row and column on, of this height and width, which is inside.
-    pub(in crate::data) fn part(&self, [top, left, height, width]: [usize; 4]) -> Self {
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub(in crate::data) fn part(&self, [top, left, height, width]: [usize; 4]) -> Result<Self> {
         let [rows, columns] = self.size;
-        let mut planes = Vec::with_capacity(self.planes.len() / (rows * columns) * height * width);
+        let mut planes = with_room(self.planes.len() / (rows * columns) * height * width)?;
         for plane in self.planes.chunks_exact(rows * columns) {
             for row in plane.chunks_exact(columns).skip(top).take(height) {
                 planes.extend_from_slice(&row[left..left + width]);
             }
         }
-        Self { size: [height, width], planes }
+        Ok(Self { size: [height, width], planes })
     }
 
     /// All of it in another size.
-    pub(in crate::data) fn resize(&self, size: [usize; 2], out: &mut Vec<u8>, scratch: &mut FitScratch) {
-        resample(self, self.whole(), size, out, scratch);
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`.
+    pub(in crate::data) fn resize(&self, size: [usize; 2], out: &mut Vec<u8>, scratch: &mut FitScratch) -> Result<()> {
+        resample(self, self.whole(), size, out, scratch)
     }
 
     fn whole(&self) -> Section {
@@ -168,20 +181,30 @@ impl Picture {
 }
 
 /// Resizes a section of each plane, as Pillow's `resize` with `BILINEAR` and a `box` does, to the bit.
-fn resample(picture: &Picture, section: Section, size: [usize; 2], out: &mut Vec<u8>, scratch: &mut FitScratch) {
+fn resample(
+    picture: &Picture,
+    section: Section,
+    size: [usize; 2],
+    out: &mut Vec<u8>,
+    scratch: &mut FitScratch,
+) -> Result<()> {
     let ([height, width], [rows, columns]) = (picture.size, size);
     let channels = picture.planes.len() / (height * width);
+    make_room(out, channels * rows * columns)?;
     out.resize(channels * rows * columns, 0);
     let whole = section.down == [0.0, height as f32] && section.across == [0.0, width as f32];
     if whole && size == picture.size {
-        return out.copy_from_slice(&picture.planes);
+        out.copy_from_slice(&picture.planes);
+        return Ok(());
     }
     let passes = Passes::<Fixed> {
         down: fixed_point(&pillow_windows_within(height, section.down, rows)),
         across: fixed_point(&pillow_windows_within(width, section.across, columns)),
         down_first: pillow_goes_down_first(picture.size, size),
     };
+    make_room(&mut scratch.work, passes.scratch_len(picture.size))?;
     for (plane, out) in picture.planes.chunks_exact(height * width).zip(out.chunks_exact_mut(rows * columns)) {
         passes.run(plane, height, out, &mut scratch.work);
     }
+    Ok(())
 }

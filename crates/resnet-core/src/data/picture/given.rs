@@ -1,6 +1,6 @@
 //! Pictures that a program hands over, to be classified say.
 
-use super::decode::{decode, from_pixels, Picture};
+use super::decode::{decode, from_pixels, NoPicture, Picture};
 use super::file::read_file;
 use super::fit::{FitScratch, PictureTransform};
 use crate::cancel::Cancel;
@@ -41,7 +41,7 @@ impl PictureTransform {
         let (mut fitted, mut scratch) = (Vec::new(), FitScratch::default());
         for (index, (picture, out)) in pictures.iter().zip(data.chunks_exact_mut(len)).enumerate() {
             cancel.check()?;
-            self.fit(&self.decoded(&format!("pictures[{index}]"), picture)?, &mut fitted, &mut scratch);
+            self.fit(&self.decoded(&format!("pictures[{index}]"), picture)?, &mut fitted, &mut scratch)?;
             Normalise::write_bytes(self.normalise.as_ref(), &fitted, channels, out);
         }
         Ok(Tensor { data, shape: vec![pictures.len(), channels, height, width] })
@@ -53,21 +53,24 @@ impl PictureTransform {
     /// As above.
     pub fn fitted(&self, name: &str, picture: &GivenPicture) -> Result<Vec<u8>> {
         let mut fitted = Vec::new();
-        self.fit(&self.decoded(name, picture)?, &mut fitted, &mut FitScratch::default());
+        self.fit(&self.decoded(name, picture)?, &mut fitted, &mut FitScratch::default())?;
         Ok(fitted)
     }
 
     fn decoded(&self, name: &str, picture: &GivenPicture) -> Result<Picture> {
-        let no_picture = |name: &str, got| Error::expected(Code::DataCorrupt, name, "a JPEG, PNG or WebP picture", got);
+        let no_picture = |name: &str, why| match why {
+            NoPicture::Damaged(got) => Error::expected(Code::DataCorrupt, name, "a JPEG, PNG or WebP picture", got),
+            NoPicture::Memory(error) => error,
+        };
         match picture {
             GivenPicture::File(path) => {
                 let mut bytes = Vec::new();
                 read_file(path, &mut bytes).map_err(|error| Error::io("read", path, &error))?;
-                decode(&bytes, self.colours()).map_err(|got| no_picture(&path.display().to_string(), got))
+                decode(&bytes, self.colours()).map_err(|why| no_picture(&path.display().to_string(), why))
             }
-            GivenPicture::Bytes(bytes) => decode(bytes, self.colours()).map_err(|got| no_picture(name, got)),
+            GivenPicture::Bytes(bytes) => decode(bytes, self.colours()).map_err(|why| no_picture(name, why)),
             GivenPicture::Pixels { data, size: [height, width], channels } => {
-                from_pixels(data, [*height, *width], *channels, self.colours()).ok_or_else(|| {
+                from_pixels(data, [*height, *width], *channels, self.colours())?.ok_or_else(|| {
                     let expected = format!("a byte for each value of {height}x{width} pixels of {channels} channels");
                     Error::expected(Code::Shape, name, expected, format!("{} bytes", data.len()))
                 })

@@ -1,12 +1,13 @@
 //! Picture files, read when they are asked for.
 
 use super::cache::Cache;
-use super::decode::{decode, Picture};
-use super::file::read_file;
+use super::decode::{decode, NoPicture, Picture};
+use super::file::{read_file, words};
 use super::fit::{FitScratch, PictureTransform};
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -86,17 +87,19 @@ impl PictureSet {
 
     /// The picture as it is in the file; None if it cannot be read and is to be skipped.
     pub(in crate::data) fn decoded(&self, index: usize, scratch: &mut ReadScratch) -> Result<Option<Picture>> {
-        let path = &self.files[index];
-        let read =
-            read_file(path, &mut scratch.file).map_err(|error| Failure { code: Code::Io, got: error.to_string() });
-        let decoded = read.and_then(|()| {
-            let colours = self.transform.colours();
-            decode(&scratch.file, colours).map_err(|got| Failure { code: Code::DataCorrupt, got })
-        });
-        match decoded {
-            Ok(picture) => Ok(Some(picture)),
-            Err(failure) => self.fail(index, failure).map(|()| None),
-        }
+        let read = read_file(&self.files[index], &mut scratch.file);
+        let (code, got) = match read {
+            Ok(()) => match decode(&scratch.file, self.transform.colours()) {
+                Ok(picture) => return Ok(Some(picture)),
+                Err(NoPicture::Memory(error)) => return Err(error),
+                Err(NoPicture::Damaged(got)) => (Code::DataCorrupt, got),
+            },
+            Err(error) if error.kind() == ErrorKind::OutOfMemory => {
+                return Err(Error::new(Code::OutOfMemory, format!("{}: out of memory", self.files[index].display())));
+            }
+            Err(error) => (Code::Io, words(&error)),
+        };
+        self.fail(index, code, got).map(|()| None)
     }
 
     /// Writes the fitted picture, (C, H, W), to `out`; false if it cannot be read and is to be skipped.
@@ -107,12 +110,12 @@ impl PictureSet {
             return Ok(true);
         }
         let Some(picture) = self.decoded(index, scratch)? else { return Ok(false) };
-        self.transform.fit(&picture, out, &mut scratch.fit);
+        self.transform.fit(&picture, out, &mut scratch.fit)?;
         self.cache.put(index, out);
         Ok(true)
     }
 
-    fn fail(&self, index: usize, Failure { code, got }: Failure) -> Result<()> {
+    fn fail(&self, index: usize, code: Code, got: String) -> Result<()> {
         let path = &self.files[index];
         if self.on_error == OnError::Throw {
             return Err(Error::expected(code, &path.display().to_string(), "a JPEG, PNG or WebP picture", got));
@@ -123,10 +126,4 @@ impl PictureSet {
         }
         Ok(())
     }
-}
-
-/// Why a file is no picture.
-struct Failure {
-    code: Code,
-    got: String,
 }

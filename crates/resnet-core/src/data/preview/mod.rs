@@ -27,7 +27,7 @@ struct Sheet {
 
 impl DataPass {
     /// The first batch as a PNG: its images beside each other, normalising undone, each above its class (and that of the image that was
-    /// mixed in, with the shares), below a line of text. Letters beyond ASCII are question marks.
+    /// mixed in, with the shares), below a line of text. Letters beyond ASCII are spelt by their numbers: `\u{e9}` for é.
     ///
     /// # Errors
     /// As [`DataPass::prepare`]; `ERR_INVALID_ARGUMENT` if the picture would have more than 16384 pixels across or down, or images have
@@ -45,7 +45,7 @@ impl DataPass {
         let cell = [height * zoom + lines * LETTER[0] + GAP, width * zoom + GAP];
         let columns = (1..=count).find(|columns| columns * cell[1] >= count.div_ceil(*columns) * cell[0]).unwrap_or(1);
         let rows = count.div_ceil(columns);
-        let title = wrapped(title, (columns * cell[1]) / LETTER[1]);
+        let title = wrapped(&spelt(title), (columns * cell[1]) / LETTER[1]);
         let head = title.len() * LETTER[0] + 2 * GAP;
         let sides = [rows * cell[0] + head, columns * cell[1] + GAP];
         if sides.iter().any(|&side| side > MAX_SIDE) {
@@ -80,7 +80,7 @@ impl DataPass {
     fn told(&self, batch: &Batch, index: usize) -> Vec<String> {
         let named = |label: usize| {
             let names = self.data().class_names();
-            names.map_or_else(|| label.to_string(), |names| names[label].clone())
+            names.map_or_else(|| label.to_string(), |names| spelt(&names[label]))
         };
         let all = |labels: &Labels| labels.all().of(index).into_iter().map(&named).collect::<Vec<_>>().join(", ");
         let own = all(&batch.labels);
@@ -102,6 +102,15 @@ impl DataPass {
         };
         image.iter().enumerate().map(value).collect()
     }
+}
+
+/// A text in the letters that there are; the others by their numbers, so that no two names look the same.
+fn spelt(text: &str) -> String {
+    let letter = |letter: char| match letter {
+        ' '..='~' => letter.to_string(),
+        other => other.escape_unicode().to_string(),
+    };
+    text.chars().map(letter).collect()
 }
 
 /// A text that is not longer than so many letters.
@@ -173,10 +182,11 @@ mod tests {
                 .flat_map(|y| (left..left + 120).map(move |x| (x as u32, y as u32)))
                 .filter(|&(x, y)| png.get_pixel(x, y).0 == [0; 3])
                 .count();
-            assert!((8..80).contains(&dark), "{dark} pixels of letters");
+            assert!((8..300).contains(&dark), "{dark} pixels of letters");
         }
         assert_eq!(shortened("abcdef", 4), "ab..");
         assert_eq!(shortened("日本", 1), ".");
+        assert_eq!(spelt("café\n"), "caf\\u{e9}\\u{a}");
         assert_eq!(wrapped("one two, three fourandmore", 8), ["one two,", "three", "fourandmore"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Data sets of images that are in memory already.
 
+use crate::data::classes::check_class_names;
 use crate::data::dataset::{Dataset, Samples};
 use crate::data::labels::Labels;
 use crate::data::pixels::Pixels;
@@ -43,6 +44,7 @@ impl Dataset {
         if class_names.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::expected(Code::InvalidArgument, "classNames", "at least one name", "none"));
         }
+        class_names.as_deref().map_or(Ok(()), check_class_names)?;
         let num_classes = count_of_classes(&labels, class_names.as_deref())?;
         if let Some((index, pixel)) = images.non_finite() {
             let (name, got) = (format!("images[{index}]"), named(pixel.into()));
@@ -112,6 +114,11 @@ mod tests {
                 make(4, [1, 1, 2, 2], &[0], names(&[])),
                 Code::InvalidArgument,
                 "classNames: expected at least one name, got none",
+            ),
+            (
+                make(4, [1, 1, 2, 2], &[0], names(&["a", "b", "a"])),
+                Code::InvalidArgument,
+                "classNames: expected a name of its own for each class, got \"a\" twice",
             ),
             (
                 make(8, [2, 1, 2, 2], &[1, 3], names(&["a", "b", "c"])),

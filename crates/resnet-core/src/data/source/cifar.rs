@@ -1,6 +1,7 @@
 //! CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): 32x32 pictures of ten or a hundred kinds of things, in the authors' binary form.
 
 use crate::cancel::{Cancel, Cancellable};
+use crate::data::classes::check_class_names;
 use crate::data::dataset::{Dataset, Samples, Splits};
 use crate::data::pixels::Pixels;
 use crate::error::{Code, Error, Result};
@@ -122,7 +123,7 @@ impl Cifar {
         let names: Vec<String> =
             text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
         match self {
-            _ if names.len() == self.classes() => Some(names),
+            _ if names.len() == self.classes() && check_class_names(&names).is_ok() => Some(names),
             Self::Cifar10 => Some(CLASSES_10.map(str::to_owned).into()),
             Self::Cifar100 => None,
         }

@@ -3,11 +3,16 @@
 use super::image_list::{self, Classes};
 use super::natural::compare;
 use crate::cancel::Cancel;
+use crate::data::classes::check_class_names;
 use crate::data::dataset::{Dataset, Splits};
 use crate::data::labels::{LabelKind, Labels};
-use crate::data::picture::{look, OnError, PictureSet, PictureTransform};
+use crate::data::pass::threads_of_files;
+use crate::data::picture::{details, look, OnError, PictureSet, PictureTransform};
+use crate::data::sweep::sweep;
 use crate::error::{Code, Error, Result};
 use serde::Deserialize;
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +20,9 @@ mod sets;
 
 /// Endings of files that are taken for pictures; what they are is told by their bytes.
 const ENDINGS: [&str; 6] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp"];
+
+/// Files that an error names which are no pictures.
+const NAMED: usize = 3;
 
 /// How deep folders within a class's folder may lie.
 const MAX_DEPTH: usize = 32;
@@ -66,6 +74,10 @@ pub struct Skipped {
     pub unreadable: Vec<(PathBuf, String)>,
     /// Classes without pictures.
     pub empty_classes: Vec<String>,
+    /// Classes for validation that there is nothing to train on of.
+    pub untrained_classes: Vec<String>,
+    /// Pictures of a part `test`, which is not used where there is one for validation.
+    pub test: usize,
 }
 
 impl ImageFolder {
@@ -76,20 +88,25 @@ impl ImageFolder {
     /// cannot be read, `ERR_INVALID_ARGUMENT` if settings do not fit the folder, `ERR_ABORTED`.
     pub fn load(&self, cancel: &Cancel) -> Result<(Splits, Skipped)> {
         self.transform.check()?;
+        self.class_names.as_deref().map_or(Ok(()), check_class_names)?;
+        let decoded = self.verify && self.on_error == OnError::Skip;
+        let mut walk = Walk { skipped: Skipped::default(), cancel, decoded };
         if self.labels == LabelKind::Multi {
-            return self.load_sets(cancel);
+            return self.load_sets(walk);
         }
-        let mut walk = Walk { skipped: Skipped::default(), cancel };
         let (train, validation) = match image_list::is_list(&self.path) {
-            true => image_list::read(&self.path)?,
+            true => {
+                let (train, validation, test) = image_list::read(&self.path)?;
+                walk.skipped.test = test;
+                (train, validation)
+            }
             false => self.folders(&mut walk)?,
         };
         let mut train = self.kept(train, &mut walk, self.class_names.as_deref())?;
         if train.len() < 2 {
             let got: Vec<&str> = train.iter().map(|(name, _)| &**name).collect();
             let got = if got.is_empty() { "none".to_owned() } else { format!("{got:?} alone") };
-            let expected = "at least two classes with pictures (JPEG, PNG or WebP), each in a folder of its own";
-            return Err(Error::expected(Code::DataNotFound, &told(&self.path), expected, got));
+            return Err(self.none_found("at least two classes with pictures", got, &walk));
         }
         let names: Vec<String> = train.iter().map(|(name, _)| name.clone()).collect();
         let validation = validation.map(|classes| self.kept_for_validation(classes, &mut walk, &names)).transpose()?;
@@ -120,7 +137,7 @@ impl ImageFolder {
     /// Reads all pictures if that is wanted, or needed to measure them.
     fn looked_at(&self, splits: Splits, cancel: &Cancel) -> Result<Splits> {
         let Splits { mut train, mut validation } = splits;
-        if self.verify {
+        if self.verify && self.on_error == OnError::Throw {
             train.verify(cancel)?;
             validation.iter().try_for_each(|data| data.verify(cancel))?;
         }
@@ -138,7 +155,8 @@ impl ImageFolder {
         walk.skipped.others += root.files.len();
         let find = |names: &[&str]| root.folders.iter().find(|(name, _)| names.contains(&&**name));
         let train = find(&["train"]);
-        let validation = find(&["val", "validation", "valid"]).or_else(|| find(&["test"]));
+        let validation = find(&["val", "validation", "valid"]);
+        let (validation, unused) = validation.map_or((find(&["test"]), None), |found| (Some(found), find(&["test"])));
         let known = ["train", "val", "validation", "valid", "test"];
         if let (Some((_, train)), Some((_, validation))) = (train, validation) {
             if root.folders.iter().all(|(name, _)| known.contains(&&**name)) {
@@ -147,7 +165,11 @@ impl ImageFolder {
                     walk.skipped.others += inner.files.len();
                     walk.classes(inner.folders)
                 };
-                return Ok((classes(train)?, Some(classes(validation)?)));
+                let (train, validation) = (classes(train)?, classes(validation)?);
+                if let Some((_, test)) = unused {
+                    walk.skipped.test = walk.files_below(test)?.len();
+                }
+                return Ok((train, Some(validation)));
             }
         }
         Ok((walk.classes(root.folders)?, None))
@@ -184,9 +206,11 @@ impl ImageFolder {
             kept.push((name, files));
         }
         let count: usize = kept.iter().map(|(_, files)| files.len()).sum();
-        if count == 0 || u32::try_from(count).is_err() {
-            let expected = "from 1 to 4294967295 pictures (JPEG, PNG or WebP) in folders named by their classes";
-            return Err(Error::expected(Code::DataNotFound, &told(&self.path), expected, count));
+        if count == 0 {
+            return Err(self.none_found("pictures", "none", walk));
+        }
+        if u32::try_from(count).is_err() {
+            return Err(self.none_found("at most 4294967295 pictures", count, walk));
         }
         Ok(kept)
     }
@@ -198,18 +222,40 @@ impl ImageFolder {
         walk: &mut Walk,
         names: &[String],
     ) -> Result<Vec<(String, Vec<PathBuf>)>> {
-        if let Some(other) = classes.keys().find(|name| !names.contains(name)) {
+        let known: HashSet<&String> = names.iter().collect();
+        let mut others: Vec<String> = classes.keys().filter(|name| !known.contains(name)).cloned().collect();
+        others.sort_by(|a, b| compare(a, b));
+        if let Some(other) = others.first() {
             if self.on_error == OnError::Throw {
                 let place = format!("validation pictures of {}", told(&self.path));
                 let expected = format!("only classes that there are for training, {names:?}");
                 return Err(Error::expected(Code::DataNotFound, &place, expected, format!("{other:?}")));
             }
         }
-        classes.retain(|name, _| names.contains(name));
+        walk.skipped.untrained_classes = others;
+        classes.retain(|name, _| known.contains(name));
         for name in names {
             classes.entry(name.clone()).or_default();
         }
         self.kept(classes, walk, Some(names))
+    }
+
+    /// The error where there are too few pictures, with the files that should have been some.
+    fn none_found(&self, expected: &str, got: impl Display, walk: &Walk) -> Error {
+        let form = match image_list::is_list(&self.path) {
+            true => "named by rows with a label each",
+            false => "each class in a folder of its own",
+        };
+        let expected = format!("{expected} (JPEG, PNG or WebP), {form}");
+        let unreadable = &walk.skipped.unreadable;
+        let named = unreadable.iter().take(NAMED).map(|(path, got)| format!("{}: {got}", told(path)));
+        let more = unreadable.len().saturating_sub(NAMED);
+        let but = match &*named.collect::<Vec<_>>().join(", ") {
+            "" => String::new(),
+            named if more > 0 => format!(", where these are no pictures: {named} and {more} more"),
+            named => format!(", where these are no pictures: {named}"),
+        };
+        Error::expected(Code::DataNotFound, &told(&self.path), expected, format!("{got}{but}"))
     }
 }
 
@@ -217,6 +263,8 @@ impl ImageFolder {
 struct Walk<'a> {
     skipped: Skipped,
     cancel: &'a Cancel,
+    /// Whether pictures are decoded to see that they are some; else their first bytes tell.
+    decoded: bool,
 }
 
 /// What is in a folder, each in natural order.
@@ -243,11 +291,11 @@ impl Walk<'_> {
             } else if kind.is_symlink() {
                 self.skipped.links += 1;
             } else if kind.is_dir() {
-                let name = name.into_string().map_err(|name| {
-                    let got = format!("{name:?}");
-                    Error::expected(Code::DataCorrupt, &told(folder), "folders whose names are Unicode", got)
-                })?;
-                listing.folders.push((name, path));
+                match name.into_string() {
+                    Ok(name) => listing.folders.push((name, path)),
+                    // A class could not be called by it.
+                    Err(_) => self.skipped.others += 1,
+                }
             } else if kind.is_file() && is_named_as_picture(&path) {
                 listing.files.push(path);
             } else {
@@ -280,14 +328,28 @@ impl Walk<'_> {
         Ok(files)
     }
 
-    /// Those that are pictures by their first bytes.
+    /// Those that are pictures.
     fn pictures(&mut self, files: Vec<PathBuf>, on_error: OnError) -> Result<Vec<PathBuf>> {
-        let mut pictures = Vec::with_capacity(files.len());
-        for (index, path) in files.into_iter().enumerate() {
-            if index % 256 == 0 {
-                self.cancel.check()?;
+        let problems = match self.decoded {
+            true => {
+                let threads = threads_of_files();
+                let look = |bytes: &mut Vec<u8>, index: usize| Ok(details(&files[index], bytes)?.content.err());
+                sweep(files.len(), threads, self.cancel, || Ok(Vec::new()), look)?
             }
-            match (look(&path), on_error) {
+            false => {
+                let mut problems = Vec::with_capacity(files.len());
+                for (index, path) in files.iter().enumerate() {
+                    if index % 256 == 0 {
+                        self.cancel.check()?;
+                    }
+                    problems.push(look(path));
+                }
+                problems
+            }
+        };
+        let mut pictures = Vec::with_capacity(files.len());
+        for (path, problem) in files.into_iter().zip(problems) {
+            match (problem, on_error) {
                 (None, _) => pictures.push(path),
                 (Some(got), OnError::Skip) => self.skipped.unreadable.push((path, got)),
                 (Some(got), OnError::Throw) => {

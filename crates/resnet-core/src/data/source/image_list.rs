@@ -30,8 +30,9 @@ pub(super) fn is_list(path: &Path) -> bool {
     ending.is_some_and(|ending| ending == "csv" || ending == "jsonl")
 }
 
-/// Files by class, of training and, if a column says so of some, of validation. Paths are seen from the list's folder.
-pub(super) fn read(path: &Path) -> Result<(Classes, Option<Classes>)> {
+/// Files by class, of training and, if a column says so of some, of validation, and how many are left out as `test`: those are for
+/// validation where nothing else is. Paths are seen from the list's folder.
+pub(super) fn read(path: &Path) -> Result<(Classes, Option<Classes>, usize)> {
     let by_class = |files: Sets| {
         let mut classes = Classes::new();
         for (file, names) in files {
@@ -39,17 +40,17 @@ pub(super) fn read(path: &Path) -> Result<(Classes, Option<Classes>)> {
         }
         classes
     };
-    let (train, validation) = files_of(path, LabelKind::Single)?;
-    Ok((by_class(train), validation.map(by_class)))
+    let (train, validation, test) = files_of(path, LabelKind::Single)?;
+    Ok((by_class(train), validation.map(by_class), test))
 }
 
 /// The same of files that may be of any number of classes, in the list's order: `cat|dog` in a cell, `["cat","dog"]` in JSON; nothing in a
 /// cell and `[]` are none.
-pub(super) fn read_sets(path: &Path) -> Result<(Sets, Option<Sets>)> {
+pub(super) fn read_sets(path: &Path) -> Result<(Sets, Option<Sets>, usize)> {
     files_of(path, LabelKind::Multi)
 }
 
-fn files_of(path: &Path, kind: LabelKind) -> Result<(Sets, Option<Sets>)> {
+fn files_of(path: &Path, kind: LabelKind) -> Result<(Sets, Option<Sets>, usize)> {
     let text = text_of(path)?;
     let rows = match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
         true => csv_rows(&text, kind),
@@ -61,21 +62,28 @@ fn files_of(path: &Path, kind: LabelKind) -> Result<(Sets, Option<Sets>)> {
         Error::expected(Code::DataCorrupt, &format!("{}:{line}", path.display()), expected, got)
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let (mut train, mut validation) = (Sets::new(), Sets::new());
+    let [mut train, mut validation, mut test] = [const { Sets::new() }; 3];
     for Row { line, file, mut names, part } in rows.map_err(corrupt)? {
         if file.is_empty() || names.iter().any(String::is_empty) {
             return Err(corrupt((line, "an empty one".into())));
         }
         let files = match &*part {
             "" | "train" | "training" => &mut train,
-            "val" | "validation" | "valid" | "test" => &mut validation,
-            _ => return Err(corrupt((line, format!("a part named {part:?}, which is neither train nor validation")))),
+            "val" | "validation" | "valid" => &mut validation,
+            "test" => &mut test,
+            _ => {
+                let got = format!("a part named {part:?}, which is neither train nor validation nor test");
+                return Err(corrupt((line, got)));
+            }
         };
         names.sort_unstable();
         names.dedup();
         files.push((folder.join(file), names));
     }
-    Ok((train, (!validation.is_empty()).then_some(validation)))
+    if validation.is_empty() {
+        return Ok((train, (!test.is_empty()).then_some(test), 0));
+    }
+    Ok((train, Some(validation), test.len()))
 }
 
 fn text_of(path: &Path) -> Result<String> {

@@ -1,7 +1,6 @@
 //! Lists of pictures that may be of any number of classes each.
 
 use super::{image_list, told, Code, Error, ImageFolder, OnError, Result, Skipped, Walk};
-use crate::cancel::Cancel;
 use crate::data::dataset::{Dataset, Splits};
 use crate::data::labels::Labels;
 use crate::data::picture::PictureSet;
@@ -11,12 +10,13 @@ use std::collections::{BTreeSet, HashMap};
 
 impl ImageFolder {
     /// [`ImageFolder::load`] of such a list; the classes are all that are named for training, in their natural order.
-    pub(super) fn load_sets(&self, cancel: &Cancel) -> Result<(Splits, Skipped)> {
+    pub(super) fn load_sets(&self, mut walk: Walk) -> Result<(Splits, Skipped)> {
         if !image_list::is_list(&self.path) {
             let expected = "\"single\" for a folder, where each picture is of one class (a list, .csv or .jsonl, may name several)";
             return Err(Error::expected(Code::InvalidArgument, "labels", expected, "\"multi\""));
         }
-        let (train, validation) = image_list::read_sets(&self.path)?;
+        let (train, validation, test) = image_list::read_sets(&self.path)?;
+        walk.skipped.test = test;
         let found: BTreeSet<&String> = train.iter().flat_map(|(_, names)| names).collect();
         let mut names: Vec<String> = found.iter().map(|&name| name.clone()).collect();
         names.sort_by(|a, b| compare(a, b));
@@ -30,11 +30,10 @@ impl ImageFolder {
         if names.is_empty() {
             return Err(Error::expected(Code::DataNotFound, &told(&self.path), "at least one class", "none"));
         }
-        let mut walk = Walk { skipped: Skipped::default(), cancel };
         let train = self.set(train, &names, &mut walk)?;
         let validation = validation.map(|files| self.set(files, &names, &mut walk)).transpose()?;
         let splits = self.parted(train, validation)?;
-        Ok((self.looked_at(splits, cancel)?, walk.skipped))
+        Ok((self.looked_at(splits, walk.cancel)?, walk.skipped))
     }
 
     fn set(&self, files: image_list::Sets, names: &[String], walk: &mut Walk) -> Result<Dataset> {
