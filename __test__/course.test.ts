@@ -17,7 +17,7 @@ import {
   Trainer,
   warmup,
 } from "resnet-native";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { any, collect, digest, pictures, rejection } from "./pictures.js";
 
 const tiny = (options?: ConstructorParameters<typeof ResNet>[1]) => new ResNet([[1, 8]], { numClasses: 4, seed: 3, ...options });
@@ -285,7 +285,7 @@ test("a run is paused between steps, serves readers meanwhile, and goes on to th
   const first = await quiet();
   run.resume();
   expect(run.paused).toBe(false);
-  while (steps < first + 3) await new Promise((resolve) => setTimeout(resolve, 1));
+  await vi.waitUntil(() => steps >= first + 3, { interval: 1, timeout: 30_000 });
   run.pause();
   expect(await quiet()).toBeLessThan(4 * 24);
   run.resume();

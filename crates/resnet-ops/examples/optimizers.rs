@@ -11,7 +11,7 @@ use std::time::Instant;
 const LEN: usize = 11_178_378;
 const ROUNDS: usize = 21;
 /// Parameters of a block that is updated before its average is.
-const BLOCKS: [usize; 4] = [32 << 10, 128 << 10, 512 << 10, LEN];
+const BLOCKS: [usize; 4] = [128 << 10, 256 << 10, 512 << 10, LEN];
 
 fn main() {
     let threads = std::env::args().nth(1).map_or(2, |threads| threads.parse().expect("a number of threads"));

@@ -1,7 +1,8 @@
-//! The training loop.
+//! The training loop: its settings, and what is refused before the first step.
+
+mod run;
 
 use super::course::CourseConfig;
-use super::run::{Run, State};
 use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
 use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
@@ -10,6 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::plan::Mode;
 use crate::session::Session;
+use run::{Run, State};
 use serde::Deserialize;
 use std::time::Instant;
 
@@ -70,7 +72,7 @@ impl FitConfig {
     }
 
     /// How updates are made.
-    pub(super) fn update(&self) -> UpdateConfig {
+    fn update(&self) -> UpdateConfig {
         let Self { optimizer, ref parameters, clip, accumulate, .. } = *self;
         UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate }
     }
@@ -95,7 +97,7 @@ pub fn fit(
 }
 
 /// The same from where a run of this session, with the same data and settings, was stopped. What stops it leaves the state to go on from.
-pub(super) fn go_on(
+pub(in crate::train) fn go_on(
     session: &mut Session,
     train: &Dataset,
     validation: Option<&Dataset>,

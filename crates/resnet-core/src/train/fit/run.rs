@@ -1,21 +1,23 @@
 //! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
 
-use super::best::Best;
-use super::course::Course;
-use super::ema::Ema;
-use super::progress::{BestPlace, Progress};
-use super::schedule::Clock;
-use super::trainer::lost;
-use super::{Control, EpochRow, Event, FitConfig, Flow, Metrics, Trainer};
+use super::FitConfig;
 use crate::data::{DataPass, Loader, Mixed, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::session::Session;
+use crate::train::best::Best;
+use crate::train::course::Course;
+use crate::train::ema::Ema;
+use crate::train::progress::Progress;
+use crate::train::schedule::Clock;
+use crate::train::trainer::lost;
+use crate::train::watch::BestPlace;
+use crate::train::{Control, EpochRow, Event, Flow, Metrics, Trainer};
 use resnet_ops::cross_entropy::Targets;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// All that a run goes on from, besides the session.
-pub(super) struct State {
+pub(in crate::train) struct State {
     /// Where it is.
     pub progress: Progress,
     /// What the optimiser keeps, gradients that wait for their update, and the average of the weights.
