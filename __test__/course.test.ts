@@ -17,7 +17,7 @@ import {
   Trainer,
   warmup,
 } from "resnet-native";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { any, collect, digest, pictures, rejection } from "./pictures.js";
 
 const tiny = (options?: ConstructorParameters<typeof ResNet>[1]) => new ResNet([[1, 8]], { numClasses: 4, seed: 3, ...options });
@@ -165,22 +165,23 @@ test("an evaluation within an epoch may be the last", async () => {
 
 test("a trial run is one epoch of a few batches, at the rates of the run that is tried", async () => {
   const ended: number[] = [];
+  const schedule = warmup({ epochs: 2, followedBy: cosine() });
   const run = async (more: FitOptions) => {
     using model = tiny();
-    const schedule = warmup({ epochs: 2, followedBy: cosine() });
-    const trial = fit(model, sets(), { ...options, batchSize: 16, schedule, earlyStopping: { patience: 1 }, ...more });
+    const trial = fit(model, sets(), { ...options, batchSize: 16, schedule, ...more });
     const all = await events(trial);
     ended.push((await trial).rows.length);
     return all;
   };
-  const whole = await run({});
+  // Each step is followed by an evaluation, which holds the run until its event is read.
+  const whole = await run({ validateEvery: { steps: 1 } });
   for (const [fastDevRun, steps] of [[true, 1] as const, [2, 2] as const, [1000, 6] as const]) {
-    const trial = await run({ fastDevRun, validateEvery: { epochs: 4 } });
+    const trial = await run({ fastDevRun, validateEvery: { epochs: 4 }, earlyStopping: { patience: 1 }, restoreBest: true });
     expect(trial[0]).toEqual({ type: "epochBegin", epoch: 1, steps });
-    expect(trial.findLast(({ type }) => type === "step")).toMatchObject({ epoch: 1, step: steps, steps });
+    const last = whole.find((event) => event.type === "step" && event.step === steps) as StepEvent;
+    expect(last.epoch).toBe(1);
+    expect(trial.findLast(({ type }) => type === "step")).toMatchObject({ epoch: 1, step: steps, steps, lr: last.lr });
     expect(trial.findLast(({ type }) => type === "validation")).toMatchObject({ total: Math.min(steps * 16, 40) });
-    const lr = (list: FitEvent[]) => list.find((event) => event.type === "step" && event.step === steps);
-    expect((lr(trial) as StepEvent).lr).toBe((lr(whole) as StepEvent | undefined)?.lr ?? (lr(trial) as StepEvent).lr);
   }
   expect(ended.slice(1)).toEqual([1, 1, 1]);
 });
@@ -284,7 +285,7 @@ test("a run is paused between steps, serves readers meanwhile, and goes on to th
   const first = await quiet();
   run.resume();
   expect(run.paused).toBe(false);
-  while (steps < first + 3) await new Promise((resolve) => setTimeout(resolve, 1));
+  await vi.waitUntil(() => steps >= first + 3, { interval: 1, timeout: 30_000 });
   run.pause();
   expect(await quiet()).toBeLessThan(4 * 24);
   run.resume();

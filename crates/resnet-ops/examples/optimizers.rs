@@ -5,22 +5,27 @@
 #![allow(clippy::print_stdout)] // A program, not library code.
 
 use resnet_ops::update::{Clip, Update};
-use resnet_ops::{adam, lion, rmsprop, sgd, sum_of_squares, Buffer, DType, Executor, Isa, Pool};
+use resnet_ops::{adam, average, lion, rmsprop, sgd, sum_of_squares, Buffer, DType, Executor, Isa, Pool};
 use std::time::Instant;
 
 const LEN: usize = 11_178_378;
 const ROUNDS: usize = 21;
+/// Parameters of a block that is updated before its average is.
+const BLOCKS: [usize; 4] = [128 << 10, 256 << 10, 512 << 10, LEN];
 
 fn main() {
     let threads = std::env::args().nth(1).map_or(2, |threads| threads.parse().expect("a number of threads"));
     let cpu = Executor::cpu(threads).expect("a CPU");
     let pool = Pool::new(threads);
-    let mut buffers: Vec<Buffer> = (0..5).map(|_| cpu.zeros(DType::F32, LEN).expect("memory")).collect();
+    let mut buffers: Vec<Buffer> = (0..6).map(|_| cpu.zeros(DType::F32, LEN).expect("memory")).collect();
     for (i, buffer) in buffers.iter_mut().enumerate() {
         buffer.write(&(0..LEN).map(|at| ((at * 31 + i) % 97) as f32 * 1e-3).collect::<Vec<_>>()).expect("room");
     }
-    let names =
-        ["1 read", "2 and 1 written", "3 and 2", "4 and 3", "norm", "sgd", "momentum", "lion", "rmsprop", "adamw"];
+    let mut names: Vec<String> =
+        ["1 read", "2 and 1 written", "3 and 2", "4 and 3", "norm", "sgd", "momentum", "lion", "rmsprop", "adamw"]
+            .map(str::to_owned)
+            .into();
+    names.extend(BLOCKS.map(|block| format!("adamw and average by {block}")));
     let mut seconds = vec![Vec::new(); names.len()];
     for _ in 0..ROUNDS {
         for (i, seconds) in seconds.iter_mut().enumerate() {
@@ -35,22 +40,42 @@ fn main() {
         sorted[ROUNDS / 2]
     };
     println!("{} threads, {}", pool.threads(), Isa::from_environment().expect("an instruction set").name());
-    for (i, bound) in [(4, 0), (5, 1), (6, 2), (7, 2), (8, 2), (9, 3)] {
+    let least = |i: usize| 1e3 * seconds[i].iter().copied().fold(f64::INFINITY, f64::min);
+    let bounds = [(4, 0), (5, 1), (6, 2), (7, 2), (8, 2), (9, 3)].into_iter();
+    for (i, bound) in bounds.chain((0..BLOCKS.len()).map(|block| (10 + block, 9))) {
         let mut ratios: Vec<f64> = seconds[i].iter().zip(&seconds[bound]).map(|(own, bound)| own / bound).collect();
         ratios.sort_by(f64::total_cmp);
         let (own, bare) = (1e3 * median(i), 1e3 * median(bound));
-        println!("{:10} {own:6.2} ms, {} {bare:6.2} ms, ratio {:.2}", names[i], names[bound], ratios[ROUNDS / 2]);
+        let ratio = ratios[ROUNDS / 2];
+        println!(
+            "{:10} {own:6.2} ms, at least {:6.2}, {} {bare:6.2} ms, ratio {ratio:.2}",
+            names[i],
+            least(i),
+            names[bound]
+        );
     }
 }
 
 fn run(which: usize, cpu: &Executor, pool: &Pool, buffers: &mut [Buffer]) {
-    let [params, grads, first, second, note] = buffers else { unreachable!("five buffers") };
+    let [params, grads, first, second, kept_average, note] = buffers else { unreachable!("six buffers") };
     match which {
         0 => std::mem::drop(bare_sum(pool, values(grads))),
         1 => bare(pool, values_mut(params), values(grads), []),
         2 => bare(pool, values_mut(params), values(grads), [values_mut(first)]),
         3 => bare(pool, values_mut(params), values(grads), [values_mut(first), values_mut(second)]),
         4 => std::mem::drop(sum_of_squares::sum_of_squares(cpu, &grads.view(0..LEN)).expect("a sum")),
+        10.. => {
+            let block = BLOCKS[which - 10];
+            for start in (0..LEN).step_by(block) {
+                let range = start..LEN.min(start + block);
+                let kept = vec![first.view_mut(range.clone()), second.view_mut(range.clone())];
+                let (params_part, grads) = (params.view_mut(range.clone()), grads.view(range.clone()));
+                let (clip, non_finite) = (Clip { scale: 0.5, ..Clip::default() }, &mut *note);
+                updated(9, cpu, Update { params: params_part, grads, kept, clip, step: 3, non_finite });
+                let target = kept_average.view_mut(range.clone());
+                average::average(cpu, target, &params.view(range), 1e-3).expect("an average");
+            }
+        }
         _ => {
             let kept: Vec<_> = match which {
                 5 => vec![],

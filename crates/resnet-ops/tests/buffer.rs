@@ -64,3 +64,34 @@ fn of_zeros_stay_zeros_where_they_are_touched() {
         assert_eq!(buffer.read::<f64>(0..5000).unwrap(), [0.0; 5000]);
     }
 }
+
+#[test]
+fn take_each_other_s_elements_where_they_are() {
+    for executor in every_executor() {
+        let dtype = executor.parameter_dtype();
+        let backwards: Vec<f64> = VALUES.into_iter().rev().collect();
+        let mut one = executor.upload(dtype, &VALUES).unwrap();
+        let mut other = executor.upload(dtype, &backwards).unwrap();
+        one.swap(&mut other).unwrap();
+        check::<f64>(&one, &backwards);
+        check::<f64>(&other, &VALUES);
+        one.copy_from(&other).unwrap();
+        check::<f64>(&one, &VALUES);
+        check::<f64>(&other, &VALUES);
+        let mut longer = executor.zeros(dtype, VALUES.len() + 1).unwrap();
+        assert!(one.swap(&mut longer).is_err() && longer.copy_from(&one).is_err());
+        check::<f64>(&one, &VALUES);
+    }
+}
+
+#[test]
+fn averages_move_parts_of_them_towards_others() {
+    for executor in every_executor() {
+        let dtype = executor.parameter_dtype();
+        let (mut average, source) =
+            (executor.upload(dtype, &VALUES).unwrap(), executor.upload(dtype, &[4.0; 6]).unwrap());
+        resnet_ops::average::average(&executor, average.view_mut(1..5), &source.view(0..4), 0.25).unwrap();
+        check::<f64>(&average, &[0.0, -0.125, 3.25, 769.0, 0.994140625, 7.0]);
+        assert!(resnet_ops::average::average(&executor, average.view_mut(0..2), &source.view(0..3), 0.25).is_err());
+    }
+}

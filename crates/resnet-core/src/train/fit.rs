@@ -1,17 +1,24 @@
-//! The training loop.
+//! The training loop: its settings, and what is refused before the first step.
 
-use super::checkpoint::{Checkpoint, Checkpoints, Identity};
+mod checkpoint;
+mod run;
+mod state;
+
+pub use checkpoint::CheckpointConfig;
+
 use super::course::CourseConfig;
-use super::run::{Run, State};
 use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
-use super::{CheckpointConfig, Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
+use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::loss::Loss;
 use crate::session::Session;
+use checkpoint::{Checkpoint, Checkpoints, Identity};
+use run::Run;
 use serde::{Deserialize, Serialize};
+use state::State;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -104,7 +111,7 @@ pub fn fit(
 }
 
 /// The same from where a run of this session, with the same data and settings, was stopped. What stops it leaves the state to go on from.
-pub(super) fn go_on(
+pub(in crate::train) fn go_on(
     session: &mut Session,
     train: &Dataset,
     validation: Option<&Dataset>,

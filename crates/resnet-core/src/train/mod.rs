@@ -2,7 +2,6 @@
 
 mod accumulation;
 mod best;
-mod checkpoint;
 mod clip;
 mod course;
 mod ema;
@@ -11,7 +10,6 @@ mod finder;
 mod fit;
 mod optimizer;
 mod progress;
-mod run;
 mod schedule;
 mod settings;
 mod step;
@@ -20,16 +18,15 @@ mod watch;
 
 pub use crate::loss::{Loss, LossKind};
 pub use crate::metrics::Metrics;
-pub use checkpoint::{checkpoints, CheckpointConfig};
 pub use clip::Clip;
 pub use course::{CourseConfig, ValidateEvery};
 pub use ema::EmaConfig;
 pub use event::{Control, EpochRow, Event, Flow};
 pub use finder::{find_learning_rate, Curve, FinderConfig};
-pub use fit::{fit, FitConfig};
+pub use fit::{fit, CheckpointConfig, FitConfig};
 pub use optimizer::{Adam, AdjustLr, Group, Kind, Lars, Lion, Muon, Optimizer, ParameterSettings, RmsProp, Sgd};
-pub use progress::{BestPlace, Progress, Seconds};
+pub use progress::{Progress, Seconds};
 pub use schedule::Schedule;
 pub use settings::UpdateConfig;
 pub use trainer::{move_to, Trainer};
-pub use watch::{EarlyStopping, Monitor, Waiting, Watch};
+pub use watch::{BestPlace, EarlyStopping, Monitor, Waiting, Watch};

@@ -1,6 +1,6 @@
 //! Where a training run is, in numbers. With the weights, and what the trainer and [`super::best::Best`] keep, it is all that a run goes on from.
 
-use super::watch::{Monitor, Waiting};
+use super::watch::{BestPlace, Waiting};
 use super::EpochRow;
 use crate::metrics::Metrics;
 use serde::{Deserialize, Serialize};
@@ -37,20 +37,6 @@ pub struct Progress {
     pub stopped_early: bool,
     /// The time spent.
     pub seconds: Seconds,
-}
-
-/// Where a run's best weights were.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BestPlace {
-    /// Counts from 1.
-    pub epoch: usize,
-    /// Updates of that epoch made until then.
-    pub step: usize,
-    /// What was looked at.
-    pub monitor: Monitor,
-    /// Its value.
-    pub value: f64,
 }
 
 /// Time spent at work, without that in which listeners held the run.

@@ -49,6 +49,20 @@ pub struct Waiting {
     pub values: usize,
 }
 
+/// Where a run's best weights were.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BestPlace {
+    /// Counts from 1.
+    pub epoch: usize,
+    /// Updates of that epoch made until then.
+    pub step: usize,
+    /// What was looked at.
+    pub monitor: Monitor,
+    /// Its value.
+    pub value: f64,
+}
+
 impl Monitor {
     /// Its name, as users know it.
     pub fn name(self) -> &'static str {

@@ -145,6 +145,39 @@ fn averages_of_what_stays_the_same_keep_their_bits_and_change_places_with_the_we
 }
 
 #[test]
+fn averages_that_are_taken_block_by_block_are_those_of_the_whole() {
+    let head = Layer::Linear { out_features: 50_000, bias: true, init: Init::default() };
+    let root = Layer::sequential(vec![Child::new("pool", Layer::GlobalAvgPool2d), Child::new("fc", head)]);
+    let params = Params::of(&trace_channels(&root, 6).unwrap()).unwrap();
+    assert!(params.parameters_len() > 2 * BLOCK && !params.parameters_len().is_multiple_of(BLOCK));
+    let json = r#"{"type":"adamw","lr":0.01,"betas":[0.9,0.99],"eps":1e-8,"weight_decay":0.1}"#;
+    let steps = |executor: &Executor, mut ema: Option<Ema>| {
+        let optimizer = Optimizer::from_json(json).unwrap();
+        let mut updater = Updater::new(optimizer, ParameterSettings::default(), None);
+        updater.reserve(executor, &params).unwrap();
+        let mut weights = Weights::new(executor, &drawn(&params, 1.0, None), &[]).unwrap();
+        weights.reserve_gradients(executor).unwrap();
+        ema.iter_mut().for_each(|ema| ema.reserve(executor, &weights).unwrap());
+        let mut expected = weights.parameters.read::<f32>(0..params.parameters_len()).unwrap();
+        for step in 0..3 {
+            weights.gradients.write(&drawn(&params, 0.1, Some(step))).unwrap();
+            updater.step(executor, &mut weights, update::Clip::default(), ema.as_mut()).unwrap();
+            let moved = weights.parameters.slice::<f32>().unwrap();
+            expected.iter_mut().zip(moved).for_each(|(to, from)| *to += 0.25 * (from - *to));
+        }
+        let averages = ema.map(|ema| ema.parameters.read::<f32>(0..params.parameters_len()).unwrap());
+        (weights.parameters.read::<f32>(0..params.parameters_len()).unwrap(), averages, expected)
+    };
+    for executor in [Executor::cpu(1).unwrap(), Executor::cpu(2).unwrap(), Executor::ReferenceF32] {
+        let (whole, ..) = steps(&executor, None);
+        let (parameters, averages, expected) =
+            steps(&executor, Some(Ema::new(EmaConfig { decay: 0.75, warmup: false })));
+        assert!(parameters == whole, "an average moves no parameter");
+        assert!(averages.unwrap() == expected, "each block is taken once");
+    }
+}
+
+#[test]
 fn json_gives_the_settings_to_the_last_bit() {
     // Sums and products of such numbers have 17 digits.
     for (lr, weight_decay) in

@@ -1,39 +1,21 @@
 //! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
 
-use super::best::Best;
 use super::checkpoint::Checkpoints;
-use super::course::Course;
-use super::ema::Ema;
-use super::progress::{BestPlace, Progress};
-use super::schedule::Clock;
-use super::trainer::lost;
-use super::{Control, EpochRow, Event, FitConfig, Flow, Metrics, Trainer};
+use super::state::State;
+use super::FitConfig;
 use crate::data::{DataPass, Loader, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::session::Session;
+use crate::train::best::Best;
+use crate::train::course::Course;
+use crate::train::progress::Progress;
+use crate::train::schedule::Clock;
+use crate::train::trainer::lost;
+use crate::train::watch::BestPlace;
+use crate::train::{Control, EpochRow, Event, Flow, Metrics, Trainer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// All that a run goes on from, besides the session.
-pub(super) struct State {
-    /// Where it is.
-    pub progress: Progress,
-    /// What the optimiser keeps, gradients that wait for their update, and the average of the weights.
-    pub trainer: Trainer,
-    /// The best weights, if they are kept and there are some.
-    pub best: Option<Best>,
-}
-
-impl State {
-    /// At the beginning of a run.
-    pub fn new(config: &FitConfig) -> Self {
-        let mut trainer = Trainer::new(config.update());
-        trainer.updating.updater.measures_norm = config.course.gradient_norm;
-        trainer.updating.ema = config.course.ema.map(Ema::new);
-        Self { progress: Progress::after(config.course.initial_epoch), trainer, best: None }
-    }
-}
 
 /// A run that has been checked.
 pub(super) struct Run<'a> {

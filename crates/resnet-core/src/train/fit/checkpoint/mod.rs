@@ -4,15 +4,15 @@ mod contents;
 mod folder;
 mod identity;
 
-pub use folder::checkpoints;
+use folder::checkpoints;
 pub use identity::Identity;
 
-use super::progress::Progress;
-use super::run::State;
+use super::state::State;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::session::Session;
 use crate::state_dict::{read_model, ModelFile};
+use crate::train::progress::Progress;
 use contents::{beside, go_on_from, Described};
 use folder::Folder;
 use serde::{Deserialize, Serialize};

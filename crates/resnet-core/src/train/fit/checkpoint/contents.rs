@@ -1,13 +1,13 @@
 //! What a checkpoint holds beside the weights: the run's place and identity as JSON, and what optimiser, averages and the best epoch keep.
 
-use super::super::best::Best;
-use super::super::progress::Progress;
-use super::super::run::State;
-use super::super::step::Updating;
+use super::super::state::State;
 use super::identity::Identity;
 use crate::error::{Code, Error, Result};
 use crate::session::Session;
 use crate::state_dict::{Beside, Entry, ModelFile};
+use crate::train::best::Best;
+use crate::train::progress::Progress;
+use crate::train::step::Updating;
 use crate::weights::values_of;
 use resnet_ops::Buffer;
 use serde::{Deserialize, Serialize};

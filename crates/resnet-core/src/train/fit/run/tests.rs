@@ -1,7 +1,7 @@
+use super::super::{fit, go_on};
 use super::*;
 use crate::data::{Dataset, Pixels};
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
-use crate::train::fit::{fit, go_on};
 use crate::train::{CourseConfig, EarlyStopping, EmaConfig, Monitor, ValidateEvery, Watch};
 use resnet_ops::Executor;
 
