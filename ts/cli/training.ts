@@ -42,6 +42,7 @@ export async function trainAndSave({ model, data, options, output, title, keep }
   // A signal that comes later finds nothing to stop.
   const stopped = screen.interrupt.signal.aborted;
   if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
+  if (history.stoppedEarly) screen.print("Ended early: the validation loss became no smaller.");
   if (keep === "last" || best.epoch === 0) await model.save(output);
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
   if (chart) {

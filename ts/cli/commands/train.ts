@@ -50,6 +50,8 @@ const options = {
   fit: choice("what becomes of other aspect ratios: borders, cut off, or stretched", "FIT", ["pad", "crop", "stretch"], "pad"),
   grey: flag("takes pictures as grey ones"),
   augment: choice("how pictures are changed at random: flip and shift; strong also colours, shapes and holes", "PRESET", ["none", "standard", "strong"], "standard"),
+  ema: real("decay of an average of the weights, which then is what is validated and saved; 0 for none", 0, 0, 0.999_999),
+  earlyStopping: whole("epochs in a row without a smaller validation loss that end the training early", undefined, 1),
   split: real("share of each class that is kept for validation, where the folder has none", 0.2, 0.01, 0.9),
   skipUnreadable: flag("leaves out what is no picture, and counts it, instead of stopping"),
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
@@ -88,9 +90,10 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   using model = network(name, { flavor, seed, device, precision, threads, inChannels: grey ? 1 : 3, numClasses });
   const report = settings.weights ? await model.loadWeights(settings.weights, { newHead: true, adaptInput: true }) : undefined;
   showStart(settings, model, data, report, screen);
-  const { epochs, batchSize, lr, momentum, weightDecay, augment, size } = settings;
+  const { epochs, batchSize, lr, momentum, weightDecay, augment, size, ema, earlyStopping: patience } = settings;
+  const course = { ...(ema > 0 && { ema }), ...(patience && { earlyStopping: { patience } }) };
   const optimizer = sgd({ lr, momentum, nesterov: momentum > 0, weightDecay });
-  const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size) };
+  const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...course };
   const title = `${name} on ${oneLine(subject)}`;
   const trained = await trainAndSave({ model, data, options: fitting, output, title, keep: "best" }, screen);
   // Found when they were read, behind first bytes that were right.
