@@ -75,6 +75,18 @@ test("the file keeps the epoch with the highest accuracy, not the last one", asy
   expect(measured!["loss"]).toBeCloseTo(best!.validationLoss, 4);
 });
 
+test("a training ends early, and an average is validated and saved, on request", async () => {
+  await colourFolder(join(folder, "early/train"), ["blue", "green"], 16);
+  await colourFolder(join(folder, "early/val"), ["green", "blue"], 4);
+  const small = ["--network", "cifar_resnet20", "--size", "16", "--batch-size", "8", "--epochs", "40", "--output", "early.safetensors"];
+  const { code, stdout } = await run(["train", "early", ...small, "--early-stopping", "2", "--ema", "0.5"]);
+  expect(code).toBe(0);
+  expect(stdout).toContain("\nEnded early: the validation loss became no smaller.\n");
+  expect([...stdout.matchAll(/\n +\d+( +\d\S+){4}(?=\n)/g)].length).toBeLessThan(40);
+  const refused = await train("early", "--ema", "1", "--output", "other.safetensors");
+  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("--ema: expected a finite number from 0 to 0.999999, got 1")]);
+});
+
 test.skipIf(isWindows)("each command that is suggested works as it stands, whatever the names", async () => {
   const odd = "it's a\nfolder";
   await colourFolder(join(folder, odd), ["-r e\nd", "$(green)"], 6);

@@ -23,6 +23,7 @@ export class Misuse extends Failure {
 /** What helps, where the library's message does not say it. */
 const HINTS: Readonly<Record<string, string>> = {
   ERR_ADDON: "npx resnet-native doctor tells more",
+  ERR_CHECKPOINT: "--resume wants the words that the training began with",
   ERR_INTERNAL: "RESNET_NATIVE_DEBUG=1 before the command shows where",
   ERR_MODEL_FILE: "What train, or the library's save, has written can be read",
   ERR_NON_FINITE_LOSS: "Training with a smaller --lr may help",

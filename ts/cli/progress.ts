@@ -1,3 +1,5 @@
+import { counted } from "./counted.js";
+import { oneLine } from "./option.js";
 import type { EpochRow, FitEvent, StepEvent } from "../index.js";
 import type { StatusLine } from "./status.js";
 
@@ -23,7 +25,8 @@ export class Progress {
   /** Shows an event. */
   show(event: FitEvent): void {
     if (event.type === "epoch") return this.#row(event);
-    if (event.type === "epochBegin" || event.type === "evaluation") return;
+    if (event.type === "resume") return this.#print(`Goes on from ${oneLine(event.path)}, ${counted(event.epochs, "epoch")} done`);
+    if (event.type !== "step" && event.type !== "validation") return;
     const epoch = `epoch ${event.epoch}/${this.#epochs}`;
     const now = event.type === "step" ? this.#step(event, epoch.length + 2) : `validation  ${event.done}/${event.total}`;
     this.#status.show(`${epoch}  ${now}`);

@@ -1,4 +1,4 @@
-import { calibrate, type Calibration, fit, type FitOptions, History, type Model, plot, type ResNetError, type TrainingData } from "../index.js";
+import { calibrate, type Calibration, type EpochRow, fit, type FitOptions, History, type Model, plot, type ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
 import { Progress } from "./progress.js";
 import type { Screen } from "./screen.js";
@@ -28,25 +28,22 @@ export interface Trained {
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
 export async function trainAndSave({ model, data, options, output, title, keep }: Training, screen: Screen): Promise<Trained> {
   const began = performance.now();
-  let saved = 0;
-  let best = { epoch: 0, accuracy: -1, loss: Infinity };
-  const onEpochEnd: FitOptions["onEpochEnd"] = async (row) => {
-    const { epoch, accuracy: trained, loss: trainedLoss, validationAccuracy: accuracy = trained, validationLoss: loss = trainedLoss } = row;
-    // Of equal accuracies the one with the smaller loss is better.
-    if (keep === "best" && (accuracy < best.accuracy || (accuracy === best.accuracy && loss >= best.loss))) return;
+  const onEpochEnd: FitOptions["onEpochEnd"] = async (row, { rows }) => {
+    if (keep === "best" && bestOf(rows) !== row) return;
     // Whatever happens later, what was best so far is saved.
     await model.save(output).catch((error: ResNetError) => {
-      const left = saved === 0 ? "nothing is saved" : `${output} stays as it was after epoch ${saved}`;
+      const saved = keep === "best" ? bestOf(rows.slice(0, -1)) : rows.at(-2);
+      const left = saved === undefined ? "nothing is saved" : `${output} stays as it was after epoch ${saved.epoch}`;
       throw new Failure(error.code, `${error.message}; ${left}`);
     });
-    saved = epoch;
-    best = { epoch, accuracy, loss };
   };
   const history = await conduct(model, data, { ...options, onEpochEnd }, screen);
   screen.status.clear();
+  const best = { epoch: bestOf(history.rows)?.epoch ?? 0 };
   // A signal that comes later finds nothing to stop.
   const stopped = screen.interrupt.signal.aborted;
   if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
+  if (history.stoppedEarly) screen.print("Ended early: the validation loss became no smaller.");
   if (keep === "last" || best.epoch === 0) await model.save(output);
   const calibration = keep === "best" && best.epoch > 0 && !stopped && data.validation ? await calibrated(output, model, data, screen) : undefined;
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
@@ -66,6 +63,16 @@ export async function trainAndSave({ model, data, options, output, title, keep }
     screen.print(`Its probabilities are calibrated on the pictures for validation: temperature ${temperature.toFixed(2)}, ${losses}`);
   }
   return { exit: stopped ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
+}
+
+/** The epoch with the highest accuracy on what was kept for validation, or else in training; of equal ones the one with the smallest loss. */
+function bestOf(rows: readonly EpochRow[]): EpochRow | undefined {
+  const told = ({ accuracy, loss, validationAccuracy = accuracy, validationLoss = loss }: EpochRow) => [validationAccuracy, -validationLoss] as const;
+  return rows.reduce<EpochRow | undefined>((best, row) => {
+    if (best === undefined) return row;
+    const [[accuracy, loss], [most, least]] = [told(row), told(best)];
+    return accuracy > most || (accuracy === most && loss > least) ? row : best;
+  }, undefined);
 }
 
 async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<History> {

@@ -1,4 +1,5 @@
 import { type FashionMnist, type Model, sgd } from "../../index.js";
+import { checkpointing, checkpointOptions } from "../checkpointing.js";
 import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { PROGRAM } from "../help.js";
@@ -25,6 +26,7 @@ const options = {
     undefined,
     "a file",
   ),
+  ...checkpointOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
 };
@@ -48,11 +50,11 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const output = settings.output ?? `${settings.network}-fashion-mnist.safetensors`;
   const { flavor, seed, device, precision, threads, epochs, batchSize, lr, momentum, weightDecay } = settings;
   using model = network(settings.network, { flavor, seed, device, precision, threads, inChannels: 1, numClasses: 10 });
-  await checkTargets([output, chartBeside(output)], settings.force);
+  await checkTargets([output, chartBeside(output)], settings.force || settings.resume !== undefined);
   const data = await loadOrStop(() => loadImages(settings, screen, screen.interrupt.signal), screen);
   if (data === undefined) return screen.interrupt.code!;
   showStart(settings, model, data, screen);
-  const options = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }) };
+  const options = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }), ...checkpointing(settings) };
   const title = `${settings.network} on Fashion-MNIST`;
   const { exit } = await trainAndSave({ model, data, options, output, title, keep: "last" }, screen);
   screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);

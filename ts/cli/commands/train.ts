@@ -18,6 +18,7 @@ import {
   type Unreadable,
   warmup,
 } from "../../index.js";
+import { checkpointing, checkpointOptions } from "../checkpointing.js";
 import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { Failure, Misuse } from "../failure.js";
@@ -69,6 +70,8 @@ const options = {
   fit: choice("what becomes of other aspect ratios: borders, cut off, or stretched", "FIT", ["pad", "crop", "stretch"], "pad"),
   grey: flag("takes pictures as grey ones"),
   augment: choice("how pictures are changed at random: flip and shift; strong also colours, shapes and holes", "PRESET", ["none", "standard", "strong"], "standard"),
+  ema: real("decay of an average of the weights, which then is what is validated and saved; 0 for none", 0, 0, 0.999_999),
+  earlyStopping: whole("epochs in a row without a smaller validation loss that end the training early", undefined, 1),
   split: { ...real(`share of each class that is kept for validation, where the folder has none; default ${SPLIT}`, 0, 0.01, 0.9), fallback: undefined } as Option<
     number | undefined
   >,
@@ -76,6 +79,7 @@ const options = {
   skipUnreadable: flag("leaves out what is no picture, and counts it, instead of stopping"),
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
   output: text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"),
+  ...checkpointOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
 };
@@ -102,7 +106,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const subject = basename(resolve(folder)) || "pictures";
   const output = settings.output ?? `${name}-${subject.replace(/\.(csv|jsonl)$/i, "")}.safetensors`;
   await checkFolder(folder);
-  await checkTargets([output, chartBeside(output)], settings.force);
+  await checkTargets([output, chartBeside(output)], settings.force || settings.resume !== undefined);
   screen.status.show(`Looking at ${oneLine(folder)}`);
   const data = await loadOrStop(() => pictures(folder, settings, screen), screen);
   if (data === undefined) return screen.interrupt.code!;
@@ -111,10 +115,11 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   using model = network(name, { flavor, seed, device, precision, threads, inChannels: grey ? 1 : 3, numClasses });
   const report = settings.weights ? await model.loadWeights(settings.weights, { newHead: true, adaptInput: true }) : undefined;
   showStart(settings, model, data, report, screen);
-  const { epochs, batchSize, lr, schedule, momentum, weightDecay, augment, size } = settings;
+  const { epochs, batchSize, lr, schedule, momentum, weightDecay, augment, size, ema, earlyStopping: patience } = settings;
+  const course = { ...(ema > 0 && { ema }), ...(patience && { earlyStopping: { patience } }), ...checkpointing(settings) };
   const optimizer = sgd({ lr, momentum, nesterov: momentum > 0, weightDecay });
   const changing = SCHEDULES[schedule]!(epochs);
-  const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...(changing && { schedule: changing }) };
+  const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...(changing && { schedule: changing }), ...course };
   const title = `${name} on ${oneLine(subject)}`;
   const trained = await trainAndSave({ model, data, options: fitting, output, title, keep: "best" }, screen);
   // They were pictures when the training began.
