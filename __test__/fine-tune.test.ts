@@ -65,6 +65,19 @@ test("frozen parameters have no gradients; those of the others are what they wou
   for (const [name, { data }] of some) expect([name, data]).toEqual([name, all.get(name)!.data]);
 });
 
+test.each<[string, ParameterGroup[]]>([
+  ["the head alone", [{ layers: "fc", lrFactor: 1 }, { frozen: true }]],
+  ["a part in the middle", [{ layers: "layer1", frozen: true }]],
+  ["norms alone", [{ roles: "norm", frozen: true }]],
+])("%s: the same bits on one thread and on two", async (_, groups) => {
+  const run = async (threads: number) => {
+    using model = tiny({ threads });
+    await fit(model, pictures(40), { batchSize: 16, epochs: 2, accumulate: 2, clipNorm: 1, optimizer: adamw({ lr: 0.01, groups }) });
+    return await digest(model);
+  };
+  expect(await run(2)).toBe(await run(1));
+});
+
 test("frozenNorms needs norms to freeze", async () => {
   const error = await rejection(fit(tiny(), pictures(16), { optimizer: sgd({ groups: [{ layers: "fc", frozenNorms: true }] }) }));
   expect(error).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: "groups[0].frozenNorms: expected a group with batch norms, got none in it" });

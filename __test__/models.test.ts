@@ -128,6 +128,7 @@ test("a disposed model refuses everything and ends what runs", async () => {
   const image = tensor(new Float32Array(256), [1, 1, 16, 16]);
   const calls = [
     () => model.predict(image),
+    () => model.features(image),
     () => model.stateDict(),
     () => fit(model, pictures(8)),
     () => evaluate(model, pictures(8)),

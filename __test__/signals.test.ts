@@ -91,6 +91,8 @@ test("a signal that was aborted before comes before all that is wrong", async ()
     () => fashionMnist({ resize: -1, signal }),
     () => loadModel("/nowhere", { signal }),
     () => loadModel(any(1), { signal }),
+    () => loadModel("/nowhere", { seed: 1, signal }),
+    () => model.features(any(1), { signal }),
     () => model.predict(any(1), { signal }),
     () => model.predict(image, { batchSize: 0, signal }),
     () => model.predict(image, any({ wrong: 1, signal })),

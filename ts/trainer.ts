@@ -58,12 +58,12 @@ export class Trainer {
   /**
    * The learning rate of the steps that are asked for from now on, before the factors of groups: at first the optimiser's. A schedule of one's
    * own sets it before each step.
-   * @throws `ERR_INVALID_ARGUMENT` when it is set to what is no number of at least 0.
    */
   get lr(): number {
     return Trainer.#nativeOf(this).lr;
   }
 
+  /** @throws `ERR_INVALID_ARGUMENT` for what is no number of at least 0. */
   set lr(lr: number) {
     Trainer.#nativeOf(this).lr = check("lr", lr, number(0));
   }

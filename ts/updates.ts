@@ -16,8 +16,8 @@ export interface UpdateOptions {
   /** Largest distance of a gradient from 0, as PyTorch's `clip_grad_value_` has it; above 0. Not beside `clipNorm`. */
   clipValue?: number;
   /**
-   * Batches of an update, default 1: with 4, four batches of 32 make the update of one of 128, but that batch norms see 32 images. Each
-   * sample counts the same.
+   * Batches of an update, default 1: with 4, four batches of 32 make the update of one of 128, but that batch norms see 32 images, unless
+   * they are frozen ({@link ParameterGroup.frozenNorms}). Each sample counts the same.
    */
   accumulate?: number;
   /**

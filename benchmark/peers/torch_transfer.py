@@ -111,7 +111,9 @@ def main():
         torch.manual_seed(request.get("seed", 1))
         if request["run"] == "before":
             model, test = Cifar(), fashion_mnist("t10k")
-            train(model, fashion_mnist("train"), [(model.parameters(), 1)], recipe, recipe["before"], request["epochs"], True)
+            x, y = fashion_mnist("train")
+            first = slice(request["images"])
+            train(model, (x[first], y[first]), [(model.parameters(), 1)], recipe, recipe["before"], request["epochs"], True)
             trained = model
         else:
             chosen = torch.tensor(request["chosen"])

@@ -194,11 +194,12 @@ impl Updater {
         &self.mode
     }
 
-    /// Makes room for what the optimiser keeps; only the first time does it anything.
+    /// Looks at the network's parameters and makes room for what the optimiser keeps; only the first time does it anything.
     ///
     /// # Errors
-    /// `ERR_OUT_OF_MEMORY`.
+    /// `ERR_INVALID_ARGUMENT` if groups do not fit the network; `ERR_OUT_OF_MEMORY`.
     pub fn reserve(&mut self, executor: &Executor, params: &Params) -> Result<()> {
+        self.look_at(params)?;
         self.state.reserve(self.optimizer.kept(), executor, params.parameters_len())
     }
 
