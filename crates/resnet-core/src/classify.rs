@@ -50,7 +50,9 @@ impl Session {
         let row = |logits: &[f32]| {
             let predicted = |(class, probability)| Prediction { class, probability };
             let mut predictions: Vec<Prediction> = match is_multi {
-                true => logits.iter().map(|&logit| sigmoid(f64::from(logit) * inverse)).enumerate().map(predicted).collect(),
+                true => {
+                    logits.iter().map(|&logit| sigmoid(f64::from(logit) * inverse)).enumerate().map(predicted).collect()
+                }
                 false => probabilities(logits, inverse).enumerate().map(predicted).collect(),
             };
             // Stable: of equal ones the first counts.
@@ -251,7 +253,8 @@ mod tests {
         }
         let single = Dataset::from_arrays(Pixels::F32(vec![0.0; 2]), [1, 2, 1, 1], vec![1], None).unwrap();
         let error = session.evaluate(&single, 1).unwrap_err();
-        let message = "data: expected any number of labels for each sample (labels: \"multi\"), as the model has been trained \
+        let message =
+            "data: expected any number of labels for each sample (labels: \"multi\"), as the model has been trained \
                        on, got one label for each sample";
         assert_eq!((error.code, &*error.message), (Code::Label, message));
     }

@@ -106,7 +106,8 @@ impl Loss {
                 LabelsRef::Multi { .. } => true,
             };
             if weights.len() != outputs || !weights.iter().all(sound) || !counts {
-                let where_counted = if labels.kind() == LabelKind::Single { ", above 0 where there are samples" } else { "" };
+                let where_counted =
+                    if labels.kind() == LabelKind::Single { ", above 0 where there are samples" } else { "" };
                 let expected = format!("a finite number for each of the network's {outputs} classes{where_counted}");
                 return Err(Error::expected(Code::InvalidArgument, parameter, expected, format!("{weights:?}")));
             }

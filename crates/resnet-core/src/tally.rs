@@ -24,9 +24,15 @@ struct Top {
 enum Counts {
     Nothing,
     /// How many samples of each class were taken for each class, (classes, classes), and how many samples each class has.
-    Pairs { confusion: Vec<u32>, support: Vec<usize> },
+    Pairs {
+        confusion: Vec<u32>,
+        support: Vec<usize>,
+    },
     /// Of each class, and the samples of which all decisions are right.
-    Sets { classes: Vec<Decided>, exact: usize },
+    Sets {
+        classes: Vec<Decided>,
+        exact: usize,
+    },
 }
 
 /// What was decided about a class.
@@ -167,7 +173,8 @@ impl Tally {
     pub fn report(self, by_class: bool) -> Report {
         let top_k_accuracy = self.top.map(|top| share(top.right, self.samples));
         let base = Report { top_k_accuracy, ..Report::default() };
-        let mean = |reports: &[ClassReport]| reports.iter().map(|one| one.f1).sum::<f64>() / reports.len().max(1) as f64;
+        let mean =
+            |reports: &[ClassReport]| reports.iter().map(|one| one.f1).sum::<f64>() / reports.len().max(1) as f64;
         match self.counts {
             Counts::Nothing => base,
             Counts::Pairs { confusion, support } => {
@@ -185,8 +192,11 @@ impl Tally {
             }
             Counts::Sets { classes, exact } => {
                 let sum = |of: fn(&Decided) -> usize| classes.iter().map(of).sum();
-                let together =
-                    Decided { right: sum(|one| one.right), taken: sum(|one| one.taken), support: sum(|one| one.support) };
+                let together = Decided {
+                    right: sum(|one| one.right),
+                    taken: sum(|one| one.taken),
+                    support: sum(|one| one.support),
+                };
                 let reports: Vec<ClassReport> = classes.iter().map(|one| one.report()).collect();
                 Report {
                     macro_f1: Some(mean(&reports)),
@@ -262,7 +272,8 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_be_counted() {
-        let message = |outputs, kind, top| Tally::new(outputs, kind, top, true).err().map(|error| error.message).unwrap();
+        let message =
+            |outputs, kind, top| Tally::new(outputs, kind, top, true).err().map(|error| error.message).unwrap();
         let single = LabelKind::Single;
         assert_eq!(message(3, single, Some(4)), "topK: expected from 1 to the network's 3 classes, got 4");
         assert_eq!(message(5000, single, None), "byClass: expected a network of at most 4096 classes, got 5000");

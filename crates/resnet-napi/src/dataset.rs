@@ -10,7 +10,8 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
 use resnet_core::data::{
-    Dataset, GivenPicture, LabelKind, Normalise, PictureDetails, PictureTransform, Pixels, Skipped, Source, Splits, Transform,
+    Dataset, GivenPicture, LabelKind, Normalise, PictureDetails, PictureTransform, Pixels, Skipped, Source, Splits,
+    Transform,
 };
 use resnet_core::tensor::copy_of;
 use resnet_core::Error;

@@ -195,7 +195,8 @@ mod tests {
 
     fn numbers(count: usize) -> Dataset {
         let pixels = (0..count * 2).map(|i| i as f32).collect();
-        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect::<Vec<_>>(), None).unwrap()
+        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect::<Vec<_>>(), None)
+            .unwrap()
     }
 
     #[test]

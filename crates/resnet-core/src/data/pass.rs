@@ -277,7 +277,8 @@ mod tests {
 
     fn numbers(count: usize) -> Dataset {
         let pixels = (0..count * 2).map(|i| i as f32).collect();
-        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect::<Vec<_>>(), None).unwrap()
+        Dataset::from_arrays(Pixels::F32(pixels), [count, 1, 1, 2], (0..count as u32).collect::<Vec<_>>(), None)
+            .unwrap()
     }
 
     fn batches(data: &Dataset, batch_size: usize, order: Order, drop_last: bool) -> Vec<Batch> {
@@ -315,7 +316,11 @@ mod tests {
         assert_ne!(order(3, 1), order(3, 2));
         assert_eq!(order(3, 2).into_iter().collect::<HashSet<_>>().len(), 50);
         for batch in batches(&numbers(50), 8, Order::Shuffled { seed: 3, epoch: 1 }, false) {
-            assert_eq!(batch.images[0], batch.labels.all().single().unwrap()[0] as f32 * 2.0, "an image keeps its label");
+            assert_eq!(
+                batch.images[0],
+                batch.labels.all().single().unwrap()[0] as f32 * 2.0,
+                "an image keeps its label"
+            );
         }
     }
 

@@ -130,8 +130,7 @@ impl Losses<'_> {
             for _ in 0..loader.steps() {
                 let batch = loader.next().ok_or_else(|| Error::new(Code::Internal, "the loader ended early"))??;
                 self.trainer.set_lr(self.config.lr(step));
-                let stepped =
-                    self.trainer.step_on(self.session, self.train.input(batch), batch, false);
+                let stepped = self.trainer.step_on(self.session, self.train.input(batch), batch, false);
                 let loss = match stepped {
                     Ok(metrics) => metrics.loss(),
                     Err(error) if matches!(error.code, Code::NonFiniteLoss | Code::NonFiniteWeights) => return Ok(()),

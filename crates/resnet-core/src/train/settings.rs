@@ -61,6 +61,12 @@ impl UpdateConfig {
 
 impl From<Optimizer> for UpdateConfig {
     fn from(optimizer: Optimizer) -> Self {
-        Self { optimizer, parameters: ParameterSettings::default(), clip: None, accumulate: one(), loss: Loss::default() }
+        Self {
+            optimizer,
+            parameters: ParameterSettings::default(),
+            clip: None,
+            accumulate: one(),
+            loss: Loss::default(),
+        }
     }
 }

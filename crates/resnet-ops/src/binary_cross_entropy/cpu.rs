@@ -42,8 +42,7 @@ fn sample(problem: &Problem, logits: &[f32], codes: &[u8], gradient: &mut [f32])
     }
     let mut outcome = Outcome::default();
     for (class, (&logit, &code)) in logits.iter().zip(codes).enumerate() {
-        let (x, t, [wrong, right]) =
-            (f64::from(logit), problem.wanted[usize::from(code & 3)], problem.weights[class]);
+        let (x, t, [wrong, right]) = (f64::from(logit), problem.wanted[usize::from(code & 3)], problem.weights[class]);
         let (positive, negative) = (right * t, wrong * (1.0 - t));
         // Of the distance from 0: σ of it is 1 / (1 + small), and of its opposite small / (1 + small).
         let small = (-x.abs()).exp();

@@ -3,11 +3,7 @@ use crate::element::Real;
 use crate::outcome::Outcome;
 use crate::{Buffer, Result};
 
-pub(super) fn evaluate<T: Real>(
-    problem: &Problem,
-    logits: &Buffer,
-    dlogits: Option<&mut Buffer>,
-) -> Result<Outcome> {
+pub(super) fn evaluate<T: Real>(problem: &Problem, logits: &Buffer, dlogits: Option<&mut Buffer>) -> Result<Outcome> {
     let &Problem { classes, codes, wanted, judge, weights, share, .. } = problem;
     let logits = &logits.slice::<T>()?[..codes.len()];
     let mut dlogits = dlogits.map(|dlogits| dlogits.slice_mut::<T>()).transpose()?;

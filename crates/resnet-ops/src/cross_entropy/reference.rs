@@ -3,11 +3,7 @@ use crate::element::Real;
 use crate::outcome::Outcome;
 use crate::{Buffer, Result};
 
-pub(super) fn evaluate<T: Real>(
-    problem: &Problem,
-    logits: &Buffer,
-    dlogits: Option<&mut Buffer>,
-) -> Result<Outcome> {
+pub(super) fn evaluate<T: Real>(problem: &Problem, logits: &Buffer, dlogits: Option<&mut Buffer>) -> Result<Outcome> {
     let &Problem { classes, targets, spread, .. } = problem;
     let (gamma, share) = (T::of(problem.gamma), T::of(problem.share));
     let logits = logits.slice::<T>()?;
@@ -35,7 +31,11 @@ pub(super) fn evaluate<T: Real>(
             let (log, p) = (log_p(class), log_p(class).exp());
             let (factor, change) = focus(p);
             let bent = if p == T::one() || p == T::zero() { T::zero() } else { change * p * log };
-            if weight(class) == T::zero() { T::zero() } else { -weight(class) * (factor + bent) }
+            if weight(class) == T::zero() {
+                T::zero()
+            } else {
+                -weight(class) * (factor + bent)
+            }
         };
         for class in (0..classes).filter(|&class| weight(class) != T::zero()) {
             outcome.loss_sum -= (weight(class) * focus(log_p(class).exp()).0 * log_p(class)).into();

@@ -129,7 +129,8 @@ mod tests {
         assert_eq!(train.labels().single().unwrap()[..10], [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]);
         assert_eq!(validation.labels().single().unwrap()[..10], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]);
         for class in 0..10 {
-            let share = train.labels().single().unwrap().iter().filter(|&&label| label == class).count() as f64 / 4096.0;
+            let share =
+                train.labels().single().unwrap().iter().filter(|&&label| label == class).count() as f64 / 4096.0;
             assert!((0.08..0.12).contains(&share), "class {class}: {share}");
         }
     }
