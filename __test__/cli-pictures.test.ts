@@ -103,7 +103,7 @@ test.skipIf(isWindows)("each command that is suggested works as it stands, whate
   const validation = /^ +\d+ pictures to train on, (\d) for validation/m.exec(stdout)![1];
   const measured = await typed(evaluate!);
   expect(measured).toMatch(new RegExp(`^${validation} pictures of it's a\\\\nfolder at 16x16\npassed over: 1 file that`));
-  expect(measured).toMatch(/\nclass +accuracy {2}images\n─+ {2}─+ {2}─+\n\$\(green\) +[01]\.\d{4} +2\n-r e\\nd +[01]\.\d{4} +2\n$/);
+  expect(measured).toMatch(/\nclass +precision +recall +F1 {2}images\n─+(?: {2}─+){4}\n\$\(green\)(?: +[01]\.\d{4}){3} +2\n-r e\\nd(?: +[01]\.\d{4}){3} +2\n$/);
   const [, best] = /after epoch (\d)/.exec(stdout)!;
   const row = new RegExp(`^ +${best}(?: +\\d\\S+){2} +(\\S+)`, "m").exec(stdout)!;
   expect(measured).toContain(`accuracy ${row[1]}\n`);
@@ -123,6 +123,24 @@ test("train and val folders are taken as they are, and a list too", async () => 
   const list = await train("list.csv");
   expect(list.stdout).toMatch(/^list\.csv: 3 classes [^]*\n {2}9 pictures to train on, 3 for validation[^]*\nSaved to cifar_resnet20-list\.safetensors/);
   expect(list.stdout).toMatch(/ predict cifar_resnet20-list\.safetensors PICTURE --threads 2\n/);
+});
+
+test("a list of any number of labels is trained on, predicted and measured", async () => {
+  const named = COLOURS.flatMap((name, i) => [0, 1, 2, 3, 4].map((n) => `colours/${name}/${n}.png,${["", "warm", "warm|bright"][i]}`));
+  await writeFile(join(folder, "multi.csv"), ["path,label", ...named].join("\n"));
+  const { code, stdout } = await train("multi.csv", "--labels", "multi");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^multi\.csv: 2 classes \(bright, warm\)\n {2}12 pictures to train on, 3 for validation.*\n {2}labels are there or not: always guessing none has a validation accuracy of 0\.\d{4}\n/);
+  const [, measured] = hints(stdout);
+  expect(await typed(measured!)).toMatch(/^3 pictures of multi\.csv at 16x16\nloss \d.*, accuracy [01].*\nF1 [01].*, mean of the classes' [01].*, all right [01].*\n\nclass +precision +recall +F1 +images\n/);
+  const model = "cifar_resnet20-multi.safetensors";
+  const [found] = records((await run(["evaluate", model, "multi.csv", "--by-class", "--json"])).stdout);
+  expect(found).toMatchObject({ microF1: expect.any(Number), exactMatch: expect.any(Number), classes: [{ name: "bright", support: 5 }, { name: "warm", support: 10 }] });
+  const [all] = records((await run(["predict", model, "colours/red/0.png", "--min-confidence", "0", "--json"])).stdout);
+  expect((all!["classes"] as { name: string }[]).map(({ name }) => name).toSorted()).toEqual(["bright", "warm"]);
+  const [sure] = records((await run(["predict", model, "colours/red/0.png", "--json"])).stdout);
+  expect((sure!["classes"] as { probability: number }[]).every(({ probability }) => probability >= 0.5)).toBe(true);
+  expect(await run(["train", "colours", "--labels", "multi", "--output", "none.safetensors", ...SMALL])).toMatchObject({ code: 1, stderr: expect.stringContaining('labels: expected "single" for a folder') });
 });
 
 test("predict tells the classes of pictures in columns, and as JSON", async () => {
@@ -220,7 +238,7 @@ test.skipIf(process.platform !== "linux")("where a later epoch cannot be saved, 
 test("a class that a folder lacks has a dash, and one that the model does not know is an error", async () => {
   await cp(join(folder, "colours/red"), join(folder, "some/red"), { recursive: true });
   const { stdout } = await run(["evaluate", "colours.safetensors", "some", "--by-class"]);
-  expect(stdout).toMatch(/^20 pictures of some at 16x16\n[^]*\nblue +– +0\ngreen +– +0\nred +[01]\.\d{4} +20\n$/);
+  expect(stdout).toMatch(/^20 pictures of some at 16x16\n[^]*\nblue(?: +–){3} +0\ngreen(?: +–){3} +0\nred(?: +[01]\.\d{4}){3} +20\n$/);
   await cp(join(folder, "some/red"), join(folder, "some/yellow"), { recursive: true });
   expect((await run(["evaluate", "colours.safetensors", "some"])).stderr).toMatch(/^error: classNames: .*"yellow".*\n$/);
 });
@@ -234,7 +252,7 @@ test("a hundred classes with long names are told in short, and measured in colum
   const rows = measured.stdout.trimEnd().split("\n").slice(3);
   expect(rows).toHaveLength(102);
   expect(new Set(rows.map((row) => row.length)).size).toBe(1);
-  expect(rows.at(-1)).toMatch(/^something of a rather long name with number 99 {2} +[01]\.\d{4} {7}2$/);
+  expect(rows.at(-1)).toMatch(/^something of a rather long name with number 99(?: +[01]\.\d{4}){3} {7}2$/);
 });
 
 test("weights of another network are taken but for the head", async () => {

@@ -16,7 +16,9 @@ import {
   flip,
   imageFolder,
   type ImageFolderOptions,
+  type Mixed,
   mixup,
+  type Numbers,
   preprocess,
   randomCrop,
   ResNet,
@@ -331,7 +333,7 @@ test("a mixed batch tells what was mixed, and a step's loss is that of both labe
   expect([plain!.mixed ?? undefined, [...labels]]).toEqual([undefined, [batch!.labels[5], ...batch!.labels.slice(0, 5)]]);
   const [own, other] = [0, 5].map((index) => plain!.images.data.subarray(index * 768, (index + 1) * 768));
   for (const [i, value] of batch!.images.data.subarray(0, 768).entries()) expect(value).toBeCloseTo(own![i]! * share + other![i]! * (1 - share), 6);
-  const loss = async (labels: Uint32Array, mixed?: { labels: Uint32Array; share: number }) => {
+  const loss = async (labels: Numbers, mixed?: Mixed) => {
     using model = new ResNet([[1, 8]], { numClasses: 2, seed: 3 });
     const step = await new Trainer(model).step(batch!.images, labels, mixed && { mixed });
     return step.loss;

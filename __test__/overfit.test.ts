@@ -1,4 +1,5 @@
 import {
+  type Batch,
   CifarResNet,
   fashionMnist,
   GoogLeNet,
@@ -84,7 +85,7 @@ const others: Record<string, Run> = {
 };
 
 let images: Tensor;
-let labels: Uint32Array;
+let labels: Batch["labels"];
 beforeAll(async () => {
   const { train } = await fashionMnist({ source: "sample", resize: [32, 32] });
   for await (const batch of train.take(64).batches({ batchSize: 64 })) ({ images, labels } = batch);

@@ -1,10 +1,10 @@
-import { fit, ResNet, sgd, type Tensor, tensor, Trainer } from "resnet-native";
+import { type Batch, fit, ResNet, sgd, type Tensor, tensor, Trainer } from "resnet-native";
 import { expect, test } from "vitest";
 import { digest, pictures, rejection } from "./pictures.js";
 
 const tiny = () => new ResNet([[1, 8]], { numClasses: 4, inChannels: 1 });
 
-async function firstBatch(count = 16): Promise<{ images: Tensor; labels: Uint32Array }> {
+async function firstBatch(count = 16): Promise<{ images: Tensor; labels: Batch["labels"] }> {
   const { value } = await pictures(count).batches({ batchSize: count }).next();
   return value!;
 }

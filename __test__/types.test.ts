@@ -4,6 +4,7 @@ import * as augmentations from "../ts/augment.js";
 import * as fits from "../ts/fit.js";
 import * as folders from "../ts/image-folder.js";
 import * as layers from "../ts/layers.js";
+import * as losses from "../ts/losses.js";
 import * as networks from "../ts/networks.js";
 import * as optimizers from "../ts/optimizers.js";
 import * as schedules from "../ts/schedules.js";
@@ -12,7 +13,7 @@ import * as sources from "../ts/sources.js";
 // What the compiler must accept and refuse: `npm run typecheck` reads this file, running it only builds the values.
 
 test("the package gives these values, what is made by the dozen, and no others", () => {
-  const families = [augmentations, fits, folders, layers, networks, optimizers, schedules, sources].flatMap((family) => Object.keys(family));
+  const families = [augmentations, fits, folders, layers, losses, networks, optimizers, schedules, sources].flatMap((family) => Object.keys(family));
   const others = [
     "Bottleneck",
     "Dataset",
@@ -99,6 +100,10 @@ test("training", () => {
   expectTypeOf<Extract<api.FitEvent, { type: "step" }>["loss"]>().toEqualTypeOf<number>();
   expectTypeOf<api.EpochRow["validationLoss"]>().toEqualTypeOf<number | undefined>();
   expectTypeOf<api.Trainer["step"]>().returns.resolves.toEqualTypeOf<api.Metrics>();
+  expectTypeOf(api.evaluate).returns.resolves.toExtend<api.Metrics>();
+  expectTypeOf(api.fit).toBeCallableWith(new api.ResNet18(), {} as api.Dataset, { loss: api.focal({ gamma: 1 }), labelSmoothing: 0.1 });
+  // @ts-expect-error smoothing is an option of training, whatever the loss
+  expect(() => api.focal({ labelSmoothing: 0.1 })).toThrow("labelSmoothing");
   expectTypeOf<api.FitOptions["optimizer"]>().toEqualTypeOf<api.Optimizer | undefined>();
   // The settings of an optimiser are its own type's.
   expectTypeOf<keyof api.Optimizer>().toEqualTypeOf<"name">();
@@ -113,6 +118,8 @@ test("data", () => {
   expectTypeOf(api.tensor).toBeCallableWith(Buffer.alloc(4), [4]);
   expectTypeOf(api.tensor).toBeCallableWith([1, 2], [2] as const);
   expectTypeOf<api.Dataset["batches"]>().returns.toExtend<AsyncIterable<api.Batch>>();
+  expectTypeOf(api.fromArrays).toBeCallableWith({ images: [1], shape: [1, 1, 1, 1], labels: { data: [1, 0], shape: [1, 2] } });
+  expectTypeOf<api.Batch["labels"]>().toEqualTypeOf<Uint32Array | Uint8Array>();
   expectTypeOf(api.fashionMnist).parameter(0).toEqualTypeOf<api.FashionMnistOptions | undefined>();
   // @ts-expect-error no such interpolation
   expectTypeOf(api.fashionMnist).toBeCallableWith({ interpolation: "cubic" });

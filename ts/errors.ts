@@ -15,7 +15,7 @@
  * | so events and the {@link History} | have finite numbers only |
  * | weights in a file, also if they are beyond f32 | `ERR_NON_FINITE_WEIGHTS` names the tensor; the model stays as it was |
  * | `save` of such weights | `ERR_NON_FINITE_WEIGHTS` names the tensor; the file that is there stays as it was |
- * | logits | wherever accuracy is told, a sample is right if its largest logit stands at the label: infinity is the largest, of equal ones the first counts, and **a sample with a NaN is never right**. With a NaN, or infinity as the largest, its loss is NaN; with minus infinity at the label it is infinite |
+ * | logits | wherever accuracy is told, a sample is right if its largest logit stands at the label: infinity is the largest, of equal ones the first counts, and **a sample with a NaN is never right**. With a NaN, or infinity as the largest, its loss is NaN; with minus infinity at the label it is infinite. Of samples of any number of classes a NaN is taken for none, and its decision is never right |
  * | {@link evaluate} | tells the loss that it finds, NaN or infinite too, which the command line's JSON has as `null` |
  * | {@link plot} | leaves a gap |
  */

@@ -1,4 +1,4 @@
-import { describe } from "./description.js";
+import { describe, type Description, fields } from "./description.js";
 import { type Rule } from "./options.js";
 
 /** What training makes small. Made by {@link crossEntropy}, {@link focal} and {@link binaryCrossEntropy}. */
@@ -7,12 +7,14 @@ export interface Loss {
   readonly name: string;
 }
 
-/** The losses that were made here, whose settings are known to be in their ranges. */
-const made = new WeakSet<Loss>();
+/** The losses that were made here, whose settings are known to be in their ranges, as the addon reads them. */
+const made = new WeakMap<Loss, Description>();
 
 /** The loss of these settings, which have been checked. */
 export function makeLoss<T extends Loss>(settings: T): T {
-  made.add(settings);
+  const { name, ...rest } = settings;
+  const type = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  made.set(settings, describe(type, rest));
   return Object.freeze(settings);
 }
 
@@ -24,15 +26,10 @@ export const lossRule: Rule<Loss> = {
 
 /** Whether a loss is for samples of any number of classes; one that is not given is for one class each. */
 export function isForSets(loss: Loss | undefined): boolean {
-  return loss?.name === "binary_cross_entropy";
+  return loss?.name === "binaryCrossEntropy";
 }
 
-/** A loss as the addon reads it. */
+/** A loss, and what is said beside it, as the addon reads it. */
 export function describeLoss(loss: Loss | undefined, labelSmoothing: number | undefined, classWeights: readonly number[] | undefined): object {
-  const { name, ...settings } = loss ?? { name: "" };
-  return {
-    ...(loss && { of: describe(name, settings) }),
-    ...(labelSmoothing !== undefined && { label_smoothing: labelSmoothing }),
-    ...(classWeights !== undefined && { class_weights: classWeights }),
-  };
+  return { ...(loss && { of: made.get(loss) }), ...fields({ labelSmoothing, classWeights }) };
 }

@@ -3,7 +3,7 @@ import { checkOptions, list, number } from "./options.js";
 
 /** The loss that {@link crossEntropy} makes. */
 export interface CrossEntropy extends Loss {
-  readonly name: "cross_entropy";
+  readonly name: "crossEntropy";
 }
 
 /** The loss that {@link focal} makes, with its setting. */
@@ -15,7 +15,7 @@ export interface Focal extends Loss {
 
 /** The loss that {@link binaryCrossEntropy} makes, with its setting. */
 export interface BinaryCrossEntropy extends Loss {
-  readonly name: "binary_cross_entropy";
+  readonly name: "binaryCrossEntropy";
   /** A weight for each class, at least 0. */
   readonly positiveWeights?: readonly number[];
 }
@@ -25,7 +25,7 @@ export interface BinaryCrossEntropy extends Loss {
  * the options `labelSmoothing` and `classWeights` and with classes that `mixup` or `cutmix` mixed.
  */
 export function crossEntropy(): CrossEntropy {
-  return makeLoss<CrossEntropy>({ name: "cross_entropy" });
+  return makeLoss<CrossEntropy>({ name: "crossEntropy" });
 }
 
 /**
@@ -57,5 +57,5 @@ export function focal(options?: { gamma?: number }): Focal {
  */
 export function binaryCrossEntropy(options?: { positiveWeights?: readonly number[] }): BinaryCrossEntropy {
   const { positiveWeights } = checkOptions(options, { positiveWeights: list(number(0), "an array of numbers of at least 0") });
-  return makeLoss<BinaryCrossEntropy>({ name: "binary_cross_entropy", ...(positiveWeights && { positiveWeights: Object.freeze([...positiveWeights]) }) });
+  return makeLoss<BinaryCrossEntropy>({ name: "binaryCrossEntropy", ...(positiveWeights && { positiveWeights: Object.freeze([...positiveWeights]) }) });
 }

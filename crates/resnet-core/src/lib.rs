@@ -11,6 +11,9 @@ pub mod device;
 mod engine;
 pub mod error;
 mod flips;
+#[cfg(test)]
+#[path = "../tests/hashed/mod.rs"]
+mod hashed;
 mod infer;
 pub mod interface;
 mod loss;

@@ -4,7 +4,7 @@ mod fingerprint;
 
 use super::augment::{Augment, Canvas};
 use super::classes::Classes;
-use super::labels::{LabelKind, Labels, LabelsRef};
+use super::labels::{Labels, LabelsRef};
 use super::picture::{Fit, Picture, PictureSet, PictureTransform, ReadScratch, Unreadable};
 use super::pixels::Pixels;
 use super::transform::{Normalise, Transform, TransformScratch, Transforms};
@@ -166,19 +166,6 @@ impl Dataset {
         }
     }
 
-    /// Refuses so many classes that what is counted for each would fill the memory: more than a million.
-    ///
-    /// # Errors
-    /// `ERR_LABEL`.
-    pub(super) fn check_count_of_classes(&self) -> Result<()> {
-        const MOST: usize = 1 << 20;
-        if self.num_classes() > MOST {
-            let expected = format!("at most {MOST} classes to be treated one by one");
-            return Err(Error::expected(Code::Label, "labels", expected, self.num_classes()));
-        }
-        Ok(())
-    }
-
     /// Number of samples, at least 1.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
@@ -203,17 +190,6 @@ impl Dataset {
     /// Labels of all samples.
     pub fn labels(&self) -> LabelsRef<'_> {
         self.labels.all().part(0..self.len)
-    }
-
-    /// A class for each sample.
-    ///
-    /// # Errors
-    /// `ERR_INVALID_ARGUMENT` if samples have any number of labels; `parameter` is what asks for one.
-    pub(super) fn single_labels(&self, parameter: &str) -> Result<&[u32]> {
-        let kind = self.labels().kind();
-        let expected = format!("data with {}", LabelKind::Single.told());
-        let refused = || Error::expected(Code::InvalidArgument, parameter, expected, kind.told());
-        self.labels().single().ok_or_else(refused)
     }
 
     /// The first `count` samples, or all if there are fewer.

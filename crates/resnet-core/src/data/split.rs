@@ -1,6 +1,7 @@
 //! Keeping some samples apart, and what the frequencies of classes say.
 
 use super::dataset::{Dataset, Splits};
+use super::labels::LabelKind;
 use crate::error::{Code, Error, Result};
 use crate::rng::{shuffle, stream, Purpose};
 
@@ -51,6 +52,30 @@ impl Dataset {
         let weights: Vec<f64> = counts.iter().map(weight).collect();
         let sum: f64 = weights.iter().zip(&counts).map(|(weight, &count)| weight * count as f64).sum();
         Ok(weights.iter().map(|weight| weight * self.len() as f64 / sum).collect())
+    }
+
+    /// Refuses so many classes that what is counted for each would fill the memory: more than a million.
+    ///
+    /// # Errors
+    /// `ERR_LABEL`.
+    pub(super) fn check_count_of_classes(&self) -> Result<()> {
+        const MOST: usize = 1 << 20;
+        if self.num_classes() > MOST {
+            let expected = format!("at most {MOST} classes to be treated one by one");
+            return Err(Error::expected(Code::Label, "labels", expected, self.num_classes()));
+        }
+        Ok(())
+    }
+
+    /// A class for each sample.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if samples have any number of labels; `parameter` is what asks for one.
+    pub(super) fn single_labels(&self, parameter: &str) -> Result<&[u32]> {
+        let kind = self.labels().kind();
+        let expected = format!("data with {}", LabelKind::Single.told());
+        let refused = || Error::expected(Code::InvalidArgument, parameter, expected, kind.told());
+        self.labels().single().ok_or_else(refused)
     }
 }
 

@@ -1,11 +1,9 @@
 use super::*;
 use crate::data::Labels;
+use crate::hashed;
 use resnet_ops::{layout, Executor, Isa, Precision};
 use safetensors::SafeTensors;
 use std::collections::HashMap;
-
-#[path = "../../tests/hashed/mod.rs"]
-mod hashed;
 
 const FIXTURES: &[u8] = include_bytes!("../../tests/fixtures/losses.safetensors");
 const N: usize = 9;

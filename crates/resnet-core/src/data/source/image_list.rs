@@ -180,7 +180,7 @@ fn json_rows(text: &str, kind: LabelKind) -> Rows {
     let one = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
     let row = |(line, text): (usize, &str)| {
         let value: Value = serde_json::from_str(text).map_err(|error| (line, error.to_string()))?;

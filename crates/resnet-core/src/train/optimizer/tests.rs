@@ -1,13 +1,11 @@
 use super::*;
+use crate::hashed;
 use crate::model::graph::trace_channels;
 use crate::model::layer::{Child, Init, Layer};
 use crate::train::ema::EmaConfig;
 use crate::train::UpdateConfig;
 use resnet_ops::{Isa, Precision};
 use safetensors::SafeTensors;
-
-#[path = "../../../tests/hashed/mod.rs"]
-mod hashed;
 
 const FIXTURES: &[u8] = include_bytes!("../../../tests/fixtures/optimizers.safetensors");
 
