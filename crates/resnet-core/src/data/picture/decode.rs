@@ -13,6 +13,9 @@ const MAX_PIXELS: u64 = 100_000_000;
 /// Most bytes that a picture's own pixels may take, and its decoder's tables.
 const MAX_BYTES: u64 = 512 << 20;
 
+/// Bytes that are to be had when a decoder begins, beside pixels. So many are never taken from an allocator's heap, whose ways it would change.
+const SPARE: usize = 33 << 20;
+
 /// How colours become channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) struct Colours {
@@ -116,8 +119,8 @@ fn upright<D: ImageDecoder>(decoder: image::ImageResult<D>) -> Result<DynamicIma
     }
     decoder.set_limits(limits()).map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
-    // The decoder would end the process where there is no memory for the pixels, and for a turned copy of them.
-    drop(with_room::<u8>(2 * decoder.total_bytes() as usize)?);
+    // The decoder would end the process where there is no memory for the pixels, a turned copy of them, or its tables.
+    drop(with_room::<u8>(2 * decoder.total_bytes() as usize + SPARE)?);
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
     Ok(image)
