@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { balancedSampler, flip, fromIterable, mixup, preprocess, previewBatch, type Sample } from "resnet-native";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { any, collect, pictures, rejection } from "./pictures.js";
 
 const file = (name: string) => fileURLToPath(new URL(`../crates/resnet-core/tests/fixtures/pictures/${name}`, import.meta.url));
@@ -39,6 +39,24 @@ test("images that come in several parts of memory are all there", async () => {
   for (const [i, name] of ["rgb.png", "wide.png", "tall.png", "rgb.jpg", "grey.png", "rgba.png", "rgb.png"].entries()) {
     expect(Buffer.compare(Buffer.from(images[i]!.images.data.buffer), Buffer.from((await preprocess(file(name), data.transform!)).data.buffer))).toBe(0);
   }
+});
+
+test("more than the process may have is an error, and not the end of it", async () => {
+  const image = await readFile(file("rgb.png"));
+  let asked = 0;
+  function* endless(): Generator<Sample> {
+    for (;;) yield { image, label: asked++ % 2 };
+  }
+  const limit = vi.spyOn(process, "constrainedMemory").mockReturnValue(process.memoryUsage.rss() + 150e6);
+  try {
+    const failure = await rejection(fromIterable(endless(), { size: 1024 }));
+    expect(failure).toMatchObject({ name: "ResNetError", code: "ERR_OUT_OF_MEMORY", message: expect.stringMatching(/^samples: out of memory: \d+ bytes and a copy of them asked for$/) });
+  } finally {
+    limit.mockRestore();
+  }
+  // Of 3 MB each: what has come is kept twice in the end, so it ends before the room is full.
+  expect(asked).toBeGreaterThan(4);
+  expect(asked).toBeLessThan(48);
 });
 
 test("what is no sample is refused by its place, and what the iterable throws comes out", async () => {

@@ -18,11 +18,13 @@ const MOST_MEMORY: usize = 3 << 30;
 /// How long one file may take.
 const MOST_TIME: Duration = Duration::from_secs(10);
 
+type Reader = dyn Fn(&[u8]) -> Result<()>;
+
 /// A file, and what reads it.
 struct Kind {
     name: String,
     whole: Vec<u8>,
-    read: Box<dyn Fn(&[u8]) -> Result<()>>,
+    read: Box<Reader>,
 }
 
 /// A simple generator: one for each case, so that a case can be made again.

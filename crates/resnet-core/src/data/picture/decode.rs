@@ -13,6 +13,9 @@ const MAX_PIXELS: u64 = 100_000_000;
 /// Most bytes that a picture's own pixels may take, and its decoder's tables.
 const MAX_BYTES: u64 = 512 << 20;
 
+/// Bytes that are to be had when a decoder begins, beside pixels. So many are never taken from an allocator's heap, whose ways it would change.
+const SPARE: usize = 33 << 20;
+
 /// How colours become channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) struct Colours {
@@ -54,17 +57,17 @@ impl From<String> for NoPicture {
 pub(in crate::data) fn decode(bytes: &[u8], colours: Colours) -> Result<Picture, NoPicture> {
     let image = decode_upright(bytes)?;
     let size = [image.height() as usize, image.width() as usize];
-    let (pixels, channels) = match image {
-        DynamicImage::ImageLuma8(grey) => (grey.into_raw(), 1),
-        DynamicImage::ImageLumaA8(grey) => (grey.into_raw(), 2),
-        DynamicImage::ImageRgb8(colour) => (colour.into_raw(), 3),
-        DynamicImage::ImageRgba8(colour) => (colour.into_raw(), 4),
+    let kind = image.color();
+    let channels = kind.channel_count();
+    let pixels = match channels {
+        channels if kind.bytes_per_pixel() == channels => image.into_bytes(),
         // Those of more bits.
-        deep if deep.color().has_alpha() => (deep.into_rgba8().into_raw(), 4),
-        deep if deep.color().has_color() => (deep.into_rgb8().into_raw(), 3),
-        deep => (deep.into_luma8().into_raw(), 1),
+        1 => image.into_luma8().into_raw(),
+        2 => image.into_luma_alpha8().into_raw(),
+        3 => image.into_rgb8().into_raw(),
+        _ => image.into_rgba8().into_raw(),
     };
-    Ok(to_planes(&pixels, size, channels, colours)?)
+    Ok(to_planes(&pixels, size, channels.into(), colours)?)
 }
 
 /// Height, width and kind of colours of a picture, all of which is decoded.
@@ -116,8 +119,8 @@ fn upright<D: ImageDecoder>(decoder: image::ImageResult<D>) -> Result<DynamicIma
     }
     decoder.set_limits(limits()).map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
-    // The decoder would end the process where there is no memory for the pixels, and for a turned copy of them.
-    drop(with_room::<u8>(2 * decoder.total_bytes() as usize)?);
+    // The decoder would end the process where there is no memory for the pixels, a turned copy of them, or its tables.
+    drop(with_room::<u8>(2 * decoder.total_bytes() as usize + SPARE)?);
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
     Ok(image)

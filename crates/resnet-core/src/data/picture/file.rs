@@ -42,8 +42,8 @@ pub(in crate::data) fn look(path: &Path) -> Option<String> {
 
 /// Why a file cannot be read, as an error goes on after "got".
 pub(super) fn words(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "nothing: there is no such file".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == ErrorKind::NotFound {
+        return "nothing: there is no such file".to_owned();
     }
+    error.to_string()
 }
