@@ -140,7 +140,7 @@ test("a list of any number of labels is trained on, predicted and measured", asy
   expect((all!["classes"] as { name: string }[]).map(({ name }) => name).toSorted()).toEqual(["bright", "warm"]);
   const [sure] = records((await run(["predict", model, "colours/red/0.png", "--json"])).stdout);
   expect((sure!["classes"] as { probability: number }[]).every(({ probability }) => probability >= 0.5)).toBe(true);
-  expect(await run(["train", "colours", "--labels", "multi", "--output", "none.safetensors", ...SMALL])).toMatchObject({ code: 1, stderr: expect.stringContaining('labels: expected "single" for a folder') });
+  expect(await run(["train", "colours", "--labels", "multi", "--output", "none.safetensors", ...SMALL])).toMatchObject({ code: 2, stderr: expect.stringContaining('labels: expected "single" for a folder') });
 });
 
 test("predict tells the classes of pictures in columns, and as JSON", async () => {
