@@ -2,6 +2,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  type Batch,
   adamw,
   conv2d,
   fit,
@@ -25,7 +26,7 @@ import { any, digest, pictures, rejection } from "./pictures.js";
 const tiny = (options?: ResNetOptions) => new ResNet([[1, 8], [1, 12]], { numClasses: 4, inChannels: 1, ...options });
 const folder = mkdtempSync(join(tmpdir(), "resnet-native-"));
 
-async function firstBatch(count = 16): Promise<{ images: Tensor; labels: Uint32Array }> {
+async function firstBatch(count = 16): Promise<Batch> {
   const { value } = await pictures(count).batches({ batchSize: count }).next();
   return value!;
 }

@@ -86,8 +86,8 @@ export interface ResumeEvent {
   readonly type: "resume";
   /** The checkpoint's file. */
   readonly path: string;
-  /** Epochs that had ended before, whose rows the history has. */
-  readonly epochs: number;
+  /** The epoch that is under way or comes next; counts from 1. The history has the rows of those before. */
+  readonly epoch: number;
 }
 
 /** What a training run tells. Who reads slowly gets the newest step and the newest batch of a validation, not each one; nothing else is left out. */

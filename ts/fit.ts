@@ -212,7 +212,8 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
         const { step, validation, epochBegin, best, stoppedEarly = false, evaluation, epoch, checkpoint, resumed, held } = progress;
         if (resumed) {
           history.rows.push(...resumed.rows);
-          this.#tell({ type: "resume", path: resumed.path, epochs: resumed.rows.length });
+          const ended = resumed.rows.at(-1)?.epoch ?? settings.initialEpoch ?? 0;
+          this.#tell({ type: "resume", path: resumed.path, epoch: ended + 1 });
         }
         if (step) {
           const event = this.#tell({ type: "step", ...step });

@@ -25,7 +25,7 @@ export class Progress {
   /** Shows an event. */
   show(event: FitEvent): void {
     if (event.type === "epoch") return this.#row(event);
-    if (event.type === "resume") return this.#print(`Goes on from ${oneLine(event.path)}, ${counted(event.epochs, "epoch")} done`);
+    if (event.type === "resume") return this.#print(`Goes on from ${oneLine(event.path)}, ${counted(event.epoch - 1, "epoch")} done`);
     if (event.type !== "step" && event.type !== "validation") return;
     const epoch = `epoch ${event.epoch}/${this.#epochs}`;
     const now = event.type === "step" ? this.#step(event, epoch.length + 2) : `validation  ${event.done}/${event.total}`;
