@@ -9,5 +9,6 @@ export default defineConfig({
     // Training uses all cores already.
     fileParallelism: false,
     testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

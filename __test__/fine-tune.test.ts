@@ -17,7 +17,6 @@ import {
   sequential,
   sgd,
   tensor,
-  type Tensor,
   Trainer,
 } from "resnet-native";
 import { expect, test } from "vitest";

@@ -92,6 +92,9 @@ impl Monitor {
 }
 
 impl Watch {
+    /// What is looked at where nothing else is said.
+    pub const VALIDATION_LOSS: Self = Self { monitor: Monitor::ValidationLoss, min_delta: 0.0 };
+
     /// # Errors
     /// `ERR_INVALID_ARGUMENT` if the least change is no number of at least 0, or the monitor is about a validation set that is not there.
     pub fn check(&self, parameter: &str, has_validation: bool) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::train::course::Course;
 use crate::train::progress::Progress;
 use crate::train::schedule::Clock;
 use crate::train::trainer::lost;
-use crate::train::watch::BestPlace;
+use crate::train::watch::{BestPlace, Watch};
 use crate::train::{Control, EpochRow, Event, Flow, Metrics, Trainer};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -250,9 +250,14 @@ impl Run<'_> {
 
     /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that.
     fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
-        let (State { progress, best, .. }, course) = (&mut *self.state, &self.config.course);
+        let course = &self.config.course;
+        // The best epoch's model lies beside checkpoints unasked.
+        let unasked = self.checkpoints.is_some() && is_validation && course.fast_dev_run.is_none();
+        let unasked = unasked.then_some(Watch::VALIDATION_LOSS);
+        let watch = course.best().or(unasked).filter(|watch| watch.monitor.is_validation() == is_validation);
+        let State { progress, best, .. } = &mut *self.state;
         let mut events = Vec::new();
-        if let Some(watch) = course.best().filter(|watch| watch.monitor.is_validation() == is_validation) {
+        if let Some(watch) = watch {
             let (monitor, value) = (watch.monitor, watch.monitor.of(&metrics));
             if watch.is_better(value, progress.best.map(|best| best.value)) {
                 let place = BestPlace { epoch: progress.epoch, step: progress.steps, monitor, value };

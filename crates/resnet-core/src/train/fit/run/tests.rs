@@ -42,7 +42,7 @@ impl Control for Stopping {
 }
 
 pub(in crate::train) fn timeless(rows: &[EpochRow]) -> Vec<EpochRow> {
-    rows.iter().map(|row| EpochRow { seconds: 0.0, ..row.clone() }).collect()
+    rows.iter().map(|row| EpochRow { seconds: 0.0, waiting: 0.0, ..row.clone() }).collect()
 }
 
 /// Runs to the end, stopped after every so many events and begun again from its parts alone, in another session.

@@ -1,0 +1,139 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { adamw, type CheckpointEvent, fit, type FitEvent, type FitOptions, loadModel, ResNet, ResNetError } from "resnet-native";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { any, digest, pictures, rejection } from "./pictures.js";
+
+/** Processes that are killed and begun again. */
+const KILLED = Number(process.env["RESNET_NATIVE_KILLED"] ?? 6);
+const child = fileURLToPath(new URL("children/resume.mjs", import.meta.url));
+const data = { train: pictures(40), validation: pictures(12) };
+let folder: string;
+
+beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "resnet-native-"))));
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const tiny = () => new ResNet([[1, 8]], { numClasses: 4, inChannels: 1, seed: 3 });
+const usual: FitOptions = { epochs: 3, batchSize: 8, optimizer: adamw({ lr: 0.01 }) };
+const checkpoints = (dir: string) => readdirSync(dir).filter((name) => name.startsWith("step-")).sort();
+
+/** Trains until the first checkpoint that is wanted, then aborts. */
+async function abortedAfter(steps: number, options: FitOptions): Promise<void> {
+  const ends = new AbortController();
+  let seen = 0;
+  const onCheckpoint = () => void (++seen === steps && ends.abort("enough"));
+  expect(await rejection(fit(tiny(), data, { ...options, onCheckpoint, signal: ends.signal }))).toBe("enough");
+}
+
+test("a run that was stopped goes on as if it had not been", async () => {
+  const whole = tiny();
+  const history = await fit(whole, data, usual);
+  const dir = join(folder, "run");
+  const options: FitOptions = { ...usual, checkpoint: { dir, everySteps: 1, keep: 3 }, resume: dir };
+  await abortedAfter(7, options);
+  expect(checkpoints(dir)).toEqual([5, 6, 7].map((step) => `step-0000000${step}.safetensors`));
+
+  const model = tiny();
+  const run = fit(model, data, options);
+  const events: FitEvent[] = [];
+  for await (const event of run) events.push(event);
+  const { rows } = await run;
+  expect(rows.map((row) => ({ ...row, seconds: 0, waiting: 0 }))).toEqual(history.rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })));
+  expect(await digest(model)).toBe(await digest(whole));
+  expect(events[0]).toEqual({ type: "resume", path: join(dir, "step-00000007.safetensors"), epoch: 2 });
+  const written = events.filter((event): event is CheckpointEvent => event.type === "checkpoint");
+  expect(written.at(-1)).toEqual({ type: "checkpoint", path: join(dir, "step-00000015.safetensors"), epoch: 4, step: 0 });
+
+  // Each is a model too; so is the best epoch's.
+  const { best } = await fit(tiny(), data, { ...usual, checkpoint: { dir: join(folder, "other") } });
+  expect(best?.monitor).toBe("validationLoss");
+  expect(await digest(await loadModel(join(dir, "step-00000015.safetensors")))).toBe(await digest(whole));
+  expect(existsSync(join(folder, "other", "best.safetensors"))).toBe(true);
+
+  // One that is over says what it came to; more epochs go on from there.
+  const over = await fit(tiny(), data, options);
+  expect(over.rows).toHaveLength(3);
+  expect((await fit(tiny(), data, { ...options, epochs: 4 })).rows.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4]);
+});
+
+test("checkpoints of other runs, damaged ones and folders in use are refused, and nothing is trained", async () => {
+  const dir = join(folder, "run");
+  const checkpoint = { dir, everySteps: 1 };
+  await abortedAfter(3, { ...usual, checkpoint });
+  const before = checkpoints(dir);
+  const refused = async (options: FitOptions, sets = data, model = tiny()) => {
+    const initial = await digest(model);
+    const error = (await rejection(fit(model, sets, { ...usual, ...options }))) as ResNetError;
+    expect(error).toBeInstanceOf(ResNetError);
+    expect(await digest(model)).toBe(initial);
+    expect(checkpoints(dir)).toEqual(before);
+    return `${error.code} ${error.message}`;
+  };
+  expect(await refused({ checkpoint })).toMatch(/^ERR_CHECKPOINT checkpoint.dir: expected a folder without checkpoints, or resume/);
+  expect(await refused({ resume: dir, batchSize: 4 })).toMatch(/^ERR_CHECKPOINT resume: expected a checkpoint of a run with batchSize 4, got .* with 8$/);
+  expect(await refused({ resume: dir, ema: 0.9 })).toMatch(/ERR_CHECKPOINT .* course /);
+  expect(await refused({ resume: dir }, { ...data, train: pictures(41) })).toMatch(/data.train with 41 images/);
+  expect(await refused({ resume: dir }, data, new ResNet([[2, 8]], { numClasses: 4, inChannels: 1, seed: 3 }))).toMatch(/the network of this run/);
+  expect(await refused({ resume: join(folder, "none") })).toMatch(/^ERR_IO /);
+  expect(await refused({ resume: join(dir, before[0]!), checkpoint })).toMatch(/^ERR_CHECKPOINT checkpoint.dir/);
+  const file = join(dir, before.at(-1)!);
+  const bytes = readFileSync(file);
+  const damaged = join(folder, "damaged.safetensors");
+  writeFileSync(damaged, bytes.subarray(0, bytes.length - 1));
+  expect(await refused({ resume: damaged })).toMatch(/^ERR_MODEL_FILE .*damaged/);
+  await tiny().save(damaged);
+  expect(await refused({ resume: damaged })).toMatch(/^ERR_MODEL_FILE .*no checkpoint$/);
+
+  const first = fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir });
+  for await (const event of first) if (event.type === "step") break;
+  first.pause();
+  const error = (await rejection(fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir }))) as ResNetError;
+  expect(`${error.code} ${error.message}`).toMatch(new RegExp(`^ERR_BUSY checkpoint.dir: .* which process ${process.pid} uses$`));
+});
+
+test("options of checkpoints that cannot be are refused", async () => {
+  const cases: [FitOptions, RegExp][] = [
+    [{ checkpoint: any({}) }, /^checkpoint.dir: expected a path/],
+    [{ checkpoint: any("run") }, /^checkpoint: expected an object/],
+    [{ checkpoint: { dir: folder, everySteps: 0 } }, /^checkpoint.everySteps: expected an integer from 1/],
+    [{ checkpoint: { dir: folder, everyMinutes: 0 } }, /^checkpoint.everyMinutes: expected a finite number above 0/],
+    [{ checkpoint: { dir: folder, keep: 0 } }, /^checkpoint.keep: expected an integer from 1/],
+    [{ checkpoint: any({ dir: folder, every: 1 }) }, /^checkpoint: expected options named dir, /],
+    [{ resume: "" }, /^resume: expected a path/],
+    [{ checkpoint: { dir: child } }, /^cannot write checkpoints to /],
+  ];
+  for (const [options, message] of cases) {
+    expect(((await rejection(fit(tiny(), data, { ...usual, ...options }))) as ResNetError).message).toMatch(message);
+  }
+});
+
+test("processes that are killed lose nothing that was acknowledged, and end in the same bits", { timeout: 60_000 + 2_000 * KILLED }, async () => {
+  const start = (dir: string, threads: number) => {
+    return spawn(process.execPath, [child, dir, String(threads)], { stdio: ["ignore", "pipe", "inherit"] });
+  };
+  const ended = async (dir: string, threads: number) => {
+    const process = start(dir, threads);
+    const [out, [code]] = await Promise.all([text(process.stdout), once(process, "exit")]);
+    expect(code).toBe(0);
+    return JSON.parse(out.trim().split("\n").at(-1)!) as unknown;
+  };
+  const [expected, again] = [await ended(join(folder, "whole"), 1), await ended(join(folder, "threads"), 2)];
+  expect(again).toEqual(expected);
+  const dir = join(folder, "killed");
+  for (let i = 0; i < KILLED; i++) {
+    const victim = start(dir, 1 + (i % 2));
+    let told = "";
+    victim.stdout.on("data", (chunk) => (told += String(chunk)));
+    // From before the first checkpoint to after the last.
+    setTimeout(() => victim.kill("SIGKILL"), 150 + ((i * 7919) % 400));
+    await once(victim, "close");
+    const last = told.trim().split("\n").filter((line) => line.startsWith("/")).at(-1);
+    if (last !== undefined) expect(existsSync(last)).toBe(true);
+  }
+  expect(await ended(dir, 2)).toEqual(expected);
+});
