@@ -17,7 +17,7 @@ use contents::{beside, go_on_from, Described};
 use folder::Folder;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where and when a run writes checkpoints. At its end it always writes one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ impl Checkpoints {
         let (updates, written) = self.last;
         progress.updates > updates
             && (every_steps.is_some_and(|every| progress.updates.is_multiple_of(every))
-                || every_minutes.is_some_and(|minutes| written.elapsed() >= Duration::from_secs_f64(60.0 * minutes)))
+                || every_minutes.is_some_and(|minutes| written.elapsed().as_secs_f64() >= 60.0 * minutes))
     }
 
     /// Whether one is to be written when an epoch has ended; `is_last` if it was the run's last.
