@@ -20,7 +20,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const tiny = () => new ResNet([[1, 8]], { numClasses: 4, inChannels: 1, seed: 3 });
 const usual: FitOptions = { epochs: 3, batchSize: 8, optimizer: adamw({ lr: 0.01 }) };
-const checkpoints = (dir: string) => readdirSync(dir).filter((name) => name.startsWith("step-")).sort();
+const checkpoints = (dir: string) => readdirSync(dir).filter((name) => name.startsWith("step-")).toSorted();
 
 /** Trains until the first checkpoint that is wanted, then aborts. */
 async function abortedAfter(steps: number, options: FitOptions): Promise<void> {
@@ -134,7 +134,7 @@ test("a process that is killed loses nothing that was acknowledged; the next one
     // From the program's start to its end.
     setTimeout(() => victim.kill("SIGKILL"), (whole * (i + 1)) / (KILLED + 1));
     await once(victim, "close");
-    const last = told.split("\n").filter((line) => line.endsWith(".safetensors")).at(-1);
+    const last = told.split("\n").findLast((line) => line.endsWith(".safetensors"));
     if (last !== undefined) expect(existsSync(last)).toBe(true);
     expect(await ended(dir, 2 - (i % 2))).toEqual(expected);
   }
