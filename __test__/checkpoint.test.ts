@@ -54,6 +54,12 @@ test("a run that was stopped goes on as if it had not been", async () => {
   expect(best?.monitor).toBe("validationLoss");
   expect(await digest(await loadModel(join(dir, "step-00000015.safetensors")))).toBe(await digest(whole));
   expect(existsSync(join(folder, "other", "best.safetensors"))).toBe(true);
+  const tried = join(folder, "tried");
+  await fit(tiny(), data, { ...usual, fastDevRun: true, checkpoint: { dir: tried } });
+  expect(existsSync(tried)).toBe(false);
+
+  const fewer = (await rejection(fit(tiny(), data, { ...options, epochs: 2 }))) as ResNetError;
+  expect(fewer.message).toMatch(/^epochs: expected at least the 3 that had ended when .* was written, got 2$/);
 
   // One that is over says what it came to; more epochs go on from there.
   const over = await fit(tiny(), data, options);
@@ -76,7 +82,7 @@ test("checkpoints of other runs, damaged ones and folders in use are refused, an
   };
   expect(await refused({ checkpoint })).toMatch(/^ERR_CHECKPOINT checkpoint.dir: expected a folder without checkpoints, or resume/);
   expect(await refused({ resume: dir, batchSize: 4 })).toMatch(/^ERR_CHECKPOINT resume: expected a checkpoint of a run with batchSize 4, got .* with 8$/);
-  expect(await refused({ resume: dir, ema: 0.9 })).toMatch(/ERR_CHECKPOINT .* course /);
+  expect(await refused({ resume: dir, ema: 0.9 })).toMatch(/^ERR_CHECKPOINT resume: expected a checkpoint of a run with ema .*0.9.*, got .* with null$/);
   expect(await refused({ resume: dir }, { ...data, train: pictures(41) })).toMatch(/data.train with 41 images/);
   expect(await refused({ resume: dir }, data, new ResNet([[2, 8]], { numClasses: 4, inChannels: 1, seed: 3 }))).toMatch(/the network of this run/);
   expect(await refused({ resume: join(folder, "none") })).toMatch(/^ERR_IO /);
@@ -86,6 +92,9 @@ test("checkpoints of other runs, damaged ones and folders in use are refused, an
   const damaged = join(folder, "damaged.safetensors");
   writeFileSync(damaged, bytes.subarray(0, bytes.length - 1));
   expect(await refused({ resume: damaged })).toMatch(/^ERR_MODEL_FILE .*damaged/);
+  writeFileSync(file, bytes.subarray(0, bytes.length - 1));
+  expect(await refused({ resume: dir })).toMatch(/^ERR_MODEL_FILE .*; to go on from the one before, .*2\.safetensors, remove it$/);
+  writeFileSync(file, bytes);
   await tiny().save(damaged);
   expect(await refused({ resume: damaged })).toMatch(/^ERR_MODEL_FILE .*no checkpoint$/);
 

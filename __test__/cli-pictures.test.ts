@@ -87,6 +87,29 @@ test("a training ends early, and an average is validated and saved, on request",
   expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("--ema: expected a finite number from 0 to 0.999999, got 1")]);
 });
 
+test("a training goes on from a checkpoint to the same file, and replaces no other than its own", async () => {
+  const long = ["train", "colours", ...SMALL, "--schedule", "constant"];
+  const whole = await run([...long, "--epochs", "4", "--output", "whole.safetensors"]);
+  expect((await run([...long, "--output", "first.safetensors", "--checkpoint", "kept"])).code).toBe(0);
+  const resumed = await run([...long, "--epochs", "4", "--output", "second.safetensors", "--resume", "kept"]);
+  expect(resumed.stdout).toMatch(/\nGoes on from kept.step-\d+\.safetensors, 2 epochs done\n/);
+  const saved = (stdout: string) => /^Saved to .*( as it was after epoch \d)/m.exec(stdout)![1];
+  expect(saved(resumed.stdout)).toBe(saved(whole.stdout));
+  expect(await readFile(join(folder, "second.safetensors"))).toEqual(await readFile(join(folder, "whole.safetensors")));
+  // Once more: it is over, and the file is its own.
+  const again = await run([...long, "--epochs", "4", "--output", "second.safetensors", "--resume", "kept"]);
+  expect([again.code, saved(again.stdout)]).toEqual([0, saved(whole.stdout)]);
+  expect(await readFile(join(folder, "second.safetensors"))).toEqual(await readFile(join(folder, "whole.safetensors")));
+
+  await writeFile(join(folder, "notes.txt"), "mine");
+  const other = await run([...long, "--epochs", "4", "--output", "notes.txt", "--resume", "kept"]);
+  expect([other.code, other.stderr]).toEqual([1, expect.stringContaining("it is there already; --force replaces it")]);
+  const typo = await run([...long, "--output", "third.safetensors", "--resume", "kepd"]);
+  expect([typo.code, typo.stderr]).toEqual([1, expect.stringMatching(/--resume: expected a folder that a training writes checkpoints to, got kepd/)]);
+  const size = await run([...long, "--epochs", "4", "--batch-size", "8", "--output", "third.safetensors", "--resume", "kept"]);
+  expect([size.code, size.stderr]).toEqual([1, expect.stringMatching(/with batchSize 8, got .* with 32.*\n?.*--resume wants the words/)]);
+});
+
 test.skipIf(isWindows)("each command that is suggested works as it stands, whatever the names", async () => {
   const odd = "it's a\nfolder";
   await colourFolder(join(folder, odd), ["-r e\nd", "$(green)"], 6);

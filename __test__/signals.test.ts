@@ -161,3 +161,12 @@ test("what runs when the model is disposed of rejects with ERR_DISPOSED", async 
     expect(await ended).toMatchObject({ name: "ResNetError", code: "ERR_DISPOSED" });
   }
 });
+
+test("a model that is disposed of under a callback ends the run, whether the callback ends or not", async () => {
+  const model = new ResNet([[1, 8]], { numClasses: 4, inChannels: 1 });
+  const onEpochEnd = async () => {
+    setImmediate(() => model.dispose());
+    await new Promise(() => {});
+  };
+  expect(await rejection(fit(model, pictures(16), { batchSize: 8, onEpochEnd }))).toMatchObject({ code: "ERR_DISPOSED" });
+});

@@ -5,7 +5,8 @@ import { checkOptions, filePath, path, positive, type Rules, size } from "./opti
 export interface CheckpointOptions {
   /**
    * The run's folder, which is made if it is not there; no other run may use it at the same time. It gets `step-00001234.safetensors` after
-   * so many updates and, where there are validation data, `best.safetensors` with the model of the best epoch. {@link loadModel} loads either.
+   * so many updates and, where there are validation data, `best.safetensors` with the model of the best epoch. {@link loadModel} loads either; with
+   * `ema` the first has the weights that are trained, the second their averages.
    */
   dir: string | URL;
   /** Updates between two checkpoints. */

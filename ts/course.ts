@@ -21,6 +21,18 @@ export interface EarlyStoppingOptions {
   minDelta?: number;
 }
 
+/** When the validation set is evaluated, by epochs. */
+export interface EveryEpochs {
+  /** After epochs whose number is a multiple. */
+  epochs: number;
+}
+
+/** When the validation set is evaluated, by steps. */
+export interface EverySteps {
+  /** After updates whose number in the run is a multiple. */
+  steps: number;
+}
+
 /** Options of how a run goes through its epochs. */
 export interface CourseOptions {
   /**
@@ -38,7 +50,7 @@ export interface CourseOptions {
   earlyStopping?: EarlyStoppingOptions;
   /**
    * Whether the run ends with its best weights instead of the last ones, default false; with `true` by what `earlyStopping` looks at, by
-   * default `"validationLoss"`. A run that is aborted does not go back to them.
+   * default `"validationLoss"`. Of equal accuracies those with the smaller loss are better. A run that is aborted does not go back to them.
    */
   restoreBest?: boolean | Monitor;
   /**
@@ -46,10 +58,10 @@ export interface CourseOptions {
    * updates whose number in the run is a multiple of `steps`. An epoch without an evaluation after its last update has none in its row. What
    * looks at the validation, such as `earlyStopping` and `reduceOnPlateau`, counts evaluations.
    */
-  validateEvery?: { epochs: number } | { steps: number };
+  validateEvery?: EveryEpochs | EverySteps;
   /**
    * One epoch of so many batches, with `true` of one, and as many of the validation set, to see that all goes well before hours are spent.
-   * `earlyStopping`, `restoreBest` and `validateEvery` do nothing then. Default false.
+   * `earlyStopping`, `restoreBest`, `validateEvery`, `checkpoint` and `resume` do nothing then. Default false.
    */
   fastDevRun?: boolean | number;
   /**

@@ -207,8 +207,13 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     const canceller = new Canceller(run);
     const ignore = onAbort(signal, () => canceller.cancel(signal?.reason));
     try {
+      let next = run.next();
       for (let done = false; !done;) {
-        const progress = await run.next();
+        const progress = await next;
+        done = progress.done;
+        // Asked for before callbacks: a run that ends under one of them, as a model that is disposed of ends it, waits for none.
+        if (!done) next = run.next();
+        canceller.endsWith(next);
         const { step, validation, epochBegin, best, stoppedEarly = false, evaluation, epoch, checkpoint, resumed, held } = progress;
         if (resumed) {
           history.rows.push(...resumed.rows);
@@ -240,7 +245,6 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
           await canceller.watch(() => onCheckpoint?.(event, history));
         }
         if (held !== undefined) run.acknowledge(held);
-        done = progress.done;
       }
       canceller.check();
       return history;
@@ -282,6 +286,11 @@ class Canceller {
     this.reason = reason;
     this.#run.cancel();
     this.#release();
+  }
+
+  /** Callbacks are not waited for any longer when this fails: the run is over then. */
+  endsWith(next: Promise<unknown>): void {
+    next.catch(() => this.#release());
   }
 
   /** Calls back; an error, also a later one, stops the run. Resolves when the callback has ended, or the run must. */

@@ -1,5 +1,9 @@
-import type { FitOptions } from "../index.js";
-import { text, type Values } from "./option.js";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type FitOptions, loadModel } from "../index.js";
+import { Failure } from "./failure.js";
+import { oneLine, text, type Values } from "./option.js";
+import { chartBeside, checkTargets } from "./target.js";
 
 /** Minutes after which an epoch that is under way is worth a checkpoint. */
 const MINUTES = 10;
@@ -9,6 +13,24 @@ export const checkpointOptions = {
   checkpoint: text(`folder for checkpoints, after each epoch and every ${MINUTES} minutes, that --resume goes on from`, "DIR", undefined, "a folder"),
   resume: text("such a folder, to go on from its last checkpoint to the same bits; all else must be as it was, but for --epochs", "DIR", undefined, "a folder"),
 };
+
+/** Refuses what cannot be gone on from, and outputs that cannot be written; the model of a run that goes on may be there. */
+export async function checkFiles({ resume, force }: { readonly resume: string | undefined; readonly force: boolean }, output: string): Promise<void> {
+  if (resume !== undefined && !(await stat(resume).catch(() => undefined))?.isDirectory()) {
+    throw new Failure("ERR_IO", `--resume: expected a folder that a training writes checkpoints to, got ${oneLine(resume)}`);
+  }
+  const isOwn = resume !== undefined && (await isSame(output, join(resume, "best.safetensors")));
+  await checkTargets([output, chartBeside(output)], force || isOwn);
+}
+
+/** Whether two files have models of one size and the same classes. */
+async function isSame(...files: readonly [string, string]): Promise<boolean> {
+  const told = async (file: string) => {
+    using model = await loadModel(file);
+    return JSON.stringify([model.numParameters, model.classNames]);
+  };
+  return Promise.all(files.map(told)).then(([one, other]) => one === other, () => false);
+}
 
 /** The same as the library takes them; a run that goes on writes to where it came from. */
 export function checkpointing({ checkpoint, resume }: Values<typeof checkpointOptions>): Pick<FitOptions, "checkpoint" | "resume"> {

@@ -1,5 +1,7 @@
-import { calibrate, type Calibration, type EpochRow, fit, type FitOptions, History, type Model, plot, type ResNetError, type TrainingData } from "../index.js";
+import { join } from "node:path";
+import { calibrate, type Calibration, fit, type FitOptions, History, loadModel, type Model, plot, type ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
+import { shellWord } from "./option.js";
 import { Progress } from "./progress.js";
 import type { Screen } from "./screen.js";
 import { chartBeside, replace } from "./target.js";
@@ -28,23 +30,29 @@ export interface Trained {
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
 export async function trainAndSave({ model, data, options, output, title, keep }: Training, screen: Screen): Promise<Trained> {
   const began = performance.now();
-  const onEpochEnd: FitOptions["onEpochEnd"] = async (row, { rows }) => {
-    if (keep === "best" && bestOf(rows) !== row) return;
+  let saved = 0;
+  const onEpochEnd: FitOptions["onEpochEnd"] = async ({ epoch }, { best }) => {
+    if (keep === "best" && best?.epoch !== epoch) return;
     // Whatever happens later, what was best so far is saved.
     await model.save(output).catch((error: ResNetError) => {
-      const saved = keep === "best" ? bestOf(rows.slice(0, -1)) : rows.at(-2);
-      const left = saved === undefined ? "nothing is saved" : `${output} stays as it was after epoch ${saved.epoch}`;
+      const left = saved === 0 ? "nothing is saved" : `${output} stays as it was after epoch ${saved}`;
       throw new Failure(error.code, `${error.message}; ${left}`);
     });
+    saved = epoch;
   };
-  const history = await conduct(model, data, { ...options, onEpochEnd }, screen);
+  const restoreBest = keep === "best" && { restoreBest: "validationAccuracy" as const };
+  const history = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen);
   screen.status.clear();
-  const best = { epoch: bestOf(history.rows)?.epoch ?? 0 };
+  const best = { epoch: (keep === "best" && history.best?.epoch) || 0 };
   // A signal that comes later finds nothing to stop.
   const stopped = screen.interrupt.signal.aborted;
   if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
   if (history.stoppedEarly) screen.print("Ended early: the validation loss became no smaller.");
-  if (keep === "last" || best.epoch === 0) await model.save(output);
+  const dir = options.checkpoint?.dir;
+  if (stopped && dir !== undefined) screen.print(`The same words with --resume ${shellWord(String(dir))} go on from the last checkpoint there.`);
+  // Stopped before it was better than what it went on from: that lies beside the checkpoints.
+  if (stopped && best.epoch > 0 && saved === 0 && dir !== undefined) await saveBest(String(dir), output);
+  else if (!stopped || keep === "last" || best.epoch === 0) await model.save(output);
   const calibration = keep === "best" && best.epoch > 0 && !stopped && data.validation ? await calibrated(output, model, data, screen) : undefined;
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
   if (chart) {
@@ -65,14 +73,10 @@ export async function trainAndSave({ model, data, options, output, title, keep }
   return { exit: stopped ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
 }
 
-/** The epoch with the highest accuracy on what was kept for validation, or else in training; of equal ones the one with the smallest loss. */
-function bestOf(rows: readonly EpochRow[]): EpochRow | undefined {
-  const told = ({ accuracy, loss, validationAccuracy = accuracy, validationLoss = loss }: EpochRow) => [validationAccuracy, -validationLoss] as const;
-  return rows.reduce<EpochRow | undefined>((best, row) => {
-    if (best === undefined) return row;
-    const [[accuracy, loss], [most, least]] = [told(row), told(best)];
-    return accuracy > most || (accuracy === most && loss > least) ? row : best;
-  }, undefined);
+/** Saves the best model that lies beside checkpoints. */
+async function saveBest(dir: string, output: string): Promise<void> {
+  using best = await loadModel(join(dir, "best.safetensors"));
+  await best.save(output);
 }
 
 async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<History> {

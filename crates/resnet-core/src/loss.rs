@@ -103,7 +103,7 @@ impl Loss {
                 LabelsRef::Single(labels) => {
                     labels.iter().all(|&label| weights.get(label as usize).is_some_and(|&weight| weight > 0.0))
                 }
-                LabelsRef::Multi { .. } => true,
+                LabelsRef::Multi { .. } => weights.iter().any(|&weight| weight > 0.0),
             };
             if weights.len() != outputs || !weights.iter().all(sound) || !counts {
                 let where_counted =

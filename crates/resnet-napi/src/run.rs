@@ -265,7 +265,7 @@ impl Mailbox {
                 progress.evaluation = Some(NativeEvaluation { epoch, step, loss, accuracy });
                 true
             }
-            Event::Best(BestPlace { epoch, step, monitor, value }) => {
+            Event::Best(BestPlace { epoch, step, monitor, value, loss: _ }) => {
                 let (epoch, step, monitor) = (epoch as u32, step as u32, monitor.name().to_owned());
                 progress.best = Some(NativeBest { epoch, step, monitor, value });
                 return None;

@@ -1,5 +1,5 @@
 import { type FashionMnist, type Model, sgd } from "../../index.js";
-import { checkpointing, checkpointOptions } from "../checkpointing.js";
+import { checkFiles, checkpointing, checkpointOptions } from "../checkpointing.js";
 import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { PROGRAM } from "../help.js";
@@ -7,7 +7,6 @@ import { imageOptions, loadImages } from "../images.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import type { Screen } from "../screen.js";
-import { chartBeside, checkTargets } from "../target.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
 const options = {
@@ -50,7 +49,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const output = settings.output ?? `${settings.network}-fashion-mnist.safetensors`;
   const { flavor, seed, device, precision, threads, epochs, batchSize, lr, momentum, weightDecay } = settings;
   using model = network(settings.network, { flavor, seed, device, precision, threads, inChannels: 1, numClasses: 10 });
-  await checkTargets([output, chartBeside(output)], settings.force || settings.resume !== undefined);
+  await checkFiles(settings, output);
   const data = await loadOrStop(() => loadImages(settings, screen, screen.interrupt.signal), screen);
   if (data === undefined) return screen.interrupt.code!;
   showStart(settings, model, data, screen);

@@ -18,7 +18,7 @@ import {
   type Unreadable,
   warmup,
 } from "../../index.js";
-import { checkpointing, checkpointOptions } from "../checkpointing.js";
+import { checkFiles, checkpointing, checkpointOptions } from "../checkpointing.js";
 import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { Failure, Misuse } from "../failure.js";
@@ -27,7 +27,6 @@ import { PROGRAM } from "../help.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import type { Screen } from "../screen.js";
-import { chartBeside, checkTargets } from "../target.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
 /** Ways to change pictures at random, from none to strong, for pictures of a size. */
@@ -106,7 +105,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const subject = basename(resolve(folder)) || "pictures";
   const output = settings.output ?? `${name}-${subject.replace(/\.(csv|jsonl)$/i, "")}.safetensors`;
   await checkFolder(folder);
-  await checkTargets([output, chartBeside(output)], settings.force || settings.resume !== undefined);
+  await checkFiles(settings, output);
   screen.status.show(`Looking at ${oneLine(folder)}`);
   const data = await loadOrStop(() => pictures(folder, settings, screen), screen);
   if (data === undefined) return screen.interrupt.code!;

@@ -19,7 +19,7 @@ pub struct CourseConfig {
     pub restore_best: Option<Watch>,
     /// When the validation set is evaluated; after each epoch if absent.
     pub validate_every: Option<ValidateEvery>,
-    /// One epoch of so many batches, and as many of the validation: to see that all goes well. Nothing ends early or is kept as the best.
+    /// One epoch of so many batches, and as many of the validation: to see that all goes well. Nothing ends early, is kept as the best or written.
     pub fast_dev_run: Option<usize>,
     /// Only the first batches of an epoch, in the data set's order, without a validation: to see that a network can learn them.
     pub overfit_batches: Option<usize>,

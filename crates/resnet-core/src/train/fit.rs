@@ -170,7 +170,7 @@ fn checkpoints(
     config: &FitConfig,
 ) -> Result<(Option<Checkpoints>, Option<Checkpoint>)> {
     let FitConfig { checkpoint, resume, .. } = config;
-    if checkpoint.is_none() && resume.is_none() {
+    if (checkpoint.is_none() && resume.is_none()) || config.course.fast_dev_run.is_some() {
         return Ok((None, None));
     }
     let identity = Identity::of(config, train, validation)?;
@@ -179,7 +179,7 @@ fn checkpoints(
     let from = resume.as_deref().filter(|from| !begins(from));
     checkpoints.iter().try_for_each(|checkpoints| checkpoints.check(from))?;
     let checkpoint = from.map(|from| Checkpoint::read(from, session.cancel())).transpose()?;
-    checkpoint.iter().try_for_each(|checkpoint| checkpoint.check(session, &identity))?;
+    checkpoint.iter().try_for_each(|checkpoint| checkpoint.check(session, config.epochs, &identity))?;
     Ok((checkpoints, checkpoint))
 }
 

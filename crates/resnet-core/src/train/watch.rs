@@ -61,6 +61,8 @@ pub struct BestPlace {
     pub monitor: Monitor,
     /// Its value.
     pub value: f64,
+    /// Loss of the same samples, by which equal accuracies are told apart.
+    pub loss: f64,
 }
 
 impl Monitor {
@@ -107,6 +109,13 @@ impl Watch {
             return Err(Error::expected(Code::InvalidArgument, parameter, expected, self.monitor.name()));
         }
         Ok(())
+    }
+
+    /// Whether what was measured is better than the best so far: of equal accuracies the one with the smaller loss is.
+    pub fn is_best(&self, metrics: &Metrics, best: Option<BestPlace>) -> bool {
+        let value = self.monitor.of(metrics);
+        let is_smaller = |best: BestPlace| best.value == value && metrics.loss() < best.loss;
+        self.is_better(value, best.map(|best| best.value)) || best.is_some_and(is_smaller)
     }
 
     /// Whether a value is an improvement on the best one so far.

@@ -12,7 +12,7 @@ const RUN: usize = 4096;
 
 impl Dataset {
     /// A digest, in hexadecimal digits, of the samples in their order, their labels and class names, and of how images are made. Of pictures
-    /// the files' names count, not where they lie; of pixels in memory at most sixteen million values, spread over all.
+    /// the files' names and lengths count, not where they lie; of pixels in memory at most sixteen million values, spread over all.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         self.add_to(&mut hash);
@@ -26,7 +26,7 @@ impl Dataset {
         };
         text(&format!("{} {:?} {}", self.len(), self.image_shape(), self.num_classes()));
         self.class_names().into_iter().flatten().for_each(|name| text(name));
-        text(&format!("{:?}", self.normalise()));
+        text(&format!("{:?} {:?}", self.normalise(), self.picture_transform()));
         match self.labels() {
             LabelsRef::Single(labels) => labels.iter().for_each(|label| hash.update(label.to_le_bytes())),
             LabelsRef::Multi { matrix, .. } => hash.update(matrix),
@@ -58,6 +58,8 @@ fn add_names(pictures: &PictureSet, hash: &mut Sha256) {
         let name = file.file_name().unwrap_or_default().as_encoded_bytes();
         hash.update(name.len().to_le_bytes());
         hash.update(name);
+        // Whatever cannot be looked at is told when it is read.
+        hash.update(std::fs::metadata(file).map_or(0, |found| found.len()).to_le_bytes());
     }
 }
 

@@ -259,8 +259,9 @@ impl Run<'_> {
         let mut events = Vec::new();
         if let Some(watch) = watch {
             let (monitor, value) = (watch.monitor, watch.monitor.of(&metrics));
-            if watch.is_better(value, progress.best.map(|best| best.value)) {
-                let place = BestPlace { epoch: progress.epoch, step: progress.steps, monitor, value };
+            if watch.is_best(&metrics, progress.best) {
+                let (epoch, step, loss) = (progress.epoch, progress.steps, metrics.loss());
+                let place = BestPlace { epoch, step, monitor, value, loss };
                 progress.best = Some(place);
                 if let Some(checkpoints) = &self.checkpoints {
                     checkpoints.write_best(self.session)?;

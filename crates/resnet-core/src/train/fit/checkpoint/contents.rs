@@ -50,6 +50,11 @@ impl Described {
         }
     }
 
+    /// Epochs that had ended.
+    pub fn epochs_ended(&self) -> usize {
+        self.progress.epoch - 1
+    }
+
     /// As files have it.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::new(Code::Internal, error.to_string()))

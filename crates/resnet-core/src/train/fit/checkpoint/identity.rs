@@ -30,7 +30,7 @@ struct DataIdentity {
 }
 
 /// Options that may differ: how long the run is, and what changes no bit.
-const FREE: [&str; 4] = ["epochs", "loader_threads", "checkpoint", "resume"];
+const FREE: [&str; 5] = ["epochs", "loader_threads", "gradient_norm", "checkpoint", "resume"];
 
 impl Identity {
     /// That of a run.
@@ -42,6 +42,9 @@ impl Identity {
         let Value::Object(mut options) = described else {
             return Err(Error::new(Code::Internal, "options that are no object"));
         };
+        if let Some(Value::Object(course)) = options.remove("course") {
+            options.extend(course);
+        }
         options.retain(|name, _| !FREE.contains(&name.as_str()));
         Ok(Self { options, train: DataIdentity::of(train), validation: validation.map(DataIdentity::of) })
     }
@@ -105,6 +108,11 @@ impl DataIdentity {
 
 /// An option's name as users know it.
 fn camel_case(name: &str) -> String {
+    match name {
+        "balance" => return "sampler".to_owned(),
+        "clip" => return "clipNorm or clipValue".to_owned(),
+        _ => {}
+    }
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |name, word| {

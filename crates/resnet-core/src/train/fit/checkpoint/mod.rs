@@ -87,7 +87,8 @@ impl Checkpoints {
     /// # Errors
     /// `ERR_CHECKPOINT`; `ERR_IO`.
     pub fn check(&self, from: Option<&Path>) -> Result<()> {
-        let Some(last) = checkpoints(&self.config.dir)?.pop() else { return Ok(()) };
+        let best = Some(self.folder.best()).filter(|best| from.is_none() && best.exists());
+        let Some(last) = checkpoints(&self.config.dir)?.pop().or(best) else { return Ok(()) };
         let is_last = |from: &Path| is_same(from, &self.config.dir) || is_same(from, &last);
         if from.is_some_and(is_last) {
             return Ok(());
@@ -159,7 +160,14 @@ impl Checkpoint {
                 Error::expected(Code::Io, "resume", "a folder with checkpoints, or one of them", from.display())
             })?,
         };
-        let mut file = read_model(&path, cancel)?;
+        let before = || checkpoints(from).ok().and_then(|found| found.into_iter().rev().nth(1));
+        let mut file = read_model(&path, cancel).map_err(|error| match before() {
+            Some(before) if error.code == Code::ModelFile => {
+                let way = format!("to go on from the one before, {}, remove it", before.display());
+                Error::new(error.code, format!("{}; {way}", error.message))
+            }
+            Some(_) | None => error,
+        })?;
         let Some(training) = file.training.take() else {
             let message = format!("{}: a model without what a run needs to go on: no checkpoint", path.display());
             return Err(Error::new(Code::ModelFile, message));
@@ -173,8 +181,13 @@ impl Checkpoint {
     /// Refuses one of another run.
     ///
     /// # Errors
-    /// `ERR_CHECKPOINT` names what differs.
-    pub fn check(&self, session: &Session, identity: &Identity) -> Result<()> {
+    /// `ERR_CHECKPOINT` names what differs; `ERR_INVALID_ARGUMENT` if more epochs have ended than the run is to have.
+    pub fn check(&self, session: &Session, epochs: usize, identity: &Identity) -> Result<()> {
+        let ended = self.described.epochs_ended();
+        if ended > epochs {
+            let expected = format!("at least the {ended} that had ended when {} was written", self.path.display());
+            return Err(Error::expected(Code::InvalidArgument, "epochs", expected, epochs));
+        }
         let header = &self.file.header;
         let differs = if session.network() != &header.network {
             Some("the network of this run")
