@@ -54,6 +54,12 @@ test("a run that was stopped goes on as if it had not been", async () => {
   expect(best?.monitor).toBe("validationLoss");
   expect(await digest(await loadModel(join(dir, "step-00000015.safetensors")))).toBe(await digest(whole));
   expect(existsSync(join(folder, "other", "best.safetensors"))).toBe(true);
+  // One that ended before its first checkpoint has a best epoch already, and begins again.
+  const early: FitOptions = { ...usual, checkpoint: { dir: join(folder, "early"), everyEpochs: 5 }, resume: join(folder, "early") };
+  const ends = new AbortController();
+  await rejection(fit(tiny(), data, { ...early, signal: ends.signal, onEpochEnd: () => ends.abort() }));
+  expect(readdirSync(join(folder, "early")).toSorted()).toEqual(["best.safetensors", "run.lock"]);
+  expect((await fit(tiny(), data, early)).rows).toHaveLength(3);
   const tried = join(folder, "tried");
   await fit(tiny(), data, { ...usual, fastDevRun: true, checkpoint: { dir: tried } });
   expect(existsSync(tried)).toBe(false);

@@ -1,11 +1,12 @@
 import { fields } from "./description.js";
 import { checkOptions, filePath, path, positive, type Rules, size } from "./options.js";
 
-/** Where and when a run writes checkpoints; without any of the three `every`, after each epoch. At its end a run always writes one. */
+/** Where and when a run writes checkpoints; without any of the three `every`, after each epoch. A run that comes to its end always writes one. */
 export interface CheckpointOptions {
   /**
    * The run's folder, which is made if it is not there; no other run may use it at the same time. It gets `step-00001234.safetensors` after
-   * so many updates and, where there are validation data, `best.safetensors` with the model of the best epoch. {@link loadModel} loads either; with
+   * so many updates and, where there are validation data, `best.safetensors` with the model of the best epoch (by `restoreBest`, `earlyStopping` or else
+   * the validation loss). {@link loadModel} loads either; with
    * `ema` the first has the weights that are trained, the second their averages.
    */
   dir: string | URL;

@@ -46,8 +46,8 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   checkpoint?: CheckpointOptions;
   /**
    * The checkpoint to go on from: its file, or the folder, whose last one it is. The model, data and options must be those of the run that
-   * wrote it, but for `epochs`, `loaderThreads` and `checkpoint`; the weights, the history and all that follows are then those of a run that
-   * was never stopped, to the last bit. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
+   * wrote it, but for `epochs`, `loaderThreads`, `gradientNorm` and `checkpoint`; the weights, the history and all that follows are then those of a run that
+   * was never stopped, to the last bit. With other `epochs`, schedules that depend on the run's length go on otherwise. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
    * that is started again goes on by itself.
    */
   resume?: string | URL;

@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type FitOptions, loadModel } from "../index.js";
 import { Failure } from "./failure.js";
@@ -19,8 +19,20 @@ export async function checkFiles({ resume, force }: { readonly resume: string | 
   if (resume !== undefined && !(await stat(resume).catch(() => undefined))?.isDirectory()) {
     throw new Failure("ERR_IO", `--resume: expected a folder that a training writes checkpoints to, got ${oneLine(resume)}`);
   }
-  const isOwn = resume !== undefined && (await isSame(output, join(resume, "best.safetensors")));
+  const [newest] = resume === undefined ? [] : await models(resume);
+  const isOwn = newest !== undefined && (await isSame(output, newest));
   await checkTargets([output, chartBeside(output)], force || isOwn);
+}
+
+/** The checkpoints of a folder, the newest first, and the best epoch's model. */
+async function models(folder: string): Promise<string[]> {
+  const names = (await readdir(folder).catch(() => [])).filter((name) => /^(best|step-\d+)\.safetensors$/.test(name));
+  return names.toSorted().toReversed().map((name) => join(folder, name));
+}
+
+/** Whether there is something that a training can go on from. */
+export async function hasModels(folder: string): Promise<boolean> {
+  return (await models(folder)).length > 0;
 }
 
 /** Whether two files have models of one size and the same classes. */

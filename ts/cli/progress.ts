@@ -15,6 +15,8 @@ export class Progress {
   readonly #print: (line: string) => void;
   readonly #began = performance.now();
   #rows = 0;
+  /** The share of the run that was done when it began. */
+  #before: number | undefined;
 
   constructor(epochs: number, status: StatusLine, print: (line: string) => void) {
     this.#epochs = epochs;
@@ -34,7 +36,9 @@ export class Progress {
 
   #step({ epoch, step, steps, loss, accuracy, imagesPerSecond, waiting }: StepEvent, indent: number): string {
     const done = ((epoch - 1) * steps + step) / (this.#epochs * steps);
-    const left = (((performance.now() - this.#began) / 1000) * (1 - done)) / done;
+    // What a run that goes on has behind it took none of this time.
+    this.#before ??= done - 1 / (this.#epochs * steps);
+    const left = (((performance.now() - this.#began) / 1000) * (1 - done)) / (done - this.#before);
     const time = `${Math.floor(left / 60)}:${String(Math.floor(left % 60)).padStart(2, "0")} left`;
     const [before, after] = [`step ${step}/${steps}  loss ${loss.toFixed(3)}`, `${imagesPerSecond.toFixed(1)} images/s  ${time}`];
     // On a narrow terminal the accuracy is left to the table, and the bar is shorter.

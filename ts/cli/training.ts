@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { calibrate, type Calibration, fit, type FitOptions, History, loadModel, type Model, plot, type ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
+import { hasModels } from "./checkpointing.js";
 import { shellWord } from "./option.js";
 import { Progress } from "./progress.js";
 import type { Screen } from "./screen.js";
@@ -49,9 +50,9 @@ export async function trainAndSave({ model, data, options, output, title, keep }
   if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
   if (history.stoppedEarly) screen.print("Ended early: the validation loss became no smaller.");
   const dir = options.checkpoint?.dir;
-  if (stopped && dir !== undefined) screen.print(`The same words with --resume ${shellWord(String(dir))} go on from the last checkpoint there.`);
+  if (stopped && dir !== undefined && (await hasModels(String(dir)))) screen.print(`The same words with --resume ${shellWord(String(dir))} go on from the last checkpoint there.`);
   // Stopped before it was better than what it went on from: that lies beside the checkpoints.
-  if (stopped && best.epoch > 0 && saved === 0 && dir !== undefined) await saveBest(String(dir), output);
+  if (stopped && best.epoch > 0 && saved === 0 && dir !== undefined) await saveBest(String(options.resume ?? dir), output);
   else if (!stopped || keep === "last" || best.epoch === 0) await model.save(output);
   const calibration = keep === "best" && best.epoch > 0 && !stopped && data.validation ? await calibrated(output, model, data, screen) : undefined;
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;

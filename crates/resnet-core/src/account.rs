@@ -7,7 +7,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Account(Arc<AtomicUsize>);
 
-/// The part of one who keeps some; what it was goes when it is dropped.
+/// One trainer's bytes, subtracted when it is dropped.
 #[derive(Debug, Default)]
 pub struct Share {
     account: Account,

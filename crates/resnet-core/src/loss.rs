@@ -106,9 +106,11 @@ impl Loss {
                 LabelsRef::Multi { .. } => weights.iter().any(|&weight| weight > 0.0),
             };
             if weights.len() != outputs || !weights.iter().all(sound) || !counts {
-                let where_counted =
-                    if labels.kind() == LabelKind::Single { ", above 0 where there are samples" } else { "" };
-                let expected = format!("a finite number for each of the network's {outputs} classes{where_counted}");
+                let more = match labels.kind() {
+                    LabelKind::Single => "above 0 where there are samples",
+                    LabelKind::Multi => "not all of them 0",
+                };
+                let expected = format!("a number of at least 0 for each of the network's {outputs} classes, {more}");
                 return Err(Error::expected(Code::InvalidArgument, parameter, expected, format!("{weights:?}")));
             }
         }

@@ -94,7 +94,7 @@ fn a_loss_is_for_labels_of_one_kind_and_weights_for_all_classes() {
         "loss: expected crossEntropy or focal for data with one label for each sample, got binaryCrossEntropy";
     assert_eq!(refused(binary, one), expected);
     assert!(refused(r#"{"class_weights":[1,2]}"#, any)
-        .starts_with("classWeights: expected a finite number for each of the network's 19"));
+        .starts_with("classWeights: expected a number of at least 0 for each of the network's 19"));
     let zero = format!(r#"{{"class_weights":{:?}}}"#, [0.0; K]);
     assert!(refused(&zero, one).contains("above 0 where there are samples"));
     assert_eq!(refused(r#"{"label_smoothing":1}"#, one), "labelSmoothing: expected a number from 0 to below 1, got 1");

@@ -156,13 +156,15 @@ pub(in crate::train) fn go_on(
     let validation = validation.filter(|_| config.course.overfit_batches.is_none());
     let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
     let resumed = checkpoint.map(|checkpoint| checkpoint.give(session, state)).transpose()?;
+    // A step that was aborted may have left another count, by which dropout would drop otherwise.
+    session.weights_mut()?.1.batch = state.trainer.updating.accumulation.batches() as u64;
     let (train, validation, since) = (&train, validation.as_ref(), Instant::now());
     let mut run =
         Run { session, config, control, course, train, validation, state, since, checkpoints: checkpoints.as_mut() };
     run.go(resumed)
 }
 
-/// The run's folder for checkpoints, if it writes some, and the checkpoint that it goes on from, if it does, which was found to be its own.
+/// The folder to write checkpoints to, if there is one, and the checked checkpoint to resume from, if there is one.
 fn checkpoints(
     session: &Session,
     train: &Dataset,
@@ -177,7 +179,7 @@ fn checkpoints(
     let checkpoints = checkpoint.as_ref().map(|config| Checkpoints::take(config, identity.clone())).transpose()?;
     let begins = |from: &&Path| checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_begun_by(from));
     let from = resume.as_deref().filter(|from| !begins(from));
-    checkpoints.iter().try_for_each(|checkpoints| checkpoints.check(from))?;
+    checkpoints.iter().try_for_each(|checkpoints| checkpoints.check(resume.as_deref()))?;
     let checkpoint = from.map(|from| Checkpoint::read(from, session.cancel())).transpose()?;
     checkpoint.iter().try_for_each(|checkpoint| checkpoint.check(session, config.epochs, &identity))?;
     Ok((checkpoints, checkpoint))

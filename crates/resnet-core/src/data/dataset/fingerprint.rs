@@ -6,8 +6,9 @@ use super::super::pixels::{Pixels, PixelsRef};
 use super::{Dataset, Images};
 use sha2::{Digest as _, Sha256};
 
-/// Pixels that are looked at, in this many runs of this length over the whole set: enough to tell sets apart, at once even of gigabytes.
+/// Pixels are looked at in so many runs, spread over the whole set: enough to tell sets apart, at once even of gigabytes.
 const RUNS: usize = 4096;
+/// Pixels of a run.
 const RUN: usize = 4096;
 
 impl Dataset {

@@ -43,7 +43,7 @@ pub struct ImageFolder {
     pub stratified: bool,
     /// Seed of what is kept apart.
     pub seed: u64,
-    /// How many classes a picture may be of: in a list any number, by the rules of [`image_list`].
+    /// How many classes a picture may be of: in a list any number, as its cells or fields say.
     #[serde(default = "single")]
     pub labels: LabelKind,
     /// The classes and their order, instead of all in their natural order.

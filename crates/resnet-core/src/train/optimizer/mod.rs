@@ -67,13 +67,13 @@ pub struct Updater {
     clip: Option<Clip>,
     /// Whether the norm of the gradients is wanted of each update.
     pub measures_norm: bool,
-    /// It, of the last update, before clipping.
+    /// Norm of the last update's gradients, before clipping.
     pub norm: Option<f64>,
     /// What it keeps.
     pub state: State,
     /// The parameters, cut where settings change; nothing before the first step.
     parts: Option<Vec<Part>>,
-    /// That of the steps; it says what is frozen.
+    /// The plan mode of training steps; it says what is frozen.
     mode: Mode,
 }
 
@@ -189,7 +189,7 @@ impl Updater {
         Ok(())
     }
 
-    /// That of the steps.
+    /// The plan mode of training steps.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
