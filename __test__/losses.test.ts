@@ -84,7 +84,7 @@ test("a loss that is not for the data is refused before anything is trained", as
   await refused(data, { loss: binaryCrossEntropy() }, "loss: expected crossEntropy or focal for data with one label for each sample, got binaryCrossEntropy");
   await refused(sets, { loss: focal() }, "loss: expected binaryCrossEntropy for data with any number of labels");
   await refused(data, { classWeights: [1, 2] }, "classWeights: expected a number of at least 0 for each of the network's 3 classes");
-  await refused(sets, { loss: binaryCrossEntropy({ positiveWeights: [1] }) }, "positiveWeights: expected a finite number for each");
+  await refused(sets, { loss: binaryCrossEntropy({ positiveWeights: [1] }) }, "positiveWeights: expected a number of at least 0 for each");
   await refused(data, { labelSmoothing: 1 }, "labelSmoothing: expected a finite number from 0 to below 1, got 1");
   await refused(data, { loss: any({ name: "focal" }) }, "loss: expected a loss such as focal({ gamma: 2 })");
   expect(() => focal({ gamma: -1 })).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));
