@@ -88,7 +88,7 @@ test("checkpoints of other runs, damaged ones and folders in use are refused, an
   };
   expect(await refused({ checkpoint })).toMatch(/^ERR_CHECKPOINT checkpoint.dir: expected a folder without checkpoints, or resume/);
   expect(await refused({ resume: dir, batchSize: 4 })).toMatch(/^ERR_CHECKPOINT resume: expected a checkpoint of a run with batchSize 4, got .* with 8$/);
-  expect(await refused({ resume: dir, ema: 0.9 })).toMatch(/^ERR_CHECKPOINT resume: expected a checkpoint of a run with ema .*0.9.*, got .* with null$/);
+  expect(await refused({ resume: dir, ema: 0.9 })).toMatch(/^ERR_CHECKPOINT resume: expected a checkpoint of a run with ema .*0.9.*, got .* with none$/);
   expect(await refused({ resume: dir }, { ...data, train: pictures(41) })).toMatch(/data.train with 41 images/);
   expect(await refused({ resume: dir }, data, new ResNet([[2, 8]], { numClasses: 4, inChannels: 1, seed: 3 }))).toMatch(/the network of this run/);
   expect(await refused({ resume: join(folder, "none") })).toMatch(/^ERR_IO /);

@@ -63,7 +63,8 @@ impl Identity {
             let [ours, theirs] = [of_run, self].map(|run| run.options.get(name).unwrap_or(&Value::Null));
             if ours != theirs {
                 let name = camel_case(name);
-                return refuse(format!("of a run with {name} {ours}"), format!("with {theirs}"));
+                let told = |value: &Value| if value.is_null() { "none".to_owned() } else { value.to_string() };
+                return refuse(format!("of a run with {name} {}", told(ours)), format!("with {}", told(theirs)));
             }
         }
         let sets = [
