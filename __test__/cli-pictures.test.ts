@@ -145,7 +145,7 @@ test("train and val folders are taken as they are, and a list too", async () => 
   await writeFile(join(folder, "list.csv"), ["path,label,split", ...lines].join("\n"));
   const list = await train("list.csv");
   expect(list.stdout).toMatch(/^list\.csv: 3 classes [^]*\n {2}9 pictures to train on, 3 for validation[^]*\nSaved to cifar_resnet20-list\.safetensors/);
-  expect(list.stdout).toMatch(/ predict cifar_resnet20-list\.safetensors PICTURE --threads 2\n/);
+  expect(list.stdout).toMatch(/ predict cifar_resnet20-list\.safetensors \S+\.png --threads 2\n/);
 });
 
 test("a list of any number of labels is trained on, predicted and measured", async () => {

@@ -1,5 +1,5 @@
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Skipped } from "../index.js";
 import { counted } from "./counted.js";
 import { Failure } from "./failure.js";
@@ -45,13 +45,14 @@ export async function* picturesIn(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** A picture in a folder, to show what can be done with one; none in a list. */
+/** A picture in a folder, or beside a list, to show what can be done with one. */
 export async function somePicture(folder: string, { unreadable }: Skipped): Promise<string | undefined> {
   const known = new Set(unreadable.map(({ path }) => path));
   try {
-    for await (const path of picturesIn(folder)) if (!known.has(path)) return path;
+    const within = /\.(csv|jsonl)$/i.test(folder) ? dirname(folder) : folder;
+    for await (const path of picturesIn(within)) if (!known.has(path)) return path;
   } catch {
-    // A list, or a folder that has gone.
+    // The folder has gone.
   }
   return undefined;
 }

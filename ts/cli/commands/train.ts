@@ -127,7 +127,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const apart = data.apart ? ` --split ${settings.split ?? SPLIT}${typedAgain({ seed: options.seed }, settings)}` : "";
   const like = `${apart}${typedAgain({ skipUnreadable: options.skipUnreadable }, settings)}`;
   const picture = await somePicture(folder, data.skipped);
-  screen.print(`To try it: ${PROGRAM} predict ${shellWord(output)} ${picture ? shellWord(picture) : "PICTURE"}${again}`);
+  if (picture) screen.print(`To try it: ${PROGRAM} predict ${shellWord(output)} ${shellWord(picture)}${again}`);
   screen.print(`To measure it class by class: ${PROGRAM} evaluate ${shellWord(output)} ${shellWord(folder)}${like} --by-class${again}`);
   return trained.exit;
 }
