@@ -92,12 +92,8 @@ impl Loss {
             let expected = format!("{expected} for data with {}", labels.kind().told());
             return Err(Error::expected(Code::InvalidArgument, "loss", expected, of.name()));
         }
-        let positive = match &self.of {
-            Some(LossKind::BinaryCrossEntropy { positive_weights }) => positive_weights.as_deref(),
-            Some(LossKind::CrossEntropy {} | LossKind::Focal { .. }) | None => None,
-        };
         let sound = |weight: &f64| weight.is_finite() && *weight >= 0.0;
-        let all = [("classWeights", self.class_weights.as_deref()), ("positiveWeights", positive)];
+        let all = [("classWeights", self.class_weights.as_deref()), ("positiveWeights", self.positive_weights())];
         for (parameter, weights) in all.into_iter().filter_map(|(name, weights)| Some((name, weights?))) {
             let counts = match labels {
                 LabelsRef::Single(labels) => {
@@ -115,6 +111,14 @@ impl Loss {
             }
         }
         Ok(())
+    }
+
+    /// A weight for each class where it is right, if there are some.
+    fn positive_weights(&self) -> Option<&[f64]> {
+        match &self.of {
+            Some(LossKind::BinaryCrossEntropy { positive_weights }) => positive_weights.as_deref(),
+            Some(LossKind::CrossEntropy {} | LossKind::Focal { .. }) | None => None,
+        }
     }
 
     /// What a batch's outputs are held against; the labels have been checked.
@@ -135,10 +139,7 @@ impl Loss {
                     LabelsRef::Multi { matrix, .. } => Some((matrix, share)),
                     LabelsRef::Single(_) => None,
                 });
-                let positive_weights = match &self.of {
-                    Some(LossKind::BinaryCrossEntropy { positive_weights }) => positive_weights.as_deref(),
-                    Some(LossKind::CrossEntropy {} | LossKind::Focal { .. }) | None => None,
-                };
+                let positive_weights = self.positive_weights();
                 Targets::Sets(binary_cross_entropy::Targets {
                     labels,
                     mixed,

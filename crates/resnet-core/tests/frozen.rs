@@ -2,6 +2,7 @@
 //! `tools/frozen_fixtures.py` wrote the fixture.
 
 use crate::hashed;
+use crate::optimizers::{batch, SHAPE};
 use resnet_core::cancel::Cancel;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::layer::{Child, Init, Layer};
@@ -13,8 +14,6 @@ use resnet_core::{Code, Session};
 use resnet_ops::{Algorithm, Executor, Isa, Precision};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
-
-const SHAPE: [usize; 4] = [8, 2, 8, 8];
 
 fn network() -> Layer {
     let conv = |out_channels, stride| Layer::Conv2d {
@@ -59,12 +58,6 @@ fn session(executor: Executor) -> Session {
     let mut session = Session::on(network(), executor, 0);
     load(&mut session);
     session
-}
-
-fn batch(step: usize) -> (Vec<f32>, Vec<u32>) {
-    let pixels = hashed::unit(&format!("images.{step}")).take(SHAPE.iter().product());
-    let labels = hashed::unit(&format!("labels.{step}")).take(SHAPE[0]);
-    (pixels.map(|unit| (2.0 * unit - 1.0) as f32).collect(), labels.map(|unit| (3.0 * unit) as u32).collect())
 }
 
 fn step(session: &mut Session, trainer: &mut Trainer, number: usize) -> f64 {

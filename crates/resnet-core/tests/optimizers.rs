@@ -13,7 +13,7 @@ use resnet_ops::{Executor, Precision};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 
-const SHAPE: [usize; 4] = [8, 2, 8, 8];
+pub const SHAPE: [usize; 4] = [8, 2, 8, 8];
 
 fn network() -> Layer {
     let conv = |out_channels, stride| Layer::Conv2d {
@@ -48,7 +48,8 @@ fn session(executor: Executor) -> Session {
     session
 }
 
-fn batch(step: usize) -> (Vec<f32>, Vec<u32>) {
+/// The images, from -1 to 1, and the labels, of three classes, of a training step.
+pub fn batch(step: usize) -> (Vec<f32>, Vec<u32>) {
     let pixels = hashed::unit(&format!("images.{step}")).take(SHAPE.iter().product());
     let labels = hashed::unit(&format!("labels.{step}")).take(SHAPE[0]);
     (pixels.map(|unit| (2.0 * unit - 1.0) as f32).collect(), labels.map(|unit| (3.0 * unit) as u32).collect())

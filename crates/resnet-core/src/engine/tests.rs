@@ -5,7 +5,7 @@ use crate::model::graph::trace_channels;
 use crate::model::init::initialise;
 use crate::model::layer::{Child, Init};
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
-use crate::plan::{Frozen, Gradients, Statistics};
+use crate::plan::{add_place, Frozen, Gradients, Statistics};
 use crate::session::Session;
 use crate::tensor::Images;
 use resnet_ops::{Algorithm, Isa, Precision};
@@ -94,7 +94,7 @@ fn places(model: &Model, layers: &[&str]) -> Vec<Range<usize>> {
     let mut places = Vec::new();
     for parameter in &model.params.parameters {
         if layers.iter().any(|layer| parameter.name.starts_with(&format!("{layer}."))) {
-            Frozen::push(&mut places, &parameter.range);
+            add_place(&mut places, &parameter.range);
         }
     }
     places

@@ -15,7 +15,7 @@ mod slots;
 mod tape;
 
 pub use instruction::List;
-pub use mode::{Frozen, Gradients, Mode, Statistics};
+pub use mode::{add_place, Frozen, Gradients, Mode, Statistics};
 pub use run::Operating;
 pub use slots::Slots;
 
@@ -152,7 +152,7 @@ mod tests {
         let mut mode = Mode::TRAIN;
         for parameter in &params.parameters {
             if !trained.iter().any(|layer| parameter.name.starts_with(layer)) {
-                Frozen::push(&mut mode.frozen.parameters, &parameter.range);
+                add_place(&mut mode.frozen.parameters, &parameter.range);
             }
         }
         if norms == Statistics::Running {

@@ -84,15 +84,15 @@ impl Mode {
     }
 }
 
-impl Frozen {
-    /// Adds a place behind those that are there.
-    pub fn push(places: &mut Vec<Range<usize>>, place: &Range<usize>) {
-        match places.last_mut() {
-            Some(last) if last.end == place.start => last.end = place.end,
-            Some(_) | None => places.push(place.clone()),
-        }
+/// Adds a place behind those that are there: places that follow on each other are one.
+pub fn add_place(places: &mut Vec<Range<usize>>, place: &Range<usize>) {
+    match places.last_mut() {
+        Some(last) if last.end == place.start => last.end = place.end,
+        Some(_) | None => places.push(place.clone()),
     }
+}
 
+impl Frozen {
     /// Whether a parameter with this place has no gradient.
     pub fn has(&self, place: &Range<usize>) -> bool {
         covers(&self.parameters, place)

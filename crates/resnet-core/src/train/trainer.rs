@@ -7,7 +7,7 @@ use super::step::{step, Updating};
 use crate::account::Share;
 use crate::data::{Batch, Input, LabelsRef, Mixed};
 use crate::device::Compute;
-use crate::engine::{Execution, Targets};
+use crate::engine::Execution;
 use crate::error::{Code, Error, Result};
 use crate::loss::Loss;
 use crate::metrics::Metrics;
@@ -64,13 +64,11 @@ impl Trainer {
                 return Err(Error::expected(Code::InvalidArgument, "mixed.share", "a number from 0 to 1", share));
             }
         }
-        let loss = self.loss.clone();
         let outputs = execution.output_shape().channels();
-        loss.check_labels(outputs, labels)?;
-        mixed.map_or(Ok(()), |mixed| loss.check_labels(outputs, mixed.labels.all()))?;
-        let targets = loss.targets(labels, mixed);
-        let metrics =
-            self.update(execution, images.into(), targets, false).map_err(|error| lost(error, "before this step"));
+        self.loss.check_labels(outputs, labels)?;
+        mixed.map_or(Ok(()), |mixed| self.loss.check_labels(outputs, mixed.labels.all()))?;
+        let metrics = self.update(execution, images.into(), labels, mixed, false);
+        let metrics = metrics.map_err(|error| lost(error, "before this step"));
         self.tell_memory(session);
         let checked = metrics.and_then(|metrics| {
             Self::check_done(session).map(|()| metrics).map_err(|error| lost(error, "after this step"))
@@ -93,8 +91,7 @@ impl Trainer {
         is_last: bool,
     ) -> Result<Metrics> {
         let execution = self.prepare(session, images.shape)?;
-        let loss = self.loss.clone();
-        let metrics = self.update(execution, images, loss.targets(batch.labels.all(), batch.mixed.as_ref()), is_last);
+        let metrics = self.update(execution, images, batch.labels.all(), batch.mixed.as_ref(), is_last);
         self.tell_memory(session);
         metrics
     }
@@ -111,8 +108,15 @@ impl Trainer {
         session.prepare(shape, updater.mode())
     }
 
-    fn update(&mut self, execution: Execution, images: Input, targets: Targets, is_last: bool) -> Result<Metrics> {
-        let metrics = step(execution, &mut self.updating, images, targets, is_last)?;
+    fn update(
+        &mut self,
+        execution: Execution,
+        images: Input,
+        labels: LabelsRef,
+        mixed: Option<&Mixed>,
+        is_last: bool,
+    ) -> Result<Metrics> {
+        let metrics = step(execution, &mut self.updating, images, self.loss.targets(labels, mixed), is_last)?;
         self.stepped = true;
         Ok(metrics)
     }

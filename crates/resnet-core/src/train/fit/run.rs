@@ -252,8 +252,7 @@ impl Run<'_> {
     fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
         let course = &self.config.course;
         // The best epoch's model lies beside checkpoints unasked.
-        let unasked = self.checkpoints.is_some() && is_validation && course.fast_dev_run.is_none();
-        let unasked = unasked.then_some(Watch::VALIDATION_LOSS);
+        let unasked = (self.checkpoints.is_some() && is_validation).then_some(Watch::VALIDATION_LOSS);
         let watch = course.best().or(unasked).filter(|watch| watch.monitor.is_validation() == is_validation);
         let State { progress, best, .. } = &mut *self.state;
         let mut events = Vec::new();

@@ -3,7 +3,7 @@
 use super::Optimizer;
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Parameter, Params, Role};
-use crate::plan::Frozen;
+use crate::plan::{add_place, Frozen};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -141,14 +141,14 @@ impl ParameterSettings {
     pub fn frozen(&self, params: &Params, parts: &[Part]) -> Frozen {
         let mut frozen = Frozen::default();
         for part in parts.iter().filter(|part| part.is_frozen()) {
-            Frozen::push(&mut frozen.parameters, &part.range);
+            add_place(&mut frozen.parameters, &part.range);
         }
         for norm in params.nodes.iter().filter(|node| !node.running.is_empty()).map(|node| &node.params) {
             let first = params.parameters.partition_point(|parameter| parameter.range.start < norm.start);
             let of_norm = params.parameters[first..].iter().take_while(|parameter| parameter.range.end <= norm.end);
             let is_frozen = |parameter| self.group_of(parameter).is_some_and(Group::freezes_norms);
             if of_norm.into_iter().all(is_frozen) {
-                Frozen::push(&mut frozen.norms, norm);
+                add_place(&mut frozen.norms, norm);
             }
         }
         frozen

@@ -23,7 +23,7 @@ use super::clip::{norm, Clip};
 use super::ema::Ema;
 use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
-use crate::plan::Mode;
+use crate::plan::{add_place, Mode};
 use crate::weights::{copied, Weights};
 use group::Part;
 use resnet_ops::{update, Buffer, Executor, ViewMut};
@@ -219,10 +219,7 @@ impl Updater {
     fn trained(&self) -> Vec<Range<usize>> {
         let mut trained: Vec<Range<usize>> = Vec::new();
         for Part { range, .. } in self.parts.iter().flatten().filter(|part| !part.is_frozen()) {
-            match trained.last_mut() {
-                Some(last) if last.end == range.start => last.end = range.end,
-                Some(_) | None => trained.push(range.clone()),
-            }
+            add_place(&mut trained, range);
         }
         trained
     }

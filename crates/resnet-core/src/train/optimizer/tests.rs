@@ -73,6 +73,17 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
     relative.fold(0.0, f64::max)
 }
 
+/// Every backend finds the expected numbers: in f64 within 1e-12, in f32 within 1e-5.
+fn assert_found_everywhere(name: &str, expected: &[f64], found: impl Fn(&Executor) -> Vec<f64>) {
+    let exact = distance(&found(&Executor::ReferenceF64), expected);
+    assert!(exact < 1e-12, "{name}: {exact:e}");
+    let cpus = Isa::available().into_iter().map(|isa| Executor::cpu_with(1, isa).unwrap());
+    for executor in cpus.chain([Executor::ReferenceF32]).chain(Executor::cuda_for_tests(Precision::Fp32)) {
+        let apart = distance(&found(&executor), expected);
+        assert!(apart < 1e-5, "{name}: {apart:e}");
+    }
+}
+
 #[test]
 fn every_optimiser_steps_as_pytorch_does_on_every_backend() {
     let file = SafeTensors::deserialize(FIXTURES).unwrap();
@@ -87,13 +98,7 @@ fn every_optimiser_steps_as_pytorch_does_on_every_backend() {
         let config = UpdateConfig::from_json(json).unwrap();
         kinds.insert(json.split('"').nth(5).unwrap().to_owned());
         let found = |executor: &Executor| stepped(executor, config.clone(), steps.parse().unwrap());
-        let exact = distance(&found(&Executor::ReferenceF64), &expected);
-        assert!(exact < 1e-12, "{name}: {exact:e}");
-        let cpus = Isa::available().into_iter().map(|isa| Executor::cpu_with(1, isa).unwrap());
-        for executor in cpus.chain([Executor::ReferenceF32]).chain(Executor::cuda_for_tests(Precision::Fp32)) {
-            let apart = distance(&found(&executor), &expected);
-            assert!(apart < 1e-5, "{name}: {apart:e}");
-        }
+        assert_found_everywhere(&name, &expected, found);
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["adam", "adamw", "lars", "lion", "muon", "rmsprop", "sgd"]);
 }
@@ -113,13 +118,7 @@ fn averages_are_timm_s_on_every_backend() {
             assert_ne!(weights.parameters.read::<f64>(0..9).unwrap(), parameters.read::<f64>(0..9).unwrap());
             [parameters.read::<f64>(0..parameters.len()).unwrap(), running.read(0..12).unwrap()].concat()
         };
-        let exact = distance(&found(&Executor::ReferenceF64), &expected);
-        assert!(exact < 1e-12, "{name}: {exact:e}");
-        let cpus = Isa::available().into_iter().map(|isa| Executor::cpu_with(1, isa).unwrap());
-        for executor in cpus.chain([Executor::ReferenceF32]).chain(Executor::cuda_for_tests(Precision::Fp32)) {
-            let apart = distance(&found(&executor), &expected);
-            assert!(apart < 1e-5, "{name}: {apart:e}");
-        }
+        assert_found_everywhere(&name, &expected, found);
     }
 }
 
