@@ -1,4 +1,4 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import { performance } from "node:perf_hooks";
 import {
   batchNorm2d,
   conv2d,
@@ -160,7 +160,7 @@ test("an abort stops within a batch, with the reason and the weights of a whole 
   const controller = new AbortController();
   const reason = { my: "reason" };
   let last = 0;
-  const options = { batchSize: 64, shuffle: false, signal: controller.signal };
+  const options = { batchSize: 64, shuffle: false, optimizer: sgd(), signal: controller.signal };
   const onStep = ({ step }: { step: number }) => {
     last = step;
     if (step === 2) controller.abort(reason);
@@ -171,7 +171,7 @@ test("an abort stops within a batch, with the reason and the weights of a whole 
   const stopped = await digest(aborted);
 
   using model = network();
-  const trainer = new Trainer(model);
+  const trainer = new Trainer(model, { optimizer: sgd() });
   const digests: string[] = [];
   for await (const { images, labels } of train.take(4 * 64).batches({ batchSize: 64 })) {
     await trainer.step(images, labels);
@@ -226,11 +226,11 @@ test("a second writer is refused while one is at work, readers are served", asyn
 test("predictions between two steps see whole-step weights", async () => {
   using model = tiny({ inChannels: 1 });
   const digests = new Set<string>([await digest(model)]);
-  const run = fit(model, pictures(64), { epochs: 2, batchSize: 8, shuffle: false });
+  const run = fit(model, pictures(64), { epochs: 2, batchSize: 8, shuffle: false, optimizer: sgd() });
   const seen: string[] = [];
   for await (const event of run) if (event.type === "step") seen.push(await digest(model));
   using again = tiny({ inChannels: 1 });
-  const trainer = new Trainer(again);
+  const trainer = new Trainer(again, { optimizer: sgd() });
   for (let epoch = 0; epoch < 2; epoch++) {
     for await (const { images, labels } of pictures(64).batches({ batchSize: 8 })) {
       await trainer.step(images, labels);
@@ -244,17 +244,16 @@ test("predictions between two steps see whole-step weights", async () => {
 test("the event loop stays free", async () => {
   const { train } = await fashionMnist({ source: "sample", resize: 64 });
   using model = new ResNet18();
-  const resolution = 10;
-  const monitor = monitorEventLoopDelay({ resolution });
   const controller = new AbortController();
   const run = fit(model, train, { epochs: 10, batchSize: 64, signal: controller.signal });
   await run[Symbol.asyncIterator]().next();
-  monitor.enable();
-  await new Promise((resolve) => setTimeout(resolve, 3000));
-  monitor.disable();
+  const before = performance.eventLoopUtilization();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  // A share, not a delay: on a busy machine everything is late. It is 1 while something is computed here.
+  const { utilization } = performance.eventLoopUtilization(before);
   controller.abort();
   await rejection(run);
-  expect(monitor.percentile(99) / 1e6 - resolution).toBeLessThan(20);
+  expect(utilization).toBeLessThan(0.5);
 });
 
 test("what cannot be trained is refused before anything happens", async () => {

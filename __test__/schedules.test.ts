@@ -27,6 +27,22 @@ test("a row's learning rate is that of the epoch's last step, and each step tell
   for (const { epoch, lr: found } of rows) expect(found).toBeCloseTo(lr(epoch * 4 - 1), 12);
 });
 
+test("a run without an optimiser has SGD with momentum, whose rate rises and falls unless a schedule is given; an optimiser's rate stays", async () => {
+  const run = async (options: api.FitOptions) => {
+    using model = tiny({ inChannels: 1 });
+    const { rows } = await fit(model, pictures(32), { epochs: 5, batchSize: 8, ...options });
+    return { rates: rows.map(({ lr }) => lr), weights: await digest(model) };
+  };
+  const momentum = sgd({ lr: 0.02, momentum: 0.9, nesterov: true, weightDecay: 5e-4, decayNormsAndBiases: false });
+  expect(await run({})).toEqual(await run({ optimizer: momentum, schedule: oneCycle({ rise: 0.2, divFactor: 10 }) }));
+  const constant = await run({ schedule: api.constant() });
+  expect(constant).toEqual(await run({ optimizer: momentum }));
+  expect(constant.rates).toEqual(Array(5).fill(0.02));
+  using model = tiny({ inChannels: 1 });
+  const trainer = new Trainer(model);
+  expect(trainer.lr).toBe(0.02);
+});
+
 test("a schedule's rate is the one that updates have", async () => {
   const run = async (rate: number, schedule?: api.Schedule) => {
     using model = tiny({ inChannels: 1 });

@@ -66,6 +66,12 @@ export function torchTransfer({ folder, threads, recipe }) {
   return new Peer("PyTorch", python, args);
 }
 
+/** The recipe of a record in PyTorch. */
+export function torchRecord({ threads, recipe }) {
+  const args = [peerFile("torch_record.py"), "--threads", String(threads), "--recipe", JSON.stringify(recipe)];
+  return new Peer("PyTorch", python, args, KEEP_MEMORY);
+}
+
 function torch(flags = [], environment = {}) {
   return (name, options) => new Peer(name, python, [peerFile("torch_step.py"), ...workload(options), ...flags], environment);
 }

@@ -20,7 +20,7 @@ import { table } from "../dist/table.js";
 import { parse, threads } from "./options.mjs";
 import { reasonOf } from "./peer.mjs";
 import { torchTransfer } from "./peers.mjs";
-import { machine, save } from "./report.mjs";
+import { machine, meanAndDeviation, save } from "./report.mjs";
 
 /** How both sides train; epochs on digits by the number of each class. */
 const RECIPE = {
@@ -84,10 +84,8 @@ export async function main(args) {
 function show(results, shots, sides) {
   const columns = sides.flatMap(({ name }) => METHODS.map((method) => ({ name, method })));
   const cell = (count, { name, method }) => {
-    const found = results.filter(({ side, run, shots }) => side === name && run === method && shots === count).map(({ accuracy }) => accuracy);
-    const mean = found.reduce((sum, value) => sum + value, 0) / found.length;
-    const squares = found.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-    return `${percent(mean)} ± ${percent(Math.sqrt(squares / Math.max(1, found.length - 1)))}`;
+    const found = results.filter(({ side, run, shots }) => side === name && run === method && shots === count);
+    return meanAndDeviation(found.map(({ accuracy }) => 100 * accuracy));
   };
   const rows = shots.map((count) => [String(count), ...columns.map((column) => cell(count, column))]);
   console.log("\naccuracy on the other digits in %, mean and standard deviation over seeds\n");

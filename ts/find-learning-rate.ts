@@ -3,13 +3,13 @@ import { fields } from "./description.js";
 import { ResNetError } from "./errors.js";
 import { type Model, nativeOf } from "./models.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
-import { sgd } from "./optimizers.js";
 import { checkOptions, integer, positive, type Rules, seed, size } from "./options.js";
+import { defaultOptimizer } from "./recipe.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 
 /** Options of {@link findLearningRate}. */
 export interface FindLearningRateOptions extends SignalOptions {
-  /** The optimiser, by default `sgd()`; its own learning rate does not count. */
+  /** The optimiser, by default that of {@link fit}; its own learning rate does not count. */
   optimizer?: Optimizer;
   /** Learning rate of the first step, above 0, default 1e-7. */
   minLr?: number;
@@ -63,7 +63,7 @@ const rules: Rules<FindLearningRateOptions> = {
  * `ERR_INVALID_ARGUMENT` for options that cannot be, and with the signal's reason.
  */
 export async function findLearningRate(model: Model, data: Dataset, options?: FindLearningRateOptions): Promise<LearningRateCurve> {
-  const { signal, optimizer = sgd(), ...given } = checkOptions(options, rules);
+  const { signal, optimizer = defaultOptimizer(), ...given } = checkOptions(options, rules);
   const { minLr = 1e-7, maxLr = 10, steps = 100, batchSize = 128, seed } = given;
   if (maxLr <= minLr) throw new ResNetError("ERR_INVALID_ARGUMENT", `maxLr: expected more than minLr, ${minLr}, got ${maxLr}`);
   const native = nativeOf(model);

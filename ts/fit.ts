@@ -9,6 +9,7 @@ import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, Event
 import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
 import { boolean, callback, check, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { defaultSchedule } from "./recipe.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
@@ -28,7 +29,10 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   epochs?: number;
   /** Samples of a batch, default 128; of an update, unless several batches are accumulated. */
   batchSize?: number;
-  /** How the learning rate changes in the course of the run, such as `cosine()`; by default it is the optimiser's. */
+  /**
+   * How the learning rate changes in the course of the run, such as `cosine()`. By default it stays an `optimizer`'s; that of the default
+   * optimiser rises for a fifth of the run and falls to 0 as a cosine.
+   */
   schedule?: Schedule;
   /** Seed of the sample order and of what changes images, by default the model's. */
   seed?: number;
@@ -306,9 +310,9 @@ class Canceller {
 }
 
 function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
-  const { epochs = 1, batchSize = 128, schedule, seed, shuffle = true, dropLast = false, ...others } = options;
-  const { sampler, augment = [], loaderThreads, checkpoint, resume, ...updates } = others;
-  const update = describeUpdates(updates);
+  const { epochs = 1, batchSize = 128, optimizer, seed, shuffle = true, dropLast = false, ...others } = options;
+  const { schedule = optimizer === undefined ? defaultSchedule() : undefined, sampler, augment = [], loaderThreads, checkpoint, resume, ...updates } = others;
+  const update = describeUpdates({ optimizer, ...updates });
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
   const samples = nativeDataOf(train!, "data.train");

@@ -1,12 +1,12 @@
 import { ResNetError } from "./errors.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
-import { sgd } from "./optimizers.js";
 import { describeLoss, type Loss, lossRule } from "./loss.js";
 import { list, number, numberWithin, positive, type Rules, size } from "./options.js";
+import { defaultOptimizer } from "./recipe.js";
 
 /** Options of whatever makes updates. */
 export interface UpdateOptions {
-  /** The optimiser, by default `sgd()` with its learning rate of 0.1. */
+  /** The optimiser; by default SGD with a learning rate of 0.02, a Nesterov momentum of 0.9 and a weight decay of 5e-4, but for norms and biases. */
   optimizer?: Optimizer;
   /**
    * Norm of all gradients together to which they are scaled down if it is larger, as PyTorch's `clip_grad_norm_` does; above 0. Frozen
@@ -47,7 +47,7 @@ export const updateRules: Rules<UpdateOptions> = {
 
 /** The options as the addon reads them. */
 export function describeUpdates(options: UpdateOptions): object {
-  const { optimizer = sgd(), clipNorm, clipValue, accumulate = 1, loss, labelSmoothing, classWeights } = options;
+  const { optimizer = defaultOptimizer(), clipNorm, clipValue, accumulate = 1, loss, labelSmoothing, classWeights } = options;
   if (clipNorm !== undefined && clipValue !== undefined) {
     throw new ResNetError("ERR_INVALID_ARGUMENT", `clipValue: expected none beside clipNorm, got ${clipValue}`);
   }

@@ -1,0 +1,106 @@
+"""PyTorch as a side of `npm run bench -- records`: the same network, trained by the same recipe.
+
+    python3 torch_record.py --threads N --recipe JSON
+
+Each line of the standard input, such as {"seed": 1}, is a run, answered by a line with the mean loss and accuracy of each epoch, the
+accuracy on the test images and the seconds of training. Written for Python 3.11 with PyTorch 2.13 and numpy.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from torch_transfer import drawn, fashion_mnist
+
+
+def conv(inputs, outputs):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.body = nn.Sequential(conv(channels, channels), conv(channels, channels))
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+def network(width):
+    first, second, third, fourth = width, 2 * width, 4 * width, 8 * width
+    layers = [conv(1, first), conv(first, second), nn.MaxPool2d(2), Block(second), conv(second, third), nn.MaxPool2d(2)]
+    layers += [conv(third, fourth), nn.MaxPool2d(2), Block(fourth), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(fourth, 10)]
+    return nn.Sequential(*layers).apply(drawn)
+
+
+def one_cycle(done, rise, div_factor, final_div_factor):
+    """The rate's share of its largest after a share of the run."""
+    lowest = 1 / div_factor
+    if done < rise:
+        return lowest + (1 - lowest) * (1 - math.cos(math.pi * done / rise)) / 2
+    last = lowest / final_div_factor
+    return last + (1 - last) * (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
+
+
+def run(data, test, recipe, epochs, seed):
+    torch.manual_seed(seed)
+    x, y = data
+    model = network(recipe["width"]).to(memory_format=torch.channels_last)
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in model.parameters() if parameter.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": recipe["weightDecay"]}, {"params": others, "weight_decay": 0}]
+    optimizer = torch.optim.SGD(groups, lr=recipe["lr"], momentum=recipe["momentum"], nesterov=True)
+    steps = epochs * math.ceil(len(y) / recipe["batchSize"])
+    shape = recipe["rise"], recipe["divFactor"], recipe["finalDivFactor"]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / (steps - 1), *shape))
+    rows = []
+    began = time.perf_counter()
+    for _ in range(epochs):
+        loss_sum = hits = 0
+        for places in torch.randperm(len(y)).split(recipe["batchSize"]):
+            images = x[places].float().div_(255)
+            mirrored = torch.rand(len(places), 1, 1, 1) < 0.5
+            images = torch.where(mirrored, images.flip(3), images)
+            logits = model(images)
+            loss = F.cross_entropy(logits, y[places], label_smoothing=recipe["labelSmoothing"])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            loss_sum += loss.item() * len(places)
+            hits += (logits.argmax(1) == y[places]).sum().item()
+        rows.append({"loss": loss_sum / len(y), "accuracy": hits / len(y)})
+    seconds = time.perf_counter() - began
+    return {"rows": rows, "seconds": seconds, "accuracy": accuracy(model.eval(), test)}
+
+
+@torch.no_grad()
+def accuracy(model, data):
+    """By the mean of the logits of an image and its mirror image."""
+    hits = 0
+    for x, y in zip(*(part.split(256) for part in data)):
+        images = x.float().div_(255)
+        hits += ((model(images) + model(images.flip(3))).argmax(1) == y).sum().item()
+    return hits / len(data[1])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--recipe", type=json.loads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data, test = fashion_mnist("train"), fashion_mnist("t10k")
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(run(data, test, options.recipe, request["epochs"], request["seed"])), flush=True)
+
+
+if __name__ == "__main__":
+    main()

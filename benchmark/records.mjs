@@ -1,0 +1,73 @@
+// npm run bench -- records: trains a record's networks anew, one for each seed. What is told: each epoch, the seconds of training and the accuracy
+// on Fashion-MNIST's test images, which are looked at once, when a network is done.
+//
+//   --record NAME    one of benchmark/records, default fashion-mnist-94
+//   --seeds N        default 3
+//   --threads N      default all cores
+//   --part PART      test (default): trains on all training images; choosing: on all but the last 5,000, measured on those, as when the recipe was found
+//   --sides A,B      native (default) and torch, the same in PyTorch, which take turns
+//
+// Fashion-MNIST is looked for where fashionMnist() looks; its decoding is not in the seconds, its augmentation is.
+
+import { evaluate, fashionMnist, fit } from "../dist/index.js";
+import { parse, threads } from "./options.mjs";
+import { torchRecord } from "./peers.mjs";
+import { machine, meanAndDeviation, save } from "./report.mjs";
+
+const HELD_OUT = 5000;
+
+export async function main(args) {
+  const options = parse(args, { record: "fashion-mnist-94", seeds: 3, threads, part: "test", sides: "native" });
+  const { default: record } = await import(`./records/${options.record}.mjs`);
+  const data = await parts(options.part);
+  const makers = { native: () => native(record, data, options), torch: () => torchRecord({ threads: options.threads, recipe: record.recipe }) };
+  const sides = options.sides.split(",").map((name) => makers[name]());
+  const results = [];
+  const { cpu, cores, node } = await machine();
+  console.log(`${options.record}: ${cpu}, ${options.threads} of ${cores} cores, Node ${node}`);
+  try {
+    for (let seed = 1; seed <= options.seeds; seed += 1) {
+      for (const side of sides) {
+        const { rows, seconds, accuracy } = await side.ask({ seed, epochs: record.recipe.epochs });
+        for (const [i, row] of rows.entries()) console.log(`${side.name}  seed ${seed}  epoch ${i + 1}  loss ${row.loss.toFixed(4)}  accuracy ${percent(row.accuracy)}`);
+        console.log(`${side.name}  seed ${seed}  ${options.part} ${percent(accuracy)} %  ${seconds.toFixed(1)} s`);
+        results.push({ side: side.name, seed, accuracy, seconds, rows });
+      }
+    }
+  } finally {
+    await Promise.all(sides.map((side) => side.close()));
+  }
+  for (const { name } of sides) {
+    const own = results.filter(({ side }) => side === name);
+    const [accuracy, seconds] = [own.map((one) => 100 * one.accuracy), own.map((one) => one.seconds)].map(meanAndDeviation);
+    console.log(`${name}: ${accuracy} %, ${seconds} s, mean and standard deviation of ${own.length}`);
+  }
+  console.log(await save("records", { machine: await machine(), options, results }));
+}
+
+/** What is trained on, and what is measured in the end. */
+async function parts(part) {
+  const { train, validation } = await fashionMnist();
+  if (part === "test") return { train, measured: validation };
+  if (part !== "choosing") throw new Error(`--part: expected test or choosing, got ${part}`);
+  const first = train.length - HELD_OUT;
+  return { train: train.take(first), measured: train.subset(Array.from({ length: HELD_OUT }, (_, i) => first + i)) };
+}
+
+function native({ network, options, flips }, { train, measured }, { threads }) {
+  return {
+    name: "resnet-native",
+    async ask({ seed }) {
+      const model = network({ seed, threads });
+      const began = performance.now();
+      const { rows } = await fit(model, { train }, options);
+      const seconds = (performance.now() - began) / 1000;
+      const { accuracy } = await evaluate(model, measured, { flips });
+      model.dispose();
+      return { rows, seconds, accuracy };
+    },
+    async close() {},
+  };
+}
+
+const percent = (share) => (100 * share).toFixed(2);
