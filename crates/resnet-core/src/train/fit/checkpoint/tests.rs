@@ -1,13 +1,15 @@
 use super::super::run::tests::{config, data, session, timeless};
 use super::*;
 use crate::data::{Augment, Dataset, LabelsRef, Pixels};
+use crate::model::layer::{Child, Layer};
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
 use crate::train::{
     fit, Clip, Control, CourseConfig, EmaConfig, EpochRow, Event, FitConfig, Flow, Monitor, Optimizer, ValidateEvery,
     Watch,
 };
 use resnet_ops::Executor;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
 
 /// Notes the events about checkpoints.
 #[derive(Default)]
@@ -160,32 +162,74 @@ fn another_run_s_checkpoint_is_refused_before_anything_changes() {
     run(&mut session(), &FitConfig { epochs: 5, loader_threads: Some(0), ..own }).unwrap();
 }
 
+/// Of a network with so few weights that a checkpoint has few bytes.
+fn tiny() -> Session {
+    let conv =
+        r#"{"type":"conv2d","out_channels":2,"kernel":[3,3],"stride":[4,4],"padding":[0,0],"groups":1,"bias":false}"#;
+    let norm = r#"{"type":"batch_norm2d","eps":1e-5,"momentum":0.1}"#;
+    let linear = r#"{"type":"linear","out_features":2,"bias":true}"#;
+    let layers =
+        [conv, norm, r#"{"type":"global_avg_pool2d"}"#, linear].map(|json| serde_json::from_str(json).unwrap());
+    let children = layers.into_iter().enumerate().map(|(i, layer): (usize, Layer)| Child::new(i.to_string(), layer));
+    Session::on(Layer::sequential(children.collect()), Executor::cpu(1).unwrap(), 5)
+}
+
+/// Every byte is changed at least once, and the file cut to every length.
 #[test]
-fn damaged_checkpoints_are_refused_and_stay() {
+fn damaged_checkpoints_are_refused_nothing_is_loaded_and_the_one_beside_stays() {
+    const FLIPS: usize = 10_000;
     let folder = tempfile::tempdir().unwrap();
-    let config = full();
-    run(&mut session(), &FitConfig { checkpoint: every_step(folder.path()), ..config.clone() }).unwrap();
-    let path = checkpoints(folder.path()).unwrap().remove(3);
+    run(&mut tiny(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
+    let path = checkpoints(folder.path()).unwrap().remove(7);
     let whole = fs::read(&path).unwrap();
+    assert!(whole.len() < FLIPS, "{} bytes", whole.len());
     let damaged = folder.path().join("damaged.safetensors");
-    let read = |bytes: &[u8]| {
-        fs::write(&damaged, bytes).unwrap();
-        Checkpoint::read(&damaged, &Cancel::default()).map(drop)
+    let config = FitConfig { resume: Some(damaged.clone()), ..full() };
+    let mut session = tiny();
+    session.build(1).unwrap();
+    let before = session.state_dict::<f32>().unwrap();
+    let mut count = 0;
+    let mut refused = |what: std::fmt::Arguments| {
+        count += 1;
+        // A run looks at nothing else of it; a sample of them is enough to see that it does.
+        let error = match count % 100 {
+            0 => run(&mut session, &config).map(drop).unwrap_err(),
+            _ => Checkpoint::read(&damaged, &Cancel::default()).map(drop).unwrap_err(),
+        };
+        assert_eq!(error.code, Code::ModelFile, "{what}: {error}");
+        assert!(error.message.contains("damaged.safetensors: "), "{what}: {error}");
     };
-    read(&whole).unwrap();
-    for len in (0..whole.len()).step_by(97) {
-        assert_eq!(read(&whole[..len]).unwrap_err().code, Code::ModelFile, "cut to {len}");
+    // One file that is changed in place: to write it anew each time would take ten times as long.
+    let mut file = File::create(&damaged).unwrap();
+    let mut put = |at: usize, bytes: &[u8]| {
+        file.seek(SeekFrom::Start(at as u64)).unwrap();
+        file.write_all(bytes).unwrap();
+    };
+    put(0, &whole);
+    for i in 0..FLIPS {
+        let (at, bits) = (i % whole.len(), (1 + i * 37 % 255) as u8);
+        put(at, &[whole[at] ^ bits]);
+        refused(format_args!("byte {at} with {bits:#x} changed"));
+        put(at, &[whole[at]]);
     }
-    for i in 0..1000 {
-        let (mut flipped, at) = (whole.clone(), (i * 7919) % whole.len());
-        flipped[at] ^= 1 << (i % 8);
-        assert_eq!(read(&flipped).unwrap_err().code, Code::ModelFile, "byte {at}");
+    assert_eq!(fs::read(&damaged).unwrap(), whole);
+    for len in (0..whole.len()).rev() {
+        file.set_len(len as u64).unwrap();
+        refused(format_args!("cut to {len}"));
     }
+    assert_eq!(session.state_dict::<f32>().unwrap(), before);
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    fs::write(&damaged, &whole).unwrap();
+    assert_eq!(run(&mut session, &config).unwrap().1.resumed.unwrap().0, damaged);
+}
+
+#[test]
+fn a_model_without_a_run_is_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.safetensors");
     let mut plain = session();
     plain.build(1).unwrap();
     plain.save(&model).unwrap();
-    let error = Checkpoint::read(&model, &Cancel::default()).map(drop).unwrap_err();
+    let error = refused(&FitConfig { resume: Some(model), ..full() });
     assert_eq!((error.code, error.message.ends_with("no checkpoint")), (Code::ModelFile, true), "{error}");
-    assert_eq!(fs::read(&path).unwrap(), whole);
 }
