@@ -8,13 +8,16 @@ import { translate, translated } from "./errors.js";
 import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { boolean, callback, check, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { boolean, callback, check, checkNames, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
 import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
-/** A training set, with a validation set if there is one. */
+/**
+ * A training set, with a validation set if there is one. Without one, properties of other names are refused, so that a `val` does not go
+ * unnoticed; but for `source` and `skipped`, which our sources add.
+ */
 export interface TrainingData {
   /** The samples that updates are made on. */
   readonly train: Dataset;
@@ -47,7 +50,9 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   /**
    * The checkpoint to go on from: its file, or the folder, whose last one it is. The model, data and options must be those of the run that
    * wrote it, but for `epochs`, `loaderThreads`, `gradientNorm` and `checkpoint`; the weights, the history and all that follows are then those of a run that
-   * was never stopped, to the last bit. With other `epochs`, schedules that depend on the run's length go on otherwise. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
+   * was never stopped, to the last bit. With other `epochs` the `schedule` may be another too, and one that depends on the run's length goes on
+   * as in a run of so many. Data are told by their labels, names and numbers, pictures in files by the files' names and lengths: one that was
+   * replaced by another of the same length goes unnoticed, since copies have other dates. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
    * that is started again goes on by itself.
    */
   resume?: string | URL;
@@ -62,6 +67,10 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   /** Called when a checkpoint has been written, which is there to stay then. If it returns a promise, training waits for it. */
   onCheckpoint?: (event: CheckpointEvent, history: History) => unknown;
 }
+
+const NAMES = ["train", "validation"];
+/** What sources tell beside their sets. */
+const TOLD = ["source", "skipped"];
 
 const rules: Rules<FitOptions> = {
   ...signalRules,
@@ -322,7 +331,10 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
 
 function partsOf(data: Dataset | TrainingData): Partial<TrainingData> {
   if (datasetRule.accepts(data)) return { train: data as Dataset };
-  return properties("data", datasetRule.expected, data as TrainingData, ["train", "validation"]);
+  const parts = properties("data", datasetRule.expected, data as TrainingData, NAMES);
+  // Beside a validation set nothing can have been meant for one.
+  if (parts.train !== undefined && parts.validation === undefined) checkNames("data", data, `sets named ${NAMES.join(" and ")}`, [...NAMES, ...TOLD]);
+  return parts;
 }
 
 function withHistory(error: unknown, history: History): unknown {

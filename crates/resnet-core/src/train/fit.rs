@@ -159,8 +159,9 @@ pub(in crate::train) fn go_on(
     // A step that was aborted may have left another count, by which dropout would drop otherwise.
     session.weights_mut()?.1.batch = state.trainer.updating.accumulation.batches() as u64;
     let (train, validation, since) = (&train, validation.as_ref(), Instant::now());
-    let mut run =
-        Run { session, config, control, course, train, validation, state, since, checkpoints: checkpoints.as_mut() };
+    let tells_best = checkpoints.is_some() || resumed.is_some();
+    let checkpoints = checkpoints.as_mut();
+    let mut run = Run { session, config, control, course, train, validation, state, since, checkpoints, tells_best };
     run.go(resumed)
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Run<'a> {
     pub state: &'a mut State,
     /// Where checkpoints go, if some are written.
     pub checkpoints: Option<&'a mut Checkpoints>,
+    /// Whether the best epoch is told unasked: its model lies beside checkpoints, and a run that goes on from one counts it on.
+    pub tells_best: bool,
     /// Since when time is spent that is not in the progress yet.
     pub since: Instant,
 }
@@ -251,10 +253,9 @@ impl Run<'_> {
     /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that.
     fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
         let course = &self.config.course;
-        // The best epoch's model lies beside checkpoints unasked.
-        let unasked = (self.checkpoints.is_some() && is_validation).then_some(Watch::VALIDATION_LOSS);
-        let watch = course.best().or(unasked).filter(|watch| watch.monitor.is_validation() == is_validation);
         let State { progress, best, .. } = &mut *self.state;
+        let unasked = (self.tells_best && is_validation).then_some(Watch::VALIDATION_LOSS);
+        let watch = course.best().or(unasked).filter(|watch| watch.monitor.is_validation() == is_validation);
         let mut events = Vec::new();
         if let Some(watch) = watch {
             let (monitor, value) = (watch.monitor, watch.monitor.of(&metrics));

@@ -4,8 +4,8 @@ use crate::data::{Augment, Dataset, LabelsRef, Pixels};
 use crate::model::layer::{Child, Layer};
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
 use crate::train::{
-    fit, Clip, Control, CourseConfig, EmaConfig, EpochRow, Event, FitConfig, Flow, Monitor, Optimizer, ValidateEvery,
-    Watch,
+    fit, BestPlace, Clip, Control, CourseConfig, EmaConfig, EpochRow, Event, FitConfig, Flow, Monitor, Optimizer,
+    ValidateEvery, Watch,
 };
 use resnet_ops::Executor;
 use std::fs::{self, File};
@@ -16,18 +16,19 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 struct Notes {
     written: Vec<PathBuf>,
     resumed: Option<(PathBuf, Vec<EpochRow>)>,
+    best: Option<BestPlace>,
 }
 
 impl Control for Notes {
     fn on_event(&mut self, _: &mut Session, event: &Event) -> Flow {
         match event {
             Event::Checkpoint { path, .. } => self.written.push(path.clone()),
+            Event::Best(place) => self.best = Some(*place),
             Event::Resumed { path, rows } => self.resumed = Some((path.clone(), rows.clone())),
             Event::Step { .. }
             | Event::EpochBegin { .. }
             | Event::Validation { .. }
             | Event::Evaluated { .. }
-            | Event::Best(_)
             | Event::StoppedEarly
             | Event::EpochEnd(_) => {}
         }
@@ -73,7 +74,7 @@ fn a_run_goes_on_from_each_of_its_checkpoints_to_the_same_bits() {
         let (rows, _) = run(&mut whole, &config).unwrap();
         let weights = whole.state_dict::<f32>().unwrap();
         let written = FitConfig { checkpoint: every_step(folder.path()), ..config.clone() };
-        let (again, Notes { written, resumed }) = run(&mut session(), &written).unwrap();
+        let (again, Notes { written, resumed, best }) = run(&mut session(), &written).unwrap();
         assert_eq!((&again, resumed), (&rows, None), "checkpoints change nothing");
         // An update each, and one when all is over, whose file is that of the last update.
         assert_eq!(checkpoints(folder.path()).unwrap().len() + 1, written.len());
@@ -82,6 +83,7 @@ fn a_run_goes_on_from_each_of_its_checkpoints_to_the_same_bits() {
             let resume = Some(path.clone());
             let (ended, notes) = run(&mut session, &FitConfig { resume, ..config.clone() }).unwrap();
             assert_eq!(ended, rows, "{path:?}");
+            assert_eq!(notes.best, best, "{path:?}");
             let (from, before) = notes.resumed.unwrap();
             assert_eq!((from, timeless(&before)), (path.clone(), rows[..before.len()].to_vec()));
             assert_eq!(session.state_dict::<f32>().unwrap(), weights, "{path:?}");
@@ -158,8 +160,12 @@ fn another_run_s_checkpoint_is_refused_before_anything_changes() {
     let deeper = resnet(&ResNetOptions { arch, num_classes: 2, ..Default::default() }).unwrap();
     assert!(refused(&own, &data(22), on(deeper, 5)).contains("the network of this run"));
     assert!(refused(&own, &data(22), seeded).contains("the seed of this run's model"));
-    // How long it is may change, and how it is prepared.
-    run(&mut session(), &FitConfig { epochs: 5, loader_threads: Some(0), ..own }).unwrap();
+    let message = refused(&FitConfig { schedule: None, ..own.clone() }, &data(22), session());
+    assert!(message.contains("a run with schedule none"), "{message}");
+    // How long it is may change, with that its schedule, and how it is prepared.
+    let longer = FitConfig { epochs: 5, loader_threads: Some(0), ..own };
+    run(&mut session(), &longer).unwrap();
+    run(&mut session(), &FitConfig { schedule: None, ..longer }).unwrap();
 }
 
 /// Of a network with so few weights that a checkpoint has few bytes.
