@@ -8,7 +8,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::{Cancel, CancelFlag};
 use resnet_core::data::Dataset;
-use resnet_core::train::{fit, BestPlace, Control, EpochRow, Event, FitConfig, Flow};
+use resnet_core::train::{fit, BestPlace, Control, EpochRow, Event, FitConfig, Flow, SkippedCheckpoint};
 use resnet_core::{Code, Error, Result, Session};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -123,6 +123,14 @@ pub struct NativeCheckpoint {
 pub struct NativeResumed {
     pub path: String,
     pub rows: Vec<NativeEpoch>,
+    pub skipped: Vec<NativeSkipped>,
+}
+
+/// See [`SkippedCheckpoint`].
+#[napi(object)]
+pub struct NativeSkipped {
+    pub path: String,
+    pub reason: String,
 }
 
 #[napi]
@@ -284,10 +292,11 @@ impl Mailbox {
                 progress.checkpoint = Some(NativeCheckpoint { path, epoch, step });
                 true
             }
-            Event::Resumed { path, rows } => {
-                let (path, rows) =
-                    (path.to_string_lossy().into_owned(), rows.into_iter().map(NativeEpoch::from).collect());
-                progress.resumed = Some(NativeResumed { path, rows });
+            Event::Resumed { path, rows, skipped } => {
+                let path = path.to_string_lossy().into_owned();
+                let rows = rows.into_iter().map(NativeEpoch::from).collect();
+                let skipped = skipped.into_iter().map(NativeSkipped::from).collect();
+                progress.resumed = Some(NativeResumed { path, rows, skipped });
                 true
             }
         };
@@ -356,6 +365,12 @@ impl Control for Listener<'_> {
         } else {
             Flow::Continue
         }
+    }
+}
+
+impl From<SkippedCheckpoint> for NativeSkipped {
+    fn from(SkippedCheckpoint { path, reason }: SkippedCheckpoint) -> Self {
+        Self { path: path.to_string_lossy().into_owned(), reason }
     }
 }
 

@@ -136,7 +136,7 @@ pub(in crate::train) fn go_on(
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
     session.check_data("images", train)?;
-    let (mut checkpoints, checkpoint) = checkpoints(session, train, validation, config)?;
+    let (mut checkpoints, mut checkpoint) = checkpoints(session, train, validation, config)?;
     let State { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
@@ -155,6 +155,9 @@ pub(in crate::train) fn go_on(
     };
     let validation = validation.filter(|_| config.course.overfit_batches.is_none());
     let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
+    for (checkpoint, checkpoints) in checkpoint.iter_mut().zip(&checkpoints) {
+        checkpoint.set_damaged_aside(checkpoints)?;
+    }
     let resumed = checkpoint.map(|checkpoint| checkpoint.give(session, state)).transpose()?;
     // A step that was aborted may have left another count, by which dropout would drop otherwise.
     session.weights_mut()?.1.batch = state.trainer.updating.accumulation.batches() as u64;

@@ -21,7 +21,7 @@ pub use crate::metrics::Metrics;
 pub use clip::Clip;
 pub use course::{CourseConfig, ValidateEvery};
 pub use ema::EmaConfig;
-pub use event::{Control, EpochRow, Event, Flow};
+pub use event::{Control, EpochRow, Event, Flow, SkippedCheckpoint};
 pub use finder::{find_learning_rate, Curve, FinderConfig};
 pub use fit::{fit, CheckpointConfig, FitConfig};
 pub use optimizer::{Adam, AdjustLr, Group, Kind, Lars, Lion, Muon, Optimizer, ParameterSettings, RmsProp, Sgd};

@@ -1,8 +1,9 @@
 //! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
 
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Origin};
 use super::state::State;
 use super::FitConfig;
+use crate::cancel::Cancel;
 use crate::data::{DataPass, Loader, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::session::Session;
@@ -13,7 +14,6 @@ use crate::train::schedule::Clock;
 use crate::train::trainer::lost;
 use crate::train::watch::{BestPlace, Watch};
 use crate::train::{Control, EpochRow, Event, Flow, Metrics, Trainer};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,11 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Goes on to the end, from this checkpoint if there is one. What stops it leaves the weights of the last whole step, or after an epoch's
     /// end what has been evaluated.
-    pub fn go(&mut self, resumed: Option<PathBuf>) -> Result<()> {
-        if let Some(path) = resumed {
+    pub fn go(&mut self, resumed: Option<Origin>) -> Result<()> {
+        if let Some(Origin { path, skipped }) = resumed {
             self.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.begin_after(self.state.progress.updates));
             let Progress { rows, best, stopped_early, .. } = self.state.progress.clone();
-            self.tell(&Event::Resumed { path, rows })?;
+            self.tell(&Event::Resumed { path, rows, skipped })?;
             self.tell_all(
                 best.map(Event::Best).into_iter().chain(stopped_early.then_some(Event::StoppedEarly)).collect(),
             )?;
@@ -50,7 +50,10 @@ impl Run<'_> {
         if ended.is_err() && self.state.progress.batches > 0 {
             self.put_averages(false)?;
         }
-        ended
+        match ended {
+            Err(error) if error.code == Code::Aborted => self.checkpoint_after_abort().and(Err(error)),
+            ended => ended,
+        }
     }
 
     fn epochs(&mut self) -> Result<()> {
@@ -236,6 +239,22 @@ impl Run<'_> {
         match &self.checkpoints {
             Some(checkpoints) if checkpoints.is_due_after_epoch(epoch, is_last) => self.checkpoint(),
             Some(_) | None => self.checkpoint_if_due(),
+        }
+    }
+
+    /// Writes one where the run was aborted, if it is to.
+    fn checkpoint_after_abort(&mut self) -> Result<()> {
+        if !self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due_after_abort(&self.state.progress)) {
+            return Ok(());
+        }
+        // What ended the run must not end this too.
+        let ended_by = self.session.cancelled_by(Cancel::default());
+        let written = self.checkpoint();
+        self.session.cancelled_by(ended_by);
+        match written {
+            // So says whoever hears of it.
+            Err(error) if error.code == Code::Aborted => Ok(()),
+            written => written,
         }
     }
 

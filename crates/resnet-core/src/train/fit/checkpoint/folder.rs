@@ -10,6 +10,8 @@ const PREFIX: &str = "step-";
 const DIGITS: usize = 8;
 const SUFFIX: &str = ".safetensors";
 const LOCK: &str = "run.lock";
+/// What is put before the name of one that is damaged, which is none any more then.
+const DAMAGED: &str = "damaged-";
 
 /// The folder, which is this run's as long as this value lives.
 pub struct Folder {
@@ -53,6 +55,17 @@ impl Folder {
     /// Where the best epoch's model lies.
     pub fn best(&self) -> PathBuf {
         self.path.join("best.safetensors")
+    }
+
+    /// Gives a damaged checkpoint a name by which it is none, so that it does not count as one of the last. Where it is then.
+    ///
+    /// # Errors
+    /// `ERR_IO`.
+    pub fn set_aside(&self, checkpoint: &Path) -> Result<PathBuf> {
+        let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self.path.join(format!("{DAMAGED}{name}"));
+        fs::rename(checkpoint, &aside).map_err(|error| Error::io("rename", checkpoint, &error))?;
+        Ok(aside)
     }
 
     /// Removes all checkpoints but the last ones.

@@ -1,22 +1,31 @@
 use super::super::run::tests::{config, data, session, timeless};
 use super::*;
+use crate::cancel::CancelFlag;
 use crate::data::{Augment, Dataset, LabelsRef, Pixels};
+use crate::model::graph::trace_channels;
 use crate::model::layer::{Child, Layer};
+use crate::model::params::Params;
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
+use crate::state_dict::{write, Values};
 use crate::train::{
     fit, BestPlace, Clip, Control, CourseConfig, EmaConfig, EpochRow, Event, FitConfig, Flow, Monitor, Optimizer,
-    ValidateEvery, Watch,
+    SkippedCheckpoint, ValidateEvery, Watch,
 };
 use resnet_ops::Executor;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::time::Duration;
 
 /// Notes the events about checkpoints.
 #[derive(Default)]
 struct Notes {
     written: Vec<PathBuf>,
     resumed: Option<(PathBuf, Vec<EpochRow>)>,
+    skipped: Vec<SkippedCheckpoint>,
     best: Option<BestPlace>,
+    /// What ends the run.
+    ended: CancelFlag,
 }
 
 impl Control for Notes {
@@ -24,7 +33,9 @@ impl Control for Notes {
         match event {
             Event::Checkpoint { path, .. } => self.written.push(path.clone()),
             Event::Best(place) => self.best = Some(*place),
-            Event::Resumed { path, rows } => self.resumed = Some((path.clone(), rows.clone())),
+            Event::Resumed { path, rows, skipped } => {
+                (self.resumed, self.skipped) = (Some((path.clone(), rows.clone())), skipped.clone());
+            }
             Event::Step { .. }
             | Event::EpochBegin { .. }
             | Event::Validation { .. }
@@ -32,13 +43,21 @@ impl Control for Notes {
             | Event::StoppedEarly
             | Event::EpochEnd(_) => {}
         }
-        Flow::Continue
+        if self.ended.is_raised() {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
     }
 }
 
-fn every_step(dir: &Path) -> Option<CheckpointConfig> {
+fn on_abort(dir: &Path) -> CheckpointConfig {
     let dir = dir.to_owned();
-    Some(CheckpointConfig { dir, every_steps: Some(1), every_epochs: None, every_minutes: None, keep: 1000 })
+    CheckpointConfig { dir, every_steps: None, every_epochs: None, every_minutes: None, on_abort: true, keep: 1000 }
+}
+
+fn every_step(dir: &Path) -> Option<CheckpointConfig> {
+    Some(CheckpointConfig { every_steps: Some(1), ..on_abort(dir) })
 }
 
 /// A run with all that a checkpoint has to keep.
@@ -74,7 +93,7 @@ fn a_run_goes_on_from_each_of_its_checkpoints_to_the_same_bits() {
         let (rows, _) = run(&mut whole, &config).unwrap();
         let weights = whole.state_dict::<f32>().unwrap();
         let written = FitConfig { checkpoint: every_step(folder.path()), ..config.clone() };
-        let (again, Notes { written, resumed, best }) = run(&mut session(), &written).unwrap();
+        let (again, Notes { written, resumed, best, .. }) = run(&mut session(), &written).unwrap();
         assert_eq!((&again, resumed), (&rows, None), "checkpoints change nothing");
         // An update each, and one when all is over, whose file is that of the last update.
         assert_eq!(checkpoints(folder.path()).unwrap().len() + 1, written.len());
@@ -227,6 +246,137 @@ fn damaged_checkpoints_are_refused_nothing_is_loaded_and_the_one_beside_stays() 
     assert_eq!(fs::read(&path).unwrap(), whole);
     fs::write(&damaged, &whole).unwrap();
     assert_eq!(run(&mut session, &config).unwrap().1.resumed.unwrap().0, damaged);
+}
+
+#[test]
+fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut whole, dir) = (session(), folder.path());
+    let (rows, _) = run(&mut whole, &FitConfig { checkpoint: every_step(dir), ..full() }).unwrap();
+    let last: Vec<PathBuf> = checkpoints(dir).unwrap().split_off(7);
+    fs::write(&last[4], "no checkpoint at all").unwrap();
+    let mut bytes = fs::read(&last[3]).unwrap();
+    bytes[2000] ^= 1;
+    fs::write(&last[3], &bytes).unwrap();
+    // Where the run writes none, nothing in the folder changes.
+    let own = FitConfig { resume: Some(dir.to_owned()), ..full() };
+    let (_, notes) = run(&mut session(), &own).unwrap();
+    assert_eq!(notes.resumed.unwrap().0, last[2]);
+    assert_eq!(notes.skipped.iter().map(|skipped| &skipped.path).collect::<Vec<_>>(), [&last[4], &last[3]]);
+    assert!(notes.skipped[1].reason.contains("its digest differs"), "{:?}", notes.skipped);
+    assert_eq!(checkpoints(dir).unwrap().len(), 12);
+    // Where it does, they are none any more: of the one that stays it must be possible to go on.
+    let keep = every_step(dir).map(|config| CheckpointConfig { keep: 1, ..config });
+    let ended = CancelFlag::default();
+    ended.raise();
+    let mut notes = Notes { ended, ..Notes::default() };
+    let config = FitConfig { checkpoint: keep.clone(), ..own.clone() };
+    let error = fit(&mut session(), &data(22), Some(&data(6)), &config, &mut notes).unwrap_err();
+    assert_eq!(error.code, Code::Aborted);
+    let aside = |path: &PathBuf| dir.join(format!("damaged-{}", path.file_name().unwrap().to_str().unwrap()));
+    assert_eq!(
+        notes.skipped.iter().map(|skipped| skipped.path.clone()).collect::<Vec<_>>(),
+        [&last[4], &last[3]].map(aside)
+    );
+    assert_eq!(fs::read(aside(&last[3])).unwrap(), bytes);
+    assert_eq!(checkpoints(dir).unwrap().last(), Some(&last[2]));
+    let mut session = session();
+    let (again, notes) = run(&mut session, &config).unwrap();
+    assert_eq!((again, notes.skipped), (rows, Vec::new()));
+    assert_eq!(session.state_dict::<f32>().unwrap(), whole.state_dict::<f32>().unwrap());
+    assert_eq!(checkpoints(dir).unwrap(), [dir.join("step-00000012.safetensors")]);
+}
+
+#[test]
+fn what_is_whole_but_cannot_be_gone_on_from_is_not_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut tiny(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
+    let own = FitConfig { resume: Some(folder.path().to_owned()), ..full() };
+    let newest = folder.path().join("step-00000099.safetensors");
+    let refused = || run(&mut tiny(), &own).map(drop).unwrap_err();
+    let mut model = tiny();
+    model.build(1).unwrap();
+    model.save(&newest).unwrap();
+    let error = refused();
+    assert_eq!((error.code, error.message.ends_with("no checkpoint")), (Code::ModelFile, true), "{error}");
+    // Of a version that is not known yet.
+    let params = Params::of(&trace_channels(tiny().network(), 1).unwrap()).unwrap();
+    let (parameters, running) = (vec![0.0; params.parameters_len()], vec![1.0; params.running_len()]);
+    let values = Values { params: &params, parameters: &parameters, running: &running, updates: 1, beside: &[] };
+    let metadata = BTreeMap::from([("resnet_native".to_owned(), r#"{"version":3}"#.to_owned())]);
+    write(&newest, &values, metadata, &Cancel::default()).unwrap();
+    let error = refused();
+    assert_eq!((error.code, error.message.contains("version 2, got 3")), (Code::ModelFile, true), "{error}");
+    // None is whole.
+    let all = checkpoints(folder.path()).unwrap();
+    all.iter().for_each(|path| fs::write(path, "").unwrap());
+    let error = refused();
+    assert_eq!((error.code, error.message.ends_with(" is whole")), (Code::ModelFile, true), "{error}");
+    assert_eq!(checkpoints(folder.path()).unwrap(), all);
+}
+
+#[test]
+fn an_abort_at_any_moment_leaves_a_checkpoint_from_which_the_run_ends_in_the_same_bits() {
+    for config in [full(), FitConfig { accumulate: 4, ..full() }] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = session();
+        let (rows, _) = run(&mut whole, &config).unwrap();
+        let resume = Some(folder.path().to_owned());
+        let config = FitConfig { checkpoint: Some(on_abort(folder.path())), resume, ..config };
+        let (mut attempts, mut written) = (0, 0);
+        loop {
+            let (mut session, mut notes) = (session(), Notes::default());
+            session.cancelled_by(Cancel::by([notes.ended.clone()]));
+            attempts += 1;
+            let ended = std::thread::scope(|scope| {
+                let flag = notes.ended.clone();
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_micros(300 * attempts));
+                    flag.raise();
+                });
+                fit(&mut session, &data(22), Some(&data(6)), &config, &mut notes)
+            });
+            match ended {
+                Ok(again) => {
+                    assert_eq!(timeless(&again), rows);
+                    assert_eq!(session.state_dict::<f32>().unwrap(), whole.state_dict::<f32>().unwrap());
+                    break;
+                }
+                Err(error) => assert_eq!(error.code, Code::Aborted, "{error}"),
+            }
+            written += notes.written.len();
+            assert_eq!(notes.written.last().is_none_or(|path| path.exists()), true);
+        }
+        assert!(written > 1, "{written} of {attempts}");
+    }
+}
+
+/// Takes the folder away, then ends the run.
+struct Removing<'a>(&'a Path);
+
+impl Control for Removing<'_> {
+    fn on_event(&mut self, _: &mut Session, event: &Event) -> Flow {
+        if !matches!(event, Event::Step { .. }) {
+            return Flow::Continue;
+        }
+        fs::remove_dir_all(self.0).unwrap();
+        Flow::Stop
+    }
+}
+
+#[test]
+fn a_checkpoint_that_an_abort_cannot_leave_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("run");
+    let config = FitConfig { checkpoint: Some(on_abort(&dir)), ..full() };
+    let error = fit(
+        &mut session(),
+        &data(22),
+        None,
+        &FitConfig { course: CourseConfig::default(), ..config },
+        &mut Removing(&dir),
+    );
+    assert_eq!(error.unwrap_err().code, Code::Io);
 }
 
 #[test]
