@@ -4,7 +4,7 @@ import { type CheckpointOptions, describeCheckpoint } from "./checkpoint.js";
 import { type CourseOptions, courseRules, describeCourse } from "./course.js";
 import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
-import { translate, translated } from "./errors.js";
+import { type ResNetError, translate, translated } from "./errors.js";
 import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
@@ -51,7 +51,8 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
    * The checkpoint to go on from: its file, or the folder, whose last one it is. The model, data and options must be those of the run that
    * wrote it, but for `epochs`, `loaderThreads`, `gradientNorm` and `checkpoint`; the weights, the history and all that follows are then those of a run that
    * was never stopped, to the last bit. With other `epochs` the `schedule` may be another too, and one that depends on the run's length goes on
-   * as in a run of so many. Data are told by their labels, names and numbers, pictures in files by the files' names and lengths: one that was
+   * as in a run of so many. Of a folder's checkpoints the last whole one counts: newer ones that are damaged are passed over, which costs
+   * their time and nothing else, and told in the event `resume`. Data are told by their labels, names and numbers, pictures in files by the files' names and lengths: one that was
    * replaced by another of the same length goes unnoticed, since copies have other dates. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
    * that is started again goes on by itself.
    */
@@ -116,7 +117,7 @@ const rules: Rules<FitOptions> = {
  * Rejects with `ERR_BUSY` while another call writes to the model, `ERR_SHAPE` or `ERR_LABEL` if the data do not fit,
  * `ERR_NON_FINITE_LOSS` and `ERR_NON_FINITE_WEIGHTS` if loss or weights become NaN or infinite, see {@link ErrorCode};
  * `ERR_INVALID_ARGUMENT` for options that cannot be. With checkpoints: `ERR_CHECKPOINT` for those of another run, `ERR_MODEL_FILE` for a
- * damaged one, `ERR_IO` where there is none or it cannot be written, `ERR_BUSY` for a folder that another run uses; each before anything is
+ * damaged one (of a folder if all are), `ERR_IO` where there is none or it cannot be written, `ERR_BUSY` for a folder that another run uses; each before anything is
  * trained, but for a full disk, which leaves the checkpoints that are there.
  */
 export function fit(model: Model, data: Dataset | TrainingData, options?: FitOptions): FitRun {
@@ -227,7 +228,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
         if (resumed) {
           history.rows.push(...resumed.rows);
           const ended = resumed.rows.at(-1)?.epoch ?? settings.initialEpoch ?? 0;
-          this.#tell({ type: "resume", path: resumed.path, epoch: ended + 1 });
+          this.#tell({ type: "resume", path: resumed.path, epoch: ended + 1, skipped: resumed.skipped });
         }
         if (step) {
           const event = this.#tell({ type: "step", ...step });
@@ -258,7 +259,10 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
       canceller.check();
       return history;
     } catch (error) {
-      throw withHistory(canceller.cancelled ? canceller.reason : translate(error), history);
+      const failure = translate(error);
+      // A checkpoint that an abort was to leave and could not is not kept secret by the abort.
+      const isOwn = failure !== error && ["ERR_IO", "ERR_OUT_OF_MEMORY"].includes((failure as ResNetError).code);
+      throw withHistory(canceller.cancelled && !isOwn ? canceller.reason : failure, history);
     } finally {
       ignore();
     }
