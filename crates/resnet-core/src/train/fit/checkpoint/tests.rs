@@ -345,7 +345,7 @@ fn an_abort_at_any_moment_leaves_a_checkpoint_from_which_the_run_ends_in_the_sam
                 Err(error) => assert_eq!(error.code, Code::Aborted, "{error}"),
             }
             written += notes.written.len();
-            assert_eq!(notes.written.last().is_none_or(|path| path.exists()), true);
+            assert!(notes.written.last().is_none_or(|path| path.exists()));
         }
         assert!(written > 1, "{written} of {attempts}");
     }
