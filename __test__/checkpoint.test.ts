@@ -101,11 +101,14 @@ test("checkpoints of other runs, damaged ones and folders in use are refused, an
   await tiny().save(damaged);
   expect(await refused({ resume: damaged })).toMatch(/^ERR_MODEL_FILE .*no checkpoint$/);
 
-  const first = fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir });
+  const ends = new AbortController();
+  const first = fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir, signal: ends.signal });
   for await (const event of first) if (event.type === "step") break;
   first.pause();
   const error = (await rejection(fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir }))) as ResNetError;
   expect(`${error.code} ${error.message}`).toMatch(new RegExp(`^ERR_BUSY checkpoint.dir: .* which process ${process.pid} uses$`));
+  ends.abort("enough");
+  expect(await rejection(first)).toBe("enough");
 });
 
 test("of a folder the last whole checkpoint is gone on from, and those that are damaged are told and kept", async () => {

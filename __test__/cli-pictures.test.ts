@@ -81,6 +81,7 @@ test("a training ends early, and an average is validated and saved, on request",
   const small = ["--network", "cifar_resnet20", "--size", "16", "--batch-size", "8", "--epochs", "40", "--output", "early.safetensors"];
   const { code, stdout } = await run(["train", "early", ...small, "--early-stopping", "2", "--ema", "0.5"]);
   expect(code).toBe(0);
+  expect(stdout).toContain("\n  averages of the weights, decay 0.5, are validated and saved\n  ends early after 2 epochs in a row without a smaller validation loss\n");
   expect(stdout).toContain("\nEnded early: the validation loss became no smaller.\n");
   expect([...stdout.matchAll(/\n +\d+( +\d\S+){4}(?=\n)/g)].length).toBeLessThan(40);
   const refused = await train("early", "--ema", "1", "--output", "other.safetensors");

@@ -1,6 +1,6 @@
 //! What a training run tells while it goes on.
 
-use super::watch::BestPlace;
+use super::early_stopping::BestPlace;
 use crate::session::Session;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 mod checkpoint;
 mod run;
-mod state;
+mod run_state;
 
 pub use checkpoint::CheckpointConfig;
 
@@ -17,8 +17,8 @@ use crate::loss::Loss;
 use crate::session::Session;
 use checkpoint::{Checkpoint, Checkpoints, Identity};
 use run::Run;
+use run_state::RunState;
 use serde::{Deserialize, Serialize};
-use state::State;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -105,7 +105,7 @@ pub fn fit(
     config: &FitConfig,
     control: &mut dyn Control,
 ) -> Result<Vec<EpochRow>> {
-    let mut state = State::new(config);
+    let mut state = RunState::new(config);
     go_on(session, train, validation, config, control, &mut state)?;
     Ok(state.progress.rows)
 }
@@ -117,7 +117,7 @@ pub(in crate::train) fn go_on(
     validation: Option<&Dataset>,
     config: &FitConfig,
     control: &mut dyn Control,
-    state: &mut State,
+    state: &mut RunState,
 ) -> Result<()> {
     for (parameter, value) in [("epochs", config.epochs), ("batchSize", config.batch_size)] {
         if value == 0 {
@@ -136,8 +136,8 @@ pub(in crate::train) fn go_on(
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
     session.check_data("images", train)?;
-    let (mut checkpoints, mut checkpoint) = checkpoints(session, train, validation, config)?;
-    let State { trainer, .. } = &mut *state;
+    let (mut checkpoints, mut checkpoint) = open_checkpoints(session, train, validation, config)?;
+    let RunState { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
     check_training(session, trainer, train, batch_size, last_batch)?;
@@ -169,7 +169,7 @@ pub(in crate::train) fn go_on(
 }
 
 /// The folder to write checkpoints to, if there is one, and the checked checkpoint to resume from, if there is one.
-fn checkpoints(
+fn open_checkpoints(
     session: &Session,
     train: &Dataset,
     validation: Option<&Dataset>,

@@ -1,7 +1,7 @@
 //! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
 
 use super::checkpoint::{Checkpoints, Origin};
-use super::state::State;
+use super::run_state::RunState;
 use super::FitConfig;
 use crate::cancel::Cancel;
 use crate::data::{DataPass, Loader, Order, ResidentDataset};
@@ -9,10 +9,10 @@ use crate::error::{named, Code, Error, Result};
 use crate::session::Session;
 use crate::train::best::Best;
 use crate::train::course::Course;
+use crate::train::early_stopping::{BestPlace, Watch};
 use crate::train::progress::Progress;
 use crate::train::schedule::Clock;
 use crate::train::trainer::lost;
-use crate::train::watch::{BestPlace, Watch};
 use crate::train::{Control, EpochRow, Event, Flow, Metrics, Trainer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(super) struct Run<'a> {
     pub course: Course,
     pub train: &'a ResidentDataset,
     pub validation: Option<&'a ResidentDataset>,
-    pub state: &'a mut State,
+    pub state: &'a mut RunState,
     /// Where checkpoints go, if some are written.
     pub checkpoints: Option<&'a mut Checkpoints>,
     /// Whether the best epoch is told unasked: its model lies beside checkpoints, and a run that goes on from one counts it on.
@@ -118,7 +118,7 @@ impl Run<'_> {
         while let Some(next) = loader.next_placed() {
             let (place, batch) = next?;
             self.set_lr();
-            let State { progress, trainer, .. } = &mut *self.state;
+            let RunState { progress, trainer, .. } = &mut *self.state;
             let is_last = place == self.course.batches;
             let stepped = trainer.step_on(self.session, self.train.input(batch), batch, is_last);
             progress.pending.merge(stepped.map_err(|error| at(error, epoch, step))?);
@@ -143,7 +143,7 @@ impl Run<'_> {
     }
 
     fn updated(&mut self, metrics: Metrics) -> Result<()> {
-        let State { progress, trainer, .. } = &mut *self.state;
+        let RunState { progress, trainer, .. } = &mut *self.state;
         let (epoch, step, steps) = (progress.epoch, progress.steps, self.course.steps);
         Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
         let seconds = progress.seconds.steps;
@@ -272,7 +272,7 @@ impl Run<'_> {
     /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that.
     fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
         let course = &self.config.course;
-        let State { progress, best, .. } = &mut *self.state;
+        let RunState { progress, best, .. } = &mut *self.state;
         let unasked = (self.tells_best && is_validation).then_some(Watch::VALIDATION_LOSS);
         let watch = course.best().or(unasked).filter(|watch| watch.monitor.is_validation() == is_validation);
         let mut events = Vec::new();
@@ -298,7 +298,7 @@ impl Run<'_> {
         if let Some(stopping) =
             course.stopping().filter(|stopping| stopping.watch.monitor.is_validation() == is_validation)
         {
-            if stopping.observe(&mut progress.waiting, stopping.watch.monitor.of(&metrics)) {
+            if stopping.observe(&mut progress.stopping, stopping.watch.monitor.of(&metrics)) {
                 progress.stopped_early = true;
                 events.push(Event::StoppedEarly);
             }

@@ -4,10 +4,10 @@ mod contents;
 mod folder;
 mod identity;
 
-use folder::checkpoints;
+use folder::checkpoints_in;
 pub use identity::Identity;
 
-use super::state::State;
+use super::run_state::RunState;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::session::Session;
@@ -83,7 +83,7 @@ impl Checkpoints {
 
     /// Whether a run that is to go on from there begins: it is this folder, and there is no checkpoint yet.
     pub fn is_begun_by(&self, from: &Path) -> bool {
-        is_same(from, &self.config.dir) && checkpoints(from).is_ok_and(|found| found.is_empty())
+        is_same(from, &self.config.dir) && checkpoints_in(from).is_ok_and(|found| found.is_empty())
     }
 
     /// Refuses a folder whose checkpoints are not those of the run, which goes on from there if it does: theirs would get lost among its own.
@@ -92,7 +92,7 @@ impl Checkpoints {
     /// `ERR_CHECKPOINT`; `ERR_IO`.
     pub fn check(&self, from: Option<&Path>) -> Result<()> {
         let best = Some(self.folder.best()).filter(|best| from.is_none() && best.exists());
-        let Some(last) = checkpoints(&self.config.dir)?.pop().or(best) else { return Ok(()) };
+        let Some(last) = checkpoints_in(&self.config.dir)?.pop().or(best) else { return Ok(()) };
         let is_last = |from: &Path| is_same(from, &self.config.dir) || is_same(from, &last);
         if from.is_some_and(is_last) {
             return Ok(());
@@ -132,7 +132,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// `ERR_IO`, `ERR_OUT_OF_MEMORY`, `ERR_ABORTED`; those that were there stay then.
-    pub fn write(&mut self, session: &Session, state: &mut State) -> Result<PathBuf> {
+    pub fn write(&mut self, session: &Session, state: &mut RunState) -> Result<PathBuf> {
         let path = self.folder.checkpoint(state.progress.updates as u64);
         let described = Described::of(&self.identity, state).to_json()?;
         session.save_with(&path, Some(described), &beside(state)?)?;
@@ -176,7 +176,7 @@ impl Checkpoint {
             return Self::of(from.to_owned(), read_model(from, cancel)?, Vec::new());
         }
         let mut skipped = Vec::new();
-        for path in checkpoints(from)?.into_iter().rev() {
+        for path in checkpoints_in(from)?.into_iter().rev() {
             match read_model(&path, cancel) {
                 Err(error) if error.code == Code::ModelFile && !is_whole(&path, cancel)? => {
                     skipped.push(SkippedCheckpoint { path, reason: error.message });
@@ -253,7 +253,7 @@ impl Checkpoint {
     /// `ERR_MODEL_FILE` if it lacks something; nothing has changed then. `ERR_OUT_OF_MEMORY`; if the device fails.
     ///
     /// Returns where it was read from.
-    pub fn give(self, session: &mut Session, state: &mut State) -> Result<Origin> {
+    pub fn give(self, session: &mut Session, state: &mut RunState) -> Result<Origin> {
         let Self { origin, file, described } = self;
         match go_on_from(&file, described, session, state) {
             Ok(()) => Ok(origin),

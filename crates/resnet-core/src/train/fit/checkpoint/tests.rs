@@ -96,8 +96,8 @@ fn a_run_goes_on_from_each_of_its_checkpoints_to_the_same_bits() {
         let (again, Notes { written, resumed, best, .. }) = run(&mut session(), &written).unwrap();
         assert_eq!((&again, resumed), (&rows, None), "checkpoints change nothing");
         // An update each, and one when all is over, whose file is that of the last update.
-        assert_eq!(checkpoints(folder.path()).unwrap().len() + 1, written.len());
-        for path in checkpoints(folder.path()).unwrap() {
+        assert_eq!(checkpoints_in(folder.path()).unwrap().len() + 1, written.len());
+        for path in checkpoints_in(folder.path()).unwrap() {
             let mut session = session();
             let resume = Some(path.clone());
             let (ended, notes) = run(&mut session, &FitConfig { resume, ..config.clone() }).unwrap();
@@ -121,11 +121,11 @@ fn a_folder_is_begun_gone_on_from_and_never_mixed() {
     let mut session = session();
     let (again, notes) = run(&mut session, &own).unwrap();
     assert_eq!(again, rows, "a run that is over says what it came to");
-    assert_eq!(notes.resumed.unwrap().0, checkpoints(&dir).unwrap().pop().unwrap());
+    assert_eq!(notes.resumed.unwrap().0, checkpoints_in(&dir).unwrap().pop().unwrap());
     let error = refused(&FitConfig { resume: None, ..own.clone() });
     assert_eq!(error.code, Code::Checkpoint);
     assert!(error.message.starts_with("checkpoint.dir: expected a folder without checkpoints, or resume"), "{error}");
-    let error = refused(&FitConfig { resume: checkpoints(&dir).unwrap().first().cloned(), ..own.clone() });
+    let error = refused(&FitConfig { resume: checkpoints_in(&dir).unwrap().first().cloned(), ..own.clone() });
     assert_eq!(error.code, Code::Checkpoint, "those that came later would get lost: {error}");
     let other = FitConfig { checkpoint: every_step(&parent.path().join("other")), ..own.clone() };
     run(&mut super::super::run::tests::session(), &other).unwrap();
@@ -141,7 +141,7 @@ fn only_the_last_ones_stay() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = every_step(folder.path()).map(|config| CheckpointConfig { keep: 2, ..config });
     run(&mut session(), &FitConfig { checkpoint, ..full() }).unwrap();
-    let names: Vec<_> = checkpoints(folder.path()).unwrap();
+    let names: Vec<_> = checkpoints_in(folder.path()).unwrap();
     assert_eq!(names, ["step-00000011.safetensors", "step-00000012.safetensors"].map(|name| folder.path().join(name)));
 }
 
@@ -149,7 +149,7 @@ fn only_the_last_ones_stay() {
 fn another_run_s_checkpoint_is_refused_before_anything_changes() {
     let folder = tempfile::tempdir().unwrap();
     run(&mut session(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
-    let own = FitConfig { resume: checkpoints(folder.path()).unwrap().into_iter().nth(4), ..full() };
+    let own = FitConfig { resume: checkpoints_in(folder.path()).unwrap().into_iter().nth(4), ..full() };
     let refused = |config: &FitConfig, train: &Dataset, mut session: Session| {
         session.build(1).unwrap();
         let before = session.state_dict::<f32>().unwrap();
@@ -205,7 +205,7 @@ fn damaged_checkpoints_are_refused_nothing_is_loaded_and_the_one_beside_stays() 
     const FLIPS: usize = 10_000;
     let folder = tempfile::tempdir().unwrap();
     run(&mut tiny(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
-    let path = checkpoints(folder.path()).unwrap().remove(7);
+    let path = checkpoints_in(folder.path()).unwrap().remove(7);
     let whole = fs::read(&path).unwrap();
     assert!(whole.len() < FLIPS, "{} bytes", whole.len());
     let damaged = folder.path().join("damaged.safetensors");
@@ -253,7 +253,7 @@ fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_
     let folder = tempfile::tempdir().unwrap();
     let (mut whole, dir) = (session(), folder.path());
     let (rows, _) = run(&mut whole, &FitConfig { checkpoint: every_step(dir), ..full() }).unwrap();
-    let last: Vec<PathBuf> = checkpoints(dir).unwrap().split_off(7);
+    let last: Vec<PathBuf> = checkpoints_in(dir).unwrap().split_off(7);
     fs::write(&last[4], "no checkpoint at all").unwrap();
     let mut bytes = fs::read(&last[3]).unwrap();
     bytes[2000] ^= 1;
@@ -264,7 +264,7 @@ fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_
     assert_eq!(notes.resumed.unwrap().0, last[2]);
     assert_eq!(notes.skipped.iter().map(|skipped| &skipped.path).collect::<Vec<_>>(), [&last[4], &last[3]]);
     assert!(notes.skipped[1].reason.contains("its digest differs"), "{:?}", notes.skipped);
-    assert_eq!(checkpoints(dir).unwrap().len(), 12);
+    assert_eq!(checkpoints_in(dir).unwrap().len(), 12);
     // Where it does, they are none any more: of the one that stays it must be possible to go on.
     let keep = every_step(dir).map(|config| CheckpointConfig { keep: 1, ..config });
     let ended = CancelFlag::default();
@@ -279,12 +279,12 @@ fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_
         [&last[4], &last[3]].map(aside)
     );
     assert_eq!(fs::read(aside(&last[3])).unwrap(), bytes);
-    assert_eq!(checkpoints(dir).unwrap().last(), Some(&last[2]));
+    assert_eq!(checkpoints_in(dir).unwrap().last(), Some(&last[2]));
     let mut session = session();
     let (again, notes) = run(&mut session, &config).unwrap();
     assert_eq!((again, notes.skipped), (rows, Vec::new()));
     assert_eq!(session.state_dict::<f32>().unwrap(), whole.state_dict::<f32>().unwrap());
-    assert_eq!(checkpoints(dir).unwrap(), [dir.join("step-00000012.safetensors")]);
+    assert_eq!(checkpoints_in(dir).unwrap(), [dir.join("step-00000012.safetensors")]);
 }
 
 #[test]
@@ -308,11 +308,11 @@ fn what_is_whole_but_cannot_be_gone_on_from_is_not_passed_over() {
     let error = refused();
     assert_eq!((error.code, error.message.contains("version 2, got 3")), (Code::ModelFile, true), "{error}");
     // None is whole.
-    let all = checkpoints(folder.path()).unwrap();
+    let all = checkpoints_in(folder.path()).unwrap();
     all.iter().for_each(|path| fs::write(path, "").unwrap());
     let error = refused();
     assert_eq!((error.code, error.message.ends_with(" is whole")), (Code::ModelFile, true), "{error}");
-    assert_eq!(checkpoints(folder.path()).unwrap(), all);
+    assert_eq!(checkpoints_in(folder.path()).unwrap(), all);
 }
 
 #[test]
