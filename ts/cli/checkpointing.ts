@@ -12,7 +12,7 @@ const MINUTES = 10;
 /** Options of commands that train. */
 export const checkpointOptions = {
   checkpoint: text(`folder for checkpoints, after each epoch, every ${MINUTES} minutes and when it is interrupted, that --resume goes on from`, "DIR", undefined, "a folder"),
-  resume: text("such a folder, to go on from its last checkpoint to the same bits; all else must be as it was, but for --epochs, and with other --epochs --schedule", "DIR", undefined, "a folder"),
+  resume: text("such a folder, to go on from its last checkpoint to the same bits; all else must be as it was, but for --epochs and what a schedule makes of them", "DIR", undefined, "a folder"),
 };
 
 /** Refuses what cannot be gone on from, and outputs that cannot be written; the model of a run that goes on may be there. */
