@@ -154,6 +154,8 @@ describe("an argument of another kind is an error of our own:", () => {
     "zero for validation": [() => fit(tiny(), { train: pictures(4), validation: any(0) }), "^data.validation: .*, got 0$"],
     "NaN for validation": [() => fit(tiny(), { train: pictures(4), validation: any(NaN) }), "^data.validation: .*, got NaN$"],
     "a text for validation": [() => fit(tiny(), { train: pictures(4), validation: any("") }), '^data.validation: .*, got ""$'],
+    "another name for validation": [() => fit(tiny(), any({ train: pictures(4), val: pictures(4) })), "^data: expected sets named train and validation, got val$"],
+    "a name almost right": [() => fit(tiny(), any({ train: pictures(4), validaton: pictures(4) })), "^data: .*, got validaton \\(did you mean validation\\?\\)$"],
     "null for validation": [() => fit(tiny(), { train: pictures(4), validation: any(null) }), "^data.validation: .*, got null$"],
   });
   refused({ "a file URL with a host": [() => loadModel(new URL("file://host/a")), process.platform === "win32" ? "" : "^path: .*host"] }, process.platform === "win32" ? "ERR_IO" : undefined);

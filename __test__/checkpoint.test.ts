@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { adamw, type CheckpointEvent, fit, type FitEvent, type FitOptions, loadModel, ResNet, ResNetError } from "resnet-native";
+import { adamw, type CheckpointEvent, cosine, fit, type FitEvent, type FitOptions, loadModel, ResNet, ResNetError } from "resnet-native";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { any, digest, pictures, rejection } from "./pictures.js";
 
@@ -45,7 +45,7 @@ test("a run that was stopped goes on as if it had not been", async () => {
   const { rows } = await run;
   expect(rows.map((row) => ({ ...row, seconds: 0, waiting: 0 }))).toEqual(history.rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })));
   expect(await digest(model)).toBe(await digest(whole));
-  expect(events[0]).toEqual({ type: "resume", path: join(dir, "step-00000007.safetensors"), epoch: 2 });
+  expect(events[0]).toEqual({ type: "resume", path: join(dir, "step-00000007.safetensors"), epoch: 2, skipped: [] });
   const written = events.filter((event): event is CheckpointEvent => event.type === "checkpoint");
   expect(written.at(-1)).toEqual({ type: "checkpoint", path: join(dir, "step-00000015.safetensors"), epoch: 4, step: 0 });
 
@@ -70,7 +70,7 @@ test("a run that was stopped goes on as if it had not been", async () => {
   // One that is over says what it came to; more epochs go on from there.
   const over = await fit(tiny(), data, options);
   expect(over.rows).toHaveLength(3);
-  expect((await fit(tiny(), data, { ...options, epochs: 4 })).rows.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4]);
+  expect((await fit(tiny(), data, { ...options, epochs: 4, schedule: cosine() })).rows.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4]);
 });
 
 test("checkpoints of other runs, damaged ones and folders in use are refused, and nothing is trained", async () => {
@@ -98,17 +98,70 @@ test("checkpoints of other runs, damaged ones and folders in use are refused, an
   const damaged = join(folder, "damaged.safetensors");
   writeFileSync(damaged, bytes.subarray(0, bytes.length - 1));
   expect(await refused({ resume: damaged })).toMatch(/^ERR_MODEL_FILE .*damaged/);
-  writeFileSync(file, bytes.subarray(0, bytes.length - 1));
-  expect(await refused({ resume: dir })).toMatch(/^ERR_MODEL_FILE .*; to go on from the one before, .*2\.safetensors, remove it$/);
-  writeFileSync(file, bytes);
   await tiny().save(damaged);
   expect(await refused({ resume: damaged })).toMatch(/^ERR_MODEL_FILE .*no checkpoint$/);
 
-  const first = fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir });
+  const ends = new AbortController();
+  const first = fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir, signal: ends.signal });
   for await (const event of first) if (event.type === "step") break;
   first.pause();
   const error = (await rejection(fit(tiny(), data, { ...usual, epochs: 1_000, checkpoint, resume: dir }))) as ResNetError;
   expect(`${error.code} ${error.message}`).toMatch(new RegExp(`^ERR_BUSY checkpoint.dir: .* which process ${process.pid} uses$`));
+  ends.abort("enough");
+  expect(await rejection(first)).toBe("enough");
+});
+
+test("of a folder the last whole checkpoint is gone on from, and those that are damaged are told and kept", async () => {
+  const whole = tiny();
+  await fit(whole, data, usual);
+  const dir = join(folder, "run");
+  const options: FitOptions = { ...usual, checkpoint: { dir, everySteps: 1, keep: 3 }, resume: dir };
+  await abortedAfter(7, options);
+  const [before, , newest] = checkpoints(dir).map((name) => join(dir, name));
+  for (const name of checkpoints(dir).slice(1)) writeFileSync(join(dir, name), readFileSync(join(dir, name)).subarray(1));
+  const model = tiny();
+  const run = fit(model, data, options);
+  const events: FitEvent[] = [];
+  for await (const event of run) events.push(event);
+  const aside = [7, 6].map((step) => join(dir, `damaged-step-0000000${step}.safetensors`));
+  const skipped = aside.map((path, i) => ({ path, reason: expect.stringContaining(`step-0000000${7 - i}.safetensors: `) as string }));
+  expect(events[0]).toEqual({ type: "resume", path: before, epoch: 1, skipped });
+  expect(aside.every((path) => existsSync(path))).toBe(true);
+  expect(existsSync(newest!)).toBe(false);
+  expect(await digest(model)).toBe(await digest(whole));
+  for (const name of checkpoints(dir)) writeFileSync(join(dir, name), "");
+  expect(await rejection(fit(tiny(), data, options))).toMatchObject({ code: "ERR_MODEL_FILE", message: expect.stringMatching(/15\.safetensors: .*; no checkpoint in .* is whole$/) as string });
+});
+
+test("an abort leaves a checkpoint if it is asked to, and says so if it cannot", async () => {
+  const whole = tiny();
+  await fit(whole, data, usual);
+  const dir = join(folder, "run");
+  const options: FitOptions = { ...usual, checkpoint: { dir, everyEpochs: 9, onAbort: true }, resume: dir };
+  const aborted = async (after: number, options: FitOptions, then = () => {}) => {
+    const ends = new AbortController();
+    const run = fit(tiny(), data, { ...options, signal: ends.signal });
+    const events: FitEvent[] = [];
+    const error = await rejection((async () => {
+      for await (const event of run) {
+        events.push(event);
+        if (event.type !== "evaluation" || event.epoch !== after) continue;
+        then();
+        ends.abort("enough");
+      }
+    })());
+    return { error, last: events.at(-1) };
+  };
+  expect(await aborted(1, { ...options, checkpoint: { dir, everyEpochs: 9 } })).toMatchObject({ error: "enough", last: { type: "evaluation" } });
+  expect(checkpoints(dir)).toEqual([]);
+  const path = join(dir, "step-00000010.safetensors");
+  expect(await aborted(2, options)).toEqual({ error: "enough", last: { type: "checkpoint", path, epoch: 2, step: 5 } });
+  const gone = await aborted(3, options, () => rmSync(dir, { recursive: true }));
+  expect(gone.error).toMatchObject({ code: "ERR_IO" });
+  await aborted(2, options);
+  const model = tiny();
+  await fit(model, data, options);
+  expect(await digest(model)).toBe(await digest(whole));
 });
 
 test("options of checkpoints that cannot be are refused", async () => {
@@ -118,6 +171,7 @@ test("options of checkpoints that cannot be are refused", async () => {
     [{ checkpoint: { dir: folder, everySteps: 0 } }, /^checkpoint.everySteps: expected an integer from 1/],
     [{ checkpoint: { dir: folder, everyMinutes: 0 } }, /^checkpoint.everyMinutes: expected a finite number above 0/],
     [{ checkpoint: { dir: folder, keep: 0 } }, /^checkpoint.keep: expected an integer from 1/],
+    [{ checkpoint: any({ dir: folder, onAbort: 1 }) }, /^checkpoint.onAbort: expected a boolean/],
     [{ checkpoint: any({ dir: folder, every: 1 }) }, /^checkpoint: expected options named dir, /],
     [{ resume: "" }, /^resume: expected a path/],
     [{ checkpoint: { dir: child } }, /^cannot write checkpoints to /],

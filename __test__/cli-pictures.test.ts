@@ -81,6 +81,7 @@ test("a training ends early, and an average is validated and saved, on request",
   const small = ["--network", "cifar_resnet20", "--size", "16", "--batch-size", "8", "--epochs", "40", "--output", "early.safetensors"];
   const { code, stdout } = await run(["train", "early", ...small, "--early-stopping", "2", "--ema", "0.5"]);
   expect(code).toBe(0);
+  expect(stdout).toContain("\n  averages of the weights, decay 0.5, are validated and saved\n  ends early after 2 epochs in a row without a smaller validation loss\n");
   expect(stdout).toContain("\nEnded early: the validation loss became no smaller.\n");
   expect([...stdout.matchAll(/\n +\d+( +\d\S+){4}(?=\n)/g)].length).toBeLessThan(40);
   const refused = await train("early", "--ema", "1", "--output", "other.safetensors");
@@ -90,16 +91,27 @@ test("a training ends early, and an average is validated and saved, on request",
 test("a training goes on from a checkpoint to the same file, and replaces no other than its own", async () => {
   const long = ["train", "colours", ...SMALL, "--schedule", "constant"];
   const whole = await run([...long, "--epochs", "4", "--output", "whole.safetensors"]);
-  expect((await run([...long, "--output", "first.safetensors", "--checkpoint", "kept"])).code).toBe(0);
+  const first = await run([...long, "--output", "first.safetensors", "--checkpoint", "kept", "--json"]);
+  expect(records(first.stdout).map(({ type }) => type)).toEqual(["start", "epoch", "checkpoint", "epoch", "checkpoint", "end"]);
   const resumed = await run([...long, "--epochs", "4", "--output", "second.safetensors", "--resume", "kept"]);
   expect(resumed.stdout).toMatch(/\nGoes on from kept.step-\d+\.safetensors, 2 epochs done\n/);
   const saved = (stdout: string) => /^Saved to .*( as it was after epoch \d)/m.exec(stdout)![1];
   expect(saved(resumed.stdout)).toBe(saved(whole.stdout));
   expect(await readFile(join(folder, "second.safetensors"))).toEqual(await readFile(join(folder, "whole.safetensors")));
-  // Once more: it is over, and the file is its own.
+  // Once more, from the one before the last, which is damaged: then it is over, and the file is its own.
+  const last = (await readdir(join(folder, "kept"))).filter((name) => name.startsWith("step-")).toSorted().at(-1)!;
+  await writeFile(join(folder, "kept", last), "no model");
   const again = await run([...long, "--epochs", "4", "--output", "second.safetensors", "--resume", "kept"]);
+  const aside = join("kept", `damaged-${last}`);
+  expect(again.stdout).toMatch(/\nPassed over a damaged checkpoint, which is \S+ now: .*\nGoes on from kept.step-\d+\.safetensors, 3 epochs done\n/);
+  expect(again.stdout).toContain(` which is ${aside} now: `);
   expect([again.code, saved(again.stdout)]).toEqual([0, saved(whole.stdout)]);
   expect(await readFile(join(folder, "second.safetensors"))).toEqual(await readFile(join(folder, "whole.safetensors")));
+
+  const told = records((await run([...long, "--epochs", "4", "--output", "second.safetensors", "--resume", "kept", "--json"])).stdout);
+  expect(told[0]).toMatchObject({ type: "start", ema: 0, checkpoint: "kept", resume: "kept" });
+  expect(told[1]).toEqual({ type: "resume", path: join("kept", last), epoch: 5, skipped: [] });
+  expect(told.at(-1)).toMatchObject({ type: "end", status: "finished", stoppedEarly: false });
 
   await writeFile(join(folder, "notes.txt"), "mine");
   const other = await run([...long, "--epochs", "4", "--output", "notes.txt", "--resume", "kept"]);
@@ -108,6 +120,34 @@ test("a training goes on from a checkpoint to the same file, and replaces no oth
   expect([typo.code, typo.stderr]).toEqual([1, expect.stringMatching(/--resume: expected a folder that a training writes checkpoints to, got kepd/)]);
   const size = await run([...long, "--epochs", "4", "--batch-size", "8", "--output", "third.safetensors", "--resume", "kept"]);
   expect([size.code, size.stderr]).toEqual([1, expect.stringMatching(/with batchSize 8, got .* with 32.*\n?.*--resume wants the words/)]);
+});
+
+test("a training that is made longer goes on by the schedule of so many epochs", async () => {
+  const words = ["train", "colours", ...SMALL, "--output", "longer.safetensors"];
+  expect((await run([...words, "--checkpoint", "short"])).code).toBe(0);
+  const longer = await run([...words, "--epochs", "5", "--resume", "short", "--json"]);
+  expect([longer.code, longer.stderr]).toEqual([0, ""]);
+  const rates = records(longer.stdout).filter(({ type }) => type === "epoch").map(({ epoch, lr }) => [epoch, lr]);
+  expect(rates.map(([epoch]) => epoch)).toEqual([3, 4, 5]);
+  const other = await run([...words, "--epochs", "5", "--resume", "short", "--schedule", "one-cycle"]);
+  expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/a run with schedule .*one_cycle/)]);
+});
+
+test.skipIf(isWindows)("Ctrl-C leaves a checkpoint of the step at hand, and the words with which the training ends as if it had not come", async () => {
+  const words = ["train", "colours", ...SMALL, "--epochs", "8", "--ema", "0.9", "--output"];
+  expect((await run([...words, "through.safetensors"])).code).toBe(0);
+  const child = spawn(process.execPath, [main, ...words, "stopped.safetensors", "--checkpoint", "a run"], { cwd: folder, env: environment(), stdio: ["ignore", "pipe", "ignore"] });
+  const before = await until(child, /\n +2( +\d\S+){4}\n/);
+  const rest = text(child.stdout);
+  child.kill("SIGINT");
+  expect(await once(child, "exit")).toEqual([130, null]);
+  const stdout = before + (await rest);
+  expect(stdout).toMatch(/\nStopped\.\nTo go on from a run\/step-\d{8}\.safetensors: npx resnet-native train colours .* --resume 'a run'.*\n/);
+  const [goOn] = hints(stdout);
+  expect(goOn).not.toContain("--checkpoint");
+  const ended = await typed(goOn!.split("\n")[0]!);
+  expect(ended).toMatch(/\nGoes on from a run\/step-\d{8}\.safetensors, [2-8] epochs done\n/);
+  expect(await readFile(join(folder, "stopped.safetensors"))).toEqual(await readFile(join(folder, "through.safetensors")));
 });
 
 test.skipIf(isWindows)("each command that is suggested works as it stands, whatever the names", async () => {

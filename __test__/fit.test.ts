@@ -20,7 +20,7 @@ import {
   Trainer,
 } from "resnet-native";
 import { expect, test } from "vitest";
-import { digest, pictures, rejection } from "./pictures.js";
+import { any, digest, pictures, rejection } from "./pictures.js";
 
 const tiny = (options?: ConstructorParameters<typeof ResNet>[1]) => new ResNet([[1, 8]], { numClasses: 4, ...options });
 const image = tensor(new Float32Array(256), [1, 1, 16, 16]);
@@ -38,7 +38,9 @@ test("awaiting gives the history", async () => {
   const metrics = await evaluate(model, data.validation, { batchSize: 32 });
   expect(metrics).toEqual({ loss: history.rows[2]!.validationLoss, accuracy: history.rows[2]!.validationAccuracy });
   expect(String(history).split("\n")).toHaveLength(5);
-  expect((await fit(model, data.train)).rows[0]!.validationLoss).toBeUndefined();
+  for (const train of [data.train, any({ train: data.train, source: "here" })]) {
+    expect((await fit(model, train)).rows[0]!.validationLoss).toBeUndefined();
+  }
 });
 
 test("iterating gives the events, in order, and each epoch", async () => {

@@ -28,7 +28,7 @@ const show = async (what: string) => {
 };
 await show("with a new head");
 
-const head = adamw({ lr: 0.01, groups: [{ layers: "fc", lrFactor: 1 }, { frozen: true }] });
+const head = adamw({ lr: 0.01, groups: [{ layers: "fc" }, { frozen: true }] });
 await fit(model, data, { epochs: 8, batchSize: 16, optimizer: head });
 await show("the head trained");
 

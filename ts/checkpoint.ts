@@ -1,5 +1,5 @@
 import { fields } from "./description.js";
-import { checkOptions, filePath, path, positive, type Rules, size } from "./options.js";
+import { boolean, checkOptions, filePath, path, positive, type Rules, size } from "./options.js";
 
 /** Where and when a run writes checkpoints; without any of the three `every`, after each epoch. A run that comes to its end always writes one. */
 export interface CheckpointOptions {
@@ -16,16 +16,21 @@ export interface CheckpointOptions {
   everyEpochs?: number;
   /** Minutes between two checkpoints, looked at after each update. */
   everyMinutes?: number;
+  /**
+   * Whether a run that is aborted, or ended by a callback that throws, writes one of the last update that it has made, default false: it
+   * ends when that is written. If it cannot be written the run rejects with the reason of that.
+   */
+  onAbort?: boolean;
   /** How many of the last checkpoints stay, default 2. */
   keep?: number;
 }
 
-const rules: Rules<CheckpointOptions> = { dir: path, everySteps: size, everyEpochs: size, everyMinutes: positive, keep: size };
+const rules: Rules<CheckpointOptions> = { dir: path, everySteps: size, everyEpochs: size, everyMinutes: positive, onAbort: boolean, keep: size };
 
 /** The options as the addon reads them. */
 export function describeCheckpoint(given: CheckpointOptions | undefined): object | undefined {
   if (given === undefined) return undefined;
-  const { dir, keep = 2, ...every } = checkOptions(given, rules, "checkpoint");
+  const { dir, onAbort = false, keep = 2, ...every } = checkOptions(given, rules, "checkpoint");
   const when = Object.keys(every).length === 0 ? { everyEpochs: 1 } : every;
-  return { dir: filePath("checkpoint.dir", dir), keep, ...fields(when) };
+  return { dir: filePath("checkpoint.dir", dir), keep, ...fields({ onAbort, ...when }) };
 }

@@ -88,6 +88,16 @@ export interface ResumeEvent {
   readonly path: string;
   /** The epoch that is under way or comes next; counts from 1. The history has the rows of those before. */
   readonly epoch: number;
+  /** Newer checkpoints of the folder that are damaged and were passed over, the newest first; mostly none. */
+  readonly skipped: readonly SkippedCheckpoint[];
+}
+
+/** A checkpoint that is damaged. */
+export interface SkippedCheckpoint {
+  /** Its file; in the folder of the run's own checkpoints it has got a name that begins with `damaged-`. */
+  readonly path: string;
+  /** What is wrong with it. */
+  readonly reason: string;
 }
 
 /** What a training run tells. Who reads slowly gets the newest step and the newest batch of a validation, not each one; nothing else is left out. */

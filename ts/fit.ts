@@ -4,18 +4,21 @@ import { type CheckpointOptions, describeCheckpoint } from "./checkpoint.js";
 import { type CourseOptions, courseRules, describeCourse } from "./course.js";
 import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
-import { translate, translated } from "./errors.js";
+import { type ResNetError, translate, translated } from "./errors.js";
 import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type StepEvent } from "./events.js";
 import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { boolean, callback, check, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { boolean, callback, check, checkNames, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { defaultSchedule } from "./recipe.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
 import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
-/** A training set, with a validation set if there is one. */
+/**
+ * A training set, with a validation set if there is one. Without one, properties of other names are refused, so that a `val` does not go
+ * unnoticed; but for `source` and `skipped`, which our sources add.
+ */
 export interface TrainingData {
   /** The samples that updates are made on. */
   readonly train: Dataset;
@@ -51,7 +54,10 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   /**
    * The checkpoint to go on from: its file, or the folder, whose last one it is. The model, data and options must be those of the run that
    * wrote it, but for `epochs`, `loaderThreads`, `gradientNorm` and `checkpoint`; the weights, the history and all that follows are then those of a run that
-   * was never stopped, to the last bit. With other `epochs`, schedules that depend on the run's length go on otherwise. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
+   * was never stopped, to the last bit. With other `epochs` the `schedule` may be another too, and one that depends on the run's length goes on
+   * as in a run of so many. Of a folder's checkpoints the last whole one counts: newer ones that are damaged are passed over, which costs
+   * their time and nothing else, and told in the event `resume`. Data are told by their labels, names and numbers, pictures in files by the files' names and lengths: one that was
+   * replaced by another of the same length goes unnoticed, since copies have other dates. With the folder of `checkpoint` a run begins where there is no checkpoint yet, so that a program
    * that is started again goes on by itself.
    */
   resume?: string | URL;
@@ -66,6 +72,10 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   /** Called when a checkpoint has been written, which is there to stay then. If it returns a promise, training waits for it. */
   onCheckpoint?: (event: CheckpointEvent, history: History) => unknown;
 }
+
+const NAMES = ["train", "validation"];
+/** What sources tell beside their sets. */
+const TOLD = ["source", "skipped"];
 
 const rules: Rules<FitOptions> = {
   ...signalRules,
@@ -111,7 +121,7 @@ const rules: Rules<FitOptions> = {
  * Rejects with `ERR_BUSY` while another call writes to the model, `ERR_SHAPE` or `ERR_LABEL` if the data do not fit,
  * `ERR_NON_FINITE_LOSS` and `ERR_NON_FINITE_WEIGHTS` if loss or weights become NaN or infinite, see {@link ErrorCode};
  * `ERR_INVALID_ARGUMENT` for options that cannot be. With checkpoints: `ERR_CHECKPOINT` for those of another run, `ERR_MODEL_FILE` for a
- * damaged one, `ERR_IO` where there is none or it cannot be written, `ERR_BUSY` for a folder that another run uses; each before anything is
+ * damaged one (of a folder if all are), `ERR_IO` where there is none or it cannot be written, `ERR_BUSY` for a folder that another run uses; each before anything is
  * trained, but for a full disk, which leaves the checkpoints that are there.
  */
 export function fit(model: Model, data: Dataset | TrainingData, options?: FitOptions): FitRun {
@@ -222,7 +232,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
         if (resumed) {
           history.rows.push(...resumed.rows);
           const ended = resumed.rows.at(-1)?.epoch ?? settings.initialEpoch ?? 0;
-          this.#tell({ type: "resume", path: resumed.path, epoch: ended + 1 });
+          this.#tell({ type: "resume", path: resumed.path, epoch: ended + 1, skipped: resumed.skipped });
         }
         if (step) {
           const event = this.#tell({ type: "step", ...step });
@@ -253,7 +263,10 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
       canceller.check();
       return history;
     } catch (error) {
-      throw withHistory(canceller.cancelled ? canceller.reason : translate(error), history);
+      const failure = translate(error);
+      // A checkpoint that an abort was to leave and could not is not kept secret by the abort.
+      const isOwn = failure !== error && ["ERR_IO", "ERR_OUT_OF_MEMORY"].includes((failure as ResNetError).code);
+      throw withHistory(canceller.cancelled && !isOwn ? canceller.reason : failure, history);
     } finally {
       ignore();
     }
@@ -326,7 +339,10 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
 
 function partsOf(data: Dataset | TrainingData): Partial<TrainingData> {
   if (datasetRule.accepts(data)) return { train: data as Dataset };
-  return properties("data", datasetRule.expected, data as TrainingData, ["train", "validation"]);
+  const parts = properties("data", datasetRule.expected, data as TrainingData, NAMES);
+  // Beside a validation set nothing can have been meant for one.
+  if (parts.train !== undefined && parts.validation === undefined) checkNames("data", data, `sets named ${NAMES.join(" and ")}`, [...NAMES, ...TOLD]);
+  return parts;
 }
 
 function withHistory(error: unknown, history: History): unknown {

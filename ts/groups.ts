@@ -5,7 +5,10 @@ import { boolean, check, checkOptions, either, list, number, numberWithin, oneOf
 /** What a parameter is: the weight or the bias of a convolution or linear layer, or the scale or shift of a norm. */
 export type ParameterRole = "weight" | "bias" | "norm";
 
-/** Parameters with settings of their own: those that `layers` and `roles` both name. */
+/**
+ * Parameters with settings of their own: those that `layers` and `roles` both name. Without any setting they have the optimiser's, whatever
+ * later groups say: `[{ layers: "fc" }, { frozen: true }]` trains the head alone.
+ */
 export interface ParameterGroup {
   /**
    * Layers, blocks, stages or single parameters by name, such as `"fc"`, `"layer1"` or `"layer4.1.conv2.weight"`; `*` stands for any
@@ -89,7 +92,9 @@ function checkGroup(group: ParameterGroup, index: number): GroupSettings {
   if (group === undefined) throw unexpected(where, "a group such as { layers: \"fc\", lrFactor: 10 }", group);
   const { layers, roles, ...settings } = checkOptions(group, groupRules, where);
   const { lrFactor, weightDecay, frozen } = settings;
-  if (Object.keys(settings).length === 0) throw unexpected(where, "lrFactor, weightDecay, frozen or frozenNorms", group);
+  if ([layers, roles, ...Object.values(settings)].every((given) => given === undefined)) {
+    throw unexpected(where, "layers, roles, lrFactor, weightDecay, frozen or frozenNorms", group);
+  }
   if (frozen === true && (lrFactor !== undefined || weightDecay !== undefined)) {
     throw new ResNetError("ERR_INVALID_ARGUMENT", `${where}: expected neither lrFactor nor weightDecay beside frozen: true, got one`);
   }

@@ -51,7 +51,7 @@ export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
 export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
 export type { CheckpointOptions } from "./checkpoint.js";
-export type { CheckpointEvent, EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, ResumeEvent, StepEvent, ValidationEvent } from "./events.js";
+export type { CheckpointEvent, EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, ResumeEvent, SkippedCheckpoint, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
 export type { LabelKind, LabelMatrix } from "./labels.js";
 export type { Loss } from "./loss.js";

@@ -432,7 +432,7 @@ export interface LoadModelOptions extends SignalOptions, ComputeOptions {
  * @example
  * ```ts
  * const model = await loadModel("clothes.safetensors", { numClasses: data.train.numClasses });
- * await fit(model, data, { epochs: 5, optimizer: adamw({ groups: [{ layers: "fc", lrFactor: 1 }, { frozen: true }] }) });
+ * await fit(model, data, { epochs: 5, optimizer: adamw({ groups: [{ layers: "fc" }, { frozen: true }] }) });
  * await fit(model, data, { epochs: 10, optimizer: adamw({ lr: 3e-4, layerDecay: 0.7 }) });
  * ```
  *

@@ -162,14 +162,18 @@ export function checkOptions<Options extends object>(given: Options | undefined,
   const names = Object.keys(rules);
   const options: { signal?: unknown } = properties(all, object.expected, given, names);
   if (options.signal !== undefined) check("signal", options.signal, abortSignal).throwIfAborted();
-  const unknown = look(all, object.expected, given, () => namesIn(given).find((name) => !names.includes(name)));
-  if (unknown !== undefined) {
-    const got = `${unknown.slice(0, MOST_LETTERS)}${didYouMean(unknown, names)}`;
-    throw new ResNetError("ERR_INVALID_ARGUMENT", `${all}: expected options named ${names.join(", ")}, got ${got}`);
-  }
+  checkNames(all, given, `options named ${names.join(", ")}`, names);
   const inner = where === undefined ? "" : `${where}.`;
   for (const [name, value] of Object.entries(options)) check(inner + name, value, (rules as Record<string, Rule<unknown>>)[name]!);
   return options as Options;
+}
+
+/** Refuses an object with properties, its own or inherited ones, of other names than these. */
+export function checkNames(parameter: string, given: object, expected: string, names: readonly string[]): void {
+  const unknown = look(parameter, object.expected, given, () => namesIn(given).find((name) => !names.includes(name)));
+  if (unknown === undefined) return;
+  const got = `${unknown.slice(0, MOST_LETTERS)}${didYouMean(unknown, names)}`;
+  throw new ResNetError("ERR_INVALID_ARGUMENT", `${parameter}: expected ${expected}, got ${got}`);
 }
 
 /** The texts of an object that {@link record} accepts, each with its name and read once. */

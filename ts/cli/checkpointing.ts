@@ -1,8 +1,9 @@
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type FitOptions, loadModel } from "../index.js";
 import { Failure } from "./failure.js";
-import { oneLine, text, type Values } from "./option.js";
+import { PROGRAM } from "./help.js";
+import { oneLine, type Options, text, typedAgain, type Values } from "./option.js";
 import { chartBeside, checkTargets } from "./target.js";
 
 /** Minutes after which an epoch that is under way is worth a checkpoint. */
@@ -10,8 +11,8 @@ const MINUTES = 10;
 
 /** Options of commands that train. */
 export const checkpointOptions = {
-  checkpoint: text(`folder for checkpoints, after each epoch and every ${MINUTES} minutes, that --resume goes on from`, "DIR", undefined, "a folder"),
-  resume: text("such a folder, to go on from its last checkpoint to the same bits; all else must be as it was, but for --epochs", "DIR", undefined, "a folder"),
+  checkpoint: text(`folder for checkpoints, after each epoch, every ${MINUTES} minutes and when it is interrupted, that --resume goes on from`, "DIR", undefined, "a folder"),
+  resume: text("such a folder, to go on from its last checkpoint to the same bits; all else must be as it was, but for --epochs and what a schedule makes of them", "DIR", undefined, "a folder"),
 };
 
 /** Refuses what cannot be gone on from, and outputs that cannot be written; the model of a run that goes on may be there. */
@@ -19,9 +20,7 @@ export async function checkFiles({ resume, force }: { readonly resume: string | 
   if (resume !== undefined && !(await stat(resume).catch(() => undefined))?.isDirectory()) {
     throw new Failure("ERR_IO", `--resume: expected a folder that a training writes checkpoints to, got ${oneLine(resume)}`);
   }
-  const [newest] = resume === undefined ? [] : await models(resume);
-  const isOwn = newest !== undefined && (await isSame(output, newest));
-  await checkTargets([output, chartBeside(output)], force || isOwn);
+  await checkTargets([output, chartBeside(output)], force || (resume !== undefined && (await isOf(resume, output))));
 }
 
 /** The checkpoints of a folder, the newest first, and the best epoch's model. */
@@ -30,22 +29,38 @@ async function models(folder: string): Promise<string[]> {
   return names.toSorted().toReversed().map((name) => join(folder, name));
 }
 
-/** Whether there is something that a training can go on from. */
-export async function hasModels(folder: string): Promise<boolean> {
-  return (await models(folder)).length > 0;
+/** The checkpoint that a training goes on from, if there is one. */
+export async function lastCheckpoint(folder: string): Promise<string | undefined> {
+  return (await models(folder)).find((file) => basename(file).startsWith("step-"));
 }
 
-/** Whether two files have models of one size and the same classes. */
-async function isSame(...files: readonly [string, string]): Promise<boolean> {
+/** Whether a file has a model of the size and classes of the folder's newest one that is whole. */
+async function isOf(folder: string, file: string): Promise<boolean> {
   const told = async (file: string) => {
     using model = await loadModel(file);
     return JSON.stringify([model.numParameters, model.classNames]);
   };
-  return Promise.all(files.map(told)).then(([one, other]) => one === other, () => false);
+  const own = await told(file).catch(() => undefined);
+  for (const newest of own === undefined ? [] : await models(folder)) {
+    const other = await told(newest).catch(() => undefined);
+    if (other !== undefined) return other === own;
+  }
+  return false;
 }
 
 /** The same as the library takes them; a run that goes on writes to where it came from. */
 export function checkpointing({ checkpoint, resume }: Values<typeof checkpointOptions>): Pick<FitOptions, "checkpoint" | "resume"> {
   const dir = checkpoint ?? resume;
-  return dir === undefined ? {} : { checkpoint: { dir, everyEpochs: 1, everyMinutes: MINUTES }, ...(resume !== undefined && { resume }) };
+  return dir === undefined ? {} : { checkpoint: { dir, everyEpochs: 1, everyMinutes: MINUTES, onAbort: true }, ...(resume !== undefined && { resume }) };
+}
+
+/** The folders, as the first line for a program has them. */
+export function placesOf({ checkpoint, resume }: Values<typeof checkpointOptions>): { readonly checkpoint: string | undefined; readonly resume: string | undefined } {
+  return { checkpoint: checkpoint ?? resume, resume };
+}
+
+/** The words of a training that goes on from its checkpoints: those that it began with. */
+export function wordsToGoOn(command: string, options: Options, settings: Readonly<Record<string, unknown>>): string {
+  const { checkpoint, resume } = settings;
+  return `${PROGRAM} ${command}${typedAgain(options, { ...settings, checkpoint: undefined, resume: checkpoint ?? resume, force: false })}`;
 }

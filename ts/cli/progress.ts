@@ -1,6 +1,6 @@
 import { counted } from "./counted.js";
 import { oneLine } from "./option.js";
-import type { EpochRow, FitEvent, StepEvent } from "../index.js";
+import type { EpochRow, FitEvent, ResumeEvent, StepEvent } from "../index.js";
 import type { StatusLine } from "./status.js";
 
 /** Characters of the bar, and the fewest of it. */
@@ -27,11 +27,16 @@ export class Progress {
   /** Shows an event. */
   show(event: FitEvent): void {
     if (event.type === "epoch") return this.#row(event);
-    if (event.type === "resume") return this.#print(`Goes on from ${oneLine(event.path)}, ${counted(event.epoch - 1, "epoch")} done`);
+    if (event.type === "resume") return this.#resume(event);
     if (event.type !== "step" && event.type !== "validation") return;
     const epoch = `epoch ${event.epoch}/${this.#epochs}`;
     const now = event.type === "step" ? this.#step(event, epoch.length + 2) : `validation  ${event.done}/${event.total}`;
     this.#status.show(`${epoch}  ${now}`);
+  }
+
+  #resume({ path, epoch, skipped }: ResumeEvent): void {
+    for (const { path, reason } of skipped) this.#print(`Passed over a damaged checkpoint, which is ${oneLine(path)} now: ${oneLine(reason)}`);
+    this.#print(`Goes on from ${oneLine(path)}, ${counted(epoch - 1, "epoch")} done`);
   }
 
   #step({ epoch, step, steps, loss, accuracy, imagesPerSecond, waiting }: StepEvent, indent: number): string {

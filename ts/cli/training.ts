@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { calibrate, type Calibration, fit, type FitOptions, History, loadModel, type Model, plot, type ResNetError, type TrainingData } from "../index.js";
+import { calibrate, type Calibration, fit, type FitEvent, type FitOptions, History, loadModel, type Model, plot, ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
-import { hasModels } from "./checkpointing.js";
-import { shellWord } from "./option.js";
+import { lastCheckpoint } from "./checkpointing.js";
+import { oneLine } from "./option.js";
 import { Progress } from "./progress.js";
 import type { Screen } from "./screen.js";
 import { chartBeside, replace } from "./target.js";
@@ -12,6 +12,8 @@ export interface Training {
   readonly model: Model;
   readonly data: TrainingData;
   readonly options: FitOptions & { readonly epochs: number };
+  /** The words with which it goes on from its checkpoints, if it writes some. */
+  readonly again: string;
   /** The model's file; a chart is put beside it. */
   readonly output: string;
   /** The chart's title. */
@@ -19,6 +21,9 @@ export interface Training {
   /** Which epoch's weights the file has in the end: the last one's, or those with the highest accuracy on what was kept for validation. */
   readonly keep: "last" | "best";
 }
+
+/** Events that are results. */
+const RECORDED: ReadonlySet<FitEvent["type"]> = new Set(["resume", "epoch", "checkpoint"]);
 
 /** What came of it. */
 export interface Trained {
@@ -29,7 +34,7 @@ export interface Trained {
 }
 
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
-export async function trainAndSave({ model, data, options, output, title, keep }: Training, screen: Screen): Promise<Trained> {
+export async function trainAndSave({ model, data, options, again, output, title, keep }: Training, screen: Screen): Promise<Trained> {
   const began = performance.now();
   let saved = 0;
   const onEpochEnd: FitOptions["onEpochEnd"] = async ({ epoch }, { best }) => {
@@ -42,7 +47,7 @@ export async function trainAndSave({ model, data, options, output, title, keep }
     saved = epoch;
   };
   const restoreBest = keep === "best" && { restoreBest: "validationAccuracy" as const };
-  const history = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen);
+  const { history, failure } = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen);
   screen.status.clear();
   const best = { epoch: (keep === "best" && history.best?.epoch) || 0 };
   // A signal that comes later finds nothing to stop.
@@ -50,7 +55,8 @@ export async function trainAndSave({ model, data, options, output, title, keep }
   if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
   if (history.stoppedEarly) screen.print("Ended early: the validation loss became no smaller.");
   const dir = options.checkpoint?.dir;
-  if (stopped && dir !== undefined && (await hasModels(String(dir)))) screen.print(`The same words with --resume ${shellWord(String(dir))} go on from the last checkpoint there.`);
+  const checkpoint = stopped && dir !== undefined ? await lastCheckpoint(String(dir)) : undefined;
+  if (checkpoint !== undefined) screen.print(`To go on from ${oneLine(checkpoint)}: ${again}`);
   // Stopped before it was better than what it went on from: that lies beside the checkpoints.
   if (stopped && best.epoch > 0 && saved === 0 && dir !== undefined) await saveBest(String(options.resume ?? dir), output);
   else if (!stopped || keep === "last" || best.epoch === 0) await model.save(output);
@@ -61,9 +67,10 @@ export async function trainAndSave({ model, data, options, output, title, keep }
       throw new Failure("ERR_IO", `cannot write the chart ${chart}: ${message}; the model is saved to ${output}`);
     });
   }
+  if (failure) throw new Failure(failure.code, `${failure.message}; the model is saved to ${output}`);
   const seconds = (performance.now() - began) / 1000;
   const kept = keep === "best" ? { best: best.epoch } : {};
-  screen.record({ type: "end", status: stopped ? "interrupted" : "finished", epochs: history.rows.length, ...kept, ...calibration, seconds, output, chart });
+  screen.record({ type: "end", status: stopped ? "interrupted" : "finished", epochs: history.rows.length, stoppedEarly: history.stoppedEarly, ...kept, ...calibration, seconds, output, chart, checkpoint });
   const which = keep === "best" && best.epoch > 0 ? ` as it was after epoch ${best.epoch}, its best one` : "";
   screen.print(`\nSaved to ${output}${which}${chart ? `; losses and accuracy by epoch drawn in ${chart}` : ""}`);
   if (calibration) {
@@ -80,19 +87,23 @@ async function saveBest(dir: string, output: string): Promise<void> {
   await best.save(output);
 }
 
-async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<History> {
+/** Trains; besides how it went, why an interrupt could not leave a checkpoint, if it could not. */
+async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<{ history: History; failure?: ResNetError }> {
   const { signal } = screen.interrupt;
   const progress = new Progress(options.epochs, screen.status, (line) => screen.print(line));
   const run = fit(model, data, { ...options, signal });
   try {
     for await (const event of run) {
       progress.show(event);
-      if (event.type === "epoch") screen.record(event);
+      if (RECORDED.has(event.type)) screen.record(event);
     }
-    return await run;
+    return { history: await run };
   } catch (error) {
-    if (!signal.aborted || error !== signal.reason) throw error;
-    return (error as { history?: History }).history ?? new History();
+    if (!signal.aborted) throw error;
+    const history = (error as { history?: History }).history ?? new History();
+    if (error === signal.reason) return { history };
+    if (!(error instanceof ResNetError)) throw error;
+    return { history, failure: error };
   }
 }
 

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
-mod account;
 pub mod cancel;
 pub mod classify;
 pub mod data;
@@ -26,6 +25,7 @@ pub mod state_dict;
 mod tally;
 pub mod tensor;
 pub mod train;
+mod trainer_memory;
 mod weights;
 
 pub use error::{Code, Error, Result};

@@ -1,6 +1,5 @@
 //! A network with its weights and the engine that computes with them: built, loaded, saved, moved.
 
-use crate::account::Account;
 use crate::cancel::Cancel;
 use crate::device::{Compute, Device};
 use crate::engine::{BoundNetwork, Engine, Execution};
@@ -14,6 +13,7 @@ use crate::model::Layer;
 use crate::plan::{Frozen, Mode};
 use crate::rng::{stream, Purpose};
 use crate::state_dict::{self, Beside, Entry, ModelFile, ModelHeader, Other, Values};
+use crate::trainer_memory::TrainerMemory;
 use crate::weights::{check_finite, Weights};
 use resnet_ops::{allocate, Executor, Real};
 use std::borrow::Cow;
@@ -50,7 +50,7 @@ pub struct Session {
     built: Option<Built>,
     cancel: Cancel,
     interface: Interface,
-    account: Account,
+    trainer_memory: TrainerMemory,
 }
 
 /// What there is once the input channels are known.
@@ -89,7 +89,7 @@ impl Session {
             built: None,
             cancel: Cancel::default(),
             interface: Interface::default(),
-            account: Account::default(),
+            trainer_memory: TrainerMemory::default(),
         }
     }
 
@@ -187,12 +187,12 @@ impl Session {
 
     /// The memory of weights, gradients, what plans work in and what trainers keep, in bytes.
     pub fn bytes(&self) -> usize {
-        self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes() + self.account.bytes()
+        self.built.as_ref().map_or(0, |built| built.weights.bytes()) + self.engine.bytes() + self.trainer_memory.bytes()
     }
 
     /// Where trainers say what they keep.
-    pub(crate) fn account(&self) -> &Account {
-        &self.account
+    pub(crate) fn trainer_memory(&self) -> &TrainerMemory {
+        &self.trainer_memory
     }
 
     /// See [`Weights::check_updated`].

@@ -1,4 +1,5 @@
-//! Training of a part of a network: what is frozen stays, costs nothing, and leaves the rest as it was; norms on running statistics.
+//! Training of a part of a network: what is frozen stays, costs nothing, and leaves the rest as it was; norms on running statistics. And of
+//! one of which stochastic depth leaves out a part in each step.
 //! `tools/frozen_fixtures.py` wrote the fixture.
 
 use crate::hashed;
@@ -15,20 +16,49 @@ use resnet_ops::{Algorithm, Executor, Isa, Precision};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 
-fn network() -> Layer {
-    let conv = |out_channels, stride| Layer::Conv2d {
+fn conv(out_channels: usize, kernel: usize, stride: usize) -> Layer {
+    Layer::Conv2d {
         out_channels,
-        kernel: [3, 3],
-        stride: [stride, stride],
-        padding: [1, 1],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [kernel / 2; 2],
         groups: 1,
         bias: true,
         init: Init::default(),
+    }
+}
+
+fn norm() -> Layer {
+    Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false }
+}
+
+fn numbered(layers: impl IntoIterator<Item = Layer>) -> Vec<Child> {
+    layers.into_iter().enumerate().map(|(i, layer)| Child::new(i.to_string(), layer)).collect()
+}
+
+fn head() -> [Layer; 2] {
+    [Layer::GlobalAvgPool2d, Layer::Linear { out_features: 3, bias: true, init: Init::default() }]
+}
+
+fn network() -> Layer {
+    let body = [(4, 2), (6, 1), (6, 1)].into_iter().flat_map(|(c, stride)| [conv(c, 3, stride), norm(), Layer::Relu]);
+    Layer::sequential(numbered(body.chain(head())))
+}
+
+/// The other network of the fixture, whose blocks stochastic depth leaves out.
+fn stochastic_network() -> Layer {
+    let block = |p, shortcut: Option<[Layer; 2]>| Layer::Residual {
+        preactivation: None,
+        body: Box::new(Layer::sequential(numbered([conv(6, 3, 1), norm()]))),
+        shortcut: shortcut.map(|layers| Box::new(Layer::sequential(numbered(layers)))),
+        relu: true,
+        stochastic_depth: p,
     };
-    let norm = || Layer::BatchNorm2d { eps: 1e-5, momentum: 0.1, zero_init: false };
-    let body = [(4, 2), (6, 1), (6, 1)].into_iter().flat_map(|(c, stride)| [conv(c, stride), norm(), Layer::Relu]);
-    let head = [Layer::GlobalAvgPool2d, Layer::Linear { out_features: 3, bias: true, init: Init::default() }];
-    Layer::sequential(body.chain(head).enumerate().map(|(i, layer)| Child::new(i.to_string(), layer)).collect())
+    let blocks = [block(0.3, Some([conv(6, 1, 1), norm()])), block(0.5, None)];
+    let [pool, linear] = head();
+    let body = numbered([conv(4, 3, 2), norm(), Layer::Relu].into_iter().chain(blocks));
+    let end = vec![Child::new("pool", pool), Child::new("10", linear)];
+    Layer::sequential([body, end].concat())
 }
 
 /// Weights as `tools/frozen_fixtures.py` draws them.
@@ -44,7 +74,7 @@ fn drawn(parameter: &Parameter) -> Vec<f32> {
 }
 
 fn load(session: &mut Session) {
-    let params = Params::of(&trace_channels(&network(), SHAPE[1]).unwrap()).unwrap();
+    let params = Params::of(&trace_channels(session.network(), SHAPE[1]).unwrap()).unwrap();
     let all = |list: &[Parameter]| list.iter().flat_map(drawn).collect::<Vec<f32>>();
     let (parameters, running) = (all(&params.parameters), all(&params.running));
     let folder = tempfile::tempdir().unwrap();
@@ -55,7 +85,11 @@ fn load(session: &mut Session) {
 }
 
 fn session(executor: Executor) -> Session {
-    let mut session = Session::on(network(), executor, 0);
+    session_of(network(), executor)
+}
+
+fn session_of(network: Layer, executor: Executor) -> Session {
+    let mut session = Session::on(network, executor, 0);
     load(&mut session);
     session
 }
@@ -97,21 +131,23 @@ fn backends() -> Vec<(Box<dyn Fn() -> Executor>, f64)> {
     backends
 }
 
-#[test]
-fn a_part_is_trained_as_pytorch_trains_it() {
+/// Makes the steps of the fixture's cases whose names begin so.
+fn trains_as_pytorch_does(network: &Layer, prefix: &str, count: usize, most: f64) {
     let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/frozen.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let values = |name: &str| -> Vec<f64> {
         file.tensor(name).unwrap().data().as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
     };
     let names = file.names();
-    let cases: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(" losses")).collect();
-    assert_eq!(cases.len(), 6);
+    let case = |name: &str| name.strip_suffix(" losses")?.strip_prefix(prefix).map(str::to_owned);
+    let cases: Vec<String> = names.iter().filter_map(|name| case(name)).filter(|json| json.starts_with('{')).collect();
+    assert_eq!(cases.len(), count);
     for json in cases {
-        let (losses, state) = (values(&format!("{json} losses")), values(&format!("{json} state")));
+        let (losses, state) = (values(&format!("{prefix}{json} losses")), values(&format!("{prefix}{json} state")));
         for (executor, tolerance) in backends() {
-            let (mut session, mut trainer) =
-                (session(executor()), Trainer::new(UpdateConfig::from_json(json).unwrap()));
+            let tolerance = tolerance.min(most);
+            let mut session = session_of(network.clone(), executor());
+            let mut trainer = Trainer::new(UpdateConfig::from_json(&json).unwrap());
             let found: Vec<f64> = (0..losses.len()).map(|number| step(&mut session, &mut trainer, number)).collect();
             let apart = distance(&found, &losses);
             assert!(apart < tolerance, "{json}: losses {apart:e} apart");
@@ -119,6 +155,16 @@ fn a_part_is_trained_as_pytorch_trains_it() {
             assert!(apart < tolerance, "{json}: weights and statistics {apart:e} apart");
         }
     }
+}
+
+#[test]
+fn a_part_is_trained_as_pytorch_trains_it() {
+    trains_as_pytorch_does(&network(), "", 6, f64::INFINITY);
+}
+
+#[test]
+fn blocks_are_left_out_as_torchvision_leaves_them_out() {
+    trains_as_pytorch_does(&stochastic_network(), "stochastic depth ", 2, 1e-5);
 }
 
 /// Gradients by name after a step of some images.

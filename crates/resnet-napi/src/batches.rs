@@ -24,7 +24,7 @@ pub struct NativeBatches(PassState);
 /// How far a pass is.
 enum PassState {
     /// Nothing was asked for yet; on how many threads it will be prepared.
-    Waiting(Box<DataPass>, usize),
+    Unasked(Box<DataPass>, usize),
     /// A thread serves the requests; it ends when this end of the channel is gone.
     Serving(Sender<Request>),
     Closed,
@@ -75,12 +75,12 @@ impl NativeBatches {
     pub fn next<'env>(&mut self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<NativeBatch>>> {
         let (reply, promise) = Reply::new(env)?;
         self.0 = match std::mem::replace(&mut self.0, PassState::Closed) {
-            PassState::Waiting(pass, threads) => {
+            PassState::Unasked(pass, threads) => {
                 let (sender, requests) = channel();
                 let body = move |(pass, requests): (Box<DataPass>, Receiver<Request>)| serve(*pass, threads, &requests);
                 let started = spawn("resnet-loader", (pass, requests), body);
                 if let Err((error, (pass, _))) = started {
-                    self.0 = PassState::Waiting(pass, threads);
+                    self.0 = PassState::Unasked(pass, threads);
                     reply.settle(Err::<NextBatch, _>(error));
                     return Ok(promise);
                 }
@@ -90,7 +90,7 @@ impl NativeBatches {
         };
         match &self.0 {
             PassState::Serving(sender) => drop(sender.send(reply)),
-            PassState::Waiting(..) | PassState::Closed => reply.settle(Ok(NextBatch(None))),
+            PassState::Unasked(..) | PassState::Closed => reply.settle(Ok(NextBatch(None))),
         }
         Ok(promise)
     }
@@ -106,7 +106,7 @@ impl NativeBatches {
     /// A pass that has not begun. `ERR_INVALID_ARGUMENT` if there would be no batch.
     pub fn new(data: &Dataset, options: &BatchOptions) -> Result<Self> {
         let (pass, threads) = pass_of(data, options)?;
-        Ok(Self(PassState::Waiting(pass.into(), threads)))
+        Ok(Self(PassState::Unasked(pass.into(), threads)))
     }
 }
 

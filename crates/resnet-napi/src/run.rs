@@ -8,7 +8,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::{Cancel, CancelFlag};
 use resnet_core::data::Dataset;
-use resnet_core::train::{fit, BestPlace, Control, EpochRow, Event, FitConfig, Flow};
+use resnet_core::train::{fit, BestPlace, Control, EpochRow, Event, FitConfig, Flow, SkippedCheckpoint};
 use resnet_core::{Code, Error, Result, Session};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ pub struct NativeRun {
 /// What has happened since the last call of `next`.
 #[napi(object)]
 #[derive(Default)]
-pub struct NativeProgress {
+pub struct NativeNews {
     /// The newest step.
     pub step: Option<NativeStep>,
     /// The newest batch of the validation.
@@ -123,16 +123,24 @@ pub struct NativeCheckpoint {
 pub struct NativeResumed {
     pub path: String,
     pub rows: Vec<NativeEpoch>,
+    pub skipped: Vec<NativeSkipped>,
+}
+
+/// See [`SkippedCheckpoint`].
+#[napi(object)]
+pub struct NativeSkipped {
+    pub path: String,
+    pub reason: String,
 }
 
 #[napi]
 impl NativeRun {
     /// What has happened since the last call, or will happen next; rejects once the run has failed.
     #[napi]
-    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, NativeProgress>> {
+    pub fn next<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, NativeNews>> {
         let (reply, promise) = Reply::new(env)?;
         let mut state = self.mailbox.lock();
-        state.waiting = Some(reply.telling(self.actor.memory()));
+        state.reply = Some(reply.telling(self.actor.memory()));
         state.deliver();
         Ok(promise)
     }
@@ -207,9 +215,9 @@ struct Mailbox {
 
 #[derive(Default)]
 struct MailboxState {
-    progress: NativeProgress,
+    news: NativeNews,
     end: Option<Result<()>>,
-    waiting: Option<Reply<NativeProgress>>,
+    reply: Option<Reply<NativeNews>>,
     /// Events that have held the run.
     held: u32,
 }
@@ -222,7 +230,7 @@ impl Mailbox {
     /// Takes an event. The number that holds the run, if it is one that does.
     fn put(&self, event: &Event) -> Option<u32> {
         let mut state = self.lock();
-        let progress = &mut state.progress;
+        let news = &mut state.news;
         let holds = match event.clone() {
             Event::Step {
                 epoch,
@@ -237,7 +245,7 @@ impl Mailbox {
                 waiting,
             } => {
                 let (epoch, step, steps) = (epoch as u32, step as u32, steps as u32);
-                progress.step = Some(NativeStep {
+                news.step = Some(NativeStep {
                     epoch,
                     step,
                     steps,
@@ -253,49 +261,50 @@ impl Mailbox {
             }
             Event::Validation { epoch, done, total } => {
                 let (epoch, done, total) = (epoch as u32, done as u32, total as u32);
-                progress.validation = Some(NativeValidation { epoch, done, total });
+                news.validation = Some(NativeValidation { epoch, done, total });
                 false
             }
             Event::EpochBegin { epoch, steps } => {
-                progress.epoch_begin = Some(NativeEpochBegin { epoch: epoch as u32, steps: steps as u32 });
+                news.epoch_begin = Some(NativeEpochBegin { epoch: epoch as u32, steps: steps as u32 });
                 true
             }
             Event::Evaluated { epoch, step, loss, accuracy } => {
                 let (epoch, step) = (epoch as u32, step as u32);
-                progress.evaluation = Some(NativeEvaluation { epoch, step, loss, accuracy });
+                news.evaluation = Some(NativeEvaluation { epoch, step, loss, accuracy });
                 true
             }
             Event::Best(BestPlace { epoch, step, monitor, value, loss: _ }) => {
                 let (epoch, step, monitor) = (epoch as u32, step as u32, monitor.name().to_owned());
-                progress.best = Some(NativeBest { epoch, step, monitor, value });
+                news.best = Some(NativeBest { epoch, step, monitor, value });
                 return None;
             }
             // It comes with what follows.
             Event::StoppedEarly => {
-                progress.stopped_early = Some(true);
+                news.stopped_early = Some(true);
                 return None;
             }
             Event::EpochEnd(row) => {
-                progress.epoch = Some(row.into());
+                news.epoch = Some(row.into());
                 true
             }
             Event::Checkpoint { path, epoch, step } => {
                 let (path, epoch, step) = (path.to_string_lossy().into_owned(), epoch as u32, step as u32);
-                progress.checkpoint = Some(NativeCheckpoint { path, epoch, step });
+                news.checkpoint = Some(NativeCheckpoint { path, epoch, step });
                 true
             }
-            Event::Resumed { path, rows } => {
-                let (path, rows) =
-                    (path.to_string_lossy().into_owned(), rows.into_iter().map(NativeEpoch::from).collect());
-                progress.resumed = Some(NativeResumed { path, rows });
+            Event::Resumed { path, rows, skipped } => {
+                let path = path.to_string_lossy().into_owned();
+                let rows = rows.into_iter().map(NativeEpoch::from).collect();
+                let skipped = skipped.into_iter().map(NativeSkipped::from).collect();
+                news.resumed = Some(NativeResumed { path, rows, skipped });
                 true
             }
         };
         if holds {
             state.held += 1;
-            state.progress.held = Some(state.held);
+            state.news.held = Some(state.held);
         }
-        let held = state.progress.held;
+        let held = state.news.held;
         state.deliver();
         held
     }
@@ -310,17 +319,17 @@ impl Mailbox {
 impl MailboxState {
     /// Settles the promise of a waiting call of `next`; the end of the run comes after its last events.
     fn deliver(&mut self) {
-        let progress = &self.progress;
-        let any = progress.step.is_some() || progress.validation.is_some() || progress.held.is_some();
+        let news = &self.news;
+        let any = news.step.is_some() || news.validation.is_some() || news.held.is_some();
         if !any && self.end.is_none() {
             return;
         }
-        let Some(waiting) = self.waiting.take() else { return };
+        let Some(reply) = self.reply.take() else { return };
         match &self.end {
-            Some(Err(error)) if !any => waiting.settle::<NativeProgress>(Err(error.clone())),
+            Some(Err(error)) if !any => reply.settle::<NativeNews>(Err(error.clone())),
             end => {
                 let done = matches!(end, Some(Ok(())));
-                waiting.settle(Ok(NativeProgress { done, ..std::mem::take(&mut self.progress) }));
+                reply.settle(Ok(NativeNews { done, ..std::mem::take(&mut self.news) }));
             }
         }
     }
@@ -356,6 +365,12 @@ impl Control for Listener<'_> {
         } else {
             Flow::Continue
         }
+    }
+}
+
+impl From<SkippedCheckpoint> for NativeSkipped {
+    fn from(SkippedCheckpoint { path, reason }: SkippedCheckpoint) -> Self {
+        Self { path: path.to_string_lossy().into_owned(), reason }
     }
 }
 

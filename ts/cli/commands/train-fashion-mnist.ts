@@ -1,5 +1,5 @@
 import { type FashionMnist, type Model, sgd } from "../../index.js";
-import { checkFiles, checkpointing, checkpointOptions } from "../checkpointing.js";
+import { checkFiles, checkpointing, checkpointOptions, placesOf, wordsToGoOn } from "../checkpointing.js";
 import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { PROGRAM } from "../help.js";
@@ -53,9 +53,10 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const data = await loadOrStop(() => loadImages(settings, screen, screen.interrupt.signal), screen);
   if (data === undefined) return screen.interrupt.code!;
   showStart(settings, model, data, screen);
-  const options = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }), ...checkpointing(settings) };
+  const fitting = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }), ...checkpointing(settings) };
   const title = `${settings.network} on Fashion-MNIST`;
-  const { exit } = await trainAndSave({ model, data, options, output, title, keep: "last" }, screen);
+  const again = wordsToGoOn("train fashion-mnist", options, settings);
+  const { exit } = await trainAndSave({ model, data, options: fitting, again, output, title, keep: "last" }, screen);
   screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
   return exit;
 }
@@ -65,7 +66,7 @@ function showStart(settings: Settings, model: Model, data: FashionMnist, screen:
   const { network, size, epochs, batchSize, lr, momentum, weightDecay, seed } = settings;
   const parameters = model.numParameters;
   const images = { source, train: train.length, validation: validation.length, size };
-  screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, momentum, weightDecay, seed });
+  screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, momentum, weightDecay, seed, ...placesOf(settings) });
   const count = (number: number) => number.toLocaleString("en");
   const decay = weightDecay > 0 ? `, weight decay ${weightDecay}` : "";
   screen.print(`Fashion-MNIST from ${source === "sample" ? "the sample in this package" : source}

@@ -18,7 +18,7 @@ import {
   type Unreadable,
   warmup,
 } from "../../index.js";
-import { checkFiles, checkpointing, checkpointOptions } from "../checkpointing.js";
+import { checkFiles, checkpointing, checkpointOptions, placesOf, wordsToGoOn } from "../checkpointing.js";
 import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { Failure, Misuse } from "../failure.js";
@@ -120,7 +120,8 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const changing = SCHEDULES[schedule]!(epochs);
   const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...(changing && { schedule: changing }), ...course };
   const title = `${name} on ${oneLine(subject)}`;
-  const trained = await trainAndSave({ model, data, options: fitting, output, title, keep: "best" }, screen);
+  const goOn = wordsToGoOn(`train ${shellWord(folder)}`, options, settings);
+  const trained = await trainAndSave({ model, data, options: fitting, again: goOn, output, title, keep: "best" }, screen);
   // They were pictures when the training began.
   for (const line of leftOut(data.train.unreadable)) screen.print(`Left out: ${line}`);
   const again = typedAgain(machineOptions, settings);
@@ -169,13 +170,13 @@ async function pictures(
 }
 
 function showStart(settings: Settings, model: Model, data: ImageFolder, report: LoadReport | undefined, screen: Screen): void {
-  const { folder, network, size, fit, epochs, batchSize, lr, schedule, momentum, weightDecay, augment, seed, weights } = settings;
+  const { folder, network, size, fit, epochs, batchSize, lr, schedule, momentum, weightDecay, augment, seed, weights, ema, earlyStopping } = settings;
   const { train, skipped } = data;
   const validation = data.validation!;
   const parameters = model.numParameters;
   const classes = train.classNames ?? [];
   const images = { folder, train: train.length, validation: validation.length, classes, size, fit, skipped };
-  screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, schedule, momentum, weightDecay, augment, seed, weights });
+  screen.record({ type: "start", network, parameters, images, epochs, batchSize, lr, schedule, momentum, weightDecay, augment, seed, weights, ema, earlyStopping, ...placesOf(settings) });
   const seen = new Set(labelsIn(validation));
   const unseen = classes.filter((_, label) => !seen.has(label));
   const lines = [
@@ -188,6 +189,8 @@ function showStart(settings: Settings, model: Model, data: ImageFolder, report: 
     `${network}, ${parameters.toLocaleString("en")} parameters, seed ${seed}`,
     report && `  begins with ${weights}${report.kept.length > 0 ? `, but for ${report.kept.join(", ")}` : ""}`,
     `  ${counted(epochs, "epoch")}, batch ${batchSize}, SGD, learning rate ${lr} (${schedule}), momentum ${momentum}, weight decay ${weightDecay}, augmentation ${augment}`,
+    ema > 0 && `  averages of the weights, decay ${ema}, are validated and saved`,
+    earlyStopping !== undefined && `  ends early after ${counted(earlyStopping, "epoch")} in a row without a smaller validation loss`,
   ];
   screen.print(`${lines.filter(Boolean).join("\n")}\n`);
 }

@@ -26,14 +26,14 @@ type Prepare = dyn Fn(usize, &mut Batch) -> Result<()> + Send + Sync;
 
 struct Shared {
     prepare: Box<Prepare>,
-    state: Mutex<State>,
+    state: Mutex<LoaderState>,
     /// A batch is ready.
     ready: Condvar,
     /// A batch's memory is free again, or the loader ends.
     freed: Condvar,
 }
 
-struct State {
+struct LoaderState {
     /// The step that is prepared next.
     next: usize,
     steps: usize,
@@ -60,7 +60,7 @@ impl Loader {
         let free = vec![Batch::default(); threads.max(PREFETCHED) + 1];
         let shared = Arc::new(Shared {
             prepare: Box::new(prepare),
-            state: Mutex::new(State { next: places.start, steps: places.end, ready: BTreeMap::new(), free }),
+            state: Mutex::new(LoaderState { next: places.start, steps: places.end, ready: BTreeMap::new(), free }),
             ready: Condvar::new(),
             freed: Condvar::new(),
         });
@@ -158,7 +158,7 @@ impl Loader {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LoaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -108,6 +108,12 @@ impl<'a> Trace<'a> {
         self.nodes.iter().rfind(|node| bears(&node.path)).map(|node| node.output)
     }
 
+    /// All that have a name, in the order in which they begin: stages, blocks and layers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let ends = |path: &str| path.match_indices('.').map(|(end, _)| end).chain([path.len()]).collect::<Vec<_>>();
+        self.nodes.iter().flat_map(move |node| ends(&node.path).into_iter().map(|end| &node.path[..end]))
+    }
+
     /// The name of the layer or stage that returns what the last linear layer reads. None if there is no linear layer, or nothing with a
     /// name before it.
     pub fn before_head(&self) -> Option<&str> {
@@ -275,6 +281,8 @@ mod tests {
             assert_eq!(trace.value_of(path), Some(written), "{path}");
         }
         assert_eq!(trace.value_of("layer10"), Some(trace.output));
+        assert!(trace.names().all(|name| trace.value_of(name).is_some()));
+        assert!(paths.iter().all(|path| trace.names().any(|name| name == *path)));
         for unknown in ["", "layer", "layer1.", "layer2", "layer1.0.conv"] {
             assert_eq!(trace.value_of(unknown), None, "{unknown}");
         }

@@ -5,6 +5,7 @@ pub mod googlenet;
 pub mod graph;
 pub mod init;
 pub mod layer;
+pub(crate) mod nearest;
 pub mod params;
 pub mod recipe;
 pub mod resnet;

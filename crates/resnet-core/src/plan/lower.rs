@@ -6,6 +6,7 @@ use super::tape::{NamedValues, Wires};
 use crate::error::{Code, Error, Result};
 use crate::model::graph::{Kind, Trace};
 use crate::model::layer::Layer;
+use crate::model::nearest::nearest;
 use crate::model::params::Params;
 use crate::model::shape::Shape;
 use resnet_ops::Executor;
@@ -67,7 +68,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
     }
     let named = |name: &String| {
         let value = trace.value_of(name).map(|value| values[value]);
-        value.ok_or_else(|| Error::expected(Code::InvalidArgument, "layer", "the name of a layer or stage", name))
+        value.ok_or_else(|| unknown(trace, name))
     };
     let retained = mode.retained.iter().map(named).collect::<Result<Vec<_>>>()?;
     let differentiated = match &mode.gradients {
@@ -81,6 +82,17 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
     }
     let named = NamedValues { output: values[trace.output], retained, differentiated };
     Ok(Graph { nodes, shapes, named, requires_grad })
+}
+
+/// The error for a name that no layer has.
+fn unknown(trace: &Trace, name: &str) -> Error {
+    let mut expected = String::from("the name of a layer or stage");
+    let near = nearest(name, trace.names().filter(|name| !name.is_empty()), 3);
+    if let Some((last, others)) = near.split_last() {
+        let others = if others.is_empty() { String::new() } else { format!("{} or ", others.join(", ")) };
+        expected += &format!(", such as {others}{last} (layerSummary with depth: \"layers\" lists them all)");
+    }
+    Error::expected(Code::InvalidArgument, "layer", expected, name)
 }
 
 /// Whether a node would return its input as it is.

@@ -121,6 +121,18 @@ pub fn read_model(path: &Path, cancel: &Cancel) -> Result<ModelFile> {
     Ok(ModelFile { header, entries: contents.entries, updates: contents.updates, training })
 }
 
+/// Whether a file of ours has the bytes that were written, by its digest. What is none, or has none, has not.
+///
+/// # Errors
+/// `ERR_IO` if it cannot be read; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+pub fn is_whole(path: &Path, cancel: &Cancel) -> Result<bool> {
+    match read(path, cancel) {
+        Ok(contents) => Ok(contents.metadata.contains_key(digest::KEY)),
+        Err(error) if error.code == Code::ModelFile => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn parse(json: &str, has_digest: bool) -> std::result::Result<ModelHeader, String> {
     if json.len() > MAX_LEN {
         return Err(format!("the network's description is longer than {MAX_LEN} bytes"));

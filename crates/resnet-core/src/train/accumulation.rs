@@ -28,7 +28,7 @@ impl Accumulation {
     }
 
     /// Batches since the last update, and their weight.
-    pub fn waiting(&self) -> (usize, f64) {
+    pub fn accumulated(&self) -> (usize, f64) {
         (self.batches, self.weight)
     }
 

@@ -1,7 +1,7 @@
 //! How a run goes through its epochs: where it begins, how far it goes, what is evaluated when, and what it keeps besides the weights.
 
+use super::early_stopping::{EarlyStopping, Watch};
 use super::ema::EmaConfig;
-use super::watch::{EarlyStopping, Watch};
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! What a training run tells while it goes on.
 
-use super::watch::BestPlace;
+use super::early_stopping::BestPlace;
 use crate::session::Session;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -70,6 +70,8 @@ pub enum Event {
         path: PathBuf,
         /// The epochs' rows.
         rows: Vec<EpochRow>,
+        /// Newer ones in its folder, which are damaged.
+        skipped: Vec<SkippedCheckpoint>,
     },
     /// A checkpoint was written: it is there to stay, whatever happens.
     Checkpoint {
@@ -80,6 +82,15 @@ pub enum Event {
         /// Steps of that epoch that had been made.
         step: usize,
     },
+}
+
+/// A checkpoint that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedCheckpoint {
+    /// Its file, where it is now.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// A row of the history.

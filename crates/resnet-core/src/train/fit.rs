@@ -2,7 +2,7 @@
 
 mod checkpoint;
 mod run;
-mod state;
+mod run_state;
 
 pub use checkpoint::CheckpointConfig;
 
@@ -17,8 +17,8 @@ use crate::loss::Loss;
 use crate::session::Session;
 use checkpoint::{Checkpoint, Checkpoints, Identity};
 use run::Run;
+use run_state::RunState;
 use serde::{Deserialize, Serialize};
-use state::State;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -105,7 +105,7 @@ pub fn fit(
     config: &FitConfig,
     control: &mut dyn Control,
 ) -> Result<Vec<EpochRow>> {
-    let mut state = State::new(config);
+    let mut state = RunState::new(config);
     go_on(session, train, validation, config, control, &mut state)?;
     Ok(state.progress.rows)
 }
@@ -117,7 +117,7 @@ pub(in crate::train) fn go_on(
     validation: Option<&Dataset>,
     config: &FitConfig,
     control: &mut dyn Control,
-    state: &mut State,
+    state: &mut RunState,
 ) -> Result<()> {
     for (parameter, value) in [("epochs", config.epochs), ("batchSize", config.batch_size)] {
         if value == 0 {
@@ -136,8 +136,8 @@ pub(in crate::train) fn go_on(
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
     session.check_data("images", train)?;
-    let (mut checkpoints, checkpoint) = checkpoints(session, train, validation, config)?;
-    let State { trainer, .. } = &mut *state;
+    let (mut checkpoints, mut checkpoint) = open_checkpoints(session, train, validation, config)?;
+    let RunState { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
     check_training(session, trainer, train, batch_size, last_batch)?;
@@ -155,17 +155,21 @@ pub(in crate::train) fn go_on(
     };
     let validation = validation.filter(|_| config.course.overfit_batches.is_none());
     let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
+    for (checkpoint, checkpoints) in checkpoint.iter_mut().zip(&checkpoints) {
+        checkpoint.set_damaged_aside(checkpoints)?;
+    }
     let resumed = checkpoint.map(|checkpoint| checkpoint.give(session, state)).transpose()?;
     // A step that was aborted may have left another count, by which dropout would drop otherwise.
     session.weights_mut()?.1.batch = state.trainer.updating.accumulation.batches() as u64;
     let (train, validation, since) = (&train, validation.as_ref(), Instant::now());
-    let mut run =
-        Run { session, config, control, course, train, validation, state, since, checkpoints: checkpoints.as_mut() };
+    let tells_best = checkpoints.is_some() || resumed.is_some();
+    let checkpoints = checkpoints.as_mut();
+    let mut run = Run { session, config, control, course, train, validation, state, since, checkpoints, tells_best };
     run.go(resumed)
 }
 
 /// The folder to write checkpoints to, if there is one, and the checked checkpoint to resume from, if there is one.
-fn checkpoints(
+fn open_checkpoints(
     session: &Session,
     train: &Dataset,
     validation: Option<&Dataset>,

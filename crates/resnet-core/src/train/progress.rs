@@ -1,6 +1,6 @@
 //! Where a training run is, in numbers. With the weights, and what the trainer and [`super::best::Best`] keep, it is all that a run goes on from.
 
-use super::watch::{BestPlace, Waiting};
+use super::early_stopping::{BestPlace, StoppingState};
 use super::EpochRow;
 use crate::metrics::Metrics;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub struct Progress {
     /// The losses that schedules look at: of each evaluation, or without a validation set of each epoch.
     pub losses: Vec<f64>,
     /// How long the run has waited for an improvement.
-    pub waiting: Waiting,
+    pub stopping: StoppingState,
     /// Where the best weights were.
     pub best: Option<BestPlace>,
     /// Whether the run has ended early.
@@ -78,7 +78,7 @@ impl Progress {
             validated: None,
             rows: Vec::new(),
             losses: Vec::new(),
-            waiting: Waiting::default(),
+            stopping: StoppingState::default(),
             best: None,
             stopped_early: false,
             seconds: Seconds::default(),

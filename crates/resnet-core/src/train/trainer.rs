@@ -1,10 +1,9 @@
 //! One update after the other.
 
 use super::accumulation::Accumulation;
-use super::optimizer::{State, Updater};
+use super::optimizer::{OptimizerState, Updater};
 use super::settings::UpdateConfig;
 use super::step::{step, Updating};
-use crate::account::Share;
 use crate::data::{Batch, Input, LabelsRef, Mixed};
 use crate::device::Compute;
 use crate::engine::Execution;
@@ -13,6 +12,7 @@ use crate::loss::Loss;
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::tensor::{Images, Named};
+use crate::trainer_memory::TrainerShare;
 use resnet_ops::Real;
 
 /// Makes updates: holds what an optimiser keeps between steps.
@@ -20,7 +20,7 @@ pub struct Trainer {
     pub(super) updating: Updating,
     loss: Loss,
     stepped: bool,
-    share: Share,
+    share: TrainerShare,
 }
 
 impl Trainer {
@@ -30,7 +30,7 @@ impl Trainer {
         let accumulation = Accumulation::new(accumulate);
         let updater = Updater::new(optimizer, parameters, clip);
         let updating = Updating { accumulation, updater, ema: None };
-        Self { updating, loss, stepped: false, share: Share::default() }
+        Self { updating, loss, stepped: false, share: TrainerShare::default() }
     }
 
     /// One update on images with their labels, or the gradients of one of its batches if it has several; returns loss and accuracy before
@@ -75,7 +75,7 @@ impl Trainer {
         });
         if checked.as_ref().is_err_and(|error| error.code == Code::NonFiniteWeights) {
             // What it keeps is not finite either, and would spoil the weights that a file brings.
-            self.updating.updater.state = State::default();
+            self.updating.updater.state = OptimizerState::default();
             self.updating.accumulation.forget();
         }
         checked
@@ -98,7 +98,7 @@ impl Trainer {
 
     /// Says what it keeps where the session's memory is asked for.
     fn tell_memory(&mut self, session: &Session) {
-        self.share.set(session.account(), self.updating.bytes());
+        self.share.set(session.trainer_memory(), self.updating.bytes());
     }
 
     /// Makes ready for steps on images (N, C, H, W); looks at the network's parameters and binds the input channels.

@@ -1,19 +1,19 @@
 //! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
 
-use super::checkpoint::Checkpoints;
-use super::state::State;
+use super::checkpoint::{Checkpoints, Origin};
+use super::run_state::RunState;
 use super::FitConfig;
+use crate::cancel::Cancel;
 use crate::data::{DataPass, Loader, Order, ResidentDataset};
 use crate::error::{named, Code, Error, Result};
 use crate::session::Session;
 use crate::train::best::Best;
 use crate::train::course::Course;
+use crate::train::early_stopping::{BestPlace, Watch};
 use crate::train::progress::Progress;
 use crate::train::schedule::Clock;
 use crate::train::trainer::lost;
-use crate::train::watch::{BestPlace, Watch};
 use crate::train::{Control, EpochRow, Event, Flow, Metrics, Trainer};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,9 +25,11 @@ pub(super) struct Run<'a> {
     pub course: Course,
     pub train: &'a ResidentDataset,
     pub validation: Option<&'a ResidentDataset>,
-    pub state: &'a mut State,
+    pub state: &'a mut RunState,
     /// Where checkpoints go, if some are written.
     pub checkpoints: Option<&'a mut Checkpoints>,
+    /// Whether the best epoch is told unasked: its model lies beside checkpoints, and a run that goes on from one counts it on.
+    pub tells_best: bool,
     /// Since when time is spent that is not in the progress yet.
     pub since: Instant,
 }
@@ -35,11 +37,11 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Goes on to the end, from this checkpoint if there is one. What stops it leaves the weights of the last whole step, or after an epoch's
     /// end what has been evaluated.
-    pub fn go(&mut self, resumed: Option<PathBuf>) -> Result<()> {
-        if let Some(path) = resumed {
+    pub fn go(&mut self, resumed: Option<Origin>) -> Result<()> {
+        if let Some(Origin { path, skipped }) = resumed {
             self.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.begin_after(self.state.progress.updates));
             let Progress { rows, best, stopped_early, .. } = self.state.progress.clone();
-            self.tell(&Event::Resumed { path, rows })?;
+            self.tell(&Event::Resumed { path, rows, skipped })?;
             self.tell_all(
                 best.map(Event::Best).into_iter().chain(stopped_early.then_some(Event::StoppedEarly)).collect(),
             )?;
@@ -48,7 +50,10 @@ impl Run<'_> {
         if ended.is_err() && self.state.progress.batches > 0 {
             self.put_averages(false)?;
         }
-        ended
+        match ended {
+            Err(error) if error.code == Code::Aborted => self.checkpoint_after_abort().and(Err(error)),
+            ended => ended,
+        }
     }
 
     fn epochs(&mut self) -> Result<()> {
@@ -113,7 +118,7 @@ impl Run<'_> {
         while let Some(next) = loader.next_placed() {
             let (place, batch) = next?;
             self.set_lr();
-            let State { progress, trainer, .. } = &mut *self.state;
+            let RunState { progress, trainer, .. } = &mut *self.state;
             let is_last = place == self.course.batches;
             let stepped = trainer.step_on(self.session, self.train.input(batch), batch, is_last);
             progress.pending.merge(stepped.map_err(|error| at(error, epoch, step))?);
@@ -138,7 +143,7 @@ impl Run<'_> {
     }
 
     fn updated(&mut self, metrics: Metrics) -> Result<()> {
-        let State { progress, trainer, .. } = &mut *self.state;
+        let RunState { progress, trainer, .. } = &mut *self.state;
         let (epoch, step, steps) = (progress.epoch, progress.steps, self.course.steps);
         Trainer::check_done(self.session).map_err(|error| after(error, epoch, step))?;
         let seconds = progress.seconds.steps;
@@ -237,6 +242,22 @@ impl Run<'_> {
         }
     }
 
+    /// Writes one where the run was aborted, if it is to.
+    fn checkpoint_after_abort(&mut self) -> Result<()> {
+        if !self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due_after_abort(&self.state.progress)) {
+            return Ok(());
+        }
+        // What ended the run must not end this too.
+        let ended_by = self.session.cancelled_by(Cancel::default());
+        let written = self.checkpoint();
+        self.session.cancelled_by(ended_by);
+        match written {
+            // So says whoever hears of it.
+            Err(error) if error.code == Code::Aborted => Ok(()),
+            written => written,
+        }
+    }
+
     fn checkpoint(&mut self) -> Result<()> {
         self.lap();
         let averages = self.state.trainer.updating.ema.as_ref().is_some_and(|ema| ema.in_use);
@@ -251,10 +272,9 @@ impl Run<'_> {
     /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that.
     fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
         let course = &self.config.course;
-        // The best epoch's model lies beside checkpoints unasked.
-        let unasked = (self.checkpoints.is_some() && is_validation).then_some(Watch::VALIDATION_LOSS);
+        let RunState { progress, best, .. } = &mut *self.state;
+        let unasked = (self.tells_best && is_validation).then_some(Watch::VALIDATION_LOSS);
         let watch = course.best().or(unasked).filter(|watch| watch.monitor.is_validation() == is_validation);
-        let State { progress, best, .. } = &mut *self.state;
         let mut events = Vec::new();
         if let Some(watch) = watch {
             let (monitor, value) = (watch.monitor, watch.monitor.of(&metrics));
@@ -278,7 +298,7 @@ impl Run<'_> {
         if let Some(stopping) =
             course.stopping().filter(|stopping| stopping.watch.monitor.is_validation() == is_validation)
         {
-            if stopping.observe(&mut progress.waiting, stopping.watch.monitor.of(&metrics)) {
+            if stopping.observe(&mut progress.stopping, stopping.watch.monitor.of(&metrics)) {
                 progress.stopped_early = true;
                 events.push(Event::StoppedEarly);
             }

@@ -52,7 +52,7 @@ pub enum Optimizer {
 
 /// What an optimiser keeps between steps: buffers as long as the parameters, each with its name. They come with the first step.
 #[derive(Default)]
-pub struct State {
+pub struct OptimizerState {
     buffers: Vec<(&'static str, Buffer)>,
     /// Updates made with them.
     pub steps: u64,
@@ -70,7 +70,7 @@ pub struct Updater {
     /// Norm of the last update's gradients, before clipping.
     pub norm: Option<f64>,
     /// What it keeps.
-    pub state: State,
+    pub state: OptimizerState,
     /// The parameters, cut where settings change; nothing before the first step.
     parts: Option<Vec<Part>>,
     /// The plan mode of training steps; it says what is frozen.
@@ -170,7 +170,7 @@ impl Updater {
             clip,
             measures_norm: false,
             norm: None,
-            state: State::default(),
+            state: OptimizerState::default(),
             parts: None,
             mode: Mode::TRAIN,
         }
@@ -267,7 +267,7 @@ impl Updater {
     }
 }
 
-impl State {
+impl OptimizerState {
     /// The same on another backend.
     ///
     /// # Errors

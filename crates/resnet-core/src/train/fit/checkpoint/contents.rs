@@ -1,6 +1,6 @@
 //! What a checkpoint holds beside the weights: the run's place and identity as JSON, and what optimiser, averages and the best epoch keep.
 
-use super::super::state::State;
+use super::super::run_state::RunState;
 use super::identity::Identity;
 use crate::error::{Code, Error, Result};
 use crate::session::Session;
@@ -38,14 +38,14 @@ struct Version {
 
 impl Described {
     /// Of a run where it is.
-    pub fn of(identity: &Identity, state: &State) -> Self {
+    pub fn of(identity: &Identity, state: &RunState) -> Self {
         let updating = &state.trainer.updating;
         Self {
             version: VERSION,
             identity: identity.clone(),
             progress: state.progress.clone(),
             optimizer_steps: updating.updater.state.steps,
-            accumulated: updating.accumulation.waiting(),
+            accumulated: updating.accumulation.accumulated(),
             averaged: updating.ema.as_ref().map_or(0, |ema| ema.updates),
         }
     }
@@ -77,7 +77,7 @@ impl Described {
 ///
 /// # Errors
 /// If the device fails.
-pub fn beside(state: &mut State) -> Result<Vec<Beside<'_>>> {
+pub fn beside(state: &mut RunState) -> Result<Vec<Beside<'_>>> {
     buffers(state).into_iter().map(|(name, buffer)| Ok(Beside { name, values: values_of(buffer)? })).collect()
 }
 
@@ -85,7 +85,7 @@ pub fn beside(state: &mut State) -> Result<Vec<Beside<'_>>> {
 ///
 /// # Errors
 /// `ERR_MODEL_FILE` if something is missing, or of another length; nothing has changed then. `ERR_OUT_OF_MEMORY`; if the device fails.
-pub fn go_on_from(file: &ModelFile, described: Described, session: &mut Session, state: &mut State) -> Result<()> {
+pub fn go_on_from(file: &ModelFile, described: Described, session: &mut Session, state: &mut RunState) -> Result<()> {
     let Described { progress, optimizer_steps, accumulated: (batches, weight), averaged, .. } = described;
     let entries = file.training.as_ref().map_or(&[][..], |training| &training.entries);
     let find = |name: &str| entries.iter().find(|entry| entry.name == name);
@@ -113,8 +113,8 @@ pub fn go_on_from(file: &ModelFile, described: Described, session: &mut Session,
 }
 
 /// The buffers of a run beside the weights, by the names that files give them.
-fn buffers(state: &mut State) -> Vec<(String, &mut Buffer)> {
-    let State { trainer, best, .. } = state;
+fn buffers(state: &mut RunState) -> Vec<(String, &mut Buffer)> {
+    let RunState { trainer, best, .. } = state;
     let Updating { updater, accumulation, ema } = &mut trainer.updating;
     let mut buffers: Vec<(String, &mut Buffer)> = Vec::new();
     buffers.extend(updater.state.buffers_mut().map(|(name, buffer)| (format!("optimizer.{name}"), buffer)));

@@ -10,6 +10,8 @@ const PREFIX: &str = "step-";
 const DIGITS: usize = 8;
 const SUFFIX: &str = ".safetensors";
 const LOCK: &str = "run.lock";
+/// What is put before the name of one that is damaged, which is none any more then.
+const DAMAGED: &str = "damaged-";
 
 /// The folder, which is this run's as long as this value lives.
 pub struct Folder {
@@ -55,12 +57,23 @@ impl Folder {
         self.path.join("best.safetensors")
     }
 
+    /// Gives a damaged checkpoint a name by which it is none, so that it does not count as one of the last. Where it is then.
+    ///
+    /// # Errors
+    /// `ERR_IO`.
+    pub fn set_aside(&self, checkpoint: &Path) -> Result<PathBuf> {
+        let name = checkpoint.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self.path.join(format!("{DAMAGED}{name}"));
+        fs::rename(checkpoint, &aside).map_err(|error| Error::io("rename", checkpoint, &error))?;
+        Ok(aside)
+    }
+
     /// Removes all checkpoints but the last ones.
     ///
     /// # Errors
     /// `ERR_IO`.
     pub fn keep(&self, count: usize) -> Result<()> {
-        let checkpoints = checkpoints(&self.path)?;
+        let checkpoints = checkpoints_in(&self.path)?;
         for path in &checkpoints[..checkpoints.len().saturating_sub(count)] {
             fs::remove_file(path).map_err(|error| Error::io("remove", path, &error))?;
         }
@@ -72,7 +85,7 @@ impl Folder {
 ///
 /// # Errors
 /// `ERR_IO` if it cannot be listed.
-pub fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn checkpoints_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.and_then(|entries| entries.collect::<io::Result<Vec<_>>>()),
@@ -116,12 +129,15 @@ mod tests {
         }
         let others = ["step-20.safetensors", "step-0000001x.safetensors", "mine.safetensors"];
         others.iter().for_each(|name| fs::write(parent.path().join(name), "").unwrap());
-        let found = checkpoints(parent.path()).unwrap();
+        let found = checkpoints_in(parent.path()).unwrap();
         assert_eq!(found, [9, 20, 100, 123_456_789].map(|updates| folder.checkpoint(updates)));
         folder.keep(2).unwrap();
-        assert_eq!(checkpoints(parent.path()).unwrap(), [100, 123_456_789].map(|updates| folder.checkpoint(updates)));
+        assert_eq!(
+            checkpoints_in(parent.path()).unwrap(),
+            [100, 123_456_789].map(|updates| folder.checkpoint(updates))
+        );
         assert!(others.iter().all(|name| parent.path().join(name).exists()));
-        assert!(checkpoints(&parent.path().join("none")).unwrap().is_empty());
+        assert!(checkpoints_in(&parent.path().join("none")).unwrap().is_empty());
     }
 
     #[test]

@@ -29,8 +29,12 @@ struct DataIdentity {
     fingerprint: String,
 }
 
-/// Options that may differ: how long the run is, and what changes no bit.
-const FREE: [&str; 5] = ["epochs", "loader_threads", "gradient_norm", "checkpoint", "resume"];
+/// Options that may differ: what changes no bit.
+const FREE: [&str; 4] = ["loader_threads", "gradient_norm", "checkpoint", "resume"];
+/// How long the run is, which may differ too.
+const LENGTH: &str = "epochs";
+/// What may differ in a run of another length: it is none of the runs that were under way anyhow.
+const OF_LENGTH: &str = "schedule";
 
 impl Identity {
     /// That of a run.
@@ -58,9 +62,12 @@ impl Identity {
             let got = format!("{} {got}", path.display());
             Err(Error::expected(Code::Checkpoint, "resume", format!("a checkpoint {expected}"), got))
         };
+        let of = |name: &str| [of_run, self].map(|run| run.options.get(name).unwrap_or(&Value::Null));
+        let [length, before] = of(LENGTH);
+        let is_free = |name: &str| name == LENGTH || (name == OF_LENGTH && length != before);
         let names = of_run.options.keys().chain(self.options.keys());
-        for name in names {
-            let [ours, theirs] = [of_run, self].map(|run| run.options.get(name).unwrap_or(&Value::Null));
+        for name in names.filter(|name| !is_free(name)) {
+            let [ours, theirs] = of(name);
             if ours != theirs {
                 let name = camel_case(name);
                 let told = |value: &Value| if value.is_null() { "none".to_owned() } else { value.to_string() };

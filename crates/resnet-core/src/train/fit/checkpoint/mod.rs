@@ -4,15 +4,16 @@ mod contents;
 mod folder;
 mod identity;
 
-use folder::checkpoints;
+use folder::checkpoints_in;
 pub use identity::Identity;
 
-use super::state::State;
+use super::run_state::RunState;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::session::Session;
-use crate::state_dict::{read_model, ModelFile};
+use crate::state_dict::{is_whole, read_model, ModelFile};
 use crate::train::progress::Progress;
+use crate::train::SkippedCheckpoint;
 use contents::{beside, go_on_from, Described};
 use folder::Folder;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct CheckpointConfig {
     /// After the first update when so much time has passed since the last one.
     #[serde(default)]
     pub every_minutes: Option<f64>,
+    /// When it is aborted too, unless no update has been made since the last one.
+    #[serde(default)]
+    pub on_abort: bool,
     /// How many of the last ones stay.
     pub keep: usize,
 }
@@ -79,7 +83,7 @@ impl Checkpoints {
 
     /// Whether a run that is to go on from there begins: it is this folder, and there is no checkpoint yet.
     pub fn is_begun_by(&self, from: &Path) -> bool {
-        is_same(from, &self.config.dir) && checkpoints(from).is_ok_and(|found| found.is_empty())
+        is_same(from, &self.config.dir) && checkpoints_in(from).is_ok_and(|found| found.is_empty())
     }
 
     /// Refuses a folder whose checkpoints are not those of the run, which goes on from there if it does: theirs would get lost among its own.
@@ -88,7 +92,7 @@ impl Checkpoints {
     /// `ERR_CHECKPOINT`; `ERR_IO`.
     pub fn check(&self, from: Option<&Path>) -> Result<()> {
         let best = Some(self.folder.best()).filter(|best| from.is_none() && best.exists());
-        let Some(last) = checkpoints(&self.config.dir)?.pop().or(best) else { return Ok(()) };
+        let Some(last) = checkpoints_in(&self.config.dir)?.pop().or(best) else { return Ok(()) };
         let is_last = |from: &Path| is_same(from, &self.config.dir) || is_same(from, &last);
         if from.is_some_and(is_last) {
             return Ok(());
@@ -114,6 +118,11 @@ impl Checkpoints {
                 || every_minutes.is_some_and(|minutes| written.elapsed().as_secs_f64() >= 60.0 * minutes))
     }
 
+    /// Whether one is to be written when the run has been aborted.
+    pub fn is_due_after_abort(&self, progress: &Progress) -> bool {
+        self.config.on_abort && progress.updates > self.last.0
+    }
+
     /// Whether one is to be written when an epoch has ended; `is_last` if it was the run's last.
     pub fn is_due_after_epoch(&self, epoch: usize, is_last: bool) -> bool {
         is_last || self.config.every_epochs.is_some_and(|every| epoch.is_multiple_of(every))
@@ -123,7 +132,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// `ERR_IO`, `ERR_OUT_OF_MEMORY`, `ERR_ABORTED`; those that were there stay then.
-    pub fn write(&mut self, session: &Session, state: &mut State) -> Result<PathBuf> {
+    pub fn write(&mut self, session: &Session, state: &mut RunState) -> Result<PathBuf> {
         let path = self.folder.checkpoint(state.progress.updates as u64);
         let described = Described::of(&self.identity, state).to_json()?;
         session.save_with(&path, Some(described), &beside(state)?)?;
@@ -141,33 +150,49 @@ impl Checkpoints {
     }
 }
 
+/// Where a run goes on from.
+pub struct Origin {
+    /// The checkpoint.
+    pub path: PathBuf,
+    /// Newer ones that are damaged.
+    pub skipped: Vec<SkippedCheckpoint>,
+}
+
 /// A checkpoint that has been read and belongs to a run, which has not changed yet.
 pub struct Checkpoint {
-    path: PathBuf,
+    origin: Origin,
     file: ModelFile,
     described: Described,
 }
 
 impl Checkpoint {
-    /// Reads the file, or the last one of the folder.
+    /// Reads the file, or the last one of the folder whose bytes are those that were written: one that is damaged costs the time since the
+    /// one before, and no more, for the run goes on to the same bits from either.
     ///
     /// # Errors
-    /// `ERR_IO` if there is none; `ERR_MODEL_FILE` if it is damaged or no checkpoint; `ERR_ABORTED`.
+    /// `ERR_IO` if there is none; `ERR_MODEL_FILE` if it is damaged, of a folder if all are, or no checkpoint; `ERR_ABORTED`.
     pub fn read(from: &Path, cancel: &Cancel) -> Result<Self> {
-        let path = match from.is_dir() {
-            false => from.to_owned(),
-            true => checkpoints(from)?.pop().ok_or_else(|| {
-                Error::expected(Code::Io, "resume", "a folder with checkpoints, or one of them", from.display())
-            })?,
-        };
-        let before = || checkpoints(from).ok().and_then(|found| found.into_iter().rev().nth(1));
-        let mut file = read_model(&path, cancel).map_err(|error| match before() {
-            Some(before) if error.code == Code::ModelFile => {
-                let way = format!("to go on from the one before, {}, remove it", before.display());
-                Error::new(error.code, format!("{}; {way}", error.message))
+        if !from.is_dir() {
+            return Self::of(from.to_owned(), read_model(from, cancel)?, Vec::new());
+        }
+        let mut skipped = Vec::new();
+        for path in checkpoints_in(from)?.into_iter().rev() {
+            match read_model(&path, cancel) {
+                Err(error) if error.code == Code::ModelFile && !is_whole(&path, cancel)? => {
+                    skipped.push(SkippedCheckpoint { path, reason: error.message });
+                }
+                file => return Self::of(path, file?, skipped),
             }
-            Some(_) | None => error,
-        })?;
+        }
+        Err(match skipped.into_iter().next() {
+            Some(SkippedCheckpoint { reason, .. }) => {
+                Error::new(Code::ModelFile, format!("{reason}; no checkpoint in {} is whole", from.display()))
+            }
+            None => Error::expected(Code::Io, "resume", "a folder with checkpoints, or one of them", from.display()),
+        })
+    }
+
+    fn of(path: PathBuf, mut file: ModelFile, skipped: Vec<SkippedCheckpoint>) -> Result<Self> {
         let Some(training) = file.training.take() else {
             let message = format!("{}: a model without what a run needs to go on: no checkpoint", path.display());
             return Err(Error::new(Code::ModelFile, message));
@@ -175,7 +200,7 @@ impl Checkpoint {
         let described = Described::from_json(&training.description)
             .map_err(|error| Error::new(Code::ModelFile, format!("{}: {error}", path.display())))?;
         file.training = Some(training);
-        Ok(Self { path, file, described })
+        Ok(Self { origin: Origin { path, skipped }, file, described })
     }
 
     /// Refuses one of another run.
@@ -185,7 +210,8 @@ impl Checkpoint {
     pub fn check(&self, session: &Session, epochs: usize, identity: &Identity) -> Result<()> {
         let ended = self.described.epochs_ended();
         if ended > epochs {
-            let expected = format!("at least the {ended} that had ended when {} was written", self.path.display());
+            let expected =
+                format!("at least the {ended} that had ended when {} was written", self.origin.path.display());
             return Err(Error::expected(Code::InvalidArgument, "epochs", expected, epochs));
         }
         let header = &self.file.header;
@@ -204,10 +230,21 @@ impl Checkpoint {
                 Code::Checkpoint,
                 "resume",
                 expected,
-                format!("{} with another", self.path.display()),
+                format!("{} with another", self.origin.path.display()),
             ));
         }
-        self.described.identity.check(identity, &self.path)
+        self.described.identity.check(identity, &self.origin.path)
+    }
+
+    /// Sets aside what was passed over in the folder of the run's own checkpoints, among which it would count.
+    ///
+    /// # Errors
+    /// `ERR_IO`.
+    pub fn set_damaged_aside(&mut self, checkpoints: &Checkpoints) -> Result<()> {
+        self.origin.skipped.iter_mut().try_for_each(|skipped| {
+            skipped.path = checkpoints.folder.set_aside(&skipped.path)?;
+            Ok(())
+        })
     }
 
     /// Brings a session, which was found to fit it, and a state that has its buffers to where the run was.
@@ -216,12 +253,12 @@ impl Checkpoint {
     /// `ERR_MODEL_FILE` if it lacks something; nothing has changed then. `ERR_OUT_OF_MEMORY`; if the device fails.
     ///
     /// Returns where it was read from.
-    pub fn give(self, session: &mut Session, state: &mut State) -> Result<PathBuf> {
-        let Self { path, file, described } = self;
+    pub fn give(self, session: &mut Session, state: &mut RunState) -> Result<Origin> {
+        let Self { origin, file, described } = self;
         match go_on_from(&file, described, session, state) {
-            Ok(()) => Ok(path),
+            Ok(()) => Ok(origin),
             Err(error) if error.code == Code::ModelFile => {
-                Err(Error::new(error.code, format!("{}: {}", path.display(), error.message)))
+                Err(Error::new(error.code, format!("{}: {}", origin.path.display(), error.message)))
             }
             Err(error) => Err(error),
         }

@@ -47,7 +47,7 @@ pub(in crate::train) fn timeless(rows: &[EpochRow]) -> Vec<EpochRow> {
 
 /// Runs to the end, stopped after every so many events and begun again from its parts alone, in another session.
 fn interrupted(config: &FitConfig, every: usize) -> (Session, Progress, usize) {
-    let (mut at, mut state, mut stops) = (session(), State::new(config), 0);
+    let (mut at, mut state, mut stops) = (session(), RunState::new(config), 0);
     loop {
         let stopped = go_on(&mut at, &data(22), Some(&data(6)), config, &mut Stopping(every), &mut state);
         match stopped {
@@ -62,7 +62,7 @@ fn interrupted(config: &FitConfig, every: usize) -> (Session, Progress, usize) {
         at = session();
         at.build(1).unwrap();
         at.restore(weights);
-        state = State { progress, trainer: state.trainer, best: state.best };
+        state = RunState { progress, trainer: state.trainer, best: state.best };
     }
 }
 

@@ -42,7 +42,7 @@ pub struct EarlyStopping {
 /// How long a run has waited for an improvement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Waiting {
+pub struct StoppingState {
     /// The value of the last improvement.
     pub best: Option<f64>,
     /// Values since then.
@@ -129,13 +129,13 @@ impl Watch {
 
 impl EarlyStopping {
     /// Takes the next value; whether that was the last one.
-    pub fn observe(&self, waiting: &mut Waiting, value: f64) -> bool {
-        if self.watch.is_better(value, waiting.best) {
-            *waiting = Waiting { best: Some(value), values: 0 };
+    pub fn observe(&self, state: &mut StoppingState, value: f64) -> bool {
+        if self.watch.is_better(value, state.best) {
+            *state = StoppingState { best: Some(value), values: 0 };
             return false;
         }
-        waiting.values += 1;
-        waiting.values >= self.patience
+        state.values += 1;
+        state.values >= self.patience
     }
 }
 
@@ -146,8 +146,8 @@ mod tests {
     /// The number of the value that ends a run.
     fn ends(monitor: Monitor, min_delta: f64, patience: usize, values: &[f64]) -> Option<usize> {
         let stopping = EarlyStopping { watch: Watch { monitor, min_delta }, patience };
-        let mut waiting = Waiting::default();
-        values.iter().position(|&value| stopping.observe(&mut waiting, value)).map(|at| at + 1)
+        let mut state = StoppingState::default();
+        values.iter().position(|&value| stopping.observe(&mut state, value)).map(|at| at + 1)
     }
 
     #[test]

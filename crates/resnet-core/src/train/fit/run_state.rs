@@ -7,7 +7,7 @@ use crate::train::progress::Progress;
 use crate::train::Trainer;
 
 /// All that a run goes on from, besides the session.
-pub(in crate::train) struct State {
+pub(in crate::train) struct RunState {
     /// Where it is.
     pub progress: Progress,
     /// What the optimiser keeps, gradients that wait for their update, and the average of the weights.
@@ -16,7 +16,7 @@ pub(in crate::train) struct State {
     pub best: Option<Best>,
 }
 
-impl State {
+impl RunState {
     /// At the beginning of a run.
     pub fn new(config: &FitConfig) -> Self {
         let mut trainer = Trainer::new(config.update());
