@@ -55,7 +55,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     });
   }
 
-  test("no cuDNN, an old one, and a GPU without kernels are errors too, and the GPUs are told", async () => {
+  test("no cuDNN, an old one, one without cuBLASLt, and a GPU without kernels are errors too, and the GPUs are told", async () => {
     library("libcuda.so.1", {});
     const gpus = [{ name: "Imaginary GPU", computeCapability: "9.0", memory: 2 ** 34 }];
     const { info: first } = await devices();
@@ -63,7 +63,10 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     expect(first.why).toMatch(/there is no cuDNN \(libcudnn\.so\.9\): install cuDNN 9 for CUDA 13/);
     library("libcudnn.so.9", { CUDNN: 8907 });
     expect((await devices()).asked).toMatch(/^ERR_DEVICE the cuDNN found first is too old \(its number is 8907\): install cuDNN 9/);
+    // Without it cuDNN would end the process. The version is one that no machine has.
     library("libcudnn.so.9", { CUDNN: 91_300 });
+    expect((await devices()).asked).toMatch(/^ERR_DEVICE there is no cuBLASLt \(libcublasLt\.so\.99\), .*: install it \(the package libcublas/);
+    library("libcublasLt.so.99", {});
     library("libcuda.so.1", { CAPABILITY: 7 });
     const { info, asked } = await devices();
     expect(info.cuda.cudnn).toBe("9.13.0");

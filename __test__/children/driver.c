@@ -13,4 +13,5 @@ int cuGetErrorName(int error, const char **text) { *text = "CUDA_ERROR_IMAGINARY
 
 #ifdef CUDNN
 size_t cudnnGetVersion(void) { return CUDNN; }
+size_t cudnnGetCudartVersion(void) { return 99000; }
 #endif

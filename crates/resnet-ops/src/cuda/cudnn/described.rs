@@ -2,13 +2,14 @@
 
 use super::descriptor::Descriptor;
 use super::library;
-use super::plans::{EnginePlan, Target, TIMED};
+use super::plans::{Engine, Target, TIMED};
 use crate::cuda::device::Geometry;
 use crate::cuda::recorder::AskedConvolution;
 use crate::precision::Precision;
 use candle_core::Result;
 use cudarc::cudnn::sys::cudnnBackendDescriptorType_t as Kind;
 use cudarc::cudnn::sys::{cudnnBackendAttributeName_t as Name, cudnnBackendAttributeType_t as Type};
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 /// What cuDNN is told of a GPU, from NVIDIA's tables.
@@ -99,7 +100,7 @@ pub struct Planned {
     pub fewest: usize,
     /// The most bytes that the first plan of one of them works in, and that any works in.
     pub workspaces: [i64; 2],
-    /// What cuDNN says of those that have none.
+    /// Those that have none.
     pub without: Vec<String>,
 }
 
@@ -117,35 +118,76 @@ pub fn plan_for_tests(asked: &HashSet<AskedConvolution>) -> Result<Option<Vec<Pl
         assert!(!demanded, "RESNET_NATIVE_TESTS_CUDNN: expected cuDNN, got none: {problem}");
         return Ok(None);
     }
-    let mut found = Vec::new();
-    for gpu in &GPUS {
-        let target = Target::Described(gpu.described()?);
-        for precision in [Precision::Bf16, Precision::Tf32, Precision::Fp32] {
-            for deterministic in [false, true] {
-                let compute_capability = gpu.capability;
-                let (planned, fewest, workspaces, without) = (0, usize::MAX, [0; 2], Vec::new());
-                let mut row =
-                    Planned { compute_capability, precision, deterministic, planned, fewest, workspaces, without };
-                for asked in asked {
-                    let geometry = Geometry { precision, ..asked.geometry.clone() };
-                    match target.plans(&geometry, asked.pass, deterministic, if deterministic { 1 } else { TIMED }) {
-                        Ok(plans) => row.add(&plans),
-                        Err(error) => row.without.push(error.to_string()),
+    std::thread::scope(|scope| {
+        // cuDNN takes its time: two GPUs at once.
+        let (first, second) = GPUS.split_at(GPUS.len() / 2);
+        let first = scope.spawn(|| each(first, asked));
+        let second = each(second, asked)?;
+        let first = first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Some([first, second].concat()))
+    })
+}
+
+fn each(gpus: &[Description], asked: &HashSet<AskedConvolution>) -> Result<Vec<Planned>> {
+    let planned = gpus.iter().map(|gpu| {
+        let (target, capability) = (Target::Described(gpu.described()?), gpu.capability);
+        let rows = [Precision::Bf16, Precision::Tf32, Precision::Fp32]
+            .map(|precision| [false, true].map(|deterministic| Planned::new(capability, precision, deterministic)));
+        let mut rows = rows.concat();
+        for AskedConvolution { geometry, pass } in asked {
+            // What has the same graph is asked for once: TF32 and fp32 differ in the engines that may be used.
+            let (bf16, f32) = rows.split_at_mut(2);
+            for rows in [bf16, f32] {
+                let geometry = Geometry { precision: rows[0].precision, ..geometry.clone() };
+                let engines: Vec<Result<Engine>> = target.engines(&geometry, *pass)?.collect();
+                let plans: Vec<OnceCell<Result<i64>>> = engines.iter().map(|_| OnceCell::new()).collect();
+                for row in rows {
+                    let found = row.add(&target, &engines, &plans);
+                    match found {
+                        0 => row.without.push(format!("{pass:?} of {geometry:?}")),
+                        // Some of them as a GPU that is there would be asked.
+                        _ if row.planned <= 2 => {
+                            let geometry = Geometry { precision: row.precision, ..geometry.clone() };
+                            let plans = target.plans(&geometry, *pass, row.deterministic, most(row.deterministic))?;
+                            assert_eq!(plans.len(), found, "{geometry:?}");
+                        }
+                        _ => {}
                     }
                 }
-                found.push(row);
             }
         }
-    }
-    Ok(Some(found))
+        Ok(rows)
+    });
+    Ok(planned.collect::<Result<Vec<_>>>()?.concat())
 }
 
 impl Planned {
-    fn add(&mut self, plans: &[EnginePlan]) {
+    fn new(compute_capability: (i32, i32), precision: Precision, deterministic: bool) -> Self {
+        let (planned, fewest, workspaces, without) = (0, usize::MAX, [0; 2], Vec::new());
+        Self { compute_capability, precision, deterministic, planned, fewest, workspaces, without }
+    }
+
+    /// Adds a convolution: its engines, and what came of preparing those that have been so far. Returns how many plans it has.
+    fn add(&mut self, target: &Target, engines: &[Result<Engine>], prepared: &[OnceCell<Result<i64>>]) -> usize {
+        let plans = engines.iter().zip(prepared).filter_map(|(engine, prepared)| {
+            let engine = engine.as_ref().ok().filter(|one| one.may_be_used(self.precision, self.deterministic))?;
+            prepared.get_or_init(|| Ok(target.plan(engine)?.workspace)).as_ref().ok().copied()
+        });
+        let plans: Vec<i64> = plans.take(most(self.deterministic)).collect();
+        let Some(&first_plan) = plans.first() else { return 0 };
         self.planned += 1;
         self.fewest = self.fewest.min(plans.len());
         let [first, any] = &mut self.workspaces;
-        *first = plans[0].workspace.max(*first);
-        *any = plans.iter().map(|plan| plan.workspace).fold(*any, i64::max);
+        *first = first_plan.max(*first);
+        *any = plans.iter().copied().fold(*any, i64::max);
+        plans.len()
+    }
+}
+
+fn most(deterministic: bool) -> usize {
+    if deterministic {
+        1
+    } else {
+        TIMED
     }
 }

@@ -34,38 +34,49 @@ pub struct EnginePlan {
     pub workspace: i64,
 }
 
+/// The lists of engines that are asked for in turn.
+const MODES: [sys::cudnnBackendHeurMode_t; 2] =
+    [sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_A, sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_FALLBACK];
+
+/// An engine that cuDNN names for a graph, with its settings and what it notes of itself.
+pub struct Engine {
+    config: Descriptor,
+    numerical: Vec<u32>,
+    behaviour: Vec<u32>,
+}
+
 impl Target {
     /// Plans for the first engines, in cuDNN's order, that may be used, at most so many and at least one. The error is that of the last
     /// engine that could not be prepared.
     pub fn plans(&self, geometry: &Geometry, pass: Pass, deterministic: bool, most: usize) -> Result<Vec<EnginePlan>> {
-        let graph = self.graph(geometry, pass)?;
         let (mut plans, mut problem) = (Vec::new(), None);
-        for mode in
-            [sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_A, sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_FALLBACK]
-        {
-            // Heuristics that know nothing of a shape are no reason not to ask the others.
-            let configurations = self.configurations(&graph, mode);
-            let configurations = configurations.unwrap_or_else(|error| {
-                problem = Some(error);
-                Vec::new()
-            });
-            for config in configurations {
-                if plans.len() == most {
-                    return Ok(plans);
-                }
-                if !allowed(&config, geometry.precision, deterministic)? {
-                    continue;
-                }
-                match self.plan(&config) {
+        for engine in self.engines(geometry, pass)? {
+            match engine {
+                Ok(engine) if !engine.may_be_used(geometry.precision, deterministic) => {}
+                Ok(engine) => match self.plan(&engine) {
                     Ok(plan) => plans.push(plan),
                     Err(error) => problem = Some(error),
-                }
+                },
+                Err(error) => problem = Some(error),
+            }
+            if plans.len() == most {
+                break;
             }
         }
         match plans.is_empty() {
             true => Err(none_for(geometry, pass, problem)),
             false => Ok(plans),
         }
+    }
+
+    /// The engines for a convolution, in cuDNN's order. A list that cuDNN cannot make is an error in its place, and no reason not to ask
+    /// for the next.
+    pub fn engines(&self, geometry: &Geometry, pass: Pass) -> Result<impl Iterator<Item = Result<Engine>> + '_> {
+        let graph = self.graph(geometry, pass)?;
+        Ok(MODES.into_iter().flat_map(move |mode| match self.configurations(&graph, mode) {
+            Ok(configurations) => configurations.into_iter().map(Engine::new).collect(),
+            Err(error) => vec![Err(error)],
+        }))
     }
 
     fn graph(&self, geometry: &Geometry, pass: Pass) -> Result<Descriptor> {
@@ -99,7 +110,8 @@ impl Target {
         Ok(found.into_iter().take(count).collect())
     }
 
-    fn plan(&self, config: &Descriptor) -> Result<EnginePlan> {
+    /// Prepares an engine.
+    pub fn plan(&self, engine: &Engine) -> Result<EnginePlan> {
         let plan = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?;
         let plan = match self {
             Self::Handle(handle) => {
@@ -108,7 +120,7 @@ impl Target {
             Self::Described(gpu) => plan.set_descriptor(Name::CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, gpu)?,
         };
         let descriptor =
-            plan.set_descriptor(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config)?.finalize("plan")?;
+            plan.set_descriptor(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, &engine.config)?.finalize("plan")?;
         let mut workspace = [0i64];
         descriptor.get(Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, Type::CUDNN_TYPE_INT64, &mut workspace)?;
         match workspace {
@@ -118,27 +130,33 @@ impl Target {
     }
 }
 
-/// Whether an engine rounds as it should, can be run without a compiler and, if that matters, gives the same bits each time.
-fn allowed(config: &Descriptor, precision: Precision, deterministic: bool) -> Result<bool> {
-    use sys::cudnnBackendBehaviorNote_t::CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION as COMPILES;
-    use sys::cudnnBackendNumericalNote_t::{
-        CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS as CONVERTS, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC as VARIES,
-        CUDNN_NUMERICAL_NOTE_TENSOR_CORE as TENSOR_CORE,
-    };
-    let engine = Descriptor::new(Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)?;
-    config.get(Name::CUDNN_ATTR_ENGINECFG_ENGINE, Type::CUDNN_TYPE_BACKEND_DESCRIPTOR, &mut [engine.0])?;
-    // As numbers: a newer cuDNN may have notes that the bindings do not know.
-    let notes = |name, kind| -> Result<Vec<u32>> {
-        let mut notes = [0u32; 32];
-        let count = engine.get(name, kind, &mut notes)?;
-        Ok(notes[..count].to_vec())
-    };
-    let numerical = notes(Name::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, Type::CUDNN_TYPE_NUMERICAL_NOTE)?;
-    let behaviour = notes(Name::CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, Type::CUDNN_TYPE_BEHAVIOR_NOTE)?;
-    let rounds_more = numerical.contains(&(CONVERTS as u32))
-        || precision == Precision::Fp32 && numerical.contains(&(TENSOR_CORE as u32));
-    let varies = deterministic && numerical.contains(&(VARIES as u32));
-    Ok(!rounds_more && !varies && !behaviour.contains(&(COMPILES as u32)))
+impl Engine {
+    fn new(config: Descriptor) -> Result<Self> {
+        let engine = Descriptor::new(Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)?;
+        config.get(Name::CUDNN_ATTR_ENGINECFG_ENGINE, Type::CUDNN_TYPE_BACKEND_DESCRIPTOR, &mut [engine.0])?;
+        // As numbers: a newer cuDNN may have notes that the bindings do not know.
+        let notes = |name, kind| -> Result<Vec<u32>> {
+            let mut notes = [0u32; 32];
+            let count = engine.get(name, kind, &mut notes)?;
+            Ok(notes[..count].to_vec())
+        };
+        let numerical = notes(Name::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, Type::CUDNN_TYPE_NUMERICAL_NOTE)?;
+        let behaviour = notes(Name::CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, Type::CUDNN_TYPE_BEHAVIOR_NOTE)?;
+        Ok(Self { config, numerical, behaviour })
+    }
+
+    /// Whether it rounds as it should, can be run without a compiler and, if that matters, gives the same bits each time.
+    pub fn may_be_used(&self, precision: Precision, deterministic: bool) -> bool {
+        use sys::cudnnBackendBehaviorNote_t::CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION as COMPILES;
+        use sys::cudnnBackendNumericalNote_t::{
+            CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS as CONVERTS, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC as VARIES,
+            CUDNN_NUMERICAL_NOTE_TENSOR_CORE as TENSOR_CORE,
+        };
+        let rounds_more = self.numerical.contains(&(CONVERTS as u32))
+            || precision == Precision::Fp32 && self.numerical.contains(&(TENSOR_CORE as u32));
+        let varies = deterministic && self.numerical.contains(&(VARIES as u32));
+        !rounds_more && !varies && !self.behaviour.contains(&(COMPILES as u32))
+    }
 }
 
 /// That no engine can compute a convolution, and what cuDNN last said of one.
