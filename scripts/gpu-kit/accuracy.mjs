@@ -8,4 +8,4 @@ const model = new ResNet18({ seed: 1, device, precision });
 const options = { epochs: Number(epochs), batchSize: 128, optimizer: sgd({ lr: 0.05 }), seed: 1 };
 const history = await fit(model, { train: few(train), validation: few(validation) }, options);
 const used = await model.device();
-for (const row of history) console.log(JSON.stringify({ device: used, precision, ...row }));
+for (const row of history.rows) console.log(JSON.stringify({ device: used, precision, ...row }));
