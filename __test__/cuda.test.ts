@@ -21,10 +21,14 @@ console.log(JSON.stringify([deviceInfo(), await name("auto"), await name("cuda")
 const TRAINING = `import { deviceInfo, ResNet, sgd, tensor, Trainer } from ${JSON.stringify(at("../dist/index.js"))};
 const images = tensor(new Float32Array(32 * 32 * 32), [32, 1, 32, 32]);
 const trained = async () => {
-  using model = new ResNet([[1, 8]], { numClasses: 4, device: "cuda", deterministic: process.argv[1] === "deterministic" });
+  const model = new ResNet([[1, 8]], { numClasses: 4, device: "cuda", deterministic: process.argv[1] === "deterministic" });
   const trainer = new Trainer(model, { optimizer: sgd({ lr: 0.1 }) });
   const steps = [];
-  for (let step = 0; step < 6; step++) steps.push((await trainer.step(images, new Uint32Array(32))).loss);
+  try {
+    for (let step = 0; step < 6; step++) steps.push((await trainer.step(images, new Uint32Array(32))).loss);
+  } finally {
+    model.dispose();
+  }
   return steps;
 };
 const said = ({ code, message }) => code + " " + message;
@@ -41,7 +45,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
   /** Compiles a driver, or cuDNN, of these properties. */
   function library(name: string, properties: Record<string, number>) {
     const driver = { VERSION: 13_000, RESULT: 0, INIT: 0, CAPABILITY: 9, ROOM: 1e9, REFUSED: 0 };
-    const all = { ...driver, WORKSPACE: 1e6, PLANS: 1, ...properties };
+    const all = { ...driver, WORKSPACE: 1e6, PLANS: 1, SILENT: 0, ...properties };
     const defined = Object.entries(all).map(([key, value]) => `-D${key}=${value}`);
     execFileSync("cc", ["-shared", "-fPIC", ...defined, "-o", join(folder, name), at("children/driver.c")]);
   }
@@ -60,7 +64,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
   async function trained(driver: Record<string, number>, cudnn: Record<string, number> = {}, ...words: string[]) {
     library("libcuda.so.1", driver);
     library("libcudnn.so.9", { CUDNN: 91_300, ...cudnn });
-    library("libcublasLt.so.99", {});
+    library("libcublasLt.so.99", { SILENT: 1 });
     const { stdout, stderr } = await run(TRAINING, ...words);
     const told = stderr.split("\n").filter((line) => line.startsWith("{"));
     return Object.assign(JSON.parse(stdout), ...told.map((line) => JSON.parse(line)));
@@ -94,7 +98,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     // Without it cuDNN would end the process. The version is one that no machine has.
     library("libcudnn.so.9", { CUDNN: 91_300 });
     expect((await devices()).asked).toMatch(/^ERR_DEVICE there is no cuBLASLt \(libcublasLt\.so\.99\), .*: install it \(the package libcublas/);
-    library("libcublasLt.so.99", {});
+    library("libcublasLt.so.99", { SILENT: 1 });
     library("libcuda.so.1", { CAPABILITY: 7 });
     const { info, asked } = await devices();
     expect(info.cuda.cudnn).toBe("9.13.0");

@@ -1,6 +1,6 @@
 // A driver that answers what a test wants of it: CUDA's version, the results of the first calls, a GPU's compute capability and memory,
 // how many captures it refuses. Its GPU computes nothing; at the end of the process it says what it was asked for, and what for it
-// should not have been. With CUDNN it is cuDNN, which has two engines for everything, of which the first works in WORKSPACE bytes.
+// should not have been, but for SILENT. With CUDNN it is cuDNN, which has two engines for everything, of which the first works in WORKSPACE bytes.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +54,7 @@ int cudnnBackendExecute(void *handle, void *plan, void *pack) {
 }
 
 __attribute__((destructor)) static void tell(void) {
-    if (getenv("IMITATION_TELLS")) fprintf(stderr, "{\"inWorkspace\":%d,\"withoutWorkspace\":%d}\n", in_workspace, without);
+    if (!SILENT && getenv("IMITATION_TELLS")) fprintf(stderr, "{\"inWorkspace\":%d,\"withoutWorkspace\":%d}\n", in_workspace, without);
 }
 
 #else
@@ -144,7 +144,7 @@ int cuGraphExecDestroy(void *graph) { graphs--; return 0; }
 int cuGraphLaunch(void *graph, void *stream) { graph_launches++; return 0; }
 
 __attribute__((destructor)) static void tell(void) {
-    if (!getenv("IMITATION_TELLS")) return;
+    if (SILENT || !getenv("IMITATION_TELLS")) return;
     fprintf(stderr, "{\"loaded\":%d,\"launches\":%d,\"unloaded\":%d,\"empty\":%d,\"graphLaunches\":%d,\"captures\":%d,\"misused\":%d,", loaded, launches, unloaded, empty, graph_launches, captures, misused);
     fprintf(stderr, "\"left\":{\"contexts\":%d,\"modules\":%d,\"streams\":%d,\"allocations\":%d,\"pinned\":%d,\"events\":%d,\"graphs\":%d}}\n", contexts, modules, streams, allocations, pinned, events, graphs);
 }

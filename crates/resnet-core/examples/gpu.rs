@@ -100,10 +100,9 @@ fn train(training: &Training) {
     let data = Dataset::from_arrays(Pixels::U8(pixels), [images, channels, small, small], labels, None);
     let resize = Transform::Resize(Resize { size: [size, size], interpolation: Interpolation::Pil });
     let data = data.and_then(|data| data.with_transforms(&[resize])).expect("a data set");
-    let config = format!(
-        r#"{{"epochs":3,"batch_size":{batch},"optimizer":{{"type":"sgd","lr":0.01}},"shuffle":true,"drop_last":true}}"#
-    );
-    let config = FitConfig::from_json(&config).expect("settings");
+    let optimizer = r#"{"type":"sgd","lr":0.01,"momentum":0,"nesterov":false,"weight_decay":0}"#;
+    let sizes = format!(r#""epochs":3,"batch_size":{batch},"optimizer":{optimizer}"#);
+    let config = FitConfig::from_json(&format!(r#"{{{sizes},"shuffle":true,"drop_last":true}}"#)).expect("settings");
     let mut clock = Clock { last: Instant::now(), epochs: Vec::new(), loss: f64::NAN };
     let result = fit(&mut session, &data, None, &config, &mut clock);
     if let Err(error) = &result {

@@ -109,8 +109,17 @@ impl Subject {
         let found = self.compute(executor);
         for (distances, own) in self.fixture.distances(&found).iter().zip(self.fixture.own) {
             let (quantity, distance, bound) = (distances.quantity, distances.overall(), 4.0 * own);
+            tell(|| format!("distance {:.2e} of what is allowed: {backend}, {quantity}", distance / bound));
             assert!(distance <= bound, "{backend}, {quantity}: {distance:.2e} > {bound:.2e}");
         }
+    }
+}
+
+/// Says something on the standard error stream where `RESNET_NATIVE_TESTS_TELL` is 1.
+fn tell(line: impl FnOnce() -> String) {
+    use std::io::Write;
+    if std::env::var("RESNET_NATIVE_TESTS_TELL").is_ok_and(|value| value == "1") {
+        let _ = writeln!(std::io::stderr(), "{}", line());
     }
 }
 
