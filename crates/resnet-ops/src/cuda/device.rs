@@ -13,6 +13,9 @@ pub(crate) trait Graph: Send {
     unsafe fn run(&self) -> Result<()>;
 }
 
+/// What a device made of what was captured, or why it cannot do that as one.
+pub(crate) type Captured = std::result::Result<Box<dyn Graph>, String>;
+
 /// What kernels need of a device. Everything happens in the order of the calls.
 pub(crate) trait Device: Send + Sync {
     /// The address of so many bytes, all zero.
@@ -44,7 +47,7 @@ pub(crate) trait Device: Send + Sync {
     /// From here on launches and convolutions are captured, not done.
     fn begin_capture(&self) -> Result<()>;
     /// What was captured, or why the device cannot do it as one.
-    fn end_capture(&self) -> Result<std::result::Result<Box<dyn Graph>, String>>;
+    fn end_capture(&self) -> Result<Captured>;
 }
 
 /// A convolution as cuDNN sees it. Weights are (out_channels, kernel height, kernel width, in_channels / groups), in the type

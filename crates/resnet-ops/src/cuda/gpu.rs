@@ -4,7 +4,7 @@
 
 use super::cudnn::library;
 use super::cudnn::run::Convolutions;
-use super::device::{Argument, Device, Geometry, Graph};
+use super::device::{Argument, Captured, Device, Geometry, Graph};
 use super::handles::{description, failed, Context, Stream, Workspace};
 use super::pinned::{Pinned, LEAST};
 use crate::algorithm::Pass;
@@ -238,7 +238,7 @@ impl Device for Gpu {
         unsafe { result::stream::begin_capture(self.stream.stream, mode) }.map_err(failed("capture"))
     }
 
-    fn end_capture(&self) -> Result<std::result::Result<Box<dyn Graph>, String>> {
+    fn end_capture(&self) -> Result<Captured> {
         self.bind()?;
         // SAFETY: the capture was begun on this stream; the graph is no longer used when what was made of it is there.
         let made = unsafe {

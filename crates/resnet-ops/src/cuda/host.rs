@@ -1,7 +1,7 @@
 //! This machine's processor in place of a GPU: the same kernels, compiled by its C++ compiler, and convolutions by the
 //! definition. It is slow, and there so that all but cuDNN and the driver can be tested anywhere.
 
-use super::device::{Argument, Device, Geometry, Graph};
+use super::device::{Argument, Captured, Device, Geometry, Graph};
 use crate::algorithm::Pass;
 use crate::element::dot;
 use crate::precision::Precision;
@@ -145,7 +145,7 @@ impl Device for Host {
         Ok(())
     }
 
-    fn end_capture(&self) -> Result<std::result::Result<Box<dyn Graph>, String>> {
+    fn end_capture(&self) -> Result<Captured> {
         let calls = self.captured().take().unwrap_or_default();
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = refused.checked_sub(1) {

@@ -8,7 +8,7 @@ use crate::precision::Precision;
 use crate::probe::noted_refusal;
 use crate::{Buffer, DeviceError};
 use candle_core::{bail, DType, Error, Result};
-use device::{Device, Graph};
+use device::{Captured, Device, Graph};
 use memory::{Memory, Stream};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -80,7 +80,7 @@ impl<'a> Capturing<'a> {
     }
 
     /// The memory that the work is done on, and what the device made of it.
-    fn end(mut self) -> (Vec<Arc<Memory>>, Result<std::result::Result<Box<dyn Graph>, String>>) {
+    fn end(mut self) -> (Vec<Arc<Memory>>, Result<Captured>) {
         self.ended = true;
         let memory = self.cuda.stream.captured().take().unwrap_or_default();
         (memory, self.cuda.stream.device.end_capture())

@@ -1,6 +1,6 @@
 //! A device that does nothing and writes down what it is asked for: what a list would have a GPU do, on any machine and at any size.
 
-use super::device::{Argument, Device, Geometry, Graph};
+use super::device::{Argument, Captured, Device, Geometry};
 use crate::algorithm::Pass;
 use candle_core::Result;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,7 +89,7 @@ impl Device for Recorder {
         Ok(())
     }
 
-    fn end_capture(&self) -> Result<std::result::Result<Box<dyn Graph>, String>> {
+    fn end_capture(&self) -> Result<Captured> {
         Ok(Err("what is only written down makes no graph".into()))
     }
 }

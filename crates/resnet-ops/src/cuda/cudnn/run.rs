@@ -148,16 +148,18 @@ impl Convolutions {
             // SAFETY: passed on to the caller.
             |plan| unsafe { this.borrow().time(cudnn, &plans[plan], addresses) },
         );
+        if let Ok(plan) = chosen {
+            self.wanted = self.wanted.max(workspaces[plan]);
+        }
+        // What only losers wanted goes back.
+        if self.workspace.as_ref().is_some_and(|workspace| workspace.bytes > self.wanted) {
+            self.workspace = None;
+        }
         // An error that is not memory's is told with the shape.
         let plan = chosen.map_err(|error| match DeviceError::of(&error) {
             Some(DeviceError::OutOfMemory(_)) => error,
             _ => none_for(geometry, pass, Some(error)),
         })?;
-        // What only losers wanted goes back.
-        self.wanted = self.wanted.max(workspaces[plan]);
-        if self.workspace.as_ref().is_some_and(|workspace| workspace.bytes > self.wanted) {
-            self.workspace = None;
-        }
         Ok(plans.swap_remove(plan))
     }
 
