@@ -127,6 +127,11 @@ fn tell(line: impl FnOnce() -> String) {
 /// with them.
 fn on_every_backend(name: &str, network: Layer) {
     in_turn(name, network, |subject| {
+        // A GPU's time is short, and the others run elsewhere.
+        if std::env::var("RESNET_NATIVE_TESTS_GPU").is_ok_and(|value| value == "1") {
+            let gpu = Executor::cuda_for_tests(Precision::Fp32).unwrap();
+            return subject.rounds_as_pytorch_does("GPU", gpu);
+        }
         subject.computes_in_f64_what_pytorch_does();
         subject.rounds_as_pytorch_does("CPU", Executor::cpu(1).unwrap());
         if let Some(executor) = Executor::cuda_for_tests(Precision::Fp32) {
