@@ -17,6 +17,24 @@ const SCRIPT = `import { CifarResNet, deviceInfo } from ${JSON.stringify(at("../
 const name = async (device) => new CifarResNet({ depth: 20, device }).device().catch(({ code, message }) => code + " " + message);
 console.log(JSON.stringify([deviceInfo(), await name("auto"), await name("cuda")]));`;
 
+/** Steps of two models on that driver's GPU, one after the other; what became of them. */
+const TRAINING = `import { deviceInfo, ResNet, sgd, tensor, Trainer } from ${JSON.stringify(at("../dist/index.js"))};
+const images = tensor(new Float32Array(32 * 32 * 32), [32, 1, 32, 32]);
+const trained = async () => {
+  const model = new ResNet([[1, 8]], { numClasses: 4, device: "cuda", deterministic: process.argv[1] === "deterministic" });
+  const trainer = new Trainer(model, { optimizer: sgd({ lr: 0.1 }) });
+  const steps = [];
+  try {
+    for (let step = 0; step < 6; step++) steps.push((await trainer.step(images, new Uint32Array(32))).loss);
+  } finally {
+    model.dispose();
+  }
+  return steps;
+};
+const said = ({ code, message }) => code + " " + message;
+const losses = [await trained().catch(said), await trained().catch(said)];
+console.log(JSON.stringify({ losses, refused: deviceInfo().cuda.refusedCapture }));`;
+
 describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon, built here", () => {
   let folder: string;
   beforeAll(async () => {
@@ -26,16 +44,30 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
 
   /** Compiles a driver, or cuDNN, of these properties. */
   function library(name: string, properties: Record<string, number>) {
-    const all = { VERSION: 13_000, RESULT: 0, INIT: 0, CAPABILITY: 9, ...properties };
+    const driver = { VERSION: 13_000, RESULT: 0, INIT: 0, CAPABILITY: 9, ROOM: 1e9, REFUSED: 0 };
+    const all = { ...driver, WORKSPACE: 1e6, PLANS: 1, SILENT: 0, ...properties };
     const defined = Object.entries(all).map(([key, value]) => `-D${key}=${value}`);
     execFileSync("cc", ["-shared", "-fPIC", ...defined, "-o", join(folder, name), at("children/driver.c")]);
   }
 
+  function run(script: string, ...words: string[]) {
+    const env = { ...process.env, RESNET_NATIVE_ADDON: cuda, LD_LIBRARY_PATH: folder, IMITATION_TELLS: "1" };
+    return promisify(execFile)(process.execPath, ["--input-type=module", "-e", script, ...words], { env });
+  }
+
   async function devices() {
-    const env = { ...process.env, RESNET_NATIVE_ADDON: cuda, LD_LIBRARY_PATH: folder };
-    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", SCRIPT], { env });
-    const [info, auto, asked] = JSON.parse(stdout);
+    const [info, auto, asked] = JSON.parse((await run(SCRIPT)).stdout);
     return { info, auto, asked };
+  }
+
+  /** Steps on an imaginary GPU: what the program says, and what driver and cuDNN say of it. */
+  async function trained(driver: Record<string, number>, cudnn: Record<string, number> = {}, ...words: string[]) {
+    library("libcuda.so.1", driver);
+    library("libcudnn.so.9", { CUDNN: 91_300, ...cudnn });
+    library("libcublasLt.so.99", { SILENT: 1 });
+    const { stdout, stderr } = await run(TRAINING, ...words);
+    const told = stderr.split("\n").filter((line) => line.startsWith("{"));
+    return Object.assign(JSON.parse(stdout), ...told.map((line) => JSON.parse(line)));
   }
 
   const broken: [string, Record<string, number>, RegExp][] = [
@@ -55,7 +87,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     });
   }
 
-  test("no cuDNN, an old one, and a GPU without kernels are errors too, and the GPUs are told", async () => {
+  test("no cuDNN, an old one, one without cuBLASLt, and a GPU without kernels are errors too, and the GPUs are told", async () => {
     library("libcuda.so.1", {});
     const gpus = [{ name: "Imaginary GPU", computeCapability: "9.0", memory: 2 ** 34 }];
     const { info: first } = await devices();
@@ -63,10 +95,47 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     expect(first.why).toMatch(/there is no cuDNN \(libcudnn\.so\.9\): install cuDNN 9 for CUDA 13/);
     library("libcudnn.so.9", { CUDNN: 8907 });
     expect((await devices()).asked).toMatch(/^ERR_DEVICE the cuDNN found first is too old \(its number is 8907\): install cuDNN 9/);
+    // Without it cuDNN would end the process. The version is one that no machine has.
     library("libcudnn.so.9", { CUDNN: 91_300 });
+    expect((await devices()).asked).toMatch(/^ERR_DEVICE there is no cuBLASLt \(libcublasLt\.so\.99\), .*: install it \(the package libcublas/);
+    library("libcublasLt.so.99", { SILENT: 1 });
     library("libcuda.so.1", { CAPABILITY: 7 });
     const { info, asked } = await devices();
     expect(info.cuda.cudnn).toBe("9.13.0");
     expect(asked).toMatch(/^ERR_DEVICE Imaginary GPU has compute capability 7\.0, and 8\.0 \(Ampere, 2020\) is needed/);
+  });
+
+  test("a GPU's kernels are loaded before the first step, steps become graphs, and all goes back", async () => {
+    const { losses, refused, loaded, launches, unloaded, empty, graphLaunches, misused, left, ...cudnn } = await trained({});
+    expect(losses).toEqual([[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]);
+    expect(refused).toBeUndefined();
+    expect(loaded).toBeGreaterThan(50);
+    expect(launches).toBeGreaterThan(50);
+    // Forward, backward and statistics, from each model's second step on.
+    expect({ unloaded, empty, graphLaunches, misused }).toEqual({ unloaded: 0, empty: 0, graphLaunches: 2 * 3 * 5, misused: 0 });
+    expect(new Set(Object.values(left))).toEqual(new Set([0]));
+    // The first engine is the faster; the second model times nothing.
+    expect(cudnn.inWorkspace).toBeGreaterThan(cudnn.withoutWorkspace);
+  });
+
+  test("a capture that the driver refuses is tried again, and deviceInfo says why", async () => {
+    const { losses, refused, graphLaunches, captures } = await trained({ REFUSED: 4 });
+    expect(losses).toEqual([[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]);
+    expect(refused).toMatch(/an imaginary error \(CUDA_ERROR_IMAGINARY\)/);
+    expect({ graphLaunches, captures }).toEqual({ graphLaunches: 2 * 3 * 5 - 4, captures: 2 * 3 + 4 });
+  });
+
+  test("an engine that there is no memory for gives way to another, but not to one of other bits", async () => {
+    const { losses, inWorkspace, left } = await trained({ ROOM: 1e8 }, { WORKSPACE: 5e8 });
+    expect(losses).toEqual([[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]);
+    expect(inWorkspace).toBe(0);
+    expect(new Set(Object.values(left))).toEqual(new Set([0]));
+    const { losses: exact } = await trained({ ROOM: 1e8 }, { WORKSPACE: 5e8 }, "deterministic");
+    expect(exact).toEqual([expect.stringMatching(/^ERR_OUT_OF_MEMORY .*workspace/), expect.stringMatching(/^ERR_OUT_OF_MEMORY /)]);
+  });
+
+  test("what cuDNN says of a convolution that it has no engine for is told", async () => {
+    const { losses } = await trained({}, { PLANS: 0 });
+    expect(losses[0]).toMatch(/^ERR_DEVICE cuDNN has no engine for the Forward of .*: cuDNN failed \(plan\): .*, an imaginary reason$/);
   });
 });

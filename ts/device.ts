@@ -59,6 +59,11 @@ export interface DeviceInfo {
     readonly gpus: readonly Gpu[];
     /** Why none of them can be used, if that is so, and what helps. */
     readonly problem?: string;
+    /**
+     * Why a GPU last refused in this process to do a part of a step as one captured graph, if one did. It is then done launch by launch,
+     * hundreds of them, which takes longer.
+     */
+    readonly refusedCapture?: string;
   };
 }
 

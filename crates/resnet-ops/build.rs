@@ -11,10 +11,31 @@ fn main() {
     let sources = sources(Path::new("src"));
     let includes: String = sources.iter().map(|source| format!("#include \"{source}\"\n")).collect();
     std::fs::write(output().join("every_op.cuh"), includes).expect("cargo's folder can be written");
-    #[cfg(feature = "cuda")]
-    device::compile(&output());
-    #[cfg(feature = "cuda-host")]
-    host::compile(&sources, &output());
+    #[cfg(any(feature = "cuda", feature = "cuda-host"))]
+    {
+        let mut kernels: Vec<(String, bool)> = sources.iter().flat_map(|source| kernels(source)).collect();
+        kernels.sort();
+        #[cfg(feature = "cuda")]
+        device::compile(&kernels, &output());
+        #[cfg(feature = "cuda-host")]
+        host::compile(&kernels, &output());
+    }
+}
+
+/// The types that every kernel is compiled for, as its name ends.
+#[cfg(any(feature = "cuda", feature = "cuda-host"))]
+const ELEMENTS: [&str; 2] = ["f32", "bf16"];
+
+/// The kernels that a source defines, and whether their threads wait for each other.
+#[cfg(any(feature = "cuda", feature = "cuda-host"))]
+fn kernels(source: &str) -> Vec<(String, bool)> {
+    let text = std::fs::read_to_string(Path::new("src").join(source)).expect("a source");
+    let name = |line: &str, word| Some(line.strip_prefix(word)?.split_once(')')?.0.to_owned());
+    let kernel = |line: &str| {
+        let syncing = name(line, "SYNCING_KERNEL(").map(|name| (name, true));
+        syncing.or_else(|| name(line, "KERNEL(").map(|name| (name, false)))
+    };
+    text.lines().filter_map(kernel).collect()
 }
 
 /// The sources of all kernels, as paths from `src`, in order.
@@ -49,7 +70,10 @@ mod device {
         ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"];
     const HOMES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"];
 
-    pub fn compile(output: &Path) {
+    pub fn compile(kernels: &[(String, bool)], output: &Path) {
+        let names = kernels.iter().flat_map(|(name, _)| super::ELEMENTS.map(|element| format!("{name}_{element}")));
+        let names = format!("{:?}", names.collect::<Vec<_>>());
+        std::fs::write(output.join("kernel_names.rs"), names).expect("cargo's folder can be written");
         HOMES.iter().for_each(|home| println!("cargo::rerun-if-env-changed={home}"));
         let home = HOMES.iter().find_map(std::env::var_os);
         let nvcc = home.map_or("nvcc".into(), |home| Path::new(&home).join("bin/nvcc"));
@@ -75,13 +99,11 @@ mod host {
     use std::path::Path;
     use std::time::SystemTime;
 
-    pub fn compile(sources: &[String], output: &Path) {
-        let mut names: Vec<(String, bool)> = sources.iter().flat_map(|source| kernels(source)).collect();
-        names.sort();
+    pub fn compile(kernels: &[(String, bool)], output: &Path) {
         let mut table = String::from("#include \"cuda/kernels.cu\"\n#include \"cuda/host.cpp\"\n");
         table.push_str("static const Entry entries[] = {\n");
-        for (name, syncs) in &names {
-            for element in ["f32", "bf16"] {
+        for (name, syncs) in kernels {
+            for element in super::ELEMENTS {
                 writeln!(table, "    {{\"{name}_{element}\", caller<{name}_{element}>({name}_{element}), {syncs}}},")
                     .unwrap();
             }
@@ -127,16 +149,5 @@ mod host {
             }
         });
         times.max().unwrap_or(SystemTime::UNIX_EPOCH)
-    }
-
-    /// The kernels that a source defines, and whether their threads wait for each other.
-    fn kernels(source: &str) -> Vec<(String, bool)> {
-        let text = std::fs::read_to_string(Path::new("src").join(source)).expect("a source");
-        let name = |line: &str, word| Some(line.strip_prefix(word)?.split_once(')')?.0.to_owned());
-        let kernel = |line: &str| {
-            let syncing = name(line, "SYNCING_KERNEL(").map(|name| (name, true));
-            syncing.or_else(|| name(line, "KERNEL(").map(|name| (name, false)))
-        };
-        text.lines().filter_map(kernel).collect()
     }
 }

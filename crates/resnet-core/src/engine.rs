@@ -314,5 +314,7 @@ pub fn check_labels(output: Shape, n: usize, labels: LabelsRef) -> Result<()> {
     }
 }
 
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod asked;
 #[cfg(test)]
 mod tests;

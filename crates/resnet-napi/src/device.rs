@@ -17,6 +17,7 @@ pub struct NativeDeviceInfo {
     pub cudnn: Option<String>,
     pub gpus: Vec<NativeGpu>,
     pub problem: Option<String>,
+    pub refused_capture: Option<String>,
 }
 
 /// A GPU as its driver describes it.
@@ -50,5 +51,6 @@ pub fn device_info() -> napi::Result<NativeDeviceInfo> {
         cudnn: probe.cudnn.map(|version| version.map(|part| part.to_string()).join(".")),
         gpus: gpus.collect(),
         problem: probe.problem.map(|problem| problem.to_string()),
+        refused_capture: probe.refused_capture,
     })
 }

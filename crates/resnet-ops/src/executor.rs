@@ -2,8 +2,9 @@
 
 use crate::algorithm::Algorithm;
 use crate::precision::Precision;
-use crate::{blocked, Buffer, Element, Isa, Pool};
+use crate::{blocked, Buffer, DeviceProbe, Element, Isa, Pool};
 use candle_core::{bail, DType, Result};
+use std::sync::OnceLock;
 
 #[cfg(feature = "cuda-kernels")]
 pub use crate::cuda::CapturedGraph;
@@ -21,6 +22,16 @@ impl CapturedGraph {
     pub fn run(&self) -> Result<()> {
         match *self {}
     }
+}
+
+/// What became of [`Executor::capture`].
+pub enum Capture {
+    /// Work to be done by a launch.
+    Graph(CapturedGraph),
+    /// The device did not take the work as one, for this reason; nothing was done.
+    Refused(String),
+    /// This backend captures nothing; nothing was done.
+    Never,
 }
 
 /// Runs ops in one of the backends.
@@ -78,18 +89,38 @@ impl Executor {
         Err(crate::probe::no_cuda().into())
     }
 
-    /// What tests run the GPU's kernels on: with the feature `cuda` a GPU, if one can be used; else, with `cuda-host`, this machine's
-    /// processor; else None.
+    /// What tests run the GPU's kernels on, giving the same bits each time: with the feature `cuda` a GPU, if one can be used; else,
+    /// with `cuda-host`, this machine's processor; else None.
+    ///
+    /// # Panics
+    /// If `RESNET_NATIVE_TESTS_GPU` is 1 and no GPU can be used.
     #[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
     pub fn cuda_for_tests(precision: Precision) -> Option<Self> {
-        #[cfg(feature = "cuda")]
-        if let Some(number) = crate::DeviceProbe::new().first_usable() {
+        if let Some(number) = gpu_for_tests() {
             return Some(Self::cuda(number, precision, true).expect("the GPU can be used"));
         }
         #[cfg(feature = "cuda-host")]
-        return Some(Self::Cuda(crate::cuda::Cuda::on_host(precision)));
+        return Some(Self::Cuda(crate::cuda::Cuda::on_host(precision, 0)));
         #[cfg(not(feature = "cuda-host"))]
         None
+    }
+
+    /// A GPU as a user gets it who asks for nothing, its plans chosen by timing, where tests run on one.
+    pub fn cuda_by_default_for_tests(precision: Precision) -> Option<Self> {
+        gpu_for_tests().map(|number| Self::cuda(number, precision, false).expect("the GPU can be used"))
+    }
+
+    /// This machine's processor in place of a GPU, which refuses the next captures as often as is said.
+    #[cfg(feature = "cuda-host")]
+    pub fn refusing_for_tests(captures: usize) -> Self {
+        Self::Cuda(crate::cuda::Cuda::on_host(Precision::Fp32, captures))
+    }
+
+    /// A GPU on paper, on which nothing is done, and the record of what it is asked for.
+    #[cfg(feature = "cuda-host")]
+    pub fn on_paper_for_tests(precision: Precision) -> (Self, crate::Record) {
+        let record = crate::Record::default();
+        (Self::Cuda(crate::cuda::Cuda::on_paper(precision, record.clone())), record)
     }
 
     /// The same with other kernels for convolutions that are prepared from now on; only the CPU backend has more than one kind.
@@ -145,16 +176,16 @@ impl Executor {
     }
 
     /// Captures what `work` asks of a GPU as a CUDA graph, in place of doing it, so that it can be done again and again in one
-    /// launch. None, with nothing done, from other backends, and from a GPU that cannot do this work so.
+    /// launch.
     ///
     /// # Errors
     /// If `work` fails, or takes, reads or writes memory from the host.
     #[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
-    pub fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<CapturedGraph>> {
+    pub fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Capture> {
         match self {
             #[cfg(feature = "cuda-kernels")]
-            Self::Cuda(cuda) => cuda.capture(work),
-            Self::ReferenceF32 | Self::ReferenceF64 | Self::Cpu(_) => Ok(None),
+            Self::Cuda(cuda) => Ok(cuda.capture(work)?.map_or_else(Capture::Refused, Capture::Graph)),
+            Self::ReferenceF32 | Self::ReferenceF64 | Self::Cpu(_) => Ok(Capture::Never),
         }
     }
 
@@ -202,6 +233,31 @@ impl Executor {
     }
 }
 
+/// The GPU that tests run on. One stays in use, so that its context is not made anew for each test.
+fn gpu_for_tests() -> Option<usize> {
+    static KEPT: OnceLock<Option<(usize, Executor)>> = OnceLock::new();
+    let kept = KEPT.get_or_init(|| {
+        let demanded = std::env::var("RESNET_NATIVE_TESTS_GPU").is_ok_and(|value| value == "1");
+        let number = usable_for_tests(&DeviceProbe::new(), demanded)?;
+        let kept = Executor::cuda(number, Precision::Fp32, true).expect("the GPU can be used");
+        Some((number, kept))
+    });
+    kept.as_ref().map(|(number, _)| *number)
+}
+
+/// The first GPU that can be used.
+///
+/// # Panics
+/// If one is demanded and there is none.
+fn usable_for_tests(probe: &DeviceProbe, demanded: bool) -> Option<usize> {
+    let number = probe.first_usable();
+    if let (None, true) = (number, demanded) {
+        let problem = probe.problem.as_ref().map_or_else(String::new, ToString::to_string);
+        panic!("RESNET_NATIVE_TESTS_GPU: expected a GPU that can be used, got none: {problem}");
+    }
+    number
+}
+
 /// Calls the backend's form of an op: `reference::f::<T>(…)`, or `cpu::f(cpu, …)`.
 macro_rules! by_backend {
     ($executor:expr, $function:ident($($argument:expr),* $(,)?)) => {
@@ -215,3 +271,22 @@ macro_rules! by_backend {
     };
 }
 pub(crate) use by_backend;
+
+#[cfg(test)]
+mod tests {
+    use super::usable_for_tests;
+    use crate::{DeviceError, DeviceProbe, GpuDescription};
+
+    #[test]
+    fn a_gpu_that_tests_demand_is_there_or_they_fail() {
+        let gpu = GpuDescription { name: "Imaginary GPU".into(), compute_capability: (9, 0), memory: 1 << 34 };
+        let found = DeviceProbe { gpus: vec![gpu], ..DeviceProbe::default() };
+        let problem = Some(DeviceError::Unavailable("there is no cuDNN".into()));
+        let broken = DeviceProbe { problem, ..found.clone() };
+        assert_eq!([true, false].map(|demanded| usable_for_tests(&found, demanded)), [Some(0); 2]);
+        assert_eq!(usable_for_tests(&broken, false), None);
+        let panic = std::panic::catch_unwind(|| usable_for_tests(&broken, true)).unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.ends_with("expected a GPU that can be used, got none: there is no cuDNN"), "{message}");
+    }
+}

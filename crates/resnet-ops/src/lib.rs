@@ -57,9 +57,13 @@ mod simd;
 pub use algorithm::{Algorithm, Pass};
 pub use buffer::{Buffer, View, ViewMut};
 pub use candle_core::{DType, Error, Result};
+#[cfg(all(feature = "cuda-host", feature = "cudnn"))]
+pub use cuda::cudnn::described::{plan_for_tests, Planned};
+#[cfg(feature = "cuda-host")]
+pub use cuda::recorder::{Asked, AskedConvolution, Record};
 pub use element::{Element, Real};
 pub use error::DeviceError;
-pub use executor::{CapturedGraph, Cpu, Executor};
+pub use executor::{Capture, CapturedGraph, Cpu, Executor};
 pub use gradient::GradientTarget;
 pub use outcome::Outcome;
 pub use pool::Pool;

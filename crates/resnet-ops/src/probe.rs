@@ -1,6 +1,7 @@
 //! What there is on this machine for the CUDA backend: a device probe.
 
 use crate::DeviceError;
+use std::sync::{Mutex, PoisonError};
 
 /// Driver, libraries and GPUs, as far as they were found.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct DeviceProbe {
     pub gpus: Vec<GpuDescription>,
     /// Why none of it can be used, if that is so.
     pub problem: Option<DeviceError>,
+    /// Why a GPU last refused to do a list as one captured graph in this process, if it did.
+    pub refused_capture: Option<String>,
 }
 
 /// A GPU as the driver describes it.
@@ -46,8 +49,23 @@ impl DeviceProbe {
 impl DeviceProbe {
     /// Probes this machine: in this build, which has no CUDA backend, there is nothing to look for.
     pub fn new() -> Self {
-        Self { problem: Some(no_cuda()), ..Self::default() }
+        Self { problem: Some(no_cuda()), refused_capture: refused_capture(), ..Self::default() }
     }
+}
+
+/// Why a GPU last refused to capture something, if it did.
+static REFUSED: Mutex<Option<String>> = Mutex::new(None);
+
+/// Notes why, and hands it on.
+#[cfg(feature = "cuda-kernels")]
+pub(crate) fn noted_refusal(reason: String) -> String {
+    *REFUSED.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+    reason
+}
+
+/// See [`DeviceProbe::refused_capture`].
+pub(crate) fn refused_capture() -> Option<String> {
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The error of a build without the feature `cuda`.

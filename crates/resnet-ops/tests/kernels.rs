@@ -3,10 +3,13 @@
 
 use crate::support::ops::Op;
 use crate::support::{
-    assert_close, bf16_executor, buffer, cpu_executors, cuda_executor, elements, norm, note, shapes, Parameters, Random,
+    assert_close, bf16_executor, buffer, cpu_executors, cuda_executor, elements, norm, note, shapes, tell, Parameters,
+    Random,
 };
 use resnet_ops::update::{Clip, Update};
-use resnet_ops::{accumulate, adam, batch_norm, lion, muon, rmsprop, sgd, sum_of_squares, Algorithm, Executor};
+use resnet_ops::{
+    accumulate, adam, batch_norm, lion, muon, rmsprop, sgd, sum_of_squares, Algorithm, Executor, Precision,
+};
 
 const TOLERANCE: f64 = 1e-4;
 /// Of the root of all squares' sum; bf16 rounds by up to 4e-3.
@@ -31,6 +34,7 @@ fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&
             // Some values lie on the other side of a kink, and send their gradient elsewhere.
             let tolerance = if name == "output" { BF16_TOLERANCE } else { BF16_GRADIENT_TOLERANCE };
             let allowed = tolerance * norm(expected);
+            tell(|| format!("distance {:.2e} of what is allowed: {case:?}, cuda in bf16, {name}", apart / allowed));
             assert!(apart <= allowed, "{case:?}, cuda in bf16, {name}: {apart:e}, allowed {allowed:e}");
         }
     }
@@ -84,6 +88,33 @@ fn conv2d_by_direct_kernels() {
     let direct = |executors: [Executor; 2]| executors.map(|executor| executor.with_convolution(Algorithm::Direct));
     let executors = cpu_executors().into_iter().map(|(isa, executors)| (isa, direct(executors))).collect();
     check_on(&executors, shapes::convolutions());
+}
+
+/// As a user's model computes that asks for nothing, in each precision: with plans that timing chose. Only a GPU has them.
+#[test]
+fn conv2d_by_plans_that_timing_chose() {
+    for (precision, tolerance) in
+        [(Precision::Tf32, 5e-3), (Precision::Bf16, BF16_TOLERANCE), (Precision::Fp32, TOLERANCE)]
+    {
+        let Some(gpu) = Executor::cuda_by_default_for_tests(precision) else { return };
+        for (seed, case) in shapes::convolutions().iter().enumerate() {
+            let inputs = case.inputs(&mut Random::new(seed as u64));
+            let expected = case.forward(&Executor::ReferenceF64, &inputs).unwrap();
+            let check = |found: &[f64], expected: &[f64], name: &str| {
+                let apart = norm(&found.iter().zip(expected).map(|(a, b)| a - b).collect::<Vec<_>>());
+                let allowed = tolerance * norm(expected);
+                tell(|| {
+                    format!("distance {:.2e} of what is allowed: {case:?}, {precision:?}, {name}", apart / allowed)
+                });
+                assert!(apart <= allowed, "{case:?}, {precision:?}, {name}: {apart:e}, allowed {allowed:e}");
+            };
+            check(&case.forward(&gpu, &inputs).unwrap(), &expected, "output");
+            let of = |executor| case.backward(executor, &inputs, &expected, false).unwrap();
+            for (found, expected) in of(&gpu).iter().zip(of(&Executor::ReferenceF64)) {
+                check(found, &expected, "gradient");
+            }
+        }
+    }
 }
 
 #[test]

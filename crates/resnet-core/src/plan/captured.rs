@@ -2,8 +2,11 @@
 
 use super::instruction::List;
 use super::mode::Mode;
-use resnet_ops::{CapturedGraph, Executor, Result};
+use resnet_ops::{Capture, CapturedGraph, Executor, Result};
 use std::collections::HashMap;
+
+/// How often a capture that the device refuses is tried again: what it says of another thread's work, or of memory, passes.
+const TRIES: usize = 3;
 
 /// What was captured over the slots, list by list. It holds for the storage that it was captured on.
 #[derive(Default)]
@@ -14,8 +17,16 @@ pub struct CapturedGraphs(HashMap<(Mode, List), Repeated>);
 struct Repeated {
     /// Images of the last run.
     last: usize,
-    /// The graph, and the images it is for; in place of a graph None if it cannot be had.
-    captured: Option<(usize, Option<CapturedGraph>)>,
+    /// The images that the graph is for, or that it was tried for, and the graph.
+    captured: Option<(usize, State)>,
+}
+
+/// What came of capturing.
+enum State {
+    Graph(CapturedGraph),
+    /// Refused so often.
+    Refused(usize),
+    Never,
 }
 
 impl CapturedGraphs {
@@ -30,13 +41,23 @@ impl CapturedGraphs {
     ) -> Result<()> {
         let repeated = self.0.entry((mode.clone(), list)).or_default();
         let again = std::mem::replace(&mut repeated.last, n) == n;
-        if again && repeated.captured.as_ref().is_none_or(|&(images, _)| images != n) {
+        let refused = match &repeated.captured {
+            Some((images, State::Graph(_) | State::Never)) if *images == n => None,
+            Some((images, State::Refused(times))) if *images == n => Some(*times).filter(|&times| times < TRIES),
+            Some(_) | None => Some(0),
+        };
+        if let (true, Some(times)) = (again, refused) {
             // The old one goes before the new one comes.
             repeated.captured = None;
-            repeated.captured = Some((n, executor.capture(&mut walk)?));
+            let state = match executor.capture(&mut walk)? {
+                Capture::Graph(graph) => State::Graph(graph),
+                Capture::Refused(_) => State::Refused(times + 1),
+                Capture::Never => State::Never,
+            };
+            repeated.captured = Some((n, state));
         }
         match &repeated.captured {
-            Some((images, Some(graph))) if *images == n => graph.run(),
+            Some((images, State::Graph(graph))) if *images == n => graph.run(),
             Some(_) | None => walk(),
         }
     }
@@ -44,6 +65,43 @@ impl CapturedGraphs {
     /// Whether a list is run as captured.
     #[cfg(test)]
     pub fn has(&self, mode: &Mode, list: List) -> bool {
-        self.0.get(&(mode.clone(), list)).is_some_and(|repeated| matches!(repeated.captured, Some((_, Some(_)))))
+        let captured = self.0.get(&(mode.clone(), list)).and_then(|repeated| repeated.captured.as_ref());
+        matches!(captured, Some((_, State::Graph(_))))
+    }
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::{CapturedGraphs, TRIES};
+    use crate::plan::{List, Mode};
+    use resnet_ops::{relu, DType, DeviceProbe, Executor};
+
+    /// Runs a list so often where the first captures are refused; which runs were walked, captures too, and whether it ended captured.
+    fn walks(refused: usize, runs: usize) -> (Vec<usize>, bool) {
+        let gpu = Executor::refusing_for_tests(refused);
+        let x = gpu.upload(DType::F32, &[-1f32; 8]).unwrap();
+        let mut y = gpu.zeros(DType::F32, 8).unwrap();
+        let mut graphs = CapturedGraphs::default();
+        let walked = (0..runs).map(|_| {
+            let mut walked = 0;
+            y.write(&[9f32; 8]).unwrap();
+            let walk = || {
+                walked += 1;
+                relu::forward(&gpu, 8, &x, &mut y)
+            };
+            graphs.run((&Mode::TRAIN, List::Forward), &gpu, 4, walk).unwrap();
+            assert_eq!(y.read::<f64>(0..8).unwrap(), [0.0; 8]);
+            walked
+        });
+        let walked = walked.collect();
+        (walked, graphs.has(&Mode::TRAIN, List::Forward))
+    }
+
+    #[test]
+    fn a_refused_capture_is_tried_again_a_few_times() {
+        assert_eq!(walks(0, 4), (vec![1, 1, 0, 0], true));
+        assert_eq!(walks(1, 5), (vec![1, 2, 1, 0, 0], true));
+        assert_eq!(walks(TRIES, 6), (vec![1, 2, 2, 2, 1, 1], false));
+        assert_eq!(DeviceProbe::new().refused_capture.unwrap(), "an imitation of a driver that refuses");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::captured::CapturedGraphs;
 use super::instruction::{List, Read, Write};
-use super::ops::{Buffers, Context};
+use super::ops::{Buffers, Context, Instruction};
 use super::slots::{PackedFor, Slots};
 use super::Plan;
 use crate::cancel::Cancel;
@@ -60,7 +60,7 @@ impl Plan {
     /// # Errors
     /// If the device fails.
     pub fn run(&self, list: List, slots: &mut Slots, with: &mut Operating) -> Result<()> {
-        if self.is_random {
+        if self.is_random || self.instructions(list).is_empty() {
             return self.walk(list, slots, with);
         }
         let (executor, n) = (with.executor, with.n);
@@ -72,18 +72,22 @@ impl Plan {
     }
 
     fn walk(&self, list: List, slots: &Slots, with: &mut Operating) -> Result<()> {
-        let lists = &self.lists;
-        let instructions = match list {
-            List::Pack => &lists.pack,
-            List::Forward => &lists.forward,
-            List::Backward => &lists.backward,
-            List::Statistics => &lists.statistics,
-        };
+        let instructions = self.instructions(list);
         let Operating { executor, weights, n, dropout_seed, cancel } = with;
         let buffers = self.buffers(slots);
         let mut context = Context { executor, buffers, weights, n: *n, dropout_seed: *dropout_seed };
         let goes_on = || list == List::Statistics || !cancel.is_raised();
         instructions.iter().take_while(|_| goes_on()).try_for_each(|instruction| instruction.run(&mut context))
+    }
+
+    fn instructions(&self, list: List) -> &[Instruction] {
+        let lists = &self.lists;
+        match list {
+            List::Pack => &lists.pack,
+            List::Forward => &lists.forward,
+            List::Backward => &lists.backward,
+            List::Statistics => &lists.statistics,
+        }
     }
 
     /// Where the images (N, C, H, W) go, in the type of parameters.

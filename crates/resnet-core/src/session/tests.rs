@@ -65,6 +65,28 @@ fn a_gpu_does_captured_steps_as_it_does_others() {
 }
 
 #[test]
+fn a_list_without_instructions_is_not_captured() {
+    let linear = Layer::Linear { out_features: 5, bias: true, init: Default::default() };
+    let children = [("pool", Layer::GlobalAvgPool2d), ("fc", linear)].map(|(name, layer)| Child::new(name, layer));
+    let Some(gpu) = Executor::cuda_for_tests(Precision::Fp32) else { return };
+    let mut session = Session::on(Layer::sequential(children.into()), gpu, 1);
+    let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
+        lr: 0.1,
+        momentum: 0.0,
+        dampening: 0.0,
+        nesterov: false,
+        weight_decay: 0.0,
+    }));
+    for step in 0..3 {
+        let data = images(2, step);
+        trainer.step(&mut session, Images { data: &data, shape: [2, 3, 16, 16] }, &[1, 2]).unwrap();
+    }
+    let captured = &session.engine.slots().captured;
+    let lists = [List::Forward, List::Backward, List::Statistics, List::Pack];
+    assert_eq!(lists.map(|list| captured.has(&Mode::TRAIN, list)), [true, true, false, false]);
+}
+
+#[test]
 fn captured_graphs_see_what_happens_to_weights_and_room_between_steps() {
     let disturb = |session: &mut Session, step: usize| match step {
         3 => {

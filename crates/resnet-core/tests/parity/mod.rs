@@ -109,8 +109,17 @@ impl Subject {
         let found = self.compute(executor);
         for (distances, own) in self.fixture.distances(&found).iter().zip(self.fixture.own) {
             let (quantity, distance, bound) = (distances.quantity, distances.overall(), 4.0 * own);
+            tell(|| format!("distance {:.2e} of what is allowed: {backend}, {quantity}", distance / bound));
             assert!(distance <= bound, "{backend}, {quantity}: {distance:.2e} > {bound:.2e}");
         }
+    }
+}
+
+/// Says something on the standard error stream where `RESNET_NATIVE_TESTS_TELL` is 1.
+fn tell(line: impl FnOnce() -> String) {
+    use std::io::Write;
+    if std::env::var("RESNET_NATIVE_TESTS_TELL").is_ok_and(|value| value == "1") {
+        let _ = writeln!(std::io::stderr(), "{}", line());
     }
 }
 
@@ -118,6 +127,11 @@ impl Subject {
 /// with them.
 fn on_every_backend(name: &str, network: Layer) {
     in_turn(name, network, |subject| {
+        // A GPU's time is short, and the others run elsewhere.
+        if std::env::var("RESNET_NATIVE_TESTS_GPU").is_ok_and(|value| value == "1") {
+            let gpu = Executor::cuda_for_tests(Precision::Fp32).unwrap();
+            return subject.rounds_as_pytorch_does("GPU", gpu);
+        }
         subject.computes_in_f64_what_pytorch_does();
         subject.rounds_as_pytorch_does("CPU", Executor::cpu(1).unwrap());
         if let Some(executor) = Executor::cuda_for_tests(Precision::Fp32) {

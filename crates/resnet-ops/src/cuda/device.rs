@@ -13,6 +13,9 @@ pub(crate) trait Graph: Send {
     unsafe fn run(&self) -> Result<()>;
 }
 
+/// What a device made of what was captured, or why it cannot do that as one.
+pub(crate) type Captured = std::result::Result<Box<dyn Graph>, String>;
+
 /// What kernels need of a device. Everything happens in the order of the calls.
 pub(crate) trait Device: Send + Sync {
     /// The address of so many bytes, all zero.
@@ -43,8 +46,8 @@ pub(crate) trait Device: Send + Sync {
     unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()>;
     /// From here on launches and convolutions are captured, not done.
     fn begin_capture(&self) -> Result<()>;
-    /// What was captured; None if the device cannot do it as one.
-    fn end_capture(&self) -> Result<Option<Box<dyn Graph>>>;
+    /// What was captured, or why the device cannot do it as one.
+    fn end_capture(&self) -> Result<Captured>;
 }
 
 /// A convolution as cuDNN sees it. Weights are (out_channels, kernel height, kernel width, in_channels / groups), in the type

@@ -2,17 +2,18 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "the driver's errors are many")]
 
-use super::cudnn::Cudnn;
-use super::device::{Argument, Device, Geometry, Graph};
-use super::handles::{description, failed, Handles, Workspace};
+use super::cudnn::library;
+use super::cudnn::run::Convolutions;
+use super::device::{Argument, Captured, Device, Geometry, Graph};
+use super::handles::{description, failed, Context, Stream, Workspace};
+use super::pinned::{Pinned, LEAST};
 use crate::algorithm::Pass;
-use crate::probe::{DeviceProbe, GpuDescription};
+use crate::probe::{self, DeviceProbe, GpuDescription};
 use crate::DeviceError;
 use candle_core::Result;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
-use std::collections::HashMap;
-use std::ffi::{c_void, CString};
+use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The CUDA version that a driver must support, as the driver counts: 13.0.
@@ -21,27 +22,32 @@ const OLDEST_CUDA: i32 = 13_000;
 /// The driver's errors that say why a graph could not be made: from `STREAM_CAPTURE_UNSUPPORTED` to `_WRONG_THREAD`.
 const CAPTURE_ERRORS: std::ops::RangeInclusive<u32> = 900..=908;
 
-/// A GPU with what is made of it once.
+/// A stream of a GPU, and what its work needs.
 pub struct Gpu {
-    functions: Mutex<HashMap<String, sys::CUfunction>>,
-    convolutions: Mutex<Cudnn>,
-    handles: Arc<Handles>,
+    convolutions: Mutex<Convolutions>,
+    uploads: Mutex<Uploads>,
+    stream: Arc<Stream>,
+}
+
+/// How large data go to the GPU.
+enum Uploads {
+    /// None has gone so far.
+    Idle,
+    Pinned(Pinned),
+    /// There is no pinned memory to be had.
+    Pageable,
 }
 
 /// A graph of the driver's.
 struct DriverGraph {
     graph: sys::CUgraphExec,
-    handles: Arc<Handles>,
+    stream: Arc<Stream>,
     /// What convolutions among it work in.
     _workspace: Option<Arc<Workspace>>,
 }
 
 // SAFETY: the driver's handles may be used from any thread; each call makes the context current, and what is not the driver's
 // is behind a lock.
-unsafe impl Send for Gpu {}
-// SAFETY: as above.
-unsafe impl Sync for Gpu {}
-// SAFETY: as above.
 unsafe impl Send for DriverGraph {}
 
 impl DeviceProbe {
@@ -52,6 +58,7 @@ impl DeviceProbe {
         let mut probe = Self { driver: driver.map(|version| version.trim().to_owned()), ..Self::default() };
         let found = fill(&mut probe);
         probe.problem = found.err().map(DeviceError::Unavailable);
+        probe.refused_capture = probe::refused_capture();
         probe
     }
 }
@@ -76,7 +83,7 @@ fn fill(probe: &mut DeviceProbe) -> std::result::Result<(), String> {
     for ordinal in 0..result::device::get_count().map_err(unusable)? {
         probe.gpus.push(describe(ordinal).map_err(unusable)?);
     }
-    probe.cudnn = Some(Cudnn::find()?);
+    probe.cudnn = Some(library::find()?);
     if !probe.gpus.iter().any(GpuDescription::is_supported) {
         return Err(match probe.gpus.first() {
             Some(gpu) => too_old(gpu),
@@ -139,26 +146,14 @@ impl Gpu {
             Some(gpu) if !gpu.is_supported() => return unavailable(too_old(gpu)),
             Some(_) => {}
         }
-        let handles = Arc::new(Handles::new(ordinal as i32)?);
-        let convolutions = Mutex::new(Cudnn::new(&handles, deterministic)?);
-        Ok(Self { functions: Mutex::default(), convolutions, handles })
+        let stream = Arc::new(Stream::new(Context::of(ordinal)?)?);
+        let convolutions = Mutex::new(Convolutions::new(&stream, deterministic)?);
+        Ok(Self { convolutions, uploads: Mutex::new(Uploads::Idle), stream })
     }
 
     /// Makes the context this thread's.
     fn bind(&self) -> Result<()> {
-        self.handles.bind()
-    }
-
-    fn function(&self, name: &str) -> Result<sys::CUfunction> {
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&function) = functions.get(name) {
-            return Ok(function);
-        }
-        let symbol = CString::new(name).expect("a name without zeros");
-        // SAFETY: the module lives as long as this.
-        let function = unsafe { result::module::get_function(self.handles.module, symbol) }.map_err(failed(name))?;
-        functions.insert(name.to_owned(), function);
-        Ok(function)
+        self.stream.context.bind()
     }
 }
 
@@ -175,7 +170,7 @@ impl Device for Gpu {
                 }
                 _ => failed("memory")(error),
             })?;
-            result::memset_d8_async(address, 0, bytes.max(1), self.handles.stream).map_err(failed("memory"))?;
+            result::memset_d8_async(address, 0, bytes.max(1), self.stream.stream).map_err(failed("memory"))?;
             Ok(address)
         }
     }
@@ -193,27 +188,37 @@ impl Device for Gpu {
 
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
         self.bind()?;
+        if bytes.len() >= LEAST {
+            let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Uploads::Idle = *uploads {
+                *uploads = Pinned::new(&self.stream).map_or(Uploads::Pageable, Uploads::Pinned);
+            }
+            if let Uploads::Pinned(pinned) = &mut *uploads {
+                // SAFETY: passed on to the caller.
+                return unsafe { pinned.upload(address, bytes) };
+            }
+        }
         // SAFETY: passed on to the caller; the driver has copied pageable memory when this returns.
-        unsafe { result::memcpy_htod_async(address, bytes, self.handles.stream) }.map_err(failed("upload"))
+        unsafe { result::memcpy_htod_async(address, bytes, self.stream.stream) }.map_err(failed("upload"))
     }
 
     unsafe fn download(&self, address: u64, bytes: &mut [u8]) -> Result<()> {
         self.bind()?;
         // SAFETY: passed on to the caller; the copy is waited for.
         unsafe {
-            result::memcpy_dtoh_async(bytes, address, self.handles.stream).map_err(failed("download"))?;
-            result::stream::synchronize(self.handles.stream).map_err(failed("download"))
+            result::memcpy_dtoh_async(bytes, address, self.stream.stream).map_err(failed("download"))?;
+            result::stream::synchronize(self.stream.stream).map_err(failed("download"))
         }
     }
 
     unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()> {
         self.bind()?;
-        let function = self.function(kernel)?;
+        let function = self.stream.context.function(kernel)?;
         let mut pointers: Vec<*mut c_void> =
             arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
         // SAFETY: passed on to the caller.
         unsafe {
-            result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), 0, self.handles.stream, &mut pointers)
+            result::launch_kernel(function, (blocks, 1, 1), (threads, 1, 1), 0, self.stream.stream, &mut pointers)
         }
         .map_err(failed(kernel))
     }
@@ -230,14 +235,14 @@ impl Device for Gpu {
         // What other threads ask of the driver meanwhile is no part of it, and does not disturb it.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives as long as this.
-        unsafe { result::stream::begin_capture(self.handles.stream, mode) }.map_err(failed("capture"))
+        unsafe { result::stream::begin_capture(self.stream.stream, mode) }.map_err(failed("capture"))
     }
 
-    fn end_capture(&self) -> Result<Option<Box<dyn Graph>>> {
+    fn end_capture(&self) -> Result<Captured> {
         self.bind()?;
         // SAFETY: the capture was begun on this stream; the graph is no longer used when what was made of it is there.
         let made = unsafe {
-            result::stream::end_capture(self.handles.stream).and_then(|graph| {
+            result::stream::end_capture(self.stream.stream).and_then(|graph| {
                 let made = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags_enum(0));
                 result::graph::destroy(graph).and(made)
             })
@@ -245,10 +250,14 @@ impl Device for Gpu {
         match made {
             Ok(graph) => {
                 let _workspace = self.convolutions.lock().unwrap_or_else(PoisonError::into_inner).workspace();
-                Ok(Some(Box::new(DriverGraph { graph, handles: self.handles.clone(), _workspace })))
+                Ok(Ok(Box::new(DriverGraph { graph, stream: self.stream.clone(), _workspace })))
             }
-            // Something in it can be done, but not as part of a graph.
-            Err(error) if CAPTURE_ERRORS.contains(&(error.0 as u32)) => Ok(None),
+            // Something in it can be done, but not as part of a graph, or there is no memory for a graph.
+            Err(error)
+                if CAPTURE_ERRORS.contains(&(error.0 as u32)) || error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY =>
+            {
+                Ok(Err(description(error)))
+            }
             Err(error) => Err(failed("capture")(error)),
         }
     }
@@ -256,23 +265,15 @@ impl Device for Gpu {
 
 impl Graph for DriverGraph {
     unsafe fn run(&self) -> Result<()> {
-        self.handles.bind()?;
+        self.stream.context.bind()?;
         // SAFETY: passed on to the caller.
-        unsafe { result::graph::launch(self.graph, self.handles.stream) }.map_err(failed("graph"))
+        unsafe { result::graph::launch(self.graph, self.stream.stream) }.map_err(failed("graph"))
     }
 }
 
 impl Drop for DriverGraph {
     fn drop(&mut self) {
         // SAFETY: nobody has it any more; the driver lets a launch under way come to its end.
-        let _ = self.handles.bind().map(|()| unsafe { result::graph::exec_destroy(self.graph) });
-    }
-}
-
-impl Drop for Gpu {
-    fn drop(&mut self) {
-        if self.bind().is_ok() {
-            self.convolutions.get_mut().unwrap_or_else(PoisonError::into_inner).close();
-        }
+        let _ = self.stream.context.bind().map(|()| unsafe { result::graph::exec_destroy(self.graph) });
     }
 }

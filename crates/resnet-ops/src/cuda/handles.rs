@@ -6,30 +6,52 @@ use crate::DeviceError;
 use candle_core::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::ptr::null_mut;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// What the driver may read in words.
+#[repr(C, align(64))]
+struct Aligned<Bytes: ?Sized>(Bytes);
 
 /// The kernels as machine code for compute capability 8.0 and 9.0, and what the driver compiles for later ones.
-static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
+static KERNELS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin")));
 
-/// The driver's handles, given back when dropped; those that could not be had are null.
-pub(super) struct Handles {
+/// Their names.
+const NAMES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/kernel_names.rs"));
+
+/// A GPU's context with the kernels in it, which all that computes there shares; given back with the last of them. Handles that could
+/// not be had are null.
+pub(super) struct Context {
     device: sys::CUdevice,
     context: sys::CUcontext,
+    module: sys::CUmodule,
+    functions: HashMap<&'static str, sys::CUfunction>,
+    ordinal: usize,
+}
+
+/// A stream of a context.
+pub(super) struct Stream {
     pub(super) stream: sys::CUstream,
-    pub(super) module: sys::CUmodule,
+    pub(super) context: Arc<Context>,
 }
 
 /// Memory of convolutions, given back when dropped.
 pub(super) struct Workspace {
     pub(super) address: u64,
-    handles: Arc<Handles>,
+    pub(super) bytes: i64,
+    context: Arc<Context>,
 }
 
 // SAFETY: the driver's handles may be used from any thread; each call makes the context current.
-unsafe impl Send for Handles {}
+unsafe impl Send for Context {}
 // SAFETY: as above.
-unsafe impl Sync for Handles {}
+unsafe impl Sync for Context {}
+// SAFETY: as above.
+unsafe impl Send for Stream {}
+// SAFETY: as above.
+unsafe impl Sync for Stream {}
 
 /// The driver's name of an error and what it says of it.
 pub(super) fn description(error: DriverError) -> String {
@@ -50,42 +72,55 @@ pub(super) fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
     }
 }
 
-impl Workspace {
-    /// So many bytes.
-    pub(super) fn new(handles: &Arc<Handles>, bytes: usize) -> std::result::Result<Self, DriverError> {
-        // SAFETY: the memory is given back when this is dropped.
-        let address = unsafe { result::malloc_sync(bytes) }?;
-        Ok(Self { address, handles: handles.clone() })
+impl Context {
+    /// The GPU's, if it is there already, or a new one.
+    pub(super) fn of(ordinal: usize) -> Result<Arc<Self>> {
+        static SHARED: Mutex<Vec<Weak<Context>>> = Mutex::new(Vec::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|context| context.strong_count() > 0);
+        if let Some(context) = shared.iter().filter_map(Weak::upgrade).find(|context| context.ordinal == ordinal) {
+            return Ok(context);
+        }
+        let context = Arc::new(Self::new(ordinal)?);
+        shared.push(Arc::downgrade(&context));
+        Ok(context)
     }
-}
 
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        // SAFETY: nobody has it any more; what still uses it is waited for by the driver.
-        let _ = self.handles.bind().map(|()| unsafe { result::free_sync(self.address) });
-    }
-}
-
-impl Handles {
-    pub(super) fn new(ordinal: i32) -> Result<Self> {
-        let device = result::device::get(ordinal).map_err(failed("device"))?;
-        // SAFETY: the driver gave the device; the context is released with the handles.
+    fn new(ordinal: usize) -> Result<Self> {
+        let device = result::device::get(ordinal as i32).map_err(failed("device"))?;
+        // SAFETY: the driver gave the device; the context is released with this.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(failed("context"))?;
-        let mut handles = Self { device, context, stream: null_mut(), module: null_mut() };
-        handles.bind()?;
-        handles.stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("stream"))?;
+        let mut this = Self { device, context, module: null_mut(), functions: HashMap::new(), ordinal };
+        this.bind()?;
         // SAFETY: the image is the one that nvcc made.
-        handles.module = unsafe { result::module::load_data(KERNELS.as_ptr().cast()) }.map_err(failed("kernels"))?;
-        Ok(handles)
+        this.module = unsafe { result::module::load_data(KERNELS.0.as_ptr().cast()) }.map_err(failed("kernels"))?;
+        for name in NAMES {
+            let symbol = CString::new(*name).expect("a name without zeros");
+            // Loaded now: the first launch may be part of a capture.
+            // SAFETY: the module lives as long as its functions are used.
+            let function = unsafe {
+                result::module::get_function(this.module, symbol)
+                    .and_then(|function| sys::cuFuncLoad(function).result().map(|()| function))
+            };
+            this.functions.insert(name, function.map_err(failed(name))?);
+        }
+        Ok(this)
     }
 
+    /// A kernel.
+    pub(super) fn function(&self, name: &str) -> Result<sys::CUfunction> {
+        let missing = || DeviceError::Failed(format!("there is no kernel {name}"));
+        Ok(self.functions.get(name).copied().ok_or_else(missing)?)
+    }
+
+    /// Makes it this thread's.
     pub(super) fn bind(&self) -> Result<()> {
         // SAFETY: the context lives as long as this.
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("context"))
     }
 }
 
-impl Drop for Handles {
+impl Drop for Context {
     fn drop(&mut self) {
         // What fails here fails on a device that was lost, where there is nothing to give back.
         if self.bind().is_err() {
@@ -96,10 +131,38 @@ impl Drop for Handles {
             if !self.module.is_null() {
                 let _ = result::module::unload(self.module);
             }
-            if !self.stream.is_null() {
-                let _ = result::stream::destroy(self.stream);
-            }
             let _ = result::primary_ctx::release(self.device);
         }
+    }
+}
+
+impl Stream {
+    pub(super) fn new(context: Arc<Context>) -> Result<Self> {
+        context.bind()?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("stream"))?;
+        Ok(Self { stream, context })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // SAFETY: nobody has it any more; the driver lets what was asked for come to its end.
+        let _ = self.context.bind().map(|()| unsafe { result::stream::destroy(self.stream) });
+    }
+}
+
+impl Workspace {
+    /// So many bytes.
+    pub(super) fn new(context: &Arc<Context>, bytes: i64) -> Result<Self> {
+        // SAFETY: the memory is given back when this is dropped.
+        let address = unsafe { result::malloc_sync(bytes as usize) }.map_err(failed("a convolution's workspace"))?;
+        Ok(Self { address, bytes, context: context.clone() })
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // SAFETY: nobody has it any more; what still uses it is waited for by the driver.
+        let _ = self.context.bind().map(|()| unsafe { result::free_sync(self.address) });
     }
 }

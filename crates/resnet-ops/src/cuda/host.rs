@@ -1,7 +1,7 @@
 //! This machine's processor in place of a GPU: the same kernels, compiled by its C++ compiler, and convolutions by the
 //! definition. It is slow, and there so that all but cuDNN and the driver can be tested anywhere.
 
-use super::device::{Argument, Device, Geometry, Graph};
+use super::device::{Argument, Captured, Device, Geometry, Graph};
 use crate::algorithm::Pass;
 use crate::element::dot;
 use crate::precision::Precision;
@@ -11,9 +11,10 @@ use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ffi::{c_char, c_int, c_uint, c_void, CString};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-#[derive(Default)]
 pub struct Host {
     captured: Mutex<Option<Vec<Call>>>,
+    /// How many captures are still refused.
+    refused: Mutex<usize>,
 }
 
 /// What is asked of a device.
@@ -23,6 +24,10 @@ enum Call {
 }
 
 impl Host {
+    pub fn new(refused: usize) -> Self {
+        Self { captured: Mutex::default(), refused: Mutex::new(refused) }
+    }
+
     /// Runs what is asked for, or writes it down.
     ///
     /// # Safety
@@ -140,8 +145,14 @@ impl Device for Host {
         Ok(())
     }
 
-    fn end_capture(&self) -> Result<Option<Box<dyn Graph>>> {
-        Ok(self.captured().take().map(|calls| Box::new(calls) as Box<dyn Graph>))
+    fn end_capture(&self) -> Result<Captured> {
+        let calls = self.captured().take().unwrap_or_default();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = refused.checked_sub(1) {
+            *refused = left;
+            return Ok(Err("an imitation of a driver that refuses".into()));
+        }
+        Ok(Ok(Box::new(calls)))
     }
 }
 

@@ -5,15 +5,16 @@
 
 use crate::algorithm::Pass;
 use crate::precision::Precision;
+use crate::probe::noted_refusal;
 use crate::{Buffer, DeviceError};
 use candle_core::{bail, DType, Error, Result};
-use device::{Device, Graph};
+use device::{Captured, Device, Graph};
 use memory::{Memory, Stream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) mod bias_gradient;
-#[cfg(feature = "cuda")]
-mod cudnn;
+#[cfg(feature = "cudnn")]
+pub(crate) mod cudnn;
 pub(crate) mod device;
 #[cfg(feature = "cuda")]
 mod gpu;
@@ -22,6 +23,12 @@ mod handles;
 #[cfg(feature = "cuda-host")]
 mod host;
 pub(crate) mod memory;
+#[cfg(feature = "cuda")]
+mod pinned;
+#[cfg(feature = "cuda-host")]
+pub(crate) mod recorder;
+#[cfg(any(feature = "cuda", test))]
+mod staging;
 
 pub(crate) use device::{Address, Argument, Geometry};
 
@@ -59,6 +66,36 @@ pub struct CapturedGraph {
     _memory: Vec<Arc<Memory>>,
 }
 
+/// A capture under way, which ends with this, also where the work panics.
+struct Capturing<'a> {
+    cuda: &'a Cuda,
+    ended: bool,
+}
+
+impl<'a> Capturing<'a> {
+    fn begin(cuda: &'a Cuda) -> Result<Self> {
+        cuda.stream.device.begin_capture()?;
+        *cuda.stream.captured() = Some(Vec::new());
+        Ok(Self { cuda, ended: false })
+    }
+
+    /// The memory that the work is done on, and what the device made of it.
+    fn end(mut self) -> (Vec<Arc<Memory>>, Result<Captured>) {
+        self.ended = true;
+        let memory = self.cuda.stream.captured().take().unwrap_or_default();
+        (memory, self.cuda.stream.device.end_capture())
+    }
+}
+
+impl Drop for Capturing<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.cuda.stream.captured().take();
+            let _ = self.cuda.stream.device.end_capture();
+        }
+    }
+}
+
 impl CapturedGraph {
     /// Launches it, on what its memory holds by now.
     ///
@@ -77,29 +114,38 @@ impl Cuda {
         Ok(Self::on(Box::new(gpu::Gpu::new(ordinal, deterministic)?), ordinal, precision))
     }
 
-    /// This machine's processor in place of a GPU, for tests.
+    /// This machine's processor in place of a GPU, for tests; it refuses the next captures as often as is said.
     #[cfg(feature = "cuda-host")]
-    pub fn on_host(precision: Precision) -> Self {
-        Self::on(Box::<host::Host>::default(), 0, precision)
+    pub fn on_host(precision: Precision, refused: usize) -> Self {
+        Self::on(Box::new(host::Host::new(refused)), 0, precision)
+    }
+
+    /// A device that only writes down, for tests.
+    #[cfg(feature = "cuda-host")]
+    pub fn on_paper(precision: Precision, record: recorder::Record) -> Self {
+        Self::on(Box::new(recorder::Recorder::new(record)), 0, precision)
     }
 
     fn on(device: Box<dyn Device>, ordinal: usize, precision: Precision) -> Self {
         Self { stream: Arc::new(Stream::new(device)), scratch: Mutex::default(), ordinal, precision }
     }
 
-    /// See [`crate::Executor::capture`].
-    pub(crate) fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Option<CapturedGraph>> {
+    /// See [`crate::Executor::capture`]. In place of a graph, why the device refuses.
+    pub(crate) fn capture(
+        &self,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<std::result::Result<CapturedGraph, String>> {
         self.stream.check_idle("captures")?;
-        self.stream.device.begin_capture()?;
-        *self.stream.captured() = Some(Vec::new());
+        let capturing = Capturing::begin(self)?;
         let done = work();
-        let memory = self.stream.captured().take().unwrap_or_default();
-        let captured = self.stream.device.end_capture()?;
-        match done {
-            Ok(()) => Ok(captured.map(|graph| CapturedGraph { graph, _memory: memory })),
+        let (memory, captured) = capturing.end();
+        match (done, captured) {
+            (Ok(()), Ok(Ok(graph))) => Ok(Ok(CapturedGraph { graph, _memory: memory })),
+            (Ok(()), Ok(Err(reason))) => Ok(Err(noted_refusal(reason))),
+            (Ok(()), Err(error)) => Err(error),
             // The device refuses to have it captured, which does not mean that it would refuse to do it.
-            Err(error) if DeviceError::of(&error).is_some() => Ok(None),
-            Err(error) => Err(error),
+            (Err(error), _) if DeviceError::of(&error).is_some() => Ok(Err(noted_refusal(error.to_string()))),
+            (Err(error), _) => Err(error),
         }
     }
 

@@ -104,6 +104,48 @@ impl Convolution {
         garbage(executor, DType::F64, batch_norm::sums_len(self.shape.out_channels, self.n))
     }
 
+    /// Has an executor do all three passes, or what there is of them.
+    pub fn ask(&self, executor: &Executor) -> Result<()> {
+        let conv = self.prepared(executor)?;
+        let zeros = |[n, c, h, w]: [usize; 4]| executor.zeros(executor.dtype(), executor.activation_len(n, c, h, w));
+        let x = match self.shape.plain_input {
+            true => executor.zeros(executor.parameter_dtype(), self.input_shape().iter().product())?,
+            false => zeros(self.input_shape())?,
+        };
+        let (dy, mut y, mut dx) =
+            (zeros(self.output_shape())?, zeros(self.output_shape())?, zeros(self.input_shape())?);
+        let mut params = Parameters::blank(executor, self.shape.params_len());
+        let (n, params_view) = (self.n, params.view());
+        let packed = self.packed(executor, &conv, Pass::Forward, &params)?;
+        let mut scratch = self.scratch(executor, &conv, Pass::Forward);
+        let call = Forward {
+            n,
+            x: &x,
+            params: params_view,
+            packed: &packed,
+            scratch: &mut scratch,
+            y: &mut y,
+            shortcut: None,
+            relu: false,
+            moments: None,
+        };
+        conv2d::forward(executor, &conv, call)?;
+        if !self.shape.plain_input {
+            let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
+            let mut scratch = self.scratch(executor, &conv, Pass::InputGradient);
+            let (params, dx) = (params.view(), GradientTarget { buffer: &mut dx, accumulate: false });
+            let call = InputGradient { n, dy: &dy, params, packed: &packed, scratch: &mut scratch, dx, norm: None };
+            conv2d::input_gradient(executor, &conv, call)?;
+        }
+        let mut scratch = self.scratch(executor, &conv, Pass::WeightGradient);
+        let grads = params.view_mut();
+        conv2d::weight_gradient(
+            executor,
+            &conv,
+            WeightGradient { n, x: &x, dy: &dy, scratch: &mut scratch, grads, skip_bias: false },
+        )
+    }
+
     pub fn weight_gradient(&self, executor: &Executor, x: &[f64], dy: &[f64], skip_bias: bool) -> Result<Vec<f64>> {
         let conv = self.prepared(executor)?;
         let x = self.x(executor, x)?;

@@ -50,7 +50,12 @@ impl Random {
 }
 
 /// Each instruction set of the machine, on one and on two threads.
+///
+/// None where tests run on a GPU: elsewhere they run on these.
 pub fn cpu_executors() -> Vec<(Isa, [Executor; 2])> {
+    if on_a_gpu() {
+        return Vec::new();
+    }
     let on = |isa| [1, 2].map(|threads| Executor::cpu_with(threads, isa).unwrap());
     Isa::available().into_iter().map(|isa| (isa, on(isa))).collect()
 }
@@ -59,6 +64,18 @@ pub fn cpu_executors() -> Vec<(Isa, [Executor; 2])> {
 pub fn every_executor() -> Vec<Executor> {
     let cpu = cpu_executors().into_iter().flat_map(|(_, executors)| executors);
     [Executor::ReferenceF64, Executor::ReferenceF32].into_iter().chain(cpu).chain(cuda_executor()).collect()
+}
+
+fn on_a_gpu() -> bool {
+    std::env::var("RESNET_NATIVE_TESTS_GPU").is_ok_and(|value| value == "1")
+}
+
+/// Says something on the standard error stream where `RESNET_NATIVE_TESTS_TELL` is 1.
+pub fn tell(line: impl FnOnce() -> String) {
+    use std::io::Write;
+    if std::env::var("RESNET_NATIVE_TESTS_TELL").is_ok_and(|value| value == "1") {
+        let _ = writeln!(std::io::stderr(), "{}", line());
+    }
 }
 
 /// The GPU's kernels in f32.
@@ -194,6 +211,10 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &dyn std::fmt::Display) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let allowed = tolerance * norm(expected) / (expected.len().max(1) as f64).sqrt();
+    tell(|| {
+        let most = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max);
+        format!("distance {:.2e} of what is allowed: {what}", if most == 0.0 { 0.0 } else { most / allowed })
+    });
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let close = (found - expected).abs() <= allowed;
         assert!(close, "{what}: element {index} is {found}, expected {expected} within {allowed:e}");
