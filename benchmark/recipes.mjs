@@ -15,6 +15,7 @@
 import { basename } from "node:path";
 import { adamw, CifarResNet, fashionMnist, fit, imageFolder, oneCycle, ResNet18, sgd } from "../dist/index.js";
 import { table } from "../dist/table.js";
+import { holdOut } from "./held-out.mjs";
 import { parse, threads } from "./options.mjs";
 import { machine, meanAndDeviation, save } from "./report.mjs";
 
@@ -59,12 +60,14 @@ function accuracies(results, set, recipe) {
 async function openSet(set, { images, epochs, threads }) {
   if (set === "fashion-mnist") {
     const { train } = await fashionMnist();
-    const last = Array.from({ length: 5000 }, (_, i) => train.length - 5000 + i);
+    const held = holdOut(train);
     const make = (seed) => new CifarResNet({ depth: 20, inChannels: 1, seed, threads });
-    return { data: { train: train.take(images), validation: train.subset(last) }, make, epochs };
+    return { data: { train: held.train.take(images), validation: held.validation }, make, epochs };
   }
   const [folder, size, times] = set.split(":");
-  const data = await imageFolder(folder, { size: Number(size), split: 0.2, onError: "skip" }).catch(() => imageFolder(folder, { size: Number(size), onError: "skip" }));
+  const reading = { size: Number(size), onError: "skip" };
+  const own = await imageFolder(folder, reading);
+  const data = own.validation ? own : await imageFolder(folder, { ...reading, split: 0.2 });
   const numClasses = data.train.numClasses;
   const make = (seed) => Number(size) > 32 ? new ResNet18({ inChannels: 3, numClasses, seed, threads }) : new CifarResNet({ depth: 20, numClasses, seed, threads });
   return { data, make, epochs: Number(times) };

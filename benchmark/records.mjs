@@ -10,16 +10,16 @@
 // Fashion-MNIST is looked for where fashionMnist() looks; its decoding is not in the seconds, its augmentation is.
 
 import { evaluate, fashionMnist, fit } from "../dist/index.js";
+import { holdOut } from "./held-out.mjs";
 import { parse, threads } from "./options.mjs";
 import { torchRecord } from "./peers.mjs";
 import { machine, meanAndDeviation, save } from "./report.mjs";
-
-const HELD_OUT = 5000;
 
 export async function main(args) {
   const options = parse(args, { record: "fashion-mnist-94", seeds: 3, threads, part: "test", sides: "native" });
   const { default: record } = await import(`./records/${options.record}.mjs`);
   const data = await parts(options.part);
+  if (options.part !== "test" && options.sides !== "native") throw new Error("--sides: expected native where the test images stay unseen");
   const makers = { native: () => native(record, data, options), torch: () => torchRecord({ threads: options.threads, recipe: record.recipe }) };
   const sides = options.sides.split(",").map((name) => makers[name]());
   const results = [];
@@ -50,8 +50,8 @@ async function parts(part) {
   const { train, validation } = await fashionMnist();
   if (part === "test") return { train, measured: validation };
   if (part !== "choosing") throw new Error(`--part: expected test or choosing, got ${part}`);
-  const first = train.length - HELD_OUT;
-  return { train: train.take(first), measured: train.subset(Array.from({ length: HELD_OUT }, (_, i) => first + i)) };
+  const held = holdOut(train);
+  return { train: held.train, measured: held.validation };
 }
 
 function native({ network, options, flips }, { train, measured }, { threads }) {

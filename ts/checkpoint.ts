@@ -18,7 +18,8 @@ export interface CheckpointOptions {
   everyMinutes?: number;
   /**
    * Whether a run that is aborted, or ended by a callback that throws, writes one of the last update that it has made, default false: it
-   * ends when that is written. If it cannot be written the run rejects with the reason of that.
+   * ends when that is written. If it cannot be written the run rejects with the reason of that. Who iterates the run hears of it; `onCheckpoint`,
+   * as every callback, is not called after an abort.
    */
   onAbort?: boolean;
   /** How many of the last checkpoints stay, default 2. */

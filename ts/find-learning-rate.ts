@@ -4,7 +4,7 @@ import { ResNetError } from "./errors.js";
 import { type Model, nativeOf } from "./models.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
 import { checkOptions, integer, positive, type Rules, seed, size } from "./options.js";
-import { defaultOptimizer } from "./recipe.js";
+import { defaultOptimizer } from "./default-training.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 
 /** Options of {@link findLearningRate}. */

@@ -9,7 +9,7 @@ import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, Event
 import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
 import { boolean, callback, check, checkNames, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
-import { defaultSchedule } from "./recipe.js";
+import { defaultSchedule } from "./default-training.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
@@ -33,8 +33,8 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   /** Samples of a batch, default 128; of an update, unless several batches are accumulated. */
   batchSize?: number;
   /**
-   * How the learning rate changes in the course of the run, such as `cosine()`. By default it stays an `optimizer`'s; that of the default
-   * optimiser rises for a fifth of the run and falls to 0 as a cosine.
+   * How the learning rate changes in the course of the run, such as `cosine()`. By default the rate of the `optimizer` that is given stays as
+   * it is; if none is given either, it rises for a fifth of the run and falls to 0 as a cosine.
    */
   schedule?: Schedule;
   /** Seed of the sample order and of what changes images, by default the model's. */
@@ -74,6 +74,8 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
 }
 
 const NAMES = ["train", "validation"];
+/** Why a checkpoint cannot be written. */
+const UNWRITTEN: readonly string[] = ["ERR_IO", "ERR_OUT_OF_MEMORY", "ERR_NON_FINITE_WEIGHTS", "ERR_DEVICE"];
 /** What sources tell beside their sets. */
 const TOLD = ["source", "skipped"];
 
@@ -265,7 +267,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     } catch (error) {
       const failure = translate(error);
       // A checkpoint that an abort was to leave and could not is not kept secret by the abort.
-      const isOwn = failure !== error && ["ERR_IO", "ERR_OUT_OF_MEMORY"].includes((failure as ResNetError).code);
+      const isOwn = failure !== error && UNWRITTEN.includes((failure as ResNetError).code);
       throw withHistory(canceller.cancelled && !isOwn ? canceller.reason : failure, history);
     } finally {
       ignore();

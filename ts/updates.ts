@@ -2,7 +2,7 @@ import { ResNetError } from "./errors.js";
 import { describeOptimizer, type Optimizer, optimizerRule } from "./optimizer.js";
 import { describeLoss, type Loss, lossRule } from "./loss.js";
 import { list, number, numberWithin, positive, type Rules, size } from "./options.js";
-import { defaultOptimizer } from "./recipe.js";
+import { defaultOptimizer } from "./default-training.js";
 
 /** Options of whatever makes updates. */
 export interface UpdateOptions {

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from torch_transfer import drawn, fashion_mnist
+from torch_transfer import drawn, fashion_mnist, one_cycle, sgd
 
 
 def conv(inputs, outputs):
@@ -39,34 +39,19 @@ def network(width):
     return nn.Sequential(*layers).apply(drawn)
 
 
-def one_cycle(done, rise, div_factor, final_div_factor):
-    """The rate's share of its largest after a share of the run."""
-    lowest = 1 / div_factor
-    if done < rise:
-        return lowest + (1 - lowest) * (1 - math.cos(math.pi * done / rise)) / 2
-    last = lowest / final_div_factor
-    return last + (1 - last) * (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
-
-
 def run(data, test, recipe, epochs, seed):
     torch.manual_seed(seed)
     x, y = data
     model = network(recipe["width"]).to(memory_format=torch.channels_last)
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in model.parameters() if parameter.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": recipe["weightDecay"]}, {"params": others, "weight_decay": 0}]
-    optimizer = torch.optim.SGD(groups, lr=recipe["lr"], momentum=recipe["momentum"], nesterov=True)
-    steps = epochs * math.ceil(len(y) / recipe["batchSize"])
-    shape = recipe["rise"], recipe["divFactor"], recipe["finalDivFactor"]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / (steps - 1), *shape))
+    optimizer = sgd(model.parameters(), recipe["lr"], recipe)
+    schedule = one_cycle(optimizer, epochs * math.ceil(len(y) / recipe["batchSize"]), recipe)
     rows = []
     began = time.perf_counter()
     for _ in range(epochs):
         loss_sum = hits = 0
         for places in torch.randperm(len(y)).split(recipe["batchSize"]):
-            images = x[places].float().div_(255)
-            mirrored = torch.rand(len(places), 1, 1, 1) < 0.5
-            images = torch.where(mirrored, images.flip(3), images)
+            images = x[places]
+            images = torch.where(torch.rand(len(places), 1, 1, 1) < 0.5, images.flip(3), images)
             logits = model(images)
             loss = F.cross_entropy(logits, y[places], label_smoothing=recipe["labelSmoothing"])
             optimizer.zero_grad()
@@ -84,8 +69,7 @@ def run(data, test, recipe, epochs, seed):
 def accuracy(model, data):
     """By the mean of the logits of an image and its mirror image."""
     hits = 0
-    for x, y in zip(*(part.split(256) for part in data)):
-        images = x.float().div_(255)
+    for images, y in zip(*(part.split(256) for part in data)):
         hits += ((model(images) + model(images.flip(3))).argmax(1) == y).sum().item()
     return hits / len(data[1])
 

@@ -71,21 +71,59 @@ def fashion_mnist(part):
     return images(read("images-idx3", 16)), torch.from_numpy(read("labels-idx1", 8).astype("int64"))
 
 
-def train(model, data, groups, recipe, settings, epochs, decays, frozen=False):
-    """Epochs of SGD in a shuffled order; the rate goes to zero by a cosine over all steps if it decays."""
+def sgd(parameters, lr, recipe):
+    """SGD with Nesterov momentum, which decays neither norms nor biases."""
+    parameters = list(parameters)
+    groups = [{"params": [one for one in parameters if one.dim() > 1], "weight_decay": recipe["weightDecay"]}]
+    groups += [{"params": [one for one in parameters if one.dim() == 1], "weight_decay": 0}]
+    return torch.optim.SGD(groups, lr=lr, momentum=recipe["momentum"], nesterov=True)
+
+
+def one_cycle(optimizer, steps, settings):
+    """The rate rises from a part of itself and falls, both as cosines."""
+    lowest = 1 / settings["divFactor"]
+    last, rise = lowest / settings["finalDivFactor"], settings["rise"]
+
+    def share(step):
+        done = min(1, step / max(1, steps - 1))
+        if done < rise:
+            return lowest + (1 - lowest) * (1 - math.cos(math.pi * done / rise)) / 2
+        return last + (1 - last) * (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+
+def affine(x, settings):
+    """Each image turned, moved and scaled by numbers of its own."""
+    count, _, height, width = x.shape
+    angle = (torch.rand(count) * 2 - 1) * math.radians(settings["degrees"])
+    least, most = settings["scale"]
+    size = least + torch.rand(count) * (most - least)
+    # In parts of half a side, as grids count, and to whole pixels, as torchvision moves.
+    across, down = ((torch.rand(count) * 2 - 1) * part * side for part, side in zip(settings["translate"], (width, height)))
+    across, down = across.round() * 2 / width, down.round() * 2 / height
+    cos, sin = angle.cos() / size, angle.sin() / size
+    # From where a pixel comes: the move undone, then turn and scale.
+    rows = torch.stack([torch.stack([cos, sin, -(cos * across + sin * down)], 1), torch.stack([-sin, cos, sin * across - cos * down], 1)], 1)
+    grid = F.affine_grid(rows, x.shape, align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def train(model, data, recipe, settings, epochs, *, cycle=True, frozen=False):
+    """Epochs of SGD in a shuffled order; without a cycle the rate stays."""
     x, y = data
-    batch, lr = settings["batchSize"], settings["lr"]
-    parts = [{"params": list(parameters), "lr": factor * lr} for parameters, factor in groups]
-    optimizer = torch.optim.SGD(parts, lr=lr, momentum=recipe["momentum"], weight_decay=recipe["weightDecay"])
-    steps = epochs * math.ceil(len(y) / batch)
-    cosine = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)) if decays else 1)
+    batch = settings["batchSize"]
+    optimizer = sgd((one for one in model.parameters() if one.requires_grad), settings["lr"], recipe)
+    schedule = one_cycle(optimizer, epochs * math.ceil(len(y) / batch), recipe["oneCycle"]) if cycle else None
     model.train(not frozen)
     for _ in range(epochs):
         for places in torch.randperm(len(y)).split(batch):
+            images = affine(x[places], settings["affine"]) if "affine" in settings else x[places]
             optimizer.zero_grad()
-            F.cross_entropy(model(x[places]), y[places]).backward()
+            F.cross_entropy(model(images), y[places]).backward()
             optimizer.step()
-            cosine.step()
+            if schedule:
+                schedule.step()
 
 
 def accuracy(model, data):
@@ -113,7 +151,7 @@ def main():
             model, test = Cifar(), fashion_mnist("t10k")
             x, y = fashion_mnist("train")
             first = slice(request["images"])
-            train(model, (x[first], y[first]), [(model.parameters(), 1)], recipe, recipe["before"], request["epochs"], True)
+            train(model, (x[first], y[first]), recipe, recipe["before"], request["epochs"])
             trained = model
         else:
             chosen = torch.tensor(request["chosen"])
@@ -123,7 +161,7 @@ def main():
             epochs = digits["epochs"][str(request["shots"])]
             if request["run"] == "from scratch":
                 model = Cifar()
-                train(model, few, [(model.parameters(), 1)], recipe, digits, digits["headEpochs"] + epochs, True)
+                train(model, few, recipe, digits, digits["headEpochs"] + epochs)
             else:
                 model = copy.deepcopy(trained)
                 model.fc = nn.Linear(64, 10)
@@ -131,12 +169,9 @@ def main():
                 # The body as in evaluation: without gradients, on running statistics.
                 model.requires_grad_(False)
                 model.fc.requires_grad_(True)
-                train(model, few, [(model.fc.parameters(), 1)], recipe, digits, digits["headEpochs"], False, frozen=True)
+                train(model, few, recipe, digits, digits["headEpochs"], cycle=False, frozen=True)
                 model.requires_grad_(True)
-                lower = recipe["lower"]
-                groups = [(getattr(model, name).parameters(), factor) for name, factor in lower.items()]
-                groups += [(model.layer3.parameters(), 1), (model.fc.parameters(), 1)]
-                train(model, few, groups, recipe, digits, epochs, True)
+                train(model, few, recipe, digits, epochs)
         print(json.dumps({"accuracy": accuracy(model, test), "seconds": time.perf_counter() - began}), flush=True)
 
 

@@ -121,7 +121,7 @@ pub fn read_model(path: &Path, cancel: &Cancel) -> Result<ModelFile> {
     Ok(ModelFile { header, entries: contents.entries, updates: contents.updates, training })
 }
 
-/// Whether a file of ours has the bytes that were written, by its digest. What is none, or has none, has not.
+/// Whether a file of ours has the bytes that were written, by its digest. False for a file that is not ours or has no digest.
 ///
 /// # Errors
 /// `ERR_IO` if it cannot be read; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.

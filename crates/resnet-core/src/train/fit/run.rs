@@ -185,10 +185,10 @@ impl Run<'_> {
             })?;
         self.since += held;
         check_validated(validated, epoch)?;
+        let events = self.observe(true, validated)?;
         let progress = &mut self.state.progress;
         progress.validated = Some((progress.updates, validated));
         progress.losses.push(validated.loss());
-        let events = self.observe(true, validated)?;
         self.tell_all(events)?;
         self.tell(&Event::Evaluated { epoch, step, loss: validated.loss(), accuracy: validated.accuracy() })
     }
@@ -204,10 +204,10 @@ impl Run<'_> {
             self.evaluate()?;
         }
         self.put_averages(true)?;
+        let events = self.observe(false, metrics)?;
         if self.validation.is_none() {
             self.state.progress.losses.push(metrics.loss());
         }
-        let events = self.observe(false, metrics)?;
         self.lap();
         let validated = self.state.progress.validation();
         let row = EpochRow {
@@ -252,7 +252,7 @@ impl Run<'_> {
         let written = self.checkpoint();
         self.session.cancelled_by(ended_by);
         match written {
-            // So says whoever hears of it.
+            // Whoever hears of it says so to every event after an abort; the file is written.
             Err(error) if error.code == Code::Aborted => Ok(()),
             written => written,
         }
@@ -269,7 +269,8 @@ impl Run<'_> {
         self.tell(&Event::Checkpoint { path, epoch, step })
     }
 
-    /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that.
+    /// Looks whether these are the best values so far, and whether it is time to stop; what is to be told of that. If it is aborted the
+    /// progress stays as it was, so that a run that goes on from there does it again.
     fn observe(&mut self, is_validation: bool, metrics: Metrics) -> Result<Vec<Event>> {
         let course = &self.config.course;
         let RunState { progress, best, .. } = &mut *self.state;
@@ -281,11 +282,9 @@ impl Run<'_> {
             if watch.is_best(&metrics, progress.best) {
                 let (epoch, step, loss) = (progress.epoch, progress.steps, metrics.loss());
                 let place = BestPlace { epoch, step, monitor, value, loss };
-                progress.best = Some(place);
                 if let Some(checkpoints) = &self.checkpoints {
                     checkpoints.write_best(self.session)?;
                 }
-                events.push(Event::Best(place));
                 if course.keeps_best() {
                     let (executor, weights) = self.session.weights_mut()?;
                     match best {
@@ -293,6 +292,8 @@ impl Run<'_> {
                         None => *best = Some(Best::of(executor, weights)?),
                     }
                 }
+                progress.best = Some(place);
+                events.push(Event::Best(place));
             }
         }
         if let Some(stopping) =

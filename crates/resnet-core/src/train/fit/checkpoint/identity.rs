@@ -33,7 +33,7 @@ struct DataIdentity {
 const FREE: [&str; 4] = ["loader_threads", "gradient_norm", "checkpoint", "resume"];
 /// How long the run is, which may differ too.
 const LENGTH: &str = "epochs";
-/// What may differ in a run of another length: it is none of the runs that were under way anyhow.
+/// What may differ in a run of another length too, which has other bits anyway.
 const OF_LENGTH: &str = "schedule";
 
 impl Identity {

@@ -241,10 +241,11 @@ impl Checkpoint {
     /// # Errors
     /// `ERR_IO`.
     pub fn set_damaged_aside(&mut self, checkpoints: &Checkpoints) -> Result<()> {
-        self.origin.skipped.iter_mut().try_for_each(|skipped| {
+        let is_own = |path: &Path| path.parent().is_some_and(|folder| is_same(folder, &checkpoints.config.dir));
+        for skipped in self.origin.skipped.iter_mut().filter(|skipped| is_own(&skipped.path)) {
             skipped.path = checkpoints.folder.set_aside(&skipped.path)?;
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// Brings a session, which was found to fit it, and a state that has its buffers to where the run was.

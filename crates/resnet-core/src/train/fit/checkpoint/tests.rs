@@ -258,8 +258,10 @@ fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_
     let mut bytes = fs::read(&last[3]).unwrap();
     bytes[2000] ^= 1;
     fs::write(&last[3], &bytes).unwrap();
-    // Where the run writes none, nothing in the folder changes.
+    // Where the run writes none there, nothing in the folder changes.
     let own = FitConfig { resume: Some(dir.to_owned()), ..full() };
+    let other = tempfile::tempdir().unwrap();
+    run(&mut session(), &FitConfig { checkpoint: every_step(other.path()), ..own.clone() }).unwrap();
     let (_, notes) = run(&mut session(), &own).unwrap();
     assert_eq!(notes.resumed.unwrap().0, last[2]);
     assert_eq!(notes.skipped.iter().map(|skipped| &skipped.path).collect::<Vec<_>>(), [&last[4], &last[3]]);
