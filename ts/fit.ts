@@ -75,7 +75,7 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
 
 const NAMES = ["train", "validation"];
 /** Why a checkpoint cannot be written. */
-const UNWRITTEN: readonly string[] = ["ERR_IO", "ERR_OUT_OF_MEMORY", "ERR_NON_FINITE_WEIGHTS", "ERR_DEVICE"];
+const UNWRITTEN: ReadonlySet<string> = new Set(["ERR_IO", "ERR_OUT_OF_MEMORY", "ERR_NON_FINITE_WEIGHTS", "ERR_DEVICE"]);
 /** What sources tell beside their sets. */
 const TOLD = ["source", "skipped"];
 
@@ -267,7 +267,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     } catch (error) {
       const failure = translate(error);
       // A checkpoint that an abort was to leave and could not is not kept secret by the abort.
-      const isOwn = failure !== error && UNWRITTEN.includes((failure as ResNetError).code);
+      const isOwn = failure !== error && UNWRITTEN.has((failure as ResNetError).code);
       throw withHistory(canceller.cancelled && !isOwn ? canceller.reason : failure, history);
     } finally {
       ignore();
