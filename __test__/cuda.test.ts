@@ -17,23 +17,34 @@ const SCRIPT = `import { CifarResNet, deviceInfo } from ${JSON.stringify(at("../
 const name = async (device) => new CifarResNet({ depth: 20, device }).device().catch(({ code, message }) => code + " " + message);
 console.log(JSON.stringify([deviceInfo(), await name("auto"), await name("cuda")]));`;
 
-/** Steps of two models on that driver's GPU, one after the other; what became of them. */
+/**
+ * Steps of two models on that driver's GPU, one after the other, and with the word "together" while the first is still there: what became of
+ * them, and what deviceInfo tells after each step of captures that were refused.
+ */
 const TRAINING = `import { deviceInfo, ResNet, sgd, tensor, Trainer } from ${JSON.stringify(at("../dist/index.js"))};
 const images = tensor(new Float32Array(32 * 32 * 32), [32, 1, 32, 32]);
+const words = process.argv.slice(1);
+const models = [];
+const refused = [];
 const trained = async () => {
-  const model = new ResNet([[1, 8]], { numClasses: 4, device: "cuda", deterministic: process.argv[1] === "deterministic" });
+  const model = new ResNet([[1, 8]], { numClasses: 4, device: "cuda", deterministic: words.includes("deterministic") });
+  models.push(model);
   const trainer = new Trainer(model, { optimizer: sgd({ lr: 0.1 }) });
   const steps = [];
   try {
-    for (let step = 0; step < 6; step++) steps.push((await trainer.step(images, new Uint32Array(32))).loss);
+    for (let step = 0; step < 6; step++) {
+      steps.push((await trainer.step(images, new Uint32Array(32))).loss);
+      refused.push(deviceInfo().cuda.refusedCapture);
+    }
   } finally {
-    model.dispose();
+    if (!words.includes("together")) model.dispose();
   }
   return steps;
 };
 const said = ({ code, message }) => code + " " + message;
 const losses = [await trained().catch(said), await trained().catch(said)];
-console.log(JSON.stringify({ losses, refused: deviceInfo().cuda.refusedCapture }));`;
+for (const model of models) model.dispose();
+console.log(JSON.stringify({ losses, refused }));`;
 
 describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon, built here", () => {
   let folder: string;
@@ -44,10 +55,10 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
 
   /** Compiles a driver, or cuDNN, of these properties. */
   function library(name: string, properties: Record<string, number>) {
-    const driver = { VERSION: 13_000, RESULT: 0, INIT: 0, CAPABILITY: 9, ROOM: 1e9, REFUSED: 0 };
+    const driver = { VERSION: 13_000, RESULT: 0, INIT: 0, BIND: 0, CAPABILITY: 9, ROOM: 1e9, REFUSED: 0 };
     const all = { ...driver, WORKSPACE: 1e6, PLANS: 1, SILENT: 0, ...properties };
     const defined = Object.entries(all).map(([key, value]) => `-D${key}=${value}`);
-    execFileSync("cc", ["-shared", "-fPIC", ...defined, "-o", join(folder, name), at("children/driver.c")]);
+    execFileSync("cc", ["-shared", "-fPIC", ...defined, "-o", join(folder, name), at("children/imitations.c")]);
   }
 
   function run(script: string, ...words: string[]) {
@@ -108,7 +119,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
   test("a GPU's kernels are loaded before the first step, steps become graphs, and all goes back", async () => {
     const { losses, refused, loaded, launches, unloaded, empty, graphLaunches, misused, left, ...cudnn } = await trained({});
     expect(losses).toEqual([[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]);
-    expect(refused).toBeUndefined();
+    expect(refused).toEqual(Array.from({ length: 12 }, () => null));
     expect(loaded).toBeGreaterThan(50);
     expect(launches).toBeGreaterThan(50);
     // Forward, backward and statistics, from each model's second step on.
@@ -118,10 +129,11 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     expect(cudnn.inWorkspace).toBeGreaterThan(cudnn.withoutWorkspace);
   });
 
-  test("a capture that the driver refuses is tried again, and deviceInfo says why", async () => {
+  test("a capture that the driver refuses is tried again, and until one succeeds deviceInfo says why", async () => {
     const { losses, refused, graphLaunches, captures } = await trained({ REFUSED: 4 });
     expect(losses).toEqual([[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]);
-    expect(refused).toMatch(/an imaginary error \(CUDA_ERROR_IMAGINARY\)/);
+    const why = expect.stringMatching(/an imaginary error \(CUDA_ERROR_IMAGINARY\)/);
+    expect(refused).toEqual([null, why, why, ...Array.from({ length: 9 }, () => null)]);
     expect({ graphLaunches, captures }).toEqual({ graphLaunches: 2 * 3 * 5 - 4, captures: 2 * 3 + 4 });
   });
 
@@ -132,6 +144,25 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     expect(new Set(Object.values(left))).toEqual(new Set([0]));
     const { losses: exact } = await trained({ ROOM: 1e8 }, { WORKSPACE: 5e8 }, "deterministic");
     expect(exact).toEqual([expect.stringMatching(/^ERR_OUT_OF_MEMORY .*workspace/), expect.stringMatching(/^ERR_OUT_OF_MEMORY /)]);
+  });
+
+  test("a plan that was chosen when there was more memory gives way too, but not to one of other bits", async () => {
+    const { losses, graphLaunches, misused, left, ...cudnn } = await trained({}, { WORKSPACE: 6e8 }, "together");
+    expect(losses).toEqual([[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]);
+    expect({ graphLaunches, misused }).toEqual({ graphLaunches: 2 * 3 * 5, misused: 0 });
+    // The first model takes the first engine, and both time the other.
+    expect(cudnn.inWorkspace).toBeGreaterThan(0);
+    expect(cudnn.withoutWorkspace).toBeGreaterThan(cudnn.inWorkspace);
+    expect(new Set(Object.values(left))).toEqual(new Set([0]));
+    const { losses: exact } = await trained({}, { WORKSPACE: 6e8 }, "together", "deterministic");
+    expect(exact).toEqual([[0, 0, 0, 0, 0, 0], expect.stringMatching(/^ERR_OUT_OF_MEMORY .*workspace/)]);
+  });
+
+  test("a context that cannot be made current is given back", async () => {
+    const { losses, left } = await trained({ BIND: 999 });
+    const failed = expect.stringMatching(/^ERR_DEVICE the GPU failed \(context\): an imaginary error/);
+    expect(losses).toEqual([failed, failed]);
+    expect(left.contexts).toBe(0);
   });
 
   test("what cuDNN says of a convolution that it has no engine for is told", async () => {

@@ -5,11 +5,11 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { unplanned } from "./cuda/planned.mjs";
 import { finish, output, root, step } from "./steps.mjs";
 
 const PACKAGE = "nvidia-cudnn-cu13==9.20.0.48";
 const CUDNN = "libcudnn.so.9";
-const CUBLAS = "libcublasLt.so.13";
 const optional = process.argv.includes("--optional");
 
 const downloaded = join(root, "target/cudnn");
@@ -35,24 +35,29 @@ let problem;
 await step("cuDNN", () => {
   const folder = cudnn();
   if (folder === undefined) problem = `expected ${CUDNN} in RESNET_NATIVE_CUDNN, on the loader's path or ${PACKAGE} from pip, got none of them`;
-  else folders = [folder, ...blas(folder)].filter(Boolean);
+  else folders = [folder].filter(Boolean);
   console.log(problem ?? `${folders.join(", ") || "the loader's"}`);
   return optional ? undefined : problem;
 });
 
-/** The folder of a cuBLASLt: what cuDNN finds by itself, else one that can do nothing. */
-function blas(folder) {
-  if (place(CUBLAS, folder, join(folder, "../../cu13/lib")) !== undefined) return [];
+/** The folder of a cuBLASLt that can do nothing, for where there is none beside cuDNN. */
+function blas() {
   const made = join(root, "target/cublaslt");
   mkdirSync(made, { recursive: true });
-  execFileSync("cc", ["-shared", "-fPIC", "-o", join(made, CUBLAS), join(root, "scripts/cuda/cublaslt.c")]);
-  return [made];
+  execFileSync("cc", ["-shared", "-fPIC", "-o", join(made, "libcublasLt.so.13"), join(root, "scripts/cuda/cublaslt.c")]);
+  return made;
 }
 
 if (!problem) {
-  const path = [...folders, process.env.LD_LIBRARY_PATH].filter(Boolean).join(delimiter);
-  const environment = { LD_LIBRARY_PATH: path, RESNET_NATIVE_TESTS_CUDNN: "1", RESNET_NATIVE_TESTS_TELL: "1" };
-  const tests = "cargo test --locked -p resnet-ops -p resnet-core --lib --test ops every_convolution";
-  await step("plans", tests, environment);
+  const path = [...folders, process.env.LD_LIBRARY_PATH, blas()].filter(Boolean).join(delimiter);
+  const env = { ...process.env, LD_LIBRARY_PATH: path, RESNET_NATIVE_TESTS_CUDNN: "1", RESNET_NATIVE_TESTS_TELL: "1" };
+  const tests = "test --locked -p resnet-ops -p resnet-core --lib --test ops every_convolution";
+  await step(`plans: cargo ${tests}`, () => {
+    const { status, stdout, error } = spawnSync("cargo", tests.split(" "), { cwd: root, env, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+    console.log(stdout);
+    const lacking = unplanned(stdout);
+    if (status !== 0) return error?.message ?? `exit code ${status}`;
+    return lacking.length > 0 ? `expected a test of each crate that had cuDNN plan convolutions, got none of ${lacking.join(" and ")}` : undefined;
+  });
 }
 finish();

@@ -60,8 +60,8 @@ export interface DeviceInfo {
     /** Why none of them can be used, if that is so, and what helps. */
     readonly problem?: string;
     /**
-     * Why a GPU last refused in this process to do a part of a step as one captured graph, if one did. It is then done launch by launch,
-     * hundreds of them, which takes longer.
+     * Why a GPU does a part of a model's steps launch by launch, hundreds of them, which takes longer than as one captured graph: why it
+     * last refused that. Absent where no model of this process has such a part, because a later try succeeded or the model is gone.
      */
     readonly refusedCapture?: string;
   };

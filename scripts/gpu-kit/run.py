@@ -36,10 +36,10 @@ def libraries():
     places = [place for place in sys.path if place.endswith("-packages")]
     places += glob.glob("/opt/*/.venv/lib/python3*/site-packages") + glob.glob("/opt/*/lib/python3*/site-packages")
     places += glob.glob("/usr/local/lib/python3*/*-packages") + glob.glob("/root/*/lib/python3*/site-packages")
-    found = []
-    for place in dict.fromkeys(places):
-        found += [f for name in ("cudnn", "cu13") for f in glob.glob(f"{place}/nvidia/{name}/lib")]
-    return found[:2] + glob.glob("/usr/local/cuda*/lib64")
+    found = [place for place in dict.fromkeys(places) if os.path.isdir(f"{place}/nvidia/cudnn/lib")][:1]
+    # As crates/resnet-ops/src/cuda/cudnn/library.rs looks for cuBLASLt.
+    folders = [f"{place}/nvidia/{name}/lib" for place in found for name in ("cudnn", "cublas", "cu13")]
+    return [folder for folder in folders if os.path.isdir(folder)] + glob.glob("/usr/local/cuda*/lib64")
 
 
 def tool(name):
@@ -208,7 +208,7 @@ def correctness(kit):
 
     run("captured work", 60, "ops", "capture::")
     run("kernels", 240, "ops", "kernels::")
-    run("other ops", 120, "ops", "--skip", "kernels::", "--skip", "gradients::", "--skip", "asked::", "--skip", "winograd::")
+    run("other ops", 120, "ops", "--skip", "kernels::", "--skip", "gradients::", "--skip", "cudnn_plans::", "--skip", "winograd::")
     run("fit and plans", 120, "networks", "fit::", "plan::", "optimizers::", "finite::", "frozen::")
     run("core", 120, "core-unit", "session::", "engine::tests", "resident", "loss::", "optimizer::", "captured")
     run("networks against PyTorch", 240, "networks", "parity::", "--skip", "every_kernel")
@@ -254,13 +254,19 @@ def accuracy(kit):
         kit.step("accuracy", f"Fashion-MNIST, {device} {precision}", limit, [node, program, device, precision, str(epochs), *count])
 
 
+def lead(where, tree):
+    """Has a place lead to the kit's tree: tests read fixtures where they were built. What is there stays, but for links of other kits."""
+    kits = os.path.exists(os.path.join(os.path.realpath(where), "..", "manifest.json"))
+    if os.path.islink(where) and (kits or not os.path.exists(where)):
+        os.unlink(where)
+    if not os.path.lexists(where):
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+        os.symlink(tree, where)
+
+
 def main():
     kit = Kit(options())
-    where = MANIFEST["builtAt"]
-    if not os.path.exists(where):
-        # Tests read fixtures where they were built.
-        os.makedirs(os.path.dirname(where), exist_ok=True)
-        os.symlink(os.path.join(KIT, "tree"), where)
+    lead(MANIFEST["builtAt"], os.path.join(KIT, "tree"))
     kit.step("machine", "nvidia-smi", 30, ["nvidia-smi"], None if shutil.which("nvidia-smi") else "there is none")
     kit.step("machine", "Node's program and the addon", 30, [os.path.join(KIT, "node"), os.path.join(KIT, "doctor.mjs")])
     found = kit.step("machine", "probe", 60, [os.path.join(KIT, "gpu"), "probe"])

@@ -315,6 +315,6 @@ pub fn check_labels(output: Shape, n: usize, labels: LabelsRef) -> Result<()> {
 }
 
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
-mod asked;
+mod cudnn_plans;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ mod fit;
 mod frozen;
 mod hashed;
 mod hostile_files;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod launches;
 mod load_weights;
 mod optimizers;
 mod parity;
@@ -14,5 +16,7 @@ mod pictures;
 mod plan;
 mod published_files;
 mod resize;
+#[path = "../../resnet-ops/tests/support/tell.rs"]
+mod tell;
 mod torch_bytes;
 mod torch_files;

@@ -4,7 +4,7 @@ use crate::algorithm::Algorithm;
 use crate::precision::Precision;
 use crate::{blocked, Buffer, DeviceProbe, Element, Isa, Pool};
 use candle_core::{bail, DType, Result};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "cuda-kernels")]
 pub use crate::cuda::CapturedGraph;
@@ -28,8 +28,8 @@ impl CapturedGraph {
 pub enum Capture {
     /// Work to be done by a launch.
     Graph(CapturedGraph),
-    /// The device did not take the work as one, for this reason; nothing was done.
-    Refused(String),
+    /// The device did not take the work as one; nothing was done. For as long as the reason is kept, [`DeviceProbe`] tells it.
+    Refused(Arc<str>),
     /// This backend captures nothing; nothing was done.
     Never,
 }
@@ -116,11 +116,11 @@ impl Executor {
         Self::Cuda(crate::cuda::Cuda::on_host(Precision::Fp32, captures))
     }
 
-    /// A GPU on paper, on which nothing is done, and the record of what it is asked for.
+    /// A GPU on paper, which does nothing, and the paper on which it writes down what it is asked for.
     #[cfg(feature = "cuda-host")]
-    pub fn on_paper_for_tests(precision: Precision) -> (Self, crate::Record) {
-        let record = crate::Record::default();
-        (Self::Cuda(crate::cuda::Cuda::on_paper(precision, record.clone())), record)
+    pub fn on_paper_for_tests(precision: Precision) -> (Self, crate::Paper) {
+        let paper = crate::Paper::default();
+        (Self::Cuda(crate::cuda::Cuda::on_paper(precision, paper.clone())), paper)
     }
 
     /// The same with other kernels for convolutions that are prepared from now on; only the CPU backend has more than one kind.

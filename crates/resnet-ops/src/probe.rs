@@ -1,7 +1,7 @@
 //! What there is on this machine for the CUDA backend: a device probe.
 
 use crate::DeviceError;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, Weak};
 
 /// Driver, libraries and GPUs, as far as they were found.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub struct DeviceProbe {
     pub gpus: Vec<GpuDescription>,
     /// Why none of it can be used, if that is so.
     pub problem: Option<DeviceError>,
-    /// Why a GPU last refused to do a list as one captured graph in this process, if it did.
+    /// Why a GPU refused to do a list as one captured graph, the last of those in this process that it was asked for and still has not.
     pub refused_capture: Option<String>,
 }
 
@@ -53,19 +53,23 @@ impl DeviceProbe {
     }
 }
 
-/// Why a GPU last refused to capture something, if it did.
-static REFUSED: Mutex<Option<String>> = Mutex::new(None);
+/// Why GPUs refused to capture something, while somebody keeps the reasons.
+static REFUSED: Mutex<Vec<Weak<str>>> = Mutex::new(Vec::new());
 
-/// Notes why, and hands it on.
+/// Notes why, for as long as it is kept.
 #[cfg(feature = "cuda-kernels")]
-pub(crate) fn noted_refusal(reason: String) -> String {
-    *REFUSED.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+pub(crate) fn noted_refusal(reason: String) -> std::sync::Arc<str> {
+    let reason = std::sync::Arc::from(reason);
+    let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    refused.retain(|reason| reason.strong_count() > 0);
+    refused.push(std::sync::Arc::downgrade(&reason));
     reason
 }
 
 /// See [`DeviceProbe::refused_capture`].
 pub(crate) fn refused_capture() -> Option<String> {
-    REFUSED.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    let refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    refused.iter().rev().find_map(Weak::upgrade).map(|reason| reason.to_string())
 }
 
 /// The error of a build without the feature `cuda`.

@@ -4,6 +4,7 @@ use super::instruction::List;
 use super::mode::Mode;
 use resnet_ops::{Capture, CapturedGraph, Executor, Result};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How often a capture that the device refuses is tried again: what it says of another thread's work, or of memory, passes.
 const TRIES: usize = 3;
@@ -24,8 +25,11 @@ struct Repeated {
 /// What came of capturing.
 enum State {
     Graph(CapturedGraph),
-    /// Refused so often.
-    Refused(usize),
+    /// Refused so often. The reason is told of for as long as it is kept here.
+    Refused {
+        times: usize,
+        _reason: Arc<str>,
+    },
     Never,
 }
 
@@ -43,7 +47,7 @@ impl CapturedGraphs {
         let again = std::mem::replace(&mut repeated.last, n) == n;
         let refused = match &repeated.captured {
             Some((images, State::Graph(_) | State::Never)) if *images == n => None,
-            Some((images, State::Refused(times))) if *images == n => Some(*times).filter(|&times| times < TRIES),
+            Some((images, State::Refused { times, .. })) if *images == n => Some(*times).filter(|&times| times < TRIES),
             Some(_) | None => Some(0),
         };
         if let (true, Some(times)) = (again, refused) {
@@ -51,7 +55,7 @@ impl CapturedGraphs {
             repeated.captured = None;
             let state = match executor.capture(&mut walk)? {
                 Capture::Graph(graph) => State::Graph(graph),
-                Capture::Refused(_) => State::Refused(times + 1),
+                Capture::Refused(_reason) => State::Refused { times: times + 1, _reason },
                 Capture::Never => State::Never,
             };
             repeated.captured = Some((n, state));
@@ -76,8 +80,9 @@ mod tests {
     use crate::plan::{List, Mode};
     use resnet_ops::{relu, DType, DeviceProbe, Executor};
 
-    /// Runs a list so often where the first captures are refused; which runs were walked, captures too, and whether it ended captured.
-    fn walks(refused: usize, runs: usize) -> (Vec<usize>, bool) {
+    /// Runs a list so often where the first captures are refused; which runs were walked, captures too, whether it ended captured, and whether
+    /// a reason is then told why not.
+    fn walks(refused: usize, runs: usize) -> (Vec<usize>, [bool; 2]) {
         let gpu = Executor::refusing_for_tests(refused);
         let x = gpu.upload(DType::F32, &[-1f32; 8]).unwrap();
         let mut y = gpu.zeros(DType::F32, 8).unwrap();
@@ -94,14 +99,17 @@ mod tests {
             walked
         });
         let walked = walked.collect();
-        (walked, graphs.has(&Mode::TRAIN, List::Forward))
+        let told = DeviceProbe::new().refused_capture;
+        assert!(told.iter().all(|reason| reason == "an imitation of a driver that refuses"), "{told:?}");
+        (walked, [graphs.has(&Mode::TRAIN, List::Forward), told.is_some()])
     }
 
     #[test]
     fn a_refused_capture_is_tried_again_a_few_times() {
-        assert_eq!(walks(0, 4), (vec![1, 1, 0, 0], true));
-        assert_eq!(walks(1, 5), (vec![1, 2, 1, 0, 0], true));
-        assert_eq!(walks(TRIES, 6), (vec![1, 2, 2, 2, 1, 1], false));
-        assert_eq!(DeviceProbe::new().refused_capture.unwrap(), "an imitation of a driver that refuses");
+        assert_eq!(walks(0, 4), (vec![1, 1, 0, 0], [true, false]));
+        assert_eq!(walks(1, 5), (vec![1, 2, 1, 0, 0], [true, false]));
+        assert_eq!(walks(TRIES, 6), (vec![1, 2, 2, 2, 1, 1], [false, true]));
+        // What is gone is told of no longer.
+        assert_eq!(DeviceProbe::new().refused_capture, None);
     }
 }

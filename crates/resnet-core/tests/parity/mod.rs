@@ -7,6 +7,7 @@ mod fixture;
 mod networks;
 
 use crate::hashed;
+use crate::tell::tell;
 use fixture::{Fixture, Quantities, Rows};
 use resnet_core::cancel::Cancel;
 use resnet_core::model::graph::trace_channels;
@@ -112,14 +113,6 @@ impl Subject {
             tell(|| format!("distance {:.2e} of what is allowed: {backend}, {quantity}", distance / bound));
             assert!(distance <= bound, "{backend}, {quantity}: {distance:.2e} > {bound:.2e}");
         }
-    }
-}
-
-/// Says something on the standard error stream where `RESNET_NATIVE_TESTS_TELL` is 1.
-fn tell(line: impl FnOnce() -> String) {
-    use std::io::Write;
-    if std::env::var("RESNET_NATIVE_TESTS_TELL").is_ok_and(|value| value == "1") {
-        let _ = writeln!(std::io::stderr(), "{}", line());
     }
 }
 

@@ -5,7 +5,7 @@
 use super::cudnn::library;
 use super::cudnn::run::Convolutions;
 use super::device::{Argument, Captured, Device, Geometry, Graph};
-use super::handles::{description, failed, Context, Stream, Workspace};
+use super::handles::{description, failed, Context, DriverStream, Workspace};
 use super::pinned::{Pinned, LEAST};
 use crate::algorithm::Pass;
 use crate::probe::{self, DeviceProbe, GpuDescription};
@@ -26,7 +26,7 @@ const CAPTURE_ERRORS: std::ops::RangeInclusive<u32> = 900..=908;
 pub struct Gpu {
     convolutions: Mutex<Convolutions>,
     uploads: Mutex<Uploads>,
-    stream: Arc<Stream>,
+    stream: Arc<DriverStream>,
 }
 
 /// How large data go to the GPU.
@@ -41,7 +41,7 @@ enum Uploads {
 /// A graph of the driver's.
 struct DriverGraph {
     graph: sys::CUgraphExec,
-    stream: Arc<Stream>,
+    stream: Arc<DriverStream>,
     /// What convolutions among it work in.
     _workspace: Option<Arc<Workspace>>,
 }
@@ -146,7 +146,7 @@ impl Gpu {
             Some(gpu) if !gpu.is_supported() => return unavailable(too_old(gpu)),
             Some(_) => {}
         }
-        let stream = Arc::new(Stream::new(Context::of(ordinal)?)?);
+        let stream = Arc::new(DriverStream::new(Context::of(ordinal)?)?);
         let convolutions = Mutex::new(Convolutions::new(&stream, deterministic)?);
         Ok(Self { convolutions, uploads: Mutex::new(Uploads::Idle), stream })
     }

@@ -32,7 +32,7 @@ pub(super) struct Context {
 }
 
 /// A stream of a context.
-pub(super) struct Stream {
+pub(super) struct DriverStream {
     pub(super) stream: sys::CUstream,
     pub(super) context: Arc<Context>,
 }
@@ -40,7 +40,6 @@ pub(super) struct Stream {
 /// Memory of convolutions, given back when dropped.
 pub(super) struct Workspace {
     pub(super) address: u64,
-    pub(super) bytes: i64,
     context: Arc<Context>,
 }
 
@@ -49,9 +48,9 @@ unsafe impl Send for Context {}
 // SAFETY: as above.
 unsafe impl Sync for Context {}
 // SAFETY: as above.
-unsafe impl Send for Stream {}
+unsafe impl Send for DriverStream {}
 // SAFETY: as above.
-unsafe impl Sync for Stream {}
+unsafe impl Sync for DriverStream {}
 
 /// The driver's name of an error and what it says of it.
 pub(super) fn description(error: DriverError) -> String {
@@ -122,13 +121,11 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // What fails here fails on a device that was lost, where there is nothing to give back.
-        if self.bind().is_err() {
-            return;
-        }
+        // What fails here fails on a device that was lost. Where the context cannot be made current, the kernels go with it.
+        let is_bound = self.bind().is_ok();
         // SAFETY: all were made by `new`, and nobody has them any more.
         unsafe {
-            if !self.module.is_null() {
+            if is_bound && !self.module.is_null() {
                 let _ = result::module::unload(self.module);
             }
             let _ = result::primary_ctx::release(self.device);
@@ -136,7 +133,7 @@ impl Drop for Context {
     }
 }
 
-impl Stream {
+impl DriverStream {
     pub(super) fn new(context: Arc<Context>) -> Result<Self> {
         context.bind()?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("stream"))?;
@@ -144,7 +141,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for DriverStream {
     fn drop(&mut self) {
         // SAFETY: nobody has it any more; the driver lets what was asked for come to its end.
         let _ = self.context.bind().map(|()| unsafe { result::stream::destroy(self.stream) });
@@ -156,7 +153,7 @@ impl Workspace {
     pub(super) fn new(context: &Arc<Context>, bytes: i64) -> Result<Self> {
         // SAFETY: the memory is given back when this is dropped.
         let address = unsafe { result::malloc_sync(bytes as usize) }.map_err(failed("a convolution's workspace"))?;
-        Ok(Self { address, bytes, context: context.clone() })
+        Ok(Self { address, context: context.clone() })
     }
 }
 

@@ -122,8 +122,8 @@ impl Cuda {
 
     /// A device that only writes down, for tests.
     #[cfg(feature = "cuda-host")]
-    pub fn on_paper(precision: Precision, record: recorder::Record) -> Self {
-        Self::on(Box::new(recorder::Recorder::new(record)), 0, precision)
+    pub fn on_paper(precision: Precision, paper: recorder::Paper) -> Self {
+        Self::on(Box::new(recorder::Recorder::new(paper)), 0, precision)
     }
 
     fn on(device: Box<dyn Device>, ordinal: usize, precision: Precision) -> Self {
@@ -134,7 +134,7 @@ impl Cuda {
     pub(crate) fn capture(
         &self,
         work: impl FnOnce() -> Result<()>,
-    ) -> Result<std::result::Result<CapturedGraph, String>> {
+    ) -> Result<std::result::Result<CapturedGraph, Arc<str>>> {
         self.stream.check_idle("captures")?;
         let capturing = Capturing::begin(self)?;
         let done = work();

@@ -1,6 +1,6 @@
 //! Memory of the host that a GPU reads itself.
 
-use super::handles::{failed, Stream};
+use super::handles::{failed, DriverStream};
 use super::staging::{in_parts, PART, PARTS};
 use candle_core::Result;
 use cudarc::driver::{result, sys};
@@ -14,7 +14,7 @@ pub(super) const LEAST: usize = 64 << 10;
 pub(super) struct Pinned {
     parts: [Part; PARTS],
     next: usize,
-    stream: Arc<Stream>,
+    stream: Arc<DriverStream>,
 }
 
 /// A part, and when the GPU has read it.
@@ -29,7 +29,7 @@ unsafe impl Send for Pinned {}
 
 impl Pinned {
     /// The stream's context must be current.
-    pub(super) fn new(stream: &Arc<Stream>) -> Result<Self> {
+    pub(super) fn new(stream: &Arc<DriverStream>) -> Result<Self> {
         let none = || Part { memory: std::ptr::null_mut(), read: std::ptr::null_mut() };
         let mut pinned = Self { parts: [none(), none()], next: 0, stream: stream.clone() };
         for part in &mut pinned.parts {

@@ -23,14 +23,15 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AskedConvolution {
     pub(super) geometry: Geometry,
-    pub(super) pass: Pass,
+    /// Which of its passes.
+    pub pass: Pass,
 }
 
-/// What an executor that only writes down has been asked for.
+/// What an executor on paper has been asked for.
 #[derive(Clone, Default)]
-pub struct Record(Arc<Mutex<Asked>>);
+pub struct Paper(Arc<Mutex<Asked>>);
 
-impl Record {
+impl Paper {
     /// What was asked for since the last call.
     pub fn take(&self) -> Asked {
         std::mem::take(&mut *self.asked())
@@ -43,13 +44,13 @@ impl Record {
 
 /// The device. Its memory is but addresses, and reads as zeros.
 pub(super) struct Recorder {
-    record: Record,
+    paper: Paper,
     next: AtomicU64,
 }
 
 impl Recorder {
-    pub(super) fn new(record: Record) -> Self {
-        Self { record, next: AtomicU64::new(1 << 20) }
+    pub(super) fn new(paper: Paper) -> Self {
+        Self { paper, next: AtomicU64::new(1 << 20) }
     }
 }
 
@@ -65,23 +66,23 @@ impl Device for Recorder {
     }
 
     unsafe fn upload(&self, _: u64, bytes: &[u8]) -> Result<()> {
-        self.record.asked().uploads.push(bytes.len());
+        self.paper.asked().uploads.push(bytes.len());
         Ok(())
     }
 
     unsafe fn download(&self, _: u64, bytes: &mut [u8]) -> Result<()> {
-        self.record.asked().downloads.push(bytes.len());
+        self.paper.asked().downloads.push(bytes.len());
         bytes.fill(0);
         Ok(())
     }
 
     unsafe fn launch(&self, kernel: &str, blocks: u32, _: u32, _: &mut [Argument]) -> Result<()> {
-        self.record.asked().launches.push((kernel.to_owned(), blocks));
+        self.paper.asked().launches.push((kernel.to_owned(), blocks));
         Ok(())
     }
 
     unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, _: u64, _: u64, _: u64) -> Result<()> {
-        self.record.asked().convolutions.push(AskedConvolution { geometry: geometry.clone(), pass });
+        self.paper.asked().convolutions.push(AskedConvolution { geometry: geometry.clone(), pass });
         Ok(())
     }
 

@@ -12,8 +12,11 @@ pub mod ops;
 pub mod padding;
 pub mod pooling;
 pub mod shapes;
+mod tell;
 
 use resnet_ops::{layout, Buffer, DType, Executor, Isa, Precision, Result, View, ViewMut};
+
+pub use tell::tell;
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -68,14 +71,6 @@ pub fn every_executor() -> Vec<Executor> {
 
 fn on_a_gpu() -> bool {
     std::env::var("RESNET_NATIVE_TESTS_GPU").is_ok_and(|value| value == "1")
-}
-
-/// Says something on the standard error stream where `RESNET_NATIVE_TESTS_TELL` is 1.
-pub fn tell(line: impl FnOnce() -> String) {
-    use std::io::Write;
-    if std::env::var("RESNET_NATIVE_TESTS_TELL").is_ok_and(|value| value == "1") {
-        let _ = writeln!(std::io::stderr(), "{}", line());
-    }
 }
 
 /// The GPU's kernels in f32.

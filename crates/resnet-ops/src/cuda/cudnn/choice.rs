@@ -40,7 +40,8 @@ pub fn fastest(
     }
 }
 
-fn is_out_of_memory(error: &Error) -> bool {
+/// Whether an error is that there is no memory.
+pub fn is_out_of_memory(error: &Error) -> bool {
     matches!(DeviceError::of(error), Some(DeviceError::OutOfMemory(_)))
 }
 

@@ -33,7 +33,7 @@ mod cublas_lt {
     use std::sync::OnceLock;
 
     /// Where Python's packages put it, from the folder of cuDNN's, and cuDNN's own folder.
-    const FOLDERS: [&str; 3] = ["", "../../cublas/lib", "../../cu13/lib"];
+    pub(super) const FOLDERS: [&str; 3] = ["", "../../cublas/lib", "../../cu13/lib"];
 
     /// Opens it and keeps it, once.
     pub fn open() -> Result<(), String> {
@@ -83,7 +83,7 @@ mod cublas_lt {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::cublas_lt::open_in;
+    use super::cublas_lt::{open_in, FOLDERS};
     use std::path::Path;
     use std::process::Command;
 
@@ -93,18 +93,22 @@ mod tests {
 
     #[test]
     fn cublas_lt_is_looked_for_where_cudnn_does() {
-        // A number that no library has, since what is opened stays.
+        // Numbers that no library has, since what is opened stays.
         let (folder, major) = (std::env::temp_dir().join(format!("resnet-cublas-{}", std::process::id())), 99);
-        let (cudnn, cublas) = (folder.join("cudnn/lib"), folder.join("cu13/lib"));
-        run("mkdir", &["-p", cudnn.to_str().unwrap(), cublas.to_str().unwrap()]);
+        let cudnn = folder.join("cudnn/lib");
+        run("mkdir", &["-p", cudnn.to_str().unwrap()]);
         for place in [None, Some(cudnn.as_path()), Some(Path::new("/nowhere"))] {
             let message = open_in(place, major).unwrap_err();
             assert!(message.contains("no cuBLASLt (libcublasLt.so.99)"), "{message}");
             assert!(message.contains("install it (the package libcublas-99-0"), "{message}");
         }
-        let made = cublas.join("libcublasLt.so.99");
-        run("cc", &["-shared", "-x", "c", "/dev/null", "-o", made.to_str().unwrap()]);
-        assert_eq!(open_in(Some(&cudnn), major), Ok(()));
+        for (major, below) in (major..).zip(FOLDERS) {
+            let cublas = cudnn.join(below);
+            run("mkdir", &["-p", cublas.to_str().unwrap()]);
+            let made = cublas.join(format!("libcublasLt.so.{major}"));
+            run("cc", &["-shared", "-x", "c", "/dev/null", "-o", made.to_str().unwrap()]);
+            assert_eq!(open_in(Some(&cudnn), major), Ok(()), "{below}");
+        }
         run("rm", &["-r", folder.to_str().unwrap()]);
     }
 }

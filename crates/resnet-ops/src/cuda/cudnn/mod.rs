@@ -11,5 +11,7 @@ mod descriptor;
 pub(crate) mod library;
 mod operation;
 mod plans;
+#[cfg(any(feature = "cuda", test))]
+mod room;
 #[cfg(feature = "cuda")]
 pub(in crate::cuda) mod run;

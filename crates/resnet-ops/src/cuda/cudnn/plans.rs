@@ -34,6 +34,11 @@ pub struct EnginePlan {
     pub workspace: i64,
 }
 
+// SAFETY: a plan is only read once it is there, and cuDNN may be given it by any thread.
+unsafe impl Send for EnginePlan {}
+// SAFETY: as above.
+unsafe impl Sync for EnginePlan {}
+
 /// The lists of engines that are asked for in turn.
 const MODES: [sys::cudnnBackendHeurMode_t; 2] =
     [sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_A, sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_FALLBACK];

@@ -2,14 +2,14 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "errors are many")]
 
-use super::choice::fastest;
+use super::choice::{fastest, is_out_of_memory};
 use super::descriptor::{check, Descriptor};
 use super::operation::IDS;
 use super::plans::{none_for, EnginePlan, Target, TIMED};
+use super::room::Room;
 use crate::algorithm::Pass;
 use crate::cuda::device::Geometry;
-use crate::cuda::handles::{failed, Context, Stream, Workspace};
-use crate::DeviceError;
+use crate::cuda::handles::{failed, Context, DriverStream, Workspace};
 use candle_core::Result;
 use cudarc::cudnn::sys::cudnnBackendDescriptorType_t as Kind;
 use cudarc::cudnn::sys::{self, cudnnBackendAttributeName_t as Name, cudnnBackendAttributeType_t as Type};
@@ -70,24 +70,24 @@ impl Drop for Cudnn {
     }
 }
 
-/// The convolutions of one stream, with the memory that they work in: its work is done in order, so that one such memory is enough.
+/// The convolutions of one stream, with the memory that they work in.
 pub struct Convolutions {
     cudnn: Arc<Mutex<Cudnn>>,
-    stream: Arc<Stream>,
-    workspace: Option<Arc<Workspace>>,
-    /// Bytes that the plans want which were run on this stream.
-    wanted: i64,
+    stream: Arc<DriverStream>,
+    room: Room<Workspace>,
+    /// Plans in place of the shared ones that there was no memory for here.
+    smaller: HashMap<(Geometry, Pass), Arc<EnginePlan>>,
 }
 
 impl Convolutions {
-    pub fn new(stream: &Arc<Stream>, deterministic: bool) -> Result<Self> {
+    pub fn new(stream: &Arc<DriverStream>, deterministic: bool) -> Result<Self> {
         let cudnn = Cudnn::shared(&stream.context, deterministic)?;
-        Ok(Self { cudnn, stream: stream.clone(), workspace: None, wanted: 0 })
+        Ok(Self { cudnn, stream: stream.clone(), room: Room::new(), smaller: HashMap::new() })
     }
 
     /// What the convolutions work in.
     pub fn workspace(&self) -> Option<Arc<Workspace>> {
-        self.workspace.clone()
+        self.room.memory().cloned()
     }
 
     /// Runs a convolution, by the plan for its shape, which the first run chooses. The context must be current.
@@ -100,8 +100,16 @@ impl Convolutions {
         let mut cudnn = shared.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the stream lives as long as this; both libraries call it by different names.
         check("stream", unsafe { sys::cudnnSetStream(cudnn.handle, self.stream.stream.cast()) })?;
-        let plan = match cudnn.plans.get(&key) {
-            Some(plan) => plan.clone(),
+        let known = self.smaller.get(&key).or_else(|| cudnn.plans.get(&key)).cloned();
+        let reserved = known.map(|plan| self.reserve(plan.workspace).map(|()| plan));
+        let plan = match reserved {
+            Some(Err(error)) if !cudnn.deterministic && is_out_of_memory(&error) => {
+                // SAFETY: passed on to the caller.
+                let plan = Arc::new(unsafe { self.choose(&cudnn, geometry, pass, addresses)? });
+                self.smaller.insert(key, plan.clone());
+                plan
+            }
+            Some(reserved) => reserved?,
             None => {
                 // SAFETY: passed on to the caller.
                 let plan = Arc::new(unsafe { self.choose(&cudnn, geometry, pass, addresses)? });
@@ -109,14 +117,13 @@ impl Convolutions {
                 plan
             }
         };
-        self.wanted = self.wanted.max(plan.workspace);
-        self.make_room(self.wanted)?;
+        self.reserve(plan.workspace)?;
         // SAFETY: passed on to the caller.
         unsafe { self.execute(&cudnn, &plan, addresses) }
     }
 
     unsafe fn execute(&self, cudnn: &Cudnn, plan: &EnginePlan, addresses: [u64; 3]) -> Result<()> {
-        let workspace = self.workspace.as_ref().map_or(0, |workspace| workspace.address);
+        let workspace = self.room.memory().map_or(0, |workspace| workspace.address);
         let pack = Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
             .set(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, Type::CUDNN_TYPE_INT64, &IDS)?
             .set(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, Type::CUDNN_TYPE_VOID_PTR, &addresses.map(pointer))?
@@ -144,21 +151,19 @@ impl Convolutions {
         let this = RefCell::new(&mut *self);
         let chosen = fastest(
             &workspaces,
-            |bytes| this.borrow_mut().make_room(bytes),
+            |bytes| {
+                let mut this = this.borrow_mut();
+                let Self { room, stream, .. } = &mut **this;
+                room.make(bytes, |bytes| Workspace::new(&stream.context, bytes))
+            },
             // SAFETY: passed on to the caller.
             |plan| unsafe { this.borrow().time(cudnn, &plans[plan], addresses) },
         );
-        if let Ok(plan) = chosen {
-            self.wanted = self.wanted.max(workspaces[plan]);
-        }
-        // What only losers wanted goes back.
-        if self.workspace.as_ref().is_some_and(|workspace| workspace.bytes > self.wanted) {
-            self.workspace = None;
-        }
+        self.room.settle(chosen.as_ref().ok().map(|&plan| workspaces[plan]));
         // An error that is not memory's is told with the shape.
-        let plan = chosen.map_err(|error| match DeviceError::of(&error) {
-            Some(DeviceError::OutOfMemory(_)) => error,
-            _ => none_for(geometry, pass, Some(error)),
+        let plan = chosen.map_err(|error| match is_out_of_memory(&error) {
+            true => error,
+            false => none_for(geometry, pass, Some(error)),
         })?;
         Ok(plans.swap_remove(plan))
     }
@@ -190,14 +195,18 @@ impl Convolutions {
         }
     }
 
-    /// Makes the workspace at least so large.
-    fn make_room(&mut self, bytes: i64) -> Result<()> {
-        if bytes > self.workspace.as_ref().map_or(0, |workspace| workspace.bytes) {
-            // The old one goes before the new one comes, unless a captured graph needs it.
-            self.workspace = None;
-            self.workspace = Some(Arc::new(Workspace::new(&self.stream.context, bytes)?));
-        }
-        Ok(())
+    /// Makes room for a plan that wants so many bytes.
+    fn reserve(&mut self, bytes: i64) -> Result<()> {
+        let Self { room, stream, .. } = self;
+        room.reserve(bytes, |bytes| Workspace::new(&stream.context, bytes))
+    }
+}
+
+impl Drop for Convolutions {
+    fn drop(&mut self) {
+        // Before cuDNN's handle, for which they were made.
+        let _ = self.stream.context.bind();
+        self.smaller.clear();
     }
 }
 

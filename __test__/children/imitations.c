@@ -1,5 +1,5 @@
-// A driver that answers what a test wants of it: CUDA's version, the results of the first calls, a GPU's compute capability and memory,
-// how many captures it refuses. Its GPU computes nothing; at the end of the process it says what it was asked for, and what for it
+// A driver that answers what a test wants of it: CUDA's version, the results of the first calls and of making a context current (BIND), a
+// GPU's compute capability and memory, how many captures it refuses. Its GPU computes nothing; at the end of the process it says what it was asked for, and what for it
 // should not have been, but for SILENT. With CUDNN it is cuDNN, which has two engines for everything, of which the first works in WORKSPACE bytes.
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +75,7 @@ int cuGetErrorName(int error, const char **text) { *text = "CUDA_ERROR_IMAGINARY
 
 int cuDevicePrimaryCtxRetain(void **context, int device) { contexts++; *context = &contexts; return 0; }
 int cuDevicePrimaryCtxRelease_v2(int device) { contexts--; return 0; }
-int cuCtxSetCurrent(void *context) { return context == &contexts && contexts > 0 ? 0 : 201; }
+int cuCtxSetCurrent(void *context) { return context == &contexts && contexts > 0 ? BIND : 201; }
 
 // The image must lie where the driver can read it in words.
 int cuModuleLoadData(void **module, const void *image) { modules++; *module = &modules; return (size_t)image % 8 == 0 ? 0 : 1; }
