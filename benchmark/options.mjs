@@ -9,6 +9,14 @@ import { root } from "./report.mjs";
 export const threads = availableParallelism();
 export const sample = join(root, "data/fashion-mnist-sample");
 
+/** The sides that `--sides A,B` names, made by the functions of those names. */
+export function makeSides(text, makers) {
+  const names = text.split(",");
+  const unknown = names.find((name) => !Object.hasOwn(makers, name));
+  if (unknown !== undefined) throw new Error(`--sides: expected some of ${Object.keys(makers).join(", ")}, got ${unknown}`);
+  return names.map((name) => makers[name]());
+}
+
 /** The options `--some-name VALUE` by `someName`. One whose default is a number is an integer of at least 1. */
 export function parse(args, defaults) {
   const names = Object.keys(defaults);

@@ -11,7 +11,7 @@
 
 import { evaluate, fashionMnist, fit } from "../dist/index.js";
 import { holdOut } from "./held-out.mjs";
-import { parse, threads } from "./options.mjs";
+import { makeSides, parse, threads } from "./options.mjs";
 import { torchRecord } from "./peers.mjs";
 import { machine, meanAndDeviation, save } from "./report.mjs";
 
@@ -21,14 +21,14 @@ export async function main(args) {
   const data = await parts(options.part);
   if (options.part !== "test" && options.sides !== "native") throw new Error("--sides: expected native where the test images stay unseen");
   const makers = { native: () => native(record, data, options), torch: () => torchRecord({ threads: options.threads, recipe: record.recipe }) };
-  const sides = options.sides.split(",").map((name) => makers[name]());
+  const sides = makeSides(options.sides, makers);
   const results = [];
   const { cpu, cores, node } = await machine();
   console.log(`${options.record}: ${cpu}, ${options.threads} of ${cores} cores, Node ${node}`);
   try {
     for (let seed = 1; seed <= options.seeds; seed += 1) {
       for (const side of sides) {
-        const { rows, seconds, accuracy } = await side.ask({ seed, epochs: record.recipe.epochs });
+        const { rows, seconds, accuracy } = await side.ask({ seed });
         for (const [i, row] of rows.entries()) console.log(`${side.name}  seed ${seed}  epoch ${i + 1}  loss ${row.loss.toFixed(4)}  accuracy ${percent(row.accuracy)}`);
         console.log(`${side.name}  seed ${seed}  ${options.part} ${percent(accuracy)} %  ${seconds.toFixed(1)} s`);
         results.push({ side: side.name, seed, accuracy, seconds, rows });
@@ -47,14 +47,12 @@ export async function main(args) {
 
 /** What is trained on, and what is measured in the end. */
 async function parts(part) {
-  const { train, validation } = await fashionMnist();
-  if (part === "test") return { train, measured: validation };
-  if (part !== "choosing") throw new Error(`--part: expected test or choosing, got ${part}`);
-  const held = holdOut(train);
-  return { train: held.train, measured: held.validation };
+  if (part !== "test" && part !== "choosing") throw new Error(`--part: expected test or choosing, got ${part}`);
+  const data = await fashionMnist();
+  return part === "test" ? data : holdOut(data.train);
 }
 
-function native({ network, options, flips }, { train, measured }, { threads }) {
+function native({ network, options, flips }, { train, validation }, { threads }) {
   return {
     name: "resnet-native",
     async ask({ seed }) {
@@ -62,7 +60,7 @@ function native({ network, options, flips }, { train, measured }, { threads }) {
       const began = performance.now();
       const { rows } = await fit(model, { train }, options);
       const seconds = (performance.now() - began) / 1000;
-      const { accuracy } = await evaluate(model, measured, { flips });
+      const { accuracy } = await evaluate(model, validation, { flips });
       model.dispose();
       return { rows, seconds, accuracy };
     },

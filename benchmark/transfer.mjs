@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { affine, CifarResNet, evaluate, fashionMnist, fit, fromArrays, loadModel, oneCycle, sgd } from "../dist/index.js";
 import { table } from "../dist/table.js";
-import { parse, threads } from "./options.mjs";
+import { makeSides, parse, threads } from "./options.mjs";
 import { reasonOf } from "./peer.mjs";
 import { torchTransfer } from "./peers.mjs";
 import { machine, meanAndDeviation, save } from "./report.mjs";
@@ -44,10 +44,7 @@ export async function main(args) {
     native: () => native(digits, folder, options),
     torch: () => torchTransfer({ folder, threads: options.threads, recipe: RECIPE }),
   };
-  const named = options.sides.split(",");
-  const unknown = named.find((name) => !Object.hasOwn(makers, name));
-  if (unknown !== undefined) throw new Error(`--sides: expected some of ${Object.keys(makers).join(", ")}, got ${unknown}`);
-  const sides = named.map((name) => makers[name]());
+  const sides = makeSides(options.sides, makers);
   const results = [];
   try {
     for (const side of sides.slice()) {

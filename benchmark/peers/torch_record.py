@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from torch_transfer import drawn, fashion_mnist, one_cycle, sgd
+from torch_transfer import accuracy, drawn, fashion_mnist, one_cycle, sgd
 
 
 def conv(inputs, outputs):
@@ -39,7 +39,8 @@ def network(width):
     return nn.Sequential(*layers).apply(drawn)
 
 
-def run(data, test, recipe, epochs, seed):
+def run(data, test, recipe, seed):
+    epochs = recipe["epochs"]
     torch.manual_seed(seed)
     x, y = data
     model = network(recipe["width"]).to(memory_format=torch.channels_last)
@@ -62,16 +63,9 @@ def run(data, test, recipe, epochs, seed):
             hits += (logits.argmax(1) == y[places]).sum().item()
         rows.append({"loss": loss_sum / len(y), "accuracy": hits / len(y)})
     seconds = time.perf_counter() - began
-    return {"rows": rows, "seconds": seconds, "accuracy": accuracy(model.eval(), test)}
-
-
-@torch.no_grad()
-def accuracy(model, data):
-    """By the mean of the logits of an image and its mirror image."""
-    hits = 0
-    for images, y in zip(*(part.split(256) for part in data)):
-        hits += ((model(images) + model(images.flip(3))).argmax(1) == y).sum().item()
-    return hits / len(data[1])
+    model.eval()
+    # An image counts with its mirror image.
+    return {"rows": rows, "seconds": seconds, "accuracy": accuracy(lambda images: model(images) + model(images.flip(3)), test)}
 
 
 def main():
@@ -82,8 +76,7 @@ def main():
     torch.set_num_threads(options.threads)
     data, test = fashion_mnist("train"), fashion_mnist("t10k")
     for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(run(data, test, options.recipe, request["epochs"], request["seed"])), flush=True)
+        print(json.dumps(run(data, test, options.recipe, json.loads(line)["seed"])), flush=True)
 
 
 if __name__ == "__main__":

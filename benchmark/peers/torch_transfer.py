@@ -126,10 +126,10 @@ def train(model, data, recipe, settings, epochs, *, cycle=True, frozen=False):
                 schedule.step()
 
 
-def accuracy(model, data):
-    model.eval()
-    with torch.no_grad():
-        hits = sum((model(x).argmax(1) == y).sum().item() for x, y in zip(data[0].split(256), data[1].split(256)))
+@torch.no_grad()
+def accuracy(logits, data):
+    """Of a model that is evaluated, or another function from images to logits."""
+    hits = sum((logits(x).argmax(1) == y).sum().item() for x, y in zip(data[0].split(256), data[1].split(256)))
     return hits / len(data[1])
 
 
@@ -172,7 +172,7 @@ def main():
                 train(model, few, recipe, digits, digits["headEpochs"], cycle=False, frozen=True)
                 model.requires_grad_(True)
                 train(model, few, recipe, digits, epochs)
-        print(json.dumps({"accuracy": accuracy(model, test), "seconds": time.perf_counter() - began}), flush=True)
+        print(json.dumps({"accuracy": accuracy(model.eval(), test), "seconds": time.perf_counter() - began}), flush=True)
 
 
 if __name__ == "__main__":

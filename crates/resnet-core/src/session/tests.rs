@@ -64,19 +64,18 @@ fn a_gpu_does_captured_steps_as_it_does_others() {
     assert!(walked.unwrap() == repeated);
 }
 
+fn plain_sgd() -> Trainer {
+    let (lr, momentum, dampening, nesterov, weight_decay) = (0.1, 0.0, 0.0, false, 0.0);
+    Trainer::new(Optimizer::Sgd(Sgd { lr, momentum, dampening, nesterov, weight_decay }))
+}
+
 #[test]
 fn a_list_without_instructions_is_not_captured() {
     let linear = Layer::Linear { out_features: 5, bias: true, init: Default::default() };
     let children = [("pool", Layer::GlobalAvgPool2d), ("fc", linear)].map(|(name, layer)| Child::new(name, layer));
     let Some(gpu) = Executor::cuda_for_tests(Precision::Fp32) else { return };
     let mut session = Session::on(Layer::sequential(children.into()), gpu, 1);
-    let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
-        lr: 0.1,
-        momentum: 0.0,
-        dampening: 0.0,
-        nesterov: false,
-        weight_decay: 0.0,
-    }));
+    let mut trainer = plain_sgd();
     for step in 0..3 {
         let data = images(2, step);
         trainer.step(&mut session, Images { data: &data, shape: [2, 3, 16, 16] }, &[1, 2]).unwrap();
@@ -140,13 +139,7 @@ fn updates_are_counted_on_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let step = |session: &mut Session, step: usize| {
-        let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
-            lr: 0.1,
-            momentum: 0.0,
-            dampening: 0.0,
-            nesterov: false,
-            weight_decay: 0.0,
-        }));
+        let mut trainer = plain_sgd();
         let data = images(4, step);
         trainer.step(session, Images { data: &data, shape: [4, 3, 16, 16] }, &[0, 1, 2, 3]).unwrap().loss()
     };
