@@ -1,10 +1,10 @@
 import type { NativeModel } from "./binding.js";
-import { ResNetError } from "./errors.js";
 import { parseInterface } from "./interface.js";
-import { boolean, checkOptions, isList, MAX_U32, number, size } from "./options.js";
+import { boolean, checkOptions, MAX_U32, number, size } from "./options.js";
+import { ofPictures } from "./pictures.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
-import { checkTensor, isTensor, type Tensor } from "./tensor.js";
-import { type Picture, preprocess } from "./transform.js";
+import type { Tensor } from "./tensor.js";
+import type { Picture } from "./transform.js";
 
 /** A class that a picture may be of. */
 export interface Prediction {
@@ -32,8 +32,6 @@ export interface ClassifyOptions extends SignalOptions {
   flips?: boolean;
 }
 
-/** Pictures that are computed at a time. */
-const TOGETHER = 32;
 const rules = { ...signalRules, top: size, minConfidence: number(0, 1), flips: boolean };
 
 /** See {@link Model.classify}. */
@@ -45,7 +43,7 @@ export async function classifyWith(
   const given = checkOptions(options, rules);
   const isMulti = parseInterface(native.interface).labelKind === "multi";
   const { top = isMulti ? MAX_U32 : 5, minConfidence = isMulti && given.top === undefined ? 0.5 : 0, flips = false, signal } = given;
-  const told = async ({ data, shape }: Tensor): Promise<Prediction[][]> => {
+  return ofPictures(native, pictures, signal, async ({ data, shape }) => {
     const images = await cancellable(signal, (flag) => native.classify(data, [...shape], top, flips, flag));
     const { classNames = [] } = parseInterface(native.interface);
     return images.map((classes) =>
@@ -53,33 +51,5 @@ export async function classifyWith(
         .filter(({ probability }) => probability >= minConfidence)
         .map(({ class: label, probability }) => ({ name: classNames[label] ?? String(label), label, probability })),
     );
-  };
-  if (isTensor(pictures)) return inParts(checkTensor("pictures", pictures), told);
-  const transform = transformOf(native);
-  if (!isList(pictures)) return (await told(await preprocess(pictures as Picture, transform, { signal })))[0]!;
-  const all: Prediction[][] = [];
-  for (let first = 0; first < Math.max(pictures.length, 1); first += TOGETHER) {
-    all.push(...(await told(await preprocess(pictures.slice(first, first + TOGETHER), transform, { signal }))));
-  }
-  return all;
-}
-
-async function inParts(images: Tensor & { readonly data: Float32Array }, told: (part: Tensor) => Promise<Prediction[][]>) {
-  const [count = 0, ...shape] = images.shape;
-  if (count <= TOGETHER) return told(images);
-  const length = images.data.length / count;
-  const all: Prediction[][] = [];
-  for (let first = 0; first < count; first += TOGETHER) {
-    const last = Math.min(first + TOGETHER, count);
-    const data = images.data.subarray(first * length, last * length);
-    all.push(...(await told({ data, shape: [last - first, ...shape] })));
-  }
-  return all;
-}
-
-function transformOf(native: NativeModel) {
-  const { transform } = parseInterface(native.interface);
-  if (transform !== undefined) return transform;
-  const expected = "expected one that knows what pictures it takes, as after fit on pictures or setInterface";
-  throw new ResNetError("ERR_INVALID_ARGUMENT", `model: ${expected}, got one that was trained on numbers, or not at all`);
+  });
 }

@@ -11,6 +11,7 @@ export * from "./calibrate.js";
 export * from "./evaluate.js";
 export * from "./find-learning-rate.js";
 export * from "./fit.js";
+export * from "./grad-cam.js";
 export * from "./history.js";
 export * from "./image-folder.js";
 export * from "./inspect.js";

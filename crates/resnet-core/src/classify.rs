@@ -119,7 +119,8 @@ impl Session {
     }
 }
 
-fn check_logits(logits: &[f32]) -> Result<()> {
+/// Refuses logits of which one is not finite.
+pub(crate) fn check_logits(logits: &[f32]) -> Result<()> {
     match logits.iter().find(|logit| !logit.is_finite()) {
         None => Ok(()),
         Some(&logit) => Err(Error::expected(

@@ -16,7 +16,7 @@ use resnet_ops::{allocate, Real};
 use std::ops::Range;
 
 /// Most images that an evaluation runs at a time: what a layer writes should be in a cache when the next one reads it.
-const EVALUATED_TOGETHER: usize = 32;
+pub(crate) const EVALUATED_TOGETHER: usize = 32;
 
 /// What is to be measured of a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,6 +10,7 @@ pub mod device;
 mod engine;
 pub mod error;
 mod flips;
+mod grad_cam;
 #[cfg(test)]
 #[path = "../tests/hashed/mod.rs"]
 mod hashed;
@@ -32,6 +33,7 @@ mod trainer_memory;
 mod weights;
 
 pub use error::{Code, Error, Result};
+pub use grad_cam::HeatMaps;
 pub use infer::Measuring;
 pub use session::{Session, SessionOptions};
 pub use tally::{ClassReport, Report};

@@ -40,13 +40,13 @@ fn head() -> [Layer; 2] {
     [Layer::GlobalAvgPool2d, Layer::Linear { out_features: 3, bias: true, init: Init::default() }]
 }
 
-fn network() -> Layer {
+pub fn network() -> Layer {
     let body = [(4, 2), (6, 1), (6, 1)].into_iter().flat_map(|(c, stride)| [conv(c, 3, stride), norm(), Layer::Relu]);
     Layer::sequential(numbered(body.chain(head())))
 }
 
 /// The other network of the fixture, whose blocks stochastic depth leaves out.
-fn stochastic_network() -> Layer {
+pub fn stochastic_network() -> Layer {
     let block = |p, shortcut: Option<[Layer; 2]>| Layer::Residual {
         preactivation: None,
         body: Box::new(Layer::sequential(numbered([conv(6, 3, 1), norm()]))),
@@ -88,7 +88,7 @@ fn session(executor: Executor) -> Session {
     session_of(network(), executor)
 }
 
-fn session_of(network: Layer, executor: Executor) -> Session {
+pub fn session_of(network: Layer, executor: Executor) -> Session {
     let mut session = Session::on(network, executor, 0);
     load(&mut session);
     session
@@ -116,7 +116,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// The plain definitions in f64, every instruction set, and the GPU's kernels, as often as they are wanted, with the distance that they may have.
-fn backends() -> Vec<(Box<dyn Fn() -> Executor>, f64)> {
+pub fn backends() -> Vec<(Box<dyn Fn() -> Executor>, f64)> {
     let mut backends: Vec<(Box<dyn Fn() -> Executor>, f64)> = vec![(Box::new(|| Executor::ReferenceF64), 1e-9)];
     for algorithm in [Algorithm::Direct, Algorithm::Winograd] {
         for isa in Isa::available() {

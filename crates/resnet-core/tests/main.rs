@@ -5,6 +5,7 @@ mod deep;
 mod finite;
 mod fit;
 mod frozen;
+mod grad_cam;
 mod hashed;
 mod hostile_files;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

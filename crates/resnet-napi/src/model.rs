@@ -5,7 +5,8 @@ use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
     image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration, NativeCurve,
-    NativeEvaluation, NativeHead, NativeLoadOptions, NativeLoadReport, NativePrediction, NativeRow, NativeTensor,
+    NativeEvaluation, NativeHead, NativeHeatMaps, NativeLoadOptions, NativeLoadReport, NativePrediction, NativeRow,
+    NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -251,6 +252,24 @@ impl NativeModel {
         self.read(env, cancel, move |session| {
             let images = Images { data: &images, shape };
             session.classify(images, top as usize, flip).map(Classified)
+        })
+    }
+
+    /// Heat maps of images, of one class or the most probable one of each; see [`Session::grad_cam`].
+    #[napi]
+    pub fn grad_cam<'env>(
+        &self,
+        env: &'env Env,
+        images: Float32Array,
+        shape: Vec<u32>,
+        layer: Option<String>,
+        class_index: Option<u32>,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeHeatMaps>> {
+        let shape = image_shape("images", &shape).map_err(raise)?;
+        let images = copy_of(&images).map_err(raise)?;
+        self.read(env, cancel, move |session| {
+            session.grad_cam(Images { data: &images, shape }, layer.as_deref(), class_index)
         })
     }
 

@@ -7,7 +7,7 @@ use resnet_core::device::{Compute, Device, Precision};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, NewHead, SessionOptions, Tensor};
 use resnet_core::train::{Curve, Metrics};
-use resnet_core::{ClassReport, Code, Error, Report, Result};
+use resnet_core::{ClassReport, Code, Error, HeatMaps, Report, Result};
 
 /// See [`SessionOptions`].
 #[napi(object)]
@@ -32,6 +32,13 @@ pub struct ComputeOptions {
 pub struct NativeTensor {
     pub data: Float32Array,
     pub shape: Vec<u32>,
+}
+
+/// See [`HeatMaps`].
+#[napi(object)]
+pub struct NativeHeatMaps {
+    pub classes: Vec<u32>,
+    pub heat: NativeTensor,
 }
 
 /// A tensor with its state-dict name.
@@ -200,6 +207,12 @@ impl From<Classified> for Vec<Vec<NativePrediction>> {
         let predicted =
             |Prediction { class, probability }: Prediction| NativePrediction { class: class as u32, probability };
         images.0.into_iter().map(|predictions| predictions.into_iter().map(predicted).collect()).collect()
+    }
+}
+
+impl From<HeatMaps> for NativeHeatMaps {
+    fn from(HeatMaps { classes, heat }: HeatMaps) -> Self {
+        Self { classes, heat: heat.into() }
     }
 }
 

@@ -123,6 +123,18 @@ impl<'a> Trace<'a> {
         (self.value_of(path) == Some(input)).then_some(path)
     }
 
+    /// The name of what the last stage to return maps of more than a pixel ends in. None if there is no such stage.
+    pub fn last_maps(&self) -> Option<&str> {
+        let ends_stage = |&at: &usize| self.nodes.get(at + 1).is_none_or(|next| next.stage != self.nodes[at].stage);
+        let returns_maps = |node: &&TraceNode| match self.shapes[node.output] {
+            Shape::Map { size: Some(size), .. } => size != [1, 1],
+            Shape::Map { size: None, .. } | Shape::Features(_) => false,
+        };
+        let stages = (0..self.nodes.len()).rev().filter(ends_stage).map(|at| &self.nodes[at]);
+        let named = |node: &&TraceNode| self.value_of(&node.path) == Some(node.output);
+        stages.filter(returns_maps).find(named).map(|node| &*node.path)
+    }
+
     /// Adds the nodes of `layer`; the value that it returns.
     fn walk(&mut self, layer: &'a Layer, path: &str, stage: usize, input: usize) -> Result<usize> {
         // Nested long names would make paths that outgrow the description by far.

@@ -1,0 +1,61 @@
+import { globalAvgPool2d, gradCam, type PictureTransform, relu, sequential, tensor } from "resnet-native";
+import { expect, test } from "vitest";
+import { any, rejection } from "./pictures.js";
+
+const transform: PictureTransform = { size: [2, 3], fit: "stretch", channels: 3, background: [0, 0, 0] };
+
+/** A network whose logits are how much red, green and blue there is. */
+async function colours() {
+  const model = sequential([relu(), globalAvgPool2d()], { inChannels: 3 });
+  await model.setInterface({ transform, classNames: ["red", "green"] });
+  return model;
+}
+
+/** A black picture of 3x2 pixels with one of full colour. */
+function spot(channel: number, pixel: number) {
+  const data = new Uint8Array(18);
+  data[pixel * 3 + channel] = 255;
+  return { data, info: { width: 3, height: 2, channels: 3 } };
+}
+
+const heatOf = (pixel: number) => Array.from({ length: 6 }, (_, i) => Number(i === pixel));
+
+test("heat is where the class is, in the size of what the network sees", async () => {
+  using model = await colours();
+  const { heat, ...found } = await gradCam(model, spot(1, 4));
+  expect(found).toEqual({ classIndex: 1, name: "green" });
+  expect(heat.shape).toEqual([2, 3]);
+  expect([...heat.data]).toEqual(heatOf(4));
+  const several = await gradCam(model, [spot(0, 0), spot(2, 5)]);
+  expect(several.map(({ name, heat }) => [name, [...heat.data]])).toEqual([["red", heatOf(0)], ["2", heatOf(5)]]);
+  // Of a class that is nowhere there is no evidence.
+  expect([...(await gradCam(model, spot(1, 4), { classIndex: 0, layer: "0" })).heat.data]).toEqual(heatOf(-1));
+});
+
+test("a tensor has a map for each of its images, also of more than are computed together", async () => {
+  using model = sequential([relu(), globalAvgPool2d()], { inChannels: 2 });
+  const images = tensor(Float32Array.from({ length: 70 * 12 }, (_, i) => Number(Math.floor(i / 12) % 12 === i % 12)), [70, 2, 2, 3]);
+  const found = await gradCam(model, images);
+  expect(found.map(({ classIndex, heat }) => [classIndex, [...heat.data]])).toEqual(
+    Array.from({ length: 70 }, (_, i) => [i % 12 < 6 ? 0 : 1, heatOf(i % 6)]),
+  );
+});
+
+test("what cannot be is named", async () => {
+  using model = await colours();
+  const wrong: [() => Promise<unknown>, string, RegExp][] = [
+    [() => gradCam(any({}), spot(0, 0)), "ERR_INVALID_ARGUMENT", /model: expected a model/],
+    [() => gradCam(model, any(7)), "ERR_INVALID_ARGUMENT", /pictures: expected a path/],
+    [() => gradCam(model, spot(0, 0), { layer: "2" }), "ERR_INVALID_ARGUMENT", /layer: expected the name of a layer/],
+    [() => gradCam(model, spot(0, 0), { layer: "1" }), "ERR_INVALID_ARGUMENT", /one that returns maps, got 1/],
+    [() => gradCam(model, spot(0, 0), { classIndex: 3 }), "ERR_LABEL", /below the network's 3 classes/],
+    [() => gradCam(model, spot(0, 0), { classIndex: -1 }), "ERR_INVALID_ARGUMENT", /classIndex/],
+    [() => gradCam(model, spot(0, 0), any({ class: 1 })), "ERR_INVALID_ARGUMENT", /class/],
+    [() => gradCam(model, tensor(new Float32Array(8), [1, 2, 2, 2])), "ERR_SHAPE", /3 channels/],
+  ];
+  for (const [call, code, message] of wrong) {
+    expect(await rejection(call())).toMatchObject({ code, message: expect.stringMatching(message) });
+  }
+  const reason = new Error("enough");
+  expect(await rejection(gradCam(model, spot(0, 0), { signal: AbortSignal.abort(reason) }))).toBe(reason);
+});
