@@ -6,9 +6,13 @@
 //   --threads N      default all cores
 //   --part PART      test (default): trains on all training images; choosing: on all but the last 5,000, measured on those, as when the recipe was found
 //   --sides A,B      native (default) and torch, the same in PyTorch, which take turns
+//   --epochs N       only the first N epochs, by the whole run's schedule, to compare curves and time: nothing is measured in the end
+//   --checkpoint DIR where native runs keep what is done, so that the same command goes on after it was stopped
 //
 // Fashion-MNIST is looked for where fashionMnist() looks; its decoding is not in the seconds, its augmentation is.
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { evaluate, fashionMnist, fit } from "../dist/index.js";
 import { holdOut } from "./held-out.mjs";
 import { makeSides, parse, threads } from "./options.mjs";
@@ -16,7 +20,7 @@ import { torchRecord } from "./peers.mjs";
 import { machine, meanAndDeviation, save } from "./report.mjs";
 
 export async function main(args) {
-  const options = parse(args, { record: "fashion-mnist-94", seeds: 3, threads, part: "test", sides: "native" });
+  const options = parse(args, { record: "fashion-mnist-94", seeds: 3, threads, part: "test", sides: "native", epochs: 1e4, checkpoint: "" });
   const { default: record } = await import(`./records/${options.record}.mjs`);
   const data = await parts(options.part);
   if (options.part !== "test" && options.sides !== "native") throw new Error("--sides: expected native where the test images stay unseen");
@@ -28,9 +32,11 @@ export async function main(args) {
   try {
     for (let seed = 1; seed <= options.seeds; seed += 1) {
       for (const side of sides) {
-        const { rows, seconds, accuracy } = await side.ask({ seed });
+        const { rows, accuracy } = await side.ask({ seed, epochs: Math.min(options.epochs, record.recipe.epochs) });
+        const seconds = rows.reduce((sum, row) => sum + row.seconds, 0);
         for (const [i, row] of rows.entries()) console.log(`${side.name}  seed ${seed}  epoch ${i + 1}  loss ${row.loss.toFixed(4)}  accuracy ${percent(row.accuracy)}`);
-        console.log(`${side.name}  seed ${seed}  ${options.part} ${percent(accuracy)} %  ${seconds.toFixed(1)} s`);
+        const measured = accuracy === undefined ? "" : `  ${options.part} ${percent(accuracy)} %`;
+        console.log(`${side.name}  seed ${seed}${measured}  ${seconds.toFixed(1)} s`);
         results.push({ side: side.name, seed, accuracy, seconds, rows });
       }
     }
@@ -39,8 +45,9 @@ export async function main(args) {
   }
   for (const { name } of sides) {
     const own = results.filter(({ side }) => side === name);
-    const [accuracy, seconds] = [own.map((one) => 100 * one.accuracy), own.map((one) => one.seconds)].map(meanAndDeviation);
-    console.log(`${name}: ${accuracy} %, ${seconds} s, mean and standard deviation of ${own.length}`);
+    const figures = [["%", own.flatMap(({ accuracy }) => accuracy === undefined ? [] : [100 * accuracy])], ["s", own.map(({ seconds }) => seconds)]];
+    const told = figures.filter(([, values]) => values.length > 0).map(([unit, values]) => `${meanAndDeviation(values)} ${unit}`);
+    console.log(`${name}: ${told.join(", ")}, mean and standard deviation of ${own.length}`);
   }
   console.log(await save("records", { machine: await machine(), options, results }));
 }
@@ -52,17 +59,25 @@ async function parts(part) {
   return part === "test" ? data : holdOut(data.train);
 }
 
-function native({ network, options, flips }, { train, validation }, { threads }) {
+function native({ network, recipe, options, flips }, { train, validation }, { threads, checkpoint }) {
   return {
     name: "resnet-native",
-    async ask({ seed }) {
+    async ask({ seed, epochs }) {
       const model = network({ seed, threads });
-      const began = performance.now();
-      const { rows } = await fit(model, { train }, options);
-      const seconds = (performance.now() - began) / 1000;
-      const { accuracy } = await evaluate(model, validation, { flips });
-      model.dispose();
-      return { rows, seconds, accuracy };
+      const dir = join(checkpoint, `seed-${seed}`);
+      const kept = checkpoint === "" ? {} : { checkpoint: { dir }, ...(existsSync(dir) && { resume: dir }) };
+      const stop = new AbortController();
+      const onEpochEnd = ({ epoch }) => epoch === epochs && epochs < recipe.epochs && stop.abort(new Error("cut short"));
+      try {
+        const { rows } = await fit(model, { train }, { ...options, ...kept, onEpochEnd, signal: stop.signal });
+        const { accuracy } = await evaluate(model, validation, { flips });
+        return { rows, accuracy };
+      } catch (error) {
+        if (error !== stop.signal.reason) throw error;
+        return { rows: error.history.rows };
+      } finally {
+        model.dispose();
+      }
     },
     async close() {},
   };

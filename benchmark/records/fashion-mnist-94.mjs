@@ -5,9 +5,9 @@
 // the same recipe, in turn on the same two cores of a Xeon (Sapphire Rapids): the same curve, 94.48 %, in 341 s where this took 139 s
 // (fashion-mnist-94-torch.log: npm run bench -- records --seeds 1 --sides native,torch), 2.44 times as long.
 
-import { batchNorm2d, conv2d, flip, globalAvgPool2d, linear, maxPool2d, oneCycle, relu, residual, sequential, sgd } from "../../dist/index.js";
+import { resNet9 } from "./resnet-9.mjs";
 
-const recipe = {
+export default resNet9({
   epochs: 10,
   width: 16,
   batchSize: 128,
@@ -18,27 +18,4 @@ const recipe = {
   rise: 0.2,
   divFactor: 10,
   finalDivFactor: 1e4,
-};
-
-const conv = (channels) => sequential([conv2d(channels, { padding: 1, bias: false }), batchNorm2d(), relu()]);
-const pool = () => maxPool2d({ kernelSize: 2, stride: 2 });
-const block = (channels) => residual({ body: sequential([conv(channels), conv(channels)]), relu: false });
-
-/** ResNet-9 (Page, 2018, https://github.com/davidcpage/cifar10-fast), a quarter as wide and with a global average in place of the last pooling. */
-function network(options) {
-  const [first, second, third, fourth] = [1, 2, 4, 8].map((factor) => factor * recipe.width);
-  const stages = [conv(second), pool(), block(second), conv(third), pool(), conv(fourth), pool(), block(fourth)];
-  return sequential([conv(first), ...stages, globalAvgPool2d(), linear(10)], options);
-}
-
-const { batchSize, lr, momentum, weightDecay, labelSmoothing, rise, divFactor, finalDivFactor } = recipe;
-const optimizer = sgd({ lr, momentum, nesterov: true, weightDecay, decayNormsAndBiases: false });
-const schedule = oneCycle({ rise, divFactor, finalDivFactor });
-
-export default {
-  recipe,
-  network,
-  options: { epochs: recipe.epochs, batchSize, optimizer, schedule, labelSmoothing, augment: [flip()] },
-  /** Each test image counts with its mirror image. */
-  flips: true,
-};
+});
