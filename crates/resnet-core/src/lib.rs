@@ -9,6 +9,7 @@ pub mod data;
 pub mod device;
 mod engine;
 pub mod error;
+pub mod export;
 mod flips;
 mod grad_cam;
 #[cfg(test)]

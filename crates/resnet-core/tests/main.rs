@@ -19,5 +19,6 @@ mod published_files;
 mod resize;
 #[path = "../../resnet-ops/tests/support/tell.rs"]
 mod tell;
+mod tensor_board;
 mod torch_bytes;
 mod torch_files;

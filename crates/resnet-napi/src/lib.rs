@@ -13,4 +13,5 @@ mod model;
 mod options;
 mod reply;
 mod run;
+mod tensor_board;
 mod trainer;

@@ -1,0 +1,3 @@
+//! What was trained, in the formats of other programs.
+
+pub mod tensor_board;
