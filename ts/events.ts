@@ -1,4 +1,4 @@
-import type { EpochRow } from "./history.js";
+import type { EpochRow, History } from "./history.js";
 
 /** An update was made. */
 export interface StepEvent {
@@ -102,6 +102,9 @@ export interface SkippedCheckpoint {
 
 /** What a training run tells. Who reads slowly gets the newest step and the newest batch of a validation, not each one; nothing else is left out. */
 export type FitEvent = EpochBeginEvent | StepEvent | ValidationEvent | EvaluationEvent | EpochEvent | CheckpointEvent | ResumeEvent;
+
+/** What a run calls with each of its events, and what it has achieved so far. */
+export type FitListener = (event: FitEvent, history: History) => unknown;
 
 /** Events on their way to one reader. */
 export class EventQueue {

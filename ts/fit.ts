@@ -5,10 +5,10 @@ import { type CourseOptions, courseRules, describeCourse } from "./course.js";
 import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
 import { type ResNetError, translate, translated } from "./errors.js";
-import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type StepEvent } from "./events.js";
+import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type FitListener, type StepEvent } from "./events.js";
 import { type BestEpoch, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { boolean, callback, check, checkNames, checkOptions, filePath, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { boolean, callback, check, checkNames, checkOptions, either, filePath, isList, list, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
 import { defaultSchedule } from "./default-training.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
@@ -61,6 +61,11 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
    * that is started again goes on by itself.
    */
   resume?: string | URL;
+  /**
+   * Called with each event, in order: what keeps a log, such as {@link jsonlLog} and {@link TensorBoard}. Training waits for what they return but
+   * for events `step` and `validation`, of which they get the newest as often as the event loop gets to it.
+   */
+  onEvent?: FitListener | readonly FitListener[];
   /** Called before each epoch. If it returns a promise, training waits for it. */
   onEpochBegin?: (event: EpochBeginEvent) => unknown;
   /** Called with the newest step as often as the event loop gets to it. */
@@ -79,6 +84,7 @@ const UNWRITTEN: ReadonlySet<string> = new Set(["ERR_IO", "ERR_OUT_OF_MEMORY", "
 /** What sources tell beside their sets. */
 const TOLD = ["source", "skipped"];
 
+const listenersRule = either(callback, list(callback, "an array of functions")) as unknown as Rule<FitListener | readonly FitListener[]>;
 const rules: Rules<FitOptions> = {
   ...signalRules,
   epochs: size,
@@ -92,6 +98,7 @@ const rules: Rules<FitOptions> = {
   dropLast: boolean,
   loaderThreads: loaderThreadsRule,
   ...courseRules,
+  onEvent: listenersRule,
   onEpochBegin: callback as Rules<FitOptions>["onEpochBegin"],
   onStep: callback as Rules<FitOptions>["onStep"],
   onEvaluate: callback as Rules<FitOptions>["onEvaluate"],
@@ -216,12 +223,18 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   }
 
   async #conduct(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
-    const { signal, onEpochBegin, onStep, onEvaluate, onEpochEnd, onCheckpoint, ...settings } = checkOptions(options, rules);
+    const { signal, onEvent = [], onEpochBegin, onStep, onEvaluate, onEpochEnd, onCheckpoint, ...settings } = checkOptions(options, rules);
+    const listeners = (isList(onEvent) ? onEvent : [onEvent]) as readonly FitListener[];
     const run = start(model, data, settings);
     this.#native = run;
     const history = this.#history;
     const canceller = new Canceller(run);
     const ignore = onAbort(signal, () => canceller.cancel(signal?.reason));
+    /** Tells all of an event; resolves when those that are called with it have ended. */
+    const tell = (event: FitEvent, callBack?: () => unknown) => {
+      for (const reader of this.#readers) reader.push(event);
+      return canceller.watch(() => Promise.all([...listeners.map((listener) => listener(event, history)), callBack?.()]));
+    };
     try {
       let next = run.next();
       for (let done = false; !done;) {
@@ -230,35 +243,35 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
         // Asked for before callbacks: a run that ends under one of them, as a model that is disposed of ends it, waits for none.
         if (!done) next = run.next();
         canceller.endsWith(next);
-        const { step, validation, epochBegin, best, stoppedEarly = false, evaluation, epoch, checkpoint, resumed, held } = progress;
-        if (resumed) {
-          history.rows.push(...resumed.rows);
-          const ended = resumed.rows.at(-1)?.epoch ?? settings.initialEpoch ?? 0;
-          this.#tell({ type: "resume", path: resumed.path, epoch: ended + 1, skipped: resumed.skipped });
+        const { best, stoppedEarly = false, held } = progress;
+        if (progress.resumed) {
+          const { rows, path, skipped } = progress.resumed;
+          history.rows.push(...rows);
+          await tell({ type: "resume", path, epoch: (rows.at(-1)?.epoch ?? settings.initialEpoch ?? 0) + 1, skipped });
         }
-        if (step) {
-          const event = this.#tell({ type: "step", ...step });
-          canceller.watch(() => onStep?.(event));
+        if (progress.step) {
+          const event = { type: "step", ...progress.step } as const;
+          void tell(event, () => onStep?.(event));
         }
-        if (validation) this.#tell({ type: "validation", ...validation });
+        if (progress.validation) void tell({ type: "validation", ...progress.validation });
         Object.assign(history, best && { best: best as BestEpoch }, stoppedEarly && { stoppedEarly });
-        if (epochBegin) {
-          const event = this.#tell({ type: "epochBegin", ...epochBegin });
-          await canceller.watch(() => onEpochBegin?.(event));
+        if (progress.epochBegin) {
+          const event = { type: "epochBegin", ...progress.epochBegin } as const;
+          await tell(event, () => onEpochBegin?.(event));
         }
-        if (evaluation) {
-          const { loss, accuracy, ...place } = evaluation;
-          const event = this.#tell({ type: "evaluation", ...place, validationLoss: loss, validationAccuracy: accuracy });
-          await canceller.watch(() => onEvaluate?.(event, history));
+        if (progress.evaluation) {
+          const { loss, accuracy, ...place } = progress.evaluation;
+          const event = { type: "evaluation", ...place, validationLoss: loss, validationAccuracy: accuracy } as const;
+          await tell(event, () => onEvaluate?.(event, history));
         }
-        if (epoch) {
-          history.rows.push(epoch);
-          this.#tell({ type: "epoch", ...epoch });
-          await canceller.watch(() => onEpochEnd?.(epoch, history));
+        if (progress.epoch) {
+          const row = progress.epoch;
+          history.rows.push(row);
+          await tell({ type: "epoch", ...row }, () => onEpochEnd?.(row, history));
         }
-        if (checkpoint) {
-          const event = this.#tell({ type: "checkpoint", ...checkpoint });
-          await canceller.watch(() => onCheckpoint?.(event, history));
+        if (progress.checkpoint) {
+          const event = { type: "checkpoint", ...progress.checkpoint } as const;
+          await tell(event, () => onCheckpoint?.(event, history));
         }
         if (held !== undefined) run.acknowledge(held);
       }
@@ -272,11 +285,6 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     } finally {
       ignore();
     }
-  }
-
-  #tell<E extends FitEvent>(event: E): E {
-    for (const reader of this.#readers) reader.push(event);
-    return event;
   }
 
   #close(end: { readonly error?: unknown }): void {

@@ -17,6 +17,7 @@ export * from "./image-folder.js";
 export * from "./inspect.js";
 export * from "./iterable.js";
 export * from "./layers.js";
+export * from "./logs.js";
 export * from "./losses.js";
 export * from "./networks.js";
 export * from "./optimizers.js";
@@ -25,6 +26,7 @@ export * from "./preview.js";
 export * from "./schedules.js";
 export * from "./sources.js";
 export * from "./summary.js";
+export * from "./tensor-board.js";
 
 // Of the others, what is public.
 export {
@@ -52,7 +54,7 @@ export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
 export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
 export type { CheckpointOptions } from "./checkpoint.js";
-export type { CheckpointEvent, EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, ResumeEvent, SkippedCheckpoint, StepEvent, ValidationEvent } from "./events.js";
+export type { CheckpointEvent, EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, FitListener, ResumeEvent, SkippedCheckpoint, StepEvent, ValidationEvent } from "./events.js";
 export type { ModelInterface } from "./interface.js";
 export type { LabelKind, LabelMatrix } from "./labels.js";
 export type { Loss } from "./loss.js";
