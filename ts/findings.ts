@@ -5,11 +5,11 @@ import { environmentOf } from "./environment.js";
 import { ResNetError } from "./errors.js";
 import { evaluate } from "./evaluate.js";
 import type { FitOptions } from "./fit.js";
-import { type EpochRow, History, settingsOf } from "./history.js";
+import { type EpochRow, type History, settingsOf } from "./history.js";
 import { parseInterface } from "./interface.js";
 import { labelsOf, mistakes } from "./mistakes.js";
 import { type Model, nativeOf } from "./models.js";
-import { type DataFacts, type Findings, Missing, type Role, type ShownMistake, type ShownSample } from "./report/findings.js";
+import type { DataFacts, Findings, Missing, Role, ShownMistake, ShownSample } from "./report/findings.js";
 import { shownFilters, shownImages, unshowable } from "./shown-pictures.js";
 import type { SignalOptions } from "./signal.js";
 
@@ -36,7 +36,7 @@ export async function gather(subject: Subject): Promise<Findings> {
   const evaluation = await evaluate(model, measured, { byClass: true, batchSize, signal });
   const wrong = await wrongOnes(subject);
   const settings = history && (settingsOf.get(history) as FitOptions | undefined);
-  const filters = shownFilters(await model.stateDict());
+  const filters = await shownFilters(await model.stateDict());
   const changed = await changedOnes(train, settings, signal);
   const names = measured.classNames ?? model.classNames ?? [];
   const classes = evaluation.classes?.length ?? measured.numClasses;
@@ -73,23 +73,23 @@ export async function gather(subject: Subject): Promise<Findings> {
     mistakes: wrong,
     filters,
     augmented: changed,
-    configuration: settings ? configurationOf(settings) : new Missing("What the training was told is known of a History that fit gave in this process: give that one."),
+    configuration: settings ? configurationOf(settings) : { missing: "What the training was told is known of a History that fit gave in this process: give that one." },
     environment: environmentOf(device),
   };
 }
 
 function rowsOf(rows: readonly EpochRow[] | undefined): readonly EpochRow[] | Missing {
-  if (rows === undefined) return new Missing("No history of a training was given: report(model, history, data) takes the one that fit gives.");
-  return rows.length > 0 ? rows : new Missing("The history has no epoch: the training ended before the first one did.");
+  if (rows === undefined) return { missing: "No history of a training was given: report(model, history, data) takes the one that fit gives." };
+  return rows.length > 0 ? rows : { missing: "The history has no epoch: the training ended before the first one did." };
 }
 
 async function wrongOnes({ model, measured, mistakes: count, batchSize, signal }: Subject): Promise<ShownMistake[] | Missing> {
-  if (count === 0) return new Missing("They were not asked for: the option mistakes is 0.");
+  if (count === 0) return { missing: "They were not asked for: the option mistakes is 0." };
   const impossible = unshowable(measured);
   if (impossible) return impossible;
   try {
     const found = await mistakes(model, measured, { count, batchSize, signal });
-    if (found.length === 0) return new Missing("There are none: every image is taken for what it is.");
+    if (found.length === 0) return { missing: "There are none: every image is taken for what it is." };
     const shown: ShownMistake[] = [];
     for await (const { images, indices } of measured.subset(found.map(({ index }) => index)).batches({ batchSize })) {
       const pictures = await shownImages(images, measured, { signal });
@@ -98,16 +98,16 @@ async function wrongOnes({ model, measured, mistakes: count, batchSize, signal }
     return shown;
   } catch (error) {
     if (!(error instanceof ResNetError && error.code === "ERR_NON_FINITE_LOSS")) throw error;
-    return new Missing(`There are no probabilities: ${error.message}.`);
+    return { missing: `There are no probabilities: ${error.message}.` };
   }
 }
 
 /** Training images as a step sees them. */
 async function changedOnes(train: Dataset | undefined, settings: FitOptions | undefined, signal: AbortSignal | undefined): Promise<Findings["augmented"]> {
-  if (train === undefined) return new Missing("No images for training were given.");
-  if (settings === undefined) return new Missing("How the training changed its images is known of a History that fit gave in this process.");
+  if (train === undefined) return { missing: "No images for training were given." };
+  if (settings === undefined) return { missing: "How the training changed its images is known of a History that fit gave in this process." };
   const augment: readonly Augmentation[] = settings.augment ?? [];
-  if (augment.length === 0) return new Missing("The training changed no images: the option augment of fit was not given.");
+  if (augment.length === 0) return { missing: "The training changed no images: the option augment of fit was not given." };
   const impossible = unshowable(train);
   if (impossible) return impossible;
   const names = train.classNames ?? [];

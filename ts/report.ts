@@ -5,7 +5,6 @@ import { type EpochRow, History, rowsRule } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
 import { check, checkOptions, filePath, integer, path, size, string, unexpected } from "./options.js";
 import { checkHistory } from "./plot.js";
-import { reportPage } from "./report/sections.js";
 import { type SignalOptions, signalRules } from "./signal.js";
 import { partsOf, type TrainingData } from "./training-data.js";
 import { writeMade } from "./written-file.js";
@@ -54,7 +53,10 @@ export async function report(model: Model, history: History | readonly EpochRow[
   const rows = history === undefined ? undefined : check("history", checkHistory(history), rowsRule);
   const subject = { model, history: history instanceof History ? history : undefined, rows, ...measuredOf(data), title, mistakes, batchSize, signal };
   await writeMade(file, async () => {
-    const page = await reportPage(await gather(subject), ["resnet-native", ownVersion()].filter(Boolean).join(" "));
+    const findings = await gather(subject);
+    // Who writes no report does not wait for it to load.
+    const { reportPage } = await import("./report/sections.js");
+    const page = await reportPage(findings, ["resnet-native", ownVersion()].filter(Boolean).join(" "));
     signal?.throwIfAborted();
     return page;
   });

@@ -1,6 +1,6 @@
 import type { Dataset } from "./data.js";
 import { encodePng, type Pixels } from "./png.js";
-import { Missing, type Shown } from "./report/findings.js";
+import type { Findings, Missing, Shown } from "./report/findings.js";
 import type { SignalOptions } from "./signal.js";
 import type { Tensor } from "./tensor.js";
 import { preprocess } from "./transform.js";
@@ -18,7 +18,7 @@ const GAP = 4;
 export function unshowable({ imageShape }: Dataset): Missing | undefined {
   const [channels] = imageShape;
   if (channels === 1 || channels === 3) return undefined;
-  return new Missing(`Images of ${channels} channels cannot be shown: that takes 1 (grey) or 3 (red, green, blue).`);
+  return { missing: `Images of ${channels} channels cannot be shown: that takes 1 (grey) or 3 (red, green, blue).` };
 }
 
 /** The images of a batch as they were before they were normalised, each a picture that a page can hold. */
@@ -37,7 +37,7 @@ export async function shownImages({ data, shape }: Tensor, { transform }: Datase
       const [place, channel] = [Math.floor(i / channels), i % channels];
       bytes[i] = Math.round((255 * (value((image * channels + channel) * area + place) - least)) / (most - least));
     }
-    all.push(shown(await shrunk({ data: bytes, width, height, channels }, signal)));
+    all.push(await shown(await shrunk({ data: bytes, width, height, channels }, signal)));
   }
   return all;
 }
@@ -64,19 +64,20 @@ async function shrunk(pixels: Pixels, signal: AbortSignal | undefined): Promise<
   return { data: bytes, width: size[1], height: size[0], channels };
 }
 
-function shown(pixels: Pixels, zoom = 1): Shown {
-  const src = `data:image/png;base64,${encodePng(pixels).toString("base64")}`;
+async function shown(pixels: Pixels, zoom = 1): Promise<Shown> {
+  const png = await encodePng(pixels);
+  const src = `data:image/png;base64,${png.toString("base64")}`;
   return { src, width: pixels.width * zoom, height: pixels.height * zoom };
 }
 
 /** The filters of the first convolution side by side, or why they cannot be shown. */
-export function shownFilters(weights: ReadonlyMap<string, Tensor>): { picture: Shown; name: string; shape: readonly number[]; count: number } | Missing {
+export async function shownFilters(weights: ReadonlyMap<string, Tensor>): Promise<Findings["filters"]> {
   const [name, tensor] = [...weights].find(([, { shape }]) => shape.length === 4) ?? [];
-  if (name === undefined || tensor === undefined) return new Missing("The network has no convolution.");
+  if (name === undefined || tensor === undefined) return { missing: "The network has no convolution." };
   const { data, shape } = tensor;
   const [filters, channels, height, width] = shape as [number, number, number, number];
-  if (channels !== 1 && channels !== 3) return new Missing(`The first convolution reads ${channels} channels: filters can be shown of 1 (grey) or 3 (red, green, blue).`);
-  if (height * width === 1) return new Missing("The first convolution’s filters are of one pixel each.");
+  if (channels !== 1 && channels !== 3) return { missing: `The first convolution reads ${channels} channels: filters can be shown of 1 (grey) or 3 (red, green, blue).` };
+  if (height * width === 1) return { missing: "The first convolution’s filters are of one pixel each." };
   const count = Math.min(filters, MOST_FILTERS);
   const [across, down] = [Math.min(ACROSS, count), Math.ceil(count / ACROSS)];
   const zoom = Math.max(1, Math.round(FILTER_SIDE / width));
@@ -94,5 +95,5 @@ export function shownFilters(weights: ReadonlyMap<string, Tensor>): { picture: S
       pixels.set([...colour, 255], ((top + y) * sheet.width + left + x) * 4);
     }
   }
-  return { picture: shown({ data: pixels, ...sheet }, 2), name, shape, count };
+  return { picture: await shown({ data: pixels, ...sheet }, 2), name, shape, count };
 }

@@ -1,4 +1,3 @@
-import { Missing } from "./findings.js";
 import { count, html, name, percent, scrolling } from "./page.js";
 import type { Section } from "./section.js";
 
@@ -8,7 +7,7 @@ export const classes: Section = {
   title: "Classes",
   render({ evaluation, network }) {
     const { classes: measured, macroF1, microF1, exactMatch } = evaluation;
-    if (measured === undefined) return new Missing("The evaluation told nothing by class.");
+    if (measured === undefined) return { missing: "The evaluation told nothing by class." };
     const cell = (value: number, support: number) => html`<td data-value="${value}">${support > 0 ? value.toFixed(4) : "–"}</td>`;
     const head = ["class", "precision", "recall", "F1", "images"];
     const table = html`<table class="sortable"><thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead>

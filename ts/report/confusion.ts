@@ -1,4 +1,3 @@
-import { Missing } from "./findings.js";
 import { count, html, type Html, name, percent, scrolling } from "./page.js";
 import type { Section } from "./section.js";
 
@@ -15,8 +14,8 @@ export const confusion: Section = {
   title: "Confusion",
   render({ evaluation, network }) {
     const { confusion: matrix, classes = [] } = evaluation;
-    if (network.labelKind === "multi") return new Missing("Images are of any number of classes, so that none is taken for another: see the classes, and the share of images that are all right.");
-    if (matrix === undefined) return new Missing("The evaluation told no confusion matrix.");
+    if (network.labelKind === "multi") return { missing: "Images are of any number of classes, so that none is taken for another: see the classes, and the share of images that are all right." };
+    if (matrix === undefined) return { missing: "The evaluation told no confusion matrix." };
     const names = classes.map((one) => one.name);
     return html`${names.length <= MOST_CLASSES ? whole(matrix, names) : ""}${pairs(matrix, names)}`;
   },

@@ -1,6 +1,6 @@
 import type { EpochRow } from "../history.js";
 import { chart, thinned } from "./figure.js";
-import { Missing } from "./findings.js";
+import { isMissing } from "./findings.js";
 import { duration, html, type Html, scrolling } from "./page.js";
 import type { Section } from "./section.js";
 
@@ -13,7 +13,7 @@ export const curves: Section = {
   id: "curves",
   title: "Curves",
   async render({ rows }) {
-    if (rows instanceof Missing) return rows;
+    if (isMissing(rows)) return rows;
     const loss = await chart(rows, {
       looks: [
         { key: "loss", name: "training", dash: "none", shape: "symbolCircle" },

@@ -1,6 +1,5 @@
 import type { Prediction } from "../classify.js";
-import type { ShownMistake } from "./findings.js";
-import { Missing } from "./findings.js";
+import { isMissing, type ShownMistake } from "./findings.js";
 import { gallery } from "./gallery.js";
 import { count, html, type Html, name, percent } from "./page.js";
 import type { Section } from "./section.js";
@@ -10,7 +9,7 @@ export const errors: Section = {
   id: "mistakes",
   title: "Most confident mistakes",
   render({ mistakes, network }) {
-    if (mistakes instanceof Missing) return mistakes;
+    if (isMissing(mistakes)) return mistakes;
     const isMulti = network.labelKind === "multi";
     const items = mistakes.map((one) => ({ picture: one.picture, alt: `Image ${one.index}, ${told(one, isMulti)}`, caption: caption(one, isMulti) }));
     return html`<p>The images that the model is surest of and wrong about. Look for labels that are wrong, for classes that overlap, and for kinds of pictures that the training images lack.</p>

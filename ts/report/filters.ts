@@ -1,4 +1,4 @@
-import { Missing } from "./findings.js";
+import { isMissing } from "./findings.js";
 import { count, html } from "./page.js";
 import type { Section } from "./section.js";
 
@@ -7,7 +7,7 @@ export const filters: Section = {
   id: "filters",
   title: "First-layer filters",
   render({ filters: found }) {
-    if (found instanceof Missing) return found;
+    if (isMissing(found)) return found;
     const { picture, name, shape, count: shown } = found;
     const [filters, channels, height, width] = shape as [number, number, number, number];
     const what = channels === 1 ? "Grey is 0, white positive, black negative" : "Middle grey is 0; colours are the weights of red, green and blue";

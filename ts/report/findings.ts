@@ -6,12 +6,13 @@ import type { LayerRow } from "../summary.js";
 import type { PictureTransform } from "../transform.js";
 
 /** Why something is not there, as a sentence, and what would bring it. */
-export class Missing {
-  readonly reason: string;
+export interface Missing {
+  readonly missing: string;
+}
 
-  constructor(reason: string) {
-    this.reason = reason;
-  }
+/** Whether something is not there; told by its form, since the page is made by a file that is loaded by itself. */
+export function isMissing(found: object): found is Missing {
+  return "missing" in found;
 }
 
 /** A picture within the page. */

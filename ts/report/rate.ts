@@ -1,6 +1,6 @@
 import { shortened } from "./curves.js";
 import { chart } from "./figure.js";
-import { Missing } from "./findings.js";
+import { isMissing } from "./findings.js";
 import { html } from "./page.js";
 import type { Section } from "./section.js";
 
@@ -9,7 +9,7 @@ export const rate: Section = {
   id: "rate",
   title: "Learning rate",
   async render({ rows }) {
-    if (rows instanceof Missing) return rows;
+    if (isMissing(rows)) return rows;
     return chart(rows, {
       looks: [{ key: "lr", name: "learning rate", dash: "none", shape: "symbolCircle" }],
       axis: "learning rate",

@@ -8,7 +8,7 @@ import { curves } from "./curves.js";
 import { environment } from "./environment.js";
 import { errors } from "./errors.js";
 import { filters } from "./filters.js";
-import { type Findings, Missing } from "./findings.js";
+import { isMissing, type Findings } from "./findings.js";
 import { type Chapter, html, page } from "./page.js";
 import { rate } from "./rate.js";
 import type { Section } from "./section.js";
@@ -36,7 +36,7 @@ export async function reportPage(findings: Findings, generator: string): Promise
   const missing: [string, string][] = [];
   for (const { id, title, render } of SECTIONS) {
     const content = await render(findings);
-    if (content instanceof Missing) missing.push([title, content.reason]);
+    if (isMissing(content)) missing.push([title, content.missing]);
     else chapters.push({ id, title, content });
   }
   if (missing.length > 0) {

@@ -1,6 +1,9 @@
-/** Shades of the matrix, from none to the whole row, over the ground: text stays legible on all of them. */
+/** Of the ground, how much the lightest shade covers. */
+const LEAST = 0.1;
+
+/** Shades of the matrix, up to that of a whole row, over the ground: text stays legible on all of them. */
 const shades = (kind: string, colour: string, most: number) =>
-  Array.from({ length: 10 }, (_, i) => `.${kind}.shade${i}{background:rgba(${colour},${((most * i) / 9).toFixed(3)})}`).join("");
+  Array.from({ length: 9 }, (_, i) => `.${kind}.shade${i + 1}{background:rgba(${colour},${(LEAST + ((most - LEAST) * i) / 8).toFixed(3)})}`).join("");
 
 /** How a page looks: a book's page, in the reader's scheme, on paper always light. */
 export const STYLE: string = `
@@ -47,24 +50,25 @@ caption{padding-bottom:.6rem;text-wrap:pretty}
 .probe{display:flex;flex-wrap:wrap;align-items:center;gap:.25rem 1rem;font:.875rem/1.5 var(--sans);color:var(--muted);padding-top:.25rem}
 .probe label{display:flex;align-items:center;gap:.6rem}.probe input{accent-color:var(--link);width:9rem;height:1.75rem;margin:0}
 .probe output{color:var(--text);font-variant-numeric:tabular-nums;min-height:1.5em}
-.scroll{overflow-x:auto;margin:0 0 1.5rem;max-height:42rem;overflow-y:auto}
+.scroll{overflow:auto;margin:0 0 1.5rem;max-height:42rem}.scroll:has(.matrix){max-height:none}
+.scroll thead th{position:sticky;top:0;background:var(--ground)}
 table{border-collapse:collapse;width:100%;font:.875rem/1.45 var(--sans);font-variant-numeric:lining-nums tabular-nums}
 th,td{padding:.32rem .6rem;text-align:right;vertical-align:baseline;white-space:nowrap}
-thead th{color:var(--muted);font-weight:500;border-bottom:1px solid var(--muted);vertical-align:bottom}
+thead th{color:var(--muted);font-weight:500;box-shadow:inset 0 -1px var(--muted);vertical-align:bottom}
 tbody th,tfoot th{font-weight:500}
 tbody tr>*{border-bottom:1px solid var(--rule)}
 tfoot tr>*{border-top:1px solid var(--muted);font-weight:600}
 th:first-child,td.text,th.text{text-align:left}th:first-child,td:first-child{padding-left:0}
-tbody th bdi{white-space:normal;overflow-wrap:anywhere;display:inline-block;max-width:18rem}
+tbody th bdi{white-space:normal;overflow-wrap:break-word;display:inline-block;max-width:18rem}
 .settings td{white-space:normal;overflow-wrap:anywhere;width:100%}
 .pairs td.text{text-align:left}.pairs thead th:nth-child(2){text-align:left}
 th button{all:unset;cursor:pointer}th button:hover{color:var(--link)}th button:focus-visible{outline:2px solid var(--link);outline-offset:3px}
 th button::after{content:" \\2195";color:var(--muted)}
 th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending] button::after{content:" \\2193"}
-.matrix{width:auto}.matrix caption{max-width:30rem}
-.matrix td{text-align:center;min-width:2.4rem;padding:.4rem .3rem;border:1px solid var(--ground)}
-.matrix tbody th{padding-right:.8rem;text-align:right;border:0}.matrix tbody tr>*{border-bottom-color:var(--ground)}
-.matrix thead th{text-align:left;border:0;padding:.3rem 0 .5rem;vertical-align:bottom}.matrix thead td{border:0}
+.matrix{width:auto}.matrix caption{max-width:min(30rem,calc(100vw - 2rem))}
+.matrix td{vertical-align:middle;text-align:center;min-width:2.4rem;padding:.4rem .3rem;border:1px solid var(--ground)}
+.matrix tbody th{padding-right:.8rem;text-align:right;border:0;vertical-align:middle;position:sticky;left:0;background:var(--ground)}.matrix tbody tr>*{border-bottom-color:var(--ground)}
+.matrix thead th{position:static;text-align:left;border:0;box-shadow:none;padding:.3rem 0 .5rem;vertical-align:bottom}.matrix thead td{border:0}
 .matrix thead span{writing-mode:vertical-rl;transform:rotate(180deg);max-height:11rem;overflow:hidden;text-overflow:ellipsis;display:inline-block;margin-left:50%;translate:-50%}
 .matrix .none{color:var(--muted)}
 .gallery{list-style:none;margin:0 0 1rem;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(7.25rem,1fr));gap:1.5rem 1.25rem}
@@ -81,7 +85,7 @@ body{font-size:1rem;padding:0 1rem 3rem}header{padding-top:2.25rem}section{paddi
 .facts div{grid-template-columns:1fr}.headline{gap:1rem 1.75rem}.headline dd{font-size:1.625rem}
 .chart svg.wide{display:none}.chart svg.narrow{display:block}
 .gallery{grid-template-columns:repeat(2,1fr)}.probe input{width:100%}.probe label{width:100%}
-th,td{padding-inline:.45rem}}
+th,td{padding-inline:.3rem}th button::after{font-size:.75em}}
 @media(min-width:84rem){
 body{max-width:63.5rem;padding-left:17rem;position:relative}
 nav{position:fixed;top:0;left:calc(50% - 31.75rem + 1.25rem);width:13rem;height:100%;overflow:auto;padding:5.75rem 0 2rem;border:0}
@@ -90,10 +94,10 @@ nav ol{display:block}}
 @media print{
 @page{margin:18mm 16mm}
 :root{--ground:#fff}
-body{max-width:none;padding:0;font-size:10.5pt}header{padding:0 0 1rem}nav,.skip,.probe{display:none}
+body{max-width:none;padding:0;font-size:10.5pt}header{padding:0 0 1rem}nav,.skip,.probe,.cursor,.again{display:none}
 section{padding-top:1.75rem}h2{break-after:avoid}figure,.gallery li,tr,.headline,.facts div{break-inside:avoid}
 .scroll{overflow:visible;max-height:none}table,code,pre{font-size:8.5pt}pre{white-space:pre-wrap}th,td{padding-inline:.35rem}
-th button::after{content:""}details::details-content{content-visibility:visible;display:block}
+th button::after{content:""}thead th{box-shadow:none;border-bottom:1px solid var(--muted)}.matrix{break-inside:avoid}tfoot{display:table-row-group}details::details-content{content-visibility:visible;display:block}
 .gallery{grid-template-columns:repeat(5,1fr);gap:1rem}a{color:inherit;text-decoration:none}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;

@@ -1,4 +1,4 @@
-import { type Findings, Missing, type Role } from "./findings.js";
+import { isMissing, type Findings, type Role } from "./findings.js";
 import { count, counted, duration, html, type Html, percent } from "./page.js";
 import type { Section } from "./section.js";
 
@@ -29,7 +29,7 @@ export const summary: Section = {
       ["Images", images],
       ["Classes", counted(classNames.length, "class", "classes") + (isMulti ? ", any number for each image" : "")],
     ];
-    if (!(rows instanceof Missing)) {
+    if (!(isMissing(rows))) {
       const seconds = rows.reduce((sum, row) => sum + row.seconds, 0);
       const waited = rows.reduce((sum, { waiting, seconds }) => sum + (waiting ?? NaN) * seconds, 0);
       facts.push(["Training", `${counted(rows.length, "epoch")} in ${duration(seconds)}${stoppedEarly ? ", ended early because nothing got better" : ""}`]);
