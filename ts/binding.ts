@@ -118,5 +118,6 @@ export type {
   NativePicture,
   NativePixels,
   NativeRun,
+  NativeSummary,
   NativeTrainer,
 } from "../native/index.js";

@@ -1,5 +1,6 @@
 import type * as Scales from "d3-scale";
 import type * as Shapes from "d3-shape";
+import type { EpochRow } from "./history.js";
 import { element, ems, FONT, hundredths, label, stroke, wrapped } from "./svg.js";
 
 // Pixels.
@@ -13,10 +14,23 @@ const SAMPLE = 28;
 const GAP = 8;
 /** Between the upright axes and the first and last epoch. */
 const INSET = 14;
+/** If there are more epochs, only those that the axis names are points. */
+export const MOST_POINTS = 25;
+
+/** How a curve of a history's numbers looks. */
+export interface Look {
+  readonly key: "loss" | "accuracy" | "validationLoss" | "validationAccuracy" | "lr";
+  readonly name: string;
+  readonly dash: string;
+  readonly shape: "symbolCircle" | "symbolSquare" | "symbolTriangle";
+  /** Whether its axis is the right one. */
+  readonly isRight?: boolean;
+}
 
 /** What is drawn of a history. */
 export interface Curve {
-  readonly key: "loss" | "validationLoss" | "validationAccuracy";
+  /** The class by which it has its colour. */
+  readonly key: Look["key"];
   readonly name: string;
   readonly dash: string;
   /** One for each epoch. */
@@ -25,12 +39,22 @@ export interface Curve {
   readonly outline: string;
   /** The value of the last epoch that has one. */
   readonly last: string;
+  /** Whether its axis is the right one. */
+  readonly isRight?: boolean;
+}
+
+/** An upright axis: its name with the unit, the least and the largest of its values, and whether round numbers beyond them are its ends. */
+export interface Upright {
+  readonly name: string;
+  readonly range: readonly [least: number, most: number];
+  readonly isRounded: boolean;
 }
 
 /** Where values lie, in pixels, and which of them are named. */
 interface Axis {
   readonly scale: Scales.ScaleLinear<number, number>;
   readonly ticks: readonly { readonly value: number; readonly text: string }[];
+  readonly name: string;
 }
 
 /** Where everything lies. */
@@ -44,8 +68,18 @@ export interface Layout {
   readonly top: number;
   readonly bottom: number;
   readonly epochs: Axis;
-  readonly losses: Axis;
-  readonly accuracies?: Axis;
+  readonly leftAxis: Axis;
+  readonly rightAxis?: Axis;
+}
+
+/** The curves of those numbers that the rows have. */
+export function curvesOf(rows: readonly EpochRow[], looks: readonly Look[], shapes: typeof Shapes): Curve[] {
+  return looks.flatMap(({ shape, ...look }) => {
+    const values = rows.map((row) => row[look.key]);
+    const last = values.findLast((value) => value !== undefined);
+    if (last === undefined) return [];
+    return [{ ...look, values, outline: shapes.symbol(shapes[shape], 48).digits(2)()!, last: last.toPrecision(4) }];
+  });
 }
 
 /** Finds the places. */
@@ -55,6 +89,7 @@ export function arrange(
   height: number,
   curves: readonly Curve[],
   [first, last]: readonly [number, number],
+  upright: { readonly left: Upright; readonly right?: Upright },
   scaleLinear: typeof Scales.scaleLinear,
 ): Layout {
   // Bold letters are wider by a tenth.
@@ -69,35 +104,36 @@ export function arrange(
   }
   const [top, bottom] = [y + LINE, height - MARGIN - 2 * LINE];
   const count = Math.floor((bottom - top) / 50);
-  const losses = numbered(scaleLinear(lossRange(curves), [bottom, top]).nice(count), count);
-  const measured = curves.some(({ key }) => key === "validationAccuracy");
-  const accuracies = measured ? numbered(scaleLinear([0, 1], [bottom, top]), count) : undefined;
-  const left = MARGIN + LINE + widest(losses) + GAP;
-  const right = width - MARGIN - (accuracies === undefined ? 0 : GAP + widest(accuracies) + LINE);
+  const numbers = ({ name, range, isRounded }: Upright) => {
+    const scale = scaleLinear(range, [bottom, top]);
+    return numbered(name, isRounded ? scale.nice(count) : scale, count);
+  };
+  const leftAxis = numbers(upright.left);
+  const rightAxis = upright.right && numbers(upright.right);
+  const left = MARGIN + LINE + widest(leftAxis) + GAP;
+  const right = width - MARGIN - (rightAxis === undefined ? 0 : GAP + widest(rightAxis) + LINE);
   const scale = scaleLinear(first === last ? [first - 1, last + 1] : [first, last], [left + INSET, right - INSET]);
   const ticks = scale
     .ticks((right - left) / (ems(String(last)) * FONT + 28))
     .filter((epoch) => Number.isInteger(epoch) && epoch >= first && epoch <= last)
     .map((epoch) => ({ value: epoch, text: String(epoch) }));
-  return { width, height, heading, legend, left, right, top, bottom, epochs: { scale, ticks }, losses, accuracies };
+  return { width, height, heading, legend, left, right, top, bottom, epochs: { scale, ticks, name: "epoch" }, leftAxis, rightAxis };
 }
 
-function lossRange(curves: readonly Curve[]): [least: number, most: number] {
-  let [least, most] = [0, 0];
-  for (const loss of curves.flatMap(({ key, values }) => (key === "validationAccuracy" ? [] : values))) {
-    if (!Number.isFinite(loss)) continue;
-    least = Math.min(least, loss!);
-    most = Math.max(most, loss!);
-  }
+/** The least and the largest of the values that are finite, and of those that are to be there in any case. */
+export function rangeOf(curves: readonly Curve[], always: readonly number[] = []): [least: number, most: number] {
+  const finite = curves.flatMap(({ values }) => values.filter((value) => Number.isFinite(value)) as number[]);
+  const [least, most] = [...always, ...finite].reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+  if (least > most) return [0, 1];
   // No scale has ticks within less.
-  return most - least < 1e-300 ? [0, 1] : [least, most];
+  return most - least < 1e-300 ? [least, least + 1] : [least, most];
 }
 
-function numbered(scale: Axis["scale"], count: number): Axis {
+function numbered(name: string, scale: Axis["scale"], count: number): Axis {
   const values = scale.ticks(count);
   const most = Math.max(...values.map(Math.abs));
   const text = scale.tickFormat(count, most < 1e-3 || most >= 1e6 ? "~e" : undefined);
-  return { scale, ticks: values.map((value) => ({ value, text: value === 0 ? "0" : text(value) })) };
+  return { name, scale, ticks: values.map((value) => ({ value, text: value === 0 ? "0" : text(value) })) };
 }
 
 function widest({ ticks }: Axis): number {
@@ -124,7 +160,7 @@ export function drawHeading({ heading, legend }: Layout): string[] {
 }
 
 /** The axes with their names, units and grid. */
-export function drawAxes({ width, height, left, right, top, bottom, epochs, losses, accuracies }: Layout): string[] {
+export function drawAxes({ width, height, left, right, top, bottom, epochs, leftAxis, rightAxis }: Layout): string[] {
   const upright = (className: string, { scale, ticks }: Axis, x: number, anchor: string) => {
     return ticks.map(({ value, text }) => label(className, x, scale(value) + 4, text, { "text-anchor": anchor }));
   };
@@ -133,34 +169,35 @@ export function drawAxes({ width, height, left, right, top, bottom, epochs, loss
     return label(className, 0, 4, text, { transform, "text-anchor": "middle" });
   };
   const level = (y: number) => `M${hundredths(left)},${hundredths(y)}H${hundredths(right)}`;
-  const accuracy = accuracies && [
-    ...upright("validationAccuracy", accuracies, right + GAP, "start"),
-    turned("validationAccuracy", width - MARGIN - FONT / 2, "accuracy (0 to 1)", 90),
+  // The right axis has the colour of its curve.
+  const other = rightAxis && [
+    ...upright("validationAccuracy", rightAxis, right + GAP, "start"),
+    turned("validationAccuracy", width - MARGIN - FONT / 2, rightAxis.name, 90),
   ];
   return [
-    ...losses.ticks.map(({ value }) => stroke("grid", level(losses.scale(value)))),
-    ...upright("label", losses, left - GAP, "end"),
-    turned("label", MARGIN + FONT / 2, "loss (nats)", -90),
-    ...(accuracy ?? []),
+    ...leftAxis.ticks.map(({ value }) => stroke("grid", level(leftAxis.scale(value)))),
+    ...upright("label", leftAxis, left - GAP, "end"),
+    turned("label", MARGIN + FONT / 2, leftAxis.name, -90),
+    ...(other ?? []),
     stroke("axis", level(bottom)),
     ...epochs.ticks.flatMap(({ value, text }) => [
       stroke("axis", `M${hundredths(epochs.scale(value))},${hundredths(bottom)}v5`),
       label("label epoch", epochs.scale(value), bottom + LINE, text, { "text-anchor": "middle" }),
     ]),
-    label("label", (left + right) / 2, height - MARGIN, "epoch", { "text-anchor": "middle" }),
+    label("label", (left + right) / 2, height - MARGIN, epochs.name, { "text-anchor": "middle" }),
     label("label", width - MARGIN, height - MARGIN, "bold: last value", { "text-anchor": "end" }),
   ];
 }
 
 /** A curve with its points. */
 export function drawCurve(
-  { key, dash, values, outline }: Curve,
+  { key, dash, values, outline, isRight }: Curve,
   epochs: readonly number[],
   pointed: ReadonlySet<number>,
   layout: Layout,
   shapes: typeof Shapes,
 ): string {
-  const { scale } = key === "validationAccuracy" ? layout.accuracies! : layout.losses;
+  const { scale } = isRight ? layout.rightAxis! : layout.leftAxis;
   const [x, y] = [(i: number) => layout.epochs.scale(epochs[i]!), (i: number) => scale(values[i]!)];
   const there = (i: number) => Number.isFinite(values[i]);
   const steps = [...values.keys()];

@@ -2,29 +2,19 @@ import { type Augmentation, augmentRule, describeAugment } from "./augmentation.
 import type { NativeRun } from "./binding.js";
 import { type CheckpointOptions, describeCheckpoint } from "./checkpoint.js";
 import { type CourseOptions, courseRules, describeCourse } from "./course.js";
-import { type Dataset, datasetRule, loaderThreadsRule, nativeDataOf } from "./data.js";
+import { type Dataset, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
 import { type ResNetError, translate, translated } from "./errors.js";
 import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type FitListener, type StepEvent } from "./events.js";
-import { type BestEpoch, type EpochRow, History } from "./history.js";
+import { type BestEpoch, type EpochRow, History, settingsOf } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { boolean, callback, check, checkNames, checkOptions, either, filePath, isList, list, made, object, path, properties, type Rule, type Rules, seed, size } from "./options.js";
+import { boolean, callback, check, checkOptions, either, filePath, isList, list, made, object, path, type Rule, type Rules, seed, size } from "./options.js";
 import { defaultSchedule } from "./default-training.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
+import { partsOf, type TrainingData } from "./training-data.js";
 import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
-
-/**
- * A training set, with a validation set if there is one. Without one, properties of other names are refused, so that a `val` does not go
- * unnoticed; but for `source` and `skipped`, which our sources add.
- */
-export interface TrainingData {
-  /** The samples that updates are made on. */
-  readonly train: Dataset;
-  /** The samples that loss and accuracy are measured on after each epoch, or as `validateEvery` says; by default there are none. */
-  readonly validation?: Dataset;
-}
 
 /** Options of {@link fit}. */
 export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions {
@@ -78,11 +68,8 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   onCheckpoint?: (event: CheckpointEvent, history: History) => unknown;
 }
 
-const NAMES = ["train", "validation"];
 /** Why a checkpoint cannot be written. */
 const UNWRITTEN: ReadonlySet<string> = new Set(["ERR_IO", "ERR_OUT_OF_MEMORY", "ERR_NON_FINITE_WEIGHTS", "ERR_DEVICE"]);
-/** What sources tell beside their sets. */
-const TOLD = ["source", "skipped"];
 
 const listenersRule = either(callback, list(callback, "an array of functions")) as unknown as Rule<FitListener | readonly FitListener[]>;
 const rules: Rules<FitOptions> = {
@@ -228,6 +215,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     const run = start(model, data, settings);
     this.#native = run;
     const history = this.#history;
+    settingsOf.set(history, settings);
     const canceller = new Canceller(run);
     const ignore = onAbort(signal, () => canceller.cancel(signal?.reason));
     /** Tells all of an event; resolves when those that are called with it have ended. */
@@ -345,14 +333,6 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
   const files = { checkpoint: describeCheckpoint(checkpoint), resume: resume && filePath("resume", resume) };
   const config = { ...settings, ...update, ...files, schedule: describeSchedule(schedule), course: describeCourse(options) };
   return translated(() => native.fit(samples, held, JSON.stringify(config)));
-}
-
-function partsOf(data: Dataset | TrainingData): Partial<TrainingData> {
-  if (datasetRule.accepts(data)) return { train: data as Dataset };
-  const parts = properties("data", datasetRule.expected, data as TrainingData, NAMES);
-  // Beside a validation set nothing can have been meant for one.
-  if (parts.train !== undefined && parts.validation === undefined) checkNames("data", data, `sets named ${NAMES.join(" and ")}`, [...NAMES, ...TOLD]);
-  return parts;
 }
 
 function withHistory(error: unknown, history: History): unknown {

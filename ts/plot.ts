@@ -1,5 +1,4 @@
-import type * as Shapes from "d3-shape";
-import { arrange, type Curve, drawAxes, drawCurve, drawHeading } from "./chart.js";
+import { arrange, curvesOf, drawAxes, drawCurve, drawHeading, type Look, MOST_POINTS, rangeOf } from "./chart.js";
 import type { EpochRow, History } from "./history.js";
 import { check, checkOptions, f32, integer, list, oneOf, properties, type Rule, type Rules, string, unexpected } from "./options.js";
 import { element, escaped, FONT } from "./svg.js";
@@ -34,11 +33,11 @@ const rowRule: Rule<EpochRow> = {
 const rowsRule = list(rowRule, "a History or an array of its rows");
 
 /** Told apart by colours that the colour-blind can tell apart too, by dashes, and by the shape of the points. */
-const CURVES = [
+const CURVES: readonly Look[] = [
   { key: "loss", name: "training loss", dash: "none", shape: "symbolCircle" },
   { key: "validationLoss", name: "validation loss", dash: "7 4", shape: "symbolSquare" },
-  { key: "validationAccuracy", name: "validation accuracy", dash: "9 4 2 4", shape: "symbolTriangle" },
-] as const;
+  { key: "validationAccuracy", name: "validation accuracy", dash: "9 4 2 4", shape: "symbolTriangle", isRight: true },
+];
 
 /** Colours by class. */
 const COLOURS = {
@@ -64,9 +63,6 @@ const COLOURS = {
   },
 };
 
-/** If there are more epochs, only those that the axis names are points. */
-const MOST_POINTS = 25;
-
 /**
  * Draws training loss, validation loss and validation accuracy against the epochs, as far as the history has them: the
  * text of an SVG file without scripts or outside resources. Losses have the left axis, in nats, accuracy the right one,
@@ -85,15 +81,16 @@ const MOST_POINTS = 25;
  */
 export async function plot(history: History | readonly EpochRow[], options?: PlotOptions): Promise<string> {
   const { theme = "auto", width = 640, height = 400, title = "" } = checkOptions(options, rules);
-  const { rows: own } = properties("history", rowsRule.expected, history as Partial<History>, ["rows"]);
-  const rows = [...check("history", own ?? history, rowsRule)];
-  checkRows(rows);
+  const rows = checkHistory(history);
+  if (rows.length === 0) throw unexpected("history", "at least 1 epoch", 0);
   // Who draws nothing does not wait for them.
   const [{ scaleLinear }, shapes] = await Promise.all([import("d3-scale"), import("d3-shape")]);
-  const curves = curvesOf(rows, shapes);
+  const curves = curvesOf(rows, CURVES, shapes);
   const epochs = rows.map(({ epoch }) => epoch);
   const [first, last] = [epochs[0]!, epochs.at(-1)!];
-  const layout = arrange(title, width, height, curves, [first, last], scaleLinear);
+  const losses = { name: "loss (nats)", range: rangeOf(curves.filter(({ isRight }) => !isRight), [0]), isRounded: true };
+  const accuracies = curves.some(({ isRight }) => isRight) ? { name: "accuracy (0 to 1)", range: [0, 1] as const, isRounded: false } : undefined;
+  const layout = arrange(title, width, height, curves, [first, last], { left: losses, right: accuracies }, scaleLinear);
   const named = layout.epochs.ticks.map(({ value }) => value);
   const pointed = new Set(epochs.length > MOST_POINTS ? [...named, last] : epochs);
   const span = first === last ? `Epoch ${first}` : `Epochs ${first} to ${last}`;
@@ -112,8 +109,10 @@ export async function plot(history: History | readonly EpochRow[], options?: Plo
   return `${svg}\n`;
 }
 
-function checkRows(rows: readonly EpochRow[]): void {
-  if (rows.length === 0) throw unexpected("history", "at least 1 epoch", 0);
+/** The rows of a history that can be drawn. */
+export function checkHistory(history: History | readonly EpochRow[]): readonly EpochRow[] {
+  const { rows: own } = properties("history", rowsRule.expected, history as Partial<History>, ["rows"]);
+  const rows = [...check("history", own ?? history, rowsRule)];
   for (const [i, { epoch, loss, validationLoss, validationAccuracy: accuracy = 0 }] of rows.entries()) {
     const before = rows[i - 1]?.epoch ?? -Infinity;
     if (epoch <= before) throw unexpected("history", `an epoch after ${before}`, epoch);
@@ -122,16 +121,7 @@ function checkRows(rows: readonly EpochRow[]): void {
     }
     if (accuracy < 0 || accuracy > 1) throw unexpected("history", "accuracies from 0 to 1", accuracy);
   }
-}
-
-function curvesOf(rows: readonly EpochRow[], shapes: typeof Shapes): Curve[] {
-  return CURVES.flatMap(({ key, name, dash, shape }) => {
-    const values = rows.map((row) => row[key]);
-    const last = values.findLast((value) => value !== undefined);
-    if (last === undefined) return [];
-    const outline = shapes.symbol(shapes[shape], 48).digits(2)()!;
-    return { key, name, dash, values, outline, last: last.toPrecision(4) };
-  });
+  return rows as readonly EpochRow[];
 }
 
 function style(root: string, theme: "auto" | "light" | "dark"): string {

@@ -1,8 +1,7 @@
-import { rename, rm, writeFile } from "node:fs/promises";
 import { type BatchOptions, batchRules, batchSettings, type Dataset, nativeDataOf } from "./data.js";
-import { ResNetError } from "./errors.js";
 import { checkOptions, filePath, path, unexpected } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
+import { writeMade } from "./written-file.js";
 
 /** Options of {@link previewBatch}: those of a pass, and where the picture goes. */
 export interface PreviewOptions extends Omit<BatchOptions, "dropLast" | "loaderThreads">, SignalOptions {
@@ -36,14 +35,9 @@ export async function previewBatch(data: Dataset, options: PreviewOptions): Prom
   const shown = Math.min(settings.batchSize, data.length);
   const changed = names.length > 0 ? `changed by ${names.join(", ")}` : "unchanged";
   const title = `${shown} of ${data.length} training images as a step of epoch ${settings.epoch ?? 1} sees them, ${changed}`;
-  const png = await cancellable(signal, () => native.preview(batchSettings(settings), title));
-  signal?.throwIfAborted();
-  const temporary = `${file}.${crypto.randomUUID()}`;
-  try {
-    await writeFile(temporary, png);
-    await rename(temporary, file);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw new ResNetError("ERR_IO", `cannot write ${file}: ${(cause as Error).message}`, { cause });
-  }
+  await writeMade(file, async () => {
+    const png = await cancellable(signal, () => native.preview(batchSettings(settings), title));
+    signal?.throwIfAborted();
+    return png;
+  });
 }

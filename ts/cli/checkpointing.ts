@@ -16,11 +16,13 @@ export const checkpointOptions = {
 };
 
 /** Refuses what cannot be gone on from, and outputs that cannot be written; the model of a run that goes on may be there. */
-export async function checkFiles({ resume, force }: { readonly resume: string | undefined; readonly force: boolean }, output: string): Promise<void> {
+export async function checkFiles({ resume, force, report }: { readonly resume: string | undefined; readonly force: boolean; readonly report: string | undefined }, output: string): Promise<void> {
   if (resume !== undefined && !(await stat(resume).catch(() => undefined))?.isDirectory()) {
     throw new Failure("ERR_IO", `--resume: expected a folder that a training writes checkpoints to, got ${oneLine(resume)}`);
   }
-  await checkTargets([output, chartBeside(output)], force || (resume !== undefined && (await isOf(resume, output))));
+  const may = force || (resume !== undefined && (await isOf(resume, output)));
+  await checkTargets([output, chartBeside(output)], may);
+  if (report !== undefined) await checkTargets([report], may, "--report");
 }
 
 /** The checkpoints of a folder, the newest first, and the best epoch's model. */

@@ -9,10 +9,10 @@ export function chartBeside(file: string): string {
 }
 
 /** Refuses files that cannot be written, or that are there unless `force` lets them be replaced, before the work begins. */
-export async function checkTargets(files: readonly string[], force: boolean): Promise<void> {
+export async function checkTargets(files: readonly string[], force: boolean, option = "--output"): Promise<void> {
   for (const file of files) {
     const why = await refusal(file, force).catch((error: Error) => error.message);
-    if (why !== undefined) throw new Failure("ERR_IO", `--output: expected a file that can be written, got ${file}: ${why}`);
+    if (why !== undefined) throw new Failure("ERR_IO", `${option}: expected a file that can be written, got ${file}: ${why}`);
   }
 }
 

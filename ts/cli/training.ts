@@ -4,6 +4,7 @@ import { EXIT, Failure } from "./failure.js";
 import { lastCheckpoint } from "./checkpointing.js";
 import { oneLine } from "./option.js";
 import { Progress } from "./progress.js";
+import { writeReport } from "./reporting.js";
 import type { Screen } from "./screen.js";
 import { chartBeside, replace } from "./target.js";
 
@@ -16,7 +17,9 @@ export interface Training {
   readonly again: string;
   /** The model's file; a chart is put beside it. */
   readonly output: string;
-  /** The chart's title. */
+  /** The report's file, if one is wanted. */
+  readonly report: string | undefined;
+  /** The chart's and the report's title. */
   readonly title: string;
   /** Which epoch's weights the file has in the end: the last one's, or those with the highest accuracy on what was kept for validation. */
   readonly keep: "last" | "best";
@@ -34,7 +37,7 @@ export interface Trained {
 }
 
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
-export async function trainAndSave({ model, data, options, again, output, title, keep }: Training, screen: Screen): Promise<Trained> {
+export async function trainAndSave({ model, data, options, again, output, report: page, title, keep }: Training, screen: Screen): Promise<Trained> {
   const began = performance.now();
   let saved = 0;
   const onEpochEnd: FitOptions["onEpochEnd"] = async ({ epoch }, { best }) => {
@@ -68,9 +71,10 @@ export async function trainAndSave({ model, data, options, again, output, title,
     });
   }
   if (failure) throw new Failure(failure.code, `${failure.message}; the model is saved to ${output}`);
+  const report = stopped ? undefined : await writeReport(page, { model, history, data, title, beside: `; the model is saved to ${output}` }, screen);
   const seconds = (performance.now() - began) / 1000;
   const kept = keep === "best" ? { best: best.epoch } : {};
-  screen.record({ type: "end", status: stopped ? "interrupted" : "finished", epochs: history.rows.length, stoppedEarly: history.stoppedEarly, ...kept, ...calibration, seconds, output, chart, checkpoint });
+  screen.record({ type: "end", status: stopped ? "interrupted" : "finished", epochs: history.rows.length, stoppedEarly: history.stoppedEarly, ...kept, ...calibration, seconds, output, chart, report, checkpoint });
   const which = keep === "best" && best.epoch > 0 ? ` as it was after epoch ${best.epoch}, its best one` : "";
   screen.print(`\nSaved to ${output}${which}${chart ? `; losses and accuracy by epoch drawn in ${chart}` : ""}`);
   if (calibration) {
@@ -78,7 +82,8 @@ export async function trainAndSave({ model, data, options, again, output, title,
     const losses = `validation loss from ${lossBefore.toFixed(4)} to ${lossAfter.toFixed(4)}`;
     screen.print(`Its probabilities are calibrated on the pictures for validation: temperature ${temperature.toFixed(2)}, ${losses}`);
   }
-  return { exit: stopped ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
+  if (page !== undefined) screen.print(report === undefined ? "Stopped: no report is written" : `What there is to know of it, in a browser: ${oneLine(page)}`);
+  return { exit: stopped || (page !== undefined && report === undefined) ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
 }
 
 /** Saves the best model that lies beside checkpoints. */

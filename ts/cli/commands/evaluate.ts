@@ -1,3 +1,4 @@
+import { basename, resolve } from "node:path";
 import { type ClassMetrics, type Dataset, evaluate, imageFolder, loadModel, type Model } from "../../index.js";
 import { command } from "../command.js";
 import { counted } from "../counted.js";
@@ -6,7 +7,9 @@ import { checkFolder, passedOver } from "../folder.js";
 import { imageOptions, loadImages } from "../images.js";
 import { machineOptions } from "../network.js";
 import { flag, oneLine, type Option, real, text, typed, type Values, whole } from "../option.js";
+import { reportOption, writeReport } from "../reporting.js";
 import type { Screen } from "../screen.js";
+import { checkTargets } from "../target.js";
 
 const operands = {
   model: text("file of a model that was trained here", "MODEL", undefined, "a model's file"),
@@ -20,6 +23,8 @@ const options = {
   seed: whole("seed of that share", 0, 0),
   skipUnreadable: flag("of a folder: leaves out what is no picture, and counts it, instead of stopping"),
   byClass: flag("shows precision, recall and F1 of each class too"),
+  ...reportOption,
+  force: flag("replaces a report that is there"),
   batchSize: whole("images that are computed at a time", 128, 1, 60_000),
   ...machineOptions,
 };
@@ -40,30 +45,37 @@ export default command({
   examples: [
     ["evaluate resnet18-fashion-mnist.safetensors", "loss and accuracy on the 10,000 validation images"],
     ["evaluate resnet18-pictures.safetensors pictures/ --split 0.2 --by-class", "class by class, on what training kept for validation"],
+    ["evaluate resnet18-pictures.safetensors pictures/ --split 0.2 --report pictures.html", "as a page, with the most confident mistakes as pictures"],
     ["evaluate small.safetensors --size 28 --by-class", "at the size of its training, class by class"],
   ],
   run: measure,
 });
 
-async function measure(settings: Settings, screen: Screen): Promise<void> {
+async function measure(settings: Settings, screen: Screen): Promise<number | void> {
   const { model: file, device, precision, threads, batchSize, byClass } = settings;
   const isFashion = settings.images.toLowerCase() === "fashion-mnist";
   if (!isFashion) {
     refuseThoseOfFashion(settings);
     await checkFolder(settings.images, "IMAGES");
   }
+  if (settings.report !== undefined) await checkTargets([settings.report], settings.force, "--report");
   using model = await loadModel(file!, { device, precision, threads });
   const { images, source, note } = isFashion ? await fashion(settings, model, screen) : await pictures(settings, model, screen);
   screen.status.show(`Evaluating ${images.length} images`);
   const { classes, confusion, ...measured } = await evaluate(model, images, { batchSize, byClass });
   const [, height, width] = images.imageShape;
-  screen.record({ ...measured, images: { source, count: images.length, size: height }, classes, confusion });
+  const title = `${basename(file!)} on ${isFashion ? "Fashion-MNIST" : oneLine(basename(resolve(source)))}`;
+  const report = await writeReport(settings.report, { model, history: undefined, data: images, title, beside: "" }, screen);
+  screen.record({ ...measured, images: { source, count: images.length, size: height }, classes, confusion, report });
   const { loss, accuracy, macroF1, microF1, exactMatch } = measured;
   const rest = images.labelKind === "multi" ? [`F1 ${microF1!.toFixed(4)}, mean of the classes' ${macroF1!.toFixed(4)}, all right ${exactMatch!.toFixed(4)}`] : [];
   const by = [...rest, ...(classes ? ["", listed(classes)] : [])].map((line) => `\n${line}`).join("");
   const what = isFashion ? counted(images.length, "validation image") : `${counted(images.length, "picture")} of ${oneLine(source)}`;
   screen.print(`${what} at ${width}x${height}
 ${note ? `${note}\n` : ""}loss ${loss.toFixed(4)}, accuracy ${accuracy.toFixed(4)}${by}`);
+  if (settings.report === undefined) return;
+  screen.print(report === undefined ? "Stopped: no report is written" : `What there is to know of it, in a browser: ${oneLine(report)}`);
+  if (report === undefined) return screen.interrupt.code!;
 }
 
 /** Refuses options that mean nothing for a folder, whose pictures the model's file says how to bring to size. */

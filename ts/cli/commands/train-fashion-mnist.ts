@@ -6,6 +6,7 @@ import { PROGRAM } from "../help.js";
 import { imageOptions, loadImages } from "../images.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
+import { reportOption } from "../reporting.js";
 import type { Screen } from "../screen.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
@@ -25,6 +26,7 @@ const options = {
     undefined,
     "a file",
   ),
+  ...reportOption,
   ...checkpointOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
@@ -56,7 +58,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const fitting = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }), ...checkpointing(settings) };
   const title = `${settings.network} on Fashion-MNIST`;
   const again = wordsToGoOn("train fashion-mnist", options, settings);
-  const { exit } = await trainAndSave({ model, data, options: fitting, again, output, title, keep: "last" }, screen);
+  const { exit } = await trainAndSave({ model, data, options: fitting, again, output, report: settings.report, title, keep: "last" }, screen);
   screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
   return exit;
 }

@@ -26,6 +26,7 @@ import { checkFolder, folderOperand, passedOver, somePicture } from "../folder.j
 import { PROGRAM } from "../help.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
+import { reportOption } from "../reporting.js";
 import type { Screen } from "../screen.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
@@ -78,6 +79,7 @@ const options = {
   skipUnreadable: flag("leaves out what is no picture, and counts it, instead of stopping"),
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
   output: text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"),
+  ...reportOption,
   ...checkpointOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
@@ -94,6 +96,7 @@ export default command({
     ["train pictures/ --network resnet50 --size 224 --weights resnet50.pth --lr 0.005", "goes on from weights that were trained elsewhere"],
     ["train pictures/ --augment strong --epochs 100 --output birds.safetensors", "for few pictures, and patience"],
     ["train photos.csv --labels multi", "each picture of any number of classes: a column label with names such as cat|dog"],
+    ["train pictures/ --report pictures.html", "also writes all there is to know of the training as one page: mistakes, confusion, curves"],
     ["train fashion-mnist --help", "a data set for a first try, which has options of its own"],
   ],
   run: train,
@@ -121,7 +124,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...(changing && { schedule: changing }), ...course };
   const title = `${name} on ${oneLine(subject)}`;
   const goOn = wordsToGoOn(`train ${shellWord(folder)}`, options, settings);
-  const trained = await trainAndSave({ model, data, options: fitting, again: goOn, output, title, keep: "best" }, screen);
+  const trained = await trainAndSave({ model, data, options: fitting, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
   // They were pictures when the training began.
   for (const line of leftOut(data.train.unreadable)) screen.print(`Left out: ${line}`);
   const again = typedAgain(machineOptions, settings);

@@ -1,0 +1,143 @@
+import type { Augmentation } from "./augmentation.js";
+import type { Dataset } from "./data.js";
+import { defaultOptimizer, defaultSchedule } from "./default-training.js";
+import { environmentOf } from "./environment.js";
+import { ResNetError } from "./errors.js";
+import { evaluate } from "./evaluate.js";
+import type { FitOptions } from "./fit.js";
+import { type EpochRow, type History, settingsOf } from "./history.js";
+import { parseInterface } from "./interface.js";
+import { labelsOf, mistakes } from "./mistakes.js";
+import { type Model, nativeOf } from "./models.js";
+import type { DataFacts, Findings, Missing, Role, ShownMistake, ShownSample } from "./report/findings.js";
+import { shownFilters, shownImages, unshowable } from "./shown-pictures.js";
+import type { SignalOptions } from "./signal.js";
+
+/** Augmented samples that are shown. */
+const SAMPLES = 12;
+
+/** What a report is asked for. */
+export interface Subject extends SignalOptions {
+  readonly model: Model;
+  readonly history: History | undefined;
+  readonly rows: readonly EpochRow[] | undefined;
+  readonly train?: Dataset;
+  readonly measured: Dataset;
+  readonly role: Role;
+  readonly source?: string;
+  readonly title?: string;
+  readonly mistakes: number;
+  readonly batchSize: number;
+}
+
+/** Measures the model, and gathers all that a report tells. */
+export async function gather(subject: Subject): Promise<Findings> {
+  const { model, history, rows, train, measured, role, source, batchSize, signal } = subject;
+  const evaluation = await evaluate(model, measured, { byClass: true, batchSize, signal });
+  const wrong = await wrongOnes(subject);
+  const settings = history && (settingsOf.get(history) as FitOptions | undefined);
+  const filters = await shownFilters(await model.stateDict());
+  const changed = await changedOnes(train, settings, signal);
+  const names = measured.classNames ?? model.classNames ?? [];
+  const classes = evaluation.classes?.length ?? measured.numClasses;
+  const { temperature, transform } = parseInterface(nativeOf(model).interface);
+  const { name: ownName } = model.constructor;
+  const [, ...sides] = measured.imageShape;
+  const shape = [1, ...measured.imageShape];
+  const device = await model.device();
+  signal?.throwIfAborted();
+  const name = ownName === "Network" ? undefined : ownName;
+  return {
+    title: subject.title ?? (name === undefined ? "A training" : `${name} at ${sides.toReversed().join(" × ")}`),
+    written: new Date(),
+    network: {
+      name,
+      parameters: model.numParameters,
+      labelKind: measured.labelKind,
+      temperature,
+      transform: transform ?? measured.transform,
+      stages: [...model.layerSummary(shape)],
+      layers: [...model.layerSummary(shape, { depth: "layers" })],
+    },
+    rows: rowsOf(rows),
+    best: history?.best,
+    stoppedEarly: history?.stoppedEarly ?? false,
+    data: {
+      source,
+      classNames: Array.from({ length: classes }, (_, label) => names[label] ?? String(label)),
+      train: train && role !== "given" ? factsOf(train) : undefined,
+      measured: factsOf(measured),
+      role,
+    },
+    evaluation,
+    mistakes: wrong,
+    filters,
+    augmented: changed,
+    configuration: settings ? configurationOf(settings) : { missing: "What the training was told is known of a History that fit gave in this process: give that one." },
+    environment: environmentOf(device),
+  };
+}
+
+function rowsOf(rows: readonly EpochRow[] | undefined): readonly EpochRow[] | Missing {
+  if (rows === undefined) return { missing: "No history of a training was given: report(model, history, data) takes the one that fit gives." };
+  return rows.length > 0 ? rows : { missing: "The history has no epoch: the training ended before the first one did." };
+}
+
+async function wrongOnes({ model, measured, mistakes: count, batchSize, signal }: Subject): Promise<ShownMistake[] | Missing> {
+  if (count === 0) return { missing: "They were not asked for: the option mistakes is 0." };
+  const impossible = unshowable(measured);
+  if (impossible) return impossible;
+  try {
+    const found = await mistakes(model, measured, { count, batchSize, signal });
+    if (found.length === 0) return { missing: "There are none: every image is taken for what it is." };
+    const shown: ShownMistake[] = [];
+    for await (const { images, indices } of measured.subset(found.map(({ index }) => index)).batches({ batchSize })) {
+      const pictures = await shownImages(images, measured, { signal });
+      shown.push(...pictures.map((picture, i) => ({ ...found[indices[i]!]!, picture })));
+    }
+    return shown;
+  } catch (error) {
+    if (!(error instanceof ResNetError && error.code === "ERR_NON_FINITE_LOSS")) throw error;
+    return { missing: `There are no probabilities: ${error.message}.` };
+  }
+}
+
+/** Training images as a step sees them. */
+async function changedOnes(train: Dataset | undefined, settings: FitOptions | undefined, signal: AbortSignal | undefined): Promise<Findings["augmented"]> {
+  if (train === undefined) return { missing: "No images for training were given." };
+  if (settings === undefined) return { missing: "How the training changed its images is known of a History that fit gave in this process." };
+  const augment: readonly Augmentation[] = settings.augment ?? [];
+  if (augment.length === 0) return { missing: "The training changed no images: the option augment of fit was not given." };
+  const impossible = unshowable(train);
+  if (impossible) return impossible;
+  const names = train.classNames ?? [];
+  const samples: ShownSample[] = [];
+  for await (const batch of train.batches({ batchSize: SAMPLES, shuffle: true, augment, seed: settings.seed ?? 0 })) {
+    const pictures = await shownImages(batch.images, train, { signal });
+    const { indices, mixed } = batch;
+    const named = (labels: Uint32Array | Uint8Array, i: number) => labelsOf({ labels, indices }, i).map((label) => names[label] ?? String(label)).join(", ") || "none";
+    const told = (i: number) => {
+      if (!mixed) return named(batch.labels, i);
+      return `${mixed.share.toFixed(2)} ${named(batch.labels, i)}, ${(1 - mixed.share).toFixed(2)} ${named(mixed.labels, i)}`;
+    };
+    samples.push(...pictures.map((picture, i) => ({ picture, told: told(i) })));
+    break;
+  }
+  return { samples, by: augment.map(({ name }) => name) };
+}
+
+function factsOf({ length, imageShape, labels, labelKind, numClasses }: Dataset): DataFacts {
+  const counts = Array.from({ length: numClasses }, () => 0);
+  if (labelKind === "single") for (const label of labels) counts[label]!++;
+  else for (const [i, is] of labels.entries()) counts[i % numClasses]! += is;
+  return { samples: length, imageShape, counts };
+}
+
+/** The options as plain data; what fit takes by itself is told too. */
+function configurationOf({ optimizer, schedule, ...given }: FitOptions): Record<string, unknown> {
+  const { epochs = 1, batchSize = 128, ...others } = given;
+  const usual = optimizer === undefined ? defaultSchedule() : undefined;
+  const all = { epochs, batchSize, optimizer: optimizer ?? defaultOptimizer(), schedule: schedule ?? usual ?? { name: "constant" }, ...others };
+  const plain = Object.entries(all).filter(([, value]) => value !== undefined && typeof value !== "function" && !(value instanceof AbortSignal));
+  return JSON.parse(JSON.stringify(Object.fromEntries(plain))) as Record<string, unknown>;
+}
