@@ -69,7 +69,7 @@ test("listeners get each event in order, with the history, and training waits fo
   const history = await fit(model, data, { ...options, onEvent: [slow, (event) => void events.push(event)] });
   expect(epochs).toEqual([1, 2, 3]);
   const kinds = events.map(({ type }) => type).filter((type) => type !== "step" && type !== "validation");
-  expect(kinds).toEqual(["epochBegin", "epoch", "epochBegin", "evaluation", "epoch", "epochBegin", "evaluation", "epoch"]);
+  expect(kinds).toEqual(["epochBegin", "epoch", "epochBegin", "evaluation", "epoch", "epochBegin", "epoch"]);
   expect(events.filter(({ type }) => type === "epoch")).toEqual(history.rows.map((row) => ({ type: "epoch", ...row })));
 });
 
@@ -101,7 +101,7 @@ test("csvLog has a row for each epoch, also for those before a checkpoint that t
   expect(head!.join()).toBe("epoch,loss,accuracy,validationLoss,validationAccuracy,lr,seconds,waiting");
   expect(lines).toEqual(rows.map((row) => head!.map((name) => String(row[name as keyof typeof row] ?? ""))));
   expect(lines[0]![3]).toBe("");
-  expect(readdirSync(dir).sort()).toEqual(["epochs.csv", "run"]);
+  expect(readdirSync(dir).toSorted()).toEqual(["epochs.csv", "run"]);
 });
 
 test("jsonlLog adds a line for each event", async () => {
@@ -137,7 +137,7 @@ test("TensorBoard has curves by updates, and forgets what a run that goes on tel
   expect(second[0]!.step).toBe(second[1]!.step);
   expect(second[0]!.step).toBeGreaterThan(5);
   const measured = second.filter(({ values }) => "validation/loss" in values);
-  expect(measured.map(({ step, values }) => [step, values["validation/accuracy"]])).toEqual([10, 15].map((step, i) => [step, Math.fround(rows[i + 1]!.validationAccuracy!)]));
+  expect(measured.map(({ step, values }) => [step, values["validation/accuracy"]])).toEqual([[10, Math.fround(rows[1]!.validationAccuracy!)]]);
 });
 
 test("TensorBoard takes scalars, pictures and texts of your own", () => {

@@ -38,10 +38,10 @@ export class TensorBoard {
   constructor(dir: string | URL) {
     const folder = filePath("dir", check("dir", dir, path));
     begun += 1;
-    const name = `events.out.tfevents.${Math.floor(seconds())}.${hostname()}.${process.pid}.${begun}`;
+    const name = `events.out.tfevents.${Math.floor(now())}.${hostname()}.${process.pid}.${begun}`;
     this.#file = join(folder, name);
     io(this.#file, () => mkdirSync(folder, { recursive: true }));
-    this.#append(translated(() => addon.eventFileStart(seconds())));
+    this.#append(translated(() => addon.eventFileStart(now())));
   }
 
   /** Adds a point to a tag's curve, at a step that is an integer of at least 0. */
@@ -63,9 +63,9 @@ export class TensorBoard {
   readonly onEvent = (event: FitEvent): void => {
     switch (event.type) {
       case "step": {
-        const { type, epoch, step, steps, secondsLeft, ...values } = event;
+        const { type, epoch, step, steps, loss, accuracy, lr, imagesPerSecond, waiting, gradientNorm } = event;
         this.#steps = steps;
-        return this.#scalars(type, epoch, step, values);
+        return this.#scalars(type, epoch, step, { loss, accuracy, lr, imagesPerSecond, waiting, gradientNorm });
       }
       case "epochBegin":
         this.#steps = event.steps;
@@ -75,8 +75,9 @@ export class TensorBoard {
         return this.#scalars("validation", epoch, step, { loss, accuracy });
       }
       case "epoch": {
-        const { type, epoch, ...values } = event;
-        return this.#scalars(type, epoch, this.#steps ?? 0, values);
+        // What was measured at its end is told by the evaluation.
+        const { type, epoch, loss, accuracy, lr, seconds, waiting } = event;
+        return this.#scalars(type, epoch, this.#steps ?? 0, { loss, accuracy, lr, seconds, waiting });
       }
       case "resume":
         this.#resumed = true;
@@ -89,7 +90,7 @@ export class TensorBoard {
 
   #scalars(group: string, epoch: number, step: number, values: Readonly<Record<string, number | undefined>>): void {
     const update = (epoch - 1) * (this.#steps ?? 0) + step;
-    if (this.#resumed) this.#append(translated(() => addon.eventFileRestart(seconds(), update)));
+    if (this.#resumed) this.#append(translated(() => addon.eventFileRestart(now(), update)));
     this.#resumed = false;
     const known = Object.entries(values).filter((entry): entry is [string, number] => entry[1] !== undefined);
     this.#values(update, known.map(([name, scalar]) => ({ tag: `${group}/${name}`, scalar })));
@@ -97,7 +98,7 @@ export class TensorBoard {
 
   #values(step: number, values: NativeSummary[]): void {
     const at = check("step", step, stepRule);
-    this.#append(translated(() => addon.eventFileValues(seconds(), at, values)));
+    this.#append(translated(() => addon.eventFileValues(now(), at, values)));
   }
 
   #append(record: Uint8Array): void {
@@ -105,7 +106,7 @@ export class TensorBoard {
   }
 }
 
-function seconds(): number {
+function now(): number {
   return Date.now() / 1000;
 }
 
