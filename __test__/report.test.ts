@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cosine, type Dataset, type EpochRow, evaluate, fit, flip, fromArrays, mistakes, mixup, type Model, preprocess, report, ResNet, sgd } from "resnet-native";
+import { CifarResNet, cosine, type Dataset, type EpochRow, evaluate, fit, flip, fromArrays, mistakes, mixup, type Model, preprocess, report, ResNet, sgd } from "resnet-native";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodePng } from "../ts/png.js";
 import { architecture } from "../ts/report/architecture.js";
@@ -224,6 +224,29 @@ test("rows alone, no history, no validation and other channels are reported as f
   expect(strange).toContain("Images of 5 channels cannot be shown: that takes 1 (grey) or 3 (red, green, blue).");
   expect(strange).toContain("The history has no epoch");
   expect(strange).toContain("The first convolution reads 5 channels");
+});
+
+test("images of any number of classes have their classes, no matrix, and mistakes with all their names", async () => {
+  using model = network({ inChannels: 1, numClasses: 3 });
+  const labels = { data: Array.from({ length: 36 }, (_, i) => Number(i % 5 < 2)), shape: [12, 3] };
+  const data = fromArrays({ images: new Uint8Array(12 * 64).map((_, i) => (i * 31) % 256), shape: [12, 1, 8, 8], labels, classNames: ["cat", "dog", "fox"] });
+  const history = await fit(model, { train: data, validation: data }, { epochs: 1, augment: [flip()] });
+  const text = await written(model, history, { train: data, validation: data });
+  const { exactMatch } = await evaluate(model, data);
+  expect(text).toContain(`Of ${(100 * exactMatch!).toFixed(2)}\u00a0% of the images every decision is right.`);
+  expect(ids(text)).toEqual([...SECTIONS.map(({ id }) => id).filter((id) => id !== "confusion"), "missing"]);
+  const wrong = await mistakes(model, data);
+  expect(text.match(/alt="Image \d+, of /g)).toHaveLength(wrong.length);
+  expect(text).toMatch(/<dt>Answers<\/dt><dd>for each class, whether an image is of it<\/dd>/);
+});
+
+test("numbers that are not finite are told, and there are no mistakes without probabilities", async () => {
+  using model = new CifarResNet({ depth: 20, numClasses: 4, inChannels: 1 });
+  const data = fromArrays({ images: new Float32Array(4 * 64).fill(3.4e38), shape: [4, 1, 8, 8], labels: [0, 1, 2, 3] });
+  const text = await written(model, undefined, data);
+  expect(text).toContain("<dd>NaN</dd>");
+  expect(text).toContain("There are no probabilities: ");
+  expect(ids(text)).not.toContain("mistakes");
 });
 
 test("pictures are shown as they were, whatever was done to their numbers", async () => {

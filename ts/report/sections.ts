@@ -43,5 +43,5 @@ export async function reportPage(findings: Findings, generator: string): Promise
     const content = html`<dl class="facts">${missing.map(([name, why]) => html`<div><dt>${name}</dt><dd>${why}</dd></div>`)}</dl>`;
     chapters.push({ id: "missing", title: "Not in this report", content });
   }
-  return page(findings.title, "Training report", chapters, generator);
+  return page(findings.title, isMissing(findings.rows) ? "Model report" : "Training report", chapters, generator);
 }
