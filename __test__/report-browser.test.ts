@@ -12,6 +12,7 @@ import { collect, pictures } from "./pictures.js";
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
 const chromium = [process.env["RESNET_NATIVE_CHROMIUM"] ?? "", ...PLACES].find((file) => file !== "" && existsSync(file));
 const axe = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
+const NONE = "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one";
 /** What a page must not make of names. */
 const NAMES = [`<script>window.broken=1</script>`, `"><img src=x onerror="window.broken=1">`, "' style='display:none", "a class with a name of a good many words, and an unusuallylongoneatitsend"];
 
@@ -20,7 +21,10 @@ let browser: Browser | undefined;
 let history: History;
 let accuracy: number;
 beforeAll(async () => {
-  if (chromium === undefined) return;
+  if (chromium === undefined) {
+    process.stderr.write(`Not tested in a browser: ${NONE}\n`);
+    return;
+  }
   folder = await mkdtemp(join(tmpdir(), "resnet-native-browser-"));
   const { images } = (await collect(pictures(96), { batchSize: 96 }))[0]!;
   const labels = Array.from({ length: 96 }, (_, i) => i % 4);
@@ -39,7 +43,7 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true });
 });
 beforeEach(({ skip }) => {
-  skip(chromium === undefined, "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one");
+  skip(chromium === undefined, NONE);
 });
 
 /** Opens the report, does something there, and fails for whatever the page complained of or asked for. */
