@@ -55,6 +55,26 @@ test("a training on a folder saves its best epoch, and tells what the accuracy i
   expect((await readdir(folder)).filter((name) => name.startsWith("."))).toEqual([]);
 });
 
+test("train and evaluate write a report, and refuse one that cannot be written before they work", async () => {
+  const { code, stdout } = await train("colours", "--output", "reported.safetensors", "--report", "reported.html", "--json");
+  expect(code).toBe(0);
+  expect(records(stdout).at(-1)).toMatchObject({ type: "end", report: "reported.html" });
+  const page = async () => readFile(join(folder, "reported.html"), "utf8");
+  const sections = async () => [...(await page()).matchAll(/<section id="([^"]*)"/g)].map(([, id]) => id);
+  expect(await page()).toContain("<h1><bdi>cifar_resnet20 on colours</bdi></h1>");
+  expect(await sections()).toEqual(expect.arrayContaining(["curves", "confusion", "augmented", "configuration", "model-card"]));
+  const evaluated = ["evaluate", "reported.safetensors", "colours", "--split", "0.2", "--report"];
+  expect(await run([...evaluated, "reported.html"])).toEqual({ code: 1, stdout: "", stderr: "error: --report: expected a file that can be written, got reported.html: it is there already; --force replaces it\n" });
+  const again = await run([...evaluated, "reported.html", "--force"]);
+  expect([again.code, again.stdout]).toEqual([0, expect.stringMatching(/\nWhat there is to know of it, in a browser: reported\.html\n$/)]);
+  expect(await page()).toContain("<h1><bdi>reported.safetensors on colours</bdi></h1>");
+  expect(await page()).toContain("No history of a training was given");
+  expect(await sections()).toEqual(expect.arrayContaining(["confusion", "model-card", "missing"]));
+  const nowhere = await train("colours", "--output", "nowhere.safetensors", "--report", "none/x.html");
+  expect([nowhere.code, nowhere.stdout]).toEqual([1, ""]);
+  expect(nowhere.stderr).toMatch(/^error: --report: expected a file that can be written, got none\/x\.html: there is no folder .*none\n$/);
+});
+
 test("the file keeps the epoch with the highest accuracy, not the last one", async () => {
   // The names for validation are wrong, so that whatever is learnt makes it worse.
   await colourFolder(join(folder, "worse/train"), ["blue", "green"], 16);

@@ -122,8 +122,12 @@ export function arrange(
 
 /** The least and the largest of the values that are finite, and of those that are to be there in any case. */
 export function rangeOf(curves: readonly Curve[], always: readonly number[] = []): [least: number, most: number] {
-  const finite = curves.flatMap(({ values }) => values.filter((value) => Number.isFinite(value)) as number[]);
-  const [least, most] = [...always, ...finite].reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+  let [least, most] = [Infinity, -Infinity];
+  for (const value of [always, ...curves.map(({ values }) => values)].flat()) {
+    if (!Number.isFinite(value)) continue;
+    least = Math.min(least, value!);
+    most = Math.max(most, value!);
+  }
   if (least > most) return [0, 1];
   // No scale has ticks within less.
   return most - least < 1e-300 ? [least, least + 1] : [least, most];

@@ -48,7 +48,7 @@ export async function gather(subject: Subject): Promise<Findings> {
   signal?.throwIfAborted();
   const name = ownName === "Network" ? undefined : ownName;
   return {
-    title: subject.title ?? (name === undefined ? "A training" : `${name} at ${sides.toReversed().join(" × ")}`),
+    title: subject.title ?? `${name ?? "A network"} at ${sides.toReversed().join(" × ")}`,
     written: new Date(),
     network: {
       name,

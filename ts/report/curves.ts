@@ -32,7 +32,7 @@ export const curves: Section = {
       ],
       axis: "accuracy (0 to 1)",
       title: "Accuracy by epoch",
-      caption: html`Accuracy by epoch, likewise. The axis does not begin at 0.`,
+      caption: html`Accuracy by epoch, likewise. The axis has the range of the values.`,
       text: decimal,
     });
     return html`${loss}${accuracy}
@@ -55,5 +55,5 @@ function numbers(rows: readonly EpochRow[]): Html {
 
 /** A learning rate in few digits. */
 export function shortened(value: number): string {
-  return String(Number(value.toPrecision(4)));
+  return value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }

@@ -61,7 +61,7 @@ export function duration(seconds: number): string {
 
 /** What is wider than the page, in a box that scrolls by itself, also by the keyboard. */
 export function scrolling(label: string, content: Html): Html {
-  return html`<div class="scroll" role="region" aria-label="${label}" tabindex="0">${content}</div>`;
+  return html`<div class="scroll" role="group" aria-label="${label}" tabindex="0">${content}</div>`;
 }
 
 /** A piece of a page under a heading. */

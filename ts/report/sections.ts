@@ -6,9 +6,9 @@ import { configuration } from "./configuration.js";
 import { confusion } from "./confusion.js";
 import { curves } from "./curves.js";
 import { environment } from "./environment.js";
-import { errors } from "./errors.js";
 import { filters } from "./filters.js";
-import { isMissing, type Findings } from "./findings.js";
+import { type Findings, isMissing } from "./findings.js";
+import { mistakes } from "./mistakes.js";
 import { type Chapter, html, page } from "./page.js";
 import { rate } from "./rate.js";
 import type { Section } from "./section.js";
@@ -21,7 +21,7 @@ export const SECTIONS: readonly Section[] = [
   rate,
   confusion,
   classes,
-  errors,
+  mistakes,
   filters,
   architecture,
   augmented,
@@ -43,5 +43,5 @@ export async function reportPage(findings: Findings, generator: string): Promise
     const content = html`<dl class="facts">${missing.map(([name, why]) => html`<div><dt>${name}</dt><dd>${why}</dd></div>`)}</dl>`;
     chapters.push({ id: "missing", title: "Not in this report", content });
   }
-  return page(findings.title, "Training report", chapters, generator);
+  return page(findings.title, isMissing(findings.rows) ? "Model report" : "Training report", chapters, generator);
 }

@@ -60,7 +60,7 @@ tbody tr>*{border-bottom:1px solid var(--rule)}
 tfoot tr>*{border-top:1px solid var(--muted);font-weight:600}
 th:first-child,td.text,th.text{text-align:left}th:first-child,td:first-child{padding-left:0}
 tbody th bdi{white-space:normal;overflow-wrap:break-word;display:inline-block;max-width:18rem}
-.settings td{white-space:normal;overflow-wrap:anywhere;width:100%}
+.settings th.text,.settings td{white-space:normal;overflow-wrap:anywhere;width:100%}
 .pairs td.text{text-align:left}.pairs thead th:nth-child(2){text-align:left}
 th button{all:unset;cursor:pointer}th button:hover{color:var(--link)}th button:focus-visible{outline:2px solid var(--link);outline-offset:3px}
 th button::after{content:" \\2195";color:var(--muted)}
@@ -72,7 +72,7 @@ th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending]
 .matrix thead span{writing-mode:vertical-rl;transform:rotate(180deg);max-height:11rem;overflow:hidden;text-overflow:ellipsis;display:inline-block;margin-left:50%;translate:-50%}
 .matrix .none{color:var(--muted)}
 .gallery{list-style:none;margin:0 0 1rem;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(7.25rem,1fr));gap:1.5rem 1.25rem}
-.gallery figure{margin:0}.gallery img{display:block;width:100%;height:auto;background:var(--raised)}
+.gallery figure{margin:0}.gallery img{display:block;width:100%;height:auto;background:var(--raised);box-shadow:0 0 0 1px var(--rule)}
 img.pixels{image-rendering:pixelated}
 .sheet{display:block;max-width:100%;height:auto;margin-bottom:.6rem}
 .gallery figcaption{padding-top:.4rem;line-height:1.4}.gallery figcaption span{display:block;overflow-wrap:anywhere}

@@ -5,13 +5,13 @@ import { count, html, type Html, name, percent } from "./page.js";
 import type { Section } from "./section.js";
 
 /** What the model is surest of and wrong about. */
-export const errors: Section = {
+export const mistakes: Section = {
   id: "mistakes",
   title: "Most confident mistakes",
-  render({ mistakes, network }) {
-    if (isMissing(mistakes)) return mistakes;
+  render({ mistakes: found, network }) {
+    if (isMissing(found)) return found;
     const isMulti = network.labelKind === "multi";
-    const items = mistakes.map((one) => ({ picture: one.picture, alt: `Image ${one.index}, ${told(one, isMulti)}`, caption: caption(one, isMulti) }));
+    const items = found.map((one) => ({ picture: one.picture, alt: `Image ${one.index}, ${told(one, isMulti)}`, caption: caption(one, isMulti) }));
     return html`<p>The images that the model is surest of and wrong about. Look for labels that are wrong, for classes that overlap, and for kinds of pictures that the training images lack.</p>
 ${gallery(items)}`;
   },

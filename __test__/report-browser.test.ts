@@ -1,0 +1,151 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { type Browser, launch, type Page } from "puppeteer-core";
+import { evaluate, fit, flip, fromArrays, type History, report, ResNet, sgd } from "resnet-native";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { SECTIONS } from "../ts/report/sections.js";
+import { collect, pictures } from "./pictures.js";
+
+const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
+const chromium = [process.env["RESNET_NATIVE_CHROMIUM"] ?? "", ...PLACES].find((file) => file !== "" && existsSync(file));
+const axe = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
+const NONE = "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one";
+/** What a page must not make of names. */
+const NAMES = [`<script>window.broken=1</script>`, `"><img src=x onerror="window.broken=1">`, "' style='display:none", "a class with a name of a good many words, and an unusuallylongoneatitsend"];
+
+let [folder, address]: string[] = [];
+let browser: Browser | undefined;
+let history: History;
+let accuracy: number;
+beforeAll(async () => {
+  if (chromium === undefined) {
+    process.stderr.write(`Not tested in a browser: ${NONE}\n`);
+    return;
+  }
+  folder = await mkdtemp(join(tmpdir(), "resnet-native-browser-"));
+  const { images } = (await collect(pictures(96), { batchSize: 96 }))[0]!;
+  const labels = Array.from({ length: 96 }, (_, i) => i % 4);
+  const data = fromArrays({ images: Float32Array.from(images.data), shape: images.shape, labels, classNames: NAMES });
+  using model = new ResNet([[1, 8]], { numClasses: 4, seed: 2 });
+  history = await fit(model, { train: data, validation: data }, { epochs: 6, batchSize: 32, optimizer: sgd({ lr: 0.001 }), augment: [flip()] });
+  ({ accuracy } = await evaluate(model, data));
+  const file = join(folder, "report.html");
+  await report(model, history, { train: data, validation: data }, { file, title: NAMES[1]! });
+  address = pathToFileURL(file).href;
+  // A sandbox wants rights that a container may lack; nothing but this file is opened.
+  browser = await launch({ executablePath: chromium, args: ["--no-sandbox"] });
+});
+afterAll(async () => {
+  await browser?.close();
+  if (folder !== undefined) await rm(folder, { recursive: true });
+});
+beforeEach(({ skip }) => {
+  skip(chromium === undefined, NONE);
+});
+
+/** Opens the report, does something there, and fails for whatever the page complained of or asked for. */
+async function opened<T>(width: number, scheme: "light" | "dark", does: (page: Page) => Promise<T>, isScripted = true): Promise<T> {
+  const page = await browser!.newPage();
+  const wrong: string[] = [];
+  page.on("console", (message) => wrong.push(`console: ${message.text()}`));
+  page.on("pageerror", (error) => wrong.push(`error: ${String(error)}`));
+  page.on("request", (request) => request.url() === address || request.url().startsWith("data:") || wrong.push(`request: ${request.url()}`));
+  await page.setJavaScriptEnabled(isScripted);
+  await page.setViewport({ width, height: 844 });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }, { name: "prefers-reduced-motion", value: "reduce" }]);
+  try {
+    await page.goto(address!);
+    const result = await does(page);
+    expect(wrong).toEqual([]);
+    return result;
+  } finally {
+    await page.close();
+  }
+}
+
+/** What a page tells, by an expression. */
+const told = async <T>(page: Page, expression: string) => (await page.evaluate(expression)) as T;
+
+test.each([[1280, "light"], [1280, "dark"], [390, "light"], [1600, "light"]] as const)(
+  "at %i pixels, %s: every section, nothing beyond the edge, accessible, and no name is more than text",
+  async (width, scheme) => {
+    await opened(width, scheme, async (page) => {
+      expect(await told(page, `[...document.querySelectorAll("main > section")].map(({ id }) => id)`)).toEqual(SECTIONS.map(({ id }) => id));
+      expect(await told(page, `[innerWidth, document.documentElement.scrollWidth]`)).toEqual([width, width]);
+      expect(await told(page, `[typeof window.broken, document.scripts.length, document.querySelectorAll("[onerror], [style^=display]").length]`)).toEqual(["undefined", 1, 0]);
+      expect(await told(page, `[document.title, document.querySelector("h1").textContent]`)).toEqual([NAMES[1], NAMES[1]]);
+      expect(await told(page, `[...document.querySelectorAll("img")].filter((image) => !(image.complete && image.naturalWidth > 0)).length`)).toBe(0);
+      await told(page, `document.querySelectorAll("details").forEach((details) => (details.open = true))`);
+      expect(await audit(page)).toEqual([]);
+    });
+  },
+);
+
+/** What axe-core finds wrong. It is run from outside, as the page's own policy lets nothing in. */
+async function audit(page: Page): Promise<string[]> {
+  await page.evaluate(await readFile(axe, "utf8"));
+  const { passes, violations } = await told<Record<string, { id: string; nodes: { html: string; failureSummary: string }[] }[]>>(page, `axe.run()`);
+  expect(passes!.length).toBeGreaterThan(30);
+  return violations!.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 200)}: ${node.failureSummary}`));
+}
+
+test("its numbers are the history's and the evaluation's", async () => {
+  await opened(1280, "light", async (page) => {
+    const numbers = await told(page, `[...document.querySelectorAll(".numbers tbody tr")].map((row) => [Number(row.cells[0].textContent), ...[...row.querySelectorAll("data")].map(({ value }) => Number(value))])`);
+    expect(numbers).toEqual(history.rows.map(({ epoch, loss, accuracy, validationLoss, validationAccuracy, lr, seconds }) => [epoch, loss, accuracy, validationLoss, validationAccuracy, lr, seconds]));
+    expect(await told(page, `document.querySelector(".headline dd").textContent`)).toBe(`${(accuracy * 100).toFixed(2)}\u00a0%`);
+  });
+});
+
+test("epochs are gone through and columns sorted by keys and by pointing", async () => {
+  await opened(1280, "light", async (page) => {
+    const output = async () => told<string>(page, `document.querySelector("output").textContent`);
+    const at = (epoch: number) => expect.stringMatching(new RegExp(`^Epoch ${epoch}: training ${history.rows[epoch - 1]!.loss.toFixed(4)}, validation ${history.rows[epoch - 1]!.validationLoss!.toFixed(4)}$`));
+    expect(await output()).toEqual(at(6));
+    await page.focus("input[type=range]");
+    await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press("ArrowLeft");
+    expect(await output()).toEqual(at(4));
+    expect(await told(page, `document.activeElement.getAttribute("aria-valuetext")`)).toBe(await output());
+    await page.hover("svg.wide .place:nth-of-type(2)");
+    expect(await output()).toEqual(at(2));
+    const column = async (n: number) => (await told<string[]>(page, `[...document.querySelectorAll(".sortable tbody tr")].map((row) => row.cells[${n}].textContent)`)).map(Number);
+    const before = await column(3);
+    await page.focus(".sortable th:nth-child(4) button");
+    await page.keyboard.press("Enter");
+    expect(await column(3)).toEqual(before.toSorted((a, b) => b - a));
+    await page.keyboard.press("Enter");
+    expect(await column(3)).toEqual(before.toSorted((a, b) => a - b));
+    expect(await told(page, `document.querySelector(".sortable th:nth-child(4)").getAttribute("aria-sort")`)).toBe("ascending");
+  });
+});
+
+test("the tab key reaches all there is to do, and what it reaches is seen to be", async () => {
+  await opened(1280, "light", async (page) => {
+    const reached: string[] = [];
+    for (let i = 0; i < 60; i++) {
+      await page.keyboard.press("Tab");
+      const [what, outline] = await told<[string, string]>(page, `(({ tagName, className, parentElement }) => [tagName + "." + (className || parentElement.tagName), getComputedStyle(document.activeElement).outlineStyle])(document.activeElement)`);
+      if (what.startsWith("BODY")) break;
+      expect([what, outline]).toEqual([what, "solid"]);
+      reached.push(what);
+    }
+    expect(reached[0]).toBe("A.skip");
+    const count = (what: string) => reached.filter((one) => one === what).length;
+    expect([count("A.LI"), count("INPUT.LABEL"), count("BUTTON.TH"), count("SUMMARY.DETAILS")]).toEqual([SECTIONS.length, 3, 5, 2 + 1]);
+  });
+});
+
+test("without scripts the curves are there, and on paper all that can be folded", async () => {
+  await opened(1280, "dark", async (page) => {
+    const drawn = await told(page, `[...document.querySelectorAll("figure.chart")].map((figure) => figure.querySelectorAll("svg.wide .curve").length)`);
+    expect(drawn).toEqual([2, 2, 1]);
+    expect(await page.$("output")).toBeNull();
+    await page.emulateMediaType("print");
+    expect(await told(page, `getComputedStyle(document.body).backgroundColor`)).toBe("rgb(255, 255, 255)");
+    expect(await told(page, `document.querySelector("details table").checkVisibility()`)).toBe(true);
+  }, false);
+});
