@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CifarResNet, cosine, type Dataset, type EpochRow, evaluate, fit, flip, fromArrays, mistakes, mixup, type Model, preprocess, report, ResNet, sgd } from "resnet-native";
+import { CifarResNet, cosine, type Dataset, type EpochRow, evaluate, fit, flip, fromArrays, globalAvgPool2d, mistakes, mixup, type Model, preprocess, relu, report, ResNet, sequential, sgd } from "resnet-native";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodePng } from "../ts/png.js";
 import { architecture } from "../ts/report/architecture.js";
@@ -203,7 +203,7 @@ test("a report has what was measured, and every section", async () => {
   expect([...text.matchAll(/<span class="where">image (\d+)/g)].map(([, index]) => Number(index))).toEqual(wrong.map(({ index }) => index));
   // Twelve samples that were mixed, and nothing but pictures within the page.
   expect(text.match(/alt="Augmented image of 0\.\d\d /g)).toHaveLength(12);
-  expect(text.match(/<img /g)).toHaveLength(12 + wrong.length + 1);
+  expect(text.match(/<img /g)).toHaveLength(12 + 2 * wrong.length + 1);
   const json = /<pre><code>(.*?)<\/code><\/pre>/s.exec(text)![1]!.replaceAll("&quot;", `"`);
   expect(JSON.parse(json)).toMatchObject({ epochs: 2, batchSize: 16, optimizer: { name: "sgd", lr: 0.001 }, schedule: { name: "cosine" }, augment: [{ name: "flip" }, { name: "mixup" }] });
   expect(text).toContain("<title>A &amp; B</title>");
@@ -254,7 +254,7 @@ test("pictures are shown as they were, whatever was done to their numbers", asyn
   const images = Uint8Array.from({ length: 4 * 3 * 200 * 100 }, (_, i) => (i * 7) % 256);
   const bytes = fromArrays({ images, shape: [4, 3, 200, 100], labels: [0, 1, 2, 3] });
   const normalised = bytes.normalised({ mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] });
-  const drawn = (text: string) => [...text.matchAll(/<figure><img[^>]*src="([^"]*)" width="(\d+)" height="(\d+)"/g)].map(([, src, width, height]) => ({ src: src!, size: [Number(width), Number(height)] }));
+  const drawn = (text: string) => [...text.matchAll(/<figure><div><img[^>]*src="([^"]*)" width="(\d+)" height="(\d+)"/g)].map(([, src, width, height]) => ({ src: src!, size: [Number(width), Number(height)] }));
   const all = async (data: Dataset) => drawn(await written(model, undefined, data));
   const [plain] = await all(bytes);
   expect(plain!.size).toEqual([64, 128]);
@@ -262,6 +262,25 @@ test("pictures are shown as they were, whatever was done to their numbers", asyn
   expect(data.length).toBe(3 * 128 * 64);
   // Other numbers may be mistaken for other classes, in another order.
   expect((await all(normalised)).map(({ src }) => src)).toContain(plain!.src);
+});
+
+test("mistakes have heat over them where the evidence is, if the network has maps", async () => {
+  using model = sequential([relu(), globalAvgPool2d()], { inChannels: 3 });
+  // Green at one pixel, labelled as red.
+  const images = new Uint8Array(3 * 4);
+  images[4 + 2] = 200;
+  const data = fromArrays({ images, shape: [1, 3, 2, 2], labels: [0] });
+  const text = await written(model, undefined, data);
+  expect(text).toContain("the evidence for its most probable class is (Grad-CAM");
+  const drawn = [...text.matchAll(/<img[^>]*src="([^"]*)"/g)].map(([, src]) => Buffer.from(src!.split(",")[1]!, "base64"));
+  const pixels = await preprocess(drawn, { size: [2, 2], fit: "stretch", channels: 3, background: [0, 0, 0] });
+  const [plain, heated] = [pixels.data.subarray(0, 12), pixels.data.subarray(12)].map((values) => [...values].map((value) => Math.round(255 * value)));
+  expect(plain).toEqual([...images]);
+  // A quarter of what was there, and three quarters of red.
+  expect(heated).toEqual([0, 0, 173, 0, 0, 0, 95, 0, 0, 0, 15, 0]);
+  using flat = sequential([globalAvgPool2d()], { inChannels: 3 });
+  const without = await written(flat, undefined, data);
+  expect([without.match(/<img /g)?.length, without.includes("Grad-CAM")]).toEqual([1, false]);
 });
 
 test("what cannot be is refused before anything is computed, and leaves no file", async () => {

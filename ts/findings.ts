@@ -5,6 +5,7 @@ import { environmentOf } from "./environment.js";
 import { ResNetError } from "./errors.js";
 import { evaluate } from "./evaluate.js";
 import type { FitOptions } from "./fit.js";
+import { gradCam, type HeatMap } from "./grad-cam.js";
 import { type EpochRow, type History, settingsOf } from "./history.js";
 import { parseInterface } from "./interface.js";
 import { labelsOf, mistakes } from "./mistakes.js";
@@ -12,6 +13,7 @@ import { type Model, nativeOf } from "./models.js";
 import type { DataFacts, Findings, Missing, Role, ShownMistake, ShownSample } from "./report/findings.js";
 import { shownFilters, shownImages, unshowable } from "./shown-pictures.js";
 import type { SignalOptions } from "./signal.js";
+import type { Tensor } from "./tensor.js";
 
 /** Augmented samples that are shown. */
 const SAMPLES = 12;
@@ -93,12 +95,24 @@ async function wrongOnes({ model, measured, mistakes: count, batchSize, signal }
     const shown: ShownMistake[] = [];
     for await (const { images, indices } of measured.subset(found.map(({ index }) => index)).batches({ batchSize })) {
       const pictures = await shownImages(images, measured, { signal });
-      shown.push(...pictures.map((picture, i) => ({ ...found[indices[i]!]!, picture })));
+      const heat = await heatOf(model, images, signal);
+      const heated = heat && (await shownImages(images, measured, { signal, heat }));
+      shown.push(...pictures.map((picture, i) => ({ ...found[indices[i]!]!, picture, ...(heated && { heat: heated[i]! }) })));
     }
     return shown;
   } catch (error) {
     if (!(error instanceof ResNetError && error.code === "ERR_NON_FINITE_LOSS")) throw error;
     return { missing: `There are no probabilities: ${error.message}.` };
+  }
+}
+
+/** Where the evidence is, unless no layer has maps of more than a pixel. */
+async function heatOf(model: Model, images: Tensor, signal: AbortSignal | undefined): Promise<HeatMap[] | undefined> {
+  try {
+    return await gradCam(model, images, { signal });
+  } catch (error) {
+    if (error instanceof ResNetError && error.code === "ERR_INVALID_ARGUMENT") return undefined;
+    throw error;
   }
 }
 

@@ -25,7 +25,7 @@ const rules = { ...signalRules, file: path, title: string, mistakes: integer(0, 
 
 /**
  * Measures a model and writes what there is to know of its training as one HTML file, which needs no network: curves, confusion matrix,
- * precision and recall of each class, the most confident mistakes as pictures, the first layer's filters, the architecture, augmented
+ * precision and recall of each class, the most confident mistakes as pictures with heat maps over them ({@link gradCam}), the first layer's filters, the architecture, augmented
  * samples, configuration, environment, and a model card of what is known. Light and dark by the reader's scheme, and fit to be printed. What
  * there is nothing for is named at its end, with the reason.
  *

@@ -1,4 +1,5 @@
 import type { Dataset } from "./data.js";
+import type { HeatMap } from "./grad-cam.js";
 import { encodePng, type Pixels } from "./png.js";
 import type { Findings, Missing, Shown } from "./report/findings.js";
 import type { SignalOptions } from "./signal.js";
@@ -13,6 +14,9 @@ const ACROSS = 8;
 /** Pixels of a filter's side, about, and between filters; twice as many on the page. */
 const FILTER_SIDE = 24;
 const GAP = 4;
+/** The colour of evidence, and how much of it there is where the most evidence is. */
+const HEAT = [230, 60, 20];
+const MOST_HEAT = 0.75;
 
 /** Why the images of a data set cannot be shown, if they cannot. */
 export function unshowable({ imageShape }: Dataset): Missing | undefined {
@@ -21,8 +25,8 @@ export function unshowable({ imageShape }: Dataset): Missing | undefined {
   return { missing: `Images of ${channels} channels cannot be shown: that takes 1 (grey) or 3 (red, green, blue).` };
 }
 
-/** The images of a batch as they were before they were normalised, each a picture that a page can hold. */
-export async function shownImages({ data, shape }: Tensor, { transform }: Dataset, { signal }: SignalOptions): Promise<Shown[]> {
+/** The images of a batch as they were before they were normalised, each a picture that a page can hold, with its heat over it if there is any. */
+export async function shownImages({ data, shape }: Tensor, { transform }: Dataset, { signal, heat }: SignalOptions & { readonly heat?: readonly HeatMap[] }): Promise<Shown[]> {
   const [images = 0, channels = 1, height = 1, width = 1] = shape;
   const [area, { mean = [], std = [] }] = [height * width, transform?.normalise ?? {}];
   const value = (i: number) => {
@@ -37,9 +41,21 @@ export async function shownImages({ data, shape }: Tensor, { transform }: Datase
       const [place, channel] = [Math.floor(i / channels), i % channels];
       bytes[i] = Math.round((255 * (value((image * channels + channel) * area + place) - least)) / (most - least));
     }
-    all.push(await shown(await shrunk({ data: bytes, width, height, channels }, signal)));
+    const pixels = { data: bytes, width, height, channels };
+    all.push(await shown(await shrunk(heat === undefined ? pixels : heated(pixels, heat[image]!.heat.data), signal)));
   }
   return all;
+}
+
+/** A picture that takes the colour of evidence where heat is, from 0 to 1 for each pixel. */
+function heated({ data, width, height, channels }: Pixels, heat: Float32Array): Pixels {
+  const coloured = new Uint8Array(width * height * 3);
+  for (let i = 0; i < coloured.length; i++) {
+    const [place, channel] = [Math.floor(i / 3), i % 3];
+    const share = MOST_HEAT * heat[place]!;
+    coloured[i] = Math.round((1 - share) * data[place * channels + Math.min(channel, channels - 1)]! + share * HEAT[channel]!);
+  }
+  return { data: coloured, width, height, channels: 3 };
 }
 
 /** What black and white stand for: 0 and 1, where nothing lies far beyond, as it does if the caller normalised the numbers. */

@@ -27,6 +27,8 @@ export interface Shown {
 /** A mistake with its picture. */
 export interface ShownMistake extends Mistake {
   readonly picture: Shown;
+  /** The same with heat where the evidence is for the most probable class, if the network has maps to tell it by. */
+  readonly heat?: Shown;
 }
 
 /** A sample as training sees it. */

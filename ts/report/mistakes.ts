@@ -11,8 +11,12 @@ export const mistakes: Section = {
   render({ mistakes: found, network }) {
     if (isMissing(found)) return found;
     const isMulti = network.labelKind === "multi";
-    const items = found.map((one) => ({ picture: one.picture, alt: `Image ${one.index}, ${told(one, isMulti)}`, caption: caption(one, isMulti) }));
-    return html`<p>The images that the model is surest of and wrong about. Look for labels that are wrong, for classes that overlap, and for kinds of pictures that the training images lack.</p>
+    const items = found.map((one) => {
+      const beside = one.heat && { picture: one.heat, alt: `Image ${one.index}, red where the evidence is` };
+      return { picture: one.picture, alt: `Image ${one.index}, ${told(one, isMulti)}`, caption: caption(one, isMulti), ...(beside && { beside }) };
+    });
+    const heat = found.some((one) => one.heat) && html` Beside each, in red, is where the evidence for its most probable class is (Grad-CAM; Selvaraju et al., 2017).`;
+    return html`<p>The images that the model is surest of and wrong about. Look for labels that are wrong, for classes that overlap, and for kinds of pictures that the training images lack.${heat}</p>
 ${gallery(items)}`;
   },
 };

@@ -73,6 +73,7 @@ th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending]
 .matrix .none{color:var(--muted)}
 .gallery{list-style:none;margin:0 0 1rem;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(7.25rem,1fr));gap:1.5rem 1.25rem}
 .gallery figure{margin:0}.gallery img{display:block;width:100%;height:auto;background:var(--raised);box-shadow:0 0 0 1px var(--rule)}
+.pairs figure>div{display:grid;grid-template-columns:1fr 1fr;gap:2px}.gallery.pairs{grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr))}
 img.pixels{image-rendering:pixelated}
 .sheet{display:block;max-width:100%;height:auto;margin-bottom:.6rem}
 .gallery figcaption{padding-top:.4rem;line-height:1.4}.gallery figcaption span{display:block;overflow-wrap:anywhere}
@@ -84,7 +85,7 @@ footer{margin-top:4rem;padding-top:1rem;border-top:1px solid var(--rule);font:.8
 body{font-size:1rem;padding:0 1rem 3rem}header{padding-top:2.25rem}section{padding-top:2.5rem}
 .facts div{grid-template-columns:1fr}.headline{gap:1rem 1.75rem}.headline dd{font-size:1.625rem}
 .chart svg.wide{display:none}.chart svg.narrow{display:block}
-.gallery{grid-template-columns:repeat(2,1fr)}.probe input{width:100%}.probe label{width:100%}
+.gallery{grid-template-columns:repeat(2,1fr)}.gallery.pairs{grid-template-columns:1fr}.probe input{width:100%}.probe label{width:100%}
 th,td{padding-inline:.3rem}th button::after{font-size:.75em}}
 @media(min-width:84rem){
 body{max-width:63.5rem;padding-left:17rem;position:relative}
@@ -98,6 +99,6 @@ body{max-width:none;padding:0;font-size:10.5pt}header{padding:0 0 1rem}nav,.skip
 section{padding-top:1.75rem}h2{break-after:avoid}figure,.gallery li,tr,.headline,.facts div{break-inside:avoid}
 .scroll{overflow:visible;max-height:none}table,code,pre{font-size:8.5pt}pre{white-space:pre-wrap}th,td{padding-inline:.35rem}
 th button::after{content:""}thead th{box-shadow:none;border-bottom:1px solid var(--muted)}.matrix{break-inside:avoid}tfoot{display:table-row-group}details::details-content{content-visibility:visible;display:block}
-.gallery{grid-template-columns:repeat(5,1fr);gap:1rem}a{color:inherit;text-decoration:none}
+.gallery{grid-template-columns:repeat(5,1fr);gap:1rem}.gallery.pairs{grid-template-columns:repeat(3,1fr)}a{color:inherit;text-decoration:none}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 `;
