@@ -56,6 +56,7 @@ export type { ModelInterface } from "./interface.js";
 export type { LabelKind, LabelMatrix } from "./labels.js";
 export type { Loss } from "./loss.js";
 export { loadModel, type LoadModelOptions, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
+export type { ExportOnnxOptions, OnnxFile, OnnxPort } from "./onnx.js";
 export type { Optimizer } from "./optimizer.js";
 export { balancedSampler, type Sampler } from "./sampler.js";
 export type { Schedule } from "./schedule.js";

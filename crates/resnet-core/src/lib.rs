@@ -9,6 +9,7 @@ pub mod data;
 pub mod device;
 mod engine;
 pub mod error;
+pub mod export;
 mod flips;
 #[cfg(test)]
 #[path = "../tests/hashed/mod.rs"]

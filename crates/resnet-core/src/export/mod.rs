@@ -1,0 +1,3 @@
+//! Trained networks in the formats of other programs.
+
+pub mod onnx;
