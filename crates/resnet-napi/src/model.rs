@@ -5,7 +5,8 @@ use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
     image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration, NativeCurve,
-    NativeEvaluation, NativeExported, NativeHead, NativeLoadOptions, NativeLoadReport, NativePrediction, NativeRow, NativeTensor,
+    NativeEvaluation, NativeExported, NativeHead, NativeLoadOptions, NativeLoadReport, NativePrediction, NativeRow,
+    NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;

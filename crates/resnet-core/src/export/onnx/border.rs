@@ -92,7 +92,12 @@ pub fn add_output(
     if options.probabilities {
         if sizes.len() != 1 {
             let given = format!("an output of {} sizes for each image", sizes.len());
-            return Err(Error::expected(Code::Shape, "probabilities", "a network that returns logits (N, classes)", given));
+            return Err(Error::expected(
+                Code::Shape,
+                "probabilities",
+                "a network that returns logits (N, classes)",
+                given,
+            ));
         }
         if interface.temperature != 1.0 {
             let temperature = Numbers::Plain(vec![interface.temperature as f32].into());

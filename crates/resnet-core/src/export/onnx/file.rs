@@ -80,6 +80,7 @@ pub(super) fn check_len(len: u64) -> Result<()> {
     if len <= MAX_LEN {
         return Ok(());
     }
-    let expected = format!("a file of at most {MAX_LEN} bytes, the most that the format can have (precision fp16 needs half)");
+    let expected =
+        format!("a file of at most {MAX_LEN} bytes, the most that the format can have (precision fp16 needs half)");
     Err(Error::expected(Code::InvalidArgument, "network", expected, format!("{len} bytes")))
 }

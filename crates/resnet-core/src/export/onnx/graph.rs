@@ -127,13 +127,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Adds a tensor that is no parameter.
-    pub fn constant(
-        &mut self,
-        name: &str,
-        dims: Vec<usize>,
-        numbers: Numbers<'a>,
-        precision: Precision,
-    ) -> Operand {
+    pub fn constant(&mut self, name: &str, dims: Vec<usize>, numbers: Numbers<'a>, precision: Precision) -> Operand {
         let name = self.value_names.distinct(name);
         self.initialize(Initializer { name, dims, numbers, precision })
     }
@@ -242,7 +236,12 @@ pub fn ints(name: &str, ints: impl IntoIterator<Item = usize>) -> AttributeProto
 
 /// An attribute of a whole number.
 pub fn int(name: &str, number: i64) -> AttributeProto {
-    AttributeProto { name: name.into(), i: Some(number), r#type: AttributeType::Int as i32, ..AttributeProto::default() }
+    AttributeProto {
+        name: name.into(),
+        i: Some(number),
+        r#type: AttributeType::Int as i32,
+        ..AttributeProto::default()
+    }
 }
 
 /// An attribute of a number.

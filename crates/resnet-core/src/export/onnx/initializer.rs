@@ -58,7 +58,9 @@ impl Initializer<'_> {
         self.each(|value| {
             let (held, expected) = match self.precision {
                 Precision::Fp32 => (value.is_finite(), "finite numbers"),
-                Precision::Fp16 => (f16::from_f32(value).is_finite(), "numbers from -65504 to 65504, as fp16 holds them"),
+                Precision::Fp16 => {
+                    (f16::from_f32(value).is_finite(), "numbers from -65504 to 65504, as fp16 holds them")
+                }
             };
             match held {
                 true => Ok(()),

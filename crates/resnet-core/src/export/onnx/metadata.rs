@@ -9,7 +9,11 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What is said of a model that takes (C, H, W), in the order of its keys.
-pub fn entries(options: &OnnxOptions, interface: &Interface, [channels, height, width]: [usize; 3]) -> Vec<StringStringEntryProto> {
+pub fn entries(
+    options: &OnnxOptions,
+    interface: &Interface,
+    [channels, height, width]: [usize; 3],
+) -> Vec<StringStringEntryProto> {
     let mut entries = BTreeMap::from([
         ("task", "classify".to_owned()),
         ("channels", json(&channels)),
