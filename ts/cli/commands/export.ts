@@ -15,8 +15,11 @@ const size: Option<readonly number[] | undefined> = {
   value: "SIZE",
   fallback: undefined,
   expected: `a size such as 224, or 192x256 (height and width), each from 1 to ${LARGEST}`,
-  accepts: (sides) => (sides as readonly number[]).length > 0 && (sides as readonly number[]).every((side) => side >= 1 && side <= LARGEST),
-  convert: (typed) => (/^\d+(x\d+)?$/i.test(typed) ? typed.toLowerCase().split("x").map(Number) : []),
+  accepts: (sides) => Array.isArray(sides),
+  convert: (typed) => {
+    const sides = typed.toLowerCase().split("x").map(Number);
+    return /^[1-9]\d*(x[1-9]\d*)?$/i.test(typed) && sides.every((side) => side <= LARGEST) ? sides : typed;
+  },
 };
 
 const operands = { model: text("file of a model that was trained here", "MODEL", undefined, "a model's file") };

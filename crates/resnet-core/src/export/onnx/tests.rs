@@ -2,16 +2,16 @@
 
 use super::proto::{AttributeProto, DimensionValue, Element, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use super::*;
-use crate::cancel::CancelFlag;
-use crate::data::{Fit, LabelKind, Normalise, PictureTransform};
 use crate::model::block::{residual, Block, BlockOptions, Shortcut};
 use crate::model::layer::{Child, Init};
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
 use crate::session::{Session, SessionOptions};
-use half::f16;
 use prost::Message as _;
 use std::collections::{HashMap, HashSet};
 use std::fs;
+
+mod deployed;
+mod refused;
 
 fn session(network: Layer, channels: usize) -> Session {
     Session::new(network, &SessionOptions { seed: 3, in_channels: Some(channels), ..SessionOptions::default() })
@@ -202,12 +202,12 @@ fn set(session: &mut Session, values: &[(&str, Vec<f32>)]) {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.safetensors");
-    let views = state.iter().map(|(name, tensor)| {
+    let parts = state.iter().map(|(name, tensor)| {
         let bytes: Vec<u8> = tensor.data.iter().flat_map(|value| value.to_le_bytes()).collect();
         (name.clone(), bytes, tensor.shape.clone())
     });
-    let views: Vec<_> = views.collect();
-    let views = views.iter().map(|(name, bytes, shape)| {
+    let parts: Vec<_> = parts.collect();
+    let views = parts.iter().map(|(name, bytes, shape)| {
         (name.clone(), safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
     });
     fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
@@ -311,99 +311,6 @@ fn networks_without_nodes_or_with_names_twice_are_graphs_too() {
     assert_eq!(values, ["a", "a_2", "images_2", "output_2", "output"]);
 }
 
-/// A model that knows its pictures.
-fn knowing(channels: usize, label_kind: LabelKind) -> Session {
-    let network = Layer::sequential(vec![
-        child("global", Layer::GlobalAvgPool2d),
-        child("fc", Layer::Linear { out_features: 3, bias: true, init: Init::TorchDefault }),
-    ]);
-    let mut session = session(network, channels);
-    let normalise = Some(Normalise { mean: vec![0.5; channels], std: vec![0.25; channels] });
-    let transform = PictureTransform { size: [6, 8], fit: Fit::Crop, channels, background: [1, 2, 3], normalise };
-    let class_names = Some(vec!["Küche".to_owned(), "a \"b\"".to_owned()]);
-    let interface =
-        Interface { transform: Some(transform), class_names, label_kind: Some(label_kind), temperature: 1.5 };
-    session.set_interface(interface).unwrap();
-    session
-}
-
-#[test]
-fn what_a_deployer_must_know_is_in_the_file() {
-    let session = knowing(3, LabelKind::Single);
-    let shape = Some(vec![3, 12, 16]);
-    let model = exported(&session, &OnnxOptions { shape, probabilities: true, ..OnnxOptions::default() });
-    let keys: Vec<&str> = model.metadata_props.iter().map(|entry| &*entry.key).collect();
-    assert!(keys.is_sorted());
-    let found = metadata(&model);
-    let expected = [
-        ("names", r#"{"0": "Küche", "1": "a \"b\""}"#),
-        ("classes", r#"["Küche","a \"b\""]"#),
-        ("label_kind", "single"),
-        ("imgsz", "[12,16]"),
-        ("channels", "3"),
-        ("mean", "[0.5,0.5,0.5]"),
-        ("std", "[0.25,0.25,0.25]"),
-        ("input", "normalised"),
-        ("output", "probabilities"),
-        ("temperature", "1.5"),
-        ("half", "false"),
-        ("task", "classify"),
-    ];
-    for (key, value) in expected {
-        assert_eq!(found[key], value, "{key}");
-    }
-    let transform = PictureTransform::from_json(found["transform"]).unwrap();
-    assert_eq!((transform.size, transform.fit, transform.background), ([12, 16], Fit::Crop, [1, 2, 3]));
-    assert_eq!(found.len(), expected.len() + 1);
-    assert_eq!(ops(&model)[3..], ["Div", "Softmax"]);
-    assert_eq!(floats(tensor(&model, "postprocess.temperature")), [1.5]);
-    assert_eq!(nodes(&model)[4].output, ["probabilities"]);
-    let multi = exported(&knowing(3, LabelKind::Multi), &OnnxOptions { probabilities: true, ..OnnxOptions::default() });
-    assert_eq!((ops(&multi)[4], metadata(&multi)["label_kind"]), ("Sigmoid", "multi"));
-    assert_eq!(metadata(&exported(&small(), &options())).len(), 7);
-}
-
-#[test]
-fn pictures_go_in_as_they_are() {
-    let at = |channels, input| {
-        let model = exported(&knowing(channels, LabelKind::Single), &OnnxOptions { input, ..OnnxOptions::default() });
-        let found = typed(&model.graph.as_ref().unwrap().input[0]);
-        let before: Vec<String> = nodes(&model)
-            .iter()
-            .take_while(|node| node.name.starts_with("preprocess."))
-            .map(|node| node.op_type.clone())
-            .collect();
-        (found, before.join(" "))
-    };
-    let [float, byte] = [Element::F32 as i32, Element::U8 as i32];
-    assert_eq!(at(3, Input::Normalised), ((float, vec![-1, 3, 6, 8]), String::new()));
-    assert_eq!(at(3, Input::Unit), ((float, vec![-1, 3, 6, 8]), "Sub Div".into()));
-    assert_eq!(at(3, Input::Bytes), ((byte, vec![-1, 6, 8, 3]), "Cast Transpose Div Sub Div".into()));
-    assert_eq!(at(1, Input::Bytes), ((byte, vec![-1, 6, 8, 1]), "Cast Transpose Div Sub Div".into()));
-    assert_eq!(at(3, Input::Rgba), ((byte, vec![-1, 6, 8, 4]), "Cast Slice Transpose Div Sub Div".into()));
-    let grey = "Cast Slice MatMul Add Div Floor Transpose Div Sub Div";
-    assert_eq!(at(1, Input::Rgba), ((byte, vec![-1, 6, 8, 4]), grey.into()));
-}
-
-#[test]
-fn half_precision_is_inside_and_the_batch_may_be_fixed() {
-    let session = small();
-    let shape = Some(vec![4, 3, 32, 32]);
-    let model = exported(
-        &session,
-        &OnnxOptions { shape, dynamic_batch: false, precision: Precision::Fp16, ..OnnxOptions::default() },
-    );
-    let graph = model.graph.as_ref().unwrap();
-    assert_eq!(typed(&graph.input[0]), (Element::F32 as i32, vec![4, 3, 32, 32]));
-    assert_eq!(typed(&graph.output[0]), (Element::F32 as i32, vec![4, 5]));
-    assert!(graph.initializer.iter().all(|tensor| tensor.data_type == Element::F16 as i32));
-    let (_, weight) = session.state_dict::<f32>().unwrap().into_iter().find(|(name, _)| name == "fc.weight").unwrap();
-    let rounded: Vec<u8> = weight.data.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
-    assert_eq!(tensor(&model, "fc.weight").raw_data, rounded);
-    assert_eq!((ops(&model)[0], ops(&model).last()), ("Cast", Some(&"Cast")));
-    assert_eq!(metadata(&model)["half"], "true");
-}
-
 #[test]
 fn the_same_model_is_the_same_bytes() {
     for options in [options(), OnnxOptions { fold_norms: false, precision: Precision::Fp16, ..options() }] {
@@ -413,88 +320,4 @@ fn the_same_model_is_the_same_bytes() {
         bytes_of(&small(), &options()),
         bytes_of(&small(), &OnnxOptions { shape: Some(vec![3, 40, 32]), ..options() })
     );
-}
-
-#[test]
-fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("m.onnx");
-    let refused = |session: &Session, options: &OnnxOptions| {
-        let error = session.export_onnx(&path, options).unwrap_err();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        (error.code, error.message)
-    };
-    let shaped = |shape: &[usize]| OnnxOptions { shape: Some(shape.into()), ..OnnxOptions::default() };
-    let open = Session::new(Layer::Relu, &SessionOptions::default()).unwrap();
-    assert_eq!(refused(&open, &options()).0, Code::NotBuilt);
-    let small = small();
-    let cases = [
-        (OnnxOptions::default(), "shape: expected [N, C, H, W] for a model that does not know what pictures it takes, got none"),
-        (shaped(&[3, 32]), "shape: expected [N, C, H, W] or [C, H, W], got [3, 32]"),
-        (shaped(&[3, 0, 32]), "shape: expected sizes from 1 to 2147483647, got [3, 0, 32]"),
-        (shaped(&[3, 32, usize::MAX]), "shape: expected sizes from 1 to 2147483647, got [3, 32, 18446744073709551615]"),
-        (shaped(&[1, 32, 32]), "shape: expected 3 channels, got 1"),
-        (
-            OnnxOptions { input: Input::Bytes, ..options() },
-            "input: expected normalised for a model that does not know what pictures it takes (setInterface tells it), got bytes",
-        ),
-    ];
-    for (options, message) in cases {
-        assert_eq!(refused(&small, &options).1, message);
-    }
-    let maps = session(conv(2, 1), 3);
-    let (code, message) = refused(&maps, &OnnxOptions { probabilities: true, ..options() });
-    let expected =
-        "probabilities: expected a network that returns logits (N, classes), got an output of 3 sizes for each image";
-    assert_eq!((code, &*message), (Code::Shape, expected));
-    let mut large = session(conv(1, 1), 1);
-    set(&mut large, &[("weight", vec![1.0, 7e4, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])]);
-    let (code, message) = refused(&large, &OnnxOptions { precision: Precision::Fp16, ..shaped(&[1, 4, 4]) });
-    let expected = "weight: expected numbers from -65504 to 65504, as fp16 holds them, got 70000";
-    assert_eq!((code, &*message), (Code::NonFiniteWeights, expected));
-    let missing = folder.path().join("gone/m.onnx");
-    let error = small.export_onnx(&missing, &options()).unwrap_err();
-    assert!(error.code == Code::Io && error.message.starts_with("cannot write "), "{error}");
-    let (mut cancelled, flag) = (small, CancelFlag::default());
-    flag.raise();
-    cancelled.cancelled_by(Cancel::by([flag]));
-    assert_eq!(refused(&cancelled, &options()).0, Code::Aborted);
-}
-
-#[test]
-fn a_file_that_is_there_stays_where_a_new_one_fails() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("m.onnx");
-    fs::write(&path, "old").unwrap();
-    small().export_onnx(&path, &OnnxOptions::default()).unwrap_err();
-    assert_eq!(fs::read(&path).unwrap(), b"old");
-    small().export_onnx(&path, &options()).unwrap();
-    assert!(ModelProto::decode(&*fs::read(&path).unwrap()).unwrap().graph.is_some());
-}
-
-#[test]
-fn files_beyond_the_format_s_lengths_are_refused() {
-    assert!(file::check_len(i32::MAX as u64).is_ok());
-    let error = file::check_len(1 << 31).unwrap_err();
-    let expected = "network: expected a file of at most 2147483647 bytes, the most that the format can have (precision fp16 needs half), got \
-                    2147483648 bytes";
-    assert_eq!((error.code, &*error.message), (Code::InvalidArgument, expected));
-}
-
-#[test]
-fn options_are_those_of_typescript() {
-    let json = r#"{"shape":[1,3,8,8],"dynamic_batch":false,"fold_norms":false,"input":"rgba","probabilities":true,"precision":"fp16"}"#;
-    let expected = OnnxOptions {
-        shape: Some(vec![1, 3, 8, 8]),
-        dynamic_batch: false,
-        fold_norms: false,
-        input: Input::Rgba,
-        probabilities: true,
-        precision: Precision::Fp16,
-    };
-    assert_eq!(OnnxOptions::from_json(json).unwrap(), expected);
-    for (from, to) in [("rgba", "bgr"), ("fp16", "int8"), ("\"shape\"", "\"shapes\""), ("[1,3,8,8]", "[-1,3,8,8]")] {
-        let error = OnnxOptions::from_json(&json.replace(from, to)).unwrap_err();
-        assert!(error.code == Code::InvalidArgument && error.message.starts_with("options: "), "{error}");
-    }
 }
