@@ -369,7 +369,7 @@ export abstract class Model implements Disposable {
    *
    * | key | value |
    * |---|---|
-   * | `names`, `classes` | names of the classes as JSON: `{"0": "cat", "1": "dog"}`, as Ultralytics has them, and `["cat","dog"]` |
+   * | `names`, `classes` | names of the classes as JSON: `{"0": "cat", "1": "dog"}`, under Ultralytics' key, and `["cat","dog"]` |
    * | `label_kind` | `single` or `multi` |
    * | `imgsz`, `channels` | `[height, width]` and a number |
    * | `mean`, `std` | what normalises values from 0 to 1, a number for each channel |

@@ -1,8 +1,8 @@
 //! What stands before a network's first layer, from pictures to what it takes, and behind its last, to probabilities.
 
-use super::graph::{ints, Graph, Operand, Site, Type};
+use super::graph::{int, ints, Graph, Operand, Site, Type};
 use super::initializer::Numbers;
-use super::proto::Element;
+use super::proto::{AttributeProto, Element};
 use super::{Input, OnnxOptions, Precision};
 use crate::data::{LabelKind, Normalise, PictureTransform};
 use crate::error::{Code, Error, Result};
@@ -106,7 +106,7 @@ pub fn add_output(
         }
         let (word, op, attributes) = match interface.label_kind {
             Some(LabelKind::Multi) => ("sigmoid", "Sigmoid", Vec::new()),
-            Some(LabelKind::Single) | None => ("softmax", "Softmax", vec![super::graph::int("axis", 1)]),
+            Some(LabelKind::Single) | None => ("softmax", "Softmax", vec![int("axis", 1)]),
         };
         x = add(graph, word, op, vec![x], attributes);
     }
@@ -155,7 +155,7 @@ fn step(
     op: &'static str,
     inputs: Vec<Operand>,
     sizes: &[usize],
-    attributes: Vec<super::proto::AttributeProto>,
+    attributes: Vec<AttributeProto>,
 ) -> Operand {
     let name = format!("preprocess.{word}");
     let r#type = Type { element: Element::F32, sizes: sizes.to_vec() };
@@ -163,6 +163,6 @@ fn step(
 }
 
 /// The attribute of a cast.
-fn to(element: Element) -> Vec<super::proto::AttributeProto> {
-    vec![super::graph::int("to", element as i64)]
+fn to(element: Element) -> Vec<AttributeProto> {
+    vec![int("to", element as i64)]
 }

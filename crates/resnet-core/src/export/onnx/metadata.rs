@@ -25,7 +25,7 @@ pub fn entries(
         ("half", json(&(options.precision == Precision::Fp16))),
     ]);
     if let Some(names) = &interface.class_names {
-        // Ultralytics' form, so that both JSON and Python read it, in the order of the labels; and a plain list.
+        // A name for each label, under the key that Ultralytics has, as both JSON and Python read it; and a plain list.
         let by_label = names.iter().enumerate().map(|(label, name)| format!("\"{label}\": {}", json(name)));
         entries.insert("names", format!("{{{}}}", by_label.collect::<Vec<_>>().join(", ")));
         entries.insert("classes", json(names));
