@@ -438,3 +438,27 @@ test.skipIf(isWindows)("Ctrl-C ends predictions at once, since they have nothing
   expect((before + (await rest)).split("\n").length).toBeLessThan(files.length);
   expect(await errors).toBe("");
 });
+
+test("export writes a model for other programs, and replaces no file unasked", async () => {
+  const plain = await run(["export", "colours.safetensors"]);
+  expect([plain.code, plain.stderr]).toEqual([0, ""]);
+  expect(plain.stdout).toMatch(/^Exported to colours\.onnx, 1\.1 MB\n {2}in {3}images: float32 \(N, 3, 16, 16\), normalised by the file's mean and std\n {2}out {2}logits: float32 \(N, 3\): blue, green, red\n$/);
+  const again = await run(["export", "colours.safetensors"]);
+  expect([again.code, again.stderr]).toEqual([1, expect.stringMatching(/^error: --output: .* colours\.onnx: it is there already; --force replaces it\n$/)]);
+  const words = ["--input", "rgba", "--probabilities", "--precision", "fp16", "--batch", "4", "--size", "24x32", "--force", "--json", "-o", "colours.onnx"];
+  const { code, stdout } = await run(["export", "colours.safetensors", ...words]);
+  const { length } = await readFile(join(folder, "colours.onnx"));
+  expect([code, ...records(stdout)]).toEqual([
+    0,
+    {
+      type: "export",
+      file: "colours.onnx",
+      bytes: length,
+      precision: "fp16",
+      input: { name: "images", type: "uint8", shape: [4, 24, 32, 4] },
+      output: { name: "probabilities", type: "float32", shape: [4, 3] },
+      classNames: COLOURS,
+    },
+  ]);
+  expect(length).toBeLessThan(600_000);
+});

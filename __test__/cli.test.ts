@@ -29,7 +29,7 @@ const loads = async (file: string) => {
 
 test("every level has help with examples", async () => {
   const overview = await run(["--help"]);
-  const names = ["train fashion-mnist", "train", "predict", "dataset", "evaluate", "summary", "bench", "doctor"];
+  const names = ["train fashion-mnist", "train", "predict", "dataset", "evaluate", "export", "summary", "bench", "doctor"];
   for (const name of names) expect(overview.stdout).toMatch(new RegExp(`^  ${name} {2,}\\S`, "m"));
   expect((await run([])).stdout).toBe(overview.stdout);
   expect((await run(["train", "-h"])).stdout).toMatch(/^Usage: npx resnet-native train FOLDER [^]* train fashion-mnist --help$/m);
@@ -94,6 +94,12 @@ const wrong: readonly (readonly [string, number, RegExp])[] = [
   ["evaluate none.safetensors", 1, /cannot read none\.safetensors: /],
   ["evaluate notes.txt", 1, /notes\.txt: not a safetensors file.*\. What train/],
   ["evaluate notes.txt mnist", 1, /IMAGES: expected a folder of pictures, .* got mnist, which is not there/],
+  ["export", 2, /MODEL: expected a model's file, got nothing/],
+  ["export none.safetensors", 1, /cannot read none\.safetensors: /],
+  ["export notes.txt -o", 2, /-o: expected a file after it/],
+  ["export notes.txt -o notes.txt", 1, /--output: .* got notes\.txt: it is there already; --force replaces it/],
+  ["export notes.txt --input bgr", 2, /--input: expected normalised or unit or bytes or rgba, got "bgr"/],
+  ["export notes.txt --size 0x96", 2, /--size: expected a size such as 224, or 192x256 .* from 1 to 16384, got "0x96"/],
   ["bench --seconds 0", 2, /--seconds: expected a finite number from 0\.1 to 600, got 0/],
 ];
 

@@ -60,6 +60,7 @@ export type { LabelKind, LabelMatrix } from "./labels.js";
 export type { Loss } from "./loss.js";
 export { type Mistake, mistakes, type MistakesOptions } from "./mistakes.js";
 export { loadModel, type LoadModelOptions, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
+export type { ExportOnnxOptions, OnnxFile, OnnxPort } from "./onnx.js";
 export type { Optimizer } from "./optimizer.js";
 export { plot, type PlotOptions } from "./plot.js";
 export { balancedSampler, type Sampler } from "./sampler.js";

@@ -5,6 +5,7 @@ import { type ComputeOptions, computeRules, type Device } from "./device.js";
 import { disposed, ResNetError, translated } from "./errors.js";
 import { describeInterface, type ModelInterface, parseInterface } from "./interface.js";
 import { checkAnyLabels, type LabelKind } from "./labels.js";
+import { exportWith, type ExportOnnxOptions, type OnnxFile } from "./onnx.js";
 import {
   boolean,
   check,
@@ -357,6 +358,39 @@ export abstract class Model implements Disposable {
     const native = nativeOf(this, "this");
     const file = filePath("path", path);
     return cancellable(signal, (flag) => native.save(file, flag));
+  }
+
+  /**
+   * Writes network and weights to an ONNX file (opset 17), which ONNX Runtime, OpenVINO and browsers run; either the whole file or nothing,
+   * and the same model gives the same bytes. Its one input is `images`, its output `logits` (N, classes), or `probabilities`.
+   *
+   * Tensors have their names of the state dict, nodes the paths of their layers. Where batch norms are folded (`foldNorms`, the default), the
+   * convolution's weight and bias are no longer those of the state dict. What the model knows of its pictures is in the file's metadata:
+   *
+   * | key | value |
+   * |---|---|
+   * | `names`, `classes` | names of the classes as JSON: `{"0": "cat", "1": "dog"}`, under Ultralytics' key, and `["cat","dog"]` |
+   * | `label_kind` | `single` or `multi` |
+   * | `imgsz`, `channels` | `[height, width]` and a number |
+   * | `mean`, `std` | what normalises values from 0 to 1, a number for each channel |
+   * | `transform` | all of {@link PictureTransform}, as JSON |
+   * | `input`, `output` | what goes in, as the option names it; `logits` or `probabilities` |
+   * | `temperature` | what logits are divided by before they become probabilities |
+   * | `half`, `task` | whether weights are fp16; `classify` |
+   *
+   * @example
+   * ```ts
+   * await model.exportOnnx("pets.onnx", { input: "bytes", probabilities: true }); // pixels in, probabilities out
+   * await resnet50.exportOnnx("resnet50.onnx", { shape: [1, 3, 224, 224] });      // what predict takes and gives
+   * ```
+   *
+   * Rejects with `ERR_NOT_BUILT` before the input channels are known, `ERR_SHAPE` if the shape does not fit the network,
+   * `ERR_INVALID_ARGUMENT` if there is no shape and the model does not know its pictures' or if the file would have 2 GiB or more,
+   * `ERR_NON_FINITE_WEIGHTS` if a weight is NaN or infinite (as fp16 if that is asked for), `ERR_IO` if the file cannot be written; what
+   * was there stays.
+   */
+  async exportOnnx(path: string | URL, options?: ExportOnnxOptions): Promise<OnnxFile> {
+    return exportWith(() => nativeOf(this, "this"), path, options);
   }
 
   /**

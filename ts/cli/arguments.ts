@@ -8,7 +8,8 @@ import { didYouMean } from "./suggestion.js";
 export function valuesOf(words: readonly string[], { operands, options }: Command): Record<string, unknown> {
   const byType = new Map(Object.entries(options).map(([name, option]) => [typed(name), { name, option }]));
   const config = [...byType].map(([name, { option }]) => {
-    return [name.slice(2), { type: option.value === undefined ? ("boolean" as const) : ("string" as const) }] as const;
+    const type = option.value === undefined ? ("boolean" as const) : ("string" as const);
+    return [name.slice(2), { type, ...(option.short !== undefined && { short: option.short }) }] as const;
   });
   // What is wrong is told in our own words, so nothing is strict here.
   const { tokens } = parseArgs({
@@ -23,7 +24,7 @@ export function valuesOf(words: readonly string[], { operands, options }: Comman
   for (const token of tokens) {
     if (token.kind === "positional") given.push(token.value);
     if (token.kind !== "option") continue;
-    const known = byType.get(token.rawName);
+    const known = byType.get(token.rawName) ?? [...byType.values()].find(({ option }) => option.short !== undefined && `-${option.short}` === token.rawName);
     if (known === undefined) throw unknownOption(token.rawName, [...byType.keys()]);
     const { name, option } = known;
     if (option.value === undefined && token.value !== undefined) throw new Misuse(`${token.rawName}: takes no value`);

@@ -26,7 +26,8 @@ export function helpOf(name: string, { summary, operands, options, examples }: C
   const about = (option: Option<unknown>) => option.help + range(option);
   const operandRows = Object.values(operands).map((option) => [option.value!, about(option)] as const);
   const optionRows = Object.entries(options).map(([name, option]) => {
-    return [[typed(name), option.value].filter(Boolean).join(" "), about(option)] as const;
+    const short = option.short === undefined ? "" : `-${option.short}, `;
+    return [short + [typed(name), option.value].filter(Boolean).join(" "), about(option)] as const;
   });
   return [
     `${heading("Usage:")} ${[PROGRAM, name, ...words].join(" ")} [options]`,

@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ default: Command }>>> = 
   predict: () => import("./commands/predict.js"),
   dataset: () => import("./commands/dataset.js"),
   evaluate: () => import("./commands/evaluate.js"),
+  export: () => import("./commands/export.js"),
   summary: () => import("./commands/summary.js"),
   bench: () => import("./commands/bench.js"),
   doctor: () => import("./commands/doctor.js"),

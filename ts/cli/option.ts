@@ -2,6 +2,8 @@
 export interface Option<T> {
   /** What it is for. */
   readonly help: string;
+  /** A letter that names it too, after one dash. */
+  readonly short?: string;
   /** What stands for its value in help; a flag has none. */
   readonly value?: string;
   /** What it is if it is not given; an operand without it must be given. */

@@ -4,6 +4,7 @@ use crate::cancel::Cancel;
 use crate::device::{Compute, Device};
 use crate::engine::{BoundNetwork, Engine, Execution};
 use crate::error::{Code, Error, Result};
+use crate::export::onnx::{self, Exported, OnnxOptions};
 use crate::interface::Interface;
 use crate::model::graph::{trace, trace_channels};
 use crate::model::init::initialise;
@@ -160,6 +161,22 @@ impl Session {
         let [parameters, running] = &values;
         let values = Values { params, parameters, running, updates: weights.updates, beside };
         state_dict::write_model(path, &header, &values, training, &self.cancel)
+    }
+
+    /// Writes network and weights to an ONNX file, atomically.
+    ///
+    /// # Errors
+    /// `ERR_NOT_BUILT` before the input channels are known; `ERR_SHAPE` if the shape does not fit the network; `ERR_INVALID_ARGUMENT` if an
+    /// option cannot be, or the file would be too large; `ERR_NON_FINITE_WEIGHTS`, also for weights beyond fp16 if that is asked for;
+    /// `ERR_IO`; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+    pub fn export_onnx(&self, path: &Path, options: &OnnxOptions) -> Result<Exported> {
+        let Built { in_channels, params, weights } = self.built()?;
+        let values = weights.values()?;
+        check_finite(params, &values)?;
+        let [parameters, running] = &values;
+        let (network, in_channels, interface) = (&self.network, *in_channels, &self.interface);
+        let source = onnx::Source { network, in_channels, params, parameters, running, interface };
+        onnx::write(path, &source, options, &self.cancel)
     }
 
     /// What pictures it takes and what its outputs mean.

@@ -5,8 +5,8 @@ use crate::dataset::NativeDataset;
 use crate::error::raise;
 use crate::options::{
     image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration, NativeCurve,
-    NativeEvaluation, NativeHead, NativeHeatMaps, NativeLoadOptions, NativeLoadReport, NativePrediction, NativeRow,
-    NativeTensor,
+    NativeEvaluation, NativeExported, NativeHead, NativeHeatMaps, NativeLoadOptions, NativeLoadReport,
+    NativePrediction, NativeRow, NativeTensor,
 };
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
@@ -16,6 +16,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
 use resnet_core::device::Compute;
+use resnet_core::export::onnx::OnnxOptions;
 use resnet_core::interface::Interface;
 use resnet_core::model::graph::trace_channels;
 use resnet_core::model::params::Params;
@@ -199,6 +200,19 @@ impl NativeModel {
     #[napi]
     pub fn save<'env>(&self, env: &'env Env, path: String, cancel: &CancelFlag) -> napi::Result<PromiseRaw<'env, ()>> {
         self.read(env, cancel, move |session| session.save(&PathBuf::from(path)))
+    }
+
+    /// Writes network and weights to an ONNX file; see [`OnnxOptions::from_json`].
+    #[napi]
+    pub fn export_onnx<'env>(
+        &self,
+        env: &'env Env,
+        path: String,
+        options: String,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeExported>> {
+        let options = OnnxOptions::from_json(&options).map_err(raise)?;
+        self.read(env, cancel, move |session| session.export_onnx(&PathBuf::from(path), &options))
     }
 
     /// Takes the weights of a file.

@@ -4,6 +4,7 @@ use napi::bindgen_prelude::Float32Array;
 use napi_derive::napi;
 use resnet_core::classify::{Calibration, Prediction};
 use resnet_core::device::{Compute, Device, Precision};
+use resnet_core::export::onnx::{Exported, Port};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, NewHead, SessionOptions, Tensor};
 use resnet_core::train::{Curve, Metrics};
@@ -122,6 +123,22 @@ pub struct NativeLoadReport {
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
     pub kept: Vec<String>,
+}
+
+/// See [`Exported`].
+#[napi(object)]
+pub struct NativeExported {
+    pub input: NativePort,
+    pub output: NativePort,
+    pub bytes: f64,
+}
+
+/// See [`Port`]; a batch of any size is -1.
+#[napi(object)]
+pub struct NativePort {
+    pub name: String,
+    pub element: String,
+    pub shape: Vec<f64>,
 }
 
 /// See [`Row`].
@@ -264,6 +281,17 @@ impl From<NativeHead> for NewHead {
 impl From<LoadReport> for NativeLoadReport {
     fn from(LoadReport { missing, unexpected, kept }: LoadReport) -> Self {
         Self { missing, unexpected, kept }
+    }
+}
+
+impl From<Exported> for NativeExported {
+    fn from(Exported { input, output, bytes }: Exported) -> Self {
+        let port = |Port { name, element, shape }: Port| NativePort {
+            name,
+            element: element.to_owned(),
+            shape: shape.into_iter().map(|size| size.map_or(-1.0, |size| size as f64)).collect(),
+        };
+        Self { input: port(input), output: port(output), bytes: bytes as f64 }
     }
 }
 

@@ -22,4 +22,5 @@ pub use matching::{matching, LoadOptions, LoadReport, Matched};
 pub use model_file::{is_whole, read_model, write_model, ModelFile, ModelHeader, TrainingPart};
 pub use read::read;
 pub use rename::Renaming;
+pub(crate) use write::replace;
 pub use write::{write, Beside, Values};

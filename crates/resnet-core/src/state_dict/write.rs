@@ -128,7 +128,7 @@ fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>
 }
 
 /// Lets `fill` write a file that then takes the path's place.
-fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     // A link stays one: what it points to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     // A pipe or a device would be replaced, too, and whoever uses it would lose it.
