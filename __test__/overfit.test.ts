@@ -42,19 +42,19 @@ interface Run {
 
 /** One of each kind of block. */
 const kinds: Record<string, Run> = {
-  ResNet18: { model: (options) => new ResNet18(options), lr: 0.02, steps: 15 },
+  ResNet18: { model: (options) => new ResNet18(options), lr: 0.02, steps: 12 },
   "ResNet-14 of bottlenecks": {
     model: (options) => new ResNet([[1, 64], [1, 128], [1, 256], [1, 512]], { block: "bottleneck", ...options }),
     lr: 0.005,
-    steps: 15,
+    steps: 6,
   },
-  ResNeXt18: { model: (options) => new ResNeXt18(options), lr: 0.02, steps: 15 },
-  PreActResNet18: { model: (options) => new PreActResNet18(options), lr: 0.02, steps: 15 },
-  CifarResNet20: { model: (options) => new CifarResNet({ depth: 20, ...options }), lr: 0.05, steps: 20 },
+  ResNeXt18: { model: (options) => new ResNeXt18(options), lr: 0.02, steps: 6 },
+  PreActResNet18: { model: (options) => new PreActResNet18(options), lr: 0.02, steps: 5 },
+  CifarResNet20: { model: (options) => new CifarResNet({ depth: 20, ...options }), lr: 0.05, steps: 8 },
   PreActCifarResNet29: {
     model: (options) => new CifarResNet({ depth: 29, preActivation: true, ...options }),
     lr: 0.1,
-    steps: 22,
+    steps: 13,
   },
   // Without norms, bright and dark pixels far apart bring the last layer's inputs into reach of its weights.
   GoogLeNet: { model: (options) => new GoogLeNet(options), lr: 0.0004, steps: 57, contrast: 400 },

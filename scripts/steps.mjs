@@ -46,10 +46,10 @@ function tell(title, start, failure) {
   console.log(failure ? `\n${bold(`✗ ${title} failed`)} after ${since(start)}: ${failure}` : `✓ ${title}, ${since(start)} (${since(began)} in all)`);
 }
 
-/** Says how many steps there were, and ends the script. */
+/** Says how many steps there were; ends the script if one has failed. */
 export function finish() {
   console.log(`\n${passed} passed, ${failed} failed`);
-  process.exit(failed > 0 ? 1 : 0);
+  if (failed > 0) process.exit(1);
 }
 
 /** Runs a command that shows its own output; returns what went wrong, if something did. */
