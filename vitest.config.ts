@@ -6,8 +6,10 @@ export default defineConfig({
   test: {
     include: ["__test__/**/*.test.ts"],
     pool: "forks",
-    // Training uses all cores already.
-    fileParallelism: false,
+    // What tests change in a process they put back: one that goes through file after file imports the package once.
+    isolate: false,
+    // Training uses more cores already, and a file waits for the programs that it starts.
+    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

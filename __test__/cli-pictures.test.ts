@@ -12,7 +12,7 @@ import { environment, main, records, runIn, until } from "./program.js";
 
 const COLOURS = ["blue", "green", "red"];
 /** Quick to train: a small network on small pictures. */
-const SMALL = ["--network", "cifar_resnet20", "--size", "16", "--epochs", "2", "--threads", "2"];
+const SMALL = ["--network", "cifar_resnet20", "--size", "16", "--epochs", "2", "--threads", "1"];
 const isWindows = process.platform === "win32";
 /** Where the commands run; tests have files of their own names there. */
 let folder: string;
@@ -181,7 +181,7 @@ test.skipIf(isWindows)("each command that is suggested works as it stands, whate
   const [predict, evaluate, ...more] = hints(stdout);
   expect(more).toEqual([]);
   expect(predict).toContain("/1.png");
-  for (const line of [predict, evaluate]) expect(line).toMatch(/ '\.\/-a model\.safetensors' 'it'\\''s a\nfolder[^]* --device cpu --threads 2$/);
+  for (const line of [predict, evaluate]) expect(line).toMatch(/ '\.\/-a model\.safetensors' 'it'\\''s a\nfolder[^]* --device cpu --threads 1$/);
   expect(await typed(predict!)).toMatch(/^it's a\\nfolder\/\$\(green\)\/1\.png {2}\S.* %  \S.* %\n$/);
   const validation = /^ +\d+ pictures to train on, (\d) for validation/m.exec(stdout)![1];
   const measured = await typed(evaluate!);
@@ -197,7 +197,7 @@ test("train and val folders are taken as they are, and a list too", async () => 
   await colourFolder(join(folder, "parts/val"), ["red", "green"], 3);
   const parts = await train("parts", "--output", "parts.safetensors");
   expect(parts.stdout).toMatch(/\n {2}16 pictures to train on, 6 for validation/);
-  expect(parts.stdout).toMatch(/ evaluate parts\.safetensors parts --by-class --threads 2\n$/);
+  expect(parts.stdout).toMatch(/ evaluate parts\.safetensors parts --by-class --threads 1\n$/);
   const [measured] = records((await run(["evaluate", "parts.safetensors", "parts", "--json"])).stdout);
   expect(measured).toMatchObject({ images: { source: "parts", count: 6 } });
 
@@ -205,7 +205,7 @@ test("train and val folders are taken as they are, and a list too", async () => 
   await writeFile(join(folder, "list.csv"), ["path,label,split", ...lines].join("\n"));
   const list = await train("list.csv");
   expect(list.stdout).toMatch(/^list\.csv: 3 classes [^]*\n {2}9 pictures to train on, 3 for validation[^]*\nSaved to cifar_resnet20-list\.safetensors/);
-  expect(list.stdout).toMatch(/ predict cifar_resnet20-list\.safetensors \S+\.png --threads 2\n/);
+  expect(list.stdout).toMatch(/ predict cifar_resnet20-list\.safetensors \S+\.png --threads 1\n/);
 });
 
 test("a list of any number of labels is trained on, predicted and measured", async () => {

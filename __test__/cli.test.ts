@@ -11,13 +11,16 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { environment, main, records, runIn, until } from "./program.js";
 
 /** Quick to train: a small network on small images. */
-const SMALL = ["--network", "cifar_resnet20", "--size", "8", "--batch-size", "64", "--lr", "0.1"];
-const TRAIN = ["train", "fashion-mnist", "--sample", ...SMALL];
+const SMALL = ["--network", "cifar_resnet20", "--size", "8", "--batch-size", "64", "--lr", "0.1", "--threads", "1"];
+const SAMPLE = ["train", "fashion-mnist", "--sample", ...SMALL];
+/** On images that are few, where nothing is told of how many. */
+const TRAIN = ["train", "fashion-mnist", "--data", "few", ...SMALL];
 /** Where the commands run; tests have files of their own names there. */
 let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+  await smallSet("few");
 });
 afterAll(async () => rm(folder, { recursive: true }));
 
@@ -120,7 +123,7 @@ test("what is wrong is told on one line, and as JSON", async () => {
 
 /** Runs a training in a shell; what it says on stderr if it fails. */
 async function refused(before: string, output: string, after = ""): Promise<string> {
-  const program = `${process.execPath} ${main} ${TRAIN.join(" ")} --epochs 1 --force --output ${output}`;
+  const program = `${process.execPath} ${main} ${SAMPLE.join(" ")} --epochs 1 --force --output ${output}`;
   const shell = promisify(execFile)("sh", ["-c", `${before} ${program} ${after}`], { cwd: folder, env: environment() });
   return shell.then(() => "", ({ stderr }: { stderr: string }) => stderr);
 }
@@ -174,7 +177,7 @@ test.skipIf(!isRoot)("another's file in a folder where all may write but not del
 });
 
 test("a piped training writes plain lines, a model and a chart, which evaluate measures", async () => {
-  const { code, stdout, stderr } = await run([...TRAIN, "--epochs", "2", "--output", "small.safetensors"]);
+  const { code, stdout, stderr } = await run([...SAMPLE, "--epochs", "2", "--output", "small.safetensors"]);
   expect([code, stderr]).toEqual([0, ""]);
   expect(stdout).toMatch(/^Fashion-MNIST from the sample in this package\n {2}4,096 training images, 1,024 for validation, at 8x8\n/);
   expect(stdout).toMatch(/\ncifar_resnet20, 272,778 parameters, seed 0\n {2}2 epochs, batch 64, SGD, learning rate 0\.1, momentum 0\n/);
@@ -209,7 +212,7 @@ async function smallSet(name: string): Promise<void> {
 
 test("the command that is suggested works as it stands, and a class without images has no accuracy", async () => {
   await smallSet("it's small");
-  const more = ["--epochs", "1", "--data", "it's small", "--device", "cpu", "--threads", "1", "--output=-a model.safetensors"];
+  const more = ["--epochs", "1", "--data", "it's small", "--device", "cpu", "--output=-a model.safetensors"];
   const { code, stdout } = await run(["train", "fashion-mnist", ...SMALL, ...more]);
   expect(code).toBe(0);
   const [, line] = /^To measure it: npx resnet-native (.*)$/m.exec(stdout)!;
@@ -226,7 +229,7 @@ test("the command that is suggested works as it stands, and a class without imag
 });
 
 test("--json tells start, epochs and end; what is there is replaced with --force only", async () => {
-  const args = [...TRAIN, "--epochs", "2", "--seed", "7", "--threads", "1", "--output", "json.safetensors", "--json"];
+  const args = [...TRAIN, "--epochs", "2", "--seed", "7", "--output", "json.safetensors", "--json"];
   const { code, stdout, stderr } = await run(args);
   expect([code, stderr]).toEqual([0, ""]);
   const [start, first, second, end] = records(stdout);
@@ -247,15 +250,13 @@ test("a loss or weights that are not finite are told with their place and what h
   await writeFile(join(folder, "kept.svg"), "old");
   const before = await readFile(join(folder, "kept.safetensors"));
   const help = /\. Training with a smaller --lr may help\n$/;
-  await smallSet("few");
   for (const [rates, says] of [
     [["--lr", "1e30"], /^error: loss: expected a finite number, got (NaN|Infinity) at epoch 1, step 2\./],
     [["--lr", "1e38", "--weight-decay", "1e38"], /^error: conv1\.weight: expected finite numbers, got \S+ after epoch 1, step 1; these weights are lost\./],
     // One step an epoch: what it leaves is finite, and found useless by the validation.
     [["--lr", "1e25", "--batch-size", "32"], /^error: validation loss: expected a finite number, got (NaN|Infinity) after epoch 1\./],
   ] as const) {
-    const few = ["--data", "few", "--batch-size", "16", "--epochs", "2", "--force", "--output", "kept.safetensors"];
-    const args = ["train", "fashion-mnist", ...SMALL, ...few, ...rates];
+    const args = [...TRAIN, "--batch-size", "16", "--epochs", "2", "--force", "--output", "kept.safetensors", ...rates];
     const { code, stdout, stderr } = await run(args);
     expect([code, stderr]).toEqual([1, expect.stringMatching(says)]);
     expect(stderr).toMatch(help);
@@ -365,7 +366,7 @@ function type(args: readonly string[], env: Record<string, string> = {}): ChildP
 }
 
 test.skipIf(!terminal)("on a terminal there is a bar, and the first Ctrl-C saves and exits with 130", async () => {
-  const child = type([...TRAIN, "--epochs", "100000", "--output", "first.safetensors"]);
+  const child = type([...SAMPLE, "--epochs", "100000", "--output", "first.safetensors"]);
   const bar = await until(child, /\r.*images\/s .* left/);
   expect(bar).toMatch(/\repoch 1\/100000 {2}░{8,24} {2}step \d+\/64 {2}loss \d/);
   const rest = text(child.stdout!);

@@ -22,13 +22,12 @@ import {
   ResNeXt34,
   ResNeXt50_32x4d,
   sgd,
-  type Tensor,
   tensor,
   Trainer,
   WideResNet101_2,
   WideResNet50_2,
 } from "resnet-native";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 const all = process.env["RESNET_NATIVE_TESTS"] === "all";
 
@@ -42,22 +41,22 @@ interface Run {
 
 /** One of each kind of block. */
 const kinds: Record<string, Run> = {
-  ResNet18: { model: (options) => new ResNet18(options), lr: 0.02, steps: 15 },
+  ResNet18: { model: (options) => new ResNet18(options), lr: 0.02, steps: 12 },
   "ResNet-14 of bottlenecks": {
     model: (options) => new ResNet([[1, 64], [1, 128], [1, 256], [1, 512]], { block: "bottleneck", ...options }),
     lr: 0.005,
-    steps: 15,
+    steps: 6,
   },
-  ResNeXt18: { model: (options) => new ResNeXt18(options), lr: 0.02, steps: 15 },
-  PreActResNet18: { model: (options) => new PreActResNet18(options), lr: 0.02, steps: 15 },
-  CifarResNet20: { model: (options) => new CifarResNet({ depth: 20, ...options }), lr: 0.05, steps: 20 },
+  ResNeXt18: { model: (options) => new ResNeXt18(options), lr: 0.02, steps: 6 },
+  PreActResNet18: { model: (options) => new PreActResNet18(options), lr: 0.02, steps: 5 },
+  CifarResNet20: { model: (options) => new CifarResNet({ depth: 20, ...options }), lr: 0.05, steps: 8 },
   PreActCifarResNet29: {
     model: (options) => new CifarResNet({ depth: 29, preActivation: true, ...options }),
     lr: 0.1,
-    steps: 22,
+    steps: 13,
   },
   // Without norms, bright and dark pixels far apart bring the last layer's inputs into reach of its weights.
-  GoogLeNet: { model: (options) => new GoogLeNet(options), lr: 0.0004, steps: 65, contrast: 200 },
+  GoogLeNet: { model: (options) => new GoogLeNet(options), lr: 0.0004, steps: 57, contrast: 400 },
 };
 
 const others: Record<string, Run> = {
@@ -84,31 +83,24 @@ const others: Record<string, Run> = {
   },
 };
 
-let images: Tensor;
-let labels: Batch["labels"];
-beforeAll(async () => {
-  const { train } = await fashionMnist({ source: "sample", resize: [32, 32] });
-  for await (const batch of train.take(64).batches({ batchSize: 64 })) ({ images, labels } = batch);
-});
-
-/** The images with a mean of 0 and the given standard deviation. */
-function standardised(contrast: number): Tensor {
-  const mean = images.data.reduce((sum, pixel) => sum + pixel, 0) / images.data.length;
-  const variance = images.data.reduce((sum, pixel) => sum + (pixel - mean) ** 2, 0) / images.data.length;
-  return tensor(
-    images.data.map((pixel) => ((pixel - mean) * contrast) / Math.sqrt(variance)),
-    images.shape,
-  );
+/** Sixty-four images of so many pixels a side with a mean of 0 and the given standard deviation. */
+async function standardised(side: number, contrast: number): Promise<Pick<Batch, "images" | "labels">> {
+  const { train } = await fashionMnist({ source: "sample", resize: [side, side] });
+  const { images: { data, shape }, labels } = (await train.batches({ batchSize: 64 }).next()).value!;
+  const mean = data.reduce((sum, pixel) => sum + pixel, 0) / data.length;
+  const deviation = Math.sqrt(data.reduce((sum, pixel) => sum + (pixel - mean) ** 2, 0) / data.length);
+  return { images: tensor(data.map((pixel) => ((pixel - mean) * contrast) / deviation), shape), labels };
 }
 
 test.each(Object.entries(all ? { ...kinds, ...others } : kinds))(
   "%s overfits 64 images",
-  async (_, { model: make, lr, steps, contrast = 1 }) => {
-    using model = make({ seed: 1 });
+  async (name, { model: make, lr, steps, contrast = 1 }) => {
+    using model = make({ seed: 1, threads: 1 });
     const trainer = new Trainer(model, { optimizer: sgd({ lr, momentum: 0.9 }) });
-    const batch = standardised(contrast);
+    // What is always tested learns from small images.
+    const { images, labels } = await standardised(name in kinds ? 16 : 32, contrast);
     const losses: number[] = [];
-    for (let step = 0; step <= steps; step++) losses.push((await trainer.step(batch, labels)).loss);
+    for (let step = 0; step <= steps; step++) losses.push((await trainer.step(images, labels)).loss);
     expect(losses.at(-1)! * 5).toBeLessThan(losses[0]!);
   },
   300_000,

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
+import { syncBuiltinESMExports } from "node:module";
 import type { AddressInfo } from "node:net";
-import { homedir, tmpdir } from "node:os";
+import os, { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { gunzipSync, gzipSync } from "node:zlib";
@@ -24,8 +25,6 @@ const hasSystemSet = await stat("/usr/share/datasets/fashion-mnist").then(
   () => true,
   () => false,
 );
-
-vi.mock("node:os", { spy: true });
 
 let folder: string;
 beforeEach(async () => {
@@ -154,16 +153,19 @@ test("unpacked files do as well, and the cache is looked at", async () => {
 
 test("who has no home has no cache, and the other places are looked at", async () => {
   vi.stubEnv("XDG_CACHE_HOME", undefined);
-  vi.mocked(homedir).mockImplementation(() => {
+  const homedir = vi.spyOn(os, "homedir").mockImplementation(() => {
     throw new Error("A system error occurred: uv_os_homedir returned ENOENT");
   });
+  // Who imports it by name gets it too.
+  syncBuiltinESMExports();
   try {
     expect(cacheFolder()).toBeUndefined();
     if (!hasSystemSet) expect(await rejection(fashionMnist())).toMatchObject({ message: expect.stringContaining("no home folder") });
     vi.stubEnv("RESNET_NATIVE_DATA", await copySample(join(folder, "set")));
     expect((await fashionMnist()).source).toBe(join(folder, "set"));
   } finally {
-    vi.mocked(homedir).mockRestore();
+    homedir.mockRestore();
+    syncBuiltinESMExports();
   }
 });
 

@@ -1,6 +1,7 @@
 // Steps of a script: a heading, the command's own output, how long it took. The first step that fails ends the script.
 
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
 /** The repository's root, where commands run. */
@@ -9,34 +10,68 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 const bold = (text) => (process.stdout.isTTY && !process.env.NO_COLOR ? `\x1b[1m${text}\x1b[22m` : text);
 const began = performance.now();
 const since = (time) => `${((performance.now() - time) / 1000).toFixed(1)} s`;
-let passed = 0;
+let [passed, failed] = [0, 0];
 
 /** Runs a step: a function, or a command with its arguments in one string and what it needs in the environment. */
 export async function step(title, run, environment = {}) {
   const start = performance.now();
   const command = typeof run === "string" ? run : undefined;
-  console.log(`\n${bold(`▸ ${title}`)}${command ? `: ${command}` : ""}`);
-  const failure = command ? execute(command, environment) : await run();
-  if (failure) {
-    console.log(`\n${bold(`✗ ${title} failed`)} after ${since(start)}: ${failure}`);
-    console.log(`\n${passed} passed, 1 failed`);
-    process.exit(1);
-  }
-  passed += 1;
-  console.log(`✓ ${title}, ${since(start)} (${since(began)} in all)`);
+  console.log(heading(title, command));
+  tell(title, start, command ? execute(command, environment) : await run());
+  if (failed > 0) finish();
 }
 
-/** Says how many steps there were. */
+/**
+ * Runs lists of steps beside each other: of each a title, a command and what it needs in the environment. What a command says is shown when
+ * it has ended. After one that fails none begins any more.
+ */
+export async function beside(...lists) {
+  await Promise.all(lists.map(async (list) => {
+    for (const [title, command, environment] of list) {
+      if (failed > 0) return;
+      const start = performance.now();
+      const { said, failure } = await overhear(command, environment);
+      process.stdout.write(`${heading(title, command)}\n${said}`);
+      tell(title, start, failure);
+    }
+  }));
+  if (failed > 0) finish();
+}
+
+const heading = (title, command) => `\n${bold(`▸ ${title}`)}${command ? `: ${command}` : ""}`;
+
+function tell(title, start, failure) {
+  if (failure) failed += 1;
+  else passed += 1;
+  console.log(failure ? `\n${bold(`✗ ${title} failed`)} after ${since(start)}: ${failure}` : `✓ ${title}, ${since(start)} (${since(began)} in all)`);
+}
+
+/** Says how many steps there were; ends the script if one has failed. */
 export function finish() {
-  console.log(`\n${passed} passed, 0 failed`);
+  console.log(`\n${passed} passed, ${failed} failed`);
+  if (failed > 0) process.exit(1);
 }
 
 /** Runs a command that shows its own output; returns what went wrong, if something did. */
 function execute(command, environment) {
   const [program, ...args] = command.split(" ");
   const { status, signal, error } = start(program, args, "inherit", environment);
+  return error?.message ?? wrong(status, signal);
+}
+
+/** Runs a command; what it wrote, and what went wrong, if something did. */
+async function overhear(command, environment) {
+  const [program, ...args] = command.split(" ");
+  const child = spawn(program, args, options(["ignore", "pipe", "pipe"], environment));
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
+  const failure = await once(child, "close").then(([status, signal]) => wrong(status, signal), ({ message }) => message);
+  return { said, failure };
+}
+
+function wrong(status, signal) {
   if (status === 0) return undefined;
-  return error?.message ?? (signal ? `ended by ${signal}` : `exit code ${status}`);
+  return signal ? `ended by ${signal}` : `exit code ${status}`;
 }
 
 /** What a command writes, or undefined if it cannot be run. */
@@ -45,8 +80,11 @@ export function output(program, ...args) {
   return status === 0 ? stdout.trim() : undefined;
 }
 
-function start(program, args, stdio, environment = {}) {
+function start(program, args, stdio, environment) {
+  return spawnSync(program, args, { ...options(stdio, environment), encoding: "utf8" });
+}
+
+function options(stdio, environment = {}) {
   // On Windows npm is a batch file, which only a shell runs.
-  const env = { ...process.env, ...environment };
-  return spawnSync(program, args, { cwd: root, env, stdio, encoding: "utf8", shell: process.platform === "win32" });
+  return { cwd: root, env: { ...process.env, ...environment }, stdio, shell: process.platform === "win32" };
 }

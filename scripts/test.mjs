@@ -1,9 +1,10 @@
-// npm test: everything that must pass, in the order of what tells most in the shortest time. npm run test:all: also the tests that are
-// ignored because together they take minutes. npm run test:quick: what to run between two edits, in less than a minute once built.
+// npm test: everything that must pass, in the order of what tells most in the shortest time; what takes longer runs beside each other.
+// npm run test:all: also the tests that are ignored because together they take minutes. npm run test:quick: what to run between two
+// edits, in less than a minute once built.
 
 import { houseRules } from "./check.mjs";
 import { setUp } from "./setup.mjs";
-import { finish, step } from "./steps.mjs";
+import { beside, finish, step } from "./steps.mjs";
 
 const [all, quick] = ["--all", "--quick"].map((option) => process.argv.includes(option));
 // Read by vitest too.
@@ -14,20 +15,28 @@ process.env.RUSTDOCFLAGS = "-D warnings";
 await setUp(["fmt", "clippy"]);
 await step("house rules", houseRules);
 await step("Rust format", "cargo fmt --all --check");
-await step("types", "npm run --silent typecheck");
 await step("TypeScript lint", "npm run --silent lint");
+const types = ["types", "npm run --silent typecheck"];
 if (quick) {
+  await step(...types);
   await step("Rust unit tests", `cargo test --locked ${crates} --lib`);
   await step("Networks", `cargo test --locked ${crates} --test networks -- d2l_resnet18 d2l_resnext18 d2l_cifar --skip every_kernel`);
   await step("TypeScript tests", "npx vitest run layers types optimizers options blocks");
 } else {
-  await step("TypeScript docs", "npm run --silent docs");
-  await step("Rust lint", "cargo clippy --locked --workspace --lib --tests --examples -- -D warnings");
-  await step("Rust docs", "cargo doc --locked --workspace --no-deps");
   // Networks come and go: glibc is to keep what is freed, as memory from the system takes longer to touch than to compute with.
   const keeping = { MALLOC_ARENA_MAX: "1", MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: `${2 ** 40}` };
-  await step("Rust tests", `cargo test --locked ${crates}${all ? " -- --include-ignored" : ""}`, keeping);
-  await step("TypeScript tests", "npm run --silent test:ts");
-  await step("packages", "node scripts/packages.mjs");
+  const rust = [
+    ["Rust lint", "cargo clippy --locked --workspace --lib --tests --examples -- -D warnings"],
+    ["Rust docs", "cargo doc --locked --workspace --no-deps"],
+    ["Rust tests", `cargo test --locked ${crates}${all ? " -- --include-ignored" : ""}`, keeping],
+  ];
+  // Its tests wait for programs that they start, and the packages for a registry.
+  const typescript = [
+    types,
+    ["TypeScript docs", "npm run --silent docs"],
+    ["TypeScript tests", "npm run --silent test:ts"],
+    ["packages", "node scripts/packages.mjs"],
+  ];
+  await beside(rust, typescript);
 }
 finish();

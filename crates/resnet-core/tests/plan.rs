@@ -136,16 +136,15 @@ fn agrees(network: &Layer, channels: usize) {
         );
     }
     // Where a ReLU's input is as good as zero, another rounding may pass it or not, and one weight in many moves otherwise.
-    for (algorithm, most) in [(Algorithm::Direct, 1e-4), (Algorithm::Auto, 1e-2)] {
+    // The ops' own tests have the direct kernels on two threads, and Winograd's on three.
+    for (algorithm, most, threads) in [(Algorithm::Direct, 1e-4, 3), (Algorithm::Auto, 1e-2, 2)] {
         for isa in Isa::available() {
             let on = |threads| Executor::cpu_with(threads, isa).unwrap().with_convolution(algorithm);
             let one = train(network.clone(), on(1), channels);
             assert!(distance(&one.0, &expected.0) < 1e-5, "{isa:?} logits: {}", distance(&one.0, &expected.0));
             assert!(distance(&one.1, &expected.1) < most, "{isa:?} losses: {:?} {:?}", one.1, expected.1);
             assert!(distance(&one.2, &expected.2) < most, "{isa:?} weights: {}", distance(&one.2, &expected.2));
-            for threads in [2, 3] {
-                assert_eq!(one, train(network.clone(), on(threads), channels), "{threads} threads");
-            }
+            assert_eq!(one, train(network.clone(), on(threads), channels), "{isa:?}, {threads} threads");
         }
     }
 }

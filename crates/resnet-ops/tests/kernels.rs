@@ -10,23 +10,23 @@ use resnet_ops::update::{Clip, Update};
 use resnet_ops::{
     accumulate, adam, batch_norm, lion, muon, rmsprop, sgd, sum_of_squares, Algorithm, Executor, Precision,
 };
+use std::fmt::Debug;
 
 const TOLERANCE: f64 = 1e-4;
 /// Of the root of all squares' sum; bf16 rounds by up to 4e-3.
 const BF16_TOLERANCE: f64 = 2e-2;
 const BF16_GRADIENT_TOLERANCE: f64 = 0.25;
 
+type Executors = Vec<(resnet_ops::Isa, [Executor; 2])>;
+type Named = Vec<(String, Vec<f64>)>;
+
 /// Holds `compute`, which gives named values, of each backend in f32 against the same in f64.
-fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&Executor) -> Vec<(String, Vec<f64>)>) {
+fn compare(case: &dyn Debug, executors: &Executors, compute: impl Fn(&Executor) -> Named) {
     let expected = compute(&Executor::ReferenceF64);
-    let check = |found: &[(String, Vec<f64>)], backend: &str| {
-        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
-            assert_close(found, expected, TOLERANCE, &format!("{case:?}, {backend}, {name}"));
-        }
-    };
-    check(&compute(&Executor::ReferenceF32), "reference");
+    compare_on_cpu(case, executors, &expected, &compute);
+    check_close(case, "reference", &compute(&Executor::ReferenceF32), &expected);
     if let Some(executor) = cuda_executor() {
-        check(&compute(&executor), "cuda");
+        check_close(case, "cuda", &compute(&executor), &expected);
     }
     if let Some(executor) = bf16_executor() {
         for ((name, found), (_, expected)) in compute(&executor).iter().zip(&expected) {
@@ -38,9 +38,12 @@ fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&
             assert!(apart <= allowed, "{case:?}, cuda in bf16, {name}: {apart:e}, allowed {allowed:e}");
         }
     }
+}
+
+fn compare_on_cpu(case: &dyn Debug, executors: &Executors, expected: &Named, compute: impl Fn(&Executor) -> Named) {
     for (isa, [one, two]) in executors {
         let found = compute(one);
-        check(&found, isa.name());
+        check_close(case, isa.name(), &found, expected);
         for ((name, one), (_, two)) in found.iter().zip(compute(two)) {
             let same = one.iter().zip(two).all(|(one, two)| one.to_bits() == two.to_bits());
             assert!(same, "{case:?}, {}, {name}: two threads give other bits than one", isa.name());
@@ -48,20 +51,26 @@ fn compare(case: &dyn std::fmt::Debug, executors: &Executors, compute: impl Fn(&
     }
 }
 
-type Executors = Vec<(resnet_ops::Isa, [Executor; 2])>;
-
-fn check<O: Op>(cases: Vec<O>) {
-    check_on(&cpu_executors(), cases);
+fn check_close(case: &dyn Debug, backend: &str, found: &Named, expected: &Named) {
+    for ((name, found), (_, expected)) in found.iter().zip(expected) {
+        assert_close(found, expected, TOLERANCE, &format!("{case:?}, {backend}, {name}"));
+    }
 }
 
-fn check_on<O: Op>(executors: &Executors, cases: Vec<O>) {
+fn check<O: Op>(cases: Vec<O>) {
+    let executors = cpu_executors();
+    each(cases, |case, compute| compare(case, &executors, compute));
+}
+
+/// Hands on each case and what computes it: the output, and the gradients over and onto what is there.
+fn each<O: Op>(cases: Vec<O>, hold: impl Fn(&O, &dyn Fn(&Executor) -> Named)) {
     assert!(cases.len() >= 20);
     for (seed, case) in cases.iter().enumerate() {
         let mut random = Random::new(seed as u64);
         let inputs = case.inputs(&mut random);
         let outputs = case.forward(&Executor::ReferenceF64, &inputs).unwrap().len();
         let dy = random.values(outputs);
-        compare(case, executors, |executor| {
+        hold(case, &|executor| {
             let mut found = vec![("output".to_string(), case.forward(executor, &inputs).unwrap())];
             for accumulate in [false, true] {
                 let gradients = case.backward(executor, &inputs, &dy, accumulate).unwrap().into_iter().enumerate();
@@ -87,7 +96,9 @@ crate::support::ops::every_op!(tests);
 fn conv2d_by_direct_kernels() {
     let direct = |executors: [Executor; 2]| executors.map(|executor| executor.with_convolution(Algorithm::Direct));
     let executors = cpu_executors().into_iter().map(|(isa, executors)| (isa, direct(executors))).collect();
-    check_on(&executors, shapes::convolutions());
+    each(shapes::convolutions(), |case, compute| {
+        compare_on_cpu(case, &executors, &compute(&Executor::ReferenceF64), compute);
+    });
 }
 
 /// As a user's model computes that asks for nothing, in each precision: with plans that timing chose. Only a GPU has them.

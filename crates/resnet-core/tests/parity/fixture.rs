@@ -2,6 +2,7 @@
 
 use crate::hashed;
 use resnet_core::session::Named;
+use resnet_ops::Real;
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ const VANISHING: f64 = 1e-9;
 const SAMPLES: usize = 4;
 
 /// Samples of tensors, and the root mean square of each whole tensor.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub struct Rows {
     /// Empty for those of a fixture, which are in the same order.
     names: Vec<String>,
@@ -20,11 +21,11 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn of(named: Named<f64>) -> Self {
+    pub fn of<V: Real>(named: Named<V>) -> Self {
         let mut rows = Self::default();
         for (name, tensor) in named {
             let indices = hashed::bits(&format!("index.{name}")).take(SAMPLES);
-            rows.samples.extend(indices.map(|bits| tensor.data[(bits % tensor.data.len() as u64) as usize]));
+            rows.samples.extend(indices.map(|bits| tensor.data[(bits % tensor.data.len() as u64) as usize].into()));
             rows.rms.push(rms(&tensor.data));
             rows.names.push(name);
         }
@@ -33,7 +34,7 @@ impl Rows {
 }
 
 /// Everything that is compared.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub struct Quantities {
     pub losses: Vec<f64>,
     pub logits: Vec<f64>,
@@ -152,6 +153,7 @@ fn sizes(quantity: &'static str, a: &Rows, b: &Rows, rows: &[usize]) -> Distance
 }
 
 /// Root mean square; zero of nothing.
-fn rms(values: &[f64]) -> f64 {
-    (values.iter().map(|value| value * value).sum::<f64>() / values.len().max(1) as f64).sqrt()
+fn rms<V: Real>(values: &[V]) -> f64 {
+    let squares = values.iter().map(|&value| value.into() * value.into());
+    (squares.sum::<f64>() / values.len().max(1) as f64).sqrt()
 }

@@ -160,25 +160,57 @@ impl Convolution {
         )?;
         Ok(grads.read())
     }
+
+    pub fn input_gradient(
+        &self,
+        executor: &Executor,
+        inputs: &[Vec<f64>],
+        dy: &[f64],
+        accumulate: bool,
+    ) -> Result<Vec<f64>> {
+        let conv = self.prepared(executor)?;
+        let params = Parameters::new(executor, &inputs[0]);
+        let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
+        let dy = activation(executor, self.output_shape(), dy)?;
+        let blank = || gradient(executor, self.input_shape(), &inputs[1], accumulate);
+        let mut scratch = self.scratch(executor, &conv, Pass::InputGradient);
+        let mut write = |dx: &mut Buffer, norm: Option<FusedNorm>| {
+            let (n, params, scratch) = (self.n, params.view(), &mut scratch);
+            let dx = GradientTarget { buffer: dx, accumulate };
+            let call = InputGradient { n, dy: &dy, params, packed: &packed, scratch, dx, norm };
+            conv2d::input_gradient(executor, &conv, call)
+        };
+        let mut dx = blank()?;
+        write(&mut dx, None)?;
+        if batch_norm::fuses_backward(executor) {
+            self.check_fused_norm(executor, &inputs[1], &dx, accumulate, |norm| {
+                let mut dx = blank()?;
+                write(&mut dx, Some(norm))?;
+                Ok(dx)
+            })?;
+        }
+        read_activation(executor, self.input_shape(), &dx)
+    }
 }
 
 impl Convolution {
     /// Holds the backward of a batch norm that an input gradient begins to that which begins with the finished gradient `dx`.
-    /// `write` is given the norm and returns what became of dx.
+    /// `write` is given the norm and returns what became of dx. Of four kinds of norm two are tried: where gradients are added, or the
+    /// number of images is another, the other two.
     fn check_fused_norm(
         &self,
         executor: &Executor,
         x: &[f64],
         dx: &Buffer,
+        accumulate: bool,
         mut write: impl FnMut(FusedNorm) -> Result<Buffer>,
     ) -> Result<()> {
         let ([n, channels, height, width], x) = (self.input_shape(), activation(executor, self.input_shape(), x)?);
         let values: Vec<f64> = (0..2 * channels).map(|i| (i * 7 % 5) as f64 / 2.0 - 0.75).collect();
         let params = Parameters::new(executor, &values);
         let (batch, running) = (Statistics::Batch, Statistics::Running);
-        for (relu, adds, statistics) in
-            [(false, false, batch), (true, false, batch), (true, true, batch), (true, false, running)]
-        {
+        let kinds = [[(false, false, batch), (true, true, batch)], [(true, false, batch), (true, false, running)]];
+        for (relu, adds, statistics) in kinds[(n + usize::from(accumulate)) % 2] {
             let op = &BatchNorm { channels, size: [height, width], eps: 1e-5, momentum: 0.1, relu };
             let [mut moments, mut sums, mut expected] = [(); 3].map(|()| garbage(executor, DType::F64, op.sums_len(n)));
             let mut saved = garbage(executor, executor.parameter_dtype(), op.saved_len());
@@ -254,28 +286,7 @@ impl Op for Convolution {
     ) -> Result<Vec<Vec<f64>>> {
         let mut gradients = vec![self.weight_gradient(executor, &inputs[1], dy, false)?];
         if !self.shape.plain_input {
-            let conv = self.prepared(executor)?;
-            let params = Parameters::new(executor, &inputs[0]);
-            let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
-            let dy = activation(executor, self.output_shape(), dy)?;
-            let blank = || gradient(executor, self.input_shape(), &inputs[1], accumulate);
-            let mut scratch = self.scratch(executor, &conv, Pass::InputGradient);
-            let mut write = |dx: &mut Buffer, norm: Option<FusedNorm>| {
-                let (n, params, scratch) = (self.n, params.view(), &mut scratch);
-                let dx = GradientTarget { buffer: dx, accumulate };
-                let call = InputGradient { n, dy: &dy, params, packed: &packed, scratch, dx, norm };
-                conv2d::input_gradient(executor, &conv, call)
-            };
-            let mut dx = blank()?;
-            write(&mut dx, None)?;
-            if batch_norm::fuses_backward(executor) {
-                self.check_fused_norm(executor, &inputs[1], &dx, |norm| {
-                    let mut dx = blank()?;
-                    write(&mut dx, Some(norm))?;
-                    Ok(dx)
-                })?;
-            }
-            gradients.push(read_activation(executor, self.input_shape(), &dx)?);
+            gradients.push(self.input_gradient(executor, inputs, dy, accumulate)?);
         }
         Ok(gradients)
     }

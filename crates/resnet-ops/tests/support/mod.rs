@@ -91,7 +91,7 @@ const OFFSET: usize = 5;
 
 /// A buffer of NaN, longer than `len`.
 pub fn garbage(executor: &Executor, dtype: DType, len: usize) -> Buffer {
-    buffer(executor, dtype, &vec![f64::NAN; len + TAIL])
+    executor.upload(dtype, &vec![f32::NAN; len + TAIL]).unwrap()
 }
 
 /// A buffer of exactly these values.
