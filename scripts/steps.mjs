@@ -22,14 +22,15 @@ export async function step(title, run, environment = {}) {
 }
 
 /**
- * Runs lists of steps beside each other: of each a title, a command and what it needs in the environment. What a command says is shown when
- * it has ended. After one that fails none begins any more.
+ * Runs lists of steps beside each other: of each a title, a command and what it needs in the environment. That one begins is told; what it
+ * says is shown when it has ended. After one that fails none begins any more.
  */
 export async function beside(...lists) {
   await Promise.all(lists.map(async (list) => {
     for (const [title, command, environment] of list) {
       if (failed > 0) return;
       const start = performance.now();
+      console.log(`… ${title}`);
       const { said, failure } = await overhear(command, environment);
       process.stdout.write(`${heading(title, command)}\n${said}`);
       tell(title, start, failure);
