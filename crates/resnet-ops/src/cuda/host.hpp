@@ -19,6 +19,17 @@ void __syncthreads();
 #define INLINE inline
 #define SHARED static thread_local
 #define UNROLL
+/// What is larger than a word is not copied for each thread.
+#define BY_VALUE(type) const type &
+
+/// Threads take turns: nothing comes in between, and all is seen at once.
+static inline unsigned atomicAdd(unsigned *value, unsigned more) {
+    const unsigned before = *value;
+    *value += more;
+    return before;
+}
+
+static inline void __threadfence() {}
 
 /// A product that no compiler joins with the sum after it.
 static inline float __fmul_rn(float a, float b) {
