@@ -59,7 +59,7 @@ await step("kernels with AddressSanitizer", () => {
   if (!preloaded?.includes("/")) return "expected libasan.so beside the C++ compiler";
   const runner = `env LD_PRELOAD=${preloaded} ASAN_OPTIONS=detect_leaks=0 RESNET_NATIVE_ISA=portable RESNET_NATIVE_TESTS_KERNELS=${sanitized()}`;
   const env = { ...process.env, CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER: runner, CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER: runner };
-  const { status, error } = spawnSync("cargo", [...ORDERS.split(" ").slice(1), ...CASES], { cwd: root, env, stdio: "inherit" });
+  const { status, error } = spawnSync("cargo", [...ORDERS.split(" ").slice(1), ...CASES, "--test-threads=1"], { cwd: root, env, stdio: "inherit" });
   return status === 0 ? undefined : (error?.message ?? `exit code ${status}`);
 });
 

@@ -176,6 +176,7 @@ struct NAME(Running) {
 struct NAME(EveryRunning) {
     NAME(Running) of[80];
 };
+static_assert(sizeof(NAME(EveryRunning)) == 80 * 6 * 8, "as many words as cuda.rs sends");
 
 /// Has the running statistics of several norms take in the batch's, a channel to a thread.
 KERNEL(norm_update)(int count, float *non_finite, BY_VALUE(NAME(EveryRunning)) every) {

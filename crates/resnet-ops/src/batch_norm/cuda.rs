@@ -8,8 +8,9 @@ use crate::{Buffer, DType, Result, View, ViewMut};
 const MOST_SUMMED: usize = 8;
 /// Threads of a block that folds a channel.
 const FOLD_THREADS: usize = 256;
-/// Norms that the arguments of a launch have room for, as in batch_norm.cu.
+/// Norms that the arguments of a launch have room for, and words that tell of one, as in batch_norm.cu.
 const MOST_UPDATED: usize = 80;
+const UPDATED_WORDS: usize = 6;
 
 /// The moments of a map, and the batch's statistics.
 pub(super) fn moments(cuda: &Cuda, n: usize, x: &Buffer, moments: Moments) -> Result<()> {
@@ -153,6 +154,8 @@ fn update(
             arguments.push(Argument::pair((op.saved_len() / 3) as i32, (op.momentum as f32).to_bits() as i32));
             blocks += op.channels.div_ceil(THREADS);
         }
+        // A launch reads as many as the kernel has room for.
+        arguments.resize_with(2 + MOST_UPDATED * UPDATED_WORDS, || Argument(0));
         // SAFETY: statistics are there for each channel of each norm.
         unsafe { cuda.launch_blocks("norm_update", blocks, THREADS, &mut arguments)? };
     }

@@ -39,6 +39,7 @@ struct NAME(Filters) {
 struct NAME(EveryFilters) {
     NAME(Filters) of[56];
 };
+static_assert(sizeof(NAME(EveryFilters)) == 56 * 9 * 8, "as many words as cuda/filters.rs sends");
 
 /// Weights that a block brings from one order to the other, through shared memory, so that both sides are whole lines.
 constexpr int NAME(TILE) = 2304;

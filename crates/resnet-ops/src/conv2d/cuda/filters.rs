@@ -7,8 +7,10 @@ use crate::cuda::{Address, Argument, Cuda};
 use crate::{Buffer, Result, View};
 use candle_core::bail;
 
-/// Convolutions whose filters the arguments of a launch have room for, and weights that a block moves at a time: as in conv2d.cu.
+/// Convolutions whose filters the arguments of a launch have room for, words that tell of one, and weights that a block moves at a time: as
+/// in conv2d.cu.
 const MOST: usize = 56;
+const WORDS: usize = 9;
 const TILE: usize = 2304;
 const THREADS: usize = 256;
 
@@ -29,7 +31,7 @@ impl Filters<'_> {
     }
 
     /// What conv2d.cu calls Filters, word by word.
-    fn words(&self, first_block: usize) -> Result<[Argument; 9]> {
+    fn words(&self, first_block: usize) -> Result<[Argument; WORDS]> {
         let [filters, channels, height, width, block, down, across, rows, columns, lanes] =
             layout(self.conv)?.filter_sizes(self.conv.shape());
         let pairs = [[filters, channels], [height, width], [block, down], [across, rows], [columns, lanes]];
@@ -54,6 +56,8 @@ unsafe fn launch(cuda: &Cuda, kernel: &str, every: &[Filters]) -> Result<()> {
             arguments.extend(filters.words(blocks)?);
             blocks += filters.blocks()?;
         }
+        // A launch reads as many as the kernel has room for.
+        arguments.resize_with(1 + MOST * WORDS, || Argument(0));
         if blocks > i32::MAX as usize {
             bail!("{kernel}: {blocks} blocks are too many");
         }
