@@ -87,13 +87,13 @@ fn filters_are_packed_and_brought_back_as_by_a_launch_for_each() {
         let places: Vec<_> = places.collect();
         let mut gradients = buffer(&gpu, gpu.parameter_dtype(), &vec![9.0; places.last().unwrap().end + 5]);
         let unpackings = convs.iter().zip(&together).zip(&places).enumerate().map(|(i, ((conv, packed), place))| {
-            Unpacking { conv, packed, params: place.clone(), skip_bias: i % 2 == 0 }
+            Unpacking { conv, packed, params: place.clone(), skip_bias: i.is_multiple_of(2) }
         });
         conv2d::unpack_together(&gpu, &unpackings.collect::<Vec<_>>(), &mut gradients).unwrap();
         let gradients = elements(&gradients);
         for (i, ((case, place), params)) in cases.iter().zip(&places).zip(&params).enumerate() {
             let (mut expected, len) = (params.read(), case.shape.weight_len());
-            expected[len..].fill(if i % 2 == 0 { 0.0 } else { 9.0 });
+            expected[len..].fill(if i.is_multiple_of(2) { 0.0 } else { 9.0 });
             assert!(gradients[place.clone()] == expected, "{case:?}");
         }
         let around = [&gradients[..3], &gradients[places.last().unwrap().end..]].concat();
@@ -122,7 +122,7 @@ fn running_statistics_are_updated_as_by_a_launch_for_each() {
     let saved: Vec<_> =
         norms.iter().map(|op| buffer(&gpu, gpu.parameter_dtype(), &random.values(op.saved_len()))).collect();
     let biases = Parameters::new(&gpu, &random.values(300));
-    let bias = |op: &BatchNorm| (op.channels % 2 == 0).then(|| biases.view());
+    let bias = |op: &BatchNorm| op.channels.is_multiple_of(2).then(|| biases.view());
     let [mut alone, mut together] = [(); 2].map(|()| buffer(&gpu, gpu.parameter_dtype(), &values));
     let mut note = note(&gpu);
     for ((op, saved), place) in norms.iter().zip(&saved).zip(&places) {
@@ -140,7 +140,7 @@ fn running_statistics_are_updated_as_by_a_launch_for_each() {
     for ((op, saved), place) in norms.iter().zip(&saved).zip(&places) {
         let (saved, count) = (elements(saved), (3 * op.size[0] * op.size[1]) as f64);
         let (mean, variance) = (&saved[..op.channels], &saved[op.saved_len() / 3..][..op.channels]);
-        let bias = |channel: usize| if op.channels % 2 == 0 { biases[channel] } else { 0.0 };
+        let bias = |channel: usize| if op.channels.is_multiple_of(2) { biases[channel] } else { 0.0 };
         let batch = mean.iter().enumerate().map(|(channel, mean)| mean + bias(channel));
         let batch = batch.chain(variance.iter().map(|variance| variance * count / (count - 1.0)));
         let moved = values[place.clone()].iter().zip(batch);

@@ -54,8 +54,8 @@ impl Call {
             Self::Launch { kernel, blocks, threads, backwards, arguments } => {
                 let mut pointers: Vec<*mut c_void> =
                     arguments.iter().map(|argument| std::ptr::from_ref(argument).cast_mut().cast()).collect();
-                // SAFETY: passed on to the caller; arguments are only read.
                 let arguments = pointers.as_mut_ptr();
+                // SAFETY: passed on to the caller; arguments are only read.
                 match unsafe { launcher()(kernel.as_ptr(), *blocks, *threads, (*backwards).into(), arguments) } {
                     0 => Ok(()),
                     _ => bail!("there is no kernel {}", kernel.to_string_lossy()),
