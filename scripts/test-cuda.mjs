@@ -1,10 +1,13 @@
-// npm run test:cuda: has cuDNN plan every convolution of every named network, and of the tests, for GPUs that are only described. No GPU
-// is needed, nor a driver. cuDNN is taken from RESNET_NATIVE_CUDNN (a folder), from the loader's path, or from PyPI (370 MB) to
-// target/cudnn. With --optional, where PyPI does not give it in two minutes, there is nothing to do.
+// npm run test:cuda: what can be known of the CUDA backend without a GPU or a driver. The kernels run on this processor in two orders, and
+// with AddressSanitizer's checks; where there is nvcc, in $CUDA_HOME/bin or on the path, they are compiled, and may not spill; and cuDNN plans
+// every convolution of every named network, and of the tests, for GPUs that are only described. cuDNN is taken from RESNET_NATIVE_CUDNN
+// (a folder), from the loader's path, or from PyPI (370 MB) to target/cudnn. With --optional, where PyPI does not give it in two minutes,
+// that part is left out.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { compile, faults, kernels } from "./cuda/compiled.mjs";
 import { unplanned } from "./cuda/planned.mjs";
 import { finish, output, root, step } from "./steps.mjs";
 
@@ -29,6 +32,53 @@ function cudnn() {
   const { status } = spawnSync("python3", pip, { stdio: ["ignore", "inherit", "inherit"], timeout: optional ? 120_000 : 0 });
   return status === 0 ? place(CUDNN, fromPip) : undefined;
 }
+
+const CRATES = "-p resnet-ops -p resnet-core";
+/** What runs every kernel of an op, in two orders of blocks and threads, and every optimiser's. */
+const ORDERS = `cargo test --locked ${CRATES} --test ops --`;
+const CASES = ["together", "kernels::adam", "kernels::lion", "kernels::muon", "kernels::rmsprop", "kernels::sgd"];
+
+await step("kernels in two orders", `${ORDERS} ${CASES[0]}`);
+
+/** The same kernels with AddressSanitizer, as a library: cargo's build has left their source. */
+function sanitized() {
+  const made = join(root, "target/sanitized");
+  const library = join(made, "libkernels.so");
+  const builds = join(root, "target/debug/build");
+  const sources = readdirSync(builds).map((name) => join(builds, name, "out/host.cpp")).filter(existsSync);
+  const source = sources.toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0];
+  mkdirSync(made, { recursive: true });
+  // Stacks are left alone: those of fibers are none that it knows.
+  const words = ["-shared", "-fPIC", "-O1", "-g", "-std=c++17", "-U_FORTIFY_SOURCE", "-fsanitize=address", "--param", "asan-stack=0"];
+  execFileSync("c++", [...words, "-I", join(root, "crates/resnet-ops/src"), "-I", join(source, ".."), source, "-o", library]);
+  return library;
+}
+
+await step("kernels with AddressSanitizer", () => {
+  const preloaded = output("c++", "-print-file-name=libasan.so");
+  if (!preloaded?.includes("/")) return "expected libasan.so beside the C++ compiler";
+  const runner = `env LD_PRELOAD=${preloaded} ASAN_OPTIONS=detect_leaks=0 RESNET_NATIVE_ISA=portable RESNET_NATIVE_TESTS_KERNELS=${sanitized()}`;
+  const env = { ...process.env, CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER: runner, CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER: runner };
+  const { status, error } = spawnSync("cargo", [...ORDERS.split(" ").slice(1), ...CASES, "--test-threads=1"], { cwd: root, env, stdio: "inherit" });
+  return status === 0 ? undefined : (error?.message ?? `exit code ${status}`);
+});
+
+const home = process.env.CUDA_HOME;
+const nvcc = home ? join(home, "bin/nvcc") : "nvcc";
+await step("registers and spills", () => {
+  if (!output(nvcc, "--version")) {
+    console.log("there is no nvcc");
+    return undefined;
+  }
+  for (const capability of [80, 90]) {
+    const found = kernels(compile(nvcc, join(root, "crates/resnet-ops/src"), join(root, "target/compiled"), capability));
+    const most = found.toSorted((a, b) => b.registers - a.registers).slice(0, 3);
+    console.log(`compute capability ${capability / 10}: ${found.length} kernels, most registers: ${most.map(({ name, registers }) => `${name} ${registers}`).join(", ")}`);
+    const broken = found.length < 50 ? [`expected 50 kernels or more, got ${found.length}`] : faults(found);
+    if (broken.length > 0) return broken.join("\n");
+  }
+  return undefined;
+});
 
 let folders = [];
 let problem;

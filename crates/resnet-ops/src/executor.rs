@@ -100,7 +100,7 @@ impl Executor {
             return Some(Self::cuda(number, precision, true).expect("the GPU can be used"));
         }
         #[cfg(feature = "cuda-host")]
-        return Some(Self::Cuda(crate::cuda::Cuda::on_host(precision, 0)));
+        return Some(Self::Cuda(crate::cuda::Cuda::on_host(precision, 0, false)));
         #[cfg(not(feature = "cuda-host"))]
         None
     }
@@ -113,7 +113,13 @@ impl Executor {
     /// This machine's processor in place of a GPU, which refuses the next captures as often as is said.
     #[cfg(feature = "cuda-host")]
     pub fn refusing_for_tests(captures: usize) -> Self {
-        Self::Cuda(crate::cuda::Cuda::on_host(Precision::Fp32, captures))
+        Self::Cuda(crate::cuda::Cuda::on_host(Precision::Fp32, captures, false))
+    }
+
+    /// This machine's processor in place of a GPU, with the blocks of a launch and the threads of a block from the last to the first.
+    #[cfg(feature = "cuda-host")]
+    pub fn backwards_for_tests(precision: Precision) -> Self {
+        Self::Cuda(crate::cuda::Cuda::on_host(precision, 0, true))
     }
 
     /// A GPU on paper, which does nothing, and the paper on which it writes down what it is asked for.

@@ -15,4 +15,6 @@ mod kernels;
 mod launches;
 mod semantics;
 mod support;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod together;
 mod winograd;

@@ -43,8 +43,8 @@ fn norm(graph: &mut Graph, executor: &Executor, writer: usize, index: usize) -> 
     let (node, follower) = (&mut before[writer], &mut after[0]);
     let (Op::Conv2d(convolution), Op::BatchNorm(norm)) = (&mut node.op, &mut follower.op) else { return Ok(()) };
     if norm.statistics == Statistics::Batch {
-        convolution.normed = !convolution.relu;
-        if convolution.normed && conv2d::elides_bias(executor) {
+        convolution.normed = (!convolution.relu).then(|| norm.op.clone());
+        if convolution.normed.is_some() && conv2d::elides_bias(executor) {
             norm.elided_bias = convolution.bias();
         }
         return Ok(());

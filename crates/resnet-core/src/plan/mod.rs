@@ -1,11 +1,12 @@
 //! How a network runs: lowered to nodes of a backend, written as flat lists of calls over preallocated slots.
 //!
 //! [`lower`] turns the walk over the tree into nodes, each an op of [`ops`]; [`fuse`] joins what a backend does in one pass; the ops
-//! write the forward, backward and update lists on a [`tape`]; [`slots`] gives every value a slot by its live range; [`run`] walks the lists, or
+//! write the forward, backward and update lists on a [`tape`]; [`gather`] makes one call of what a GPU does for all layers at once; [`slots`] gives every value a slot by its live range; [`run`] walks the lists, or
 //! has a GPU run them as [`captured`]. [`mode`] says what a plan is for.
 
 mod captured;
 mod fuse;
+mod gather;
 mod instruction;
 mod lower;
 mod mode;
@@ -64,10 +65,15 @@ impl Plan {
         if !executor.is_reference() {
             fuse::fuse(&mut graph, executor)?;
         }
-        let fuses_backward = resnet_ops::batch_norm::fuses_backward(executor);
-        let lists = graph.write(executor, capacity, &mode, |backward| {
-            if fuses_backward {
+        let lists = graph.write(executor, capacity, &mode, |[forward, backward, statistics]| {
+            if resnet_ops::batch_norm::fuses_backward(executor) {
                 fuse::fuse_backward(backward);
+            }
+            if resnet_ops::conv2d::packs_together(executor) {
+                gather::gather_weights(forward, backward);
+            }
+            if resnet_ops::batch_norm::updates_together(executor) {
+                gather::gather_statistics(statistics);
             }
         });
         Ok(Self {
@@ -113,7 +119,7 @@ impl Graph {
         executor: &Executor,
         capacity: usize,
         mode: &Mode,
-        fuse: impl FnOnce(&mut [Instruction]),
+        fuse: impl FnOnce([&mut Vec<Instruction>; 3]),
     ) -> Lists<Instruction> {
         let mut tape = Tape::new(executor, &self.shapes, &self.requires_grad, capacity, mode, ops::add_gradient);
         for node in &self.nodes {

@@ -6,7 +6,7 @@ use super::instruction::{Accumulated, Operands, Read, Request};
 use super::mode::{Gradients, Mode};
 use super::slots::{assign, Allocation, Class, Slot, CLASSES};
 use crate::model::shape::Shape;
-use resnet_ops::Executor;
+use resnet_ops::{conv2d, Executor};
 use std::ops::RangeInclusive;
 
 /// The values that a node reads and writes, by number.
@@ -69,8 +69,8 @@ pub(super) struct Tape<'a, I> {
     gradients: Vec<Option<Request>>,
     /// Which values need a gradient.
     requires_grad: &'a [bool],
-    /// The moments of each value that a convolution wrote.
-    moments: Vec<Option<Request>>,
+    /// The moments of each value that a convolution wrote, and the statistics made of them.
+    moments: Vec<Option<[Request; 2]>>,
     to_go_back: Vec<(usize, WriteBackward<'a, I>)>,
     pack: Vec<I>,
     forward: Vec<I>,
@@ -115,9 +115,9 @@ impl<'a, I: Operands> Tape<'a, I> {
         tape
     }
 
-    /// Writes the backward calls of all nodes that were written forward, and gives everything a slot. `fuse` may rewrite the backward
-    /// list before.
-    pub fn finish(mut self, named: &NamedValues, fuse: impl FnOnce(&mut [I])) -> Lists<I> {
+    /// Writes the backward calls of all nodes that were written forward, and gives everything a slot. `fuse` may rewrite the lists
+    /// before: forward, backward and statistics.
+    pub fn finish(mut self, named: &NamedValues, fuse: impl FnOnce([&mut Vec<I>; 3])) -> Lists<I> {
         let (images, logits) = (self.value(0), self.value(named.output));
         let retained = named.retained.iter().map(|&value| (self.value(value), self.shape(value))).collect();
         let logits_gradient = (self.mode.gradients != Gradients::None).then(|| self.request_like(named.output));
@@ -129,7 +129,7 @@ impl<'a, I: Operands> Tape<'a, I> {
         }
         let of_value = |value: usize| Some((self.gradients[value]?, self.shape(value)));
         let value_gradient = named.differentiated.and_then(of_value);
-        fuse(&mut self.backward);
+        fuse([&mut self.forward, &mut self.backward, &mut self.statistics]);
         self.place(Ends { images, logits, logits_gradient, retained, value_gradient })
     }
 
@@ -141,6 +141,11 @@ impl<'a, I: Operands> Tape<'a, I> {
     /// Whether parameters have gradients.
     pub fn trains(&self) -> bool {
         self.mode.trains()
+    }
+
+    /// Whether this backend packs the weights of all convolutions at once.
+    pub fn packs_together(&self) -> bool {
+        conv2d::packs_together(self.executor)
     }
 
     /// Whether the backward pass goes through a node: to parameters of its own, or to a value before it.
@@ -183,15 +188,13 @@ impl<'a, I: Operands> Tape<'a, I> {
         request
     }
 
-    /// Storage for the moments of a value, which the call that writes the value writes too.
-    pub fn new_moments(&mut self, value: usize, len: usize) -> Request {
-        let moments = self.request(Class::Sum, len);
+    /// Says where the call that writes a value writes its moments, and the statistics made of them.
+    pub fn set_moments(&mut self, value: usize, moments: [Request; 2]) {
         self.moments[value] = Some(moments);
-        moments
     }
 
-    /// The moments of a value, if they have been written.
-    pub fn take_moments(&mut self, value: usize) -> Option<Request> {
+    /// Where the moments of a value are, and the statistics made of them, if they have been written.
+    pub fn take_moments(&mut self, value: usize) -> Option<[Request; 2]> {
         self.moments[value].take()
     }
 

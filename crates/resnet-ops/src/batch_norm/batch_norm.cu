@@ -1,11 +1,14 @@
-// Batch norm in two passes over memory: sums of each image's pixels in blocks of their own, which a third kernel adds up in
-// order, then values, an octet to a thread.
+// Batch norm in two passes over memory: sums of each image's pixels in blocks of their own, which the last of these adds up, image by
+// image in a fixed order; then values, an octet to a thread.
 
 #include "batch_norm/batch_norm.cuh"
 
-/// Mean and sum of squared distances from it of each channel of each image: (image, 2, lanes).
-SYNCING_KERNEL(norm_moments)(int pixels, int octets, int per_block, const T *x, double *moments) {
+/// Mean and sum of squared distances from it of each channel of each image: (image, 2, lanes). Of these the last block of some octets
+/// makes mean, biased variance and inverse deviation of the batch: `part` values each.
+SYNCING_KERNEL(norm_moments)(int pixels, int octets, int channels, int per_block, int part, double eps, const T *x, double *moments,
+                             float *saved, unsigned *arrived) {
     SHARED float sums[PIXEL_THREADS * OCTET], squares[PIXEL_THREADS * OCTET];
+    SHARED double kept[PIXEL_THREADS];
     const Summer at(octets, per_block);
     const int lanes = octets * OCTET;
     const T *image = x + static_cast<int64>(at.image) * pixels * lanes;
@@ -27,46 +30,24 @@ SYNCING_KERNEL(norm_moments)(int pixels, int octets, int per_block, const T *x, 
         squares[threadIdx.x * OCTET + lane] = square.lane[lane];
     }
     __syncthreads();
-    for (int lane = threadIdx.x; lane < per_block * OCTET; lane += blockDim.x) {
-        const int channel = blockIdx.x % ((octets + per_block - 1) / per_block) * per_block * OCTET + lane;
-        if (channel >= lanes) continue;
+    if (static_cast<int>(threadIdx.x) < at.lanes) {
+        const int lane = threadIdx.x, channel = at.first + lane;
         const double total = sum_of_rows(sums, at, lane);
         double *target = moments + static_cast<int64>(at.image) * 2 * lanes + channel;
         target[0] = to_float(image[channel]) + total / pixels;
         target[lanes] = sum_of_rows(squares, at, lane) - total * total / pixels;
     }
-}
-
-/// Eight channels to a block; 32 threads for each take every 32nd image.
-constexpr int NAME(IMAGES_AT_A_TIME) = 32;
-
-/// Mean, biased variance and inverse deviation of the batch: `part` values each.
-SYNCING_KERNEL(norm_statistics)(int images, int pixels, int channels, int part, double eps, const double *moments, float *saved) {
-    constexpr int ROWS = NAME(IMAGES_AT_A_TIME);
-    SHARED double kept[ROWS][OCTET];
-    const int lanes = padded(channels), lane = threadIdx.x % OCTET, row = threadIdx.x / OCTET;
-    const int channel = blockIdx.x * OCTET + lane;
-    double sum = 0;
-    for (int image = row; image < images; image += ROWS) sum += moments[static_cast<int64>(image) * 2 * lanes + channel];
-    kept[row][lane] = sum;
-    __syncthreads();
-    double mean = 0;
-    for (int i = 0; i < ROWS; i++) mean += kept[i][lane];
-    mean /= images;
-    __syncthreads();
+    if (!is_last_block(arrived + at.group, at.images)) return;
+    const double *all = moments + at.first;
+    const double mean = sum_of_images(kept, at, [&](int image) { return fresh(all + image * 2ll * lanes + at.lane); }) / at.images;
     // Chan, Golub and LeVeque's update, for parts of one size.
-    double square = 0;
-    for (int image = row; image < images; image += ROWS) {
-        const double *moment = moments + static_cast<int64>(image) * 2 * lanes + channel;
-        const double distance = moment[0] - mean;
-        square += moment[lanes] + pixels * distance * distance;
-    }
-    kept[row][lane] = square;
-    __syncthreads();
-    if (row > 0) return;
-    double variance = 0;
-    for (int i = 0; i < ROWS; i++) variance += kept[i][lane];
-    variance /= static_cast<double>(images) * pixels;
+    const double variance = sum_of_images(kept, at, [&](int image) {
+        const double *moment = all + image * 2ll * lanes + at.lane;
+        const double distance = fresh(moment) - mean;
+        return fresh(moment + lanes) + pixels * distance * distance;
+    }) / (static_cast<double>(at.images) * pixels);
+    if (at.turn > 0) return;
+    const int channel = at.first + at.lane;
     saved[channel] = static_cast<float>(mean);
     saved[part + channel] = static_cast<float>(variance);
     saved[2 * part + channel] = channel < channels ? static_cast<float>(1 / sqrt(variance + eps)) : 0;
@@ -90,12 +71,14 @@ KERNEL(norm_apply)(int64 total, int channels, const T *x, const T *shortcut, con
     store(y + i * OCTET, values);
 }
 
-/// Sums of dy and of dy times the normalised x, of each channel of each image: (image, 2, lanes). With y, the output, what the
-/// ReLU stopped is taken out of dy for good; without, its mask is worked out again.
+/// Sums of dy and of dy times the normalised x, of each channel of each image: (image, 2, lanes), and of all images: the gradients of
+/// weight and bias, by the last block of some octets. With y, the output, what the ReLU stopped is taken out of dy for good; without,
+/// its mask is worked out again.
 SYNCING_KERNEL(norm_backward_sums)(int pixels, int octets, int channels, int per_block, const T *x, const T *y, T *dy,
                                    const float *params, const float *mean, const float *inverse, bool with_relu,
-                                   double *partial) {
+                                   double *partial, float *gradients, unsigned *arrived) {
     SHARED float sums[PIXEL_THREADS * OCTET], products[PIXEL_THREADS * OCTET];
+    SHARED double kept[PIXEL_THREADS];
     const Summer at(octets, per_block);
     const int lanes = octets * OCTET;
     Octet sum = {}, product = {};
@@ -104,17 +87,17 @@ SYNCING_KERNEL(norm_backward_sums)(int pixels, int octets, int channels, int per
         for (int pixel = at.row; pixel < pixels; pixel += at.rows) {
             const int64 place = (static_cast<int64>(at.image) * pixels + pixel) * lanes + at.octet * OCTET;
             const Octet values = load(x + place);
-            Octet gradients = load(dy + place);
+            Octet slopes = load(dy + place);
             if (with_relu && y) {
                 const Octet outputs = load(y + place);
                 for (int lane = 0; lane < OCTET; lane++) {
-                    gradients.lane[lane] = outputs.lane[lane] > 0 ? gradients.lane[lane] : 0;
+                    slopes.lane[lane] = outputs.lane[lane] > 0 ? slopes.lane[lane] : 0;
                 }
-                store(dy + place, gradients);
+                store(dy + place, slopes);
             }
             for (int lane = 0; lane < OCTET; lane++) {
                 const bool stopped = with_relu && !y && !(values.lane[lane] * norm.scale[lane] + norm.shift[lane] > 0);
-                const float gradient = stopped ? 0 : gradients.lane[lane];
+                const float gradient = stopped ? 0 : slopes.lane[lane];
                 sum.lane[lane] += gradient;
                 product.lane[lane] += gradient * ((values.lane[lane] - norm.mean[lane]) * norm.inverse[lane]);
             }
@@ -125,37 +108,19 @@ SYNCING_KERNEL(norm_backward_sums)(int pixels, int octets, int channels, int per
         products[threadIdx.x * OCTET + lane] = product.lane[lane];
     }
     __syncthreads();
-    for (int lane = threadIdx.x; lane < per_block * OCTET; lane += blockDim.x) {
-        const int channel = blockIdx.x % ((octets + per_block - 1) / per_block) * per_block * OCTET + lane;
-        if (channel >= lanes) continue;
-        double *target = partial + static_cast<int64>(at.image) * 2 * lanes + channel;
-        target[0] = sum_of_rows(sums, at, lane);
-        target[lanes] = sum_of_rows(products, at, lane);
+    if (static_cast<int>(threadIdx.x) < at.lanes) {
+        double *target = partial + static_cast<int64>(at.image) * 2 * lanes + at.first + threadIdx.x;
+        target[0] = sum_of_rows(sums, at, threadIdx.x);
+        target[lanes] = sum_of_rows(products, at, threadIdx.x);
     }
-}
-
-/// The gradients of weight and bias, from the sums of the images.
-SYNCING_KERNEL(norm_gradients)(int images, int channels, const double *partial, float *gradients) {
-    constexpr int ROWS = NAME(IMAGES_AT_A_TIME);
-    SHARED double sums[ROWS][OCTET], products[ROWS][OCTET];
-    const int lanes = padded(channels), lane = threadIdx.x % OCTET, row = threadIdx.x / OCTET;
-    const int channel = blockIdx.x * OCTET + lane;
-    double sum = 0, product = 0;
-    for (int image = row; image < images; image += ROWS) {
-        const double *source = partial + static_cast<int64>(image) * 2 * lanes + channel;
-        sum += source[0];
-        product += source[lanes];
-    }
-    sums[row][lane] = sum;
-    products[row][lane] = product;
-    __syncthreads();
-    if (row > 0 || channel >= channels) return;
-    for (int i = 1; i < ROWS; i++) {
-        sum += sums[i][lane];
-        product += products[i][lane];
-    }
-    gradients[channel] = static_cast<float>(product);
-    gradients[channels + channel] = static_cast<float>(sum);
+    if (!is_last_block(arrived + at.group, at.images)) return;
+    const double *all = partial + at.first + at.lane;
+    const double bias = sum_of_images(kept, at, [&](int image) { return fresh(all + image * 2ll * lanes); });
+    const double weight = sum_of_images(kept, at, [&](int image) { return fresh(all + image * 2ll * lanes + lanes); });
+    const int channel = at.first + at.lane;
+    if (at.turn > 0 || channel >= channels) return;
+    gradients[channel] = static_cast<float>(weight);
+    gradients[channels + channel] = static_cast<float>(bias);
 }
 
 /// dx, from dy whose ReLU's mask is worked out again if `with_relu`. dx may be dy. With `constant`, mean and deviation do not
@@ -194,16 +159,36 @@ KERNEL(norm_save_running)(int channels, int part, float eps, const float *runnin
     saved[2 * part + channel] = real ? inverse_deviation(running[channels + channel], eps) : 0;
 }
 
-/// Running statistics, mean then variance. What an elided bias would have added to x belongs to the mean.
-KERNEL(norm_update)(int channels, int part, double count, float momentum, const float *saved, const float *elided_bias, float *running,
-                    float *non_finite) {
-    const int channel = static_cast<int>(thread_index());
-    if (channel >= channels) return;
-    const float mean = saved[channel] + (elided_bias ? elided_bias[channel] : 0);
-    const float variance = saved[part + channel] * static_cast<float>(count / (count - 1));
-    running[channel] = (1 - momentum) * running[channel] + momentum * mean;
-    running[channels + channel] = (1 - momentum) * running[channels + channel] + momentum * variance;
-    if (!is_finite(running[channel]) || !is_finite(running[channels + channel])) *non_finite = 1;
+/// What of a norm is to be updated: the batch's statistics, what an elided bias would have added to x, which belongs to the mean, and the
+/// running statistics, mean then variance. As cuda.rs writes it.
+struct NAME(Running) {
+    const float *saved, *elided_bias;
+    float *running;
+    /// Values of a channel.
+    double count;
+    /// The first block that works on it.
+    int first_block;
+    int channels, part;
+    float momentum;
+};
+
+/// Those of several norms, as many as the arguments of a launch have room for.
+struct NAME(EveryRunning) {
+    NAME(Running) of[80];
+};
+static_assert(sizeof(NAME(EveryRunning)) == 80 * 6 * 8, "as many words as cuda.rs sends");
+
+/// Has the running statistics of several norms take in the batch's, a channel to a thread.
+KERNEL(norm_update)(int count, float *non_finite, BY_VALUE(NAME(EveryRunning)) every) {
+    const NAME(Running) &norm = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
+    const int channel = (static_cast<int>(blockIdx.x) - norm.first_block) * blockDim.x + threadIdx.x;
+    if (channel >= norm.channels) return;
+    const float mean = norm.saved[channel] + (norm.elided_bias ? norm.elided_bias[channel] : 0);
+    const float variance = norm.saved[norm.part + channel] * static_cast<float>(norm.count / (norm.count - 1));
+    float *means = norm.running, *variances = norm.running + norm.channels;
+    means[channel] = (1 - norm.momentum) * means[channel] + norm.momentum * mean;
+    variances[channel] = (1 - norm.momentum) * variances[channel] + norm.momentum * variance;
+    if (!is_finite(means[channel]) || !is_finite(variances[channel])) *non_finite = 1;
 }
 
 /// Weights and bias of a convolution that does the norm's work too, in f64, so that a folded weight is rounded once. A channel a block.

@@ -22,20 +22,47 @@ struct NormOctet {
 };
 
 /// Where a thread stands in a block that sums over the pixels of an image: threads side by side take an octet each, and each
-/// row of them every `rows`th pixel.
+/// row of them every `rows`th pixel. Blocks of all images that take the same octets are a group.
 struct Summer {
-    int image, column, columns, row, rows, octet;
+    int image, images, group, column, columns, row, rows, octet;
+    /// The block's first channel and how many it has.
+    int first, lanes;
+    /// Where a thread stands when a group's last block adds up the images: a channel, and the turn at which it takes one.
+    int lane, turn, turns;
 
     INLINE Summer(int octets, int per_block) {
         const int groups = (octets + per_block - 1) / per_block;
         image = blockIdx.x / groups;
+        images = gridDim.x / groups;
+        group = blockIdx.x % groups;
         columns = per_block;
         rows = blockDim.x / per_block;
         column = threadIdx.x % per_block;
         row = threadIdx.x / per_block;
-        octet = blockIdx.x % groups * per_block + column;
+        octet = group * per_block + column;
+        first = group * per_block * OCTET;
+        const int left = octets - group * per_block;
+        lanes = (left < per_block ? left : per_block) * OCTET;
+        lane = threadIdx.x % lanes;
+        turn = threadIdx.x / lanes;
+        turns = blockDim.x / lanes;
     }
 };
+
+/// The sum over the images of a channel's values, in an order that no block's place in time changes. `kept` has room for each thread. All
+/// threads of a block come here together; those of the first turn have the sum.
+template <typename F> INLINE double sum_of_images(double *kept, const Summer &at, F value) {
+    double sum = 0;
+    if (at.turn < at.turns) {
+        for (int image = at.turn; image < at.images; image += at.turns) sum += value(image);
+    }
+    __syncthreads();
+    kept[threadIdx.x] = sum;
+    __syncthreads();
+    double total = 0;
+    for (int turn = 0; turn < at.turns; turn++) total += kept[turn * at.lanes + at.lane];
+    return total;
+}
 
 /// The sum over the rows of threads, in order, of a lane: kept by row, octet and lane.
 INLINE double sum_of_rows(const float *kept, const Summer &at, int lane) {

@@ -1,69 +1,55 @@
 //! Batch normalisation on a GPU.
 
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
-use crate::cuda::{arguments, padded, Address, Cuda, OCTET, PIXEL_THREADS};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Moments, Statistics, UpdateRunning, Updating};
+use crate::cuda::{arguments, padded, Address, Argument, Cuda, OCTET, PIXEL_THREADS, THREADS};
 use crate::{Buffer, DType, Result, View, ViewMut};
 
 /// Most octets that a block sums side by side.
 const MOST_SUMMED: usize = 8;
-/// Threads of a block that adds up what the images' blocks have summed.
-const SUM_THREADS: usize = 32 * OCTET;
+/// Threads of a block that folds a channel.
+const FOLD_THREADS: usize = 256;
+/// Norms that the arguments of a launch have room for, and words that tell of one, as in batch_norm.cu.
+const MOST_UPDATED: usize = 80;
+const UPDATED_WORDS: usize = 6;
 
-pub(super) fn moments(cuda: &Cuda, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
-    moments_of(cuda, op.channels, op.size, n, cuda.real(x, len(op, n))?, moments)
+/// The moments of a map, and the batch's statistics.
+pub(super) fn moments(cuda: &Cuda, n: usize, x: &Buffer, moments: Moments) -> Result<()> {
+    moments_of(cuda, n, cuda.real(x, len(moments.op, n))?, moments)
 }
 
-/// The moments of a map at an address.
-pub(crate) fn moments_of(
-    cuda: &Cuda,
-    channels: usize,
-    size: [usize; 2],
-    n: usize,
-    x: Address,
-    moments: &mut Buffer,
-) -> Result<()> {
-    let (octets, pixels) = (padded(channels) / OCTET, size[0] * size[1]);
-    let moments = cuda.address(moments, DType::F64, 2 * n * padded(channels))?;
-    let (blocks, threads, per_block) = sum_blocks(octets, n);
-    let arguments = arguments![pixels as i32, octets as i32, per_block as i32, x, moments];
-    // SAFETY: x has `n` images of so many pixels, and there are two moments for each lane of each.
-    unsafe { cuda.launch_blocks("norm_moments", blocks, threads, arguments) }
+/// The same of a map at an address.
+pub(crate) fn moments_of(cuda: &Cuda, n: usize, x: Address, Moments { op, sums, saved }: Moments) -> Result<()> {
+    let (octets, pixels) = (padded(op.channels) / OCTET, op.size[0] * op.size[1]);
+    let (sums, saved) = (cuda.address(sums, DType::F64, 2 * n * octets * OCTET)?, saved_address(cuda, op, saved)?);
+    let (groups, threads, per_block) = sum_blocks(octets);
+    let [pixels, octets, channels, per_block_, part] =
+        [pixels, octets, op.channels, per_block, op.saved_len() / 3].map(|size| size as i32);
+    let arrived = cuda.arrivals(groups)?;
+    let arguments = arguments![pixels, octets, channels, per_block_, part, op.eps, x, sums, saved, arrived];
+    // SAFETY: x has `n` images of so many pixels, there are two moments for each lane of each, three statistics for each lane, and a
+    // counter for the blocks of each image.
+    unsafe { cuda.launch_blocks("norm_moments", n * groups, threads, arguments) }
 }
 
-/// Blocks, threads of a block and octets side by side in it, for sums over each image's pixels.
-fn sum_blocks(octets: usize, n: usize) -> (usize, usize, usize) {
+fn saved_address(cuda: &Cuda, op: &BatchNorm, saved: &Buffer) -> Result<Address> {
+    cuda.address(saved, DType::F32, op.saved_len())
+}
+
+/// For sums over each image's pixels: groups of octets, each with a block for every image, threads of a block, octets side by side in it.
+fn sum_blocks(octets: usize) -> (usize, usize, usize) {
     let per_block = octets.min(MOST_SUMMED);
-    (n * octets.div_ceil(per_block), PIXEL_THREADS / per_block * per_block, per_block)
-}
-
-/// Makes the statistics of a batch of its moments and saves them.
-pub(crate) fn finish_moments(
-    cuda: &Cuda,
-    op: &BatchNorm,
-    n: usize,
-    moments: &Buffer,
-    saved: &mut Buffer,
-) -> Result<()> {
-    let lanes = padded(op.channels);
-    let moments = cuda.address(moments, DType::F64, 2 * n * lanes)?;
-    let saved = cuda.address(saved, DType::F32, op.saved_len())?;
-    let (pixels, part) = (op.size[0] * op.size[1], op.saved_len() / 3);
-    let arguments = arguments![n as i32, pixels as i32, op.channels as i32, part as i32, op.eps, moments, saved];
-    // SAFETY: there are two moments for each lane of each image, and three statistics for each lane.
-    unsafe { cuda.launch_blocks("norm_statistics", lanes / OCTET, SUM_THREADS, arguments) }
+    (octets.div_ceil(per_block), PIXEL_THREADS / per_block * per_block, per_block)
 }
 
 pub(super) fn forward_train(cuda: &Cuda, op: &BatchNorm, call: ForwardTrain) -> Result<()> {
-    let ForwardTrain { n, x, shortcut, params, moments, saved, y } = call;
-    finish_moments(cuda, op, n, moments, saved)?;
-    let [mean, inverse] = statistics(cuda, op, saved)?;
-    apply(cuda, op, n, x, shortcut, params, [mean, inverse], false, y)
+    let ForwardTrain { n, x, shortcut, params, moments: _, saved, y } = call;
+    apply(cuda, op, n, x, shortcut, params, statistics(cuda, op, saved)?, false, y)
 }
 
 pub(super) fn save_running(cuda: &Cuda, op: &BatchNorm, running: View, saved: &mut Buffer) -> Result<()> {
     let (channels, part) = (op.channels as i32, op.saved_len() / 3);
     let running = running.device_address(2 * op.channels)?;
-    let saved = cuda.address(saved, DType::F32, op.saved_len())?;
+    let saved = saved_address(cuda, op, saved)?;
     let arguments = arguments![channels, part as i32, op.eps as f32, running, saved];
     // SAFETY: there are two running statistics for each channel, and three parts to write.
     unsafe { cuda.launch("norm_save_running", part, arguments) }
@@ -77,7 +63,7 @@ pub(super) fn forward_eval(cuda: &Cuda, op: &BatchNorm, call: ForwardEval) -> Re
 
 /// Mean and inverse deviation.
 pub(crate) fn statistics(cuda: &Cuda, op: &BatchNorm, saved: &Buffer) -> Result<[Address; 2]> {
-    let mean = cuda.address(saved, DType::F32, op.saved_len())?;
+    let mean = saved_address(cuda, op, saved)?;
     Ok([mean, mean.plus_f32(op.saved_len() / 3 * 2)])
 }
 
@@ -111,17 +97,15 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
     let [mean, inverse] = statistics(cuda, op, saved)?;
     let partial = cuda.address(sums, DType::F64, 2 * n * octets * OCTET)?;
     let (grads, channels) = (grads.device_address(2 * op.channels)?, op.channels as i32);
-    let (blocks, threads, per_block) = sum_blocks(octets, n);
-    let sizes = [pixels as i32, octets as i32, channels, per_block as i32];
-    let [pixels_, octets_, channels_, per_block_] = sizes;
-    let arguments =
-        arguments![pixels_, octets_, channels_, per_block_, x, y, dy, params, mean, inverse, op.relu, partial];
-    // SAFETY: the maps have `n` images of so many pixels, parameters, statistics and sums are there for each channel.
-    unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments)? };
-    // SAFETY: likewise, and there are two gradients for each channel.
-    unsafe {
-        cuda.launch_blocks("norm_gradients", octets, SUM_THREADS, arguments![n as i32, channels, partial, grads])?
-    };
+    let (groups, threads, per_block) = sum_blocks(octets);
+    let arrived = cuda.arrivals(groups)?;
+    let [pixels_, octets_, per_block_] = [pixels, octets, per_block].map(|size| size as i32);
+    let arguments = arguments![
+        pixels_, octets_, channels, per_block_, x, y, dy, params, mean, inverse, op.relu, partial, grads, arrived
+    ];
+    // SAFETY: the maps have `n` images of so many pixels, parameters, statistics and sums are there for each channel, two gradients too,
+    // and a counter for the blocks of each image.
+    unsafe { cuda.launch_blocks("norm_backward_sums", n * groups, threads, arguments)? };
     let (total, count) = ((len / OCTET) as i64, (n * pixels) as f32);
     let (constant, masks) = (whose == Statistics::Running, op.relu && y == Address::NULL);
     let arguments = arguments![total, channels, count, x, dy, params, mean, inverse, grads, constant, masks, dx];
@@ -131,14 +115,51 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
 
 pub(super) fn update_running(cuda: &Cuda, op: &BatchNorm, call: UpdateRunning) -> Result<()> {
     let UpdateRunning { n, saved, elided_bias, running, non_finite } = call;
-    let saved = cuda.address(saved, DType::F32, op.saved_len())?;
-    let elided_bias = elided_bias.map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
-    let (running, count) = (running.device_address(2 * op.channels)?, (n * op.size[0] * op.size[1]) as f64);
-    let (channels, part) = (op.channels as i32, (op.saved_len() / 3) as i32);
-    let (momentum, non_finite) = (op.momentum as f32, cuda.address(non_finite, DType::F32, 1)?);
-    let arguments = arguments![channels, part, count, momentum, saved, elided_bias, running, non_finite];
-    // SAFETY: statistics are there for each channel.
-    unsafe { cuda.launch("norm_update", op.channels, arguments) }
+    let running = running.device_address(2 * op.channels)?;
+    update(cuda, n, &[(op, saved, elided_bias, running)], non_finite)
+}
+
+pub(super) fn update_together(
+    cuda: &Cuda,
+    n: usize,
+    every: &[Updating],
+    running: &Buffer,
+    non_finite: &Buffer,
+) -> Result<()> {
+    let every = every.iter().map(|Updating { op, saved, elided_bias, running: place }| {
+        let running = running.view(place.clone()).device_address(2 * op.channels)?;
+        Ok((*op, *saved, elided_bias.clone(), running))
+    });
+    update(cuda, n, &every.collect::<Result<Vec<_>>>()?, non_finite)
+}
+
+/// Updates the running statistics at these addresses, of as many norms at a time as a launch takes.
+fn update(
+    cuda: &Cuda,
+    n: usize,
+    every: &[(&BatchNorm, &Buffer, Option<View>, Address)],
+    non_finite: &Buffer,
+) -> Result<()> {
+    let non_finite = cuda.address(non_finite, DType::F32, 1)?;
+    for every in every.chunks(MOST_UPDATED) {
+        let mut blocks = 0;
+        let mut arguments = vec![Argument::from(every.len() as i32), Argument::from(non_finite)];
+        for (op, saved, elided_bias, running) in every {
+            let elided_bias =
+                elided_bias.as_ref().map_or(Ok(Address::NULL), |bias| bias.device_address(op.channels))?;
+            let addresses = [saved_address(cuda, op, saved)?, elided_bias, *running];
+            arguments.extend(addresses.map(Argument::from));
+            arguments.push(((n * op.size[0] * op.size[1]) as f64).into());
+            arguments.push(Argument::pair(blocks as i32, op.channels as i32));
+            arguments.push(Argument::pair((op.saved_len() / 3) as i32, (op.momentum as f32).to_bits() as i32));
+            blocks += op.channels.div_ceil(THREADS);
+        }
+        // A launch reads as many as the kernel has room for.
+        arguments.resize_with(2 + MOST_UPDATED * UPDATED_WORDS, || Argument(0));
+        // SAFETY: statistics are there for each channel of each norm.
+        unsafe { cuda.launch_blocks("norm_update", blocks, THREADS, &mut arguments)? };
+    }
+    Ok(())
 }
 
 pub(super) fn fold(cuda: &Cuda, op: &BatchNorm, conv: View, norm: View, running: View, folded: ViewMut) -> Result<()> {
@@ -152,7 +173,7 @@ pub(super) fn fold(cuda: &Cuda, op: &BatchNorm, conv: View, norm: View, running:
     let (channels, fan_in) = (op.channels as i32, (weights / op.channels) as i32);
     let arguments = arguments![channels, fan_in, op.eps, conv, bias, norm, running, folded];
     // SAFETY: there are so many weights, and biases, parameters and statistics for each channel.
-    unsafe { cuda.launch_blocks("norm_fold", op.channels, SUM_THREADS, arguments) }
+    unsafe { cuda.launch_blocks("norm_fold", op.channels, FOLD_THREADS, arguments) }
 }
 
 /// Elements of a map.

@@ -6,6 +6,7 @@
 use crate::executor::by_backend;
 use crate::{blocked, Buffer, Executor, Result, View, ViewMut};
 use candle_core::bail;
+use std::ops::Range;
 
 pub(crate) mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -39,13 +40,8 @@ impl BatchNorm {
 
     /// Elements (always f64) of the moments of a batch of `n` images, and of the scratch space that [`backward`] needs.
     pub fn sums_len(&self, n: usize) -> usize {
-        sums_len(self.channels, n)
+        2 * n * blocked::blocks(self.channels) * blocked::LANES
     }
-}
-
-/// [`BatchNorm::sums_len`] for a number of channels, where there is no norm to ask.
-pub fn sums_len(channels: usize, n: usize) -> usize {
-    2 * n * blocked::blocks(channels) * blocked::LANES
 }
 
 /// Whose statistics a norm's output was made with.
@@ -71,10 +67,20 @@ pub struct ForwardTrain<'a> {
     /// The moments of x, [`BatchNorm::sums_len`] f64: what [`moments`], or the convolution before, wrote. The plain definitions do
     /// not read them.
     pub moments: &'a Buffer,
-    /// Where the batch's statistics go: [`BatchNorm::saved_len`] elements.
+    /// Where the batch's statistics go, [`BatchNorm::saved_len`] elements: the buffer that was named with the moments.
     pub saved: &'a mut Buffer,
     /// Output activation.
     pub y: &'a mut Buffer,
+}
+
+/// Where [`moments`] writes what [`forward_train`] makes the batch's statistics of.
+pub struct Moments<'a> {
+    /// The batch norm.
+    pub op: &'a BatchNorm,
+    /// Mean and squared distances from it for each image: [`BatchNorm::sums_len`] f64.
+    pub sums: &'a mut Buffer,
+    /// Where [`forward_train`] saves the statistics, [`BatchNorm::saved_len`] elements: a GPU does it here.
+    pub saved: &'a mut Buffer,
 }
 
 /// The arguments of [`forward_eval`].
@@ -135,6 +141,18 @@ pub struct UpdateRunning<'a> {
     pub non_finite: &'a mut Buffer,
 }
 
+/// A norm whose running statistics are to be updated, one of those of [`update_together`].
+pub struct Updating<'a> {
+    /// The batch norm.
+    pub op: &'a BatchNorm,
+    /// As in [`UpdateRunning`].
+    pub saved: &'a Buffer,
+    /// As in [`UpdateRunning`].
+    pub elided_bias: Option<View<'a>>,
+    /// Where its running statistics are in flat storage.
+    pub running: Range<usize>,
+}
+
 /// Writes the moments of each of `n` images, [`BatchNorm::sums_len`] f64, of which [`forward_train`] makes the batch's statistics.
 /// The convolution before a norm can do so while its output is at hand ([`crate::conv2d::Forward::moments`]). The plain definitions
 /// need none and write none.
@@ -144,12 +162,12 @@ pub struct UpdateRunning<'a> {
 ///
 /// # Panics
 /// If a buffer is too short, except on a GPU, where that is an error.
-pub fn moments(executor: &Executor, op: &BatchNorm, n: usize, x: &Buffer, moments: &mut Buffer) -> Result<()> {
+pub fn moments(executor: &Executor, n: usize, x: &Buffer, moments: Moments) -> Result<()> {
     match executor {
         Executor::ReferenceF32 | Executor::ReferenceF64 => Ok(()),
-        Executor::Cpu(cpu) => cpu::moments(cpu, op, n, x, moments),
+        Executor::Cpu(cpu) => cpu::moments(cpu, moments.op, n, x, moments.sums),
         #[cfg(feature = "cuda-kernels")]
-        Executor::Cuda(cuda) => cuda::moments(cuda, op, n, x, moments),
+        Executor::Cuda(cuda) => cuda::moments(cuda, n, x, moments),
     }
 }
 
@@ -203,6 +221,36 @@ pub fn fold(executor: &Executor, op: &BatchNorm, conv: View, norm: View, running
 /// As for [`moments`].
 pub fn update_running(executor: &Executor, op: &BatchNorm, call: UpdateRunning) -> Result<()> {
     by_backend!(executor, update_running(op, call))
+}
+
+/// Whether the running statistics of many norms are best updated at once, by [`update_together`].
+pub fn updates_together(executor: &Executor) -> bool {
+    match executor {
+        Executor::ReferenceF32 | Executor::ReferenceF64 | Executor::Cpu(_) => false,
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(_) => true,
+    }
+}
+
+/// [`update_running`] for each of these after a batch of `n` images, in as few launches as can be.
+///
+/// # Errors
+/// If the backend does not [update together](updates_together); as for [`moments`].
+#[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
+pub fn update_together(
+    executor: &Executor,
+    n: usize,
+    every: &[Updating],
+    running: &mut Buffer,
+    non_finite: &mut Buffer,
+) -> Result<()> {
+    match executor {
+        Executor::ReferenceF32 | Executor::ReferenceF64 | Executor::Cpu(_) => {
+            bail!("batch norm: this backend updates running statistics one by one")
+        }
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::update_together(cuda, n, every, running, non_finite),
+    }
 }
 
 /// The gradients of [`forward_train`], or of [`forward_eval`] if [`Backward::statistics`] are the running ones: of γ and β, of x

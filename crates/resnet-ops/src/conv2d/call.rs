@@ -1,7 +1,9 @@
 //! The arguments of a convolution's passes.
 
-use crate::batch_norm::BatchNorm;
+use super::Conv2d;
+use crate::batch_norm::{BatchNorm, Moments};
 use crate::{Buffer, GradientTarget, View, ViewMut};
+use std::ops::Range;
 
 /// The arguments of [`forward`](super::forward): y = act(conv(x) + bias + shortcut).
 pub struct Forward<'a> {
@@ -22,9 +24,9 @@ pub struct Forward<'a> {
     pub shortcut: Option<&'a Buffer>,
     /// Whether a ReLU follows.
     pub relu: bool,
-    /// Where the moments of the output go, as [`crate::batch_norm::moments`] writes them: [`crate::batch_norm::sums_len`] f64. The
-    /// plain backends write none; some then [elide the bias](super::elides_bias).
-    pub moments: Option<&'a mut Buffer>,
+    /// The batch norm that follows, and where the moments of the output go, as [`crate::batch_norm::moments`] writes them. The plain
+    /// backends write none; some then [elide the bias](super::elides_bias).
+    pub moments: Option<Moments<'a>>,
 }
 
 /// The batch norm that made a convolution's input, whose backward begins in the pass that writes that input's gradient: see
@@ -76,5 +78,47 @@ pub struct WeightGradient<'a> {
     /// Where the gradients of weights and bias go, as the parameters lie.
     pub grads: ViewMut<'a>,
     /// Whether the gradient of the bias is left zero and not computed, because a batch norm takes the bias away again.
+    pub skip_bias: bool,
+}
+
+/// The arguments of [`packed_gradient`](super::packed_gradient).
+pub struct PackedGradient<'a> {
+    /// Images.
+    pub n: usize,
+    /// The forward pass's input.
+    pub x: &'a Buffer,
+    /// The gradient of the output.
+    pub dy: &'a Buffer,
+    /// [`Conv2d::scratch_len`](super::Conv2d::scratch_len) elements of the executor's type.
+    pub scratch: &'a mut Buffer,
+    /// Where the gradient of the weights goes, in the order in which they are packed:
+    /// [`Conv2d::packed_len`](super::Conv2d::packed_len) elements of the executor's type.
+    pub packed: &'a mut Buffer,
+    /// Where the gradient of the bias goes, as the parameters lie. That of the weights is left to
+    /// [`unpack_together`](super::unpack_together).
+    pub grads: ViewMut<'a>,
+    /// Whether the gradient of the bias is not computed, because a batch norm takes the bias away again.
+    pub skip_bias: bool,
+}
+
+/// Weights to be packed, one convolution's of those of [`pack_together`](super::pack_together).
+pub struct Packing<'a> {
+    /// The convolution.
+    pub conv: &'a Conv2d,
+    /// Its weights and bias.
+    pub params: View<'a>,
+    /// Where they go: [`Conv2d::packed_len`](super::Conv2d::packed_len) elements.
+    pub packed: &'a mut Buffer,
+}
+
+/// A gradient of weights as they are packed, one convolution's of those of [`unpack_together`](super::unpack_together).
+pub struct Unpacking<'a> {
+    /// The convolution.
+    pub conv: &'a Conv2d,
+    /// What [`packed_gradient`](super::packed_gradient) wrote.
+    pub packed: &'a Buffer,
+    /// Where the gradients of its weights and bias are in flat storage.
+    pub params: Range<usize>,
+    /// Whether the gradient of the bias, which was not computed, becomes zero.
     pub skip_bias: bool,
 }

@@ -23,38 +23,101 @@ KERNEL(conv_import)(int64 octets, int channels, int height, int width, int block
     store(target + i * OCTET, values);
 }
 
-/// Weights (out, in, kernel height, kernel width) in f32 to (out, rows, columns, lanes), up to eight lanes a thread; what has no
-/// counterpart is zero.
-KERNEL(conv_pack)(int64 threads, int out_channels, int channels, int height, int width, int block, int down, int across, int rows,
-                  int columns, int lanes, const float *weights, T *packed) {
-    const int64 i = thread_index();
-    if (i >= threads) return;
-    const int parts = padded(lanes) / OCTET, first = static_cast<int>(i % parts) * OCTET;
-    const int64 tap = i / parts;
-    const int column = static_cast<int>(tap % columns), row = static_cast<int>(tap / columns % rows);
-    const int out = static_cast<int>(tap / columns / rows);
-    for (int lane = first; lane < lanes && lane < first + OCTET; lane++) {
-        const int part = block == 1 ? 0 : lane / channels, channel = lane - part * channels;
-        const int r = block * row + part / block + down, s = block * column + part % block + across;
-        const bool real = out < out_channels && channel < channels && part < block * block && r >= 0 && r < height && s >= 0 && s < width;
-        const int64 weight = ((static_cast<int64>(out) * channels + channel) * height + r) * width + s;
-        round_to(real ? weights[weight] : 0, &packed[tap * lanes + lane]);
+/// The filters of a convolution: plain, (out, in, height, width) in f32 with the bias behind them, and packed, (out, rows, columns,
+/// lanes), where what has no counterpart is zero, the bias behind them in f32. As cuda/filters.rs writes them.
+struct NAME(Filters) {
+    float *plain;
+    T *packed;
+    /// The packed bias, or the gradient of a bias that is to be cleared; none if there is neither.
+    float *bias;
+    /// The first block that works on them.
+    int first_block;
+    int out_channels, channels, height, width, block, down, across, rows, columns, lanes, unused;
+};
+
+/// Those of several convolutions, as many as the arguments of a launch have room for.
+struct NAME(EveryFilters) {
+    NAME(Filters) of[56];
+};
+static_assert(sizeof(NAME(EveryFilters)) == 56 * 9 * 8, "as many words as cuda/filters.rs sends");
+
+/// Weights that a block brings from one order to the other, through shared memory, so that both sides are whole lines.
+constexpr int NAME(TILE) = 2304;
+
+/// A block's part of the filters: some channels of one.
+struct NAME(Part) {
+    int out, first, end, taps;
+    /// Whether the weights have room in shared memory.
+    bool fits;
+    int64 weights;
+
+    INLINE explicit NAME(Part)(const NAME(Filters) & filters) {
+        taps = filters.height * filters.width;
+        fits = taps <= NAME(TILE);
+        const int most = fits ? NAME(TILE) / taps : 1, per_filter = (filters.channels + most - 1) / most;
+        const int part = static_cast<int>(blockIdx.x) - filters.first_block;
+        out = part / per_filter;
+        first = part % per_filter * most;
+        end = first + most < filters.channels ? first + most : filters.channels;
+        weights = (static_cast<int64>(out) * filters.channels + first) * taps;
+    }
+};
+
+/// Calls `at(place, weight)` for a thread's share of a block's part: a place in the packed filters, and which of the part's weights
+/// is its counterpart, −1 where there is none.
+template <typename F> INLINE void each_place(const NAME(Filters) & f, const NAME(Part) & part, F at) {
+    const bool last = part.end == f.channels;
+    const int first = f.block == 1 ? part.first : 0, end = f.block == 1 && !last ? part.end : f.lanes, across = end - first;
+    for (int i = threadIdx.x; i < f.rows * f.columns * across; i += blockDim.x) {
+        const int tap = i / across, lane = first + i - tap * across, row = tap / f.columns, column = tap - row * f.columns;
+        const int cell = f.block == 1 ? 0 : lane / f.channels, channel = lane - cell * f.channels;
+        const bool counts = channel < f.channels && cell < f.block * f.block;
+        // Another block's, but for the lanes behind all channels.
+        if (counts ? channel < part.first || channel >= part.end : !last) continue;
+        const int r = f.block * row + cell / f.block + f.down, s = f.block * column + cell % f.block + f.across;
+        const bool real = counts && r >= 0 && r < f.height && s >= 0 && s < f.width;
+        const int64 place = (static_cast<int64>(part.out) * f.rows * f.columns + tap) * f.lanes + lane;
+        at(place, real ? (channel - part.first) * part.taps + r * f.width + s : -1);
     }
 }
 
-/// The gradients of packed weights to (out, in, kernel height, kernel width) in f32, a kernel a thread.
-KERNEL(conv_unpack)(int64 kernels, int channels, int height, int width, int block, int down, int across, int rows, int columns, int lanes,
-                    const T *packed, float *gradients) {
-    const int64 i = thread_index();
-    if (i >= kernels) return;
-    const int64 out = i / channels;
-    const int channel = static_cast<int>(i - out * channels);
-    for (int y = 0; y < height; y++) {
-        for (int x = 0; x < width; x++) {
-            const int r = y - down, s = x - across, lane = (r % block * block + s % block) * channels + channel;
-            gradients[(i * height + y) * width + x] = to_float(packed[((out * rows + r / block) * columns + s / block) * lanes + lane]);
-        }
+/// Packs filters: a weight comes as f32 and goes in the type of the activations.
+SYNCING_KERNEL(conv_pack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
+    SHARED float kept[NAME(TILE)];
+    const NAME(Filters) &filters = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
+    const NAME(Part) part(filters);
+    const bool real = part.out < filters.out_channels;
+    const float *weights = filters.plain + part.weights;
+    if (real && part.fits) {
+        for (int i = threadIdx.x; i < (part.end - part.first) * part.taps; i += blockDim.x) kept[i] = weights[i];
     }
+    __syncthreads();
+    const float *from = part.fits ? kept : weights;
+    T *packed = filters.packed;
+    each_place(filters, part, [&](int64 place, int weight) { round_to(real && weight >= 0 ? from[weight] : 0, &packed[place]); });
+    if (filters.bias && real && part.first == 0 && threadIdx.x == 0) {
+        const int64 filter = static_cast<int64>(filters.channels) * part.taps;
+        filters.bias[part.out] = filters.plain[filters.out_channels * filter + part.out];
+    }
+}
+
+/// The gradients of packed filters back in plain order: an element comes and f32 goes. Clears the bias's where it is named.
+SYNCING_KERNEL(conv_unpack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
+    SHARED float kept[NAME(TILE)];
+    const NAME(Filters) &filters = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
+    const NAME(Part) part(filters);
+    if (part.out >= filters.out_channels) return;
+    float *gradients = filters.plain + part.weights;
+    float *to = part.fits ? kept : gradients;
+    const T *packed = filters.packed;
+    each_place(filters, part, [&](int64 place, int weight) {
+        if (weight >= 0) to[weight] = to_float(packed[place]);
+    });
+    __syncthreads();
+    if (part.fits) {
+        for (int i = threadIdx.x; i < (part.end - part.first) * part.taps; i += blockDim.x) gradients[i] = kept[i];
+    }
+    if (filters.bias && part.first == 0 && threadIdx.x == 0) filters.bias[part.out] = 0;
 }
 
 /// y = act(y + bias + shortcut); lanes beyond the channels become zero.
@@ -71,10 +134,4 @@ KERNEL(conv_epilogue)(int64 octets, int channels, const float *bias, const T *sh
         values.lane[lane] = channel >= channels ? 0 : with_relu ? relu(sum) : sum;
     }
     store(y + i * OCTET, values);
-}
-
-/// A copy, or zeros where there is nothing to copy.
-KERNEL(conv_bias)(int channels, const float *source, float *target) {
-    const int64 i = thread_index();
-    if (i < channels) target[i] = source ? source[i] : 0;
 }

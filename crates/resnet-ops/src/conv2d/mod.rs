@@ -3,7 +3,7 @@
 //! y\[n,k,p,q\] = bias\[k\] + Σ over c of k's group, r, s of x\[n, c, p·stride+r−padding, q·stride+s−padding\] · w\[k,c,r,s\].
 
 use crate::algorithm::Pass;
-use crate::batch_norm::fuses_backward;
+use crate::batch_norm::{fuses_backward, Moments};
 use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result, View};
 use candle_core::bail;
@@ -15,7 +15,7 @@ mod cuda;
 mod reference;
 mod shape;
 
-pub use call::{Forward, FusedNorm, InputGradient, WeightGradient};
+pub use call::{Forward, FusedNorm, InputGradient, PackedGradient, Packing, Unpacking, WeightGradient};
 pub use shape::ConvShape;
 
 /// A convolution prepared for a backend: what depends on its shape alone is worked out once.
@@ -116,6 +116,59 @@ pub fn pack(executor: &Executor, conv: &Conv2d, n: usize, pass: Pass, params: Vi
     }
 }
 
+/// Whether the weights are best packed for many convolutions at once, by [`pack_together`], and serve every pass then; and their gradients
+/// computed as they are packed, by [`packed_gradient`], and brought back at once, by [`unpack_together`].
+pub fn packs_together(executor: &Executor) -> bool {
+    match executor {
+        Executor::ReferenceF32 | Executor::ReferenceF64 | Executor::Cpu(_) => false,
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(_) => true,
+    }
+}
+
+/// [`pack`] for each of these, in as few launches as can be.
+///
+/// # Errors
+/// If the backend does not [pack together](packs_together); as for [`pack`].
+#[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
+pub fn pack_together(executor: &Executor, every: &mut [Packing]) -> Result<()> {
+    match executor {
+        Executor::ReferenceF32 | Executor::ReferenceF64 | Executor::Cpu(_) => apart(),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::pack_together(cuda, every),
+    }
+}
+
+/// [`weight_gradient`], but that the gradients of the weights are left as they are packed, for [`unpack_together`].
+///
+/// # Errors
+/// As for [`pack_together`].
+#[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
+pub fn packed_gradient(executor: &Executor, conv: &Conv2d, call: PackedGradient) -> Result<()> {
+    match executor {
+        Executor::ReferenceF32 | Executor::ReferenceF64 | Executor::Cpu(_) => apart(),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::packed_gradient(cuda, conv, call),
+    }
+}
+
+/// Brings gradients of weights to their places in flat storage, as the parameters lie, and clears those of biases that were skipped.
+///
+/// # Errors
+/// As for [`pack_together`].
+#[cfg_attr(not(feature = "cuda-kernels"), allow(unused_variables))]
+pub fn unpack_together(executor: &Executor, every: &[Unpacking], gradients: &mut Buffer) -> Result<()> {
+    match executor {
+        Executor::ReferenceF32 | Executor::ReferenceF64 | Executor::Cpu(_) => apart(),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => cuda::unpack_together(cuda, every, gradients),
+    }
+}
+
+fn apart<T>() -> Result<T> {
+    bail!("convolution: this backend packs weights one by one")
+}
+
 /// Whether a convolution whose moments are wanted elides its bias, which the batch norm after it would take away again:
 /// [`crate::batch_norm::update_running`] then makes up for it.
 pub fn elides_bias(executor: &Executor) -> bool {
@@ -131,6 +184,11 @@ pub fn elides_bias(executor: &Executor) -> bool {
 /// # Errors
 /// As for [`pack`].
 pub fn forward(executor: &Executor, conv: &Conv2d, call: Forward) -> Result<()> {
+    if let Some(Moments { op, .. }) = &call.moments {
+        if (op.channels, op.size) != (conv.shape.out_channels, conv.shape.output()) {
+            bail!("convolution: {op:?} does not read an output of {:?}", conv.shape);
+        }
+    }
     by_backend!(executor, forward(conv, call))
 }
 

@@ -66,21 +66,45 @@ pub(crate) struct Geometry {
     /// Elements from one pixel to the next, of x and of y.
     pub pixel: [usize; 2],
     pub precision: Precision,
+    /// Whether what is computed is added to what is there.
+    pub accumulate: bool,
 }
 
 impl Geometry {
     /// Elements of x, of the weights and of y.
-    #[cfg_attr(not(feature = "cuda-host"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "cuda", feature = "cuda-host")), allow(dead_code))]
     pub fn lengths(&self) -> [usize; 3] {
         let x = self.n * self.input[0] * self.input[1] * self.pixel[0];
         let weights = self.out_channels * self.kernel[0] * self.kernel[1] * (self.in_channels / self.groups);
         [x, weights, self.n * self.output[0] * self.output[1] * self.pixel[1]]
     }
+
+    /// Bytes of what a pass writes.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    pub fn target_bytes(&self, pass: Pass) -> usize {
+        let [x, weights, y] = self.lengths();
+        let len = match pass {
+            Pass::Forward => y,
+            Pass::InputGradient => x,
+            Pass::WeightGradient => weights,
+        };
+        len * match self.precision {
+            Precision::Bf16 => DType::BF16.size_in_bytes(),
+            Precision::Tf32 | Precision::Fp32 => DType::F32.size_in_bytes(),
+        }
+    }
 }
 
-/// An argument of a kernel, in the first bytes of the word.
+/// An argument of a kernel, in the first bytes of the word. What has more words is a kernel's last one.
 #[repr(transparent)]
 pub(crate) struct Argument(pub u64);
+
+impl Argument {
+    /// Two numbers in a word, as they follow on each other in a structure.
+    pub fn pair(first: i32, second: i32) -> Self {
+        Self(u64::from(first as u32) | u64::from(second as u32) << 32)
+    }
+}
 
 impl From<Address> for Argument {
     fn from(address: Address) -> Self {

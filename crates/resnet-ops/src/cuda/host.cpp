@@ -2,6 +2,7 @@
 
 #include <csetjmp>
 #include <memory>
+#include <type_traits>
 #include <ucontext.h>
 #include <utility>
 #include <vector>
@@ -13,7 +14,7 @@ using Call = void (*)(unsigned begin, unsigned end, void **arguments);
 
 template <auto kernel, typename... A, std::size_t... I>
 static void run_threads(void (*)(A...), unsigned begin, unsigned end, void **arguments, std::index_sequence<I...>) {
-    for (threadIdx = {begin, 0, 0}; threadIdx.x < end; threadIdx.x++) kernel(*static_cast<A *>(arguments[I])...);
+    for (threadIdx = {begin, 0, 0}; threadIdx.x < end; threadIdx.x++) kernel(*static_cast<std::remove_reference_t<A> *>(arguments[I])...);
 }
 
 template <auto kernel, typename... A> static Call caller(void (*)(A...)) {
@@ -77,11 +78,12 @@ std::unique_ptr<Fiber> new_fiber() {
     return fiber;
 }
 
-void run_fibers(unsigned threads) {
+void run_fibers(unsigned threads, bool backwards) {
     while (fibers.size() < threads) fibers.push_back(new_fiber());
     for (unsigned thread = 0; thread < threads; thread++) fibers[thread]->ended = false;
     for (unsigned left = threads; left > 0;) {
-        for (unsigned thread = 0; thread < threads; thread++) {
+        for (unsigned turn = 0; turn < threads; turn++) {
+            const unsigned thread = backwards ? threads - 1 - turn : turn;
             if (fibers[thread]->ended) continue;
             threadIdx = {thread, 0, 0};
             resume(*fibers[thread]);

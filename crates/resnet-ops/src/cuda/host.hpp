@@ -17,8 +17,26 @@ void __syncthreads();
 #define KERNEL(name) static void NAME(name)
 #define SYNCING_KERNEL(name) static void NAME(name)
 #define INLINE inline
+#ifdef __SANITIZE_ADDRESS__
+// It sees to the ends of what all threads of the processor share alone: only one of them may then run kernels. And arguments are read
+// to their ends, as a GPU's driver does.
+#define SHARED static
+#define BY_VALUE(type) const type
+#else
 #define SHARED static thread_local
+/// What is larger than a word is not copied for each thread.
+#define BY_VALUE(type) const type &
+#endif
 #define UNROLL
+
+/// Threads take turns: nothing comes in between, and all is seen at once.
+static inline unsigned atomicAdd(unsigned *value, unsigned more) {
+    const unsigned before = *value;
+    *value += more;
+    return before;
+}
+
+static inline void __threadfence() {}
 
 /// A product that no compiler joins with the sum after it.
 static inline float __fmul_rn(float a, float b) {

@@ -9,23 +9,25 @@ use candle_core::{bail, Result};
 use half::bf16;
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ffi::{c_char, c_int, c_uint, c_void, CString};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub struct Host {
     captured: Mutex<Option<Vec<Call>>>,
     /// How many captures are still refused.
     refused: Mutex<usize>,
+    /// Whether blocks and threads run from the last to the first.
+    backwards: bool,
 }
 
 /// What is asked of a device.
 enum Call {
-    Launch { kernel: CString, blocks: u32, threads: u32, arguments: Vec<u64> },
+    Launch { kernel: CString, blocks: u32, threads: u32, backwards: bool, arguments: Vec<u64> },
     Convolve { geometry: Geometry, pass: Pass, addresses: [u64; 3] },
 }
 
 impl Host {
-    pub fn new(refused: usize) -> Self {
-        Self { captured: Mutex::default(), refused: Mutex::new(refused) }
+    pub fn new(refused: usize, backwards: bool) -> Self {
+        Self { captured: Mutex::default(), refused: Mutex::new(refused), backwards }
     }
 
     /// Runs what is asked for, or writes it down.
@@ -49,11 +51,12 @@ impl Host {
 impl Call {
     unsafe fn run(&self) -> Result<()> {
         match self {
-            Self::Launch { kernel, blocks, threads, arguments } => {
+            Self::Launch { kernel, blocks, threads, backwards, arguments } => {
                 let mut pointers: Vec<*mut c_void> =
                     arguments.iter().map(|argument| std::ptr::from_ref(argument).cast_mut().cast()).collect();
+                let arguments = pointers.as_mut_ptr();
                 // SAFETY: passed on to the caller; arguments are only read.
-                match unsafe { resnet_launch_on_host(kernel.as_ptr(), *blocks, *threads, pointers.as_mut_ptr()) } {
+                match unsafe { launcher()(kernel.as_ptr(), *blocks, *threads, (*backwards).into(), arguments) } {
                     0 => Ok(()),
                     _ => bail!("there is no kernel {}", kernel.to_string_lossy()),
                 }
@@ -82,8 +85,29 @@ extern "C" {
         name: *const c_char,
         blocks: c_uint,
         threads: c_uint,
+        backwards: c_int,
         arguments: *mut *mut c_void,
     ) -> c_int;
+}
+
+type Launch = unsafe extern "C" fn(*const c_char, c_uint, c_uint, c_int, *mut *mut c_void) -> c_int;
+
+/// What runs a kernel: that of the kernels linked here, or of a library of the same sources that `RESNET_NATIVE_TESTS_KERNELS` names,
+/// compiled with a sanitizer.
+fn launcher() -> Launch {
+    static LAUNCHER: OnceLock<Launch> = OnceLock::new();
+    *LAUNCHER.get_or_init(|| {
+        let Some(path) = std::env::var_os("RESNET_NATIVE_TESTS_KERNELS") else { return resnet_launch_on_host };
+        let name = CString::new(path.as_encoded_bytes()).expect("a path without zeros");
+        // SAFETY: the library is made of this crate's kernels, and stays.
+        unsafe {
+            let library = libc::dlopen(name.as_ptr(), libc::RTLD_NOW);
+            assert!(!library.is_null(), "RESNET_NATIVE_TESTS_KERNELS: expected a library, got {}", path.display());
+            let launch = libc::dlsym(library, c"resnet_launch_on_host".as_ptr());
+            assert!(!launch.is_null(), "RESNET_NATIVE_TESTS_KERNELS: {} has no kernels", path.display());
+            std::mem::transmute::<*mut c_void, Launch>(launch)
+        }
+    })
 }
 
 fn layout(bytes: usize) -> Layout {
@@ -131,8 +155,9 @@ impl Device for Host {
     unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()> {
         let kernel = CString::new(kernel).expect("a name without zeros");
         let arguments = arguments.iter().map(|argument| argument.0).collect();
+        let backwards = self.backwards;
         // SAFETY: passed on to the caller.
-        unsafe { self.take(Call::Launch { kernel, blocks, threads, arguments }) }
+        unsafe { self.take(Call::Launch { kernel, blocks, threads, backwards, arguments }) }
     }
 
     unsafe fn convolve(&self, geometry: &Geometry, pass: Pass, a: u64, b: u64, target: u64) -> Result<()> {
@@ -213,6 +238,7 @@ fn convolve(geometry: &Geometry, pass: Pass, a: &[f64], b: &[f64], target: &mut 
         target.chunks_mut(pixel).for_each(|pixel| pixel[..channels].fill(0.0));
     };
     match pass {
+        _ if geometry.accumulate => {}
         Pass::Forward => clear(target, *out_channels, pixel[1]),
         Pass::InputGradient => clear(target, *in_channels, pixel[0]),
         Pass::WeightGradient => target.fill(0.0),

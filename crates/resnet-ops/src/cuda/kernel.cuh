@@ -12,6 +12,7 @@
 #define INLINE __device__ __forceinline__
 #define SHARED __shared__
 #define UNROLL _Pragma("unroll")
+#define BY_VALUE(type) const __grid_constant__ type
 #else
 #include "cuda/host.hpp"
 #endif
@@ -104,6 +105,40 @@ template <typename T> INLINE void store_some(T *target, int64 start, int64 len, 
     for (int i = 0; i < OCTET; i++) {
         if (start + i < len) round_to(octet.lane[i], &target[start + i]);
     }
+}
+
+/// Whether this block is the last of so many that come here; what they wrote before can then be read, by `fresh`. Leaves `arrived`, which
+/// was zero, zero: launches one after the other can share it. All threads of a block come here together.
+INLINE bool is_last_block(unsigned *arrived, unsigned blocks) {
+    SHARED unsigned before;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) before = atomicAdd(arrived, 1u);
+    __syncthreads();
+    if (before + 1 != blocks) return false;
+    if (threadIdx.x == 0) *arrived = 0;
+    __threadfence();
+    return true;
+}
+
+/// What another block has written: it may lie in this processor's first cache as it was.
+INLINE double fresh(const double *value) {
+#ifdef __CUDACC__
+    return __ldcg(value);
+#else
+    return *value;
+#endif
+}
+
+/// Which of so many parts of a launch this block works on, of which `first` gives the first block.
+template <typename F> INLINE int place_of_block(int parts, F first) {
+    int low = 0, high = parts - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (first(middle) <= static_cast<int>(blockIdx.x)) low = middle;
+        else high = middle - 1;
+    }
+    return low;
 }
 
 /// The number of this thread in the whole grid.

@@ -36,7 +36,7 @@ pub(crate) use device::{Address, Argument, Geometry};
 pub(crate) const OCTET: usize = 8;
 
 /// Threads of a block where nothing asks for another number.
-const THREADS: usize = 256;
+pub(crate) const THREADS: usize = 256;
 
 /// Most threads of a block that sums over pixels, as in `kernel.cuh`.
 pub(crate) const PIXEL_THREADS: usize = 512;
@@ -56,6 +56,8 @@ pub(crate) fn window_sizes(channels: usize, sizes: [[usize; 2]; 5]) -> [i32; 11]
 pub struct Cuda {
     stream: Arc<Stream>,
     scratch: Mutex<Option<Arc<Memory>>>,
+    /// Counters by which the last of some blocks is known; zero between launches.
+    arrivals: Mutex<Option<Arc<Memory>>>,
     ordinal: usize,
     precision: Precision,
 }
@@ -114,10 +116,11 @@ impl Cuda {
         Ok(Self::on(Box::new(gpu::Gpu::new(ordinal, deterministic)?), ordinal, precision))
     }
 
-    /// This machine's processor in place of a GPU, for tests; it refuses the next captures as often as is said.
+    /// This machine's processor in place of a GPU, for tests; it refuses the next captures as often as is said, and runs what a GPU may run
+    /// in any order backwards, if that is asked for.
     #[cfg(feature = "cuda-host")]
-    pub fn on_host(precision: Precision, refused: usize) -> Self {
-        Self::on(Box::new(host::Host::new(refused)), 0, precision)
+    pub fn on_host(precision: Precision, refused: usize, backwards: bool) -> Self {
+        Self::on(Box::new(host::Host::new(refused, backwards)), 0, precision)
     }
 
     /// A device that only writes down, for tests.
@@ -127,7 +130,13 @@ impl Cuda {
     }
 
     fn on(device: Box<dyn Device>, ordinal: usize, precision: Precision) -> Self {
-        Self { stream: Arc::new(Stream::new(device)), scratch: Mutex::default(), ordinal, precision }
+        Self {
+            stream: Arc::new(Stream::new(device)),
+            scratch: Mutex::default(),
+            arrivals: Mutex::default(),
+            ordinal,
+            precision,
+        }
     }
 
     /// See [`crate::Executor::capture`]. In place of a graph, why the device refuses.
@@ -179,11 +188,20 @@ impl Cuda {
 
     /// At least so many bytes, kept from call to call, for what a call needs while it lasts.
     pub(crate) fn scratch(&self, bytes: usize) -> Result<Arc<Memory>> {
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(memory) = scratch.as_ref().filter(|memory| memory.len() >= bytes) {
+        self.kept(&self.scratch, bytes)
+    }
+
+    /// So many counters, zero between launches. Those that were fewer stay as they are for what was captured with them.
+    pub(crate) fn arrivals(&self, counters: usize) -> Result<Address> {
+        Ok(self.kept(&self.arrivals, counters * size_of::<u32>())?.address())
+    }
+
+    fn kept(&self, memory: &Mutex<Option<Arc<Memory>>>, bytes: usize) -> Result<Arc<Memory>> {
+        let mut kept = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = kept.as_ref().filter(|memory| memory.len() >= bytes) {
             return Ok(memory.clone());
         }
-        Ok(scratch.insert(Memory::new(&self.stream, bytes)?).clone())
+        Ok(kept.insert(Memory::new(&self.stream, bytes)?).clone())
     }
 
     /// Runs a kernel, in its form for the type of the activations, with a thread for each of `threads`.

@@ -1,7 +1,8 @@
 // What Rust calls.
 
-/// Runs a kernel; returns 1 if there is none of that name.
-extern "C" int resnet_launch_on_host(const char *name, unsigned blocks, unsigned threads, void **arguments) {
+/// Runs a kernel, blocks and threads from the first to the last, or `backwards`: what a GPU may do in any order gives the same. Returns 1
+/// if there is none of that name.
+extern "C" int resnet_launch_on_host(const char *name, unsigned blocks, unsigned threads, int backwards, void **arguments) {
     for (const Entry &entry : entries) {
         if (std::strcmp(entry.name, name) != 0) continue;
         gridDim = {blocks, 1, 1};
@@ -9,11 +10,13 @@ extern "C" int resnet_launch_on_host(const char *name, unsigned blocks, unsigned
         launched = &entry;
         launched_arguments = arguments;
         for (unsigned block = 0; block < blocks; block++) {
-            blockIdx = {block, 0, 0};
+            blockIdx = {backwards ? blocks - 1 - block : block, 0, 0};
             if (entry.syncs) {
-                run_fibers(threads);
-            } else {
+                run_fibers(threads, backwards);
+            } else if (!backwards) {
                 entry.call(0, threads, arguments);
+            } else {
+                for (unsigned thread = threads; thread-- > 0;) entry.call(thread, thread + 1, arguments);
             }
         }
         return 0;

@@ -1,15 +1,14 @@
 //! Batch norm and max-pooling on a GPU.
 
 use super::{Backward, ForwardTrain, NormPool};
-use crate::batch_norm::cuda::{self as norm, finish_moments, statistics};
+use crate::batch_norm::cuda::{self as norm, statistics};
 use crate::batch_norm::{self, Statistics};
 use crate::cuda::{arguments, Cuda, OCTET};
 use crate::max_pool2d::cuda::{backward as pool_backward, lengths, sizes};
 use crate::{DType, GradientTarget, Result};
 
 pub(super) fn forward_train(cuda: &Cuda, op: &NormPool, call: ForwardTrain) -> Result<()> {
-    let ForwardTrain { n, x, params, moments, saved, y, argmax } = call;
-    finish_moments(cuda, &op.norm, n, moments, saved)?;
+    let ForwardTrain { n, x, params, moments: _, saved, y, argmax } = call;
     let [mean, inverse] = statistics(cuda, &op.norm, saved)?;
     let [input, output] = lengths(&op.pool, n);
     let (x, y, argmax) = (cuda.real(x, input)?, cuda.real(y, output)?, cuda.address(argmax, DType::U8, output)?);

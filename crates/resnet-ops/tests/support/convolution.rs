@@ -2,7 +2,7 @@
 
 use super::ops::{gradient, Op};
 use super::{activation, blank_activation, buffer, elements, flat_of, garbage, read_activation, Parameters, Random};
-use resnet_ops::batch_norm::{self, Backward, BatchNorm, ForwardTrain, Statistics};
+use resnet_ops::batch_norm::{self, Backward, BatchNorm, ForwardTrain, Moments, Statistics};
 use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, FusedNorm, InputGradient, WeightGradient};
 use resnet_ops::{Buffer, DType, Executor, GradientTarget, Pass, Result};
 
@@ -68,7 +68,7 @@ impl Convolution {
         let mut scratch = self.scratch(executor, &conv, Pass::Forward);
         let shortcut = shortcut.map(|values| activation(executor, self.output_shape(), values)).transpose()?;
         let n = self.n;
-        let mut write = |packed: &Buffer, y: &mut Buffer, moments: Option<&mut Buffer>| {
+        let mut write = |packed: &Buffer, y: &mut Buffer, moments: Option<Moments>| {
             let (params, scratch, shortcut) = (params.view(), &mut scratch, shortcut.as_ref());
             let call = Forward { n, x: &x, params, packed, scratch, y, shortcut, relu, moments };
             conv2d::forward(executor, &conv, call)
@@ -85,11 +85,13 @@ impl Convolution {
         }
         let [_, channels, height, width] = self.output_shape();
         let norm = BatchNorm { channels, size: [height, width], eps: 1e-5, momentum: 0.1, relu: false };
-        let (mut moments, mut expected) = (self.moments(executor), self.moments(executor));
+        let [mut moments, mut expected] = [(); 2].map(|()| self.moments(executor, &norm));
         let mut again = blank_activation(executor, self.output_shape());
-        write(&packed, &mut again, Some(&mut moments))?;
-        batch_norm::moments(executor, &norm, n, &y, &mut expected)?;
-        assert_eq!(bits(&moments), bits(&expected), "moments");
+        let [sums, saved] = &mut moments;
+        write(&packed, &mut again, Some(Moments { op: &norm, sums, saved }))?;
+        let [sums, saved] = &mut expected;
+        batch_norm::moments(executor, n, &y, Moments { op: &norm, sums, saved })?;
+        assert_eq!(moments.each_ref().map(bits), expected.each_ref().map(bits), "moments");
         let [expected, again] = [&y, &again].map(|y| read_activation(executor, self.output_shape(), y).unwrap());
         assert!(expected == again, "another output with moments");
         Ok(output)
@@ -100,11 +102,13 @@ impl Convolution {
         self.shape.params_len() - self.shape.weight_len()
     }
 
-    fn moments(&self, executor: &Executor) -> Buffer {
-        garbage(executor, DType::F64, batch_norm::sums_len(self.shape.out_channels, self.n))
+    /// Room for the moments of the output, and for the statistics made of them.
+    fn moments(&self, executor: &Executor, norm: &BatchNorm) -> [Buffer; 2] {
+        let sums = garbage(executor, DType::F64, norm.sums_len(self.n));
+        [sums, garbage(executor, executor.parameter_dtype(), norm.saved_len())]
     }
 
-    /// Has an executor do all three passes, or what there is of them.
+    /// Has an executor do all three passes, or what there is of them, the gradient of the input also on top of what is there.
     pub fn ask(&self, executor: &Executor) -> Result<()> {
         let conv = self.prepared(executor)?;
         let zeros = |[n, c, h, w]: [usize; 4]| executor.zeros(executor.dtype(), executor.activation_len(n, c, h, w));
@@ -133,9 +137,11 @@ impl Convolution {
         if !self.shape.plain_input {
             let packed = self.packed(executor, &conv, Pass::InputGradient, &params)?;
             let mut scratch = self.scratch(executor, &conv, Pass::InputGradient);
-            let (params, dx) = (params.view(), GradientTarget { buffer: &mut dx, accumulate: false });
-            let call = InputGradient { n, dy: &dy, params, packed: &packed, scratch: &mut scratch, dx, norm: None };
-            conv2d::input_gradient(executor, &conv, call)?;
+            for accumulate in [false, true] {
+                let (params, dx) = (params.view(), GradientTarget { buffer: &mut dx, accumulate });
+                let call = InputGradient { n, dy: &dy, params, packed: &packed, scratch: &mut scratch, dx, norm: None };
+                conv2d::input_gradient(executor, &conv, call)?;
+            }
         }
         let mut scratch = self.scratch(executor, &conv, Pass::WeightGradient);
         let grads = params.view_mut();
@@ -215,7 +221,7 @@ impl Convolution {
             let [mut moments, mut sums, mut expected] = [(); 3].map(|()| garbage(executor, DType::F64, op.sums_len(n)));
             let mut saved = garbage(executor, executor.parameter_dtype(), op.saved_len());
             let (mut y, shortcut) = (blank_activation(executor, self.input_shape()), adds.then_some(&x));
-            batch_norm::moments(executor, op, n, &x, &mut moments)?;
+            batch_norm::moments(executor, n, &x, Moments { op, sums: &mut moments, saved: &mut saved })?;
             let call = ForwardTrain {
                 n,
                 x: &x,

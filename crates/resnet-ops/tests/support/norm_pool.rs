@@ -4,7 +4,7 @@ use super::normalisation::Normalisation;
 use super::ops::{Op, MARGIN};
 use super::pooling::MaxPooling;
 use super::{activation, blank_activation, buffer, garbage, read_activation, Parameters, Random};
-use resnet_ops::batch_norm::{self, BatchNorm};
+use resnet_ops::batch_norm::{self, BatchNorm, Moments};
 use resnet_ops::norm_pool::{self, Backward, ForwardTrain, NormPool};
 use resnet_ops::{Buffer, DType, Executor, Result};
 
@@ -34,7 +34,7 @@ impl NormPooling {
         let mut argmax = buffer(executor, DType::U8, &vec![255.0; executor.activation_len(n, c, h, w) + 37]);
         let mut saved = garbage(executor, executor.parameter_dtype(), norm.saved_len());
         let mut moments = garbage(executor, DType::F64, norm.sums_len(n));
-        batch_norm::moments(executor, norm, n, &x, &mut moments)?;
+        batch_norm::moments(executor, n, &x, Moments { op: norm, sums: &mut moments, saved: &mut saved })?;
         let call = ForwardTrain {
             n,
             x: &x,

@@ -2,7 +2,7 @@
 
 use super::ops::{Op, MARGIN};
 use super::{activation, blank_activation, garbage, read_activation, Parameters, Random};
-use resnet_ops::batch_norm::{self, Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics};
+use resnet_ops::batch_norm::{self, Backward, BatchNorm, ForwardEval, ForwardTrain, Moments, Statistics};
 use resnet_ops::{Buffer, DType, Executor, Result};
 
 /// Batch norm; inputs: parameters, x and, if there is one, the shortcut.
@@ -56,7 +56,8 @@ impl Normalisation {
         let mut saved = garbage(executor, executor.parameter_dtype(), self.op.saved_len());
         let mut moments = garbage(executor, DType::F64, self.op.sums_len(self.n));
         let mut y = blank_activation(executor, self.shape());
-        batch_norm::moments(executor, &self.op, self.n, &x, &mut moments)?;
+        let target = Moments { op: &self.op, sums: &mut moments, saved: &mut saved };
+        batch_norm::moments(executor, self.n, &x, target)?;
         let call = ForwardTrain {
             n: self.n,
             x: &x,

@@ -1,12 +1,13 @@
 //! Batch norms, with the sum at the end of a block and the ReLU that follow them.
 
-use super::{Context, PlanOp, Site, Tape};
-use crate::plan::instruction::{calls, Read, Request, Write};
+use super::{Buffers, Context, PlanOp, Site, Tape};
+use crate::plan::instruction::{calls, Operands, Read, Request, Write};
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
 use crate::weights::Weights;
 use resnet_ops::batch_norm::{self, BatchNorm, Statistics};
 use resnet_ops::{Buffer, Result, View, ViewMut};
+use std::cell::RefMut;
 use std::ops::Range;
 
 /// A batch norm and where its parameters and statistics are.
@@ -22,8 +23,8 @@ pub(in crate::plan) struct Norm {
 
 calls! {
     NormCall {
-        Moments { x: Read, moments: Write },
-        /// Saves the batch's statistics, and normalises with them.
+        Moments { x: Read, moments: Moments },
+        /// Saves the batch's statistics, if that is not done, and normalises with them.
         ForwardTrain { x: Read, moments: Read, shortcut: Option<Read>, saved: Write, y: Write },
         /// Normalises with the running statistics.
         ForwardEval { x: Read, shortcut: Option<Read>, y: Write },
@@ -31,6 +32,8 @@ calls! {
         SaveRunning { saved: Write },
         /// Moves the running statistics towards the batch's.
         UpdateRunning { saved: Read },
+        /// The same for several norms.
+        UpdateTogether { every: Vec<Updating> },
         /// On return `dy` holds the gradient of x; with a shortcut, where `y` is read too, that of the sum before the ReLU, and `dx` that
         /// of x. If `summed`, a convolution's input gradient has begun it. `grads` is where the parameters' gradients go if nobody wants
         /// them.
@@ -44,6 +47,45 @@ calls! {
             grads: Option<Write>,
             summed: bool,
         },
+    }
+}
+
+/// Where the moments of a value go, and the statistics that are made of them.
+#[derive(Clone, Copy)]
+pub(in crate::plan) struct Moments {
+    pub sums: Write,
+    pub saved: Write,
+}
+
+/// A norm whose running statistics are to take in the batch's.
+#[derive(Clone)]
+pub(in crate::plan) struct Updating {
+    pub norm: Norm,
+    pub saved: Read,
+}
+
+impl Operands for Moments {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        self.sums.each(visit);
+        self.saved.each(visit);
+    }
+}
+
+impl Operands for Updating {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        self.saved.each(visit);
+    }
+}
+
+impl Moments {
+    /// Storage for those that a norm wants.
+    pub fn new(op: &BatchNorm, tape: &mut Tape) -> Self {
+        let sums = tape.request(Class::Sum, op.sums_len(tape.capacity()));
+        Self { sums: Write(sums), saved: Write(tape.request(Class::Parameter, op.saved_len())) }
+    }
+
+    pub fn borrow<'a>(&self, buffers: Buffers<'a>) -> [RefMut<'a, Buffer>; 2] {
+        [self.sums, self.saved].map(|operand| buffers.write(operand))
     }
 }
 
@@ -63,23 +105,21 @@ impl Norm {
         (weights.parameters.view(self.params.clone()), weights.running.view(self.running.clone()))
     }
 
-    /// Works out the moments of what it reads, unless a convolution has.
-    pub fn write_moments(&self, input: usize, tape: &mut Tape) -> Read {
-        Read(tape.take_moments(input).unwrap_or_else(|| {
-            let moments = tape.request(Class::Sum, self.op.sums_len(tape.capacity()));
-            let x = Read(tape.value(input));
-            tape.forward(self, NormCall::Moments { x, moments: Write(moments) });
-            moments
-        }))
-    }
-
-    /// Storage for the batch's statistics, from which the running ones are updated.
-    pub fn new_saved(&self, tape: &mut Tape) -> Request {
-        let saved = tape.request(Class::Parameter, self.op.saved_len());
+    /// Works out the moments of what it reads, unless a convolution has; has the running statistics updated from the batch's, if that is
+    /// wanted.
+    pub fn write_moments(&self, input: usize, tape: &mut Tape) -> Moments {
+        let moments = match tape.take_moments(input) {
+            Some([sums, saved]) => Moments { sums: Write(sums), saved: Write(saved) },
+            None => {
+                let (x, moments) = (Read(tape.value(input)), Moments::new(&self.op, tape));
+                tape.forward(self, NormCall::Moments { x, moments });
+                moments
+            }
+        };
         if tape.trains() {
-            tape.statistics(self, NormCall::UpdateRunning { saved: Read(saved) });
+            tape.statistics(self, NormCall::UpdateRunning { saved: Read(moments.saved.0) });
         }
-        saved
+        moments
     }
 
     /// Storage for its parameters' gradients where nobody wants them: those of its input are made from them.
@@ -102,10 +142,10 @@ impl Norm {
         let shortcut = wires.inputs.get(1).map(|&shortcut| Read(tape.value(shortcut)));
         match self.statistics {
             Statistics::Batch => {
-                let moments = self.write_moments(input, tape);
-                let (saved, y) = (self.new_saved(tape), Write(tape.new_value(wires.output)));
-                tape.forward(self, NormCall::ForwardTrain { x, moments, shortcut, saved: Write(saved), y });
-                Some(saved)
+                let Moments { sums, saved } = self.write_moments(input, tape);
+                let (moments, y) = (Read(sums.0), Write(tape.new_value(wires.output)));
+                tape.forward(self, NormCall::ForwardTrain { x, moments, shortcut, saved, y });
+                Some(saved.0)
             }
             Statistics::Running => {
                 let saved = tape.is_differentiated(wires).then(|| {
@@ -148,7 +188,9 @@ impl PlanOp for Norm {
         let weights = &mut *context.weights;
         match *call {
             NormCall::Moments { x, moments } => {
-                batch_norm::moments(executor, op, n, &buffers.read(x), &mut buffers.write(moments))
+                let [mut sums, mut saved] = moments.borrow(buffers);
+                let moments = batch_norm::Moments { op, sums: &mut sums, saved: &mut saved };
+                batch_norm::moments(executor, n, &buffers.read(x), moments)
             }
             NormCall::ForwardTrain { x, moments, shortcut, saved, y } => {
                 let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
@@ -180,6 +222,15 @@ impl PlanOp for Norm {
                 let saved = &buffers.read(saved);
                 let call = batch_norm::UpdateRunning { n, saved, elided_bias, running, non_finite };
                 batch_norm::update_running(executor, op, call)
+            }
+            NormCall::UpdateTogether { ref every } => {
+                let Weights { parameters, running, non_finite, .. } = weights;
+                let saved: Vec<_> = every.iter().map(|updating| buffers.read(updating.saved)).collect();
+                let updatings = every.iter().zip(&saved).map(|(Updating { norm, .. }, saved)| {
+                    let elided_bias = norm.elided_bias.clone().map(|bias| parameters.view(bias));
+                    batch_norm::Updating { op: &norm.op, saved, elided_bias, running: norm.running.clone() }
+                });
+                batch_norm::update_together(executor, n, &updatings.collect::<Vec<_>>(), running, non_finite)
             }
             NormCall::Backward { x, y, saved, sums, dy, dx, grads, summed } => {
                 let Weights { parameters, gradients, .. } = weights;

@@ -1,13 +1,14 @@
 //! Convolutions, with what a backend does in the same passes: bias, ReLU, the sum at the end of a block, the moments for the batch
 //! norm behind them, and the begin of the backward of the one before them.
 
-use super::{Activation, Context, Norm, PlanOp, ReluCall, Site, Tape};
+use super::{Activation, Context, Moments, Norm, PlanOp, ReluCall, Site, Tape};
 use crate::error::Result;
 use crate::plan::instruction::{calls, Accumulated, Operands, Read, Request, Write};
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
+use resnet_ops::batch_norm::{self, BatchNorm};
 use resnet_ops::conv2d::{self, Conv2d, ConvShape};
-use resnet_ops::{batch_norm, Executor, Pass};
+use resnet_ops::{Executor, Pass};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,9 +21,9 @@ pub(in crate::plan) struct Convolution {
     /// The batch norm whose running statistics are folded into the weights.
     pub folded: Option<Norm>,
     pub relu: bool,
-    /// Whether a batch norm with the batch's statistics follows: it wants the output's moments, and cancels the bias, whose gradient
-    /// is zero and need not be computed.
-    pub normed: bool,
+    /// The batch norm with the batch's statistics that follows, if one does: it wants the output's moments, and cancels the bias, whose
+    /// gradient is zero and need not be computed.
+    pub normed: Option<BatchNorm>,
 }
 
 calls! {
@@ -31,15 +32,21 @@ calls! {
         Fold { target: Write },
         /// Packs weights, folded or as they are.
         Pack { pass: Pass, folded: Option<Read>, packed: Write },
+        /// Packs the weights of several convolutions, in place of a call for each.
+        PackTogether { every: Vec<Packing> },
         Forward {
             x: Read,
             packed: Read,
             shortcut: Option<Read>,
             scratch: Write,
             y: Write,
-            moments: Option<Write>,
+            moments: Option<Moments>,
         },
         WeightGradient { x: Read, dy: Read, scratch: Write },
+        /// The same, but that the gradients of the weights stay as they are packed.
+        PackedGradient { x: Read, dy: Read, scratch: Write, packed: Write },
+        /// Brings such gradients of several convolutions to their places.
+        UnpackTogether { every: Vec<Unpacking> },
         InputGradient { dy: Read, packed: Read, scratch: Write, dx: Accumulated, norm: Option<FusedNormBackward> },
     }
 }
@@ -65,6 +72,32 @@ impl Operands for FusedNormBackward {
     }
 }
 
+/// Weights that a convolution wants packed.
+#[derive(Clone)]
+pub(in crate::plan) struct Packing {
+    pub convolution: Convolution,
+    pub packed: Write,
+}
+
+/// The gradient of a convolution's weights, packed.
+#[derive(Clone)]
+pub(in crate::plan) struct Unpacking {
+    pub convolution: Convolution,
+    pub packed: Read,
+}
+
+impl Operands for Packing {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        self.packed.each(visit);
+    }
+}
+
+impl Operands for Unpacking {
+    fn each(&self, visit: &mut dyn FnMut(Request)) {
+        self.packed.each(visit);
+    }
+}
+
 impl Convolution {
     /// `sizes` are kernel, stride and padding.
     pub fn lower(site: &Site, out_channels: usize, sizes: [[usize; 2]; 3], groups: usize, bias: bool) -> Result<Self> {
@@ -82,7 +115,7 @@ impl Convolution {
         };
         let kernels = Conv2d::new(site.executor, shape)?;
         let kernels = Arc::new(if site.is_trained() { kernels.for_training() } else { kernels });
-        Ok(Self { kernels, params: site.ranges.params.clone(), folded: None, relu: false, normed: false })
+        Ok(Self { kernels, params: site.ranges.params.clone(), folded: None, relu: false, normed: None })
     }
 
     /// The same with a batch norm folded into it.
@@ -107,7 +140,14 @@ impl Convolution {
         let (pass, packed_len) = (Pass::Forward, self.kernels.packed_len(Pass::Forward));
         if wires.is_trained {
             let packed = tape.request(Class::Compute, packed_len);
-            tape.forward(self, ConvCall::Pack { pass, folded: None, packed: Write(packed) });
+            let call = match tape.packs_together() {
+                true => {
+                    let every = vec![Packing { convolution: self.clone(), packed: Write(packed) }];
+                    ConvCall::PackTogether { every }
+                }
+                false => ConvCall::Pack { pass, folded: None, packed: Write(packed) },
+            };
+            tape.forward(self, call);
             return Read(packed);
         }
         let folded = self.folded.is_some().then(|| {
@@ -120,9 +160,12 @@ impl Convolution {
         Read(packed)
     }
 
-    /// The same for the pass that gives the gradient of the input.
-    fn pack_backward(&self, wires: &Wires, tape: &mut Tape) -> Read {
+    /// The same for the pass that gives the gradient of the input; `forward` is what is packed for the other.
+    fn pack_backward(&self, wires: &Wires, forward: Read, tape: &mut Tape) -> Read {
         let (pass, folded) = (Pass::InputGradient, None);
+        if tape.packs_together() && self.folded.is_none() {
+            return forward;
+        }
         let class = if wires.is_trained { Class::Compute } else { Class::Packed };
         let packed = tape.request(class, self.kernels.packed_len(pass));
         let call = ConvCall::Pack { pass, folded, packed: Write(packed) };
@@ -131,6 +174,19 @@ impl Convolution {
             false => tape.pack(self, call),
         }
         Read(packed)
+    }
+}
+
+impl Convolution {
+    fn write_weight_gradient(&self, x: Read, dy: Read, tape: &mut Tape) {
+        let scratch = self.scratch(Pass::WeightGradient, tape);
+        if !tape.packs_together() {
+            return tape.backward(self, ConvCall::WeightGradient { x, dy, scratch });
+        }
+        let packed = tape.request(Class::Compute, self.kernels.packed_len(Pass::WeightGradient));
+        tape.backward(self, ConvCall::PackedGradient { x, dy, scratch, packed: Write(packed) });
+        let every = vec![Unpacking { convolution: self.clone(), packed: Read(packed) }];
+        tape.backward(self, ConvCall::UnpackTogether { every });
     }
 }
 
@@ -144,8 +200,10 @@ impl PlanOp for Convolution {
         let read_shortcut = shortcut.map(|shortcut| Read(tape.value(shortcut)));
         let scratch = self.scratch(Pass::Forward, tape);
         let y = tape.new_value(wires.output);
-        let sums_len = batch_norm::sums_len(self.kernels.shape().out_channels, tape.capacity());
-        let moments = self.normed.then(|| Write(tape.new_moments(wires.output, sums_len)));
+        let moments = self.normed.as_ref().map(|op| Moments::new(op, tape));
+        if let Some(Moments { sums, saved }) = moments {
+            tape.set_moments(wires.output, [sums.0, saved.0]);
+        }
         tape.forward(self, ConvCall::Forward { x, packed, shortcut: read_shortcut, scratch, y: Write(y), moments });
         tape.on_backward(wires, move |tape, gradient| {
             if self.relu {
@@ -154,11 +212,10 @@ impl PlanOp for Convolution {
             }
             let dy = Read(gradient);
             if wires.is_trained {
-                let scratch = self.scratch(Pass::WeightGradient, tape);
-                tape.backward(self, ConvCall::WeightGradient { x, dy, scratch });
+                self.write_weight_gradient(x, dy, tape);
             }
             tape.accumulate(input, |tape, dx| {
-                let packed = self.pack_backward(wires, tape);
+                let packed = self.pack_backward(wires, packed, tape);
                 let scratch = self.scratch(Pass::InputGradient, tape);
                 tape.backward(self, ConvCall::InputGradient { dy, packed, scratch, dx, norm: None });
             });
@@ -185,9 +242,17 @@ impl PlanOp for Convolution {
                 let params = folded.as_ref().map_or(params, |folded| folded.view(0..kernels.shape().params_len()));
                 conv2d::pack(executor, kernels, n, *pass, params, &mut buffers.write(*packed))
             }
+            ConvCall::PackTogether { every } => {
+                let mut packed: Vec<_> = every.iter().map(|packing| buffers.write(packing.packed)).collect();
+                let packings = every.iter().zip(&mut packed).map(|(Packing { convolution, .. }, packed)| {
+                    let params = weights.parameters.view(convolution.params.clone());
+                    conv2d::Packing { conv: &convolution.kernels, params, packed }
+                });
+                conv2d::pack_together(executor, &mut packings.collect::<Vec<_>>())
+            }
             ConvCall::Forward { x, packed, shortcut, scratch, y, moments } => {
                 let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
-                let mut moments = moments.map(|moments| buffers.write(moments));
+                let mut moments = moments.map(|moments| moments.borrow(buffers));
                 let call = conv2d::Forward {
                     n,
                     x: &buffers.read(*x),
@@ -197,7 +262,11 @@ impl PlanOp for Convolution {
                     y: &mut buffers.write(*y),
                     shortcut: shortcut.as_deref(),
                     relu: self.relu,
-                    moments: moments.as_deref_mut(),
+                    moments: self
+                        .normed
+                        .as_ref()
+                        .zip(moments.as_mut())
+                        .map(|(op, [sums, saved])| batch_norm::Moments { op, sums, saved }),
                 };
                 conv2d::forward(executor, kernels, call)
             }
@@ -208,9 +277,29 @@ impl PlanOp for Convolution {
                     dy: &buffers.read(*dy),
                     scratch: &mut buffers.write(*scratch),
                     grads: weights.gradients.view_mut(self.params.clone()),
-                    skip_bias: self.normed,
+                    skip_bias: self.normed.is_some(),
                 };
                 conv2d::weight_gradient(executor, kernels, call)
+            }
+            ConvCall::PackedGradient { x, dy, scratch, packed } => {
+                let call = conv2d::PackedGradient {
+                    n,
+                    x: &buffers.read(*x),
+                    dy: &buffers.read(*dy),
+                    scratch: &mut buffers.write(*scratch),
+                    packed: &mut buffers.write(*packed),
+                    grads: weights.gradients.view_mut(self.params.clone()),
+                    skip_bias: self.normed.is_some(),
+                };
+                conv2d::packed_gradient(executor, kernels, call)
+            }
+            ConvCall::UnpackTogether { every } => {
+                let packed: Vec<_> = every.iter().map(|unpacking| buffers.read(unpacking.packed)).collect();
+                let unpackings = every.iter().zip(&packed).map(|(Unpacking { convolution, .. }, packed)| {
+                    let (conv, params) = (&*convolution.kernels, convolution.params.clone());
+                    conv2d::Unpacking { conv, packed, params, skip_bias: convolution.normed.is_some() }
+                });
+                conv2d::unpack_together(executor, &unpackings.collect::<Vec<_>>(), &mut weights.gradients)
             }
             ConvCall::InputGradient { dy, packed, scratch, dx, norm } => {
                 let mut norm = norm.as_ref().map(|fused| {

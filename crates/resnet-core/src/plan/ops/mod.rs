@@ -18,7 +18,7 @@ mod silu;
 
 pub(super) use add::{Add, AddCall};
 pub(super) use avg_pool2d::AvgPool;
-pub(super) use batch_norm::{Norm, NormCall};
+pub(super) use batch_norm::{Moments, Norm, NormCall, Updating};
 pub(super) use concat::Concatenation;
 pub(super) use conv2d::{ConvCall, Convolution, FusedNormBackward};
 pub(super) use dropout::DropoutLayer;

@@ -1,6 +1,6 @@
 //! A batch norm with the batch's statistics and the max-pooling behind it, without the map between them.
 
-use super::{Context, Norm, PlanOp, Tape};
+use super::{Context, Moments, Norm, PlanOp, Tape};
 use crate::plan::instruction::{calls, Read, Write};
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
@@ -29,13 +29,13 @@ impl PlanOp for PooledNorm {
     fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>) {
         let input = wires.inputs[0];
         let x = Read(tape.value(input));
-        let moments = self.norm.write_moments(input, tape);
-        let (saved, y) = (self.norm.new_saved(tape), tape.new_value(wires.output));
+        let Moments { sums, saved } = self.norm.write_moments(input, tape);
+        let y = tape.new_value(wires.output);
         let argmax = tape.request(Class::Index, tape.len_of(y));
-        let call = NormPoolCall::Forward { x, moments, saved: Write(saved), y: Write(y), argmax: Write(argmax) };
-        tape.forward(self, call);
+        let moments = Read(sums.0);
+        tape.forward(self, NormPoolCall::Forward { x, moments, saved, y: Write(y), argmax: Write(argmax) });
         tape.on_backward(wires, move |tape, dy| {
-            let (saved, argmax, dy) = (Read(saved), Read(argmax), Read(dy));
+            let (saved, argmax, dy) = (Read(saved.0), Read(argmax), Read(dy));
             let dx = tape.request_like(input);
             let sums = Write(tape.request(Class::Sum, self.norm.op.sums_len(tape.capacity())));
             let grads = self.norm.unwanted_gradients(wires, tape);

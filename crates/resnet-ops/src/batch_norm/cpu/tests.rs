@@ -1,7 +1,7 @@
 //! The kernels against plain loops in f64.
 
 use crate::batch_norm::{backward, forward_eval, forward_train, moments, update_running};
-use crate::batch_norm::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
+use crate::batch_norm::{Backward, BatchNorm, ForwardEval, ForwardTrain, Moments, Statistics, UpdateRunning};
 use crate::layout::{blocked_len, from_nchw, to_nchw};
 use crate::{Buffer, DType, Executor, Isa};
 
@@ -68,7 +68,7 @@ fn run(cpu: &Executor, case: &Case) -> Run {
     let mut scratch = Buffer::zeros(DType::F64, case.op.sums_len(n + 1)).unwrap();
     let mut grads = Buffer::zeros(DType::F32, 2 * c).unwrap();
     let view = params.view(0..2 * c);
-    moments(cpu, &case.op, n, &x, &mut scratch).unwrap();
+    moments(cpu, n, &x, Moments { op: &case.op, sums: &mut scratch, saved: &mut saved }).unwrap();
     let call = ForwardTrain {
         n,
         x: &x,

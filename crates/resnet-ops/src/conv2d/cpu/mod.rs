@@ -122,7 +122,7 @@ pub(super) fn forward(cpu: &Cpu, conv: &Conv2d, call: Forward) -> Result<()> {
     let Forward { n, x, params, packed, scratch, y, shortcut, relu, moments } = call;
     let [height, width] = conv.shape.output();
     let planes = n * blocked::blocks(conv.shape.out_channels);
-    let moments = moments.map(|moments| PlaneSums::new(moments, planes)).transpose()?;
+    let moments = moments.map(|moments| PlaneSums::new(moments.sums, planes)).transpose()?;
     let post_op = moments.as_ref().map(|moments| {
         // SAFETY: a plane is complete once.
         |index: usize, y: &mut [f32]| plane::moments(cpu.isa, y, unsafe { moments.of(index) })

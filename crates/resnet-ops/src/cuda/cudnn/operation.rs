@@ -60,7 +60,7 @@ pub fn operation(geometry: &Geometry, pass: Pass) -> Result<Descriptor> {
         .set_descriptor(weights_name, &weights)?
         .set_descriptor(y_name, &y)?
         .set(alpha, Type::CUDNN_TYPE_FLOAT, &[1f32])?
-        .set(beta, Type::CUDNN_TYPE_FLOAT, &[0f32])?
+        .set(beta, Type::CUDNN_TYPE_FLOAT, &[if geometry.accumulate { 1f32 } else { 0.0 }])?
         .finalize("operation")
 }
 
