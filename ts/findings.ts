@@ -8,10 +8,11 @@ import type { FitOptions } from "./fit.js";
 import { gradCam, type HeatMap } from "./grad-cam.js";
 import { type EpochRow, type History, settingsOf } from "./history.js";
 import { parseInterface } from "./interface.js";
-import { labelsOf, mistakes } from "./mistakes.js";
+import { mistakes } from "./mistakes.js";
 import { type Model, nativeOf } from "./models.js";
-import type { DataFacts, Findings, Missing, Role, ShownMistake, ShownSample } from "./report/findings.js";
+import type { DataFacts, Findings, Missing, Role, ShownMistake } from "./report/findings.js";
 import { shownFilters, shownImages, unshowable } from "./shown-pictures.js";
+import { shownSamples } from "./shown-samples.js";
 import type { SignalOptions } from "./signal.js";
 import type { Tensor } from "./tensor.js";
 
@@ -124,19 +125,7 @@ async function changedOnes(train: Dataset | undefined, settings: FitOptions | un
   if (augment.length === 0) return { missing: "The training changed no images: the option augment of fit was not given." };
   const impossible = unshowable(train);
   if (impossible) return impossible;
-  const names = train.classNames ?? [];
-  const samples: ShownSample[] = [];
-  for await (const batch of train.batches({ batchSize: SAMPLES, shuffle: true, augment, seed: settings.seed ?? 0 })) {
-    const pictures = await shownImages(batch.images, train, { signal });
-    const { indices, mixed } = batch;
-    const named = (labels: Uint32Array | Uint8Array, i: number) => labelsOf({ labels, indices }, i).map((label) => names[label] ?? String(label)).join(", ") || "none";
-    const told = (i: number) => {
-      if (!mixed) return named(batch.labels, i);
-      return `${mixed.share.toFixed(2)} ${named(batch.labels, i)}, ${(1 - mixed.share).toFixed(2)} ${named(mixed.labels, i)}`;
-    };
-    samples.push(...pictures.map((picture, i) => ({ picture, told: told(i) })));
-    break;
-  }
+  const samples = await shownSamples(train, { batchSize: SAMPLES, shuffle: true, augment, seed: settings.seed ?? 0 }, { signal });
   return { samples, by: augment.map(({ name }) => name) };
 }
 

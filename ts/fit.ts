@@ -2,6 +2,7 @@ import { type Augmentation, augmentRule, describeAugment } from "./augmentation.
 import type { NativeRun } from "./binding.js";
 import { type CheckpointOptions, describeCheckpoint } from "./checkpoint.js";
 import { type CourseOptions, courseRules, describeCourse } from "./course.js";
+import { checkDashboard, type DashboardOptions, dashboardRule, openDashboard, type Page } from "./dashboard.js";
 import { type Dataset, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
 import { type ResNetError, translate, translated } from "./errors.js";
@@ -56,6 +57,11 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
    * for events `step` and `validation`, of which they get the newest as often as the event loop gets to it.
    */
   onEvent?: FitListener | readonly FitListener[];
+  /**
+   * Whether the run has a page to look at in a browser while it lasts, default false: curves, speed, memory, training images, and buttons to pause
+   * and stop it. {@link FitRun.dashboard} tells its address. It is on this machine alone, and whoever looks or does not changes nothing of the run.
+   */
+  dashboard?: boolean | DashboardOptions;
   /** Called before each epoch. If it returns a promise, training waits for it. */
   onEpochBegin?: (event: EpochBeginEvent) => unknown;
   /** Called with the newest step as often as the event loop gets to it. */
@@ -86,6 +92,7 @@ const rules: Rules<FitOptions> = {
   loaderThreads: loaderThreadsRule,
   ...courseRules,
   onEvent: listenersRule,
+  dashboard: dashboardRule,
   onEpochBegin: callback as Rules<FitOptions>["onEpochBegin"],
   onStep: callback as Rules<FitOptions>["onStep"],
   onEvaluate: callback as Rules<FitOptions>["onEvaluate"],
@@ -136,6 +143,14 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   #awaited = false;
   #native: NativeRun | undefined;
   #paused = false;
+  #page: Page | undefined;
+  #isStopped = false;
+  #announce!: (url: string | undefined) => void;
+  /**
+   * The address of the run's page, as soon as it can be opened; `undefined` of a run that has none, or that failed before. It has the token that lets
+   * its reader see, pause and stop the run: it stands in no event, so that no log keeps it.
+   */
+  readonly dashboard: Promise<string | undefined> = new Promise((resolve) => (this.#announce = resolve));
 
   /** @internal */
   constructor(model: Model, data: Dataset | TrainingData, options: FitOptions | undefined) {
@@ -207,17 +222,35 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     if (run.#end !== undefined || run.#paused === paused) return;
     run.#paused = paused;
     run.#native?.pause(paused);
+    run.#page?.paused(paused);
   }
 
   async #conduct(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
-    const { signal, onEvent = [], onEpochBegin, onStep, onEvaluate, onEpochEnd, onCheckpoint, ...settings } = checkOptions(options, rules);
-    const listeners = (isList(onEvent) ? onEvent : [onEvent]) as readonly FitListener[];
-    const run = start(model, data, settings);
-    this.#native = run;
+    const { signal, onEvent = [], dashboard, onEpochBegin, onStep, onEvaluate, onEpochEnd, onCheckpoint, ...settings } = checkOptions(options, rules);
+    const listeners = [...((isList(onEvent) ? onEvent : [onEvent]) as readonly FitListener[])];
     const history = this.#history;
     settingsOf.set(history, settings);
+    const start = prepared(model, data, settings);
+    const board = checkDashboard(dashboard);
+    let stop = () => {};
+    if (board !== undefined) {
+      const controls = { pause: (paused: boolean) => FitRun.#hold(this, paused), stop: () => stop() };
+      this.#page = await openDashboard(board, { model, ...partsOf(data) }, settings, controls);
+      listeners.push(this.#page.tell);
+      signal?.throwIfAborted();
+    }
+    const run = start();
+    if (this.#paused) run.pause(true);
+    this.#native = run;
     const canceller = new Canceller(run);
-    const ignore = onAbort(signal, () => canceller.cancel(signal?.reason));
+    const cancel = (reason: unknown) => {
+      this.#isStopped = true;
+      canceller.cancel(reason);
+    };
+    const ignore = onAbort(signal, () => cancel(signal?.reason));
+    const { onStop = () => cancel(new DOMException("The run was stopped on its page", "AbortError")) } = board ?? {};
+    stop = () => void canceller.watch(onStop);
+    this.#announce(this.#page?.url);
     /** Tells all of an event; resolves when those that are called with it have ended. */
     const tell = (event: FitEvent, callBack?: () => unknown) => {
       for (const reader of this.#readers) reader.push(event);
@@ -278,6 +311,8 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   #close(end: { readonly error?: unknown }): void {
     this.#end = end;
     this.#paused = false;
+    this.#announce(undefined);
+    this.#page?.close(end, this.#isStopped);
     for (const reader of this.#readers) reader.close(end);
   }
 }
@@ -320,7 +355,8 @@ class Canceller {
   }
 }
 
-function start(model: Model, data: Dataset | TrainingData, options: FitOptions): NativeRun {
+/** What starts the run; wrong options and data are refused before. */
+function prepared(model: Model, data: Dataset | TrainingData, options: FitOptions): () => NativeRun {
   const { epochs = 1, batchSize = 128, optimizer, seed, shuffle = true, dropLast = false, ...others } = options;
   const { schedule = optimizer === undefined ? defaultSchedule() : undefined, sampler, augment = [], loaderThreads, checkpoint, resume, ...updates } = others;
   const update = describeUpdates({ optimizer, ...updates });
@@ -332,7 +368,8 @@ function start(model: Model, data: Dataset | TrainingData, options: FitOptions):
   const settings = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
   const files = { checkpoint: describeCheckpoint(checkpoint), resume: resume && filePath("resume", resume) };
   const config = { ...settings, ...update, ...files, schedule: describeSchedule(schedule), course: describeCourse(options) };
-  return translated(() => native.fit(samples, held, JSON.stringify(config)));
+  const told = JSON.stringify(config);
+  return () => translated(() => native.fit(samples, held, told));
 }
 
 function withHistory(error: unknown, history: History): unknown {

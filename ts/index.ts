@@ -47,6 +47,7 @@ export {
 export type { Augmentation } from "./augmentation.js";
 export type { ClassifyOptions, Prediction } from "./classify.js";
 export type { CourseOptions, EarlyStoppingOptions, EmaOptions, EveryEpochs, EverySteps } from "./course.js";
+export type { DashboardOptions } from "./dashboard.js";
 export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, type Splits, type Unreadable, type UnreadableFile } from "./data.js";
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";

@@ -1,0 +1,116 @@
+import type { Evaluation } from "../evaluate.js";
+import type { LabelKind } from "../labels.js";
+import { confusion } from "../report/confusion.js";
+import { type Findings, isMissing, type Missing, type ShownSample } from "../report/findings.js";
+import { gallery } from "../report/gallery.js";
+import { count, counted, Html, html, name, scrolling } from "../report/page.js";
+import { SCRIPT } from "./script.js";
+import { STYLE } from "./style.js";
+
+/** What is known of a run before it begins. */
+export interface Facts {
+  readonly title: string;
+  /** The network's name, if it has one of its own. */
+  readonly network?: string;
+  readonly parameters?: number;
+  readonly train: number;
+  readonly validation?: number;
+  readonly epochs: number;
+  readonly batchSize: number;
+  /** This package and its version. */
+  readonly generator: string;
+}
+
+/** Images as steps see them, and the augmentations that change them. */
+export interface Samples {
+  readonly samples: readonly ShownSample[];
+  readonly by: readonly string[];
+}
+
+/** The page as it is before its script has heard of the run. */
+export function dashboardPage(facts: Facts, hasConfusion: boolean): string {
+  const { title, network, parameters, train, validation, epochs, batchSize, generator } = facts;
+  const about = [
+    [network, parameters !== undefined && counted(parameters, "parameter")].filter(Boolean).join(", "),
+    `${counted(train, "training image")}, ${validation === undefined ? "none" : count(validation)} for validation`,
+    `${counted(epochs, "epoch")}, batches of ${count(batchSize)}`,
+  ].filter((text) => text !== "");
+  const figures: [id: string, name: string][] = [["speed", "images/s"], ["waiting", "waiting for data"], ["left", "left, about"], ["lr-now", "learning rate"], ["memory", "memory"]];
+  const head = ["epoch", "training loss", "training accuracy", "validation loss", "validation accuracy", "learning rate", "time"];
+  return `<!doctype html>
+${html`<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="${generator}">
+<link rel="icon" href="data:,">
+<title>${title}</title>
+<style>${Html.trusted(STYLE)}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the training</a>
+<header><p class="kicker">Live training</p><h1>${name(title)}</h1><p class="about">${about.join(" · ")}</p></header>
+<main id="main" tabindex="-1">
+<section aria-label="State">
+<div class="state"><p id="status" role="status">Connecting</p><div class="buttons"><button type="button" id="pause" disabled>Pause</button><button type="button" id="stop" disabled>Stop…</button></div></div>
+<p id="connection" role="status"></p>
+<progress id="progress" max="1" value="0" aria-label="Share of the training that is done"></progress>
+<p class="where"><span id="where">–</span><span id="batch"></span></p>
+<dl class="headline">${figures.map(([id, name]) => html`<div><dt>${name}</dt><dd id="${id}">–</dd></div>`)}</dl>
+</section>
+<section id="curves" aria-labelledby="curves-title">
+<h2 id="curves-title">Curves</h2>
+<div class="charts">
+${figure("loss", html`Loss (nats). Pale: steps, each before its update. Points: means of epochs, and the validation images.`, html`<label class="option"><input type="checkbox" id="logarithmic"> logarithmic</label>`)}
+${figure("accuracy", html`Accuracy, from 0 to 1, likewise. The axis has the range of the values.`)}
+${figure("lr", html`Learning rate of the steps, before the factors of parameter groups.`)}
+${figure("rate", html`Images a second, since each epoch began.`)}
+</div>
+<details><summary>The numbers</summary>${scrolling("Numbers of the epochs", html`<table class="numbers"><caption id="numbers-caption">No epoch has ended yet.</caption><thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead><tbody id="numbers"></tbody></table>`)}</details>
+</section>
+<section id="confusion" aria-labelledby="confusion-title">
+<h2 id="confusion-title">Confusion</h2>
+${hasConfusion ? html`<p>Which classes are taken for which takes a second pass over the validation images, for which training waits. It is made while a page is open that shows it, if it is asked for.</p>
+<p><label class="option"><input type="checkbox" id="confuse" disabled> with each evaluation</label> <span id="confuse-cost"></span></p>
+<p id="matrix-of"></p>
+<div id="matrix"></div>` : html`<p>There is no whole validation set, on which it could be measured.</p>`}
+</section>
+<section id="samples" aria-labelledby="samples-title">
+<h2 id="samples-title">Training images</h2>
+<div id="sheet"><p>Loading</p></div>
+</section>
+</main>
+<footer><p>Written by ${generator}, for as long as the training lasts; it asks nobody else for anything. Closing this page changes nothing.</p></footer>
+<dialog id="really" aria-labelledby="really-title"><h2 id="really-title">Stop the training?</h2><p>It ends after the step at hand, as Ctrl-C ends it, and cannot be taken up from here.</p><div class="buttons"><button type="button" id="go-on" autofocus>Go on</button><button type="button" id="stop-now">Stop</button></div></dialog>
+<script>${Html.trusted(SCRIPT)}</script>
+</body>
+</html>`.text}
+`;
+}
+
+function figure(id: string, caption: Html, option?: Html): Html {
+  return html`<figure class="chart" id="chart-${id}"><ul class="legend"></ul><svg role="img" aria-label="Nothing yet" height="260"></svg><figcaption>${caption}${option}</figcaption></figure>
+`;
+}
+
+/** A confusion matrix, as a report has it. */
+export async function confusionMarkup(evaluation: Evaluation, labelKind: LabelKind, { epoch, step }: { readonly epoch: number; readonly step: number }): Promise<string> {
+  const content = await confusion.render({ evaluation, network: { labelKind } } as unknown as Findings);
+  const samples = evaluation.classes?.reduce((sum, { support }) => sum + support, 0) ?? 0;
+  const shown = isMissing(content) ? html`<p>${content.missing}</p>` : content;
+  return html`<p>Of epoch ${epoch}, after step ${count(step)}: ${counted(samples, "label")}, accuracy <data value="${evaluation.accuracy}">${evaluation.accuracy.toFixed(4)}</data>.</p>${shown}`.text;
+}
+
+/** Images of an epoch, or why there are none. */
+export function samplesMarkup(found: Samples | Missing, epoch: number): string {
+  if (isMissing(found)) return html`<p>${found.missing}</p>`.text;
+  const { samples, by } = found;
+  const kind = by.length > 0 ? "augmented" : "unchanged";
+  const how =
+    by.length > 0
+      ? html`<strong>augmented</strong>, changed at random by ${by.map((one, i) => html`${i > 0 && ", "}<code>${one}</code>`)}`
+      : html`<strong>unchanged</strong>, since the option <code>augment</code> was not given`;
+  const items = samples.map(({ picture, told }) => ({ picture, alt: `Training image of ${told}, ${kind}`, caption: html`<span class="is">${name(told)}</span><span class="where">${kind}</span>` }));
+  return html`<p>As a step of epoch ${epoch} sees them: ${how}. Nothing is measured on these.</p>${gallery(items)}`.text;
+}
