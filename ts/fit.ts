@@ -240,8 +240,11 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
       signal?.throwIfAborted();
     }
     const run = start();
-    if (this.#paused) run.pause(true);
     this.#native = run;
+    if (this.#paused) {
+      run.pause(true);
+      this.#page?.paused(true);
+    }
     const canceller = new Canceller(run);
     const cancel = (reason: unknown) => {
       this.#isStopped = true;

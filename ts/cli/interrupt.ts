@@ -8,16 +8,23 @@ const DOUBLED = process.env["npm_config_user_agent"] === undefined ? 0 : 500;
 /** A wish to end: where somebody has asked for the abort signal the first one raises it, a later Ctrl-C leaves at once. */
 export class Interrupt {
   readonly #controller = new AbortController();
+  readonly #onFirst: (name: string) => void;
   #asked = false;
   #code: number | undefined;
   #pressed = Infinity;
 
   /** Listens; `onFirst` is called with its name when the first signal has raised the abort signal. */
   constructor(onFirst: (name: string) => void = () => {}) {
-    for (const signal of SIGNALS) process.on(signal, () => this.#wish(signal, onFirst));
+    this.#onFirst = onFirst;
+    for (const signal of SIGNALS) process.on(signal, () => this.#wish(signal));
   }
 
-  #wish(signal: (typeof SIGNALS)[number], onFirst: (name: string) => void): void {
+  /** Does what a Ctrl-C does that comes first, under another name; nothing if something has come. */
+  press(name: string): void {
+    if (this.#code === undefined) this.#wish("SIGINT", name);
+  }
+
+  #wish(signal: (typeof SIGNALS)[number], name = signal === "SIGINT" ? "Ctrl-C" : signal): void {
     const code = 128 + constants.signals[signal];
     if (!this.#asked) process.exit(code);
     if (this.#code !== undefined) {
@@ -28,7 +35,7 @@ export class Interrupt {
     this.#code = code;
     this.#pressed = performance.now();
     this.#controller.abort();
-    onFirst(signal === "SIGINT" ? "Ctrl-C" : signal);
+    this.#onFirst(name);
   }
 
   /** The signal to stop, for work that has something to save. */

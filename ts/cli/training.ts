@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { calibrate, type Calibration, fit, type FitEvent, type FitOptions, History, loadModel, type Model, plot, ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
 import { lastCheckpoint } from "./checkpointing.js";
+import { tellAddress } from "./live.js";
 import { oneLine } from "./option.js";
 import { Progress } from "./progress.js";
 import { writeReport } from "./reporting.js";
@@ -97,6 +98,7 @@ async function conduct(model: Model, data: TrainingData, options: Training["opti
   const { signal } = screen.interrupt;
   const progress = new Progress(options.epochs, screen.status, (line) => screen.print(line));
   const run = fit(model, data, { ...options, signal });
+  void tellAddress(run, screen);
   try {
     for await (const event of run) {
       progress.show(event);

@@ -58,6 +58,7 @@ export class Feed {
   /** What the last news had. */
   #told = { number: 0, points: 0, rows: 0, measured: 0, matrix: undefined as Matrix | undefined };
   #isAnew = false;
+  #isChanged = false;
   #timer: NodeJS.Timeout | undefined;
   #last = -Infinity;
 
@@ -124,6 +125,7 @@ export class Feed {
 
   /** The state has changed: pages hear of it soon. */
   changed(): void {
+    this.#isChanged = true;
     if (this.#readers.size === 0) return;
     this.#timer ??= setTimeout(() => this.#send(), Math.max(0, this.#last + PAUSE - performance.now())).unref();
   }
@@ -131,6 +133,7 @@ export class Feed {
   /** The last news, at once. */
   end(end: End): void {
     Object.assign(this.state, { end, paused: false, secondsLeft: undefined, validation: undefined });
+    this.#isChanged = true;
     this.#send();
   }
 
@@ -153,6 +156,8 @@ export class Feed {
   }
 
   #send(): void {
+    if (!this.#isChanged) return;
+    this.#isChanged = false;
     clearTimeout(this.#timer);
     [this.#timer, this.#last] = [undefined, performance.now()];
     const { points, rows, measured, matrix } = this.#told;

@@ -62,18 +62,17 @@ ${html`<html lang="en">
 <section id="curves" aria-labelledby="curves-title">
 <h2 id="curves-title">Curves</h2>
 <div class="charts">
-${figure("loss", html`Loss (nats). Pale: steps, each before its update. Points: means of epochs, and the validation images.`, html`<label class="option"><input type="checkbox" id="logarithmic"> logarithmic</label>`)}
-${figure("accuracy", html`Accuracy, from 0 to 1, likewise. The axis has the range of the values.`)}
-${figure("lr", html`Learning rate of the steps, before the factors of parameter groups.`)}
-${figure("rate", html`Images a second, since each epoch began.`)}
+${figure("loss", "Loss (nats)", html`Pale: steps, each before its update. Points: means of epochs, and the validation images.`, html`<label class="option"><input type="checkbox" id="logarithmic"> logarithmic</label>`)}
+${figure("accuracy", "Accuracy (0 to 1)", html`Likewise. The axis has the range of the values.`)}
+${figure("lr", "Learning rate", html`Of the steps, before the factors of parameter groups.`)}
+${figure("rate", "Images a second", html`Mean since each epoch began.`)}
 </div>
 <details><summary>The numbers</summary>${scrolling("Numbers of the epochs", html`<table class="numbers"><caption id="numbers-caption">No epoch has ended yet.</caption><thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead><tbody id="numbers"></tbody></table>`)}</details>
 </section>
 <section id="confusion" aria-labelledby="confusion-title">
 <h2 id="confusion-title">Confusion</h2>
-${hasConfusion ? html`<p>Which classes are taken for which takes a second pass over the validation images, for which training waits. It is made while a page is open that shows it, if it is asked for.</p>
-<p><label class="option"><input type="checkbox" id="confuse" disabled> with each evaluation</label> <span id="confuse-cost"></span></p>
-<p id="matrix-of"></p>
+${hasConfusion ? html`<p>To tell which classes are taken for which, the validation images are gone through a second time, and training waits: only if that is asked for, and while a page is open.</p>
+<p class="asked"><label class="option"><input type="checkbox" id="confuse" disabled> with each evaluation</label><span id="confuse-cost"></span></p>
 <div id="matrix"></div>` : html`<p>There is no whole validation set, on which it could be measured.</p>`}
 </section>
 <section id="samples" aria-labelledby="samples-title">
@@ -89,8 +88,8 @@ ${hasConfusion ? html`<p>Which classes are taken for which takes a second pass o
 `;
 }
 
-function figure(id: string, caption: Html, option?: Html): Html {
-  return html`<figure class="chart" id="chart-${id}"><ul class="legend"></ul><svg role="img" aria-label="Nothing yet" height="260"></svg><figcaption>${caption}${option}</figcaption></figure>
+function figure(id: string, title: string, caption: Html, option?: Html): Html {
+  return html`<figure class="chart" id="chart-${id}"><h3>${title}</h3><ul class="legend"></ul><svg role="img" aria-label="Nothing yet" height="260"></svg><figcaption>${caption}${option}</figcaption></figure>
 `;
 }
 
@@ -112,5 +111,5 @@ export function samplesMarkup(found: Samples | Missing, epoch: number): string {
       ? html`<strong>augmented</strong>, changed at random by ${by.map((one, i) => html`${i > 0 && ", "}<code>${one}</code>`)}`
       : html`<strong>unchanged</strong>, since the option <code>augment</code> was not given`;
   const items = samples.map(({ picture, told }) => ({ picture, alt: `Training image of ${told}, ${kind}`, caption: html`<span class="is">${name(told)}</span><span class="where">${kind}</span>` }));
-  return html`<p>As a step of epoch ${epoch} sees them: ${how}. Nothing is measured on these.</p>${gallery(items)}`.text;
+  return html`<p>As a step of epoch ${epoch} sees them: ${how}. Validation images are never changed.</p>${gallery(items)}`.text;
 }

@@ -98,7 +98,7 @@ const MARKS = { circle: "m-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", square: "m-3.5,-3.
 function ticks(least, most, about) {
   const raw = (most - least) / Math.max(1, about);
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999);
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.7);
   const first = Math.ceil(least / step - 1e-9);
   return Array.from({ length: Math.max(0, Math.floor(most / step + 1e-9) - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }

@@ -10,12 +10,11 @@ import { type End, Feed } from "./feed.js";
 import { Guard } from "./guard.js";
 import { confusionMarkup, dashboardPage, type Facts, type Samples, samplesMarkup } from "./page.js";
 import { SCRIPT } from "./script.js";
+import { EventStream } from "./stream.js";
 import { STYLE } from "./style.js";
 
 /** Pages that are told at a time. */
 const MOST_READERS = 64;
-/** Bytes that a page may leave unread, or twice what it got first. */
-const MOST_UNREAD = 2 ** 20;
 /** Milliseconds between two signs of life. */
 const BEAT = 15_000;
 /** Milliseconds for which samples are shown, at least. */
@@ -42,14 +41,14 @@ export interface Subject extends Facts {
 }
 
 /** Serves the page of a run; rejects with the system's error if it cannot listen there. */
-export async function serve(subject: Subject, controls: Controls): Promise<Dashboard> {
+export async function serve(subject: Subject, controls: Controls, beat = BEAT): Promise<Dashboard> {
   const server = createServer({ maxHeaderSize: 8192, requestTimeout: 10_000, headersTimeout: 5000, keepAliveTimeout: 5000 });
   server.maxConnections = 2 * MOST_READERS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host: subject.host, port: subject.port }, () => resolve());
   });
-  return new Dashboard(server, subject, controls);
+  return new Dashboard(server, subject, controls, beat);
 }
 
 /** A run's page on a server of its own, which holds no process back. */
@@ -64,10 +63,10 @@ export class Dashboard {
   readonly #page: string;
   readonly #policy: string;
   readonly #beat: NodeJS.Timeout;
-  readonly #streams = new Set<ServerResponse>();
+  readonly #streams = new Set<EventStream>();
   #samples: { readonly epoch: number; readonly at: number; readonly markup: Promise<string> } | undefined;
 
-  constructor(server: Server, subject: Subject, controls: Controls) {
+  constructor(server: Server, subject: Subject, controls: Controls, beat: number) {
     const { host, epochs, mayEndEarly } = subject;
     const { address, port } = server.address() as AddressInfo;
     [this.#server, this.#subject, this.#controls] = [server, subject, controls];
@@ -78,7 +77,9 @@ export class Dashboard {
     // An address that means every one of the machine's is none to go to.
     const shown = address === "0.0.0.0" || address === "::" ? "localhost" : address;
     this.url = `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}/${this.#guard.token}/`;
-    this.#beat = setInterval(() => this.#write(": still there\n\n"), BEAT).unref();
+    this.#beat = setInterval(() => {
+      for (const stream of this.#streams) stream.beat();
+    }, beat).unref();
     server.on("connection", (socket) => socket.unref());
     server.on("request", (request, response) => this.#answer(request, response));
     // What goes wrong later, such as too many open files, is the pages' loss and not the run's.
@@ -174,26 +175,13 @@ export class Dashboard {
   /** Tells a page of the run until it goes or reads no more. */
   #stream(response: ServerResponse): void {
     response.writeHead(200, { ...this.#headers("text/event-stream"), connection: "keep-alive" });
-    response.write("retry: 2000\n\n");
-    let first: number | undefined;
-    const leave = this.#feed.read((message) => {
-      first ??= message.length;
-      this.#write(`data: ${message}\n\n`, Math.max(MOST_UNREAD, 2 * first), [response]);
-    });
-    this.#streams.add(response);
+    const stream = new EventStream(response, () => this.#feed.snapshot());
+    const leave = this.#feed.read((message) => stream.send(message));
+    this.#streams.add(stream);
     response.on("close", () => {
       leave();
-      this.#streams.delete(response);
+      this.#streams.delete(stream);
     });
-  }
-
-  /** Writes to pages, and drops those that have left too much unread. */
-  #write(text: string, mostUnread = MOST_UNREAD, streams: Iterable<ServerResponse> = this.#streams): void {
-    for (const stream of streams) {
-      if (stream.destroyed) continue;
-      stream.write(text);
-      if (stream.writableLength > mostUnread) stream.destroy();
-    }
   }
 
   /** Samples of the epoch, or of the one before if those are hardly older. */

@@ -16,6 +16,7 @@ progress::-webkit-progress-bar{background:var(--rule)}progress::-webkit-progress
 p.where{margin-bottom:1.5rem;font:.9375rem/1.5 var(--sans);font-variant-numeric:lining-nums tabular-nums;color:var(--muted)}
 .headline dd{font-size:1.75rem;white-space:nowrap}.headline{margin-bottom:.5rem;gap:1rem 2.25rem}
 .charts{display:grid;gap:.5rem 2.5rem;grid-template-columns:minmax(0,1fr)}
+.charts h3{margin:0 0 .1rem;font:600 .9375rem/1.4 var(--sans)}.asked{display:flex;flex-wrap:wrap;align-items:center;gap:0 .75rem}
 .charts figure{margin:0 0 1.25rem;min-width:0}.chart .rate{color:var(--two)}
 .legend{list-style:none;margin:0 0 .25rem;padding:0;display:flex;flex-wrap:wrap;gap:0 1.25rem;font:.8125rem/1.6 var(--sans);color:var(--muted);min-height:1.6em;font-variant-numeric:lining-nums tabular-nums}
 .legend svg{display:inline-block;width:28px;height:12px;vertical-align:-1px;margin-right:.5rem}.legend b{color:var(--text)}

@@ -4,6 +4,7 @@ import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { PROGRAM } from "../help.js";
 import { imageOptions, loadImages } from "../images.js";
+import { dashboardOf, dashboardOptions } from "../live.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
@@ -22,6 +23,7 @@ const options = {
   ...imageOptions,
   output: { ...text("the model's file, by default NETWORK-fashion-mnist.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o" },
   ...reportOption,
+  ...dashboardOptions,
   ...checkpointOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
@@ -52,8 +54,9 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   showStart(settings, model, data, screen);
   const fitting = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }), ...checkpointing(settings) };
   const title = `${settings.network} on Fashion-MNIST`;
+  const dashboard = dashboardOf(settings, title, screen);
   const again = wordsToGoOn("train fashion-mnist", options, settings);
-  const { exit } = await trainAndSave({ model, data, options: fitting, again, output, report: settings.report, title, keep: "last" }, screen);
+  const { exit } = await trainAndSave({ model, data, options: { ...fitting, dashboard }, again, output, report: settings.report, title, keep: "last" }, screen);
   screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
   return exit;
 }

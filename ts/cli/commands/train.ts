@@ -24,6 +24,7 @@ import { counted } from "../counted.js";
 import { Failure, Misuse } from "../failure.js";
 import { checkFolder, folderOperand, passedOver, somePicture } from "../folder.js";
 import { PROGRAM } from "../help.js";
+import { dashboardOf, dashboardOptions } from "../live.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
@@ -80,6 +81,7 @@ const options = {
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
   output: { ...text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o" },
   ...reportOption,
+  ...dashboardOptions,
   ...checkpointOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
@@ -123,8 +125,9 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const changing = SCHEDULES[schedule]!(epochs);
   const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...(changing && { schedule: changing }), ...course };
   const title = `${name} on ${oneLine(subject)}`;
+  const dashboard = dashboardOf(settings, title, screen);
   const goOn = wordsToGoOn(`train ${shellWord(folder)}`, options, settings);
-  const trained = await trainAndSave({ model, data, options: fitting, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
+  const trained = await trainAndSave({ model, data, options: { ...fitting, dashboard }, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
   // They were pictures when the training began.
   for (const line of leftOut(data.train.unreadable)) screen.print(`Left out: ${line}`);
   const again = typedAgain(machineOptions, settings);
