@@ -1,0 +1,47 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { type Browser, launch, type Page } from "puppeteer-core";
+import { expect } from "vitest";
+
+const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
+const file = [process.env["RESNET_NATIVE_CHROMIUM"] ?? "", ...PLACES].find((file) => file !== "" && existsSync(file));
+const axe = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
+
+/** Why there is no browser. */
+export const WITHOUT = "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one";
+
+/** A browser, if there is one here. A sandbox wants rights that a container may lack; nothing but our own pages is opened. */
+export async function browserHere(): Promise<Browser | undefined> {
+  return file === undefined ? undefined : launch({ executablePath: file, args: ["--no-sandbox"] });
+}
+
+/** Opens an address, does something there, and fails for whatever the page complained of or asked for elsewhere. */
+export async function opened<T>(browser: Browser, address: string, width: number, scheme: "light" | "dark", does: (page: Page) => Promise<T>): Promise<T> {
+  const page = await browser.newPage();
+  const wrong: string[] = [];
+  page.on("console", (message) => wrong.push(`console: ${message.text()}`));
+  page.on("pageerror", (error) => wrong.push(`error: ${String(error)}`));
+  page.on("request", (request) => request.url().startsWith(address) || request.url().startsWith("data:") || wrong.push(`request: ${request.url()}`));
+  await page.setViewport({ width, height: 844 });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }, { name: "prefers-reduced-motion", value: "reduce" }]);
+  try {
+    await page.goto(address);
+    const result = await does(page);
+    expect(wrong).toEqual([]);
+    return result;
+  } finally {
+    await page.close();
+  }
+}
+
+/** What a page tells, by an expression. */
+export const told = async <T>(page: Page, expression: string) => (await page.evaluate(expression)) as T;
+
+/** What axe-core finds wrong. It is run from outside, as the page's own policy lets nothing in. */
+export async function audit(page: Page): Promise<string[]> {
+  await page.evaluate(await readFile(axe, "utf8"));
+  const { passes, violations } = await told<Record<string, { id: string; nodes: { html: string; failureSummary: string }[] }[]>>(page, `axe.run()`);
+  expect(passes!.length).toBeGreaterThan(10);
+  return violations!.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 200)}: ${node.failureSummary}`));
+}
