@@ -1,6 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -400,6 +401,33 @@ test("what is wrong is told on one line, before anything is trained", async () =
     expect(answer.stderr).toMatch(/^error: .*\n$/);
     expect(answer.stderr.trimEnd()).toMatch(message);
   }
+});
+
+test("--dashboard tells the address of a page, whose button to stop is as Ctrl-C: it saves, and tells how to go on", async () => {
+  const words = ["train", "colours", ...SMALL, "--epochs", "100000", "--dashboard", "--checkpoint", "watched", "--output", "watched.safetensors"];
+  const child = spawn(process.execPath, [main, ...words], { cwd: folder, env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+  const errors = text(child.stderr);
+  const before = await until(child, /\n +2( +\d\S+){4}\n/);
+  const rest = text(child.stdout);
+  const [, url] = /\nTo look at it in a browser of this machine: (http:\/\/127\.0\.0\.1:\d+\/\S+\/)\n/.exec(before)!;
+  expect(await (await fetch(url!)).text()).toContain("<h1><bdi>cifar_resnet20 on colours</bdi></h1>");
+  expect((await fetch(`${url}stop`, { method: "POST" })).status).toBe(204);
+  expect(await once(child, "exit")).toEqual([130, null]);
+  const stdout = before + (await rest);
+  expect(await errors).toMatch(/^The page's button: stopping after this step, then saving; Ctrl-C leaves at once/);
+  expect(stdout).toMatch(/\nStopped\.\nTo go on from watched\/step-\d{8}\.safetensors: npx resnet-native train colours .* --dashboard .*--resume watched.*\n/);
+  expect(stdout).toMatch(/\nSaved to watched\.safetensors as it was after epoch \d+, its best one; /);
+});
+
+test("a page's port that another program has is told before anything is trained", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as { port: number };
+  const { code, stdout, stderr } = await train("colours", "--dashboard-port", String(port), "--output", "unserved.safetensors");
+  taken.close();
+  expect([code, stderr]).toEqual([1, `error: dashboard: expected a place to serve a page, got 127.0.0.1, port ${port}, which another program has; without a port a free one is taken\n`]);
+  expect(stdout).not.toContain("epoch  train loss");
+  expect((await readdir(folder)).filter((name) => name.startsWith("unserved"))).toEqual([]);
 });
 
 test.skipIf(isWindows)("Ctrl-C ends a training with its best epoch saved, or with the weights at hand before there is one", async () => {

@@ -12,7 +12,7 @@ import { Curve } from "../ts/dashboard/curve.js";
 import { Guard } from "../ts/dashboard/guard.js";
 import { type Controls, serve, type Subject } from "../ts/dashboard/server.js";
 import { EventStream } from "../ts/dashboard/stream.js";
-import { any, digest, pictures, rejection } from "./pictures.js";
+import { any, collect, digest, pictures, rejection } from "./pictures.js";
 import { until } from "./program.js";
 
 const network = () => sequential([globalAvgPool2d(), linear(4)]);
@@ -203,7 +203,7 @@ test("a failure is told, and pages that have gone disturb nothing", async () => 
 
 test("a confusion matrix is made while somebody looks who asked for it, and fits the history", async () => {
   const names = ["<i>a</i>", "b", "c", "d"];
-  const { images, labels } = (await data.validation.batches({ batchSize: 12 }).next()).value as { images: { data: Float32Array; shape: number[] }; labels: Uint32Array };
+  const { images, labels } = (await collect(data.validation, { batchSize: 12 }))[0]!;
   const validation = fromArrays({ images: Float32Array.from(images.data), shape: images.shape, labels, classNames: names });
   using model = network();
   let go!: () => void;
