@@ -10,7 +10,8 @@ import { type EpochRow, evaluate, fit, type FitEvent, type FitOptions, type FitR
 import { expect, test } from "vitest";
 import { Curve } from "../ts/dashboard/curve.js";
 import { Guard } from "../ts/dashboard/guard.js";
-import { type Controls, serve, type Subject } from "../ts/dashboard/server.js";
+import type { Controls, Facts } from "../ts/dashboard/run.js";
+import { serve } from "../ts/dashboard/server.js";
 import { EventStream } from "../ts/dashboard/stream.js";
 import { any, collect, digest, pictures, rejection } from "./pictures.js";
 import { until } from "./program.js";
@@ -303,11 +304,12 @@ test("a signal that is raised while the page is opened ends the run, and a pause
   expect((await paused).rows.length).toBe(1);
 });
 
-const subject: Subject = { title: "t", train: 1, epochs: 9, batchSize: 1, generator: "g", host: "127.0.0.1", port: 0, labelKind: "single", mayEndEarly: false };
+const place = { host: "127.0.0.1", port: 0 };
+const facts: Facts = { title: "t", train: 1, epochs: 9, batchSize: 1, generator: "g", labelKind: "single", mayEndEarly: false };
 const controls: Controls = { pause: () => {}, stop: () => {}, samples: async () => ({ missing: "None." }), confusion: undefined };
 
 test("a page that reads nothing is dropped, and others are served", async () => {
-  const dashboard = await serve(subject, controls, 50);
+  const dashboard = await serve(place, facts, controls, 50);
   const { hostname, port, pathname } = new URL(dashboard.url);
   const stuck = connect({ host: hostname, port: Number(port) });
   stuck.on("error", () => {});

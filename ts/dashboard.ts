@@ -1,7 +1,7 @@
 import type { Augmentation } from "./augmentation.js";
 import type { CourseOptions } from "./course.js";
 import type { BatchOptions, Dataset } from "./data.js";
-import type { Controls } from "./dashboard/server.js";
+import type { Controls } from "./dashboard/run.js";
 import { ownVersion } from "./environment.js";
 import { ResNetError } from "./errors.js";
 import { evaluate } from "./evaluate.js";
@@ -92,9 +92,7 @@ export async function openDashboard(
   const { name: ownName } = model.constructor;
   const network = ownName === "Network" ? undefined : ownName;
   const [, ...sides] = train!.imageShape;
-  const subject = {
-    host,
-    port,
+  const facts = {
     title: title ?? (network === undefined ? "A training" : `${network} at ${sides.toReversed().join(" × ")}`),
     network,
     parameters: parametersOf(model),
@@ -108,7 +106,7 @@ export async function openDashboard(
   };
   // Who looks at none does not wait for it to load.
   const { serve } = await import("./dashboard/server.js");
-  const server = await serve(subject, { ...controls, samples, confusion }).catch((cause: NodeJS.ErrnoException) => {
+  const server = await serve({ host, port }, facts, { ...controls, samples, confusion }).catch((cause: NodeJS.ErrnoException) => {
     const why = REFUSALS[cause.code ?? ""] ?? `which says ${cause.message}`;
     throw new ResNetError("ERR_IO", `dashboard: expected a place to serve a page, got ${host}, port ${port}, ${why}`, { cause });
   });

@@ -1,16 +1,10 @@
 import type { FitEvent } from "../events.js";
 import type { EpochRow, History } from "../history.js";
 import { Curve, type Point } from "./curve.js";
+import type { End } from "./run.js";
 
 /** Milliseconds between two pieces of news, at least. */
 const PAUSE = 250;
-
-/** How a run has ended. */
-export interface End {
-  readonly status: "finished" | "stopped" | "failed";
-  /** Why it failed. */
-  readonly message?: string;
-}
 
 /** A validation of the run: where it stands, in epochs, and what it told. */
 type Measured = readonly [place: number, loss: number, accuracy: number];

@@ -1,31 +1,12 @@
 import type { Evaluation } from "../evaluate.js";
 import type { LabelKind } from "../labels.js";
 import { confusion } from "../report/confusion.js";
-import { type Findings, isMissing, type Missing, type ShownSample } from "../report/findings.js";
+import { type Findings, isMissing, type Missing } from "../report/findings.js";
 import { gallery } from "../report/gallery.js";
 import { count, counted, Html, html, name, scrolling } from "../report/page.js";
+import type { Facts, Samples } from "./run.js";
 import { SCRIPT } from "./script.js";
 import { STYLE } from "./style.js";
-
-/** What is known of a run before it begins. */
-export interface Facts {
-  readonly title: string;
-  /** The network's name, if it has one of its own. */
-  readonly network?: string;
-  readonly parameters?: number;
-  readonly train: number;
-  readonly validation?: number;
-  readonly epochs: number;
-  readonly batchSize: number;
-  /** This package and its version. */
-  readonly generator: string;
-}
-
-/** Images as steps see them, and the augmentations that change them. */
-export interface Samples {
-  readonly samples: readonly ShownSample[];
-  readonly by: readonly string[];
-}
 
 /** The page as it is before its script has heard of the run. */
 export function dashboardPage(facts: Facts, hasConfusion: boolean): string {

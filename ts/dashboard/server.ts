@@ -2,13 +2,12 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { FitEvent } from "../events.js";
-import type { Evaluation } from "../evaluate.js";
 import type { History } from "../history.js";
-import type { LabelKind } from "../labels.js";
 import type { Missing } from "../report/findings.js";
-import { type End, Feed } from "./feed.js";
+import { Feed } from "./feed.js";
 import { Guard } from "./guard.js";
-import { confusionMarkup, dashboardPage, type Facts, type Samples, samplesMarkup } from "./page.js";
+import { confusionMarkup, dashboardPage, samplesMarkup } from "./page.js";
+import type { Controls, End, Facts } from "./run.js";
 import { SCRIPT } from "./script.js";
 import { EventStream } from "./stream.js";
 import { STYLE } from "./style.js";
@@ -22,33 +21,21 @@ const SAMPLES_FOR = 10_000;
 /** Milliseconds that pages have for the last news. */
 const PARTING = 1000;
 
-/** What a page may ask of the run. */
-export interface Controls {
-  pause(paused: boolean): void;
-  stop(): void;
-  /** Images as an epoch's steps see them. */
-  samples(epoch: number): Promise<Samples | Missing>;
-  /** The validation set evaluated class by class, if there is one. */
-  readonly confusion: (() => Promise<Evaluation>) | undefined;
-}
-
-/** What is shown, where, and of which run. */
-export interface Subject extends Facts {
+/** Where it is served. */
+export interface Place {
   readonly host: string;
   readonly port: number;
-  readonly labelKind: LabelKind;
-  readonly mayEndEarly: boolean;
 }
 
 /** Serves the page of a run; rejects with the system's error if it cannot listen there. */
-export async function serve(subject: Subject, controls: Controls, beat = BEAT): Promise<Dashboard> {
+export async function serve({ host, port }: Place, facts: Facts, controls: Controls, beat = BEAT): Promise<Dashboard> {
   const server = createServer({ maxHeaderSize: 8192, requestTimeout: 10_000, headersTimeout: 5000, keepAliveTimeout: 5000 });
   server.maxConnections = 2 * MOST_READERS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: subject.host, port: subject.port }, () => resolve());
+    server.listen({ host, port }, () => resolve());
   });
-  return new Dashboard(server, subject, controls, beat);
+  return new Dashboard(server, host, facts, controls, beat);
 }
 
 /** A run's page on a server of its own, which holds no process back. */
@@ -56,7 +43,7 @@ export class Dashboard {
   /** Where the page is, with the token. */
   readonly url: string;
   readonly #server: Server;
-  readonly #subject: Subject;
+  readonly #facts: Facts;
   readonly #controls: Controls;
   readonly #guard: Guard;
   readonly #feed: Feed;
@@ -66,13 +53,13 @@ export class Dashboard {
   readonly #streams = new Set<EventStream>();
   #samples: { readonly epoch: number; readonly at: number; readonly markup: Promise<string> } | undefined;
 
-  constructor(server: Server, subject: Subject, controls: Controls, beat: number) {
-    const { host, epochs, mayEndEarly } = subject;
+  constructor(server: Server, host: string, facts: Facts, controls: Controls, beat: number) {
+    const { epochs, mayEndEarly } = facts;
     const { address, port } = server.address() as AddressInfo;
-    [this.#server, this.#subject, this.#controls] = [server, subject, controls];
+    [this.#server, this.#facts, this.#controls] = [server, facts, controls];
     this.#guard = new Guard(address, host);
     this.#feed = new Feed({ epochs, mayEndEarly });
-    this.#page = dashboardPage(subject, controls.confusion !== undefined);
+    this.#page = dashboardPage(facts, controls.confusion !== undefined);
     this.#policy = policyOf(STYLE, SCRIPT);
     // An address that means every one of the machine's is none to go to.
     const shown = address === "0.0.0.0" || address === "::" ? "localhost" : address;
@@ -96,7 +83,7 @@ export class Dashboard {
     try {
       const evaluation = await this.#controls.confusion!();
       confusion.seconds = (performance.now() - began) / 1000;
-      this.#feed.matrix = { epoch: event.epoch, markup: await confusionMarkup(evaluation, this.#subject.labelKind, event) };
+      this.#feed.matrix = { epoch: event.epoch, markup: await confusionMarkup(evaluation, this.#facts.labelKind, event) };
     } catch {
       // Whatever it is, the run will tell: that nothing is shown is all that concerns a page.
       confusion.wanted = false;
