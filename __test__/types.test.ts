@@ -100,6 +100,8 @@ test("training", () => {
   expectTypeOf<api.FashionMnist>().toExtend<api.TrainingData>();
   expectTypeOf<Extract<api.FitEvent, { type: "epoch" }>>().toExtend<api.EpochRow>();
   expectTypeOf<Extract<api.FitEvent, { type: "step" }>["loss"]>().toEqualTypeOf<number>();
+  expectTypeOf<api.FitRun["dashboard"]>().toEqualTypeOf<Promise<string | undefined>>();
+  expectTypeOf<api.FitOptions["dashboard"]>().toEqualTypeOf<boolean | api.DashboardOptions | undefined>();
   expectTypeOf<api.EpochRow["validationLoss"]>().toEqualTypeOf<number | undefined>();
   expectTypeOf<api.Trainer["step"]>().returns.resolves.toEqualTypeOf<api.Metrics>();
   expectTypeOf(api.evaluate).returns.resolves.toExtend<api.Metrics>();

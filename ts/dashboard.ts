@@ -63,6 +63,8 @@ export interface Page {
   readonly url: string;
   readonly tell: FitListener;
   paused(paused: boolean): void;
+  /** Ends what a page has asked to be computed, since the run is to end. */
+  abandon(): void;
   /** Tells the end, by an error or not, and leaves. */
   close(end: { readonly error?: unknown }, isStopped: boolean): void;
 }
@@ -114,6 +116,7 @@ export async function openDashboard(
     url: server.url,
     tell: async (event: FitEvent, history) => server.tell(event, history),
     paused: (paused) => server.paused(paused),
+    abandon: () => ended.abort(),
     close(end, isStopped) {
       ended.abort();
       if (!("error" in end)) server.close({ status: "finished" });

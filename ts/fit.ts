@@ -125,7 +125,7 @@ const rules: Rules<FitOptions> = {
  * `ERR_NON_FINITE_LOSS` and `ERR_NON_FINITE_WEIGHTS` if loss or weights become NaN or infinite, see {@link ErrorCode};
  * `ERR_INVALID_ARGUMENT` for options that cannot be. With checkpoints: `ERR_CHECKPOINT` for those of another run, `ERR_MODEL_FILE` for a
  * damaged one (of a folder if all are), `ERR_IO` where there is none or it cannot be written, `ERR_BUSY` for a folder that another run uses; each before anything is
- * trained, but for a full disk, which leaves the checkpoints that are there.
+ * trained, but for a full disk, which leaves the checkpoints that are there. `ERR_IO` also where a `dashboard` cannot be served.
  */
 export function fit(model: Model, data: Dataset | TrainingData, options?: FitOptions): FitRun {
   return new FitRun(model, data, options);
@@ -248,6 +248,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     const canceller = new Canceller(run);
     const cancel = (reason: unknown) => {
       this.#isStopped = true;
+      this.#page?.abandon();
       canceller.cancel(reason);
     };
     const ignore = onAbort(signal, () => cancel(signal?.reason));

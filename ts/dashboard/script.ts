@@ -31,11 +31,12 @@ function show() {
   const done = rows.length > 0 && rows[rows.length - 1].epoch === epoch ? epoch : Math.max(0, epoch - 1) + (steps ? step / steps : 0);
   byId("progress").value = end && end.status === "finished" ? 1 : done / epochs;
   put("where", end ? grouped(rows.length) + (rows.length === 1 ? " epoch" : " epochs") + " of " + grouped(epochs) + " done" : validation ? "validation image " + grouped(validation.done) + " of " + grouped(validation.total) : "step " + grouped(step) + " of " + grouped(steps) + " of the epoch");
-  put("batch", known(state.loss, (loss) => "this batch: loss " + decimal(loss) + ", accuracy " + decimal(state.accuracy)));
+  put("batch", known(state.loss, (loss) => (end ? "last" : "this") + " batch: loss " + decimal(loss) + ", accuracy " + decimal(state.accuracy)));
   put("speed", known(state.imagesPerSecond, (rate) => rate < 100 ? rate.toFixed(1) : grouped(Math.round(rate))));
   put("waiting", known(state.waiting, (share) => (100 * share).toFixed(share < 0.1 ? 1 : 0) + "\\u00a0%"));
   put("left", end ? "\\u2013" : known(state.secondsLeft, (seconds) => (state.mayEndEarly ? "\\u2264 " : "") + duration(seconds)));
   put("lr-now", known(state.lr, short));
+  byId("connection").className = end ? "over" : "";
   put("memory", (state.memory / 2 ** 20 < 1000 ? Math.round(state.memory / 2 ** 20) + " MiB" : (state.memory / 2 ** 30).toFixed(2) + " GiB"));
   byId("pause").disabled = byId("stop").disabled = Boolean(end) || stopping;
   put("pause", paused ? "Resume" : "Pause");
@@ -46,6 +47,7 @@ function show() {
     put("confuse-cost", state.confusion.seconds ? "The last one took " + duration(state.confusion.seconds) + "." : "");
   }
   if (end) {
+    if (epochShown === 0) byId("sheet").replaceChildren(make("p", "Nobody looked at them while the training lasted."));
     put("connection", "The training has ended, and its server with it: this page stays, and cannot be loaded again.");
     if (byId("really").open) byId("really").close();
   }

@@ -87,6 +87,7 @@ export class Dashboard {
     } catch {
       // Whatever it is, the run will tell: that nothing is shown is all that concerns a page.
       confusion.wanted = false;
+      this.#feed.changed();
     }
   }
 

@@ -6,7 +6,7 @@ body{max-width:46.5rem}header{padding:3rem 0 .5rem}section{padding-top:2.25rem}s
 .about{margin:.75rem 0 0;color:var(--muted);max-width:none}
 .state{display:flex;flex-wrap:wrap;align-items:center;justify-content:space-between;gap:.75rem 1.5rem}
 #status{margin:0;font-size:1.25rem;font-weight:600;min-height:1.55em}
-#connection{margin:.25rem 0 0;color:var(--two);font:.9375rem/1.5 var(--sans)}#connection:empty{display:none}
+#connection{margin:.5rem 0 0;color:var(--two);font:.9375rem/1.5 var(--sans)}#connection.over{color:var(--muted)}#connection:empty{display:none}
 .buttons{display:flex;gap:.6rem}
 button{font:500 .9375rem/1.2 var(--sans);color:var(--text);background:var(--raised);border:1px solid var(--muted);border-radius:4px;padding:.6rem 1rem;min-width:6rem;min-height:2.75rem;cursor:pointer}
 button:hover:enabled{border-color:var(--link);color:var(--link)}button:disabled{color:var(--muted);border-color:var(--rule);cursor:default}
