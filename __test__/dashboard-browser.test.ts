@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
 import type { Browser, Page } from "puppeteer-core";
 import { fit, type FitOptions, flip, fromArrays, ResNet } from "resnet-native";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -121,4 +123,41 @@ test("eight pages of a browser are told through one connection, and one that is 
     await page.close();
   }
   expect(new Set(points).size).toBe(1);
+});
+
+test("through a tunnel that breaks a page says so, comes back by itself, and stays when the run is gone", async () => {
+  const { run, url, go } = await held([3]);
+  const { port, pathname } = new URL(url);
+  const sockets = new Set<Socket>();
+  const tunnel = createServer((near) => {
+    const far = connect(Number(port), "127.0.0.1");
+    for (const [one, other] of [[near, far], [far, near]] as const) {
+      sockets.add(one);
+      one.on("error", () => {}).on("close", () => other.destroy()).pipe(other);
+    }
+  });
+  const listen = async (at: number) => once(tunnel.listen(at, "127.0.0.1"), "listening");
+  const cut = () => {
+    tunnel.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  await listen(0);
+  const own = (tunnel.address() as { port: number }).port;
+  const page = await browser!.newPage();
+  await page.goto(`http://localhost:${own}${pathname}`);
+  await until(page, `run.rows.length === 2`);
+  cut();
+  await until(page, `document.getElementById("connection").textContent.includes("is lost")`);
+  await listen(own);
+  await until(page, `document.getElementById("connection").textContent === ""`);
+  await page.click("#pause");
+  await until(page, `run.state.paused`);
+  expect(run.paused).toBe(true);
+  cut();
+  run.resume();
+  go();
+  await run;
+  await until(page, `document.getElementById("connection").textContent.includes("is lost")`);
+  expect(await told(page, `document.querySelectorAll("#numbers tr").length`)).toBe(2);
+  await page.close();
 });

@@ -226,25 +226,26 @@ async function catchUp() {
   } catch {}
 }
 const channel = typeof BroadcastChannel === "function" && navigator.locks ? new BroadcastChannel(location.pathname) : undefined;
-function listen(leave) {
+function listen() {
   const events = new EventSource("events");
   const heard = (message) => {
     take(message);
     if (channel) channel.postMessage(message);
-    if (isOver) { events.close(); leave(); }
+    if (isOver) events.close();
   };
   events.onmessage = ({ data }) => heard(JSON.parse(data));
   events.onerror = () => {
     heard({ kind: "lost" });
-    if (events.readyState === EventSource.CLOSED && !isOver) setTimeout(() => listen(leave), 3000);
+    if (events.readyState === EventSource.CLOSED && !isOver) setTimeout(listen, 3000);
   };
 }
 if (channel) {
   channel.onmessage = ({ data }) => take(data);
   catchUp();
-  navigator.locks.request(location.pathname, () => isOver ? undefined : new Promise((resolve) => listen(resolve)));
+  // Whoever has the lock keeps it until its page is closed: handed on at the end, it would have others listen to nobody.
+  navigator.locks.request(location.pathname, () => isOver ? undefined : new Promise(listen));
 } else {
-  listen(() => {});
+  listen();
 }
 
 // What is asked for.
