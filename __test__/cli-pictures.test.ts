@@ -56,9 +56,14 @@ test("a training on a folder saves its best epoch, and tells what the accuracy i
   expect((await readdir(folder)).filter((name) => name.startsWith("."))).toEqual([]);
 });
 
-test("train and evaluate write a report, and refuse one that cannot be written before they work", async () => {
-  const { code, stdout } = await train("colours", "--output", "reported.safetensors", "--report", "reported.html", "--json");
+test("train and evaluate write a report, train a log, and what cannot be written is refused before they work", async () => {
+  const { code, stdout } = await train("colours", "--output", "reported.safetensors", "--report", "reported.html", "--log", "epochs.csv", "--json");
   expect(code).toBe(0);
+  expect(await readFile(join(folder, "epochs.csv"), "utf8")).toMatch(/^epoch,loss,.*\n1,/);
+  const logged = await train("colours", "--output", "logged.safetensors", "--log", "epochs.csv");
+  expect([logged.code, logged.stderr]).toEqual([1, "error: --log: expected a file that can be written, got epochs.csv: it is there already; --force replaces it\n"]);
+  expect((await train("colours", "--output", "logged.safetensors", "--log", "runs")).code).toBe(0);
+  expect(await readdir(join(folder, "runs"))).toEqual([expect.stringMatching(/^events\.out\.tfevents\./)]);
   expect(records(stdout).at(-1)).toMatchObject({ type: "end", report: "reported.html" });
   const page = async () => readFile(join(folder, "reported.html"), "utf8");
   const sections = async () => [...(await page()).matchAll(/<section id="([^"]*)"/g)].map(([, id]) => id);

@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { type FitOptions, loadModel } from "../index.js";
 import { Failure } from "./failure.js";
 import { PROGRAM } from "./help.js";
+import { isTable } from "./logging.js";
 import { oneLine, type Options, text, typedAgain, type Values } from "./option.js";
 import { chartBeside, checkTargets } from "./target.js";
 
@@ -16,13 +17,17 @@ export const checkpointOptions = {
 };
 
 /** Refuses what cannot be gone on from, and outputs that cannot be written; the model of a run that goes on may be there. */
-export async function checkFiles({ resume, force, report }: { readonly resume: string | undefined; readonly force: boolean; readonly report: string | undefined }, output: string): Promise<void> {
+export async function checkFiles(
+  { resume, force, report, log }: { readonly resume: string | undefined; readonly force: boolean; readonly report: string | undefined; readonly log: string | undefined },
+  output: string,
+): Promise<void> {
   if (resume !== undefined && !(await stat(resume).catch(() => undefined))?.isDirectory()) {
     throw new Failure("ERR_IO", `--resume: expected a folder that a training writes checkpoints to, got ${oneLine(resume)}`);
   }
   const may = force || (resume !== undefined && (await isOf(resume, output)));
   await checkTargets([output, chartBeside(output)], may);
   if (report !== undefined) await checkTargets([report], may, "--report");
+  if (log !== undefined && isTable(log)) await checkTargets([log], force || resume !== undefined, "--log");
 }
 
 /** The checkpoints of a folder, the newest first, and the best epoch's model. */

@@ -5,6 +5,7 @@ import { counted } from "../counted.js";
 import { PROGRAM } from "../help.js";
 import { imageOptions, loadImages } from "../images.js";
 import { dashboardOf, dashboardOptions } from "../live.js";
+import { logOf, logOption } from "../logging.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
@@ -23,6 +24,7 @@ const options = {
   ...imageOptions,
   output: { ...text("the model's file, by default NETWORK-fashion-mnist.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o" },
   ...reportOption,
+  ...logOption,
   ...dashboardOptions,
   ...checkpointOptions,
   force: flag("replaces files that are there"),
@@ -56,7 +58,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const title = `${settings.network} on Fashion-MNIST`;
   const dashboard = dashboardOf(settings, title, screen);
   const again = wordsToGoOn("train fashion-mnist", options, settings);
-  const { exit } = await trainAndSave({ model, data, options: { ...fitting, dashboard }, again, output, report: settings.report, title, keep: "last" }, screen);
+  const { exit } = await trainAndSave({ model, data, options: { ...fitting, dashboard, onEvent: logOf(settings.log) }, again, output, report: settings.report, title, keep: "last" }, screen);
   screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
   return exit;
 }

@@ -25,6 +25,7 @@ import { Failure, Misuse } from "../failure.js";
 import { checkFolder, folderOperand, passedOver, somePicture } from "../folder.js";
 import { PROGRAM } from "../help.js";
 import { dashboardOf, dashboardOptions } from "../live.js";
+import { logOf, logOption } from "../logging.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
@@ -81,6 +82,7 @@ const options = {
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
   output: { ...text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o" },
   ...reportOption,
+  ...logOption,
   ...dashboardOptions,
   ...checkpointOptions,
   force: flag("replaces files that are there"),
@@ -127,7 +129,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const title = `${name} on ${oneLine(subject)}`;
   const dashboard = dashboardOf(settings, title, screen);
   const goOn = wordsToGoOn(`train ${shellWord(folder)}`, options, settings);
-  const trained = await trainAndSave({ model, data, options: { ...fitting, dashboard }, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
+  const trained = await trainAndSave({ model, data, options: { ...fitting, dashboard, onEvent: logOf(settings.log) }, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
   // They were pictures when the training began.
   for (const line of leftOut(data.train.unreadable)) screen.print(`Left out: ${line}`);
   const again = typedAgain(machineOptions, settings);
