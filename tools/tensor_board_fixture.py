@@ -18,7 +18,7 @@ PNG = Path(__file__).parent.parent / "crates/resnet-core/tests/fixtures/pictures
 
 def events():
     yield Event(wall_time=1700000000.25, file_version="brain.Event:2")
-    scalars = [Summary.Value(tag="step/loss", simple_value=2.3026), Summary.Value(tag="step/lr", simple_value=0.1)]
+    scalars = [Summary.Value(tag="step/loss", simple_value=2.31), Summary.Value(tag="step/lr", simple_value=0.1)]
     yield Event(wall_time=1700000001.5, step=469, summary=Summary(value=scalars))
     yield Event(wall_time=1700000002, step=300, session_log=SessionLog(status=SessionLog.START))
     png = PNG.read_bytes()

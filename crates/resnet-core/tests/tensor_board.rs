@@ -13,7 +13,7 @@ fn records_are_those_of_tensorboards_own_writer() {
     ];
     let events = [
         (1_700_000_000.25, 0, What::Begin),
-        (1_700_000_001.5, 469, What::Values(vec![scalar("step/loss", 2.3026), scalar("step/lr", 0.1)])),
+        (1_700_000_001.5, 469, What::Values(vec![scalar("step/loss", 2.31), scalar("step/lr", 0.1)])),
         (1_700_000_002.0, 300, What::GoOn),
         (1_700_000_003.0, 3_000_000_000, What::Values(shown)),
     ];
