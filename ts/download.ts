@@ -96,7 +96,7 @@ export function mirror(set = FASHION_MNIST): string {
 }
 
 /** The folder of the user's cache that downloads go to, if the user has one: in a container there may be no home. */
-export function cacheFolder({ name } = FASHION_MNIST): string | undefined {
+export function cacheFolder({ name }: { readonly name: string } = FASHION_MNIST): string | undefined {
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   const systems: Partial<Record<NodeJS.Platform, readonly [named: string | undefined, ...usual: string[]]>> = {
     darwin: [undefined, "Library", "Caches"],

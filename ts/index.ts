@@ -52,6 +52,7 @@ export { type Batch, type BatchOptions, Dataset, type Mixed, type SplitOptions, 
 export { type ComputeOptions, type Device, type DeviceInfo, deviceInfo, type Gpu } from "./device.js";
 export type { DownloadProgress } from "./download.js";
 export { type ErrorCode, ResNetError } from "./errors.js";
+export type { SaveFolderOptions } from "./folder.js";
 export type { GroupSettings, ParameterGroup, ParameterOptions, ParameterRole, ParameterSettings } from "./groups.js";
 export type { CheckpointOptions } from "./checkpoint.js";
 export type { CheckpointEvent, EpochBeginEvent, EpochEvent, EvaluationEvent, FitEvent, FitListener, ResumeEvent, SkippedCheckpoint, StepEvent, ValidationEvent } from "./events.js";
@@ -60,7 +61,8 @@ export type { ModelInterface } from "./interface.js";
 export type { LabelKind, LabelMatrix } from "./labels.js";
 export type { Loss } from "./loss.js";
 export { type Mistake, mistakes, type MistakesOptions } from "./mistakes.js";
-export { loadModel, type LoadModelOptions, type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
+export { loadModel, type LoadModelOptions } from "./load-model.js";
+export { type LoadOptions, type LoadReport, Model, type ModelOptions } from "./models.js";
 export type { ExportOnnxOptions, OnnxFile, OnnxPort } from "./onnx.js";
 export type { Optimizer } from "./optimizer.js";
 export { plot, type PlotOptions } from "./plot.js";

@@ -3,6 +3,7 @@ import { type ClassifyOptions, classifyWith, type Prediction } from "./classify.
 import type { Description } from "./description.js";
 import { type ComputeOptions, computeRules, type Device } from "./device.js";
 import { disposed, ResNetError, translated } from "./errors.js";
+import { licenseRule, type SaveFolderOptions, writeFolder } from "./folder.js";
 import { describeInterface, type ModelInterface, parseInterface } from "./interface.js";
 import { checkAnyLabels, type LabelKind } from "./labels.js";
 import { exportWith, type ExportOnnxOptions, type OnnxFile } from "./onnx.js";
@@ -21,7 +22,6 @@ import {
   size,
   string,
   textsOf,
-  unexpected,
 } from "./options.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { LayerSummary } from "./summary.js";
@@ -98,7 +98,7 @@ const loadRules: Rules<LoadOptions> = {
   adaptInput: boolean,
   rename: record('an object of names such as { linear: "fc" }'),
 };
-const loadModelRules: Rules<LoadModelOptions> = { ...signalRules, ...computeRules, numClasses: count, seed };
+const saveFolderRules: Rules<SaveFolderOptions> = { ...signalRules, license: licenseRule };
 const depthRule = oneOf("stages", "layers");
 const sourceRule: Rule<NativeModel | Description> = {
   expected: "a network's description (see new ResNet())",
@@ -394,6 +394,31 @@ export abstract class Model implements Disposable {
   }
 
   /**
+   * Writes the model as a folder of the form that timm's `save_for_hf` has and the Hugging Face hub shows: `model.safetensors`, which is what
+   * {@link save} writes, `config.json` and a model card, `README.md`. {@link loadModel} reads it, and so does
+   * `timm.create_model("local-dir:FOLDER", pretrained=True)` for a network that timm has: He et al.'s of flavor `"torchvision"`, also those with
+   * `stem: "deep"`, with `shortcut: "avgpool"` or without, ResNeXt and Wide ResNets; weights' names are torchvision's too. Of others the
+   * folder is for this package alone, and `config.json` says so: its `architecture` is `"resnet_native"`.
+   *
+   * Where there is no such folder it appears as a whole. In one that is there these files are replaced, each as a whole, but for a
+   * `README.md` that was not written here; others stay.
+   *
+   * The card tells what the model itself knows; what was trained on and what came of it are for you to add.
+   *
+   * @example
+   * ```ts
+   * await model.saveFolder("clothes", { license: "mit" });
+   * ```
+   *
+   * Rejects as {@link save} does, with `ERR_IO` also where there is a file of that name.
+   */
+  async saveFolder(path: string | URL, options?: SaveFolderOptions): Promise<void> {
+    const settings = checkOptions(options, saveFolderRules);
+    const native = nativeOf(this, "this");
+    return writeFolder(native, filePath("path", path), settings);
+  }
+
+  /**
    * The device that computes, such as `"cpu"` or `"cuda:0"`: what `"auto"` has become.
    *
    * Rejects with `ERR_DEVICE` if the one asked for cannot be used.
@@ -446,38 +471,3 @@ export function parted<T extends ModelOptions>(options: T) {
 
 /** A model that is nothing more. */
 export class Network extends Model {}
-
-/** Options of {@link loadModel}. */
-export interface LoadModelOptions extends SignalOptions, ComputeOptions {
-  /**
-   * Gives the model a new head for so many classes, with weights that are drawn anew, also where the file's has as many. The rest is the
-   * file's, but for the names of its classes and its temperature. By default the head is the file's too.
-   */
-  numClasses?: number;
-  /** Seed of a new head's weights and of what `fit` draws, an integer of at least 0, by default the file's; beside `numClasses` only. */
-  seed?: number;
-}
-
-/**
- * The model of a file that {@link Model.save} wrote: the file tells the network.
- *
- * To fine-tune it on other classes, give it a new head, train that alone, then all of it, the lower layers at lower rates:
- *
- * @example
- * ```ts
- * const model = await loadModel("clothes.safetensors", { numClasses: data.train.numClasses });
- * await fit(model, data, { epochs: 5, optimizer: adamw({ groups: [{ layers: "fc" }, { frozen: true }] }) });
- * await fit(model, data, { epochs: 10, optimizer: adamw({ lr: 3e-4, layerDecay: 0.7 }) });
- * ```
- *
- * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network, `ERR_NON_FINITE_WEIGHTS` if weights are NaN or infinite,
- * `ERR_IO` if it cannot be read, `ERR_DEVICE` if a GPU is asked for that cannot be used, `ERR_INVALID_ARGUMENT` if the network has no linear
- * layer to take another head.
- */
-export async function loadModel(path: string | URL, options?: LoadModelOptions): Promise<Model> {
-  const { signal, numClasses, seed, ...compute } = checkOptions(options, loadModelRules);
-  if (seed !== undefined && numClasses === undefined) throw unexpected("seed", "numClasses beside it", seed);
-  const head = numClasses === undefined ? undefined : { numClasses, seed };
-  const file = filePath("path", path);
-  return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(file, compute, head, flag)));
-}
