@@ -42,7 +42,8 @@ export interface LoadModelOptions extends SignalOptions, ComputeOptions {
  * `model.safetensors` or `pytorch_model.bin`. Classes, input channels, names of classes, size, mean, deviation and how pictures are cropped
  * are the folder's. Two things are not done here as timm does them, and make predictions differ a little: pictures are resized to the very
  * size and not to a larger one of which `crop_pct` is kept, and bilinearly, where timm's `interpolation` is often `"bicubic"`. `onNote` is told
- * of each that a folder asks for. Logits of the same tensor are the same but for rounding.
+ * of each that a folder asks for. Besides, what is cut off a picture that is not square is cut at whole pixels by timm alone. Logits of the same
+ * tensor are the same but for rounding.
  *
  * **Names of the hub** need the package `@huggingface/hub`, an optional peer of this one. Config and weights are downloaded into the user's
  * cache (`~/.cache/resnet-native/hub` on Linux), checked against the hub's size and SHA-256, and kept by commit: a name with a commit that is

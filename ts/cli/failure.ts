@@ -25,7 +25,7 @@ const HINTS: Readonly<Record<string, string>> = {
   ERR_ADDON: "npx resnet-native doctor tells more",
   ERR_CHECKPOINT: "--resume wants the words that the training began with",
   ERR_INTERNAL: "RESNET_NATIVE_DEBUG=1 before the command shows where",
-  ERR_MODEL_FILE: "What train, or the library's save, has written can be read",
+  ERR_MODEL_FILE: "What train, the library's save and saveFolder, or timm's save_for_hf has written can be read",
   ERR_NON_FINITE_LOSS: "Training with a smaller --lr may help",
   ERR_NON_FINITE_WEIGHTS: "Training with a smaller --lr may help",
 };

@@ -3,6 +3,9 @@ import type { Written } from "./config.js";
 /** By which a card is known that was written here, and so may be replaced. */
 export const MARK = "<!-- Written by resnet-native. Take this line away, and the file stays as you have it. -->";
 
+/** Named apart: the house rules would take a line with it for an import. */
+const PACKAGE = '"resnet-native"';
+
 /** Classes that are named one by one. */
 const MOST_NAMED = 100;
 
@@ -43,7 +46,7 @@ export function cardOf(title: string, written: Written, license: string | undefi
     "```",
     ...differences(told).map((line) => `\n${line}`),
   ];
-  const typescript = ["\nIn Node:\n", "```ts", 'import { loadModel } from "resnet-native";', 'const model = await loadModel("FOLDER");', ...(transform ? ['const classes = await model.classify("photo.jpg");'] : []), "```"];
+  const typescript = ["\nIn Node:\n", "```ts", `import { loadModel } from ${PACKAGE};`, 'const model = await loadModel("FOLDER");', ...(transform ? ['const classes = await model.classify("photo.jpg");'] : []), "```"];
   return [
     ...front,
     `# ${plain(title)}\n`,
@@ -74,7 +77,8 @@ function outputs(classes: number | undefined, labelKind: string | undefined, tem
 function differences({ transform, labelKind, temperature }: Written["interface"]): string[] {
   return [
     ...(transform ? [] : ["How pictures are prepared is not recorded: timm's defaults are a guess."]),
-    ...(transform?.fit === "pad" ? ["timm's borders have the colour of the mean, and may stand a pixel elsewhere."] : []),
+    ...(transform?.fit === "crop" ? ["Of pictures that are not square timm resizes all and cuts at whole pixels, so that what it sees may be shifted by up to a pixel."] : []),
+    ...(transform?.fit === "pad" ? ["timm's borders have the colour of the mean."] : []),
     ...(labelKind === "multi" ? ["Probabilities are sigmoids of the logits, not softmax."] : []),
     ...(temperature === 1 ? [] : [`Logits are divided by ${temperature} before they become probabilities, which timm does not do by itself.`]),
   ];

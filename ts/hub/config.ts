@@ -117,7 +117,7 @@ function transformOf(pretrained: Fields, inChannels: number, notes: string[]): P
     notes.push("input_size: it is not told, so the model does not know how pictures are prepared; setInterface says it");
     return undefined;
   }
-  const values = (given: unknown, least: number) => (isNumbers(given, least) ? (given.length === 1 ? Array.from({ length: inChannels }, () => given[0]!) : given) : undefined);
+  const values = (given: unknown, least: number) => (isNumbers(given, least) ? fitted(given, inChannels) : undefined);
   const normalise = { mean: values(mean, -1e30), std: values(std, 1e-30) };
   const [, height, width] = Array.isArray(size) ? (size as unknown[]) : [];
   const isSize = [height, width].every((side) => isCount(side, 1) && side <= 16384);
@@ -129,9 +129,23 @@ function transformOf(pretrained: Fields, inChannels: number, notes: string[]): P
   if (fit === undefined) notes.push(`crop_mode: expected ${Object.values(CROPS).join(", ")}, got ${shown(mode)}; pictures are cropped to the middle`);
   if (share !== 1) notes.push(`crop_pct ${shown(share)}: pictures are resized to ${String(height)}x${String(width)} itself, not to more and cut back to it; predictions differ a little from timm's`);
   if (interpolation !== "bilinear") notes.push(`interpolation ${shown(interpolation)}: pictures are resized with bilinear; predictions differ a little from timm's`);
-  const grey = normalise.mean.map((value) => Math.min(255, Math.max(0, Math.round(255 * value))));
-  const background = [0, 1, 2].map((i) => grey[i] ?? grey[0]!) as [number, number, number];
+  // timm's borders have the mean's colour.
+  const mid = normalise.mean.map((value) => Math.min(255, Math.max(0, halfToEven(255 * value))));
+  const background = [0, 1, 2].map((i) => mid[i] ?? mid[0]!) as [number, number, number];
   return { size: [height as number, width as number], fit: (fit ?? "crop") as PictureTransform["fit"], channels: inChannels, background, normalise: normalise as { mean: number[]; std: number[] } };
+}
+
+/** A number for each channel: one counts for all, and of several the mean counts for one, as timm has it. */
+function fitted(given: readonly number[], channels: number): readonly number[] {
+  if (given.length !== 1 && channels !== 1) return given;
+  const mean = given.reduce((sum, value) => sum + value, 0) / given.length;
+  return Array.from({ length: channels }, () => mean);
+}
+
+/** As Python rounds. */
+function halfToEven(value: number): number {
+  const below = Math.floor(value);
+  return value - below === 0.5 ? below + (below % 2) : Math.round(value);
 }
 
 const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);

@@ -41,7 +41,7 @@ export async function fetched(address: string, { cache, signal, onProgress, ...a
   const there = await hub.pathsInfo({ ...asked, repo, revision: commit, paths: [CONFIG, ...WEIGHTS] });
   const wanted = [[CONFIG], WEIGHTS].map((names) => {
     const found = names.map((name) => there.find(({ path }) => path === name)).find(Boolean);
-    if (found === undefined) throw new Error(`expected ${names.join(" or ")} in it, got neither`);
+    if (found === undefined) throw new Error(`expected ${names.join(" or ")} in it, got none`);
     return found;
   });
   await mkdir(folder, { recursive: true });

@@ -12,7 +12,7 @@ import type { Screen } from "../screen.js";
 import { checkTargets } from "../target.js";
 
 const operands = {
-  model: text("file of a model that was trained here", "MODEL", undefined, "a model's file"),
+  model: text("file or folder of a model, or its name on the Hugging Face hub (hf://…)", "MODEL", undefined, "a model's file"),
   images: text("what it is measured on: fashion-mnist, or a folder of pictures as for train", "IMAGES", "fashion-mnist", "fashion-mnist or a folder"),
 };
 const options = {

@@ -8,7 +8,7 @@ import { flag, many, oneLine, type Option, real, text, type Values, whole } from
 import { painted, type Screen } from "../screen.js";
 
 const operands = {
-  model: text("file of a model that was trained on pictures", "MODEL", undefined, "a model's file"),
+  model: text("file or folder of a model that was trained on pictures, or its name on the Hugging Face hub (hf://…)", "MODEL", undefined, "a model's file"),
   files: many(text("pictures (JPEG, PNG or WebP), or folders of them", "PICTURE", undefined, "a picture's file")),
 };
 const options = {
