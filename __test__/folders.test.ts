@@ -32,13 +32,6 @@ afterAll(async () => rm(folder, { recursive: true }));
 
 const tiny = (options: object = {}) => new CifarResNet({ depth: 8, inChannels: 3, numClasses: 4, ...options });
 const json = async (file: string) => JSON.parse(await readFile(file, "utf8")) as Record<string, unknown>;
-/** `config.json` that is written for a model. */
-async function configOf(model: Model): Promise<Record<string, unknown>> {
-  const to = await mkdtemp(join(folder, "config-"));
-  await model.saveFolder(to);
-  model.dispose();
-  return json(join(to, "config.json"));
-}
 /** A folder as timm writes it, with the weights of a model. */
 async function timms(name: string, config: object, model: Model): Promise<string> {
   const to = join(folder, name);
@@ -67,11 +60,17 @@ test("what comes back from a folder is the model, to the bit", async () => {
 test("config.json has what timm's has, of the same network", async () => {
   const model = new ResNet("resnet50", { flavor: "torchvision", stem: "deep", shortcut: "avgpool", inChannels: 1, numClasses: 5, seed: 9, zeroInitResidual: true, stochasticDepth: 0.1 });
   await model.setInterface({ transform: { ...transform, channels: 1, normalise: { mean: [0.449], std: [0.226] } }, classNames: [0, 1, 2, 3, 4].map((i) => `class ${i}`) });
-  const { pretrained_cfg: ours, model_args: args, resnet_native: own, ...top } = await configOf(model);
+  const to = join(folder, "resnet50d");
+  await model.saveFolder(to);
+  model.dispose();
+  const { pretrained_cfg: ours, model_args: args, resnet_native: own, ...top } = await json(join(to, "config.json"));
   const { pretrained_cfg: theirs, model_args: all, ...wanted } = timm.configs["resnet50d"] as Record<string, object>;
   expect(top).toEqual(wanted);
   expect([args, own]).toEqual([pick(all!, ["in_chans"]), expect.objectContaining({ temperature: 1 })]);
   expect(ours).toEqual({ ...pick(theirs!, ["custom_load", "fixed_input_size", "mean", "std", "num_classes", "first_conv", "classifier"]), pool_size: null, input_size: [1, 16, 12], interpolation: "bilinear", crop_pct: 1, crop_mode: "border" });
+  const card = await readFile(join(to, "README.md"), "utf8");
+  expect(card).toMatch(/^---\nlibrary_name: timm\npipeline_tag: image-classification\ntags:\n- image-classification\n- timm\n- resnet-native\n---\n/);
+  for (const part of ["`resnet50d`, as timm has it", "timm.create_model(\"local-dir:FOLDER\", pretrained=True)", "timm's borders have the colour of the mean", "0. class 0\n"]) expect(card).toContain(part);
 });
 const pick = (from: object, names: readonly string[]) => Object.fromEntries(Object.entries(from).filter(([name]) => names.includes(name)));
 
@@ -137,6 +136,15 @@ test("a folder that is there keeps what is not the model's, and a card that is s
   expect(await readFile(join(to, "README.md"), "utf8")).toBe(card);
   using again = await loadModel(to);
   expect(await digest(again)).toBe(await digest(second));
+});
+
+test("two that write one folder at once both do, and it is whole", async () => {
+  const models = [tiny({ seed: 1 }), tiny({ seed: 2 })];
+  const to = join(await mkdtemp(join(folder, "both-")), "one");
+  await Promise.all(models.map(async (model) => model.saveFolder(to)));
+  using again = await loadModel(to);
+  expect(await Promise.all(models.map(digest))).toContain(await digest(again));
+  expect(await readdir(join(to, ".."))).toEqual(["one"]);
 });
 
 test("what cannot be written leaves nothing behind", async () => {

@@ -64,7 +64,12 @@ export async function writeFolder(native: NativeModel, to: string, { license, si
     await io(async () => writeFile(config, configOf(written), { flush: true }));
     await io(async () => writeFile(card, cardOf(basename(folder), written, license, made), { flush: true }));
     signal?.throwIfAborted();
-    if (!(await isThere())) return await io(async () => rename(temporary, folder));
+    if (!(await isThere())) {
+      const failed = await rename(temporary, folder).then(() => undefined, (cause: Error) => cause);
+      if (failed === undefined) return;
+      // Another call may have made it in between.
+      if (!(await isThere())) await io(async () => Promise.reject(failed));
+    }
     const present = await readFile(join(folder, "README.md"), "utf8").catch(() => undefined);
     // A card that somebody has written, or made their own, is theirs.
     const replaced = NAMES.filter((name) => name !== "README.md" || present === undefined || present.includes(MARK));
