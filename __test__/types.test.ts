@@ -26,15 +26,19 @@ test("the package gives these values, what is made by the dozen, and no others",
     "ResNeXtBlock",
     "ResNetError",
     "Residual",
+    "TensorBoard",
     "Trainer",
     "balancedSampler",
     "calibrate",
     "concat",
+    "csvLog",
     "deviceInfo",
     "evaluate",
     "findLearningRate",
     "fromIterable",
+    "gradCam",
     "inspectFolder",
+    "jsonlLog",
     "loadModel",
     "mistakes",
     "plot",
@@ -102,6 +106,8 @@ test("training", () => {
   expectTypeOf<Extract<api.FitEvent, { type: "step" }>["loss"]>().toEqualTypeOf<number>();
   expectTypeOf<api.FitRun["dashboard"]>().toEqualTypeOf<Promise<string | undefined>>();
   expectTypeOf<api.FitOptions["dashboard"]>().toEqualTypeOf<boolean | api.DashboardOptions | undefined>();
+  expectTypeOf(api.csvLog).returns.toEqualTypeOf<api.FitListener>();
+  expectTypeOf(api.fit).toBeCallableWith(new api.ResNet18(), {} as api.Dataset, { onEvent: [({ type }) => type, ({} as api.TensorBoard).onEvent] });
   expectTypeOf<api.EpochRow["validationLoss"]>().toEqualTypeOf<number | undefined>();
   expectTypeOf<api.Trainer["step"]>().returns.resolves.toEqualTypeOf<api.Metrics>();
   expectTypeOf(api.evaluate).returns.resolves.toExtend<api.Metrics>();
