@@ -17,12 +17,13 @@ export async function browserHere(): Promise<Browser | undefined> {
 }
 
 /** Opens an address, does something there, and fails for whatever the page complained of or asked for elsewhere. */
-export async function opened<T>(browser: Browser, address: string, width: number, scheme: "light" | "dark", does: (page: Page) => Promise<T>): Promise<T> {
+export async function opened<T>(browser: Browser, address: string, width: number, scheme: "light" | "dark", does: (page: Page) => Promise<T>, isScripted = true): Promise<T> {
   const page = await browser.newPage();
   const wrong: string[] = [];
   page.on("console", (message) => wrong.push(`console: ${message.text()}`));
   page.on("pageerror", (error) => wrong.push(`error: ${String(error)}`));
   page.on("request", (request) => request.url().startsWith(address) || request.url().startsWith("data:") || wrong.push(`request: ${request.url()}`));
+  await page.setJavaScriptEnabled(isScripted);
   await page.setViewport({ width, height: 844 });
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }, { name: "prefers-reduced-motion", value: "reduce" }]);
   try {

@@ -324,7 +324,7 @@ test("a page that reads nothing is dropped, and others are served", async () => 
     await dashboard.tell({ type: "epoch", ...row }, history);
     for (let read = 0; read < 1;) read = (await reading.next()).value.rows.length;
   }
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  await new Promise((resolve) => setTimeout(resolve, 1000));
   stuck.resume();
   await once(stuck, "close");
   dashboard.close({ status: "finished" });

@@ -81,6 +81,12 @@ test("a listener that throws ends the run, and what is no listener is refused", 
   };
   expect(await rejection(fit(model, data, { ...options, onEvent: failing }))).toBe(reason);
   expect((reason as { history?: History }).history?.rows.length).toBe(2);
+  // Of several the first error counts, and none is left to nobody.
+  const later: FitListener = async () => {
+    await Promise.resolve();
+    throw new Error("later");
+  };
+  expect(await rejection(fit(model, data, { ...options, onEvent: [later, () => { throw reason; }] }))).toBe(reason);
   for (const wrong of [{}, [1], "log.csv"]) {
     expect(await rejection(fit(model, data, { onEvent: any(wrong) }))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: /onEvent: expected a function or an array/ });
   }
@@ -138,6 +144,27 @@ test("TensorBoard has curves by updates, and forgets what a run that goes on tel
   expect(second[0]!.step).toBeGreaterThan(5);
   const measured = second.filter(({ values }) => "validation/loss" in values);
   expect(measured.map(({ step, values }) => [step, values["validation/accuracy"]])).toEqual([[10, Math.fround(rows[1]!.validationAccuracy!)]]);
+});
+
+test("a run that goes on behind the last update of an epoch has its places, and listeners hear of an abort's checkpoint", async () => {
+  const dir = folder();
+  using model = network();
+  const run = { ...options, checkpoint: { dir: join(dir, "run"), everyEpochs: 100, onAbort: true }, resume: join(dir, "run") };
+  const stop = new AbortController();
+  const events: FitEvent[] = [];
+  const heard: FitListener = (event) => {
+    events.push(event);
+    if (event.type === "evaluation") stop.abort();
+  };
+  await rejection(fit(model, data, { ...run, onEvent: heard, signal: stop.signal }));
+  expect(events.at(-1)).toMatchObject({ type: "checkpoint" });
+  using again = network();
+  const board = new TensorBoard(join(dir, "board"));
+  const { rows } = await fit(again, data, { ...run, onEvent: board.onEvent });
+  expect(rows.length).toBe(3);
+  const told = eventsIn(join(dir, "board")).slice(1);
+  expect([told[0]!.restarts, told[0]!.step > 5]).toEqual([true, true]);
+  expect(told.flatMap(({ step, values }) => ("epoch/loss" in values ? [step] : []))).toEqual([10, 15]);
 });
 
 test("TensorBoard takes scalars, pictures and texts of your own", () => {

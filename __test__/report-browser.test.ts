@@ -1,18 +1,14 @@
-import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { type Browser, launch, type Page } from "puppeteer-core";
+import { pathToFileURL } from "node:url";
+import type { Browser, Page } from "puppeteer-core";
 import { evaluate, fit, flip, fromArrays, type History, report, ResNet, sgd } from "resnet-native";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { SECTIONS } from "../ts/report/sections.js";
+import { audit, browserHere, opened as openedAt, told, WITHOUT } from "./chromium.js";
 import { collect, pictures } from "./pictures.js";
 
-const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
-const chromium = [process.env["RESNET_NATIVE_CHROMIUM"] ?? "", ...PLACES].find((file) => file !== "" && existsSync(file));
-const axe = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
-const NONE = "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one";
 /** What a page must not make of names. */
 const NAMES = [`<script>window.broken=1</script>`, `"><img src=x onerror="window.broken=1">`, "' style='display:none", "a class with a name of a good many words, and an unusuallylongoneatitsend"];
 
@@ -21,8 +17,9 @@ let browser: Browser | undefined;
 let history: History;
 let accuracy: number;
 beforeAll(async () => {
-  if (chromium === undefined) {
-    process.stderr.write(`Not tested in a browser: ${NONE}\n`);
+  browser = await browserHere();
+  if (browser === undefined) {
+    process.stderr.write(`Not tested in a browser: ${WITHOUT}\n`);
     return;
   }
   folder = await mkdtemp(join(tmpdir(), "resnet-native-browser-"));
@@ -35,39 +32,19 @@ beforeAll(async () => {
   const file = join(folder, "report.html");
   await report(model, history, { train: data, validation: data }, { file, title: NAMES[1]! });
   address = pathToFileURL(file).href;
-  // A sandbox wants rights that a container may lack; nothing but this file is opened.
-  browser = await launch({ executablePath: chromium, args: ["--no-sandbox"] });
 });
 afterAll(async () => {
   await browser?.close();
   if (folder !== undefined) await rm(folder, { recursive: true });
 });
 beforeEach(({ skip }) => {
-  skip(chromium === undefined, NONE);
+  skip(browser === undefined, WITHOUT);
 });
 
 /** Opens the report, does something there, and fails for whatever the page complained of or asked for. */
 async function opened<T>(width: number, scheme: "light" | "dark", does: (page: Page) => Promise<T>, isScripted = true): Promise<T> {
-  const page = await browser!.newPage();
-  const wrong: string[] = [];
-  page.on("console", (message) => wrong.push(`console: ${message.text()}`));
-  page.on("pageerror", (error) => wrong.push(`error: ${String(error)}`));
-  page.on("request", (request) => request.url() === address || request.url().startsWith("data:") || wrong.push(`request: ${request.url()}`));
-  await page.setJavaScriptEnabled(isScripted);
-  await page.setViewport({ width, height: 844 });
-  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }, { name: "prefers-reduced-motion", value: "reduce" }]);
-  try {
-    await page.goto(address!);
-    const result = await does(page);
-    expect(wrong).toEqual([]);
-    return result;
-  } finally {
-    await page.close();
-  }
+  return openedAt(browser!, address!, width, scheme, does, isScripted);
 }
-
-/** What a page tells, by an expression. */
-const told = async <T>(page: Page, expression: string) => (await page.evaluate(expression)) as T;
 
 test.each([[1280, "light"], [1280, "dark"], [390, "light"], [1600, "light"]] as const)(
   "at %i pixels, %s: every section, nothing beyond the edge, accessible, and no name is more than text",
@@ -83,14 +60,6 @@ test.each([[1280, "light"], [1280, "dark"], [390, "light"], [1600, "light"]] as 
     });
   },
 );
-
-/** What axe-core finds wrong. It is run from outside, as the page's own policy lets nothing in. */
-async function audit(page: Page): Promise<string[]> {
-  await page.evaluate(await readFile(axe, "utf8"));
-  const { passes, violations } = await told<Record<string, { id: string; nodes: { html: string; failureSummary: string }[] }[]>>(page, `axe.run()`);
-  expect(passes!.length).toBeGreaterThan(30);
-  return violations!.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 200)}: ${node.failureSummary}`));
-}
 
 test("its numbers are the history's and the evaluation's", async () => {
   await opened(1280, "light", async (page) => {

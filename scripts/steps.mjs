@@ -22,7 +22,7 @@ export async function step(title, run, environment = {}) {
 }
 
 /**
- * Runs lists of steps beside each other: of each a title, a command and what it needs in the environment. That one begins is told; what it
+ * Runs lists of steps beside each other: of each a title, a command and what it needs in the environment. Each tells that it begins; what it
  * says is shown when it has ended. After one that fails none begins any more.
  */
 export async function beside(...lists) {

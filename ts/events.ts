@@ -88,6 +88,8 @@ export interface ResumeEvent {
   readonly path: string;
   /** The epoch that is under way or comes next; counts from 1. The history has the rows of those before. */
   readonly epoch: number;
+  /** Steps of an epoch. */
+  readonly steps: number;
   /** Newer checkpoints of the folder that are damaged and were passed over, the newest first; mostly none. */
   readonly skipped: readonly SkippedCheckpoint[];
 }

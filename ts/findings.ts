@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import type { Augmentation } from "./augmentation.js";
 import type { Dataset } from "./data.js";
 import { defaultOptimizer, defaultSchedule } from "./default-training.js";
@@ -10,6 +11,7 @@ import { type EpochRow, type History, settingsOf } from "./history.js";
 import { parseInterface } from "./interface.js";
 import { mistakes } from "./mistakes.js";
 import { type Model, nativeOf } from "./models.js";
+import { filePath } from "./options.js";
 import type { DataFacts, Findings, Missing, Role, ShownMistake } from "./report/findings.js";
 import { shownFilters, shownImages, unshowable } from "./shown-pictures.js";
 import { shownSamples } from "./shown-samples.js";
@@ -136,11 +138,16 @@ function factsOf({ length, imageShape, labels, labelKind, numClasses }: Dataset)
   return { samples: length, imageShape, counts };
 }
 
-/** The options as plain data; what fit takes by itself is told too. */
+/** The options as plain data; what fit takes by itself is told too. Of folders the last part alone: others need not know the rest. */
 function configurationOf({ optimizer, schedule, ...given }: FitOptions): Record<string, unknown> {
-  const { epochs = 1, batchSize = 128, ...others } = given;
+  const { epochs = 1, batchSize = 128, checkpoint, resume, ...others } = given;
   const usual = optimizer === undefined ? defaultSchedule() : undefined;
-  const all = { epochs, batchSize, optimizer: optimizer ?? defaultOptimizer(), schedule: schedule ?? usual ?? { name: "constant" }, ...others };
+  const files = { checkpoint: checkpoint && { ...checkpoint, dir: lastPart(checkpoint.dir) }, resume: resume && lastPart(resume) };
+  const all = { epochs, batchSize, optimizer: optimizer ?? defaultOptimizer(), schedule: schedule ?? usual ?? { name: "constant" }, ...others, ...files };
   const plain = Object.entries(all).filter(([, value]) => value !== undefined && typeof value !== "function" && !(value instanceof AbortSignal));
   return JSON.parse(JSON.stringify(Object.fromEntries(plain))) as Record<string, unknown>;
+}
+
+function lastPart(path: string | URL): string {
+  return basename(filePath("path", path));
 }

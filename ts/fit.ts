@@ -54,12 +54,13 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
   resume?: string | URL;
   /**
    * Called with each event, in order: what keeps a log, such as {@link jsonlLog} and {@link TensorBoard}. Training waits for what they return but
-   * for events `step` and `validation`, of which they get the newest as often as the event loop gets to it.
+   * for events `step` and `validation`, of which they get the newest as often as the event loop gets to it, and after an abort. One that throws
+   * ends the run.
    */
   onEvent?: FitListener | readonly FitListener[];
   /**
    * Whether the run has a page to look at in a browser while it lasts, default false: curves, speed, memory, training images, and buttons to pause
-   * and stop it. {@link FitRun.dashboard} tells its address. It is on this machine alone, and whoever looks or does not changes nothing of the run.
+   * and stop it. {@link FitRun.dashboard} tells its address. Without another `host` it is on this machine alone. Looking at it changes no bit of the run.
    */
   dashboard?: boolean | DashboardOptions;
   /** Called before each epoch. If it returns a promise, training waits for it. */
@@ -258,7 +259,10 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     /** Tells all of an event; resolves when those that are called with it have ended. */
     const tell = (event: FitEvent, callBack?: () => unknown) => {
       for (const reader of this.#readers) reader.push(event);
-      return canceller.watch(() => Promise.all([...listeners.map((listener) => listener(event, history)), callBack?.()]));
+      const heard = Promise.all(listeners.map(async (listener) => listener(event, history)));
+      // Whose errors after an abort nobody waits for: the checkpoint that it left is told too.
+      heard.catch(() => {});
+      return canceller.watch(() => Promise.all([heard, callBack?.()]));
     };
     try {
       let next = run.next();
@@ -270,9 +274,9 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
         canceller.endsWith(next);
         const { best, stoppedEarly = false, held } = progress;
         if (progress.resumed) {
-          const { rows, path, skipped } = progress.resumed;
+          const { rows, path, steps, skipped } = progress.resumed;
           history.rows.push(...rows);
-          await tell({ type: "resume", path, epoch: (rows.at(-1)?.epoch ?? settings.initialEpoch ?? 0) + 1, skipped });
+          await tell({ type: "resume", path, epoch: (rows.at(-1)?.epoch ?? settings.initialEpoch ?? 0) + 1, steps, skipped });
         }
         if (progress.step) {
           const event = { type: "step", ...progress.step } as const;

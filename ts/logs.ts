@@ -1,16 +1,15 @@
-import { appendFileSync } from "node:fs";
-import { ResNetError } from "./errors.js";
 import type { FitListener } from "./events.js";
 import type { EpochRow } from "./history.js";
 import { check, filePath, path } from "./options.js";
-import { writeMade } from "./written-file.js";
+import { append, writeMade } from "./written-file.js";
 
 /** Columns of a table, one for each number of a row. */
 const COLUMNS = ["epoch", "loss", "accuracy", "validationLoss", "validationAccuracy", "lr", "seconds", "waiting"] as const satisfies readonly (keyof EpochRow)[];
 
 /**
- * A listener of {@link fit} that keeps a table of the epochs, a row each under the names of an {@link EpochRow}, as a CSV file: anew and as a whole
- * after each epoch, so that of a run that goes on from a checkpoint it has the epochs before too. What was not measured is empty.
+ * A listener of {@link fit} that keeps a table of the epochs, a row each under the names of an {@link EpochRow}, as a CSV file. The first epoch that it
+ * hears of takes the place of a file that is there, with the rows of those before, where the run goes on from a checkpoint; the next ones are
+ * added. What was not measured is empty.
  *
  * @example
  * ```ts
@@ -21,10 +20,14 @@ const COLUMNS = ["epoch", "loss", "accuracy", "validationLoss", "validationAccur
  */
 export function csvLog(file: string | URL): FitListener {
   const to = filePath("file", check("file", file, path));
-  return async ({ type }, { rows }) => {
-    if (type !== "epoch") return;
-    const lines = [COLUMNS, ...rows.map((row) => COLUMNS.map((column) => row[column] ?? ""))].map((cells) => `${cells.join(",")}\n`);
-    await writeMade(to, async () => lines.join(""));
+  const line = (cells: readonly unknown[]) => `${cells.join(",")}\n`;
+  const lineOf = (row: EpochRow) => line(COLUMNS.map((column) => row[column] ?? ""));
+  let isBegun = false;
+  return async (event, { rows }) => {
+    if (event.type !== "epoch") return;
+    if (isBegun) append(to, lineOf(event));
+    else await writeMade(to, async () => [line(COLUMNS), ...rows.map(lineOf)].join(""));
+    isBegun = true;
   };
 }
 
@@ -36,11 +39,5 @@ export function csvLog(file: string | URL): FitListener {
  */
 export function jsonlLog(file: string | URL): FitListener {
   const to = filePath("file", check("file", file, path));
-  return (event) => {
-    try {
-      appendFileSync(to, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`);
-    } catch (cause) {
-      throw new ResNetError("ERR_IO", `cannot write ${to}: ${(cause as Error).message}`, { cause });
-    }
-  };
+  return (event) => append(to, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`);
 }

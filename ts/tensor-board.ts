@@ -1,11 +1,12 @@
-import { appendFileSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { types } from "node:util";
 import { addon, type NativeSummary } from "./binding.js";
-import { ResNetError, translated } from "./errors.js";
+import { translated } from "./errors.js";
 import type { FitEvent } from "./events.js";
 import { check, f32, filePath, integer, path, type Rule, string } from "./options.js";
+import { append, writing } from "./written-file.js";
 
 /** Files that this process has begun: no two have the same name. */
 let begun = 0;
@@ -30,8 +31,8 @@ const pngRule: Rule<Uint8Array> = { expected: "a Uint8Array with a PNG", accepts
  */
 export class TensorBoard {
   readonly #file: string;
-  /** Steps of an epoch, once known. */
-  #steps: number | undefined;
+  /** Steps of an epoch, which the first event tells. */
+  #steps = 0;
   #resumed = false;
 
   /** @throws `ERR_IO` if there is no such folder and none can be made, or nothing can be written to it. */
@@ -40,7 +41,7 @@ export class TensorBoard {
     begun += 1;
     const name = `events.out.tfevents.${Math.floor(now())}.${hostname()}.${process.pid}.${begun}`;
     this.#file = join(folder, name);
-    io(this.#file, () => mkdirSync(folder, { recursive: true }));
+    writing(this.#file, () => mkdirSync(folder, { recursive: true }));
     this.#append(translated(() => addon.eventFileStart(now())));
   }
 
@@ -63,8 +64,7 @@ export class TensorBoard {
   readonly onEvent = (event: FitEvent): void => {
     switch (event.type) {
       case "step": {
-        const { type, epoch, step, steps, loss, accuracy, lr, imagesPerSecond, waiting, gradientNorm } = event;
-        this.#steps = steps;
+        const { type, epoch, step, loss, accuracy, lr, imagesPerSecond, waiting, gradientNorm } = event;
         return this.#scalars(type, epoch, step, { loss, accuracy, lr, imagesPerSecond, waiting, gradientNorm });
       }
       case "epochBegin":
@@ -77,10 +77,10 @@ export class TensorBoard {
       case "epoch": {
         // What was measured at its end is told by the evaluation.
         const { type, epoch, loss, accuracy, lr, seconds, waiting } = event;
-        return this.#scalars(type, epoch, this.#steps ?? 0, { loss, accuracy, lr, seconds, waiting });
+        return this.#scalars(type, epoch, this.#steps, { loss, accuracy, lr, seconds, waiting });
       }
       case "resume":
-        this.#resumed = true;
+        [this.#steps, this.#resumed] = [event.steps, true];
         return;
       case "validation":
       case "checkpoint":
@@ -89,7 +89,7 @@ export class TensorBoard {
   };
 
   #scalars(group: string, epoch: number, step: number, values: Readonly<Record<string, number | undefined>>): void {
-    const update = (epoch - 1) * (this.#steps ?? 0) + step;
+    const update = (epoch - 1) * this.#steps + step;
     if (this.#resumed) this.#append(translated(() => addon.eventFileRestart(now(), update)));
     this.#resumed = false;
     const known = Object.entries(values).filter((entry): entry is [string, number] => entry[1] !== undefined);
@@ -102,18 +102,10 @@ export class TensorBoard {
   }
 
   #append(record: Uint8Array): void {
-    io(this.#file, () => appendFileSync(this.#file, record));
+    append(this.#file, record);
   }
 }
 
 function now(): number {
   return Date.now() / 1000;
-}
-
-function io(file: string, write: () => unknown): void {
-  try {
-    write();
-  } catch (cause) {
-    throw new ResNetError("ERR_IO", `cannot write ${file}: ${(cause as Error).message}`, { cause });
-  }
 }

@@ -5,6 +5,8 @@ import type { End } from "./run.js";
 
 /** Milliseconds between two pieces of news, at least. */
 const PAUSE = 250;
+/** Epochs that a page that comes late is told of, at most: of more every second one, every third and so on, and the last. */
+const MOST_EPOCHS = 2000;
 
 /** A validation of the run: where it stands, in epochs, and what it told. */
 type Measured = readonly [place: number, loss: number, accuracy: number];
@@ -71,6 +73,7 @@ export class Feed {
     this.#rows = rows;
     switch (event.type) {
       case "resume":
+        state.steps = event.steps;
         for (const { epoch, validationLoss, validationAccuracy } of rows) {
           if (validationLoss !== undefined) this.#measured.push([epoch, validationLoss, validationAccuracy!]);
         }
@@ -90,7 +93,7 @@ export class Feed {
         state.validation = { done: event.done, total: event.total };
         break;
       case "evaluation":
-        this.#measured.push([event.epoch - 1 + event.step / (state.steps || 1), event.validationLoss, event.validationAccuracy]);
+        this.#measured.push([event.epoch - 1 + event.step / state.steps, event.validationLoss, event.validationAccuracy]);
         state.validation = undefined;
         break;
       case "epoch":
@@ -146,7 +149,7 @@ export class Feed {
   }
 
   #all(): string {
-    return this.#written("snapshot", this.#curve.points, this.#rows, this.#measured, this.#matrix);
+    return this.#written("snapshot", this.#curve.points, thinned(this.#rows), thinned(this.#measured), this.#matrix);
   }
 
   #send(): void {
@@ -168,4 +171,9 @@ export class Feed {
     this.state.memory = process.memoryUsage.rss();
     return JSON.stringify({ kind, number: this.#told.number, state: this.state, points, rows, measured, matrix });
   }
+}
+
+function thinned<T>(all: readonly T[]): readonly T[] {
+  const every = Math.ceil(all.length / MOST_EPOCHS);
+  return every > 1 ? all.filter((_, i) => i % every === 0 || i === all.length - 1) : all;
 }

@@ -92,5 +92,5 @@ export function samplesMarkup(found: Samples | Missing, epoch: number): string {
       ? html`<strong>augmented</strong>, changed at random by ${by.map((one, i) => html`${i > 0 && ", "}<code>${one}</code>`)}`
       : html`<strong>unchanged</strong>, since the option <code>augment</code> was not given`;
   const items = samples.map(({ picture, told }) => ({ picture, alt: `Training image of ${told}, ${kind}`, caption: html`<span class="is">${name(told)}</span><span class="where">${kind}</span>` }));
-  return html`<p>As a step of epoch ${epoch} sees them: ${how}. Validation images are never changed.</p>${gallery(items)}`.text;
+  return html`<p>Training images as in epoch ${epoch}: ${how}. Validation images are never changed.</p>${gallery(items)}`.text;
 }

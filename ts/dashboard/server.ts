@@ -177,7 +177,11 @@ export class Dashboard {
     const epoch = Math.max(1, this.#feed.state.epoch);
     const last = this.#samples;
     if (last !== undefined && (last.epoch === epoch || performance.now() - last.at < SAMPLES_FOR)) return last.markup;
-    const found = this.#controls.samples(epoch).catch((error: Error): Missing => ({ missing: `They cannot be had: ${error.message}` }));
+    const found = this.#controls.samples(epoch).catch((error: Error): Missing => {
+      // The next page that asks may have more luck.
+      this.#samples = undefined;
+      return { missing: `They cannot be had: ${error.message}` };
+    });
     const markup = found.then((samples) => samplesMarkup(samples, epoch));
     this.#samples = { epoch, at: performance.now(), markup };
     return markup;

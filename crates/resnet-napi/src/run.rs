@@ -123,6 +123,7 @@ pub struct NativeCheckpoint {
 pub struct NativeResumed {
     pub path: String,
     pub rows: Vec<NativeEpoch>,
+    pub steps: u32,
     pub skipped: Vec<NativeSkipped>,
 }
 
@@ -292,11 +293,11 @@ impl Mailbox {
                 news.checkpoint = Some(NativeCheckpoint { path, epoch, step });
                 true
             }
-            Event::Resumed { path, rows, skipped } => {
+            Event::Resumed { path, rows, steps, skipped } => {
                 let path = path.to_string_lossy().into_owned();
                 let rows = rows.into_iter().map(NativeEpoch::from).collect();
                 let skipped = skipped.into_iter().map(NativeSkipped::from).collect();
-                news.resumed = Some(NativeResumed { path, rows, skipped });
+                news.resumed = Some(NativeResumed { path, rows, steps: steps as u32, skipped });
                 true
             }
         };

@@ -1,7 +1,7 @@
 //! ONNX files (<https://onnx.ai>): a trained network as a graph of standard operators, which other programs run.
 //!
-//! The walk over the network's graph gives a graph of ONNX's nodes ([`layers`], with norms folded by [`fold`]); [`border`] puts before it
-//! what turns pictures into what the network takes, and behind it what turns logits into probabilities. [`file`] writes it.
+//! The walk over the network's graph gives a graph of ONNX's nodes (`layers`, with norms folded by `fold`); `border` puts before it
+//! what turns pictures into what the network takes, and behind it what turns logits into probabilities. `file` writes it.
 
 mod border;
 mod file;
@@ -129,7 +129,7 @@ pub(crate) fn write(path: &Path, source: &Source, options: &OnnxOptions, cancel:
     let x = layers::add(&mut graph, &weighted, options.fold_norms, x)?;
     let output = border::add_output(&mut graph, x, &returned, options, interface)?;
     graph.rename(output, name);
-    let entries = metadata::entries(options, interface, planes);
+    let entries = metadata::entries(options, interface, planes, name);
     let bytes = file::write(path, &graph, output, entries, cancel)?;
     Ok(Exported { input: graph.port(graph::Operand::Value(0)), output: graph.port(output), bytes })
 }

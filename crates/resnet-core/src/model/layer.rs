@@ -80,7 +80,7 @@ pub enum Layer {
     },
     /// Mean of each channel's map: (N, C, H, W) to (N, C).
     GlobalAvgPool2d,
-    /// Zero channels around those of every so-manieth pixel, half of them, rounded down, before: the shortcut without parameters (option
+    /// Zero channels around those of every s-th pixel, half of them, rounded down, before: the shortcut without parameters (option
     /// A) of He et al., 2016.
     PadChannels {
         /// Channels of the output, at least those of the input.

@@ -70,6 +70,8 @@ pub enum Event {
         path: PathBuf,
         /// The epochs' rows.
         rows: Vec<EpochRow>,
+        /// Steps of an epoch.
+        steps: usize,
         /// Newer ones in its folder, which are damaged.
         skipped: Vec<SkippedCheckpoint>,
     },

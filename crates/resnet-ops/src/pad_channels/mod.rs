@@ -1,4 +1,4 @@
-//! Zero channels around those of every so-manieth pixel: (N, C, H, W) to (N, `out_channels`, ⌈H / s₀⌉, ⌈W / s₁⌉),
+//! Zero channels around those of every s-th pixel: (N, C, H, W) to (N, `out_channels`, ⌈H / s₀⌉, ⌈W / s₁⌉),
 //! y\[`before` + c, i, j\] = x\[c, i·s₀, j·s₁\], and y is zero in all other channels. It is the shortcut without parameters, option A, of He et
 //! al., 2016 (<https://arxiv.org/abs/1512.03385>, 3.3 and 4.2). Pixels between those that are taken have no gradient.
 

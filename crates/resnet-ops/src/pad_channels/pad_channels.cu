@@ -1,4 +1,4 @@
-// Zero channels around those of every so-manieth pixel, an octet of outputs, or of inputs in the backward pass, to a thread.
+// Zero channels around those of every s-th pixel, an octet of outputs, or of inputs in the backward pass, to a thread.
 
 #include "cuda/window.cuh"
 

@@ -188,7 +188,7 @@ impl<'a> Walk<'a, '_> {
         self.with(path, path, output, "AveragePool", vec![x], attributes)
     }
 
-    /// Every so-manieth pixel, then zero channels around.
+    /// Every s-th pixel, then zero channels around.
     fn padding_of_channels(&mut self, node: &TraceNode, path: &str, mut x: Operand, stride: [usize; 2]) -> Operand {
         let [input, output] = [node.inputs[0], node.output].map(|value| self.network.trace.shapes[value]);
         let added = output.channels() - input.channels();

@@ -8,11 +8,12 @@ use crate::interface::Interface;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What is said of a model that takes (C, H, W), in the order of its keys.
+/// What is said of a model that takes (C, H, W), in the order of its keys; `output` is the name of what it returns.
 pub fn entries(
     options: &OnnxOptions,
     interface: &Interface,
     [channels, height, width]: [usize; 3],
+    output: &str,
 ) -> Vec<StringStringEntryProto> {
     let mut entries = BTreeMap::from([
         ("task", "classify".to_owned()),
@@ -20,7 +21,7 @@ pub fn entries(
         // As Ultralytics' exports have it: height and width.
         ("imgsz", json(&[height, width])),
         ("input", options.input.word().to_owned()),
-        ("output", (if options.probabilities { "probabilities" } else { "logits" }).to_owned()),
+        ("output", output.to_owned()),
         ("temperature", json(&interface.temperature)),
         ("half", json(&(options.precision == Precision::Fp16))),
     ]);

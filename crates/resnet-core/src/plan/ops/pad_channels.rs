@@ -1,4 +1,4 @@
-//! Zero channels around those of every so-manieth pixel.
+//! Zero channels around those of every s-th pixel.
 
 use super::{Context, PlanOp, Site, Tape};
 use crate::plan::instruction::{calls, Accumulated, Read, Write};

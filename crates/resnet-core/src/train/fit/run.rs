@@ -41,7 +41,7 @@ impl Run<'_> {
         if let Some(Origin { path, skipped }) = resumed {
             self.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.begin_after(self.state.progress.updates));
             let Progress { rows, best, stopped_early, .. } = self.state.progress.clone();
-            self.tell(&Event::Resumed { path, rows, skipped })?;
+            self.tell(&Event::Resumed { path, rows, steps: self.course.steps, skipped })?;
             self.tell_all(
                 best.map(Event::Best).into_iter().chain(stopped_early.then_some(Event::StoppedEarly)).collect(),
             )?;

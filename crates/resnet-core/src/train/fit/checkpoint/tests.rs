@@ -33,7 +33,7 @@ impl Control for Notes {
         match event {
             Event::Checkpoint { path, .. } => self.written.push(path.clone()),
             Event::Best(place) => self.best = Some(*place),
-            Event::Resumed { path, rows, skipped } => {
+            Event::Resumed { path, rows, skipped, .. } => {
                 (self.resumed, self.skipped) = (Some((path.clone(), rows.clone())), skipped.clone());
             }
             Event::Step { .. }
