@@ -1,7 +1,7 @@
 import type { FitListener } from "./events.js";
 import type { EpochRow } from "./history.js";
 import { check, filePath, path } from "./options.js";
-import { append, writeMade } from "./written-file.js";
+import { append, endsWithinLine, writeMade } from "./written-file.js";
 
 /** Columns of a table, one for each number of a row. */
 const COLUMNS = ["epoch", "loss", "accuracy", "validationLoss", "validationAccuracy", "lr", "seconds", "waiting"] as const satisfies readonly (keyof EpochRow)[];
@@ -33,11 +33,16 @@ export function csvLog(file: string | URL): FitListener {
 
 /**
  * A listener of {@link fit} that adds each event to a file, as a line of JSON with its `time` (ISO 8601) and what the event tells. Of steps it has the
- * newest as often as the event loop gets to it.
+ * newest as often as the event loop gets to it. What is in the file stays; a last line that is torn, as by a full disk, is ended first.
  *
  * The run rejects with `ERR_IO` if the file cannot be written.
  */
 export function jsonlLog(file: string | URL): FitListener {
   const to = filePath("file", check("file", file, path));
-  return (event) => append(to, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`);
+  let isBegun = false;
+  return (event) => {
+    const line = `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`;
+    append(to, !isBegun && endsWithinLine(to) ? `\n${line}` : line);
+    isBegun = true;
+  };
 }

@@ -45,7 +45,7 @@ const rules = { ...signalRules, count: integer(1, 2 ** 20), batchSize: size };
  * @example
  * ```ts
  * for (const { path, index, labels, predicted, probability } of await mistakes(model, data.validation, { count: 10 })) {
- *   console.log(path ?? index, labels[0].name, "was taken for", predicted[0].name, probability);
+ *   console.log(path ?? index, labels[0]?.name, "was taken for", predicted[0]?.name, probability);
  * }
  * ```
  *

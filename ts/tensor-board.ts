@@ -39,7 +39,8 @@ export class TensorBoard {
   constructor(dir: string | URL) {
     const folder = filePath("dir", check("dir", dir, path));
     begun += 1;
-    const name = `events.out.tfevents.${Math.floor(now())}.${hostname()}.${process.pid}.${begun}`;
+    // TensorBoard reads them in the order of their names.
+    const name = `events.out.tfevents.${now().toFixed(3)}.${String(begun).padStart(6, "0")}.${hostname()}.${process.pid}`;
     this.#file = join(folder, name);
     writing(this.#file, () => mkdirSync(folder, { recursive: true }));
     this.#append(translated(() => addon.eventFileStart(now())));

@@ -1,10 +1,16 @@
-import { appendFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, statSync } from "node:fs";
 import { open, realpath, rename, rm, stat } from "node:fs/promises";
 import { ResNetError } from "./errors.js";
 
 /** Adds to a file, which is made if it is not there. */
 export function append(file: string, content: string | Uint8Array): void {
   writing(file, () => appendFileSync(file, content));
+}
+
+/** Whether a file ends within a line, as one does whose writer was stopped or found no room. */
+export function endsWithinLine(file: string): boolean {
+  const text = existsSync(file) && statSync(file).isFile() ? readFileSync(file) : Buffer.alloc(0);
+  return text.length > 0 && text.at(-1) !== 0x0a;
 }
 
 /** Does what a file needs to be written; where that fails it is `ERR_IO`. */
@@ -27,8 +33,9 @@ export async function writeMade(file: string, make: () => Promise<string | Uint8
     does().catch((cause: Error) => {
       throw unwritten(file, cause);
     });
-  if ((await stat(place).catch(() => undefined))?.isDirectory()) throw unwritten(file, new Error("it is a folder; expected the name of a file"));
-  const handle = await io(async () => open(temporary, "wx"));
+  const there = await stat(place).catch(() => undefined);
+  if (there !== undefined && !there.isFile()) throw unwritten(file, new Error(`it is a ${there.isDirectory() ? "folder" : "device"}; expected the name of a file`));
+  const handle = await io(async () => open(temporary, "wx", there?.mode));
   try {
     try {
       const content = await make();

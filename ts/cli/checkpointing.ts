@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { type FitOptions, loadModel } from "../index.js";
-import { Failure } from "./failure.js";
+import { Failure, Misuse } from "./failure.js";
 import { PROGRAM } from "./help.js";
 import { isTable } from "./logging.js";
 import { oneLine, type Options, text, typedAgain, type Values } from "./option.js";
@@ -23,6 +23,12 @@ export async function checkFiles(
 ): Promise<void> {
   if (resume !== undefined && !(await stat(resume).catch(() => undefined))?.isDirectory()) {
     throw new Failure("ERR_IO", `--resume: expected a folder that a training writes checkpoints to, got ${oneLine(resume)}`);
+  }
+  const outputs = { "--output": output, "its chart": chartBeside(output), "--report": report, "--log": log };
+  const places = Object.entries(outputs).flatMap(([name, file]) => (file === undefined ? [] : [[name, resolve(file)] as const]));
+  for (const [i, [name, place]] of places.entries()) {
+    const same = places.slice(0, i).find(([, other]) => other === place);
+    if (same !== undefined) throw new Misuse(`${name}: expected another file than ${same[0]}, got ${oneLine(place)} for both`);
   }
   const may = force || (resume !== undefined && (await isOf(resume, output)));
   await checkTargets([output, chartBeside(output)], may);

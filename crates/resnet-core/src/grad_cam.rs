@@ -32,6 +32,7 @@ impl Session {
         images.check()?;
         let [n, channels, height, width] = images.shape;
         let layer = self.layer_of_maps(Shape::map(channels, height, width), layer)?;
+        self.check_class(Shape::map(channels, height, width), class)?;
         let (image, pixels) = (channels * height * width, height * width);
         let (mut classes, mut heat) = (allocate::with_room(n)?, allocate::zeros(n * pixels)?);
         let images = images.data.chunks(EVALUATED_TOGETHER * image);
@@ -47,6 +48,19 @@ impl Session {
             classes.extend(part);
         }
         Ok(HeatMaps { classes, heat: Tensor { data: heat, shape: vec![n, height, width] } })
+    }
+
+    fn check_class(&self, input: Shape, class: Option<u32>) -> Result<()> {
+        let trace = trace(self.network(), input)?;
+        match (class, trace.shapes[trace.output]) {
+            (Some(class), Shape::Features(classes)) if class as usize >= classes => Err(Error::expected(
+                Code::Label,
+                "classIndex",
+                format!("one below the network's {classes} classes"),
+                class,
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The name of a layer that returns maps: the given one, or that of the last stage that returns maps of more than a pixel.

@@ -1,4 +1,5 @@
 import { type ExportOnnxOptions, loadModel, type OnnxPort } from "../../index.js";
+import { realpath } from "node:fs/promises";
 import { command } from "../command.js";
 import { Misuse } from "../failure.js";
 import { choice, flag, oneLine, type Option, text, type Values, whole } from "../option.js";
@@ -55,6 +56,8 @@ export default command({
 async function exportModel(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<void> {
   const { model: file, size, batch, input, probabilities, precision, keepNorms, force } = settings;
   const output = settings.output ?? `${file!.replace(/\.safetensors$/i, "")}.onnx`;
+  const [from, to] = await Promise.all([file!, output].map(async (path) => realpath(path).catch(() => path)));
+  if (from === to) throw new Misuse(`--output: expected another file than the model's, got ${oneLine(output)} for both`);
   await checkTargets([output], force);
   using model = await loadModel(file!, { device: "cpu" });
   const { transform, classNames, inChannels } = model;
