@@ -29,6 +29,8 @@ mod pinned;
 pub(crate) mod recorder;
 #[cfg(any(feature = "cuda", test))]
 mod staging;
+#[cfg(any(feature = "cuda", test))]
+mod unusable;
 
 pub(crate) use device::{Address, Argument, Geometry};
 
