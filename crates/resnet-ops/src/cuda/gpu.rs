@@ -131,20 +131,24 @@ fn unusable(error: DriverError, kernel: Option<String>) -> String {
                 .into()
         }
         CUDA_ERROR_SYSTEM_DRIVER_MISMATCH => {
-            "libcuda.so.1 and the kernel's NVIDIA driver are of different versions: restart the machine, or take the              libcuda.so.1 out that a container's image brings along"
+            "libcuda.so.1 and the kernel's NVIDIA driver are of different versions: restart the machine, or take the \
+             libcuda.so.1 out that a container's image brings along"
                 .into()
         }
         CUDA_ERROR_SYSTEM_NOT_READY => {
-            "the NVIDIA driver waits for the service that joins GPUs by NVSwitch: install nvidia-fabricmanager in the              driver's version, and sudo systemctl enable --now nvidia-fabricmanager"
+            "the NVIDIA driver waits for the service that joins GPUs by NVSwitch: install nvidia-fabricmanager in the \
+             driver's version, and sudo systemctl enable --now nvidia-fabricmanager"
                 .into()
         }
         CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE => {
-            "the libcuda.so.1 found first is the package cuda-compat's, which this GPU cannot use: take its folder              (/usr/local/cuda/compat) off the library path, and install driver 580 or newer"
+            "the libcuda.so.1 found first is the package cuda-compat's, which this GPU cannot use: take its folder \
+             (/usr/local/cuda/compat) off the library path, and install driver 580 or newer"
                 .into()
         }
         other => Surroundings::new(kernel).why(other == CUDA_ERROR_NO_DEVICE).unwrap_or_else(|| match other {
             CUDA_ERROR_NO_DEVICE => {
-                "the NVIDIA driver finds no GPU: pass one to this machine or container, until nvidia-smi lists it".into()
+                "the NVIDIA driver finds no GPU: pass one to this machine or container, until nvidia-smi lists it"
+                    .into()
             }
             _ => format!(
                 "the NVIDIA driver does not start: {}: see what sudo dmesg | grep NVRM tells, and restart the machine",
