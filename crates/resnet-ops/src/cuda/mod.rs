@@ -29,6 +29,8 @@ mod pinned;
 pub(crate) mod recorder;
 #[cfg(any(feature = "cuda", test))]
 mod staging;
+#[cfg(feature = "cuda-host")]
+mod traffic;
 #[cfg(any(feature = "cuda", test))]
 mod unusable;
 
