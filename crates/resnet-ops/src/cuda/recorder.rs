@@ -4,7 +4,7 @@ use super::device::{Argument, Captured, Device, Geometry};
 use super::traffic::bytes;
 use crate::algorithm::Pass;
 use candle_core::Result;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a device was asked for since it was last taken.
@@ -75,18 +75,37 @@ impl Paper {
 /// The device. Its memory is but addresses, and reads as zeros.
 pub(super) struct Recorder {
     paper: Paper,
-    next: AtomicU64,
+    /// Bytes of all that was ever allocated, by address.
+    memory: Mutex<BTreeMap<u64, u64>>,
 }
+
+/// Where memory begins: above all numbers that kernels are given in place of an address.
+const FIRST: u64 = 1 << 48;
 
 impl Recorder {
     pub(super) fn new(paper: Paper) -> Self {
-        Self { paper, next: AtomicU64::new(1 << 20) }
+        Self { paper, memory: Mutex::default() }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of all memory that arguments lead to.
+    fn reached(&self, arguments: &[Argument]) -> u64 {
+        let memory = self.memory();
+        let allocation = |word: u64| memory.range(..=word).next_back().filter(|(start, len)| word < *start + *len);
+        let all: BTreeMap<_, _> = arguments.iter().filter_map(|argument| allocation(argument.0)).collect();
+        all.into_values().sum()
     }
 }
 
 impl Device for Recorder {
     fn allocate(&self, bytes: usize) -> Result<u64> {
-        Ok(self.next.fetch_add(bytes.next_multiple_of(256).max(256) as u64, Ordering::Relaxed))
+        let mut memory = self.memory();
+        let end = memory.last_key_value().map_or(FIRST, |(start, len)| start + len);
+        memory.insert(end, bytes.next_multiple_of(256).max(256) as u64);
+        Ok(end)
     }
 
     fn free(&self, _: u64) {}
@@ -108,6 +127,9 @@ impl Device for Recorder {
 
     unsafe fn launch(&self, kernel: &str, blocks: u32, threads: u32, arguments: &mut [Argument]) -> Result<()> {
         let bytes = bytes(kernel, blocks, arguments).expect("cuda/traffic.rs has a formula for every kernel");
+        // Each place is read and written once at most.
+        let most = 2 * self.reached(arguments);
+        assert!(bytes <= most, "{kernel}: expected at most {most} bytes to be moved, got {bytes}");
         self.paper.asked().launches.push(AskedLaunch { kernel: kernel.to_owned(), blocks, threads, bytes });
         Ok(())
     }
