@@ -117,10 +117,10 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
       /there is no \/dev\/nvidia-uvm: sudo nvidia-modprobe -u -c 0, .*, then start the container again$/,
     ],
     [
-      "a container that was forbidden the device",
+      "a container, or a scheduler's job, that may not have the device",
       { INIT: 999 },
       { ...MACHINE, ...every(EPERM) },
-      /this container may not open \/dev\/nvidiactl .*: start it again, with --gpus all .*gpu=all \(podman\)$/,
+      /this container or job may not open \/dev\/nvidiactl: start the container again, with --gpus all .*\(Slurm's --gpus 1\)$/,
     ],
     [
       "a user without permission on the device",

@@ -26,7 +26,7 @@ fn main() {
     };
     let size = number("size", "96");
     let shape = [number("batch", "128"), number("channels", "1"), size, size];
-    let asked = on_paper::step(&option("network", "resnet18"), precision, shape);
+    let asked = on_paper::step(&option("network", "resnet18"), precision, shape, on_paper::SGD);
     let launches = asked.launches.iter().map(|launch| {
         json!({ "kernel": launch.kernel, "blocks": launch.blocks, "threads": launch.threads, "bytes": launch.bytes })
     });

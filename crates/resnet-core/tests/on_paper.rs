@@ -3,21 +3,18 @@
 use resnet_core::model::resnet::resnet;
 use resnet_core::model::zoo::preset;
 use resnet_core::session::Images;
-use resnet_core::train::{Optimizer, Sgd, Trainer};
+use resnet_core::train::{Optimizer, Trainer};
 use resnet_core::Session;
 use resnet_ops::{Asked, Executor, Precision};
 
-/// What a step of a network asks for, by SGD with momentum, on batches of this shape, (N, C, H, W).
-pub fn step(network: &str, precision: Precision, shape: [usize; 4]) -> Asked {
+/// With momentum.
+pub const SGD: &str = r#"{"type":"sgd","lr":0.01,"momentum":0.9,"nesterov":true,"weight_decay":1e-4}"#;
+
+/// What a step of a network asks for, by this optimiser, on batches of this shape, (N, C, H, W).
+pub fn step(network: &str, precision: Precision, shape: [usize; 4], optimizer: &str) -> Asked {
     let (executor, paper) = Executor::on_paper_for_tests(precision);
     let mut session = Session::on(resnet(&preset(network).unwrap()).unwrap(), executor, 0);
-    let mut trainer = Trainer::new(Optimizer::Sgd(Sgd {
-        lr: 0.01,
-        momentum: 0.9,
-        dampening: 0.0,
-        nesterov: true,
-        weight_decay: 1e-4,
-    }));
+    let mut trainer = Trainer::new(Optimizer::from_json(optimizer).unwrap());
     let (data, labels) = (vec![0f32; shape.iter().product()], vec![0; shape[0]]);
     let mut step = || {
         paper.take();

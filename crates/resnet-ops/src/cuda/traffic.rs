@@ -62,13 +62,13 @@ impl Launch<'_> {
         (images * pixels * octets, 2 * images * 2 * octets * LANES * F64)
     }
 
-    /// Bytes of plain filters, in f32, of packed ones and of biases, of all convolutions of a launch.
-    fn filters(&self) -> u64 {
+    /// Bytes of plain filters, in f32, of packed ones and of so many biases, of all convolutions of a launch.
+    fn filters(&self, biases: u64) -> u64 {
         let every = (0..self.int(0) as usize).map(|number| {
             let at = |word| self.pair(1 + number * 9 + word);
             let ([_, filters], [channels, height], [width, _]) = (at(3), at(4), at(5));
             let ([rows, columns], [lanes, _]) = (at(7), at(8));
-            let bias = self.is(1 + number * 9 + 2) * 2 * filters * F32;
+            let bias = self.is(1 + number * 9 + 2) * biases * filters * F32;
             filters * (channels * height * width * F32 + rows * columns * lanes * self.element) + bias
         });
         every.sum()
@@ -137,7 +137,9 @@ pub(super) fn bytes(kernel: &str, blocks: u32, arguments: &[Argument]) -> Option
             let images = per(total(), per_pixel * at.int(7) * at.int(8));
             images * at.int(1) * at.int(2) * at.int(3) * F32 + at.octets(total())
         }
-        "conv_pack" | "conv_unpack" => at.filters(),
+        "conv_pack" => at.filters(2),
+        // Those that a norm cancels are cleared.
+        "conv_unpack" => at.filters(1),
         "cross_entropy" => at.loss(8, 2 * F32 + 2 * F64, at.is(6) * at.int(0) * F64),
         "dropout" => at.octets(2 * total()),
         "from_nchw" => total() * (at.int(2) * F32 + at.lanes(2) * element),

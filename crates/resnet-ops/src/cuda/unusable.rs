@@ -36,9 +36,8 @@ impl Surroundings {
             names.clear();
         }
         let opened = |name: String| {
-            let path = format!("/dev/{name}");
-            let error = std::fs::OpenOptions::new().read(true).write(true).open(&path).err();
-            (path, error)
+            let device = &format!("/dev/{name}");
+            (device.clone(), std::fs::OpenOptions::new().read(true).write(true).open(device).err())
         };
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
         Self { kernel, visible, files: names.into_iter().map(opened).collect() }
@@ -64,7 +63,11 @@ impl Surroundings {
 
     /// What keeps the driver from the GPUs, as far as files tell, or a variable where it finds none; and what helps.
     pub fn why(&self, finds_none: bool) -> Option<String> {
-        let closed = self.files.iter().find_map(|(path, error)| Some(self.meaning(path, error.as_ref()?)));
+        let is_gpu = |path: &str| path.ends_with(|last: char| last.is_ascii_digit());
+        // Of several GPUs a job may be given some only.
+        let one_opens = self.files.iter().any(|(path, error)| is_gpu(path) && error.is_none());
+        let mut files = self.files.iter().filter(|(path, _)| !(one_opens && is_gpu(path)));
+        let closed = files.find_map(|(path, error)| Some(self.meaning(path, error.as_ref()?)));
         closed.or_else(|| finds_none.then(|| self.hidden()).flatten())
     }
 
@@ -93,8 +96,8 @@ impl Surroundings {
                  (podman); outside of one, sudo nvidia-modprobe -c 0"
             ),
             _ if error.raw_os_error() == Some(NOT_PERMITTED) => format!(
-                "{no_gpu}, since this container may not open {path} (any more): start it again, with --gpus all (docker) or --device \
-                 nvidia.com/gpu=all (podman)"
+                "{no_gpu}, since this container or job may not open {path}: start the container again, with --gpus all (docker) or \
+                 --device nvidia.com/gpu=all (podman); have the job ask for a GPU (Slurm's --gpus 1)"
             ),
             ErrorKind::PermissionDenied => format!(
                 "{no_gpu}, since this user may not read and write {path}: sudo chmod a+rw /dev/nvidia*, or have it in the \
@@ -141,7 +144,12 @@ mod tests {
             (true, [0, MISSING, 0], "there is no /dev/nvidia-uvm", "on its host, then start the container again"),
             (true, [FORBIDDEN; 3], "this user may not read and write /dev/nvidiactl", "and log in again"),
             (true, [0, 0, FORBIDDEN], "this user may not read and write /dev/nvidia0", "and log in again"),
-            (true, [0, NOT_PERMITTED, 0], "this container may not open /dev/nvidia-uvm", "nvidia.com/gpu=all (podman)"),
+            (
+                true,
+                [0, NOT_PERMITTED, 0],
+                "this container or job may not open /dev/nvidia-uvm",
+                "ask for a GPU (Slurm's --gpus 1)",
+            ),
             (true, [0, 0, BROKEN], "/dev/nvidia0 does not open (", "and restart the machine"),
         ];
         for (kernel, files, reason, fix) in cases {
@@ -152,6 +160,10 @@ mod tests {
         let hidden = surroundings(true, Some("-1"), [0; 3]).why(true).expect("a reason");
         assert!(hidden.contains("CUDA_VISIBLE_DEVICES is \"-1\": unset it"), "{hidden}");
         assert_eq!(surroundings(true, None, [0; 3]).why(true), None);
+        let mut several = surroundings(true, None, [0, 0, NOT_PERMITTED]);
+        assert!(several.why(true).is_some());
+        several.files.push(("/dev/nvidia1".into(), None));
+        assert_eq!(several.why(true), None);
         // Of a driver that fails otherwise the variable says nothing.
         assert_eq!(surroundings(true, Some("-1"), [0; 3]).why(false), None);
     }
