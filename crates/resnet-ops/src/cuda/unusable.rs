@@ -1,5 +1,7 @@
 //! Why the NVIDIA driver cannot be used, and what helps.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "the system's errors are many")]
+
 use std::io::{Error, ErrorKind};
 
 /// EPERM: a control group forbids what the file's own permissions (EACCES) may allow.
