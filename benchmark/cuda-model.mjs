@@ -19,7 +19,7 @@
 // The defaults are an H200 SXM's, by NVIDIA's data sheet (tensor cores without sparsity), and 132 processors by the Hopper architecture's
 // paper.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { table } from "../dist/table.js";
 import { compile, kernels } from "../scripts/cuda/compiled.mjs";
@@ -51,7 +51,9 @@ function onPaper(words) {
   const built = ["build", "--quiet", "--locked", "-p", "resnet-ops", "-p", "resnet-core", "--example", "launches"];
   execFileSync("cargo", built, { cwd: root, stdio: "inherit" });
   const program = join(process.env["CARGO_TARGET_DIR"] ?? join(root, "target"), "debug/examples/launches");
-  return JSON.parse(execFileSync(program, words, { encoding: "utf8", maxBuffer: 2 ** 26 }));
+  const { status, stdout, stderr, error } = spawnSync(program, words, { encoding: "utf8", maxBuffer: 2 ** 26 });
+  if (status !== 0) throw new Error(error?.message ?? stderr.trim());
+  return JSON.parse(stdout);
 }
 
 /** What nvcc makes of the kernels for compute capability 9.0; nothing where there is none. */

@@ -1,7 +1,7 @@
 //! What a training step asks of a GPU, as a line of JSON: kernels and convolutions in order, with their bytes; no GPU is needed.
 //!
 //! `launches [--network resnet18] [--precision bf16|tf32|fp32] [--batch 128] [--size 96] [--channels 1]`
-#![allow(clippy::print_stdout)] // A program, not library code.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[path = "../tests/on_paper.rs"]
@@ -9,6 +9,7 @@ mod on_paper;
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn main() {
+    use resnet_core::model::zoo::{names, preset};
     use resnet_ops::Precision;
     use serde_json::json;
 
@@ -26,7 +27,12 @@ fn main() {
     };
     let size = number("size", "96");
     let shape = [number("batch", "128"), number("channels", "1"), size, size];
-    let asked = on_paper::step(&option("network", "resnet18"), precision, shape, on_paper::SGD);
+    let network = option("network", "resnet18");
+    if preset(&network).is_none() {
+        eprintln!("--network: expected one of {}, got {network}", names().collect::<Vec<_>>().join(", "));
+        std::process::exit(2);
+    }
+    let asked = on_paper::step(&network, precision, shape, on_paper::SGD);
     let launches = asked.launches.iter().map(|launch| {
         json!({ "kernel": launch.kernel, "blocks": launch.blocks, "threads": launch.threads, "bytes": launch.bytes })
     });
