@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { estimate, occupancy } from "../benchmark/cuda-model.mjs";
 import { faults, kernels } from "../scripts/cuda/compiled.mjs";
 import { unplanned } from "../scripts/cuda/planned.mjs";
 
@@ -27,6 +28,31 @@ test("a kernel that spills, or that no processor has room for, is told by its na
     "full_bf16: expected no spills and no stack, got 24 and 12 bytes",
     "full_bf16: expected at most 128 registers, got 129",
     "full_bf16: expected at most 49152 bytes of shared memory, got 49160",
+  ]);
+});
+
+test("a kernel's occupancy is what registers, shared memory and blocks leave of a processor's warps", () => {
+  const of = (registers: number, shared: number, threads: number) => occupancy({ registers, shared }, threads);
+  expect(of(32, 0, 256)).toBe(1);
+  // One block of 16 warps has all registers; of two that share them, shared memory has room for one.
+  expect(of(128, 0, 512)).toBe(16 / 64);
+  expect(of(64, 40_000, 512)).toBe(32 / 64);
+  expect(of(64, 200_000, 512)).toBe(16 / 64);
+  // Registers come in 256s for a warp: 33 are taken for 40.
+  expect(of(33, 0, 64)).toBe((25 * 2) / 64);
+  expect(of(16, 0, 32)).toBe(32 / 64);
+});
+
+test("a step's model is its launches, its bytes at the bandwidth that its blocks reach, and operations at a share of the peak", () => {
+  const card = { bandwidth: 1000, processors: 100, launch: 2000, tflops: 100, share: 50 };
+  const launch = { kernel: "plain_bf16", blocks: 200, threads: 256, bytes: 3e6 };
+  const launches = [launch, { ...launch, blocks: 50, bytes: 1e6 }, { ...launch, kernel: "sum_bf16", threads: 512 }];
+  const convolutions = [{ pass: "Forward", multiplyAdds: 5e8, bytes: 4e6 }, { pass: "Forward", multiplyAdds: 1, bytes: 4e6 }];
+  const code = [{ name: "sum_bf16", registers: 128, shared: 0 }, { name: "plain_f32", registers: 32, shared: 0 }];
+  expect(estimate({ launches, convolutions }, card, code)).toEqual([
+    { name: "cuDNN, Forward", launches: 2, bytes: 8e6, operations: 1e9 + 2, work: 24, launching: 4, time: 28, share: 28 / 42 },
+    { name: "plain", launches: 2, bytes: 4e6, operations: 0, work: 5, launching: 4, time: 9, share: 9 / 42 },
+    { name: "sum", launches: 1, bytes: 3e6, operations: 0, work: 3, launching: 2, time: 5, share: 5 / 42, occupancy: 0.25 },
   ]);
 });
 

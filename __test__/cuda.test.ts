@@ -50,6 +50,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
   let folder: string;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+    library("files.so", { FILES: 1 });
   });
   afterAll(async () => rm(folder, { recursive: true }));
 
@@ -61,13 +62,15 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     execFileSync("cc", ["-shared", "-fPIC", ...defined, "-o", join(folder, name), at("children/imitations.c")]);
   }
 
-  function run(script: string, ...words: string[]) {
-    const env = { ...process.env, RESNET_NATIVE_ADDON: cuda, LD_LIBRARY_PATH: folder, IMITATION_TELLS: "1" };
+  /** With variables of its own; without those that hide a GPU. */
+  function run(script: string, words: string[], variables: Record<string, string> = {}) {
+    const { CUDA_VISIBLE_DEVICES: _, ...inherited } = process.env;
+    const env = { ...inherited, RESNET_NATIVE_ADDON: cuda, LD_LIBRARY_PATH: folder, IMITATION_TELLS: "1", ...variables };
     return promisify(execFile)(process.execPath, ["--input-type=module", "-e", script, ...words], { env });
   }
 
-  async function devices() {
-    const [info, auto, asked] = JSON.parse((await run(SCRIPT)).stdout);
+  async function devices(variables: Record<string, string> = {}) {
+    const [info, auto, asked] = JSON.parse((await run(SCRIPT, [], variables)).stdout);
     return { info, auto, asked };
   }
 
@@ -76,23 +79,82 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     library("libcuda.so.1", driver);
     library("libcudnn.so.9", { CUDNN: 91_300, ...cudnn });
     library("libcublasLt.so.99", { SILENT: 1 });
-    const { stdout, stderr } = await run(TRAINING, ...words);
+    const { stdout, stderr } = await run(TRAINING, words);
     const told = stderr.split("\n").filter((line) => line.startsWith("{"));
     return Object.assign(JSON.parse(stdout), ...told.map((line) => JSON.parse(line)));
   }
 
-  const broken: [string, Record<string, number>, RegExp][] = [
-    ["a driver that is too old", { VERSION: 12_080 }, /the NVIDIA driver supports CUDA 12\.8, .* install driver 580 or newer/],
-    ["a driver that sees no GPU", { INIT: 100 }, /the NVIDIA driver finds no GPU/],
-    ["the toolkit's stand-in for a driver", { RESULT: 34 }, /stand-in for builds: take its folder off the library path/],
-    ["a driver of another version than the kernel's", { INIT: 803 }, /of different versions: restart the machine/],
-    ["a driver that does not start", { INIT: 999 }, /the NVIDIA driver does not start: an imaginary error \(CUDA_ERROR_IMAG/],
+  /** A machine whose kernel has the driver, and whose files open. */
+  const MACHINE = { IMITATION_KERNEL: "580.95.05" };
+  const every = (error: number) => ({ IMITATION_CONTROL: `${error}`, IMITATION_UVM: `${error}`, IMITATION_GPU: `${error}` });
+  const [EPERM, ENOENT, EIO, EACCES] = [1, 2, 5, 13];
+
+  /** Each message ends in its fix. */
+  const broken: [string, Record<string, number>, Record<string, string>, RegExp][] = [
+    ["no driver", {}, { IMITATION_DRIVERLESS: "1" }, /^there is no NVIDIA driver \(libcuda\.so\.1\): install one of version 580 or newer$/],
+    [
+      "a container without the driver's libraries",
+      {},
+      { ...MACHINE, ...every(ENOENT), IMITATION_DRIVERLESS: "1" },
+      /^the kernel has the NVIDIA driver 580\.95\.05, but there is no libcuda\.so\.1: start a container with --gpus all .* in that version$/,
+    ],
+    ["a driver that is too old", { VERSION: 12_080 }, MACHINE, /^the NVIDIA driver supports CUDA 12\.8, .*: install driver 580 or newer$/],
+    ["the toolkit's stand-in for a driver", { RESULT: 34 }, MACHINE, /stand-in for builds: take its folder off the library path$/],
+    ["a driver of another version than the kernel's", { INIT: 803 }, MACHINE, /of different versions: restart the machine, or take the libcuda\.so\.1 out .* brings along$/],
+    ["a driver without the service for NVSwitch", { INIT: 802 }, MACHINE, /: install nvidia-fabricmanager in .* enable --now nvidia-fabricmanager$/],
+    ["cuda-compat's libraries on another GPU", { INIT: 804 }, MACHINE, /cuda-compat's, .*: take its folder .*, and install driver 580 or newer$/],
+    ["a machine whose kernel has no driver", { INIT: 100 }, every(ENOENT), /kernel has not loaded .*, sudo modprobe nvidia, or restart the machine$/],
+    [
+      "a container without the device",
+      { INIT: 100 },
+      { ...MACHINE, ...every(ENOENT) },
+      /there is no \/dev\/nvidiactl: start a container with --gpus all .*; outside of one, sudo nvidia-modprobe -c 0$/,
+    ],
+    [
+      "a container without the device for memory",
+      { INIT: 999 },
+      { ...MACHINE, IMITATION_UVM: `${ENOENT}` },
+      /there is no \/dev\/nvidia-uvm: sudo nvidia-modprobe -u -c 0, .*, then start the container again$/,
+    ],
+    [
+      "a container, or a scheduler's job, that may not have the device",
+      { INIT: 999 },
+      { ...MACHINE, ...every(EPERM) },
+      /this container or job may not open \/dev\/nvidiactl: start the container again, with --gpus all .*\(Slurm's --gpus 1\)$/,
+    ],
+    [
+      "a user without permission on the device",
+      { INIT: 100 },
+      { ...MACHINE, IMITATION_GPU: `${EACCES}` },
+      /this user may not read and write \/dev\/nvidia\d+: sudo chmod a\+rw \/dev\/nvidia\*, or .*, and log in again$/,
+    ],
+    [
+      "a GPU that does not answer",
+      { INIT: 999 },
+      { ...MACHINE, IMITATION_GPU: `${EIO}` },
+      /\/dev\/nvidia\d+ does not open \(.*error 5\)\): see what sudo dmesg .*, and restart the machine$/,
+    ],
+    [
+      "a variable that hides the GPUs",
+      { INIT: 100 },
+      { ...MACHINE, CUDA_VISIBLE_DEVICES: "-1" },
+      /since CUDA_VISIBLE_DEVICES is "-1": unset it, or have it name a GPU that nvidia-smi -L lists$/,
+    ],
+    ["a driver that sees no GPU", { INIT: 100 }, MACHINE, /finds no GPU: pass one to this machine or container, until nvidia-smi lists it$/],
+    [
+      "a driver that does not start",
+      { INIT: 999 },
+      { ...MACHINE, CUDA_VISIBLE_DEVICES: "0" },
+      /does not start: an imaginary error \(CUDA_ERROR_IMAGINARY\): see what sudo dmesg .*, and restart the machine$/,
+    ],
   ];
-  for (const [what, properties, message] of broken) {
+  for (const [what, properties, variables, message] of broken) {
     test(`${what}: auto is the CPU, and cuda an error that says what helps`, async () => {
       library("libcuda.so.1", properties);
-      const { info, auto, asked } = await devices();
+      const { info, auto, asked } = await devices({ LD_PRELOAD: join(folder, "files.so"), ...variables });
       expect(info).toMatchObject({ device: "cpu", why: expect.stringMatching(message), cuda: { problem: info.why } });
+      expect(info.cuda.driver).toBe("IMITATION_KERNEL" in variables ? "580.95.05" : undefined);
+      expect(info.why).not.toContain("  ");
       expect(auto).toBe("cpu");
       expect(asked).toBe(`ERR_DEVICE ${info.why}`);
     });
@@ -113,7 +175,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
     library("libcuda.so.1", { CAPABILITY: 7 });
     const { info, asked } = await devices();
     expect(info.cuda.cudnn).toBe("9.13.0");
-    expect(asked).toMatch(/^ERR_DEVICE Imaginary GPU has compute capability 7\.0, and 8\.0 \(Ampere, 2020\) is needed/);
+    expect(asked).toMatch(/^ERR_DEVICE Imaginary GPU has compute capability 7\.0, and 8\.0 \(Ampere, 2020\) is needed: use a newer GPU, or the device cpu$/);
   });
 
   test("a GPU's kernels are loaded before the first step, steps become graphs, and all goes back", async () => {

@@ -12,7 +12,7 @@ const SIGNS = {
   "`unsafe`": /\bunsafe\b/,
   CUDA: /feature = "cuda"|\bcudarc\b/,
   networks: /\bresnet.core\b|\b(Layer|Network|Session)\b/,
-  files: /\b(safetensors|serde|tempfile)\b|\bFile::|\bfs::(?!read_to_string\("\/sys\/)/,
+  files: /\b(safetensors|serde|tempfile)\b|\bFile::|\bfs::(?!read_to_string\("\/sys\/|read_dir\("\/dev"\)|OpenOptions::new\(\)\.read\(true\)\.write\(true\)\.open\(device\))/,
   training: /\b(Dataset|Loader|Trainer|epochs?)\b/,
 };
 

@@ -1,13 +1,51 @@
 // A driver that answers what a test wants of it: CUDA's version, the results of the first calls and of making a context current (BIND), a
 // GPU's compute capability and memory, how many captures it refuses. Its GPU computes nothing; at the end of the process it says what it was asked for, and what for it
 // should not have been, but for SILENT. With CUDNN it is cuDNN, which has two engines for everything, of which the first works in WORKSPACE bytes.
+// With FILES it is a machine, loaded before all else: variables IMITATION_… say which errors the driver's files answer with.
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef unsigned long long address;
 
-#ifdef CUDNN
+#ifdef FILES
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int told(const char *name) { return getenv(name) ? atoi(getenv(name)) : 0; }
+
+int open64(const char *path, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    int mode = va_arg(rest, int);
+    va_end(rest);
+    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+    if (strcmp(path, "/sys/module/nvidia/version") == 0) {
+        errno = ENOENT;
+        if (!getenv("IMITATION_KERNEL")) return -1;
+        int made = memfd_create("version", 0);
+        dprintf(made, "%s\n", getenv("IMITATION_KERNEL"));
+        lseek(made, 0, SEEK_SET);
+        return made;
+    }
+    if (strncmp(path, "/dev/nvidia", 11) != 0) return real(path, flags, mode);
+    errno = told(strcmp(path + 11, "ctl") == 0 ? "IMITATION_CONTROL" : strcmp(path + 11, "-uvm") == 0 ? "IMITATION_UVM" : "IMITATION_GPU");
+    return errno ? -1 : real("/dev/null", flags, mode);
+}
+
+void *dlopen(const char *path, int flags) {
+    void *(*real)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
+    int is_driver = path && (strncmp(path, "libcuda.", 8) == 0 || strncmp(path, "libcuda6", 8) == 0 || strncmp(path, "libnvcuda", 9) == 0);
+    return is_driver && told("IMITATION_DRIVERLESS") ? NULL : real(path, flags);
+}
+
+#elif defined CUDNN
 
 static int engines, in_workspace, without;
 

@@ -15,8 +15,11 @@ fn main() {
     {
         let mut kernels: Vec<(String, bool)> = sources.iter().flat_map(|source| kernels(source)).collect();
         kernels.sort();
+        let names = kernels.iter().flat_map(|(name, _)| ELEMENTS.map(|element| format!("{name}_{element}")));
+        let names = format!("{:?}", names.collect::<Vec<_>>());
+        std::fs::write(output().join("kernel_names.rs"), names).expect("cargo's folder can be written");
         #[cfg(feature = "cuda")]
-        device::compile(&kernels, &output());
+        device::compile(&output());
         #[cfg(feature = "cuda-host")]
         host::compile(&kernels, &output());
     }
@@ -70,10 +73,7 @@ mod device {
         ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"];
     const HOMES: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"];
 
-    pub fn compile(kernels: &[(String, bool)], output: &Path) {
-        let names = kernels.iter().flat_map(|(name, _)| super::ELEMENTS.map(|element| format!("{name}_{element}")));
-        let names = format!("{:?}", names.collect::<Vec<_>>());
-        std::fs::write(output.join("kernel_names.rs"), names).expect("cargo's folder can be written");
+    pub fn compile(output: &Path) {
         HOMES.iter().for_each(|home| println!("cargo::rerun-if-env-changed={home}"));
         let home = HOMES.iter().find_map(std::env::var_os);
         let nvcc = home.map_or("nvcc".into(), |home| Path::new(&home).join("bin/nvcc"));

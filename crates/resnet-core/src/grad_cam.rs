@@ -52,14 +52,13 @@ impl Session {
 
     fn check_class(&self, input: Shape, class: Option<u32>) -> Result<()> {
         let trace = trace(self.network(), input)?;
-        match (class, trace.shapes[trace.output]) {
-            (Some(class), Shape::Features(classes)) if class as usize >= classes => Err(Error::expected(
-                Code::Label,
-                "classIndex",
-                format!("one below the network's {classes} classes"),
-                class,
-            )),
-            _ => Ok(()),
+        let classes = trace.shapes[trace.output].channels();
+        match class.filter(|&class| class as usize >= classes) {
+            Some(class) => {
+                let expected = format!("one below the network's {classes} classes");
+                Err(Error::expected(Code::Label, "classIndex", expected, class))
+            }
+            None => Ok(()),
         }
     }
 

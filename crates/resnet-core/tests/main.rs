@@ -11,6 +11,8 @@ mod hostile_files;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod launches;
 mod load_weights;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod on_paper;
 mod optimizers;
 mod parity;
 mod pictures;

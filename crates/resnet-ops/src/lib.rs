@@ -60,7 +60,7 @@ pub use candle_core::{DType, Error, Result};
 #[cfg(all(feature = "cuda-host", feature = "cudnn"))]
 pub use cuda::cudnn::described::{plan_for_tests, Planned};
 #[cfg(feature = "cuda-host")]
-pub use cuda::recorder::{Asked, AskedConvolution, Paper};
+pub use cuda::recorder::{Asked, AskedConvolution, AskedLaunch, Paper};
 pub use element::{Element, Real};
 pub use error::DeviceError;
 pub use executor::{Capture, CapturedGraph, Cpu, Executor};

@@ -80,7 +80,7 @@ impl Geometry {
     }
 
     /// Bytes of what a pass writes.
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "cuda", feature = "cuda-host")), allow(dead_code))]
     pub fn target_bytes(&self, pass: Pass) -> usize {
         let [x, weights, y] = self.lengths();
         let len = match pass {

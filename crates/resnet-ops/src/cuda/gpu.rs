@@ -7,6 +7,7 @@ use super::cudnn::run::Convolutions;
 use super::device::{Argument, Captured, Device, Geometry, Graph};
 use super::handles::{description, failed, Context, DriverStream, Workspace};
 use super::pinned::{Pinned, LEAST};
+use super::unusable::Surroundings;
 use crate::algorithm::Pass;
 use crate::probe::{self, DeviceProbe, GpuDescription};
 use crate::DeviceError;
@@ -65,10 +66,12 @@ impl DeviceProbe {
 
 /// Fills in what is found until something is missing, which the error tells.
 fn fill(probe: &mut DeviceProbe) -> std::result::Result<(), String> {
+    let kernel = probe.driver.clone();
     // SAFETY: only looks for the library.
     if !unsafe { sys::is_culib_present() } {
-        return Err("there is no NVIDIA driver (libcuda.so.1): install one of version 580 or newer".into());
+        return Err(Surroundings::new(kernel).no_library());
     }
+    let unusable = |error| unusable(error, kernel.clone());
     let mut version = 0;
     // SAFETY: writes the version.
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(unusable)?;
@@ -83,12 +86,12 @@ fn fill(probe: &mut DeviceProbe) -> std::result::Result<(), String> {
     for ordinal in 0..result::device::get_count().map_err(unusable)? {
         probe.gpus.push(describe(ordinal).map_err(unusable)?);
     }
+    let Some(first) = probe.gpus.first() else {
+        return Err(unusable(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)));
+    };
     probe.cudnn = Some(library::find()?);
     if !probe.gpus.iter().any(GpuDescription::is_supported) {
-        return Err(match probe.gpus.first() {
-            Some(gpu) => too_old(gpu),
-            None => unusable(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)),
-        });
+        return Err(too_old(first));
     }
     Ok(())
 }
@@ -110,23 +113,48 @@ fn describe(ordinal: i32) -> std::result::Result<GpuDescription, DriverError> {
 
 fn too_old(gpu: &GpuDescription) -> String {
     let (major, minor) = gpu.compute_capability;
-    format!("{} has compute capability {major}.{minor}, and 8.0 (Ampere, 2020) is needed", gpu.name)
+    format!(
+        "{} has compute capability {major}.{minor}, and 8.0 (Ampere, 2020) is needed: use a newer GPU, or the device cpu",
+        gpu.name
+    )
 }
 
-fn unusable(error: DriverError) -> String {
-    use sys::CUresult::{CUDA_ERROR_NO_DEVICE, CUDA_ERROR_STUB_LIBRARY, CUDA_ERROR_SYSTEM_DRIVER_MISMATCH};
+/// What an error of the driver's first calls means, beside a driver in the kernel of this version, and what helps.
+fn unusable(error: DriverError, kernel: Option<String>) -> String {
+    use sys::CUresult::{
+        CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_STUB_LIBRARY,
+        CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, CUDA_ERROR_SYSTEM_NOT_READY,
+    };
     match error.0 {
-        CUDA_ERROR_NO_DEVICE => {
-            "the NVIDIA driver finds no GPU: is one there, and is this process allowed to see it?".into()
-        }
         CUDA_ERROR_STUB_LIBRARY => {
             "the libcuda.so.1 found first is the toolkit's stand-in for builds: take its folder off the library path"
                 .into()
         }
         CUDA_ERROR_SYSTEM_DRIVER_MISMATCH => {
-            "libcuda.so.1 and the kernel's NVIDIA driver are of different versions: restart the machine".into()
+            "libcuda.so.1 and the kernel's NVIDIA driver are of different versions: restart the machine, or take the \
+             libcuda.so.1 out that a container's image brings along"
+                .into()
         }
-        _ => format!("the NVIDIA driver does not start: {}", description(error)),
+        CUDA_ERROR_SYSTEM_NOT_READY => {
+            "the NVIDIA driver waits for the service that joins GPUs by NVSwitch: install nvidia-fabricmanager in the \
+             driver's version, and sudo systemctl enable --now nvidia-fabricmanager"
+                .into()
+        }
+        CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE => {
+            "the libcuda.so.1 found first is the package cuda-compat's, which this GPU cannot use: take its folder \
+             (/usr/local/cuda/compat) off the library path, and install driver 580 or newer"
+                .into()
+        }
+        other => Surroundings::new(kernel).why(other == CUDA_ERROR_NO_DEVICE).unwrap_or_else(|| match other {
+            CUDA_ERROR_NO_DEVICE => {
+                "the NVIDIA driver finds no GPU: pass one to this machine or container, until nvidia-smi lists it"
+                    .into()
+            }
+            _ => format!(
+                "the NVIDIA driver does not start: {}: see what sudo dmesg | grep NVRM tells, and restart the machine",
+                description(error)
+            ),
+        }),
     }
 }
 

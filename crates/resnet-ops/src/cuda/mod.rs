@@ -29,6 +29,10 @@ mod pinned;
 pub(crate) mod recorder;
 #[cfg(any(feature = "cuda", test))]
 mod staging;
+#[cfg(feature = "cuda-host")]
+mod traffic;
+#[cfg(any(feature = "cuda", test))]
+mod unusable;
 
 pub(crate) use device::{Address, Argument, Geometry};
 
