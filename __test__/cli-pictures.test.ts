@@ -76,6 +76,9 @@ test("train and evaluate write a report, train a log, and what cannot be written
   expect(await page()).toContain("<h1><bdi>reported.safetensors on colours</bdi></h1>");
   expect(await page()).toContain("No history of a training was given");
   expect(await sections()).toEqual(expect.arrayContaining(["confusion", "model-card", "missing"]));
+  const same = await train("colours", "--output", "same.safetensors", "--report", "./same.safetensors");
+  expect([same.code, same.stderr.split("\n")[0]]).toEqual([2, expect.stringMatching(/^error: --report: expected another file than --output, got .*same\.safetensors for both$/)]);
+  expect((await run(["export", "reported.safetensors", "-o", "reported.safetensors", "--force"])).stderr).toMatch(/^error: --output: expected another file than the model's/);
   const nowhere = await train("colours", "--output", "nowhere.safetensors", "--report", "none/x.html");
   expect([nowhere.code, nowhere.stdout]).toEqual([1, ""]);
   expect(nowhere.stderr).toMatch(/^error: --report: expected a file that can be written, got none\/x\.html: there is no folder .*none\n$/);

@@ -1,6 +1,8 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { csvLog, fit, type FitEvent, type FitListener, globalAvgPool2d, type History, jsonlLog, linear, sequential, TensorBoard } from "resnet-native";
 import { expect, test } from "vitest";
 import { any, pictures, rejection } from "./pictures.js";
@@ -113,11 +115,13 @@ test("csvLog has a row for each epoch, also for those before a checkpoint that t
 test("jsonlLog adds a line for each event", async () => {
   using model = network();
   const file = join(folder(), "events.jsonl");
-  writeFileSync(file, '{"earlier":true}\n');
+  // As a full disk leaves it: the last line is torn.
+  writeFileSync(file, '{"earlier":true}\n{"to');
   const events: FitEvent[] = [];
   await fit(model, data, { ...options, onEvent: [jsonlLog(file), (event) => void events.push(event)] });
-  const [earlier, ...lines] = readFileSync(file, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
-  expect(earlier).toEqual({ earlier: true });
+  const [earlier, torn, ...rest] = readFileSync(file, "utf8").trimEnd().split("\n");
+  expect([earlier, torn]).toEqual(['{"earlier":true}', '{"to']);
+  const lines = rest.map((line) => JSON.parse(line));
   expect(lines).toEqual(events.map((event) => ({ time: expect.stringMatching(/^20\d\d-\d\d-\d\dT.*Z$/), ...event })));
 });
 
@@ -192,13 +196,26 @@ test("TensorBoard takes scalars, pictures and texts of your own", () => {
   expect(eventsIn(dir).length).toBe(4);
 });
 
+test("a link stays one, and a file keeps who may read it", async () => {
+  using model = network();
+  const dir = folder();
+  const [target, link] = [join(dir, "target.csv"), join(dir, "link.csv")];
+  writeFileSync(target, "before", { mode: 0o640 });
+  symlinkSync(target, link);
+  const { rows } = await fit(model, data, { ...options, onEvent: csvLog(link) });
+  expect(readFileSync(target, "utf8").split("\n").length).toBe(1 + rows.length + 1);
+  expect([lstatSync(link).isSymbolicLink(), statSync(target).mode & 0o777]).toEqual([true, 0o640]);
+});
+
 test("what cannot be written is ERR_IO", async () => {
   using model = network();
   const dir = folder();
   mkdirSync(join(dir, "file.csv"));
   writeFileSync(join(dir, "plain"), "");
   expect(() => new TensorBoard(join(dir, "plain"))).toThrow(expect.objectContaining({ code: "ERR_IO", message: expect.stringContaining("plain") }));
-  for (const onEvent of [csvLog(join(dir, "file.csv")), jsonlLog(join(dir, "nowhere", "events.jsonl"))]) {
+  // A device stays one, whoever may replace it.
+  await promisify(execFile)("mkfifo", [join(dir, "pipe")]);
+  for (const onEvent of [csvLog(join(dir, "file.csv")), csvLog(join(dir, "pipe")), jsonlLog(join(dir, "nowhere", "events.jsonl"))]) {
     expect(await rejection(fit(model, data, { onEvent }))).toMatchObject({ code: "ERR_IO", message: expect.stringContaining(dir) });
   }
   for (const log of [csvLog, jsonlLog]) expect(() => log(any(1))).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));

@@ -47,7 +47,7 @@ export async function main(args) {
     const own = results.filter(({ side }) => side === name);
     const figures = [["%", own.flatMap(({ accuracy }) => accuracy === undefined ? [] : [100 * accuracy])], ["s", own.map(({ seconds }) => seconds)]];
     const told = figures.filter(([, values]) => values.length > 0).map(([unit, values]) => `${meanAndDeviation(values)} ${unit}`);
-    console.log(`${name}: ${told.join(", ")}, mean and standard deviation of ${own.length}`);
+    console.log(`${name}: ${told.join(", ")}${own.length > 1 ? `, mean and standard deviation of ${own.length}` : ""}`);
   }
   console.log(await save("records", { machine: await machine(), options, results }));
 }

@@ -64,9 +64,10 @@ export function median(values) {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** Mean and standard deviation of some numbers, as text. */
+/** Mean and standard deviation of some numbers, as text; of one number that alone. */
 export function meanAndDeviation(values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  if (values.length === 1) return mean.toFixed(2);
   return `${mean.toFixed(2)} ± ${Math.sqrt(squares / Math.max(1, values.length - 1)).toFixed(2)}`;
 }
