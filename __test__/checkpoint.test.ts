@@ -45,7 +45,7 @@ test("a run that was stopped goes on as if it had not been", async () => {
   const { rows } = await run;
   expect(rows.map((row) => ({ ...row, seconds: 0, waiting: 0 }))).toEqual(history.rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })));
   expect(await digest(model)).toBe(await digest(whole));
-  expect(events[0]).toEqual({ type: "resume", path: join(dir, "step-00000007.safetensors"), epoch: 2, skipped: [] });
+  expect(events[0]).toEqual({ type: "resume", path: join(dir, "step-00000007.safetensors"), epoch: 2, steps: 5, skipped: [] });
   const written = events.filter((event): event is CheckpointEvent => event.type === "checkpoint");
   expect(written.at(-1)).toEqual({ type: "checkpoint", path: join(dir, "step-00000015.safetensors"), epoch: 4, step: 0 });
 
@@ -125,7 +125,7 @@ test("of a folder the last whole checkpoint is gone on from, and those that are 
   for await (const event of run) events.push(event);
   const aside = [7, 6].map((step) => join(dir, `damaged-step-0000000${step}.safetensors`));
   const skipped = aside.map((path, i) => ({ path, reason: expect.stringContaining(`step-0000000${7 - i}.safetensors: `) as string }));
-  expect(events[0]).toEqual({ type: "resume", path: before, epoch: 1, skipped });
+  expect(events[0]).toEqual({ type: "resume", path: before, epoch: 1, steps: 5, skipped });
   expect(aside.every((path) => existsSync(path))).toBe(true);
   expect(existsSync(newest!)).toBe(false);
   expect(await digest(model)).toBe(await digest(whole));

@@ -240,7 +240,7 @@ test("training images are the epoch's, and said to be augmented or not", async (
   const augmented = await shown({ augment: [flip()] });
   expect(augmented.match(/<img/g)!.length).toBe(12);
   expect(augmented.match(/>augmented</g)!.length).toBe(12 + 1);
-  expect(augmented).toContain("As a step of epoch 3 sees them: <strong>augmented</strong>, changed at random by <code>flip</code>");
+  expect(augmented).toContain("Training images as in epoch 3: <strong>augmented</strong>, changed at random by <code>flip</code>");
   const plain = await shown({});
   expect(plain).toContain("<strong>unchanged</strong>");
   expect(plain).not.toContain("augmented<");

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type Dataset, ResNetError } from "resnet-native";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { collect, pictures, rejection } from "./pictures.js";
 
 test("batches come in order, or in the seed's order; the last may be left out", async () => {
@@ -27,13 +27,17 @@ test("batches come in order, or in the seed's order; the last may be left out", 
 });
 
 describe.skipIf(process.platform !== "linux")("the thread of a pass", () => {
-  /** The names of this process's threads, but for Node's own. */
+  /** The names of this process's threads, but for Node's own and those of tests before. */
   const threads = async () => {
-    const tasks = await readdir("/proc/self/task");
+    const tasks = (await readdir("/proc/self/task")).filter((task) => !before.has(task));
     // A thread may end while its name is asked for.
     const names = tasks.map((task) => readFile(`/proc/self/task/${task}/comm`, "utf8").catch(() => ""));
     return (await Promise.all(names)).map((name) => name.trim()).filter((name) => name.startsWith("resnet-"));
   };
+  let before: ReadonlySet<string>;
+  beforeAll(async () => {
+    before = new Set(await readdir("/proc/self/task"));
+  });
   const ended = async () => expect.poll(threads, { timeout: 10_000 }).toEqual([]);
   const data = pictures(400, { side: 8 });
   const pass = () => data.batches({ batchSize: 4, shuffle: true });

@@ -51,7 +51,7 @@ const rowRule: Rule<EpochRow> = {
     return [epoch, loss, accuracy, validationLoss, validationAccuracy, lr, seconds].every((number) => typeof number === "number");
   },
 };
-const rowsRule = { ...list(rowRule, "an array of rows with their numbers"), most: Infinity };
+export const rowsRule = { ...list(rowRule, "an array of rows with their numbers"), most: Infinity };
 
 /** What the run of a history was told, as a report shows it. */
 export const settingsOf = new WeakMap<History, object>();

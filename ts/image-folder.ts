@@ -125,7 +125,7 @@ const rules: Rules<ImageFolderOptions> = {
  * Rejects with `ERR_DATA_NOT_FOUND` if there are not two classes with pictures, `ERR_DATA_CORRUPT` for a file that is none (see `onError`),
  * `ERR_IO` if a folder cannot be read, `ERR_INVALID_ARGUMENT` for options that cannot be.
  */
-export async function imageFolder(path: string | URL, options: ImageFolderOptions & { readonly split: number }): Promise<ImageFolder & { readonly validation: Dataset }>;
+export async function imageFolder(path: string | URL, options: ImageFolderOptions & { readonly split: number }): Promise<ImageFolder & Required<Pick<ImageFolder, "validation">>>;
 export async function imageFolder(path: string | URL, options?: ImageFolderOptions): Promise<ImageFolder>;
 export async function imageFolder(path: string | URL, options?: ImageFolderOptions): Promise<ImageFolder> {
   const { size = 224, fit = "pad", channels = 3, background = [255, 255, 255], normalise, signal, ...given } = checkOptions(options, rules);

@@ -1,9 +1,9 @@
 import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
 import { ownVersion } from "./environment.js";
 import { gather, type Subject } from "./findings.js";
-import { type EpochRow, History } from "./history.js";
+import { type EpochRow, History, rowsRule } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { checkOptions, filePath, integer, path, size, string, unexpected } from "./options.js";
+import { check, checkOptions, filePath, integer, path, size, string, unexpected } from "./options.js";
 import { checkHistory } from "./plot.js";
 import { type SignalOptions, signalRules } from "./signal.js";
 import { partsOf, type TrainingData } from "./training-data.js";
@@ -50,7 +50,7 @@ export async function report(model: Model, history: History | readonly EpochRow[
   if (to === undefined) throw unexpected("file", path.expected, to);
   const file = filePath("file", to);
   nativeOf(model);
-  const rows = history === undefined ? undefined : checkHistory(history);
+  const rows = history === undefined ? undefined : check("history", checkHistory(history), rowsRule);
   const subject = { model, history: history instanceof History ? history : undefined, rows, ...measuredOf(data), title, mistakes, batchSize, signal };
   await writeMade(file, async () => {
     const findings = await gather(subject);
