@@ -12,7 +12,8 @@ use candle_core::bail;
 const MOST: usize = 56;
 const WORDS: usize = 9;
 const TILE: usize = 2304;
-const THREADS: usize = 256;
+/// Filters are small where kernels of one pixel have few channels: few threads of a block are left without a weight.
+const THREADS: usize = 64;
 
 /// The filters of a convolution as a kernel is told of them.
 struct Filters<'a> {
