@@ -1,7 +1,7 @@
 """Holds exported ONNX files of every named network, in both flavors, against other programs that read them.
 
-    python -m venv /tmp/onnxvenv && /tmp/onnxvenv/bin/pip install onnx onnxruntime openvino numpy
-    npm run build && /tmp/onnxvenv/bin/python tools/onnx_peers.py [PART OF A NAME…]
+    python -m venv onnxvenv && onnxvenv/bin/pip install onnx onnxruntime openvino numpy
+    npm run build && onnxvenv/bin/python tools/onnx_peers.py [PART OF A NAME…]
 
 Tried with onnx 1.23, onnxruntime 1.32, OpenVINO 2026.4, on CPUs. Each network has random weights, some steps of training behind it, so that
 norms have statistics, and images of 64x64 (CIFAR's networks 32x32, GoogLeNet 96x96). It is exported with folded norms, with norms
