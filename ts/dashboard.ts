@@ -2,7 +2,7 @@ import type { Augmentation } from "./augmentation.js";
 import type { CourseOptions } from "./course.js";
 import type { BatchOptions, Dataset } from "./data.js";
 import type { Controls } from "./dashboard/run.js";
-import { ownVersion } from "./environment.js";
+import { generator } from "./environment.js";
 import { ResNetError } from "./errors.js";
 import { evaluate } from "./evaluate.js";
 import type { FitEvent, FitListener } from "./events.js";
@@ -104,7 +104,7 @@ export async function openDashboard(
     batchSize,
     labelKind: train!.labelKind,
     mayEndEarly: earlyStopping !== undefined,
-    generator: ["resnet-native", ownVersion()].filter(Boolean).join(" "),
+    generator: generator(),
   };
   // Who looks at none does not wait for it to load.
   const { serve } = await import("./dashboard/server.js");

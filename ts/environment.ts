@@ -13,6 +13,11 @@ export function ownVersion(): string | undefined {
   }
 }
 
+/** What a page says that it was made by. */
+export function generator(): string {
+  return ["resnet-native", ownVersion()].filter(Boolean).join(" ");
+}
+
 /** What a program runs on, but nothing by which a person or a machine could be known. */
 export function environmentOf(device: string): [name: string, value: string][] {
   const { cpu, cuda, device: usual } = deviceInfo();

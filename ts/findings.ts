@@ -97,10 +97,8 @@ async function wrongOnes({ model, measured, mistakes: count, batchSize, signal }
     if (found.length === 0) return { missing: "There are none: every image is taken for what it is." };
     const shown: ShownMistake[] = [];
     for await (const { images, indices } of measured.subset(found.map(({ index }) => index)).batches({ batchSize })) {
-      const pictures = await shownImages(images, measured, { signal });
-      const heat = await heatOf(model, images, signal);
-      const heated = heat && (await shownImages(images, measured, { signal, heat }));
-      shown.push(...pictures.map((picture, i) => ({ ...found[indices[i]!]!, picture, ...(heated && { heat: heated[i]! }) })));
+      const pictures = await shownImages(images, measured, { signal, heat: await heatOf(model, images, signal) });
+      shown.push(...pictures.map((drawn, i) => ({ ...found[indices[i]!]!, ...drawn })));
     }
     return shown;
   } catch (error) {

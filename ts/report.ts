@@ -1,5 +1,5 @@
 import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
-import { ownVersion } from "./environment.js";
+import { generator } from "./environment.js";
 import { gather, type Subject } from "./findings.js";
 import { type EpochRow, History, rowsRule } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
@@ -56,7 +56,7 @@ export async function report(model: Model, history: History | readonly EpochRow[
     const findings = await gather(subject);
     // Who writes no report does not wait for it to load.
     const { reportPage } = await import("./report/sections.js");
-    const page = await reportPage(findings, ["resnet-native", ownVersion()].filter(Boolean).join(" "));
+    const page = await reportPage(findings, generator());
     signal?.throwIfAborted();
     return page;
   });

@@ -25,8 +25,14 @@ export function unshowable({ imageShape }: Dataset): Missing | undefined {
   return { missing: `Images of ${channels} channels cannot be shown: that takes 1 (grey) or 3 (red, green, blue).` };
 }
 
-/** The images of a batch as they were before they were normalised, each a picture that a page can hold, with its heat over it if there is any. */
-export async function shownImages({ data, shape }: Tensor, { transform }: Dataset, { signal, heat }: SignalOptions & { readonly heat?: readonly HeatMap[] }): Promise<Shown[]> {
+/** An image as a picture, and the same with its heat over it, if that was given. */
+interface ShownImage {
+  readonly picture: Shown;
+  readonly heat?: Shown;
+}
+
+/** The images of a batch as they were before they were normalised, each a picture that a page can hold. */
+export async function shownImages({ data, shape }: Tensor, { transform }: Dataset, { signal, heat }: SignalOptions & { readonly heat?: readonly HeatMap[] }): Promise<ShownImage[]> {
   const [images = 0, channels = 1, height = 1, width = 1] = shape;
   const [area, { mean = [], std = [] }] = [height * width, transform?.normalise ?? {}];
   const value = (i: number) => {
@@ -34,7 +40,8 @@ export async function shownImages({ data, shape }: Tensor, { transform }: Datase
     return data[i]! * (std[channel] ?? 1) + (mean[channel] ?? 0);
   };
   const [least, most] = ends(data.length, value);
-  const all: Shown[] = [];
+  const drawn = async (pixels: Pixels) => shown(await shrunk(pixels, signal));
+  const all: ShownImage[] = [];
   for (let image = 0; image < images; image++) {
     const bytes = new Uint8Array(area * channels);
     for (let i = 0; i < bytes.length; i++) {
@@ -42,7 +49,7 @@ export async function shownImages({ data, shape }: Tensor, { transform }: Datase
       bytes[i] = Math.round((255 * (value((image * channels + channel) * area + place) - least)) / (most - least));
     }
     const pixels = { data: bytes, width, height, channels };
-    all.push(await shown(await shrunk(heat === undefined ? pixels : heated(pixels, heat[image]!.heat.data), signal)));
+    all.push({ picture: await drawn(pixels), ...(heat && { heat: await drawn(heated(pixels, heat[image]!.heat.data)) }) });
   }
   return all;
 }

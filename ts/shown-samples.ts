@@ -14,7 +14,7 @@ export async function shownSamples(train: Dataset, pass: BatchOptions, { signal 
       if (!mixed) return named(labels, i);
       return `${mixed.share.toFixed(2)} ${named(labels, i)}, ${(1 - mixed.share).toFixed(2)} ${named(mixed.labels, i)}`;
     };
-    return pictures.map((picture, i) => ({ picture, told: told(i) }));
+    return pictures.map(({ picture }, i) => ({ picture, told: told(i) }));
   }
   return [];
 }

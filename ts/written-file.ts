@@ -1,4 +1,4 @@
-import { appendFileSync, closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { appendFileSync, closeSync, openSync, readSync, statSync } from "node:fs";
 import { open, realpath, rename, rm, stat } from "node:fs/promises";
 import { ResNetError } from "./errors.js";
 
@@ -9,11 +9,11 @@ export function append(file: string, content: string | Uint8Array): void {
 
 /** Whether a file ends within a line, as one does whose writer was stopped or found no room. */
 export function endsWithinLine(file: string): boolean {
-  const { size } = existsSync(file) && statSync(file).isFile() ? statSync(file) : { size: 0 };
-  if (size === 0) return false;
+  const there = statSync(file, { throwIfNoEntry: false });
+  if (!there?.isFile() || there.size === 0) return false;
   const opened = openSync(file, "r");
   const last = Buffer.alloc(1);
-  readSync(opened, last, 0, 1, size - 1);
+  readSync(opened, last, 0, 1, there.size - 1);
   closeSync(opened);
   return last[0] !== 0x0a;
 }

@@ -3,7 +3,7 @@
 use crate::classify::check_logits;
 use crate::error::{Code, Error, Result};
 use crate::infer::EVALUATED_TOGETHER;
-use crate::model::graph::trace;
+use crate::model::graph::{trace, Trace};
 use crate::model::shape::Shape;
 use crate::session::Session;
 use crate::tensor::{Images, Tensor};
@@ -31,8 +31,9 @@ impl Session {
     pub fn grad_cam(&mut self, images: Images, layer: Option<&str>, class: Option<u32>) -> Result<HeatMaps> {
         images.check()?;
         let [n, channels, height, width] = images.shape;
-        let layer = self.layer_of_maps(Shape::map(channels, height, width), layer)?;
-        self.check_class(Shape::map(channels, height, width), class)?;
+        let trace = trace(self.network(), Shape::map(channels, height, width))?;
+        let layer = layer_of_maps(&trace, layer)?;
+        check_class(&trace, class)?;
         let (image, pixels) = (channels * height * width, height * width);
         let (mut classes, mut heat) = (allocate::with_room(n)?, allocate::zeros(n * pixels)?);
         let images = images.data.chunks(EVALUATED_TOGETHER * image);
@@ -49,36 +50,34 @@ impl Session {
         }
         Ok(HeatMaps { classes, heat: Tensor { data: heat, shape: vec![n, height, width] } })
     }
+}
 
-    fn check_class(&self, input: Shape, class: Option<u32>) -> Result<()> {
-        let trace = trace(self.network(), input)?;
-        let classes = trace.shapes[trace.output].channels();
-        match class.filter(|&class| class as usize >= classes) {
-            Some(class) => {
-                let expected = format!("one below the network's {classes} classes");
-                Err(Error::expected(Code::Label, "classIndex", expected, class))
-            }
-            None => Ok(()),
+fn check_class(trace: &Trace, class: Option<u32>) -> Result<()> {
+    let classes = trace.shapes[trace.output].channels();
+    match class.filter(|&class| class as usize >= classes) {
+        Some(class) => {
+            let expected = format!("one below the network's {classes} classes");
+            Err(Error::expected(Code::Label, "classIndex", expected, class))
         }
+        None => Ok(()),
     }
+}
 
-    /// The name of a layer that returns maps: the given one, or that of the last stage that returns maps of more than a pixel.
-    fn layer_of_maps(&self, input: Shape, given: Option<&str>) -> Result<String> {
-        let trace = trace(self.network(), input)?;
-        let refused = |expected, given| Error::expected(Code::InvalidArgument, "layer", expected, given);
-        match given {
-            // What has no such name is refused where the plan is made.
-            Some(name) => match trace.value_of(name).map(|value| trace.shapes[value]) {
-                Some(shape @ Shape::Features(_)) => {
-                    Err(refused("one that returns maps", format!("{name}, which returns {shape}")))
-                }
-                Some(Shape::Map { .. }) | None => Ok(name.to_owned()),
-            },
-            None => match trace.last_maps() {
-                Some(name) => Ok(name.to_owned()),
-                None => Err(refused("a name, for no stage returns maps of more than a pixel", "none".to_owned())),
-            },
-        }
+/// The name of a layer that returns maps: the given one, or that of the last stage that returns maps of more than a pixel.
+fn layer_of_maps(trace: &Trace, given: Option<&str>) -> Result<String> {
+    let refused = |expected, given| Error::expected(Code::InvalidArgument, "layer", expected, given);
+    match given {
+        // What has no such name is refused where the plan is made.
+        Some(name) => match trace.value_of(name).map(|value| trace.shapes[value]) {
+            Some(shape @ Shape::Features(_)) => {
+                Err(refused("one that returns maps", format!("{name}, which returns {shape}")))
+            }
+            Some(Shape::Map { .. }) | None => Ok(name.to_owned()),
+        },
+        None => match trace.last_maps() {
+            Some(name) => Ok(name.to_owned()),
+            None => Err(refused("a name, for no stage returns maps of more than a pixel", "none".to_owned())),
+        },
     }
 }
 
