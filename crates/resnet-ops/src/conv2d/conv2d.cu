@@ -32,7 +32,7 @@ struct NAME(Filters) {
     float *bias;
     /// The first block that works on them.
     int first_block;
-    int out_channels, channels, height, width, block, down, across, rows, columns, lanes, unused;
+    int packed_filters, out_channels, channels, height, width, block, down, across, rows, columns, lanes;
 };
 
 /// Those of several convolutions, as many as the arguments of a launch have room for.
@@ -44,22 +44,31 @@ static_assert(sizeof(NAME(EveryFilters)) == 56 * 9 * 8, "as many words as cuda/f
 /// Weights that a block brings from one order to the other, through shared memory, so that both sides are whole lines.
 constexpr int NAME(TILE) = 2304;
 
-/// A block's part of the filters: some channels of one.
+/// A block's part of the filters: several small ones, or some channels of a large one.
 struct NAME(Part) {
-    int out, first, end, taps;
+    /// The first filter and how many there are, in what is packed and in what is plain.
+    int out, filters, real;
+    int first, end, taps;
     /// Whether the weights have room in shared memory.
     bool fits;
+    /// Where the plain weights begin, which lie together, and how many there are.
     int64 weights;
+    int len;
 
-    INLINE explicit NAME(Part)(const NAME(Filters) & filters) {
-        taps = filters.height * filters.width;
+    INLINE explicit NAME(Part)(const NAME(Filters) & f) {
+        taps = f.height * f.width;
         fits = taps <= NAME(TILE);
-        const int most = fits ? NAME(TILE) / taps : 1, per_filter = (filters.channels + most - 1) / most;
-        const int part = static_cast<int>(blockIdx.x) - filters.first_block;
-        out = part / per_filter;
-        first = part % per_filter * most;
-        end = first + most < filters.channels ? first + most : filters.channels;
-        weights = (static_cast<int64>(out) * filters.channels + first) * taps;
+        const int room = fits ? NAME(TILE) / taps : 1, most = room < f.channels ? room : f.channels;
+        const int parts = (f.channels + most - 1) / most, together = room / most;
+        const int part = static_cast<int>(blockIdx.x) - f.first_block;
+        out = part / parts * together;
+        first = part % parts * most;
+        end = first + most < f.channels ? first + most : f.channels;
+        filters = f.packed_filters - out < together ? f.packed_filters - out : together;
+        real = f.out_channels - out < filters ? f.out_channels - out : filters;
+        if (real < 0) real = 0;
+        weights = (static_cast<int64>(out) * f.channels + first) * taps;
+        len = real * (end - first) * taps;
     }
 };
 
@@ -68,16 +77,22 @@ struct NAME(Part) {
 template <typename F> INLINE void each_place(const NAME(Filters) & f, const NAME(Part) & part, F at) {
     const bool last = part.end == f.channels;
     const int first = f.block == 1 ? part.first : 0, end = f.block == 1 && !last ? part.end : f.lanes, across = end - first;
-    for (int i = threadIdx.x; i < f.rows * f.columns * across; i += blockDim.x) {
-        const int tap = i / across, lane = first + i - tap * across, row = tap / f.columns, column = tap - row * f.columns;
-        const int cell = f.block == 1 ? 0 : lane / f.channels, channel = lane - cell * f.channels;
-        const bool counts = channel < f.channels && cell < f.block * f.block;
-        // Another block's, but for the lanes behind all channels.
-        if (counts ? channel < part.first || channel >= part.end : !last) continue;
-        const int r = f.block * row + cell / f.block + f.down, s = f.block * column + cell % f.block + f.across;
-        const bool real = counts && r >= 0 && r < f.height && s >= 0 && s < f.width;
-        const int64 place = (static_cast<int64>(part.out) * f.rows * f.columns + tap) * f.lanes + lane;
-        at(place, real ? (channel - part.first) * part.taps + r * f.width + s : -1);
+    const int per_filter = f.rows * f.columns * across, channels = part.end - part.first;
+    for (int i = threadIdx.x; i < part.filters * per_filter; i += blockDim.x) {
+        const int filter = i / per_filter, inside = i - filter * per_filter, tap = inside / across, lane = first + inside - tap * across;
+        const int64 place = (static_cast<int64>(part.out + filter) * f.rows * f.columns + tap) * f.lanes + lane;
+        int channel = lane, from = tap;
+        if (f.block != 1) {
+            const int row = tap / f.columns, column = tap - row * f.columns, cell = lane / f.channels;
+            channel = lane - cell * f.channels;
+            const bool counts = cell < f.block * f.block;
+            // Another block's, but for the lanes behind all channels.
+            if (counts ? channel < part.first || channel >= part.end : !last) continue;
+            const int r = f.block * row + cell / f.block + f.down, s = f.block * column + cell % f.block + f.across;
+            from = counts && r >= 0 && r < f.height && s >= 0 && s < f.width ? r * f.width + s : -1;
+        }
+        const bool real = filter < part.real && channel < f.channels && from >= 0;
+        at(place, real ? (filter * channels + channel - part.first) * part.taps + from : -1);
     }
 }
 
@@ -86,18 +101,17 @@ SYNCING_KERNEL(conv_pack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
     SHARED float kept[NAME(TILE)];
     const NAME(Filters) &filters = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
     const NAME(Part) part(filters);
-    const bool real = part.out < filters.out_channels;
     const float *weights = filters.plain + part.weights;
-    if (real && part.fits) {
-        for (int i = threadIdx.x; i < (part.end - part.first) * part.taps; i += blockDim.x) kept[i] = weights[i];
+    if (part.fits) {
+        for (int i = threadIdx.x; i < part.len; i += blockDim.x) kept[i] = weights[i];
     }
     __syncthreads();
     const float *from = part.fits ? kept : weights;
     T *packed = filters.packed;
-    each_place(filters, part, [&](int64 place, int weight) { round_to(real && weight >= 0 ? from[weight] : 0, &packed[place]); });
-    if (filters.bias && real && part.first == 0 && threadIdx.x == 0) {
-        const int64 filter = static_cast<int64>(filters.channels) * part.taps;
-        filters.bias[part.out] = filters.plain[filters.out_channels * filter + part.out];
+    each_place(filters, part, [&](int64 place, int weight) { round_to(weight >= 0 ? from[weight] : 0, &packed[place]); });
+    if (filters.bias && part.first == 0) {
+        const float *bias = filters.plain + static_cast<int64>(filters.out_channels) * filters.channels * part.taps;
+        for (int i = threadIdx.x; i < part.real; i += blockDim.x) filters.bias[part.out + i] = bias[part.out + i];
     }
 }
 
@@ -106,7 +120,6 @@ SYNCING_KERNEL(conv_unpack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
     SHARED float kept[NAME(TILE)];
     const NAME(Filters) &filters = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
     const NAME(Part) part(filters);
-    if (part.out >= filters.out_channels) return;
     float *gradients = filters.plain + part.weights;
     float *to = part.fits ? kept : gradients;
     const T *packed = filters.packed;
@@ -115,9 +128,11 @@ SYNCING_KERNEL(conv_unpack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
     });
     __syncthreads();
     if (part.fits) {
-        for (int i = threadIdx.x; i < (part.end - part.first) * part.taps; i += blockDim.x) gradients[i] = kept[i];
+        for (int i = threadIdx.x; i < part.len; i += blockDim.x) gradients[i] = kept[i];
     }
-    if (filters.bias && part.first == 0 && threadIdx.x == 0) filters.bias[part.out] = 0;
+    if (filters.bias && part.first == 0) {
+        for (int i = threadIdx.x; i < part.real; i += blockDim.x) filters.bias[part.out + i] = 0;
+    }
 }
 
 /// y = act(y + bias + shortcut); lanes beyond the channels become zero.

@@ -31,7 +31,8 @@ struct Entry {
 
 namespace {
 
-constexpr std::size_t STACK = 64 * 1024;
+/// Odd in lines of a cache, so that the stacks of a block do not fall on the same few.
+constexpr std::size_t STACK = 64 * 1024 + 7 * 64;
 
 struct Fiber {
     std::jmp_buf context;

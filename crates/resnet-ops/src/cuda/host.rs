@@ -9,6 +9,7 @@ use candle_core::{bail, Result};
 use half::bf16;
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ffi::{c_char, c_int, c_uint, c_void, CString};
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub struct Host {
@@ -181,94 +182,128 @@ impl Device for Host {
     }
 }
 
-unsafe fn convolve_at(geometry: &Geometry, pass: Pass, [a, b, target]: [u64; 3]) {
-    let [x, weights, y] = geometry.lengths();
-    let (a_len, b_len, target_len) = match pass {
-        Pass::Forward => (x, weights, y),
-        Pass::InputGradient => (y, weights, x),
-        Pass::WeightGradient => (x, y, weights),
-    };
-    let bf = match geometry.precision {
-        Precision::Bf16 => true,
-        Precision::Tf32 | Precision::Fp32 => false,
-    };
-    // SAFETY: passed on to the caller; the allocations are aligned to cache lines, and kernels begin theirs at elements.
-    unsafe {
-        let (a, b) = (read(a, a_len, bf), read(b, b_len, bf));
-        // What lies between the channels of one pixel and of the next stays.
-        let mut values = read(target, target_len, bf);
-        convolve(geometry, pass, &a, &b, &mut values);
-        write(target, &values, bf);
-    }
-}
-
-unsafe fn read(address: u64, len: usize, bf: bool) -> Vec<f64> {
+unsafe fn convolve_at(geometry: &Geometry, pass: Pass, addresses: [u64; 3]) {
     // SAFETY: passed on to the caller.
     unsafe {
-        match bf {
-            true => {
-                std::slice::from_raw_parts(address as *const bf16, len).iter().map(|value| value.to_f64()).collect()
-            }
-            false => std::slice::from_raw_parts(address as *const f32, len).iter().map(|&value| value.into()).collect(),
+        match geometry.precision {
+            Precision::Bf16 => convolve::<bf16>(geometry, pass, addresses),
+            Precision::Tf32 | Precision::Fp32 => convolve::<f32>(geometry, pass, addresses),
         }
     }
 }
 
-unsafe fn write(address: u64, values: &[f64], bf: bool) {
-    // SAFETY: passed on to the caller.
-    unsafe {
-        match bf {
-            true => {
-                let target = std::slice::from_raw_parts_mut(address as *mut bf16, values.len());
-                target.iter_mut().zip(values).for_each(|(target, &value)| *target = bf16::from_f64(value));
-            }
-            false => {
-                let target = std::slice::from_raw_parts_mut(address as *mut f32, values.len());
-                target.iter_mut().zip(values).for_each(|(target, &value)| *target = value as f32);
-            }
-        }
+/// What activations and weights are kept as.
+trait Element: Copy + Into<f64> {
+    fn rounded(value: f64) -> Self;
+}
+
+impl Element for f32 {
+    fn rounded(value: f64) -> Self {
+        value as f32
     }
+}
+
+impl Element for bf16 {
+    fn rounded(value: f64) -> Self {
+        Self::from_f64(value)
+    }
+}
+
+fn wide<E: Element>(values: &[E]) -> Vec<f64> {
+    values.iter().map(|&value| value.into()).collect()
+}
+
+fn round<E: Element>(values: &[f64], target: &mut [E]) {
+    target.iter_mut().zip(values).for_each(|(target, &value)| *target = E::rounded(value));
 }
 
 /// By the definition, a tap and a pixel at a time, in f64: what is tested is all but the convolutions.
-fn convolve(geometry: &Geometry, pass: Pass, a: &[f64], b: &[f64], target: &mut [f64]) {
-    let Geometry { n, in_channels, out_channels, input, output, kernel, stride, padding, groups, pixel, .. } = geometry;
-    let (c, k) = (in_channels / groups, out_channels / groups);
-    let clear = |target: &mut [f64], channels: usize, pixel: usize| {
-        target.chunks_mut(pixel).for_each(|pixel| pixel[..channels].fill(0.0));
+///
+/// # Safety
+/// As for [`Device::convolve`].
+unsafe fn convolve<E: Element>(geometry: &Geometry, pass: Pass, [a, b, target]: [u64; 3]) {
+    let [x_len, weights_len, y_len] = geometry.lengths();
+    // SAFETY: passed on to the caller; the allocations are aligned to cache lines, and kernels begin theirs at elements.
+    let source = |address: u64, len: usize| unsafe { std::slice::from_raw_parts(address as *const E, len) };
+    // SAFETY: likewise; a target is none of the sources.
+    let target = |len: usize| unsafe { std::slice::from_raw_parts_mut(target as *mut E, len) };
+    let Geometry { in_channels, out_channels, pixel, accumulate, .. } = *geometry;
+    // What lies between the channels of one pixel and of the next stays.
+    let begun = |target: &[E], channels: usize, pixel: usize| {
+        let mut sums = wide(target);
+        if !accumulate {
+            sums.chunks_mut(pixel).for_each(|pixel| pixel[..channels].fill(0.0));
+        }
+        sums
     };
     match pass {
-        _ if geometry.accumulate => {}
-        Pass::Forward => clear(target, *out_channels, pixel[1]),
-        Pass::InputGradient => clear(target, *in_channels, pixel[0]),
-        Pass::WeightGradient => target.fill(0.0),
+        Pass::Forward => {
+            let (x, weights, y) = (wide(source(a, x_len)), source(b, weights_len), target(y_len));
+            let mut sums = begun(y, out_channels, pixel[1]);
+            for tap in taps(geometry) {
+                let weights = wide(&weights[tap.weights.clone()]);
+                tap.for_each_pixel(geometry, |x_range, place| sums[place] += dot(&x[x_range], &weights));
+            }
+            round(&sums, y);
+        }
+        Pass::InputGradient => {
+            let (dy, weights, dx) = (wide(source(a, y_len)), source(b, weights_len), target(x_len));
+            let mut sums = begun(dx, in_channels, pixel[0]);
+            for tap in taps(geometry) {
+                let weights = wide(&weights[tap.weights.clone()]);
+                tap.for_each_pixel(geometry, |x_range, place| {
+                    sums[x_range].iter_mut().zip(&weights).for_each(|(dx, w)| *dx += dy[place] * w);
+                });
+            }
+            round(&sums, dx);
+        }
+        Pass::WeightGradient => {
+            let (x, dy, dw) = (wide(source(a, x_len)), wide(source(b, y_len)), target(weights_len));
+            for tap in taps(geometry) {
+                let dw = &mut dw[tap.weights.clone()];
+                let mut sums = begun(dw, dw.len(), dw.len());
+                tap.for_each_pixel(geometry, |x_range, place| {
+                    sums.iter_mut().zip(&x[x_range]).for_each(|(dw, x)| *dw += dy[place] * x);
+                });
+                round(&sums, dw);
+            }
+        }
     }
-    // Filter by filter and tap by tap: its weights are near, whatever the number of pixels.
-    let taps = (0..kernel[0]).flat_map(|r| (0..kernel[1]).map(move |s| (r, s)));
-    for (out, (r, s)) in (0..*out_channels).flat_map(|out| taps.clone().map(move |tap| (out, tap))) {
-        let weights = ((out * kernel[0] + r) * kernel[1] + s) * c;
-        let weights = weights..weights + c;
-        for (image, p) in (0..*n).flat_map(|image| (0..output[0]).map(move |p| (image, p))) {
+}
+
+/// One place of a filter's window: its weights, of all channels.
+struct Tap {
+    filter: usize,
+    at: [usize; 2],
+    weights: Range<usize>,
+}
+
+/// Every filter's, one filter after the other: in the order of the weights.
+fn taps(geometry: &Geometry) -> impl Iterator<Item = Tap> {
+    let &Geometry { in_channels, out_channels, groups, kernel: [height, width], .. } = geometry;
+    let channels = in_channels / groups;
+    (0..out_channels * height * width).map(move |tap| Tap {
+        filter: tap / (height * width),
+        at: [tap / width % height, tap % width],
+        weights: tap * channels..(tap + 1) * channels,
+    })
+}
+
+impl Tap {
+    /// Calls `at(x, y)` for each output pixel whose window has an input there: the input's channels, and the output's place.
+    fn for_each_pixel(&self, geometry: &Geometry, mut at: impl FnMut(Range<usize>, usize)) {
+        let &Geometry { n, out_channels, input, output, stride, padding, groups, pixel, .. } = geometry;
+        let channels = self.weights.len();
+        let group = self.filter / (out_channels / groups) * channels;
+        let inside = |axis: usize, out: usize| {
+            (out * stride[axis] + self.at[axis]).checked_sub(padding[axis]).filter(|&place| place < input[axis])
+        };
+        for (image, p) in (0..n).flat_map(|image| (0..output[0]).map(move |p| (image, p))) {
+            let Some(row) = inside(0, p) else { continue };
             for q in 0..output[1] {
-                let (row, column) = (p * stride[0] + r, q * stride[1] + s);
-                let (Some(row), Some(column)) = (row.checked_sub(padding[0]), column.checked_sub(padding[1])) else {
-                    continue;
-                };
-                if row >= input[0] || column >= input[1] {
-                    continue;
-                }
-                let y = ((image * output[0] + p) * output[1] + q) * pixel[1] + out;
-                let x = ((image * input[0] + row) * input[1] + column) * pixel[0] + out / k * c;
-                let x = x..x + c;
-                match pass {
-                    Pass::Forward => target[y] += dot(&a[x], &b[weights.clone()]),
-                    Pass::InputGradient => {
-                        target[x].iter_mut().zip(&b[weights.clone()]).for_each(|(dx, w)| *dx += a[y] * w);
-                    }
-                    Pass::WeightGradient => {
-                        target[weights.clone()].iter_mut().zip(&a[x]).for_each(|(dw, x)| *dw += b[y] * x);
-                    }
-                }
+                let Some(column) = inside(1, q) else { continue };
+                let x = ((image * input[0] + row) * input[1] + column) * pixel[0] + group;
+                at(x..x + channels, ((image * output[0] + p) * output[1] + q) * pixel[1] + self.filter);
             }
         }
     }

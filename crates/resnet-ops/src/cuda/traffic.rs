@@ -66,8 +66,8 @@ impl Launch<'_> {
     fn filters(&self, biases: u64) -> u64 {
         let every = (0..self.int(0) as usize).map(|number| {
             let at = |word| self.pair(1 + number * 9 + word);
-            let ([_, filters], [channels, height], [width, _]) = (at(3), at(4), at(5));
-            let ([rows, columns], [lanes, _]) = (at(7), at(8));
+            let ([filters, channels], [height, width]) = (at(4), at(5));
+            let ([_, rows], [columns, lanes]) = (at(7), at(8));
             let bias = self.is(1 + number * 9 + 2) * biases * filters * F32;
             filters * (channels * height * width * F32 + rows * columns * lanes * self.element) + bias
         });

@@ -12,7 +12,6 @@ use candle_core::bail;
 const MOST: usize = 56;
 const WORDS: usize = 9;
 const TILE: usize = 2304;
-/// Filters are small where kernels of one pixel have few channels: few threads of a block are left without a weight.
 const THREADS: usize = 64;
 
 /// The filters of a convolution as a kernel is told of them.
@@ -27,18 +26,16 @@ impl Filters<'_> {
     /// Blocks that work on them.
     fn blocks(&self) -> Result<usize> {
         let shape = self.conv.shape();
-        let most = (TILE / shape.kernel.iter().product::<usize>()).max(1);
-        Ok(layout(self.conv)?.packed_filters() * (shape.in_channels / shape.groups).div_ceil(most))
+        let (channels, room) =
+            (shape.in_channels / shape.groups, (TILE / shape.kernel.iter().product::<usize>()).max(1));
+        let most = room.min(channels);
+        Ok(layout(self.conv)?.packed_filters().div_ceil(room / most) * channels.div_ceil(most))
     }
 
     /// What conv2d.cu calls Filters, word by word.
     fn words(&self, first_block: usize) -> Result<[Argument; WORDS]> {
-        let [filters, channels, height, width, block, down, across, rows, columns, lanes] =
-            layout(self.conv)?.filter_sizes(self.conv.shape());
-        let pairs = [[filters, channels], [height, width], [block, down], [across, rows], [columns, lanes]];
         let mut sizes = vec![first_block as i32];
-        sizes.extend(pairs.as_flattened());
-        sizes.push(0);
+        sizes.extend(layout(self.conv)?.filter_sizes(self.conv.shape()));
         let mut words = [self.plain, self.packed, self.bias].map(Argument::from).into_iter();
         let mut sizes = sizes.chunks_exact(2).map(|pair| Argument::pair(pair[0], pair[1]));
         Ok(std::array::from_fn(|_| words.next().or_else(|| sizes.next()).expect("three addresses and six pairs")))

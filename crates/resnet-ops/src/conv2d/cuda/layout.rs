@@ -69,14 +69,20 @@ impl CudnnLayout {
         self.channels[1]
     }
 
-    /// Filters, channels, height and width of a kernel; a block's side, what a rewritten kernel is off by, its size and its lanes.
-    pub(super) fn filter_sizes(&self, shape: &ConvShape) -> [i32; 10] {
+    /// Filters in what is packed, filters, channels, height and width of a kernel; a block's side, what a rewritten kernel is off by, its
+    /// size and its lanes.
+    pub(super) fn filter_sizes(&self, shape: &ConvShape) -> [i32; 11] {
         let [height, width] = shape.kernel.map(|size| size as i32);
         let ([down, across], [rows, columns]) = (self.offset, self.kernel.map(|size| size as i32));
-        let [filters, channels, block, lanes] =
-            [shape.out_channels, shape.in_channels / shape.groups, self.block, self.lanes(shape)]
-                .map(|size| size as i32);
-        [filters, channels, height, width, block, down, across, rows, columns, lanes]
+        let [packed, filters, channels, block, lanes] = [
+            self.packed_filters(),
+            shape.out_channels,
+            shape.in_channels / shape.groups,
+            self.block,
+            self.lanes(shape),
+        ]
+        .map(|size| size as i32);
+        [packed, filters, channels, height, width, block, down, across, rows, columns, lanes]
     }
 
     /// Elements of the packed weights.
