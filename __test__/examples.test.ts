@@ -1,38 +1,26 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { request } from "node:http";
-import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { access, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { gunzipSync } from "node:zlib";
 import { transform } from "esbuild";
 import { CifarResNet, loadModel } from "resnet-native";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { colourFolder, png } from "./png.js";
+import { dataFolder } from "./data-folder.js";
+import { png } from "./png.js";
 import { until } from "./program.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const demo = join(root, "examples/fashion-mnist.mjs");
 const SAVED = "out/demo/resnet18-fashion-mnist.safetensors";
 const CHART = "out/demo/resnet18-fashion-mnist.svg";
-/** Where examples run, and a Fashion-MNIST of few images. */
+/** Where examples run. */
 let folder: string;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
-  for (const [part, count] of [["train", 12], ["t10k", 12]] as const) {
-    const images = new Uint8Array(16 + count * 784).map((_, i) => (i * 31) % 256);
-    images.set([0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28]);
-    const labels = new Uint8Array(8 + count).map((_, i) => i % 10);
-    labels.set([0, 0, 8, 1, 0, 0, 0, count]);
-    await writeFile(join(folder, `${part}-images-idx3-ubyte`), images);
-    await writeFile(join(folder, `${part}-labels-idx1-ubyte`), labels);
-  }
-  const packed = await readFile(join(root, "crates/resnet-core/tests/fixtures/torch_files/resnet18.pth.gz"));
-  await writeFile(join(folder, "resnet18.pth"), gunzipSync(packed));
-  await colourFolder(join(folder, "pictures"), ["poppies", "leaves", "skies"], 20);
+  folder = await dataFolder();
 });
 
 afterAll(async () => rm(folder, { recursive: true }));

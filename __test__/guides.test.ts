@@ -1,0 +1,61 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { transform } from "esbuild";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { nameOf, pages, programOf, programs } from "../scripts/guides.mjs";
+import { valuesOf } from "../ts/cli/arguments.js";
+import type { Command } from "../ts/cli/command.js";
+import { flag } from "../ts/cli/option.js";
+import { dataFolder } from "./data-folder.js";
+import { environment, main } from "./program.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+/** What is added to commands that train, whose last word counts: readers have more patience. */
+const SHORT = ["--epochs", "1", "--size", "32", "--threads", "2"];
+let folder: string;
+
+beforeAll(async () => {
+  folder = await dataFolder();
+  await mkdir(programs, { recursive: true });
+});
+afterAll(async () => rm(folder, { recursive: true }));
+
+/** Runs a program in a folder; what it wrote. */
+async function run(cwd: string, words: readonly string[]): Promise<string> {
+  const child = spawn(process.execPath, words, { cwd, env: environment({ RESNET_NATIVE_DATA: folder }), stdio: ["ignore", "pipe", "pipe"] });
+  const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  expect([words, code, errors]).toEqual([words, 0, expect.not.stringContaining("Error")]);
+  return output;
+}
+
+/** Fails for words that a command does not know. */
+async function check([name = "", ...words]: readonly string[]): Promise<void> {
+  const isOne = name === "train" && words[0] === "fashion-mnist";
+  const { default: command } = (await import(`../ts/cli/commands/${isOne ? "train-fashion-mnist" : name}.ts`)) as { default: Command };
+  valuesOf(isOne ? words.slice(1) : words, { ...command, options: { ...command.options, json: flag("") } });
+}
+
+async function runCommands(cwd: string, commands: readonly string[][]): Promise<void> {
+  for (const words of commands) await run(cwd, [main, ...words, ...(words[0] === "train" ? SHORT : [])]);
+}
+
+test.each(pages())("%s runs as it is printed", async (page) => {
+  const { program, isEmpty, commands } = programOf(await readFile(join(root, page), "utf8"));
+  const cwd = join(folder, nameOf(page));
+  await cp(join(folder, "pictures"), join(cwd, "pictures"), { recursive: true });
+  await symlink(join(folder, "resnet18.pth"), join(cwd, "resnet18.pth"));
+  await runCommands(cwd, commands.before);
+  if (!isEmpty) {
+    const { code } = await transform(program, { loader: "ts", format: "esm", sourcemap: "inline", sourcefile: page });
+    // The package finds itself by its name from files inside it.
+    const file = join(programs, `${nameOf(page)}.mjs`);
+    await writeFile(file, code);
+    await run(cwd, ["--enable-source-maps", file]);
+  }
+  await runCommands(cwd, commands.after);
+  for (const words of commands.unrun) await check(words);
+});
