@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,7 @@ const packed = fileURLToPath(new URL("../crates/resnet-core/tests/fixtures/torch
 
 /**
  * A folder for programs to run in, with what they take: a Fashion-MNIST of twelve images each, for RESNET_NATIVE_DATA; `pictures/` with three
- * classes of twenty; torchvision's `resnet18.pth`.
+ * classes of twenty; `photo.jpg`, another such picture; `photos.csv`, which has some of them in several classes; torchvision's `resnet18.pth`.
  */
 export async function dataFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
@@ -22,6 +22,10 @@ export async function dataFolder(): Promise<string> {
     await writeFile(join(folder, `${part}-labels-idx1-ubyte`), labels);
   }
   await writeFile(join(folder, "resnet18.pth"), gunzipSync(await readFile(packed)));
-  await colourFolder(join(folder, "pictures"), ["poppies", "leaves", "skies"], 20);
+  const names = ["poppies", "leaves", "skies"];
+  await colourFolder(join(folder, "pictures"), names, 20);
+  await copyFile(join(folder, "pictures", "skies", "7.png"), join(folder, "photo.jpg"));
+  const rows = names.flatMap((name) => Array.from({ length: 20 }, (_, n) => `pictures/${name}/${n}.png,${n % 2 > 0 ? `${name}|odd` : name}`));
+  await writeFile(join(folder, "photos.csv"), `path,label\n${rows.join("\n")}\n`);
   return folder;
 }

@@ -26,7 +26,7 @@ afterAll(async () => rm(folder, { recursive: true }));
 
 /** Runs a program in a folder; what it wrote. */
 async function run(cwd: string, words: readonly string[]): Promise<string> {
-  const child = spawn(process.execPath, words, { cwd, env: environment({ RESNET_NATIVE_DATA: folder }), stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, words, { cwd, env: environment({ RESNET_NATIVE_DATA: folder, PORT: "0" }), stdio: ["ignore", "pipe", "pipe"] });
   const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   expect([words, code, errors]).toEqual([words, 0, expect.not.stringContaining("Error")]);
   return output;
@@ -45,8 +45,8 @@ async function runCommands(cwd: string, commands: readonly string[][]): Promise<
 
 test.each(pages())("%s runs as it is printed", async (page) => {
   const { program, isEmpty, commands } = programOf(await readFile(join(root, page), "utf8"));
-  const cwd = join(folder, nameOf(page));
-  await cp(join(folder, "pictures"), join(cwd, "pictures"), { recursive: true });
+  const cwd = join(folder, "pages", nameOf(page));
+  for (const name of ["pictures", "photo.jpg", "photos.csv"]) await cp(join(folder, name), join(cwd, name), { recursive: true });
   await symlink(join(folder, "resnet18.pth"), join(cwd, "resnet18.pth"));
   await runCommands(cwd, commands.before);
   if (!isEmpty) {
