@@ -202,7 +202,7 @@ test("the guide's lines read the names from a file and tell what is on a picture
   await model.exportOnnx(join(folder, "stamps.onnx"), { input: "rgba", probabilities: true });
   const [best] = await model.classify(picture, { top: 1 });
   model.dispose();
-  const guide = await readFile(new URL("../GUIDE.md", import.meta.url), "utf8");
+  const guide = await readFile(new URL("../guides/elsewhere.md", import.meta.url), "utf8");
   const [, code] = /^```js\n(import .*? from "onnxruntime-node";\n.*?)^```/ms.exec(guide)!;
   const installed = pathToFileURL(join(fileURLToPath(new URL("..", import.meta.url)), "node_modules/onnxruntime-web/dist/ort.node.min.mjs"));
   const lines = code!.replace("onnxruntime-node", installed.href).replace(`"stamps.onnx"`, JSON.stringify(join(folder, "stamps.onnx")));

@@ -3,13 +3,13 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, sep } from "node:path";
 import { circles } from "./circles.mjs";
-import { pages } from "./guides.mjs";
+import { guides } from "./guides.mjs";
 import { brokenLinks } from "./links.mjs";
 import { brokenRooms } from "./rooms.mjs";
 import { root } from "./steps.mjs";
 
 const FOLDERS = ["crates", "ts", "__test__", "examples", "benchmark", "scripts", "tools"];
-const DOCUMENTS = ["README.md", "GUIDE.md", "INSTALL.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", ...pages()];
+const DOCUMENTS = ["README.md", "INSTALL.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", ...guides()];
 /** Folders within which no two modules use each other, but a parent and its children. */
 const WITHOUT_CIRCLES = ["crates/resnet-ops/src/", "crates/resnet-core/src/", "crates/resnet-napi/src/", "ts/"];
 const MOST_LINES = 500;
@@ -33,7 +33,7 @@ export function houseRules() {
     broken.push(...found.map((circle) => `${folder}: files that use each other:\n  ${circle.replaceAll("\n", "\n  ")}`));
   }
   const { projectDocuments } = JSON.parse(readFileSync(join(root, "typedoc.json"), "utf8"));
-  broken.push(...pages().filter((page) => !projectDocuments.includes(page)).map((page) => `${page}: typedoc.json says where among the pages it stands`));
+  broken.push(...guides().filter((page) => !projectDocuments.includes(page)).map((page) => `${page}: typedoc.json says where among the pages it stands`));
   broken.push(...brokenLinks(Object.fromEntries(DOCUMENTS.map((file) => [file, files[file]]))));
   for (const file of Object.keys(files)) {
     const [, folder, name] = /^(crates\/[\w-]+\/tests\/)(\w+)(?:\/mod)?\.rs$/.exec(file) ?? [];

@@ -9,8 +9,11 @@ import { root } from "./steps.mjs";
 /** Where the programs are written: inside the package, which so finds itself by its name. */
 export const programs = join(root, "out", "guides");
 
+/** The guides' files. */
+export const guides = () => readdirSync(join(root, "guides")).filter((file) => file.endsWith(".md")).map((file) => `guides/${file}`);
+
 /** The pages whose programs are run. */
-export const pages = () => readdirSync(join(root, "guides")).filter((file) => file.endsWith(".md")).map((file) => `guides/${file}`);
+export const pages = () => ["README.md", ...guides()];
 
 /** A page's program in TypeScript, and the commands in its ```sh fences, without comments: those before the program, and those after it. */
 export function programOf(text) {

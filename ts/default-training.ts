@@ -3,7 +3,7 @@ import { sgd } from "./optimizers.js";
 import type { Schedule } from "./schedule.js";
 import { oneCycle } from "./schedules.js";
 
-// What training takes where it is told nothing. Chosen by npm run bench -- recipes; its table is in GUIDE.md.
+// What training takes where it is told nothing. Chosen by npm run bench -- recipes; its table is in guides/fine-tuning.md.
 
 /** The optimiser where none is given. */
 export function defaultOptimizer(): Optimizer {
