@@ -1,7 +1,7 @@
 /**
  * Residual networks, trained at full speed from TypeScript.
  *
- * @module resnet-native
+ * @module Reference
  */
 
 // Files in which all that is exported is public: augmentations; data sources; layers; losses; networks; optimisers; schedules; training and what it
