@@ -1,19 +1,16 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type Browser, launch, type Page } from "puppeteer-core";
 import { expect } from "vitest";
+import { chromium, WITHOUT } from "../scripts/chromium.mjs";
 
-const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
-const file = [process.env["RESNET_NATIVE_CHROMIUM"] ?? "", ...PLACES].find((file) => file !== "" && existsSync(file));
 const axe = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
 
-/** Why there is no browser. */
-export const WITHOUT = "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one";
+export { WITHOUT };
 
 /** A browser, if there is one here. A sandbox wants rights that a container may lack; nothing but our own pages is opened. */
 export async function browserHere(): Promise<Browser | undefined> {
-  return file === undefined ? undefined : launch({ executablePath: file, args: ["--no-sandbox"] });
+  return chromium === undefined ? undefined : launch({ executablePath: chromium, args: ["--no-sandbox"] });
 }
 
 /** Opens an address, does something there, and fails for whatever the page complained of or asked for elsewhere. */

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
@@ -14,8 +14,6 @@ import { dataFolder } from "./data-folder.js";
 import { environment, main } from "./program.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-/** What is added to commands that train, whose last word counts: readers have more patience. */
-const SHORT = ["--epochs", "1", "--size", "32", "--threads", "2"];
 let folder: string;
 
 beforeAll(async () => {
@@ -39,8 +37,17 @@ async function check([name = "", ...words]: readonly string[]): Promise<void> {
   valuesOf(isOne ? words.slice(1) : words, { ...command, options: { ...command.options, json: flag("") } });
 }
 
+/** A command's words, and if it trains what makes that short, for the last word of a kind counts: readers have more patience, and larger networks. */
+function shortened(words: readonly string[]): readonly string[] {
+  const [name, from = ""] = words;
+  if (name !== "train") return words;
+  const isSaid = ["--network", "--output", "--weights"].some((option) => words.includes(option));
+  const small = ["--network", "cifar_resnet20", "--output", `resnet18-${basename(from, ".csv")}.safetensors`];
+  return [...words, "--epochs", "1", "--size", "32", "--threads", "2", ...(isSaid ? [] : small)];
+}
+
 async function runCommands(cwd: string, commands: readonly string[][]): Promise<void> {
-  for (const words of commands) await run(cwd, [main, ...words, ...(words[0] === "train" ? SHORT : [])]);
+  for (const words of commands) await run(cwd, [main, ...shortened(words)]);
 }
 
 test.each(pages())("%s runs as it is printed", async (page) => {
