@@ -1,7 +1,7 @@
 // The networks that are measured, by name: ten classes.
 
 import { batchNorm2d, concat, conv2d, globalAvgPool2d, linear, maxPool2d, relu, sequential } from "../dist/index.js";
-import { GoogLeNet, PreActResNet18, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152, ResNeXt18 } from "../dist/index.js";
+import { CifarResNet, GoogLeNet, PreActResNet18, ResNet, ResNet18, ResNet34, ResNet50, ResNet101, ResNet152, ResNeXt18 } from "../dist/index.js";
 
 const networks = {
   "ResNet-18": (options) => new ResNet18(options),
@@ -14,6 +14,14 @@ const networks = {
   "ResNet-101": (options) => new ResNet101(options),
   "ResNet-152": (options) => new ResNet152(options),
   "torchvision's ResNet-50": (options) => new ResNet50({ flavor: "torchvision", ...options }),
+  "ResNet-8": (options) => new CifarResNet({ depth: 8, ...options }),
+  "ResNet-20": (options) => new CifarResNet({ depth: 20, ...options }),
+  "ResNet-56": (options) => new CifarResNet({ depth: 56, ...options }),
+  "ResNet-8, twice as wide": (options) => new ResNet(widened(2), { stem: "small", ...options }),
+  "ResNet-8, four times as wide": (options) => new ResNet(widened(4), { stem: "small", ...options }),
+  "plain-8": (options) => plain(8, options),
+  "plain-20": (options) => plain(20, options),
+  "plain-56": (options) => plain(56, options),
 };
 
 /** What peers build too, by their name for it: our network, and the images that it is given. */
@@ -26,6 +34,20 @@ export const workloads = {
 /** A new network; options are a model's, such as `seed`. */
 export function build(name, options) {
   return networks[name]({ inChannels: 1, ...options });
+}
+
+/** Stages of the smallest network for CIFAR, with so many times its channels. */
+function widened(times) {
+  return [16, 32, 64].map((channels) => [1, times * channels]);
+}
+
+/** CIFAR's network of so many layers without its shortcuts (He et al., 2016, 4.2). */
+function plain(depth, options) {
+  const pairs = (depth - 2) / 6;
+  const stages = [16, 32, 64].map((channels, stage) => {
+    return Array.from({ length: 2 * pairs }, (_, i) => conv(channels, 3, stage > 0 && i === 0 ? 2 : 1));
+  });
+  return sequential([conv(16, 3), ...stages.flat(), globalAvgPool2d(), linear(10)], options);
 }
 
 /** GoogLeNet with a batch norm behind each convolution, so that what its blocks do is told from what norms do. */
