@@ -51,7 +51,7 @@ async function runCommands(cwd: string, commands: readonly string[][]): Promise<
 }
 
 test.each(pages())("%s runs as it is printed", async (page) => {
-  const { program, isEmpty, commands } = programOf(await readFile(join(root, page), "utf8"));
+  const { program, isEmpty, printed, commands } = programOf(await readFile(join(root, page), "utf8"));
   const cwd = join(folder, "pages", nameOf(page));
   for (const name of ["pictures", "photo.jpg", "photos.csv"]) await cp(join(folder, name), join(cwd, name), { recursive: true });
   await symlink(join(folder, "resnet18.pth"), join(cwd, "resnet18.pth"));
@@ -61,7 +61,8 @@ test.each(pages())("%s runs as it is printed", async (page) => {
     // The package finds itself by its name from files inside it.
     const file = join(programs, `${nameOf(page)}.mjs`);
     await writeFile(file, code);
-    await run(cwd, ["--enable-source-maps", file]);
+    const output = await run(cwd, ["--enable-source-maps", file]);
+    for (const text of printed) expect(output).toContain(text);
   }
   await runCommands(cwd, commands.after);
   for (const words of commands.unrun) await check(words);

@@ -4,6 +4,7 @@
 // that rises for a fifth of the run and falls to 0, nothing against overfitting. Told is each network's loss on the very images that it was trained on,
 // which a larger class can only lower where the best function in it is found, and loss and accuracy on the sample's validation images.
 //
+//   --networks A,B   some of those below, by default all
 //   --parts A,B      trainings, steps (default: both); steps are timed in turns, each network in a process of its own
 //   --images N       training images, default 512
 //   --epochs N       default 20
@@ -20,22 +21,29 @@ import { parse, sample, threads } from "./options.mjs";
 import { machine, save } from "./report.mjs";
 import { nativeSide, range, takeTurns } from "./turns.mjs";
 
-const names = ["ResNet-8", "ResNet-20", "ResNet-56", "ResNet-8, twice as wide", "ResNet-8, four times as wide", "plain-8", "plain-20", "plain-56"];
+const every = ["ResNet-8", "ResNet-20", "ResNet-56", "ResNet-8 twice as wide", "ResNet-8 four times as wide", "plain-8", "plain-20", "plain-56"];
 /** Height and width. */
 const SIZE = 28;
 const RECIPE = { optimizer: sgd({ lr: 0.05, momentum: 0.9, nesterov: true }), schedule: oneCycle({ rise: 0.2 }) };
 
 export async function main(args) {
-  const defaults = { parts: "trainings,steps", images: 512, epochs: 20, seeds: 3, threads, rounds: 5, steps: 10, batchSize: 32 };
-  const { parts, ...options } = parse(args, defaults);
-  const asked = parts.split(",");
-  const unknown = asked.find((part) => part !== "trainings" && part !== "steps");
-  if (unknown !== undefined) throw new Error(`--parts: expected some of trainings, steps, got ${unknown}`);
-  const trainings = asked.includes("trainings") ? await trainAll(options) : {};
-  const steps = asked.includes("steps") ? await timeSteps(options) : {};
+  const defaults = { networks: every.join(","), parts: "trainings,steps", images: 512, epochs: 20, seeds: 3, threads, rounds: 5, steps: 10, batchSize: 32 };
+  const { networks: asked, parts, ...options } = parse(args, defaults);
+  const names = some("networks", asked, every);
+  const doing = some("parts", parts, ["trainings", "steps"]);
+  const trainings = doing.includes("trainings") ? await trainAll(names, options) : {};
+  const steps = doing.includes("steps") ? await timeSteps(names, options) : {};
   const networks = names.map((name) => ({ name, ...sizes(name), trainings: trainings[name], step: steps[name] }));
   show(networks, options);
   console.log(`\n${await save("nested", { machine: await machine(), options, recipe: RECIPE, networks })}`);
+}
+
+/** The words of a list, if all of them are known. */
+function some(option, text, known) {
+  const words = text.split(",");
+  const unknown = words.find((word) => !known.includes(word));
+  if (unknown !== undefined) throw new Error(`--${option}: expected some of ${known.join(", ")}, got ${unknown}`);
+  return words;
 }
 
 function sizes(name) {
@@ -46,7 +54,7 @@ function sizes(name) {
 }
 
 /** What each seed's training ends at, by network. */
-async function trainAll({ images, epochs, seeds, threads, batchSize }) {
+async function trainAll(names, { images, epochs, seeds, threads, batchSize }) {
   const { train: all, validation } = await fashionMnist({ source: "sample" });
   const train = all.take(images);
   console.log(`${train.length} images, ${validation.length} for validation, ${epochs} epochs, batch ${batchSize}\n`);
@@ -67,7 +75,7 @@ async function trainAll({ images, epochs, seeds, threads, batchSize }) {
 }
 
 /** Seconds and peak memory by network. */
-async function timeSteps({ threads, rounds, steps, batchSize }) {
+async function timeSteps(names, { threads, rounds, steps, batchSize }) {
   const sides = names.map((name) => nativeSide(name, { network: name, threads, batchSize, data: sample, channels: 1, size: SIZE }));
   try {
     for (const side of sides) await side.read();

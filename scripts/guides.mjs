@@ -15,11 +15,15 @@ export const guides = () => readdirSync(join(root, "guides")).filter((file) => f
 /** The pages whose programs are run. */
 export const pages = () => ["README.md", ...guides()];
 
-/** A page's program in TypeScript, and the commands in its ```sh fences, without comments: those before the program, and those after it. */
+/**
+ * A page's program in TypeScript, what ```text printed says that it prints, and the commands in its ```sh fences, without comments: those before
+ * the program, and those after it.
+ */
 export function programOf(text) {
   const lines = text.split("\n");
   const program = lines.map(() => "");
   const commands = { before: [], after: [], unrun: [] };
+  const printed = [];
   let isEmpty = true;
   for (const { language, mark, from, to } of fencesOf(lines)) {
     const inside = lines.slice(from, to);
@@ -31,11 +35,12 @@ export function programOf(text) {
       if (mark === "no-run") program[from - 1] = `${inside.filter(isImport).join(" ")} void async function () {`;
       if (mark === "no-run") program[to] = "};";
     }
+    if (mark === "printed") printed.push(inside.join("\n"));
     const list = mark === "no-run" ? commands.unrun : isEmpty ? commands.before : commands.after;
     if (language === "sh") list.push(...commandsOf(inside.join("\n"), ""));
     if (language === "text") commands.unrun.push(...commandsOf(inside.join("\n"), "$ "));
   }
-  return { program: program.join("\n"), isEmpty, commands };
+  return { program: program.join("\n"), isEmpty, printed, commands };
 }
 
 /** The lines between ``` and ```. */
