@@ -80,17 +80,10 @@ def sgd(parameters, lr, recipe):
 
 
 def one_cycle(optimizer, steps, settings):
-    """The rate rises from a part of itself and falls, both as cosines."""
-    lowest = 1 / settings["divFactor"]
-    last, rise = lowest / settings["finalDivFactor"], settings["rise"]
-
-    def share(step):
-        done = min(1, step / max(1, steps - 1))
-        if done < rise:
-            return lowest + (1 - lowest) * (1 - math.cos(math.pi * done / rise)) / 2
-        return last + (1 - last) * (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    """As resnet-native's oneCycle, which has the rates of PyTorch's."""
+    factors = {"div_factor": settings["divFactor"], "final_div_factor": settings["finalDivFactor"]}
+    most = [group["lr"] for group in optimizer.param_groups]
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, most, steps, pct_start=settings["rise"], cycle_momentum=False, **factors)
 
 
 def affine(x, settings):
