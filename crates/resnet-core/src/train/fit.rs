@@ -156,7 +156,7 @@ pub(in crate::train) fn go_on(
     let validation = validation.filter(|_| config.course.overfit_batches.is_none());
     let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
     for (checkpoint, checkpoints) in checkpoint.iter_mut().zip(&checkpoints) {
-        checkpoint.set_damaged_aside(checkpoints)?;
+        checkpoint.set_damaged_aside(checkpoints, session.cancel())?;
     }
     let resumed = checkpoint.map(|checkpoint| checkpoint.give(session, state)).transpose()?;
     // A step that was aborted may have left another count, by which dropout would drop otherwise.

@@ -38,7 +38,10 @@ impl Run<'_> {
     /// Goes on to the end, from this checkpoint if there is one. What stops it leaves the weights of the last whole step, or after an epoch's
     /// end what has been evaluated.
     pub fn go(&mut self, resumed: Option<Origin>) -> Result<()> {
-        if let Some(Origin { path, skipped }) = resumed {
+        if let Some(Origin { path, skipped, lacks_best }) = resumed {
+            if lacks_best {
+                self.replace_best()?;
+            }
             self.checkpoints.iter_mut().for_each(|checkpoints| checkpoints.begin_after(self.state.progress.updates));
             let Progress { rows, best, stopped_early, .. } = self.state.progress.clone();
             self.tell(&Event::Resumed { path, rows, steps: self.course.steps, skipped })?;
@@ -54,6 +57,21 @@ impl Run<'_> {
             Err(error) if error.code == Code::Aborted => self.checkpoint_after_abort().and(Err(error)),
             ended => ended,
         }
+    }
+
+    /// Makes up for a best model whose file was damaged: by the weights that are kept, or else by the next that are evaluated, which then count
+    /// as the best.
+    fn replace_best(&mut self) -> Result<()> {
+        let (Some(best), Some(checkpoints)) = (&self.state.best, &self.checkpoints) else {
+            self.state.progress.best = None;
+            return Ok(());
+        };
+        let (executor, weights) = self.session.weights_mut()?;
+        let trained = Best::of(executor, weights)?;
+        best.give(weights)?;
+        let written = checkpoints.write_best(self.session);
+        trained.give(self.session.weights_mut()?.1)?;
+        written
     }
 
     fn epochs(&mut self) -> Result<()> {

@@ -148,14 +148,28 @@ impl Checkpoints {
     pub fn write_best(&self, session: &Session) -> Result<()> {
         session.save(&self.folder.best())
     }
+
+    /// Sets the best model's file aside if it is damaged.
+    fn set_damaged_best_aside(&self, cancel: &Cancel) -> Result<Option<SkippedCheckpoint>> {
+        let best = self.folder.best();
+        match read_model(&best, cancel) {
+            Err(error) if error.code == Code::ModelFile && !is_whole(&best, cancel)? => {
+                Ok(Some(SkippedCheckpoint { path: self.folder.set_aside(&best)?, reason: error.message }))
+            }
+            Err(error) if error.code == Code::Aborted => Err(error),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
 }
 
 /// Where a run goes on from.
 pub struct Origin {
     /// The checkpoint.
     pub path: PathBuf,
-    /// Newer ones that are damaged.
+    /// Newer ones that are damaged, and the best model's file if it is.
     pub skipped: Vec<SkippedCheckpoint>,
+    /// Whether the best model's file is among them.
+    pub lacks_best: bool,
 }
 
 /// A checkpoint that has been read and belongs to a run, which has not changed yet.
@@ -200,7 +214,7 @@ impl Checkpoint {
         let described = Described::from_json(&training.description)
             .map_err(|error| Error::new(Code::ModelFile, format!("{}: {error}", path.display())))?;
         file.training = Some(training);
-        Ok(Self { origin: Origin { path, skipped }, file, described })
+        Ok(Self { origin: Origin { path, skipped, lacks_best: false }, file, described })
     }
 
     /// Refuses one of another run.
@@ -236,15 +250,18 @@ impl Checkpoint {
         self.described.identity.check(identity, &self.origin.path)
     }
 
-    /// Sets aside what was passed over in the folder of the run's own checkpoints, among which it would count.
+    /// Sets aside what was passed over in the folder of the run's own checkpoints, among which it would count, and a best model that is damaged.
     ///
     /// # Errors
-    /// `ERR_IO`.
-    pub fn set_damaged_aside(&mut self, checkpoints: &Checkpoints) -> Result<()> {
+    /// `ERR_IO`; `ERR_ABORTED`.
+    pub fn set_damaged_aside(&mut self, checkpoints: &Checkpoints, cancel: &Cancel) -> Result<()> {
         let is_own = |path: &Path| path.parent().is_some_and(|folder| is_same(folder, &checkpoints.config.dir));
         for skipped in self.origin.skipped.iter_mut().filter(|skipped| is_own(&skipped.path)) {
             skipped.path = checkpoints.folder.set_aside(&skipped.path)?;
         }
+        let best = checkpoints.set_damaged_best_aside(cancel)?;
+        self.origin.lacks_best = best.is_some();
+        self.origin.skipped.extend(best);
         Ok(())
     }
 

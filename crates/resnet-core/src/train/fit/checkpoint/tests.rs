@@ -290,6 +290,39 @@ fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_
 }
 
 #[test]
+fn a_best_model_that_is_damaged_is_set_aside_and_made_anew() {
+    // Of the weights that are kept; without them the next that are evaluated are the best.
+    for restores in [true, false] {
+        let course = CourseConfig { restore_best: restores.then_some(Watch::VALIDATION_LOSS), ..Default::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, path) = (folder.path(), folder.path().join("best.safetensors"));
+        let config = FitConfig { checkpoint: every_step(dir), ..config(course) };
+        let (rows, before) = run(&mut session(), &config).unwrap();
+        let weights =
+            || Session::load(&path, Default::default(), &Cancel::default()).unwrap().state_dict::<f32>().unwrap();
+        let best = weights();
+        let all = checkpoints_in(dir).unwrap();
+        let kept = if restores { all.len() } else { all.len() - 1 };
+        all[kept..].iter().for_each(|path| fs::remove_file(path).unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[2000] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let config = FitConfig { resume: Some(dir.to_owned()), ..config };
+        let (again, notes) = run(&mut session(), &config).unwrap();
+        assert_eq!(again, rows);
+        let [skipped] = &notes.skipped[..] else { panic!("{:?}", notes.skipped) };
+        assert_eq!((&skipped.path, fs::read(&skipped.path).unwrap()), (&dir.join("damaged-best.safetensors"), bytes));
+        assert!(skipped.reason.contains("its digest differs"), "{}", skipped.reason);
+        if restores {
+            assert_eq!((weights(), notes.best), (best, before.best));
+        } else {
+            assert_eq!(notes.best.unwrap().epoch, rows.len());
+            weights();
+        }
+    }
+}
+
+#[test]
 fn what_is_whole_but_cannot_be_gone_on_from_is_not_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     run(&mut tiny(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
