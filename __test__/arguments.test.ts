@@ -114,7 +114,7 @@ describe("an argument of another kind is an error of our own:", () => {
   (shrunk.buffer as ArrayBuffer & { resize(bytes: number): void }).resize(4);
   refused({
     "no arrays": [() => fromArrays(any(undefined)), "^images: expected an array or typed array of numbers, got undefined$"],
-    "holes for rows": [() => plot(holes(2)), String.raw`^history: expected .* rows, got \[undefined, undefined\]$`],
+    "holes for rows": [() => plot(holes(2)), String.raw`^history\[0\]: expected a row of a History, got undefined$`],
     "a shape of holes": [() => tensor([1], holes(2)), String.raw`^shape: expected .*, got \[undefined, undefined\]$`],
     "holes in numbers": [() => tensor(holes(4), [4]), "^data: expected an array or typed array of numbers"],
     "holes in the names of classes": [() => fromArrays({ ...arrays, classNames: holes(2) }), "^classNames: expected an array of strings"],
@@ -191,7 +191,7 @@ test("rows that somebody has spoiled print no more than an error", async () => {
   for (const wrong of [undefined, null, 1, {}, { ...row, seconds: "1" }, { ...row, validationLoss: null }]) {
     const history = new History();
     history.rows.push(row, any(wrong));
-    const error = { name: "ResNetError", code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^rows: expected an array of rows/) };
+    const error = { name: "ResNetError", code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^rows\[1\](: expected a row of a History|\.\w+: expected an? \w+).*, got /) };
     for (const call of [() => String(history), () => inspect(history)]) expect(await failure(call)).toMatchObject(error);
   }
   const layer = { name: "a", kind: "b", outputShape: [1], params: 1, macs: 1, activationBytes: 1 };
@@ -268,7 +268,7 @@ describe("numbers that f32 cannot hold are refused:", () => {
     "a probability that is 1 as f32": [() => dropout({ p: 1 - 2 ** -26 }), /^p: expected a number from 0 to below 1, got 0\.99/],
     "a tensor's value": [() => tensor([1, -large], [2]), /^data\[1\]: expected a finite number from -3\.4.*e\+38 to 3\.4.*e\+38, got -1e\+39$/],
     "a tensor's value of 64 bits": [() => tensor(Float64Array.of(large), [1]), /^data\[0\]: /],
-    "a loss": [() => plot([any({ epoch: 1, loss: 1.7e308 }), any({ epoch: 2, loss: -1.7e308 })]), /^history: expected losses that are a finite number .*, got 1\.7e\+308$/],
+    "a loss": [() => plot([any({ epoch: 1, loss: 1.7e308 }), any({ epoch: 2, loss: -1.7e308 })]), /^history\[0\]\.loss: expected a finite number .*, got 1\.7e\+308$/],
     "a pixel": [() => fromArrays(data), /^images\[0\]: expected a finite number .*, got 1e\+39$/],
   });
 

@@ -106,7 +106,7 @@ test("calibration makes probabilities fit, and keeps the order", async () => {
 test("what is no picture, and a model that takes none, are named", async () => {
   using model = await colours();
   const wrong: [unknown, string, RegExp][] = [
-    [1, "ERR_INVALID_ARGUMENT", /pictures: expected a path/],
+    [1, "ERR_INVALID_ARGUMENT", /pictures: expected a picture: a path/],
     [[], "ERR_INVALID_ARGUMENT", /pictures: expected at least one/],
     [[file, null], "ERR_INVALID_ARGUMENT", /pictures\[1\]/],
     ["/nowhere.jpg", "ERR_IO", /nowhere/],

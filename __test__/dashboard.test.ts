@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type EpochRow, evaluate, fit, type FitEvent, type FitOptions, type FitRun, flip, fromArrays, globalAvgPool2d, History, linear, sequential } from "resnet-native";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { Curve } from "../ts/dashboard/curve.js";
 import { Guard } from "../ts/dashboard/guard.js";
-import type { Controls, Facts } from "../ts/dashboard/run.js";
-import { serve } from "../ts/dashboard/server.js";
+import type { Controls, Facts } from "../ts/dashboard/watched-run.js";
+import { BEAT, serve } from "../ts/dashboard/server.js";
 import { EventStream } from "../ts/dashboard/stream.js";
 import { any, collect, digest, pictures, rejection } from "./pictures.js";
 import { until } from "./program.js";
@@ -55,7 +55,9 @@ async function* messages(url: string): AsyncGenerator<Message> {
   expect(headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
   let text = "";
   for await (const chunk of body!.pipeThrough(new TextDecoderStream() as never) as unknown as AsyncIterable<string>) {
-    const parts = (text + chunk).split("\n\n");
+    text += chunk;
+    if (!chunk.includes("\n")) continue;
+    const parts = text.split("\n\n");
     text = parts.pop()!;
     for (const part of parts) if (part.startsWith("data: ")) yield JSON.parse(part.slice(6)) as Message;
   }
@@ -129,7 +131,7 @@ test("the page is one that no other may frame, keep or add to", async () => {
   expect(text).not.toContain("<script>alert");
   expect(text).not.toMatch(/(src|href)="(?!#|data:)/);
   expect(text).toContain("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;");
-  expect(page.headers.get("content-security-policy")).toMatch(/^default-src 'none'; img-src data:; style-src 'sha256-\S+'; script-src 'sha256-\S+'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$/);
+  expect(page.headers.get("content-security-policy")).toMatch(/^default-src 'none'; img-src data:; style-src 'sha256-\S+'; script-src 'sha256-\S+'; base-uri 'none'; form-action 'none'; connect-src 'self'; frame-ancestors 'none'$/);
   for (const answered of [page, await fetch(`${url}state`), await fetch(new URL("/", url))]) {
     expect(["cache-control", "x-content-type-options", "referrer-policy", "access-control-allow-origin"].map((name) => answered.headers.get(name))).toEqual(["no-store", "nosniff", "no-referrer", null]);
   }
@@ -182,8 +184,16 @@ test("onStop decides what the button does", async () => {
   await fetch(`${url}stop`, { method: "POST" });
   go();
   expect(await rejection(run)).toBe(reason);
-  const ignored = await held({ dashboard: { onStop: () => {} } });
+  // One that lets the run go on: pages hear of that, so that they can ask again.
+  let decide!: () => void;
+  const decided = new Promise<void>((resolve) => (decide = resolve));
+  const ignored = await held({ dashboard: { onStop: () => decided } });
+  const page = messages(ignored.url);
+  await page.next();
   await fetch(`${ignored.url}stop`, { method: "POST" });
+  expect((await page.next()).value.state.stopping).toBe(true);
+  decide();
+  expect((await page.next()).value.state.stopping).toBe(false);
   ignored.go();
   expect((await ignored.run).rows.length).toBe(4);
 });
@@ -306,10 +316,12 @@ test("a signal that is raised while the page is opened ends the run, and a pause
 
 const place = { host: "127.0.0.1", port: 0 };
 const facts: Facts = { title: "t", train: 1, epochs: 9, batchSize: 1, generator: "g", labelKind: "single", mayEndEarly: false };
-const controls: Controls = { pause: () => {}, stop: () => {}, samples: async () => ({ missing: "None." }), confusion: undefined };
+const controls: Controls = { pause: () => {}, stop: async () => true, samples: async () => ({ missing: "None." }), confusion: undefined };
 
 test("a page that reads nothing is dropped, and others are served", async () => {
-  const dashboard = await serve(place, facts, controls, 50);
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const dashboard = await serve(place, facts, controls);
   const { hostname, port, pathname } = new URL(dashboard.url);
   const stuck = connect({ host: hostname, port: Number(port) });
   stuck.on("error", () => {});
@@ -324,7 +336,7 @@ test("a page that reads nothing is dropped, and others are served", async () => 
     await dashboard.tell({ type: "epoch", ...row }, history);
     for (let read = 0; read < 1;) read = (await reading.next()).value.rows.length;
   }
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  vi.advanceTimersByTime(5 * BEAT);
   stuck.resume();
   await once(stuck, "close");
   dashboard.close({ status: "finished" });

@@ -23,7 +23,7 @@ const heatOf = (pixel: number) => Array.from({ length: 6 }, (_, i) => Number(i =
 test("heat is where the class is, in the size of what the network sees", async () => {
   using model = await colours();
   const { heat, ...found } = await gradCam(model, spot(1, 4));
-  expect(found).toEqual({ classIndex: 1, name: "green" });
+  expect(found).toEqual({ label: 1, name: "green" });
   expect(heat.shape).toEqual([2, 3]);
   expect([...heat.data]).toEqual(heatOf(4));
   const several = await gradCam(model, [spot(0, 0), spot(2, 5)]);
@@ -36,7 +36,7 @@ test("a tensor has a map for each of its images, also of more than are computed 
   using model = sequential([relu(), globalAvgPool2d()], { inChannels: 2 });
   const images = tensor(Float32Array.from({ length: 70 * 12 }, (_, i) => Number(Math.floor(i / 12) % 12 === i % 12)), [70, 2, 2, 3]);
   const found = await gradCam(model, images);
-  expect(found.map(({ classIndex, heat }) => [classIndex, [...heat.data]])).toEqual(
+  expect(found.map(({ label, heat }) => [label, [...heat.data]])).toEqual(
     Array.from({ length: 70 }, (_, i) => [i % 12 < 6 ? 0 : 1, heatOf(i % 6)]),
   );
 });
@@ -45,12 +45,14 @@ test("what cannot be is named", async () => {
   using model = await colours();
   const wrong: [() => Promise<unknown>, string, RegExp][] = [
     [() => gradCam(any({}), spot(0, 0)), "ERR_INVALID_ARGUMENT", /model: expected a model/],
-    [() => gradCam(model, any(7)), "ERR_INVALID_ARGUMENT", /pictures: expected a path/],
+    [() => gradCam(model, any(7)), "ERR_INVALID_ARGUMENT", /pictures: expected a picture: a path, a file URL, the bytes of a file, or pixels \{ data, info: .* \}, got 7$/],
+    [() => gradCam(model, any(undefined)), "ERR_INVALID_ARGUMENT", /pictures: expected a picture: .*, got undefined$/],
+    [() => gradCam(model, any({ data: new Uint8Array(12), width: 2 })), "ERR_INVALID_ARGUMENT", /pictures\.info: expected \{ width, height, channels \}, got undefined$/],
     [() => gradCam(model, spot(0, 0), { layer: "2" }), "ERR_INVALID_ARGUMENT", /layer: expected the name of a layer/],
     [() => gradCam(model, spot(0, 0), { layer: "1" }), "ERR_INVALID_ARGUMENT", /one that returns maps, got 1/],
     [() => gradCam(model, spot(0, 0), { classIndex: 3 }), "ERR_LABEL", /below the network's 3 classes/],
     [() => gradCam(model, spot(0, 0), { classIndex: -1 }), "ERR_INVALID_ARGUMENT", /classIndex/],
-    [() => gradCam(model, spot(0, 0), any({ class: 1 })), "ERR_INVALID_ARGUMENT", /class/],
+    [() => gradCam(model, spot(0, 0), any({ label: 1 })), "ERR_INVALID_ARGUMENT", /^options: expected options named .*classIndex, got label$/],
     [() => gradCam(model, tensor(new Float32Array(8), [1, 2, 2, 2])), "ERR_SHAPE", /3 channels/],
   ];
   for (const [call, code, message] of wrong) {

@@ -281,7 +281,7 @@ test("preprocess refuses what is no picture or transform", async () => {
   await refused("ERR_IO", "nowhere.png", join(folder, "nowhere.png"), transform);
   await refused("ERR_DATA_CORRUPT", "pictures[1]: expected a JPEG, PNG or WebP picture, got an empty file", [join(folder, "a/0.png"), new Uint8Array()], transform);
   await refused("ERR_INVALID_ARGUMENT", "pictures: expected at least one picture, got []", [], transform);
-  await refused("ERR_INVALID_ARGUMENT", "pictures[0]: expected a path or a file URL or the bytes of a file, got 3", [3], transform);
+  await refused("ERR_INVALID_ARGUMENT", "pictures[0]: expected a picture: a path, a file URL, the bytes of a file, or pixels { data, info: { width, height, channels } }, got 3", [3], transform);
   await refused("ERR_INVALID_ARGUMENT", "transform: expected a transform such as data.train.transform, got undefined", join(folder, "a/0.png"), undefined);
   await refused("ERR_INVALID_ARGUMENT", "transform.channels: expected 1 or 3, got 2", join(folder, "a/0.png"), { ...transform, channels: 2 });
 });

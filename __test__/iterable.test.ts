@@ -67,7 +67,7 @@ test("what is no sample is refused by its place, and what the iterable throws co
   };
   await refused("ERR_INVALID_ARGUMENT", "samples: expected an iterable or async iterable of { image, label }, got 3", 3);
   await refused("ERR_INVALID_ARGUMENT", "samples: expected at least one sample", []);
-  await refused("ERR_INVALID_ARGUMENT", "samples[0].image: expected a path or a file URL or the bytes of a file, got undefined", [{ label: 1 }]);
+  await refused("ERR_INVALID_ARGUMENT", "samples[0].image: expected a picture: a path, a file URL, the bytes of a file, or pixels { data, info: { width, height, channels } }, got undefined", [{ label: 1 }]);
   await refused("ERR_LABEL", "samples[0].label: expected a name or an integer", [{ image, label: -1 }]);
   await refused("ERR_INVALID_ARGUMENT", "samples[1].label: expected names or numbers, not both", [{ image, label: 1 }, { image, label: "a" }]);
   await refused("ERR_INVALID_ARGUMENT", 'classNames: expected an array of strings, each once, got ["a", "b", "a"]', [], { classNames: ["a", "b", "a"] });

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { csvLog, fit, type FitEvent, type FitListener, globalAvgPool2d, type History, jsonlLog, linear, sequential, TensorBoard } from "resnet-native";
 import { expect, test } from "vitest";
+import { origin } from "../ts/binding.js";
+import { writeMade } from "../ts/written-file.js";
 import { any, pictures, rejection } from "./pictures.js";
 
 const folder = () => mkdtempSync(join(tmpdir(), "resnet-native-logs-"));
@@ -89,8 +91,8 @@ test("a listener that throws ends the run, and what is no listener is refused", 
     throw new Error("later");
   };
   expect(await rejection(fit(model, data, { ...options, onEvent: [later, () => { throw reason; }] }))).toBe(reason);
-  for (const wrong of [{}, [1], "log.csv"]) {
-    expect(await rejection(fit(model, data, { onEvent: any(wrong) }))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: /onEvent: expected a function or an array/ });
+  for (const wrong of [{}, [1], "log.csv", new TensorBoard(folder())]) {
+    expect(await rejection(fit(model, data, { onEvent: any(wrong) }))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^onEvent: expected a function, such as a TensorBoard's onEvent, or an array of functions, got /) });
   }
 });
 
@@ -196,6 +198,47 @@ test("TensorBoard takes scalars, pictures and texts of your own", () => {
   expect(eventsIn(dir).length).toBe(4);
 });
 
+test("what is no event is refused, and leaves nothing in a log", async () => {
+  const dir = folder();
+  const row = { epoch: 1, loss: 1, accuracy: 1, lr: 1, seconds: 1 };
+  const [csv, jsonl, { onEvent: board }] = [csvLog(join(dir, "a.csv")), jsonlLog(join(dir, "a.jsonl")), new TensorBoard(join(dir, "board"))];
+  const cases: [FitListener, event: unknown, history: unknown, message: RegExp][] = [
+    ...[csv, jsonl, board].flatMap((log) => [undefined, "epoch", {}, { type: "epoch" }, { type: "end", epoch: 1 }].map((event) => [log, event, { rows: [] }, /^event: expected an event of fit/] as [FitListener, unknown, unknown, RegExp])),
+    [csv, { type: "epoch", ...row }, undefined, /^history: expected a History or an array of its rows, got undefined$/],
+    [csv, { type: "epoch", ...row }, { rows: [{ ...row, loss: "1" }] }, /^history\[0\]\.loss: expected a number, got "1"$/],
+    [board, { type: "epoch", ...row, loss: "1" }, { rows: [] }, /^event\.loss: expected a number, got "1"$/],
+  ];
+  for (const [log, event, history, message] of cases) {
+    expect(await rejection((async () => log(any(event), any(history)))())).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(message) });
+  }
+  expect(readdirSync(dir)).toEqual(["board"]);
+  await csv({ type: "epoch", ...row }, any({ rows: [row] }));
+  expect(await rejection((async () => csv(any({ type: "epoch", epoch: 2 }), any({ rows: [row] })))())).toMatchObject({ message: "event.loss: expected a number, got undefined" });
+  expect(readFileSync(join(dir, "a.csv"), "utf8").trimEnd().split("\n").length).toBe(2);
+});
+
+test("what a killed process left beside a file goes with the next one, and what another is writing stays", async () => {
+  const dir = folder();
+  const [file, row] = [join(dir, "a.csv"), { epoch: 1, loss: 1, accuracy: 1, lr: 1, seconds: 1 }];
+  // Killed while it writes, as a machine that has no more memory kills it.
+  const program = `const { NativeReplacement } = require(${JSON.stringify(origin.file)}); new NativeReplacement(${JSON.stringify(file)}); process.kill(process.pid, "SIGKILL");`;
+  await rejection(promisify(execFile)(process.execPath, ["-e", program]));
+  const [left] = readdirSync(dir);
+  expect(left).toMatch(/^\.a\.csv\..*\.tmp$/);
+  let during: string[] = [];
+  await writeMade(file, async () => {
+    await csvLog(file)({ type: "epoch", ...row }, any({ rows: [row] }));
+    during = readdirSync(dir);
+    return "whole";
+  });
+  expect([during.length, during.includes(left!), readdirSync(dir), readFileSync(file, "utf8")]).toEqual([2, false, ["a.csv"], "whole"]);
+});
+
+test.skipIf(process.platform !== "linux")("a folder that cannot be made is named, with the system's reason", () => {
+  // Node's own way to make it never ends there.
+  expect(() => new TensorBoard("/proc/none/at/all")).toThrow(expect.objectContaining({ code: "ERR_IO", message: expect.stringMatching(/^cannot write \/proc\/none\/at\/all: ENOENT.* mkdir '\/proc\/none'$/) }));
+});
+
 test("a link stays one, and a file keeps who may read it", async () => {
   using model = network();
   const dir = folder();
@@ -215,7 +258,7 @@ test("what cannot be written is ERR_IO", async () => {
   expect(() => new TensorBoard(join(dir, "plain"))).toThrow(expect.objectContaining({ code: "ERR_IO", message: expect.stringContaining("plain") }));
   // A device stays one, whoever may replace it.
   await promisify(execFile)("mkfifo", [join(dir, "pipe")]);
-  for (const onEvent of [csvLog(join(dir, "file.csv")), csvLog(join(dir, "pipe")), jsonlLog(join(dir, "nowhere", "events.jsonl"))]) {
+  for (const onEvent of [csvLog(join(dir, "file.csv")), csvLog(join(dir, "pipe")), jsonlLog(join(dir, "nowhere", "events.jsonl")), jsonlLog(join(dir, "plain", "events.jsonl"))]) {
     expect(await rejection(fit(model, data, { onEvent }))).toMatchObject({ code: "ERR_IO", message: expect.stringContaining(dir) });
   }
   for (const log of [csvLog, jsonlLog]) expect(() => log(any(1))).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));

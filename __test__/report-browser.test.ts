@@ -61,6 +61,23 @@ test.each([[1280, "light"], [1280, "dark"], [390, "light"], [1600, "light"]] as 
   },
 );
 
+test("on a narrow page what is said of a table is in view, however wide the table is", async () => {
+  using many = new ResNet([[1, 8]], { numClasses: 24, inChannels: 1 });
+  const names = Array.from({ length: 24 }, (_, i) => `a class of a rather long name ${i}`);
+  const images = new Uint8Array(24 * 64).map((_, i) => (i * 37) % 256);
+  const wide = fromArrays({ images, shape: [24, 1, 8, 8], labels: names.map((_, i) => i), classNames: names });
+  const file = join(folder!, "wide.html");
+  await report(many, undefined, wide, { file, mistakes: 0 });
+  for (const at of [address!, pathToFileURL(file).href]) {
+    await openedAt(browser!, at, 360, "light", async (page) => {
+      const ends = `[...document.querySelectorAll("main figcaption, main caption")].flatMap((caption) => { const range = document.createRange(); range.selectNodeContents(caption); return [...range.getClientRects()].map(({ right }) => right); })`;
+      const all = await told<number[]>(page, ends);
+      expect(all.length).toBeGreaterThan(2);
+      expect(Math.max(...all)).toBeLessThanOrEqual(360);
+    });
+  }
+});
+
 test("its numbers are the history's and the evaluation's", async () => {
   await opened(1280, "light", async (page) => {
     const numbers = await told(page, `[...document.querySelectorAll(".numbers tbody tr")].map((row) => [Number(row.cells[0].textContent), ...[...row.querySelectorAll("data")].map(({ value }) => Number(value))])`);

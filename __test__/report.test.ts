@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CifarResNet, cosine, type Dataset, type EpochRow, evaluate, fit, flip, fromArrays, globalAvgPool2d, mistakes, mixup, type Model, preprocess, relu, report, ResNet, sequential, sgd } from "resnet-native";
+import { balancedSampler, type BatchOptions, CifarResNet, cosine, type Dataset, type EpochRow, evaluate, fit, type FitOptions, flip, fromArrays, globalAvgPool2d, mistakes, mixup, type Model, preprocess, relu, report, ResNet, sequential, sgd } from "resnet-native";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodePng } from "../ts/png.js";
 import { architecture } from "../ts/report/architecture.js";
@@ -9,14 +9,15 @@ import { card } from "../ts/report/card.js";
 import { classes } from "../ts/report/classes.js";
 import { confusion } from "../ts/report/confusion.js";
 import { curves } from "../ts/report/curves.js";
-import { mistakes as wrong } from "../ts/report/mistakes.js";
+import { mistakes as wrong } from "../ts/report/mistake-pictures.js";
 import { type Findings, isMissing } from "../ts/report/findings.js";
+import { filters } from "../ts/report/filters.js";
 import { html, page } from "../ts/report/page.js";
 import { rate } from "../ts/report/rate.js";
 import type { Section } from "../ts/report/section.js";
 import { reportPage, SECTIONS } from "../ts/report/sections.js";
 import { summary } from "../ts/report/summary.js";
-import { any, pictures, rejection } from "./pictures.js";
+import { any, collect, pictures, rejection } from "./pictures.js";
 
 const HOSTILE = `<script>alert("1")</script>`;
 const PICTURE = { src: "data:image/png;base64,", width: 8, height: 8 };
@@ -209,6 +210,33 @@ test("a report has what was measured, and every section", async () => {
   expect(text).toContain("<title>A &amp; B</title>");
 });
 
+test("samples are those that the run's first step takes", async () => {
+  using model = network({ seed: 7 });
+  const train = pictures(40);
+  const compare = async (options: FitOptions, pass: BatchOptions) => {
+    const history = await fit(model, train, { batchSize: 16, augment: [flip()], ...options });
+    const text = await written(model, history, { train }, { mistakes: 0 });
+    const [first] = await collect(train, { batchSize: 12, ...pass });
+    expect([...text.matchAll(/alt="Augmented image of (\d)"/g)].map(([, label]) => Number(label))).toEqual([...first!.labels]);
+  };
+  await compare({ shuffle: false }, {});
+  await compare({}, { shuffle: true, seed: 7 });
+  await compare({ initialEpoch: 1, epochs: 2, seed: 3 }, { shuffle: true, seed: 3, epoch: 2 });
+  await compare({ sampler: balancedSampler() }, { sampler: balancedSampler(), seed: 7 });
+  await compare({ overfitBatches: 1 }, {});
+});
+
+test("height stands before width", async () => {
+  using model = network({ inChannels: 1 });
+  const data = fromArrays({ images: new Uint8Array(4 * 33 * 17), shape: [4, 1, 33, 17], labels: [0, 1, 2, 3] });
+  const text = await written(model, undefined, data, { mistakes: 0 });
+  expect(text).toContain("<title>ResNet at 33 × 17</title>");
+  expect(text).toContain("33 × 17 (height × width), 1 channel");
+  const transform = { size: [33, 17], fit: "stretch", channels: 1, background: [0, 0, 0] } as const;
+  expect(await shown(card, found(3, { network: { ...found().network, transform } }))).toContain("brought to 33 × 17 (height × width, stretched");
+  expect(await shown(filters, found(3, { filters: { picture: PICTURE, name: "conv1", shape: [4, 1, 3, 5], count: 4 } }))).toContain("4 filters of 3 × 5 (height × width)");
+});
+
 test("rows alone, no history, no validation and other channels are reported as far as they go", async () => {
   using model = network();
   const data = pictures(24);
@@ -296,14 +324,19 @@ test("what cannot be is refused before anything is computed, and leaves no file"
   expect(await refused(model, history, data, { file, mistakes: 201 })).toMatchObject(invalid(/^mistakes: expected an integer from 0 to 200, got 201$/));
   expect(await refused({}, history, data, { file })).toMatchObject(invalid(/^model: /));
   expect(await refused(model, null, data, { file })).toMatchObject(invalid(/^history: expected a History or an array of its rows, got null$/));
-  expect(await refused(model, [{ epoch: 1 }], data, { file })).toMatchObject(invalid(/^history: /));
-  expect(await refused(model, [{ epoch: 1, loss: 1, lr: "x" }], data, { file })).toMatchObject(invalid(/^history: /));
+  const [row] = rowsOf(1);
+  expect(await refused(model, [row, { epoch: 2 }], data, { file })).toMatchObject(invalid(/^history\[1\]\.loss: expected a number, got undefined$/));
+  expect(await refused(model, [{ ...row, lr: "x" }], data, { file })).toMatchObject(invalid(/^history\[0\]\.lr: expected a number, got "x"$/));
+  expect(await refused(model, [{ ...row, accuracy: 2 }], data, { file })).toMatchObject(invalid(/^history\[0\]\.accuracy: expected a number from 0 to 1, got 2$/));
+  // Who leaves one out hears of that.
+  expect(await refused(model, data, { file })).toMatchObject(invalid(/^history: expected a History or an array of its rows, got an object of type Dataset$/));
+  expect(await refused(model, history, undefined, { file })).toMatchObject(invalid(/^data: expected a data set .*, or \{ train, validation \} of such, got undefined$/));
   expect(await refused(model, history, [], { file })).toMatchObject(invalid(/^data/));
   expect(await refused(model, history, { labels: [1] }, { file })).toMatchObject(invalid(/^data/));
   expect(await refused(model, history, { train: data, validation: 3 }, { file })).toMatchObject(invalid(/^data\.validation: /));
   expect(await refused(model, history, pictures(8, { classes: 5 }), { file })).toMatchObject({ code: "ERR_LABEL" });
   const nowhere = join(there, "none", "a.html");
-  expect(await refused(model, history, data, { file: nowhere })).toMatchObject({ code: "ERR_IO", message: expect.stringContaining(`cannot write ${nowhere}: ENOENT`) });
+  expect(await refused(model, history, data, { file: nowhere })).toMatchObject({ code: "ERR_IO", message: `cannot write ${nowhere}: there is no folder ${join(there, "none")}` });
   await mkdir(join(there, "folder"));
   expect(await refused(model, history, data, { file: join(there, "folder") })).toMatchObject({ code: "ERR_IO", message: expect.stringContaining("it is a folder") });
   model.dispose();

@@ -1,15 +1,14 @@
-import type { Augmentation } from "./augmentation.js";
 import type { CourseOptions } from "./course.js";
-import type { BatchOptions, Dataset } from "./data.js";
-import type { Controls } from "./dashboard/run.js";
+import type { Dataset } from "./data.js";
+import type { Controls } from "./dashboard/watched-run.js";
 import { generator } from "./environment.js";
 import { ResNetError } from "./errors.js";
 import { evaluate } from "./evaluate.js";
 import type { FitEvent, FitListener } from "./events.js";
 import type { Model } from "./models.js";
 import { boolean, callback, checkOptions, either, integer, object, type Rule, type Rules, string } from "./options.js";
-import { unshowable } from "./shown-pictures.js";
-import { shownSamples } from "./shown-samples.js";
+import { type SampleSettings, shownSamples } from "./shown-samples.js";
+import { networkName, titleOf } from "./titles.js";
 
 /** Options of {@link FitOptions.dashboard}. */
 export interface DashboardOptions {
@@ -24,8 +23,9 @@ export interface DashboardOptions {
   /** What stands above it, by default the network and the size of its images. */
   title?: string;
   /**
-   * Called by the page's button to stop, to whom it is left then: `() => controller.abort()`, where more than the run is to stop. By default the run
-   * is aborted, and rejects with a `DOMException` named `AbortError`.
+   * Called by the page's button to stop, to whom it is left then: `() => controller.abort()`, where more than the run is to stop. If the run has
+   * not ended when this returns, or what it returns is settled, the buttons can be pressed again; an error ends the run. By default the run is
+   * aborted, and rejects with a `DOMException` named `AbortError`.
    */
   onStop?: () => unknown;
 }
@@ -35,8 +35,6 @@ export const dashboardRule = either(boolean, object) as Rule<boolean | Dashboard
 const name: Rule<string> = { expected: "the name or address of a host", accepts: (value) => typeof value === "string" && value !== "" };
 const rules: Rules<DashboardOptions> = { port: integer(0, 65_535), host: name, title: string, onStop: callback };
 
-/** Images that are shown. */
-const SAMPLES = 12;
 /** What the system says of a place that cannot be listened at, and what helps. */
 const REFUSALS: Readonly<Record<string, string>> = {
   EADDRINUSE: "which another program has; without a port a free one is taken",
@@ -46,9 +44,9 @@ const REFUSALS: Readonly<Record<string, string>> = {
 };
 
 /** What of a run's options its page goes by. */
-interface Settings extends Pick<CourseOptions, "earlyStopping" | "fastDevRun" | "overfitBatches">, Pick<BatchOptions, "batchSize" | "seed" | "shuffle" | "sampler"> {
+interface Settings extends SampleSettings, Pick<CourseOptions, "earlyStopping" | "fastDevRun"> {
   readonly epochs?: number;
-  readonly augment?: readonly Augmentation[];
+  readonly batchSize?: number;
 }
 
 /** What is trained. */
@@ -82,21 +80,15 @@ export async function openDashboard(
   settings: Settings,
   controls: Pick<Controls, "pause" | "stop">,
 ): Promise<Page> {
-  const { epochs = 1, batchSize = 128, seed = 0, shuffle = true, sampler, augment = [], earlyStopping, fastDevRun = false, overfitBatches } = settings;
+  const { epochs = 1, batchSize = 128, earlyStopping, fastDevRun = false, overfitBatches } = settings;
   const ended = new AbortController();
   const { signal } = ended;
-  const samples = async (epoch: number) => {
-    const pass = { batchSize: SAMPLES, seed, shuffle, sampler, augment, epoch, loaderThreads: 1 };
-    return unshowable(train!) ?? { samples: await shownSamples(train!, pass, { signal }), by: augment.map(({ name }) => name) };
-  };
+  const samples = async (epoch: number) => shownSamples(model, train!, settings, epoch, signal);
   const isWhole = validation !== undefined && fastDevRun === false && overfitBatches === undefined;
   const confusion = isWhole ? async () => evaluate(model, validation, { byClass: true, batchSize, signal }) : undefined;
-  const { name: ownName } = model.constructor;
-  const network = ownName === "Network" ? undefined : ownName;
-  const [, ...sides] = train!.imageShape;
   const facts = {
-    title: title ?? (network === undefined ? "A training" : `${network} at ${sides.toReversed().join(" × ")}`),
-    network,
+    title: title ?? titleOf(model, train!),
+    network: networkName(model),
     parameters: parametersOf(model),
     train: train!.length,
     validation: validation?.length,

@@ -1,8 +1,9 @@
-import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
 import { ResNetError } from "./errors.js";
+import { makeFolder } from "./written-file.js";
 
 /** How far a download has come. */
 export interface DownloadProgress {
@@ -130,7 +131,7 @@ export async function download(
   files = FILES,
   from = mirror(),
 ): Promise<string> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   for (const file of files) {
     const { name } = file;
     if (await hasFile(folder, name)) continue;

@@ -1,4 +1,5 @@
 import type { EpochRow, History } from "./history.js";
+import { check, type Rule } from "./options.js";
 
 /** An update was made. */
 export interface StepEvent {
@@ -90,7 +91,10 @@ export interface ResumeEvent {
   readonly epoch: number;
   /** Steps of an epoch. */
   readonly steps: number;
-  /** Newer checkpoints of the folder that are damaged and were passed over, the newest first; mostly none. */
+  /**
+   * Newer checkpoints of the folder that are damaged and were passed over, the newest first; mostly none. So is `best.safetensors`, which is made
+   * anew: with `restoreBest` at once, else by the next evaluation, which then counts as the best.
+   */
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
@@ -107,6 +111,17 @@ export type FitEvent = EpochBeginEvent | StepEvent | ValidationEvent | Evaluatio
 
 /** What a run calls with each of its events, and what it has achieved so far. */
 export type FitListener = (event: FitEvent, history: History) => unknown;
+
+const KINDS: ReadonlySet<unknown> = new Set<FitEvent["type"]>(["epochBegin", "step", "validation", "evaluation", "epoch", "checkpoint", "resume"]);
+const eventRule: Rule<FitEvent> = {
+  expected: "an event of fit, which calls its listeners with them",
+  accepts: (value) => KINDS.has((value as FitEvent | undefined)?.type) && Number.isSafeInteger((value as FitEvent).epoch),
+};
+
+/** Returns what a listener is called with, if it is an event. */
+export function checkEvent(event: FitEvent): FitEvent {
+  return check("event", event, eventRule);
+}
 
 /** Events on their way to one reader. */
 export class EventQueue {

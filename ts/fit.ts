@@ -78,7 +78,7 @@ export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions 
 /** Why a checkpoint cannot be written. */
 const UNWRITTEN: ReadonlySet<string> = new Set(["ERR_IO", "ERR_OUT_OF_MEMORY", "ERR_NON_FINITE_WEIGHTS", "ERR_DEVICE"]);
 
-const listenersRule = either(callback, list(callback, "an array of functions")) as unknown as Rule<FitListener | readonly FitListener[]>;
+const listenersRule = { ...either(callback, list(callback, "")), expected: "a function, such as a TensorBoard's onEvent, or an array of functions" } as unknown as Rule<FitListener | readonly FitListener[]>;
 const rules: Rules<FitOptions> = {
   ...signalRules,
   epochs: size,
@@ -233,9 +233,9 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     settingsOf.set(history, settings);
     const start = prepared(model, data, settings);
     const board = checkDashboard(dashboard);
-    let stop = () => {};
+    let stop = async () => false;
     if (board !== undefined) {
-      const controls = { pause: (paused: boolean) => FitRun.#hold(this, paused), stop: () => stop() };
+      const controls = { pause: (paused: boolean) => FitRun.#hold(this, paused), stop: async () => stop() };
       this.#page = await openDashboard(board, { model, ...partsOf(data) }, settings, controls);
       listeners.push(this.#page.tell);
       signal?.throwIfAborted();
@@ -254,7 +254,10 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     };
     const ignore = onAbort(signal, () => cancel(signal?.reason));
     const { onStop = () => cancel(new DOMException("The run was stopped on its page", "AbortError")) } = board ?? {};
-    stop = () => void canceller.watch(onStop);
+    stop = async () => {
+      await canceller.watch(onStop);
+      return canceller.cancelled;
+    };
     this.#announce(this.#page?.url);
     /** Tells all of an event; resolves when those that are called with it have ended. */
     const tell = (event: FitEvent, callBack?: () => unknown) => {

@@ -1,5 +1,5 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { addon, type NativeModel } from "./binding.js";
 import { cacheFolder, type DownloadProgress } from "./download.js";
 import { ownVersion } from "./environment.js";
@@ -55,6 +55,8 @@ export async function writeFolder(native: NativeModel, to: string, { license, si
     return found !== undefined;
   };
   await isThere();
+  const above = dirname(folder);
+  if (!(await stat(above).catch(() => undefined))?.isDirectory()) throw new ResNetError("ERR_IO", `cannot write ${folder}: there is no folder ${above}`);
   // Beside it, so that a rename brings it there.
   const temporary = `${folder}.${crypto.randomUUID()}`;
   await io(async () => mkdir(temporary));

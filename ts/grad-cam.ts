@@ -8,8 +8,8 @@ import type { Picture } from "./transform.js";
 
 /** Where in an image the evidence for a class is. */
 export interface HeatMap {
-  /** The class, as the output that stands for it, counting from 0. */
-  readonly classIndex: number;
+  /** The output that stands for the class, counting from 0, as a {@link Prediction} tells it. */
+  readonly label: number;
   /** Its name; its number as a text if it has none. */
   readonly name: string;
   /** (H, W) as the image that the network sees, from 0 for the least evidence to 1 for the most; all 0 where there is none. */
@@ -23,7 +23,7 @@ export interface GradCamOptions extends SignalOptions {
    * more than a pixel. Later layers know more of classes, earlier ones are finer.
    */
   layer?: string;
-  /** The class whose evidence is wanted; default the most probable one of each image. */
+  /** The class whose evidence is wanted, by its `label`; default the most probable one of each image. */
   classIndex?: number;
 }
 
@@ -57,9 +57,9 @@ export async function gradCam(
     const { classNames = [] } = parseInterface(native.interface);
     const [, height = 0, width = 0] = heat.shape;
     const pixels = height * width;
-    return classes.map((index, i) => ({
-      classIndex: index,
-      name: classNames[index] ?? String(index),
+    return classes.map((label, i) => ({
+      label,
+      name: classNames[label] ?? String(label),
       heat: { data: heat.data.slice(i * pixels, (i + 1) * pixels), shape: [height, width] },
     }));
   });

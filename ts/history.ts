@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { check, list, made, type Rule } from "./options.js";
+import { check, f32, integer, isList, made, object, properties, type Rule, unexpected } from "./options.js";
 import { table } from "./table.js";
 
 declare module "./errors.js" {
@@ -44,14 +44,45 @@ export interface EpochRow {
   readonly waiting?: number;
 }
 
-const rowRule: Rule<EpochRow> = {
-  expected: "a row with its numbers",
-  accepts: (value) => {
-    const { epoch, loss, accuracy, validationLoss = 0, validationAccuracy = 0, lr, seconds } = value as EpochRow;
-    return [epoch, loss, accuracy, validationLoss, validationAccuracy, lr, seconds].every((number) => typeof number === "number");
-  },
-};
-export const rowsRule = { ...list(rowRule, "an array of rows with their numbers"), most: Infinity };
+/** The numbers of a row, in order. */
+export const COLUMNS = ["epoch", "loss", "accuracy", "validationLoss", "validationAccuracy", "lr", "seconds", "waiting"] as const satisfies readonly (keyof EpochRow)[];
+/** Those that no row of a run lacks. */
+export const ALWAYS: readonly string[] = ["epoch", "loss", "accuracy", "lr", "seconds"];
+
+const rowRule: Rule<object> = { ...object, expected: "a row of a History" };
+const rowsRule: Rule<readonly EpochRow[]> = { expected: "a History or an array of its rows", accepts: isList, most: Infinity };
+const epochRule = integer(0, Number.MAX_SAFE_INTEGER);
+export const numberRule: Rule<number> = { expected: "a number", accepts: (value) => typeof value === "number" };
+
+/** Returns a row that has these numbers, and maybe others. */
+export function checkRow(parameter: string, given: EpochRow, wanted: readonly string[]): EpochRow {
+  const row = properties(parameter, rowRule.expected, check(parameter, given, rowRule) as EpochRow, COLUMNS);
+  for (const name of COLUMNS) {
+    if (row[name] !== undefined || wanted.includes(name)) check(`${parameter}.${name}`, row[name], name === "epoch" ? epochRule : numberRule);
+  }
+  return row as EpochRow;
+}
+
+function checkRows(parameter: string, given: readonly EpochRow[], wanted: readonly string[]): EpochRow[] {
+  return Array.from(check(parameter, given, rowsRule), (row, i) => checkRow(`${parameter}[${i}]`, row, wanted));
+}
+
+/** The rows of a history that can be drawn, each with these numbers. */
+export function checkHistory(history: History | readonly EpochRow[], wanted: readonly string[]): readonly EpochRow[] {
+  const { rows: own } = properties("history", rowsRule.expected, history as Partial<History>, ["rows"]);
+  const rows = checkRows("history", own ?? (history as readonly EpochRow[]), wanted);
+  for (const [i, { epoch, loss, validationLoss, accuracy = 0, validationAccuracy = 0 }] of rows.entries()) {
+    const before = rows[i - 1]?.epoch ?? -Infinity;
+    if (epoch <= before) throw unexpected(`history[${i}].epoch`, `an epoch after ${before}`, epoch);
+    for (const [name, value] of Object.entries({ loss, validationLoss })) {
+      if (Number.isFinite(value) && !f32.accepts(value)) throw unexpected(`history[${i}].${name}`, f32.expected, value);
+    }
+    for (const [name, value] of Object.entries({ accuracy, validationAccuracy })) {
+      if (value < 0 || value > 1) throw unexpected(`history[${i}].${name}`, "a number from 0 to 1", value);
+    }
+  }
+  return rows;
+}
 
 /** What the run of a history was told, as a report shows it. */
 export const settingsOf = new WeakMap<History, object>();
@@ -69,7 +100,7 @@ export class History {
 
   /** The rows as a table. */
   toString(): string {
-    const given = check("rows", check("this", this, History.#rule).#rows, rowsRule);
+    const given = checkRows("rows", check("this", this, History.#rule).#rows, ALWAYS);
     const shown = (value: number | undefined) => value?.toFixed(4) ?? "–";
     const rows = given.map((row) => [
       String(row.epoch),

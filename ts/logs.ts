@@ -1,10 +1,7 @@
-import type { FitListener } from "./events.js";
-import type { EpochRow } from "./history.js";
+import { checkEvent, type FitListener } from "./events.js";
+import { ALWAYS, checkHistory, checkRow, COLUMNS, type EpochRow } from "./history.js";
 import { check, filePath, path } from "./options.js";
-import { append, endsWithinLine, writeMade } from "./written-file.js";
-
-/** Columns of a table, one for each number of a row. */
-const COLUMNS = ["epoch", "loss", "accuracy", "validationLoss", "validationAccuracy", "lr", "seconds", "waiting"] as const satisfies readonly (keyof EpochRow)[];
+import { append, endsWithinLine, writeMade, writing } from "./written-file.js";
 
 /**
  * A listener of {@link fit} that keeps a table of the epochs, a row each under the names of an {@link EpochRow}, as a CSV file. The first epoch that it
@@ -23,10 +20,10 @@ export function csvLog(file: string | URL): FitListener {
   const line = (cells: readonly unknown[]) => `${cells.join(",")}\n`;
   const lineOf = (row: EpochRow) => line(COLUMNS.map((column) => row[column] ?? ""));
   let isBegun = false;
-  return async (event, { rows }) => {
-    if (event.type !== "epoch") return;
-    if (isBegun) append(to, lineOf(event));
-    else await writeMade(to, async () => [line(COLUMNS), ...rows.map(lineOf)].join(""));
+  return async (event, history) => {
+    if (checkEvent(event).type !== "epoch") return;
+    if (isBegun) append(to, lineOf(checkRow("event", event as EpochRow, ALWAYS)));
+    else await writeMade(to, async () => [line(COLUMNS), ...checkHistory(history, ALWAYS).map(lineOf)].join(""));
     isBegun = true;
   };
 }
@@ -41,8 +38,8 @@ export function jsonlLog(file: string | URL): FitListener {
   const to = filePath("file", check("file", file, path));
   let isBegun = false;
   return (event) => {
-    const line = `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`;
-    append(to, !isBegun && endsWithinLine(to) ? `\n${line}` : line);
+    const line = `${JSON.stringify({ time: new Date().toISOString(), ...checkEvent(event) })}\n`;
+    append(to, !isBegun && writing(to, () => endsWithinLine(to)) ? `\n${line}` : line);
     isBegun = true;
   };
 }

@@ -62,7 +62,7 @@ export interface OnnxFile {
 
 const rules: Rules<ExportOnnxOptions> = {
   ...signalRules,
-  shape: list(size, "[N, C, H, W] or [C, H, W], integers of at least 1") as Rule<readonly number[]>,
+  shape: { ...list(size, "[N, C, H, W] or [C, H, W], integers of at least 1"), most: 4 } as Rule<readonly number[]>,
   dynamicBatch: boolean,
   foldNorms: boolean,
   input: oneOf("normalised", "unit", "bytes", "rgba"),

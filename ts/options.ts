@@ -40,9 +40,15 @@ const MOST_LETTERS = 40;
 
 export const boolean = rule<boolean>("a boolean", (value) => typeof value === "boolean");
 export const string = rule<string>("a string", (value) => typeof value === "string");
+/** A text that is kept. */
+const keptString = rule<string>(string.expected, (value) => {
+  // It would be another text wherever it is kept, or none.
+  if (typeof value === "string" && /\p{Surrogate}/u.test(value)) throw new Error("half of a surrogate pair is in it");
+  return typeof value === "string";
+});
 /** Names of classes, by which they can be told apart. */
 export const classNamesRule = rule<readonly string[]>("an array of strings, each once", (value) => {
-  return list(string, "").accepts(value) && new Set(value as readonly string[]).size === (value as readonly string[]).length;
+  return list(keptString, "").accepts(value) && new Set(value as readonly string[]).size === (value as readonly string[]).length;
 });
 export const callback = rule<(...values: never[]) => unknown>("a function", (value) => typeof value === "function");
 export const abortSignal = rule<AbortSignal>("an AbortSignal", (value) => {
@@ -57,7 +63,9 @@ export const seed = integer(0, Number.MAX_SAFE_INTEGER);
 export const path = rule<string | URL>("a path or a file URL", (value) => {
   // Said of whatever comes after "got", in brackets.
   if (/^(https?|ftp|s3|gs|data):/i.test(String(value instanceof URL ? value.href : value))) throw new Error("it must be on this machine: download it first");
-  return value instanceof URL ? fileURLToPath(value) !== "" : typeof value === "string" && value !== "";
+  const given = value instanceof URL ? fileURLToPath(value) : value;
+  if (typeof given === "string" && given.includes("\0")) throw new Error("a NUL character is in it");
+  return keptString.accepts(given) && given !== "";
 });
 export const object = rule<object>("an object", (value) => {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
@@ -180,7 +188,7 @@ export function checkNames(parameter: string, given: object, expected: string, n
 export function textsOf(parameter: string, value: Readonly<Record<string, string>>): [name: string, text: string][] {
   const names = look(parameter, object.expected, value, () => namesIn(value));
   const texts = Object.entries(properties(parameter, object.expected, value, names));
-  return texts.map(([name, text]) => [name, check(`${parameter}[${shown(name)}]`, text, string)]);
+  return texts.map(([name, text]) => [name, check(`${parameter}[${shown(name)}]`, text, keptString)]);
 }
 
 /** Names of an object's properties, its own and inherited ones. */
@@ -238,19 +246,20 @@ export function didYouMean(name: string, names: readonly string[]): string {
   if (name.length > MOST_LETTERS) return "";
   const away = names.map((other) => distance(name.toLowerCase(), other.toLowerCase()));
   const least = Math.min(...away);
-  return least <= 2 ? ` (did you mean ${names[away.indexOf(least)]}?)` : "";
+  return least <= Math.min(2, Math.max(1, name.length / 3)) ? ` (did you mean ${names[away.indexOf(least)]}?)` : "";
 }
 
-/** How many letters must be put in, taken out or changed (Levenshtein). */
+/** How many letters must be put in, taken out, changed or exchanged with the next (Levenshtein, Damerau). */
 function distance(a: string, b: string): number {
-  let above = Array.from({ length: b.length + 1 }, (_, j) => j);
+  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i++) {
-    const row = [i];
+    const [row, above] = [[i], rows[i - 1]!];
     for (let j = 1; j <= b.length; j++) {
       const changed = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(changed, above[j]! + 1, row[j - 1]! + 1));
+      const exchanged = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? rows[i - 2]![j - 2]! + 1 : Infinity;
+      row.push(Math.min(changed, exchanged, above[j]! + 1, row[j - 1]! + 1));
     }
-    above = row;
+    rows.push(row);
   }
-  return above[b.length]!;
+  return rows[a.length]![b.length]!;
 }

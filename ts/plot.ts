@@ -1,6 +1,6 @@
 import { arrange, curvesOf, drawAxes, drawCurve, drawHeading, type Look, MOST_POINTS, rangeOf } from "./chart.js";
-import type { EpochRow, History } from "./history.js";
-import { check, checkOptions, f32, integer, list, oneOf, properties, type Rule, type Rules, string, unexpected } from "./options.js";
+import { checkHistory, type EpochRow, type History } from "./history.js";
+import { checkOptions, integer, oneOf, type Rules, string, unexpected } from "./options.js";
 import { element, escaped, FONT } from "./svg.js";
 
 /** Options of {@link plot}. */
@@ -21,16 +21,6 @@ const rules: Rules<PlotOptions> = {
   height: integer(300, 4096),
   title: string,
 };
-
-const rowRule: Rule<EpochRow> = {
-  expected: "a row of a History",
-  accepts: (value) => {
-    const { epoch, loss, validationLoss = 0, validationAccuracy = 0 } = (value ?? {}) as Partial<EpochRow>;
-    const numbers = [loss, validationLoss, validationAccuracy];
-    return Number.isSafeInteger(epoch) && numbers.every((number) => typeof number === "number");
-  },
-};
-const rowsRule = list(rowRule, "a History or an array of its rows");
 
 /** Told apart by colours that the colour-blind can tell apart too, by dashes, and by the shape of the points. */
 const CURVES: readonly Look[] = [
@@ -81,7 +71,7 @@ const COLOURS = {
  */
 export async function plot(history: History | readonly EpochRow[], options?: PlotOptions): Promise<string> {
   const { theme = "auto", width = 640, height = 400, title = "" } = checkOptions(options, rules);
-  const rows = checkHistory(history);
+  const rows = checkHistory(history, ["epoch", "loss"]);
   if (rows.length === 0) throw unexpected("history", "at least 1 epoch", 0);
   // Who draws nothing does not wait for them.
   const [{ scaleLinear }, shapes] = await Promise.all([import("d3-scale"), import("d3-shape")]);
@@ -107,21 +97,6 @@ export async function plot(history: History | readonly EpochRow[], options?: Plo
     ...curves.map((curve) => drawCurve(curve, epochs, pointed, layout, shapes)),
   );
   return `${svg}\n`;
-}
-
-/** The rows of a history that can be drawn. */
-export function checkHistory(history: History | readonly EpochRow[]): readonly EpochRow[] {
-  const { rows: own } = properties("history", rowsRule.expected, history as Partial<History>, ["rows"]);
-  const rows = [...check("history", own ?? history, rowsRule)];
-  for (const [i, { epoch, loss, validationLoss, validationAccuracy: accuracy = 0 }] of rows.entries()) {
-    const before = rows[i - 1]?.epoch ?? -Infinity;
-    if (epoch <= before) throw unexpected("history", `an epoch after ${before}`, epoch);
-    for (const value of [loss, validationLoss]) {
-      if (Number.isFinite(value) && !f32.accepts(value)) throw unexpected("history", `losses that are ${f32.expected}`, value);
-    }
-    if (accuracy < 0 || accuracy > 1) throw unexpected("history", "accuracies from 0 to 1", accuracy);
-  }
-  return rows as readonly EpochRow[];
 }
 
 function style(root: string, theme: "auto" | "light" | "dark"): string {

@@ -1,10 +1,9 @@
 import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
 import { generator } from "./environment.js";
-import { gather, type Subject } from "./findings.js";
-import { type EpochRow, History, rowsRule } from "./history.js";
+import { gather, type Subject } from "./gather-findings.js";
+import { ALWAYS, checkHistory, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { check, checkOptions, filePath, integer, path, size, string, unexpected } from "./options.js";
-import { checkHistory } from "./plot.js";
+import { checkOptions, filePath, integer, path, size, string, unexpected } from "./options.js";
 import { type SignalOptions, signalRules } from "./signal.js";
 import { partsOf, type TrainingData } from "./training-data.js";
 import { writeMade } from "./written-file.js";
@@ -47,11 +46,11 @@ const rules = { ...signalRules, file: path, title: string, mistakes: integer(0, 
  */
 export async function report(model: Model, history: History | readonly EpochRow[] | undefined, data: Dataset | TrainingData, options: ReportOptions): Promise<void> {
   const { file: to, title, mistakes = 24, batchSize = 128, signal } = checkOptions(options, rules);
+  nativeOf(model);
+  const rows = history === undefined ? undefined : checkHistory(history, ALWAYS);
+  const subject = { model, history: history instanceof History ? history : undefined, rows, ...measuredOf(data), title, mistakes, batchSize, signal };
   if (to === undefined) throw unexpected("file", path.expected, to);
   const file = filePath("file", to);
-  nativeOf(model);
-  const rows = history === undefined ? undefined : check("history", checkHistory(history), rowsRule);
-  const subject = { model, history: history instanceof History ? history : undefined, rows, ...measuredOf(data), title, mistakes, batchSize, signal };
   await writeMade(file, async () => {
     const findings = await gather(subject);
     // Who writes no report does not wait for it to load.

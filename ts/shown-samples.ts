@@ -1,20 +1,35 @@
+import type { Augmentation } from "./augmentation.js";
+import type { CourseOptions } from "./course.js";
 import type { BatchOptions, Dataset } from "./data.js";
 import { labelsOf } from "./mistakes.js";
-import type { ShownSample } from "./report/findings.js";
-import { shownImages } from "./shown-pictures.js";
-import type { SignalOptions } from "./signal.js";
+import { type Model, nativeOf } from "./models.js";
+import type { Missing, Samples } from "./report/findings.js";
+import { shownImages, unshowable } from "./shown-pictures.js";
 
-/** The first batch of a pass over images for training, as a step sees it, each image with the names of its classes or what was mixed. */
-export async function shownSamples(train: Dataset, pass: BatchOptions, { signal }: SignalOptions): Promise<ShownSample[]> {
+/** Images that are shown. */
+const SAMPLES = 12;
+
+/** What of a run's options says which images a step takes, and what it makes of them. */
+export interface SampleSettings extends Pick<BatchOptions, "seed" | "shuffle" | "sampler">, Pick<CourseOptions, "overfitBatches"> {
+  readonly augment?: readonly Augmentation[];
+}
+
+/** The first images of an epoch as its steps see them, each with the names of its classes or what was mixed, or why there are none. */
+export async function shownSamples(model: Model, train: Dataset, settings: SampleSettings, epoch: number, signal?: AbortSignal): Promise<Samples | Missing> {
+  const impossible = unshowable(train);
+  if (impossible) return impossible;
+  const { augment = [], overfitBatches, shuffle = true, sampler } = settings;
+  const order = overfitBatches === undefined ? { shuffle, sampler } : { shuffle: false };
+  const seed = settings.seed ?? (await nativeOf(model).seed());
   const names = train.classNames ?? [];
-  for await (const { images, indices, labels, mixed } of train.batches(pass)) {
+  const named = (labels: number[]) => labels.map((label) => names[label] ?? String(label)).join(", ") || "none";
+  for await (const { images, indices, labels, mixed } of train.batches({ batchSize: SAMPLES, ...order, augment, seed, epoch, loaderThreads: 1 })) {
     const pictures = await shownImages(images, train, { signal });
-    const named = (labels: Uint32Array | Uint8Array, i: number) => labelsOf({ labels, indices }, i).map((label) => names[label] ?? String(label)).join(", ") || "none";
     const told = (i: number) => {
-      if (!mixed) return named(labels, i);
-      return `${mixed.share.toFixed(2)} ${named(labels, i)}, ${(1 - mixed.share).toFixed(2)} ${named(mixed.labels, i)}`;
+      const own = named(labelsOf({ labels, indices }, i));
+      return mixed ? `${mixed.share.toFixed(2)} ${own}, ${(1 - mixed.share).toFixed(2)} ${named(labelsOf({ labels: mixed.labels, indices }, i))}` : own;
     };
-    return pictures.map(({ picture }, i) => ({ picture, told: told(i) }));
+    return { samples: pictures.map(({ picture }, i) => ({ picture, told: told(i) })), by: augment.map(({ name }) => name) };
   }
-  return [];
+  return { samples: [], by: [] };
 }

@@ -1,12 +1,12 @@
-import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { types } from "node:util";
 import { addon, type NativeSummary } from "./binding.js";
 import { translated } from "./errors.js";
-import type { FitEvent } from "./events.js";
+import { checkEvent, type FitEvent } from "./events.js";
+import { numberRule } from "./history.js";
 import { check, f32, filePath, integer, path, type Rule, string } from "./options.js";
-import { append, writing } from "./written-file.js";
+import { append, makeFolder, writing } from "./written-file.js";
 
 /** Files that this process has begun: no two have the same name. */
 let begun = 0;
@@ -42,7 +42,7 @@ export class TensorBoard {
     // TensorBoard reads them in the order of their names.
     const name = `events.out.tfevents.${now().toFixed(3)}.${String(begun).padStart(6, "0")}.${hostname()}.${process.pid}`;
     this.#file = join(folder, name);
-    writing(this.#file, () => mkdirSync(folder, { recursive: true }));
+    writing(folder, () => makeFolder(folder));
     this.#append(translated(() => addon.eventFileStart(now())));
   }
 
@@ -63,6 +63,7 @@ export class TensorBoard {
 
   /** What {@link fit} calls with each event. */
   readonly onEvent = (event: FitEvent): void => {
+    checkEvent(event);
     switch (event.type) {
       case "step": {
         const { type, epoch, step, loss, accuracy, lr, imagesPerSecond, waiting, gradientNorm } = event;
@@ -94,7 +95,7 @@ export class TensorBoard {
     if (this.#resumed) this.#append(translated(() => addon.eventFileRestart(now(), update)));
     this.#resumed = false;
     const known = Object.entries(values).filter((entry): entry is [string, number] => entry[1] !== undefined);
-    this.#values(update, known.map(([name, scalar]) => ({ tag: `${group}/${name}`, scalar })));
+    this.#values(update, known.map(([name, value]) => ({ tag: `${group}/${name}`, scalar: check(`event.${name}`, value, numberRule) })));
   }
 
   #values(step: number, values: NativeSummary[]): void {

@@ -1,5 +1,5 @@
 import { type Dataset, datasetRule } from "./data.js";
-import { checkNames, properties } from "./options.js";
+import { check, checkNames, object, properties } from "./options.js";
 
 /**
  * A training set, with a validation set if there is one. Without one, properties of other names are refused, so that a `val` does not go
@@ -19,7 +19,8 @@ const TOLD = ["source", "skipped"];
 /** The sets of a training. */
 export function partsOf(data: Dataset | TrainingData): Partial<TrainingData> {
   if (datasetRule.accepts(data)) return { train: data as Dataset };
-  const parts = properties("data", datasetRule.expected, data as TrainingData, NAMES);
+  const expected = `${datasetRule.expected}, or { ${NAMES.join(", ")} } of such`;
+  const parts = properties("data", expected, check("data", data, { ...object, expected }) as TrainingData, NAMES);
   // Beside a validation set nothing can have been meant for one.
   if (parts.train !== undefined && parts.validation === undefined) checkNames("data", data, `sets named ${NAMES.join(" and ")}`, [...NAMES, ...TOLD]);
   return parts;

@@ -9,6 +9,7 @@ import {
   isList,
   list,
   number,
+  object,
   oneOf,
   path,
   properties,
@@ -92,7 +93,7 @@ const bytes: Rule<Uint8Array | ArrayBuffer> = {
   // Without its buffer a typed array has no values and throws, as a view of a detached buffer does.
   accepts: (value) => types.isArrayBuffer(value) ? new Uint8Array(value as ArrayBuffer).length >= 0 : types.isUint8Array(value) && value.values() !== undefined,
 };
-const pictureRule = either(path, bytes);
+const pictureRule = { ...either(path, bytes), expected: "a picture: a path, a file URL, the bytes of a file, or pixels { data, info: { width, height, channels } }" };
 const pixelDataRule: Rule<Uint8Array | Uint8ClampedArray> = {
   expected: "bytes",
   accepts: (value) => isBytes(value) && value.values() !== undefined,
@@ -155,7 +156,8 @@ export async function preprocess(
 export function describePicture(name: string, picture: Picture): NativePicture {
   if (isRaw(picture)) {
     const { data, info } = properties(name, pictureRule.expected, picture, ["data", "info"]);
-    const { width, height, channels } = properties(`${name}.info`, pixelsRule.expected, info!, ["width", "height", "channels"]);
+    const given = check(`${name}.info`, info, { ...object, expected: "{ width, height, channels }" }) as RawPixels["info"];
+    const { width, height, channels } = properties(`${name}.info`, pixelsRule.expected, given, ["width", "height", "channels"]);
     const size = { height: height!, width: width!, channels: channels! };
     check(`${name}.info`, size, pixelsRule);
     const { buffer, byteOffset, byteLength } = check(`${name}.data`, data, pixelDataRule);
@@ -169,7 +171,7 @@ export function describePicture(name: string, picture: Picture): NativePicture {
 /** Whether it has the form of pixels; a look at a revoked proxy throws, and is no such form. */
 function isRaw(picture: Picture): picture is RawPixels {
   try {
-    return typeof picture === "object" && picture !== null && "data" in picture && "info" in picture;
+    return typeof picture === "object" && picture !== null && "data" in picture;
   } catch {
     return false;
   }

@@ -1,6 +1,7 @@
-import { appendFileSync, closeSync, openSync, readSync, statSync } from "node:fs";
-import { open, realpath, rename, rm, stat } from "node:fs/promises";
-import { ResNetError } from "./errors.js";
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { addon } from "./binding.js";
+import { ResNetError, translate, translated } from "./errors.js";
 
 /** Adds to a file, which is made if it is not there. */
 export function append(file: string, content: string | Uint8Array): void {
@@ -19,11 +20,11 @@ export function endsWithinLine(file: string): boolean {
 }
 
 /** Does what a file needs to be written; where that fails it is `ERR_IO`. */
-export function writing(file: string, does: () => unknown): void {
+export function writing<T>(file: string, does: () => T): T {
   try {
-    does();
+    return does();
   } catch (cause) {
-    throw unwritten(file, cause as Error);
+    throw new ResNetError("ERR_IO", `cannot write ${file}: ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -32,29 +33,24 @@ export function writing(file: string, does: () => unknown): void {
  * `ERR_IO`; errors of the work are passed on.
  */
 export async function writeMade(file: string, make: () => Promise<string | Uint8Array>): Promise<void> {
-  const place = await realpath(file).catch(() => file);
-  const temporary = `${place}.${crypto.randomUUID()}`;
-  const io = async <T>(does: () => Promise<T>): Promise<T> =>
-    does().catch((cause: Error) => {
-      throw unwritten(file, cause);
-    });
-  const there = await stat(place).catch(() => undefined);
-  if (there !== undefined && !there.isFile()) throw unwritten(file, new Error(`it is a ${there.isDirectory() ? "folder" : "device"}; expected the name of a file`));
-  const handle = await io(async () => open(temporary, "wx", there?.mode));
+  const replacement = translated(() => new addon.NativeReplacement(file));
   try {
-    try {
-      const content = await make();
-      await io(async () => handle.writeFile(content));
-      await io(async () => handle.sync());
-    } finally {
-      await handle.close();
-    }
-    await io(async () => rename(temporary, place));
+    const content = Buffer.from(await make());
+    await replacement.finish(content).catch((error: unknown) => {
+      throw translate(error);
+    });
   } finally {
-    await rm(temporary, { force: true });
+    replacement.abandon();
   }
 }
 
-function unwritten(file: string, cause: Error): ResNetError {
-  return new ResNetError("ERR_IO", `cannot write ${file}: ${cause.message}`, { cause });
+/** Makes a folder and those above it. By itself Node says of a disk that cannot be written to that the folder is not there, and never ends in /proc. */
+export function makeFolder(folder: string): void {
+  const above = dirname(folder);
+  if (!existsSync(above) && above !== folder) makeFolder(above);
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw error;
+  }
 }

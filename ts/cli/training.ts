@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { calibrate, type Calibration, fit, type FitEvent, type FitOptions, History, loadModel, type Model, plot, ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
 import { lastCheckpoint } from "./checkpointing.js";
-import { tellAddress } from "./live.js";
+import { tellAddress } from "./dashboard-options.js";
 import { oneLine } from "./option.js";
 import { Progress } from "./progress.js";
 import { writeReport } from "./reporting.js";

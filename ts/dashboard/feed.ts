@@ -1,7 +1,7 @@
 import type { FitEvent } from "../events.js";
 import type { EpochRow, History } from "../history.js";
 import { Curve, type Point } from "./curve.js";
-import type { End } from "./run.js";
+import type { End } from "./watched-run.js";
 
 /** Milliseconds between two pieces of news, at least. */
 const PAUSE = 250;

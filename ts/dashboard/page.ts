@@ -1,10 +1,10 @@
 import type { Evaluation } from "../evaluate.js";
 import type { LabelKind } from "../labels.js";
 import { confusion } from "../report/confusion.js";
-import { type Findings, isMissing, type Missing } from "../report/findings.js";
+import { type Findings, isMissing, type Missing, type Samples } from "../report/findings.js";
 import { gallery } from "../report/gallery.js";
-import { count, counted, Html, html, name, scrolling } from "../report/page.js";
-import type { Facts, Samples } from "./run.js";
+import { count, counted, document, type Html, html, name, scrolling } from "../report/page.js";
+import type { Facts } from "./watched-run.js";
 import { SCRIPT } from "./script.js";
 import { STYLE } from "./style.js";
 
@@ -18,19 +18,7 @@ export function dashboardPage(facts: Facts, hasConfusion: boolean): string {
   ].filter((text) => text !== "");
   const figures: [id: string, name: string][] = [["speed", "images/s"], ["waiting", "waiting for data"], ["left", "left, about"], ["lr-now", "learning rate"], ["memory", "memory"]];
   const head = ["epoch", "training loss", "training accuracy", "validation loss", "validation accuracy", "learning rate", "time"];
-  return `<!doctype html>
-${html`<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="${generator}">
-<link rel="icon" href="data:,">
-<title>${title}</title>
-<style>${Html.trusted(STYLE)}</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the training</a>
+  const body = html`<a class="skip" href="#main">Skip to the training</a>
 <header><p class="kicker">Live training</p><h1>${name(title)}</h1><p class="about">${about.join(" · ")}</p></header>
 <main id="main" tabindex="-1">
 <section aria-label="State">
@@ -62,11 +50,8 @@ ${hasConfusion ? html`<p>To tell which classes are taken for which, the validati
 </section>
 </main>
 <footer><p>Written by ${generator}, for as long as the training lasts; it asks nobody else for anything. Closing this page changes nothing.</p></footer>
-<dialog id="really" aria-labelledby="really-title"><h2 id="really-title">Stop the training?</h2><p>It ends after the step at hand, as Ctrl-C ends it, and cannot be taken up from here.</p><div class="buttons"><button type="button" id="go-on" autofocus>Go on</button><button type="button" id="stop-now">Stop</button></div></dialog>
-<script>${Html.trusted(SCRIPT)}</script>
-</body>
-</html>`.text}
-`;
+<dialog id="really" aria-labelledby="really-title"><h2 id="really-title">Stop the training?</h2><p>It ends after the step at hand, as Ctrl-C ends it, and cannot be taken up from here.</p><div class="buttons"><button type="button" id="go-on" autofocus>Go on</button><button type="button" id="stop-now">Stop</button></div></dialog>`;
+  return document(title, generator, { style: STYLE, script: SCRIPT }, body);
 }
 
 function figure(id: string, title: string, caption: Html, option?: Html): Html {

@@ -1,13 +1,13 @@
-import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { FitEvent } from "../events.js";
 import type { History } from "../history.js";
 import type { Missing } from "../report/findings.js";
+import { policyOf } from "../report/page.js";
 import { Feed } from "./feed.js";
 import { Guard } from "./guard.js";
 import { confusionMarkup, dashboardPage, samplesMarkup } from "./page.js";
-import type { Controls, End, Facts } from "./run.js";
+import type { Controls, End, Facts } from "./watched-run.js";
 import { SCRIPT } from "./script.js";
 import { EventStream } from "./stream.js";
 import { STYLE } from "./style.js";
@@ -15,7 +15,7 @@ import { STYLE } from "./style.js";
 /** Pages that are told at a time. */
 const MOST_READERS = 64;
 /** Milliseconds between two signs of life. */
-const BEAT = 15_000;
+export const BEAT = 15_000;
 /** Milliseconds for which samples are shown, at least. */
 const SAMPLES_FOR = 10_000;
 /** Milliseconds that pages have for the last news. */
@@ -28,14 +28,14 @@ export interface Place {
 }
 
 /** Serves the page of a run; rejects with the system's error if it cannot listen there. */
-export async function serve({ host, port }: Place, facts: Facts, controls: Controls, beat = BEAT): Promise<Dashboard> {
+export async function serve({ host, port }: Place, facts: Facts, controls: Controls): Promise<Dashboard> {
   const server = createServer({ maxHeaderSize: 8192, requestTimeout: 10_000, headersTimeout: 5000, keepAliveTimeout: 5000 });
   server.maxConnections = 2 * MOST_READERS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host, port }, () => resolve());
   });
-  return new Dashboard(server, host, facts, controls, beat);
+  return new Dashboard(server, host, facts, controls);
 }
 
 /** A run's page on a server of its own, which holds no process back. */
@@ -53,20 +53,20 @@ export class Dashboard {
   readonly #streams = new Set<EventStream>();
   #samples: { readonly epoch: number; readonly at: number; readonly markup: Promise<string> } | undefined;
 
-  constructor(server: Server, host: string, facts: Facts, controls: Controls, beat: number) {
+  constructor(server: Server, host: string, facts: Facts, controls: Controls) {
     const { epochs, mayEndEarly } = facts;
     const { address, port } = server.address() as AddressInfo;
     [this.#server, this.#facts, this.#controls] = [server, facts, controls];
     this.#guard = new Guard(address, host);
     this.#feed = new Feed({ epochs, mayEndEarly });
     this.#page = dashboardPage(facts, controls.confusion !== undefined);
-    this.#policy = policyOf(STYLE, SCRIPT);
+    this.#policy = policyOf(STYLE, SCRIPT, "; connect-src 'self'; frame-ancestors 'none'");
     // An address that means every one of the machine's is none to go to.
     const shown = address === "0.0.0.0" || address === "::" ? "localhost" : address;
     this.url = `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}/${this.#guard.token}/`;
     this.#beat = setInterval(() => {
       for (const stream of this.#streams) stream.beat();
-    }, beat).unref();
+    }, BEAT).unref();
     server.on("connection", (socket) => socket.unref());
     server.on("request", (request, response) => this.#answer(request, response));
     // What goes wrong later, such as too many open files, is the pages' loss and not the run's.
@@ -133,9 +133,9 @@ export class Dashboard {
       pause: () => pause(true),
       resume: () => pause(false),
       stop: () => {
-        this.#feed.state.stopping = true;
-        this.#feed.changed();
-        stop();
+        this.#stopping(true);
+        // Whoever decides may let it go on.
+        void stop().then((ends) => ends || this.#stopping(false));
       },
       "confusion/on": () => wanted(true),
       "confusion/off": () => wanted(false),
@@ -158,6 +158,11 @@ export class Dashboard {
       return { status: 404, reason: "There is nothing here." };
     }
     return undefined;
+  }
+
+  #stopping(stopping: boolean): void {
+    this.#feed.state.stopping = stopping;
+    this.#feed.changed();
   }
 
   /** Tells a page of the run until it goes or reads no more. */
@@ -202,10 +207,4 @@ export class Dashboard {
       "cross-origin-resource-policy": "same-origin",
     };
   }
-}
-
-/** What the page may do: what stands in it, and ask this server. */
-function policyOf(style: string, script: string): string {
-  const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
-  return `default-src 'none'; img-src data:; style-src ${hash(style)}; script-src ${hash(script)}; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 }

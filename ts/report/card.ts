@@ -12,7 +12,7 @@ export const card: Section = {
     const { train, measured, role, classNames } = data;
     const others = role === "training" ? undefined : measured;
     const head = ["class", ...(train ? ["training"] : []), ...(others ? [role === "given" ? "measured" : "validation"] : [])];
-    const counts = html`<table><caption>Images of each class</caption><thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead>
+    const counts = html`<table><thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead>
 <tbody>${classNames.map((one, label) => html`<tr><th scope="row">${name(one)}</th>${[train, others].map((part) => part && html`<td>${count(part.counts[label] ?? 0)}</td>`)}</tr>
 `)}</tbody></table>`;
     const facts: [string, Html | string][] = [
@@ -25,7 +25,7 @@ export const card: Section = {
       ["Licence of the model", "not recorded"],
     ];
     return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
-${scrolling("Images of each class", counts)}`;
+${scrolling("Images of each class", counts, "Images of each class")}`;
   },
 };
 
@@ -36,7 +36,7 @@ function prepared(transform: PictureTransform | undefined, [channels, height, wi
   const { size, fit, channels: colours, normalise, background } = transform;
   const borders = fit === "pad" ? `, the background ${background.join(", ")}` : "";
   const normal = normalise ? `minus ${normalise.mean.map(short).join(", ")}, divided by ${normalise.std.map(short).join(", ")}` : "not normalised further";
-  return `brought to ${size[1]} × ${size[0]} (${fits[fit]}${borders}), ${colours === 1 ? "grey" : "red, green and blue"}, values from 0 to 1, ${normal}`;
+  return `brought to ${size.join(" × ")} (height × width, ${fits[fit]}${borders}), ${colours === 1 ? "grey" : "red, green and blue"}, values from 0 to 1, ${normal}`;
 }
 
 function short(value: number): string {

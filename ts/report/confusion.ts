@@ -32,9 +32,8 @@ function whole(matrix: readonly (readonly number[])[], names: readonly string[])
     return html`<tr><th scope="row">${name(names[of]!)}</th>${cells}</tr>
 `;
   });
-  const table = html`<table class="matrix"><caption>Rows: what images are of. Columns: what they were taken for. Shades: share of the row.</caption>
-<thead><tr><td></td>${names.map((one) => html`<th scope="col"><span>${name(one)}</span></th>`)}</tr></thead><tbody>${rows}</tbody></table>`;
-  return scrolling("Confusion matrix", table);
+  const table = html`<table class="matrix"><thead><tr><td></td>${names.map((one) => html`<th scope="col"><span>${name(one)}</span></th>`)}</tr></thead><tbody>${rows}</tbody></table>`;
+  return scrolling("Confusion matrix", table, "Rows: what images are of. Columns: what they were taken for. Shades: share of the row.");
 }
 
 /** The pairs that most images were confused of. */
@@ -47,8 +46,8 @@ function pairs(matrix: readonly (readonly number[])[], names: readonly string[])
   const most = names.length <= MOST_CLASSES ? 5 : MOST_PAIRS;
   const shown = all.toSorted((a, b) => b.value - a.value || b.share - a.share).slice(0, most);
   const caption = names.length <= MOST_CLASSES ? "The classes that are confused most often" : `The ${shown.length} most frequent confusions of ${count(all.length)}: ${count(names.length)} classes are too many for a matrix`;
-  const table = html`<table class="pairs"><caption>${caption}</caption><thead><tr><th scope="col">images of</th><th scope="col">taken for</th><th scope="col">images</th><th scope="col">of the class</th></tr></thead>
+  const table = html`<table class="pairs"><thead><tr><th scope="col">images of</th><th scope="col">taken for</th><th scope="col">images</th><th scope="col">of the class</th></tr></thead>
 <tbody>${shown.map(({ of, as, value, share }) => html`<tr><th scope="row">${name(names[of]!)}</th><td class="text">${name(names[as]!)}</td><td>${count(value)}</td><td>${percent(share)}</td></tr>
 `)}</tbody></table>`;
-  return scrolling("Classes that are confused", table);
+  return scrolling("Classes that are confused", table, caption);
 }

@@ -36,7 +36,7 @@ export const curves: Section = {
       text: decimal,
     });
     return html`${loss}${accuracy}
-<details><summary>The numbers</summary>${scrolling("Numbers of the epochs", numbers(rows))}</details>`;
+<details><summary>The numbers</summary>${numbers(rows)}</details>`;
   },
 };
 
@@ -45,12 +45,12 @@ function numbers(rows: readonly EpochRow[]): Html {
   const shown = thinned(rows, MOST_ROWS);
   const head = ["epoch", "training loss", "training accuracy", "validation loss", "validation accuracy", "learning rate", "time"];
   const cell = (value: number | undefined, text = decimal) => html`<td>${value === undefined ? "–" : html`<data value="${value}">${text(value)}</data>`}</td>`;
-  const caption = shown.length < rows.length ? html`<caption>${shown.length} of ${rows.length} epochs</caption>` : "";
-  return html`<table class="numbers">${caption}<thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead>
+  const table = html`<table class="numbers"><thead><tr>${head.map((text) => html`<th scope="col">${text}</th>`)}</tr></thead>
 <tbody>${shown.map(
     (row) => html`<tr><th scope="row">${row.epoch}</th>${cell(row.loss)}${cell(row.accuracy)}${cell(row.validationLoss)}${cell(row.validationAccuracy)}${cell(row.lr, shortened)}${cell(row.seconds, duration)}</tr>
 `,
   )}</tbody></table>`;
+  return scrolling("Numbers of the epochs", table, shown.length < rows.length ? `${shown.length} of ${rows.length} epochs` : undefined);
 }
 
 /** A learning rate in few digits. */

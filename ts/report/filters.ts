@@ -12,7 +12,7 @@ export const filters: Section = {
     const [filters, channels, height, width] = shape as [number, number, number, number];
     const what = channels === 1 ? "Grey is 0, white positive, black negative" : "Middle grey is 0; colours are the weights of red, green and blue";
     const some = shown < filters ? `, the first ${shown} of which are shown` : "";
-    return html`<figure><img class="pixels sheet" src="${picture.src}" width="${picture.width}" height="${picture.height}" alt="${shown} filters of ${width} by ${height} pixels, side by side">
-<figcaption><code>${name}</code>: ${count(filters)} filters of ${width} × ${height}${some}. ${what}; each filter is scaled by its own largest weight.</figcaption></figure>`;
+    return html`<figure><img class="pixels sheet" src="${picture.src}" width="${picture.width}" height="${picture.height}" alt="${shown} filters ${height} high and ${width} wide, side by side">
+<figcaption><code>${name}</code>: ${count(filters)} filters of ${height} × ${width} (height × width)${some}. ${what}; each filter is scaled by its own largest weight.</figcaption></figure>`;
   },
 };

@@ -38,6 +38,12 @@ export interface ShownSample {
   readonly told: string;
 }
 
+/** Samples as training sees them, and the augmentations that change them. */
+export interface Samples {
+  readonly samples: readonly ShownSample[];
+  readonly by: readonly string[];
+}
+
 /** What a data set is. */
 export interface DataFacts {
   readonly samples: number;
@@ -78,7 +84,7 @@ export interface Findings {
   readonly evaluation: Evaluation;
   readonly mistakes: readonly ShownMistake[] | Missing;
   readonly filters: { readonly picture: Shown; readonly name: string; readonly shape: readonly number[]; readonly count: number } | Missing;
-  readonly augmented: { readonly samples: readonly ShownSample[]; readonly by: readonly string[] } | Missing;
+  readonly augmented: Samples | Missing;
   /** What the training was told, as JSON has it. */
   readonly configuration: Readonly<Record<string, unknown>> | Missing;
   readonly environment: readonly (readonly [name: string, value: string])[];

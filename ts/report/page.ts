@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { escaped } from "../svg.js";
 import { SCRIPT } from "./script.js";
 import { STYLE } from "./style.js";
@@ -59,9 +60,10 @@ export function duration(seconds: number): string {
   return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${whole % 60} s`;
 }
 
-/** What is wider than the page, in a box that scrolls by itself, also by the keyboard. */
-export function scrolling(label: string, content: Html): Html {
-  return html`<div class="scroll" role="group" aria-label="${label}" tabindex="0">${content}</div>`;
+/** What is wider than the page, in a box that scrolls by itself, also by the keyboard; what is said of it stays in view. */
+export function scrolling(label: string, content: Html, caption?: Html | string): Html {
+  const box = html`<div class="scroll" role="group" aria-label="${label}" tabindex="0">${content}</div>`;
+  return caption === undefined ? box : html`<figure><figcaption>${caption}</figcaption>${box}</figure>`;
 }
 
 /** A piece of a page under a heading. */
@@ -71,25 +73,38 @@ export interface Chapter {
   readonly content: Html;
 }
 
-/** A page: one file, which asks for nothing else and runs no script but its own. */
-export async function page(title: string, kicker: string, chapters: readonly Chapter[], generator: string): Promise<string> {
-  // Loading it takes a third as long as all of the package.
-  const { createHash } = await import("node:crypto");
+/** What a page may do: what stands in it, and beside that what `more` says. */
+export function policyOf(style: string, script: string, more = ""): string {
   const digest = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
-  const policy = `default-src 'none'; img-src data:; style-src ${digest(STYLE)}; script-src ${digest(SCRIPT)}; base-uri 'none'; form-action 'none'`;
+  return `default-src 'none'; img-src data:; style-src ${digest(style)}; script-src ${digest(script)}; base-uri 'none'; form-action 'none'${more}`;
+}
+
+/** A page's text; `head` stands before what all pages have there. */
+export function document(title: string, generator: string, { style, script, head }: { readonly style: string; readonly script: string; readonly head?: Html }, body: Html): string {
   return `<!doctype html>
 ${html`<html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${Html.trusted(policy)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+${head}<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="${generator}">
+<link rel="icon" href="data:,">
 <title>${title}</title>
-<style>${Html.trusted(STYLE)}</style>
+<style>${Html.trusted(style)}</style>
 </head>
 <body>
-<a class="skip" href="#main">Skip to the report</a>
+${body}
+<script>${Html.trusted(script)}</script>
+</body>
+</html>`.text}
+`;
+}
+
+/** A report's page: one file, which asks for nothing else and runs no script but its own. */
+export function page(title: string, kicker: string, chapters: readonly Chapter[], generator: string): string {
+  const head = html`<meta http-equiv="Content-Security-Policy" content="${Html.trusted(policyOf(STYLE, SCRIPT))}">
+`;
+  const body = html`<a class="skip" href="#main">Skip to the report</a>
 <header><p class="kicker">${kicker}</p><h1>${name(title)}</h1></header>
 <nav aria-label="Sections"><ol>${chapters.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ol></nav>
 <main id="main" tabindex="-1">
@@ -100,9 +115,6 @@ ${content}
 </section>
 `,
 )}</main>
-<footer><p>Written by ${generator}. This file needs no network and sends nothing.</p></footer>
-<script>${Html.trusted(SCRIPT)}</script>
-</body>
-</html>`.text}
-`;
+<footer><p>Written by ${generator}. This file needs no network and sends nothing.</p></footer>`;
+  return document(title, generator, { style: STYLE, script: SCRIPT, head }, body);
 }

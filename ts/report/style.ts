@@ -41,7 +41,7 @@ dl{margin:0 0 1.25rem}dd{margin:0}
 .facts dt{color:var(--muted)}.facts dd{min-width:0;overflow-wrap:anywhere}
 figure{margin:0 0 1.75rem}
 figcaption,caption{font:.875rem/1.5 var(--sans);color:var(--muted);text-align:left}
-caption{padding-bottom:.6rem;text-wrap:pretty}
+caption,figcaption:has(+.scroll){padding-bottom:.6rem;text-wrap:pretty}figcaption+.scroll{margin:0}
 .chart svg{display:block;width:100%;height:auto;font:12px var(--sans)}.chart svg.narrow{display:none}
 .chart .loss,.chart .accuracy{color:var(--one)}.chart .validationLoss,.chart .validationAccuracy{color:var(--two)}.chart .lr{color:var(--three)}
 .chart .label{color:var(--muted)}.chart .title{color:var(--text)}.chart .axis{color:var(--muted)}.chart .grid{color:var(--rule)}
@@ -59,13 +59,13 @@ tbody th,tfoot th{font-weight:500}
 tbody tr>*{border-bottom:1px solid var(--rule)}
 tfoot tr>*{border-top:1px solid var(--muted);font-weight:600}
 th:first-child,td.text,th.text{text-align:left}th:first-child,td:first-child{padding-left:0}
-tbody th bdi{white-space:normal;overflow-wrap:break-word;display:inline-block;max-width:18rem}
+tbody th bdi,.pairs td.text bdi{white-space:normal;overflow-wrap:break-word;display:inline-block;max-width:18rem}
 .settings th.text,.settings td{white-space:normal;overflow-wrap:anywhere;width:100%}
 .pairs td.text{text-align:left}.pairs thead th:nth-child(2){text-align:left}
 th button{all:unset;cursor:pointer}th button:hover{color:var(--link)}th button:focus-visible{outline:2px solid var(--link);outline-offset:3px}
 th button::after{content:" \\2195";color:var(--muted)}
 th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending] button::after{content:" \\2193"}
-.matrix{width:auto}.matrix caption{max-width:min(30rem,calc(100vw - 2rem))}
+.matrix{width:auto}
 .matrix td{vertical-align:middle;text-align:center;min-width:2.4rem;padding:.4rem .3rem;border:1px solid var(--ground)}
 .matrix tbody th{padding-right:.8rem;text-align:right;border:0;vertical-align:middle;position:sticky;left:0;background:var(--ground)}.matrix tbody tr>*{border-bottom-color:var(--ground)}
 .matrix thead th{position:static;text-align:left;border:0;box-shadow:none;padding:.3rem 0 .5rem;vertical-align:bottom}.matrix thead td{border:0}

@@ -22,7 +22,7 @@ export const summary: Section = {
       ...(evaluation.macroF1 === undefined ? [] : ([["macro F1", evaluation.macroF1.toFixed(4)]] as [string, string][])),
       ["parameters", count(network.parameters)],
     ];
-    const images = measured.imageShape.length === 3 ? `${measured.imageShape[2]} × ${measured.imageShape[1]}, ${counted(measured.imageShape[0]!, "channel")}` : "";
+    const images = measured.imageShape.length === 3 ? `${measured.imageShape.slice(1).join(" × ")} (height × width), ${counted(measured.imageShape[0]!, "channel")}` : "";
     const facts: [string, Html | string][] = [
       ["Network", [network.name, counted(network.parameters, "parameter"), counted(network.layers.length, "layer")].filter(Boolean).join(", ")],
       ["Data", [source, train && counted(train.samples, "training image"), role !== "training" && measuredOn(role, measured.samples)].filter(Boolean).join(", ")],

@@ -421,9 +421,10 @@ fn owned(values: Cow<[f32]>) -> Result<Vec<f32>> {
     }
 }
 
-fn not_built() -> Error {
-    let message = "the network's input channels are not known yet: pass inChannels, or a first batch, or load weights";
-    Error::new(Code::NotBuilt, message)
+/// What a call says that needs what only a network with known input channels has.
+pub fn not_built() -> Error {
+    let expected = "known input channels (the option inChannels, a first batch or loadWeights tells them)";
+    Error::expected(Code::NotBuilt, "model", expected, "none so far")
 }
 
 #[cfg(test)]

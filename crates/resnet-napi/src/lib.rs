@@ -7,6 +7,7 @@ mod batches;
 mod dataset;
 mod device;
 mod error;
+mod file;
 mod labels;
 mod memory;
 mod model;

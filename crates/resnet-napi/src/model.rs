@@ -23,7 +23,7 @@ use resnet_core::model::params::Params;
 use resnet_core::model::recipe;
 use resnet_core::model::summary::{rows, Depth};
 use resnet_core::model::Layer;
-use resnet_core::session::{Images, Tensor};
+use resnet_core::session::{not_built, Images, Tensor};
 use resnet_core::tensor::copy_of;
 use resnet_core::train::{find_learning_rate, move_to, FinderConfig, FitConfig, UpdateConfig};
 use resnet_core::{Code, Error, Measuring, Session, SessionOptions};
@@ -86,6 +86,12 @@ impl NativeModel {
         self.read(env, &CancelFlag::default(), |session| Ok(session.device().to_string()))
     }
 
+    /// The seed of its weights, which runs take where they are told none.
+    #[napi]
+    pub fn seed<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, f64>> {
+        self.read(env, &CancelFlag::default(), |session| Ok(session.seed() as f64))
+    }
+
     /// Moves weights and trainers to another device.
     #[napi]
     pub fn to<'env>(&self, env: &'env Env, options: ComputeOptions) -> napi::Result<PromiseRaw<'env, ()>> {
@@ -122,10 +128,7 @@ impl NativeModel {
     /// Number of parameters. `ERR_NOT_BUILT` before the input channels are known.
     #[napi(getter)]
     pub fn num_parameters(&self) -> napi::Result<f64> {
-        let channels = self.actor.in_channels().ok_or_else(|| {
-            let message = "model: expected known input channels (give inChannels, or a first batch), got none so far";
-            raise(Error::new(Code::NotBuilt, message))
-        })?;
+        let channels = self.actor.in_channels().ok_or_else(|| raise(not_built()))?;
         let count = || Ok(Params::of(&trace_channels(&self.network, channels)?)?.parameters_len() as f64);
         count().map_err(raise)
     }

@@ -4,7 +4,7 @@ import { command } from "../command.js";
 import { counted } from "../counted.js";
 import { PROGRAM } from "../help.js";
 import { imageOptions, loadImages } from "../images.js";
-import { dashboardOf, dashboardOptions } from "../live.js";
+import { dashboardOf, dashboardOptions } from "../dashboard-options.js";
 import { logOf, logOption } from "../logging.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";

@@ -24,7 +24,7 @@ import { counted } from "../counted.js";
 import { Failure, Misuse } from "../failure.js";
 import { checkFolder, folderOperand, passedOver, somePicture } from "../folder.js";
 import { PROGRAM } from "../help.js";
-import { dashboardOf, dashboardOptions } from "../live.js";
+import { dashboardOf, dashboardOptions } from "../dashboard-options.js";
 import { logOf, logOption } from "../logging.js";
 import { machineOptions, network, networkName, networkOptions } from "../network.js";
 import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";

@@ -150,6 +150,11 @@ fn shape(source: &Source, options: &OnnxOptions) -> Result<(Option<usize>, [usiz
         let expected = format!("sizes from 1 to {MAX_SIZE}");
         return Err(Error::expected(Code::Shape, "shape", expected, format!("{shape:?}")));
     }
+    let fixed = if options.dynamic_batch { 1 } else { n };
+    if planes.iter().chain([&fixed]).fold(1u128, |all, &size| all * size as u128) > MAX_SIZE as u128 {
+        let expected = format!("at most {MAX_SIZE} numbers in all");
+        return Err(Error::expected(Code::Shape, "shape", expected, format!("{shape:?}")));
+    }
     if planes[0] != source.in_channels {
         let expected = format!("{} channels", source.in_channels);
         return Err(Error::expected(Code::Shape, "shape", expected, planes[0]));

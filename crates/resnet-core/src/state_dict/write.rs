@@ -2,6 +2,7 @@
 
 use super::contents::{BATCHES_TRACKED, BESIDE};
 use super::digest::{Digesting, KEY, ZEROS};
+use super::replacement::replace;
 use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
@@ -9,10 +10,8 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use tempfile::{NamedTempFile, PersistError};
 
 /// Bytes that are written at a time.
 const BUFFER: usize = 1 << 18;
@@ -44,9 +43,7 @@ pub struct Beside<'a> {
 
 /// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates.
 ///
-/// The file replaces an older one as a whole: it is written beside it, synced and renamed. If that fails, the older one
-/// stays, and nothing else; only where the last sync of the folder fails, the new one is there already. A mount point, which
-/// nothing can replace, is written to in the end. What killed processes left of this file beside it is removed.
+/// It takes the place of an older one as [`replace`] says.
 ///
 /// The header's metadata has the SHA-256 of the file, zeros in its place, as `resnet_native_sha256`.
 ///
@@ -127,90 +124,6 @@ fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>
     Ok(json)
 }
 
-/// Lets `fill` write a file that then takes the path's place.
-pub(crate) fn replace(path: &Path, fill: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
-    // A link stays one: what it points to is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    // A pipe or a device would be replaced, too, and whoever uses it would lose it.
-    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
-        return Err(io::Error::other("not a file"));
-    }
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let temporary = temporary_beside(&target, folder)?;
-    fill(temporary.as_file())?;
-    temporary.as_file().sync_all()?;
-    match temporary.persist(&target) {
-        Ok(_) => sync_folder(folder),
-        Err(PersistError { error, file }) if is_mount_point(&error) => copy_into(file.as_file(), &target),
-        Err(PersistError { error, .. }) => Err(error),
-    }
-}
-
-/// Whether a rename failed because its target is a mount point.
-fn is_mount_point(error: &io::Error) -> bool {
-    [io::ErrorKind::ResourceBusy, io::ErrorKind::CrossesDevices].contains(&error.kind())
-}
-
-/// Writes a file's bytes over those of another.
-fn copy_into(mut file: &File, target: &Path) -> io::Result<()> {
-    let mut target = File::options().write(true).truncate(true).open(target)?;
-    file.rewind()?;
-    io::copy(&mut file, &mut target)?;
-    target.sync_all()
-}
-
-/// What the name of a file that is being written ends with.
-const SUFFIX: &str = ".tmp";
-
-/// A file beside the one whose place it will take, locked as long as it is open. Those of the same target that nobody has open go.
-fn temporary_beside(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
-    // A name may be as long as the system allows, and this one is longer.
-    let name: String = target.file_name().unwrap_or_default().to_string_lossy().chars().take(40).collect();
-    let prefix = format!(".{name}.");
-    remove_left(folder, &prefix);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(SUFFIX);
-    // As any new file has them, not the private ones of temporary files.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    loop {
-        let file = builder.tempfile_in(folder)?;
-        // Before the lock another process may have taken it for one that was left.
-        if file.as_file().lock().is_err() || file.path().exists() {
-            return Ok(file);
-        }
-    }
-}
-
-/// Removes what killed processes left: files of that name that nobody has locked.
-fn remove_left(folder: &Path, prefix: &str) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && name.starts_with(prefix) && name.ends_with(SUFFIX) {
-            let is_left = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-            // What stays is in nobody's way.
-            let _ = is_left && fs::remove_file(entry.path()).is_ok();
-        }
-    }
-}
-
-/// Makes a rename last, where folders can be synced: elsewhere than on Unix, and on some network and user file systems, they cannot.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if ![InvalidInput, PermissionDenied, Unsupported].contains(&error.kind()) => Err(error),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +134,7 @@ mod tests {
     use crate::model::shape::Shape;
     use crate::state_dict::{matching, read, LoadOptions};
     use safetensors::SafeTensors;
+    use std::fs;
 
     fn block() -> Layer {
         basic(2, true, 1)
@@ -238,10 +152,6 @@ mod tests {
         Ok((parameters, running))
     }
 
-    fn files(folder: &Path) -> Vec<String> {
-        fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
     #[test]
     fn what_was_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
@@ -257,7 +167,7 @@ mod tests {
         matched.copy_to(&mut new_parameters, &mut new_running);
         assert_eq!((new_parameters, new_running), (parameters, running));
         assert_eq!(contents.metadata["k"], "v");
-        assert_eq!(files(folder.path()), ["w.safetensors"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -307,121 +217,6 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_what_was_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("old");
-        fs::write(&path, "old").unwrap();
-        let full = replace(&path, |mut file| {
-            file.write_all(b"half of the new")?;
-            Err(io::Error::new(io::ErrorKind::StorageFull, "full"))
-        });
-        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(files(folder.path()), ["old"]);
-    }
-
-    #[test]
-    fn a_folder_in_the_file_s_place_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("taken");
-        fs::create_dir(&path).unwrap();
-        let error = write_sample(&path, 1).unwrap_err();
-        assert_eq!(error.code, Code::Io);
-        assert!(error.message.contains("taken"), "{error}");
-        assert_eq!(files(folder.path()), ["taken"]);
-        assert_eq!(write_sample(&folder.path().join("none/w"), 1).unwrap_err().code, Code::Io);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_folder_that_may_not_be_written_to_keeps_its_file() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("old");
-        fs::write(&path, "old").unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
-        let written = write_sample(&path, 1);
-        let may_anyway = File::create(folder.path().join("probe")).is_ok();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // The superuser may write everywhere.
-        if !may_anyway {
-            assert_eq!(written.unwrap_err().code, Code::Io);
-            assert_eq!(fs::read(&path).unwrap(), b"old");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn permissions_are_those_of_any_new_file() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let paths = ["plain", "w"].map(|name| folder.path().join(name));
-        fs::write(&paths[0], "").unwrap();
-        write_sample(&paths[1], 1).unwrap();
-        let [plain, written] = paths.map(|path| fs::metadata(path).unwrap().permissions().mode());
-        assert_eq!(written, plain);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_pipe_stays_what_it_is() {
-        use std::os::unix::fs::FileTypeExt;
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let error = write_sample(&pipe, 1).unwrap_err();
-        assert_eq!((error.code, error.message.ends_with("not a file")), (Code::Io, true), "{error}");
-        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
-        assert_eq!(files(folder.path()), ["pipe"]);
-    }
-
-    #[test]
-    fn what_killed_processes_left_is_removed_and_what_is_being_written_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let names = [".w.safetensors.left.tmp", ".w.safetensors.open.tmp", ".other.left.tmp", "w.safetensors.tmp"];
-        for name in names {
-            fs::write(folder.path().join(name), "half").unwrap();
-        }
-        let open = File::open(folder.path().join(names[1])).unwrap();
-        open.lock().unwrap();
-        write_sample(&folder.path().join("w.safetensors"), 1).unwrap();
-        let mut left = files(folder.path());
-        left.sort();
-        assert_eq!(left, [names[2], names[1], "w.safetensors", names[3]]);
-    }
-
-    #[test]
-    fn the_longest_name_can_be_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("é".repeat(127));
-        write_sample(&path, 1).unwrap();
-        assert!(read(&path, &Cancel::default()).is_ok());
-    }
-
-    #[test]
-    fn a_mount_point_is_written_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let [written, mounted] = ["written", "mounted"].map(|name| folder.path().join(name));
-        fs::write(&written, "new").unwrap();
-        fs::write(&mounted, "older and longer").unwrap();
-        let mut file = File::options().read(true).write(true).open(&written).unwrap();
-        file.seek(SeekFrom::End(0)).unwrap();
-        copy_into(&file, &mounted).unwrap();
-        assert_eq!(fs::read(&mounted).unwrap(), b"new");
-        assert!(
-            is_mount_point(&io::ErrorKind::ResourceBusy.into()) && !is_mount_point(&io::ErrorKind::NotFound.into())
-        );
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_folder_that_refuses_to_be_synced_is_no_failure() {
-        assert!(File::open("/proc").unwrap().sync_all().is_err());
-        sync_folder(Path::new("/proc")).unwrap();
-        assert!(sync_folder(Path::new("/none")).is_err());
-    }
-
-    #[test]
     fn any_flipped_bit_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
@@ -436,17 +231,5 @@ mod tests {
             let is_name = (digest..digest + KEY.len()).contains(&at);
             assert!(is_name || read(&path, &Cancel::default()).is_err(), "byte {at}");
         }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_stays_a_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let (target, link) = (folder.path().join("w"), folder.path().join("link"));
-        fs::write(&target, "old").unwrap();
-        std::os::unix::fs::symlink("w", &link).unwrap();
-        write_sample(&link, 1).unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert!(read(&target, &Cancel::default()).is_ok());
     }
 }

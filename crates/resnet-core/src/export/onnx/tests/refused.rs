@@ -21,6 +21,11 @@ fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
         (shaped(&[3, 32]), "shape: expected [N, C, H, W] or [C, H, W], got [3, 32]"),
         (shaped(&[3, 0, 32]), "shape: expected sizes from 1 to 2147483647, got [3, 0, 32]"),
         (shaped(&[3, 32, usize::MAX]), "shape: expected sizes from 1 to 2147483647, got [3, 32, 18446744073709551615]"),
+        (shaped(&[3, 1 << 20, 1 << 20]), "shape: expected at most 2147483647 numbers in all, got [3, 1048576, 1048576]"),
+        (
+            OnnxOptions { dynamic_batch: false, ..shaped(&[1 << 20, 3, 32, 32]) },
+            "shape: expected at most 2147483647 numbers in all, got [1048576, 3, 32, 32]",
+        ),
         (shaped(&[1, 32, 32]), "shape: expected 3 channels, got 1"),
         (
             OnnxOptions { input: Input::Bytes, ..options() },

@@ -1,6 +1,6 @@
 import type { Evaluation } from "../evaluate.js";
 import type { LabelKind } from "../labels.js";
-import type { Missing, ShownSample } from "../report/findings.js";
+import type { Missing, Samples } from "../report/findings.js";
 
 /** What is known of a run before it begins. */
 export interface Facts {
@@ -20,16 +20,11 @@ export interface Facts {
   readonly generator: string;
 }
 
-/** Images as steps see them, and the augmentations that change them. */
-export interface Samples {
-  readonly samples: readonly ShownSample[];
-  readonly by: readonly string[];
-}
-
 /** What a page may ask of a run. */
 export interface Controls {
   pause(paused: boolean): void;
-  stop(): void;
+  /** Resolves when whoever decides has decided: whether the run ends. */
+  stop(): Promise<boolean>;
   /** Images as an epoch's steps see them. */
   samples(epoch: number): Promise<Samples | Missing>;
   /** The validation set evaluated class by class, if there is one. */

@@ -1,5 +1,4 @@
 import { basename } from "node:path";
-import type { Augmentation } from "./augmentation.js";
 import type { Dataset } from "./data.js";
 import { defaultOptimizer, defaultSchedule } from "./default-training.js";
 import { environmentOf } from "./environment.js";
@@ -17,9 +16,7 @@ import { shownFilters, shownImages, unshowable } from "./shown-pictures.js";
 import { shownSamples } from "./shown-samples.js";
 import type { SignalOptions } from "./signal.js";
 import type { Tensor } from "./tensor.js";
-
-/** Augmented samples that are shown. */
-const SAMPLES = 12;
+import { networkName, titleOf } from "./titles.js";
 
 /** What a report is asked for. */
 export interface Subject extends SignalOptions {
@@ -42,21 +39,18 @@ export async function gather(subject: Subject): Promise<Findings> {
   const wrong = await wrongOnes(subject);
   const settings = history && (settingsOf.get(history) as FitOptions | undefined);
   const filters = await shownFilters(await model.stateDict());
-  const changed = await changedOnes(train, settings, signal);
+  const changed = await changedOnes(model, train, settings, signal);
   const names = measured.classNames ?? model.classNames ?? [];
   const classes = evaluation.classes?.length ?? measured.numClasses;
   const { temperature, transform } = parseInterface(nativeOf(model).interface);
-  const { name: ownName } = model.constructor;
-  const [, ...sides] = measured.imageShape;
   const shape = [1, ...measured.imageShape];
   const device = await model.device();
   signal?.throwIfAborted();
-  const name = ownName === "Network" ? undefined : ownName;
   return {
-    title: subject.title ?? `${name ?? "A network"} at ${sides.toReversed().join(" × ")}`,
+    title: subject.title ?? titleOf(model, measured),
     written: new Date(),
     network: {
-      name,
+      name: networkName(model),
       parameters: model.numParameters,
       labelKind: measured.labelKind,
       temperature,
@@ -118,15 +112,11 @@ async function heatOf(model: Model, images: Tensor, signal: AbortSignal | undefi
 }
 
 /** Training images as a step sees them. */
-async function changedOnes(train: Dataset | undefined, settings: FitOptions | undefined, signal: AbortSignal | undefined): Promise<Findings["augmented"]> {
+async function changedOnes(model: Model, train: Dataset | undefined, settings: FitOptions | undefined, signal: AbortSignal | undefined): Promise<Findings["augmented"]> {
   if (train === undefined) return { missing: "No images for training were given." };
   if (settings === undefined) return { missing: "How the training changed its images is known of a History that fit gave in this process." };
-  const augment: readonly Augmentation[] = settings.augment ?? [];
-  if (augment.length === 0) return { missing: "The training changed no images: the option augment of fit was not given." };
-  const impossible = unshowable(train);
-  if (impossible) return impossible;
-  const samples = await shownSamples(train, { batchSize: SAMPLES, shuffle: true, augment, seed: settings.seed ?? 0 }, { signal });
-  return { samples, by: augment.map(({ name }) => name) };
+  if ((settings.augment ?? []).length === 0) return { missing: "The training changed no images: the option augment of fit was not given." };
+  return shownSamples(model, train, settings, (settings.initialEpoch ?? 0) + 1, signal);
 }
 
 function factsOf({ length, imageShape, labels, labelKind, numClasses }: Dataset): DataFacts {
