@@ -57,15 +57,47 @@ impl Real for f64 {
     }
 }
 
-/// Σ a·b, in eight sums that a processor adds to at once.
-pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut sums = [T::zero(); 8];
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
+/// Compiles a function for AVX2 too, and calls that where the processor has it: more elements at once and the same bits, as nothing is fused.
+macro_rules! wide {
+    ($(#[$doc:meta])* fn $name:ident<T: Real>($($arg:ident: $type:ty),*) $(-> $ret:ty)? $body:block) => {
+        $(#[$doc])*
+        pub(crate) fn $name<T: Real>($($arg: $type),*) $(-> $ret)? {
+            #[inline(always)]
+            fn plain<T: Real>($($arg: $type),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2<T: Real>($($arg: $type),*) $(-> $ret)? {
+                    plain($($arg),*)
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has it.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            plain($($arg),*)
         }
+    };
+}
+
+wide! {
+    /// Σ a·b, in eight sums that a processor adds to at once.
+    fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+        let mut sums = [T::zero(); 8];
+        for (a, b) in a.iter().zip(b) {
+            for i in 0..8 {
+                sums[i] += a[i] * b[i];
+            }
+        }
+        let rest: T = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
+        sums.into_iter().sum::<T>() + rest
     }
-    let rest: T = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
-    sums.into_iter().sum::<T>() + rest
+}
+
+wide! {
+    /// sums += factor · x, place by place.
+    fn add_scaled<T: Real>(sums: &mut [T], factor: T, x: &[T]) {
+        sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += factor * x);
+    }
 }

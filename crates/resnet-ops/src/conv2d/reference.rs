@@ -2,7 +2,7 @@
 //! windows of a group in turn.
 
 use super::{foreign, Conv2d, ConvShape, Forward, InputGradient, Kernels, WeightGradient};
-use crate::element::{dot, Real};
+use crate::element::{add_scaled, dot, Real};
 use crate::{GradientTarget, Result};
 use std::ops::Range;
 
@@ -53,8 +53,7 @@ pub(super) fn input_gradient<T: Real>(conv: &Conv2d, call: InputGradient) -> Res
         for filter in windows.filters() {
             let weights = windows.weights(weights, filter);
             for (window, gradients) in gradients.chunks_exact_mut(windows.len).enumerate() {
-                let dy = dy[windows.output(filter, window)];
-                gradients.iter_mut().zip(weights).for_each(|(gradient, &weight)| *gradient += dy * weight);
+                add_scaled(gradients, dy[windows.output(filter, window)], weights);
             }
         }
         windows.for_each_place(|place, input| dx[input] += gradients[place]);
@@ -73,8 +72,7 @@ pub(super) fn weight_gradient<T: Real>(conv: &Conv2d, call: WeightGradient) -> R
         for filter in windows.filters() {
             let dw = &mut dw[filter * windows.len..][..windows.len];
             for (window, inputs) in inputs.chunks_exact(windows.len).enumerate() {
-                let dy = dy[windows.output(filter, window)];
-                dw.iter_mut().zip(inputs).for_each(|(dw, &x)| *dw += dy * x);
+                add_scaled(dw, dy[windows.output(filter, window)], inputs);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::device::{Argument, Captured, Device, Geometry, Graph};
 use crate::algorithm::Pass;
-use crate::element::dot;
+use crate::element::{add_scaled, dot};
 use crate::precision::Precision;
 use candle_core::{bail, Result};
 use half::bf16;
@@ -193,27 +193,27 @@ unsafe fn convolve_at(geometry: &Geometry, pass: Pass, addresses: [u64; 3]) {
 }
 
 /// What activations and weights are kept as.
-trait Element: Copy + Into<f64> {
+trait Stored: Copy + Into<f64> {
     fn rounded(value: f64) -> Self;
 }
 
-impl Element for f32 {
+impl Stored for f32 {
     fn rounded(value: f64) -> Self {
         value as f32
     }
 }
 
-impl Element for bf16 {
+impl Stored for bf16 {
     fn rounded(value: f64) -> Self {
         Self::from_f64(value)
     }
 }
 
-fn wide<E: Element>(values: &[E]) -> Vec<f64> {
+fn wide<E: Stored>(values: &[E]) -> Vec<f64> {
     values.iter().map(|&value| value.into()).collect()
 }
 
-fn round<E: Element>(values: &[f64], target: &mut [E]) {
+fn round<E: Stored>(values: &[f64], target: &mut [E]) {
     target.iter_mut().zip(values).for_each(|(target, &value)| *target = E::rounded(value));
 }
 
@@ -221,7 +221,7 @@ fn round<E: Element>(values: &[f64], target: &mut [E]) {
 ///
 /// # Safety
 /// As for [`Device::convolve`].
-unsafe fn convolve<E: Element>(geometry: &Geometry, pass: Pass, [a, b, target]: [u64; 3]) {
+unsafe fn convolve<E: Stored>(geometry: &Geometry, pass: Pass, [a, b, target]: [u64; 3]) {
     let [x_len, weights_len, y_len] = geometry.lengths();
     // SAFETY: passed on to the caller; the allocations are aligned to cache lines, and kernels begin theirs at elements.
     let source = |address: u64, len: usize| unsafe { std::slice::from_raw_parts(address as *const E, len) };
@@ -251,9 +251,7 @@ unsafe fn convolve<E: Element>(geometry: &Geometry, pass: Pass, [a, b, target]: 
             let mut sums = begun(dx, in_channels, pixel[0]);
             for tap in taps(geometry) {
                 let weights = wide(&weights[tap.weights.clone()]);
-                tap.for_each_pixel(geometry, |x_range, place| {
-                    sums[x_range].iter_mut().zip(&weights).for_each(|(dx, w)| *dx += dy[place] * w);
-                });
+                tap.for_each_pixel(geometry, |x_range, place| add_scaled(&mut sums[x_range], dy[place], &weights));
             }
             round(&sums, dx);
         }
@@ -262,9 +260,7 @@ unsafe fn convolve<E: Element>(geometry: &Geometry, pass: Pass, [a, b, target]: 
             for tap in taps(geometry) {
                 let dw = &mut dw[tap.weights.clone()];
                 let mut sums = begun(dw, dw.len(), dw.len());
-                tap.for_each_pixel(geometry, |x_range, place| {
-                    sums.iter_mut().zip(&x[x_range]).for_each(|(dw, x)| *dw += dy[place] * x);
-                });
+                tap.for_each_pixel(geometry, |x_range, place| add_scaled(&mut sums, dy[place], &x[x_range]));
                 round(&sums, dw);
             }
         }
