@@ -6,7 +6,7 @@ import { join, sep } from "node:path";
 
 /** Registers that a processor has for its threads. */
 const REGISTERS = 65_536;
-/** Most threads of a block, as in kernel.cuh. */
+/** Threads that a processor must have registers for: two of the largest blocks, as in kernel.cuh. */
 const MOST_THREADS = 512;
 /** Most bytes of a block's shared memory that is declared in a kernel. */
 const MOST_SHARED = 49_152;

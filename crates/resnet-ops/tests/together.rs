@@ -85,19 +85,39 @@ fn filters_are_packed_and_brought_back_as_by_a_launch_for_each() {
             Some(start..*end)
         });
         let places: Vec<_> = places.collect();
-        let mut gradients = buffer(&gpu, gpu.parameter_dtype(), &vec![9.0; places.last().unwrap().end + 5]);
-        let unpackings = convs.iter().zip(&together).zip(&places).enumerate().map(|(i, ((conv, packed), place))| {
-            Unpacking { conv, packed, params: place.clone(), skip_bias: i.is_multiple_of(2) }
+        // Of some that are not computed the gradient is another's, before all filters or behind them.
+        let (len, most) = (places.last().unwrap().end, cases.iter().map(|case| case.shape.out_channels).max().unwrap());
+        let mut around = vec![9.0; len + most];
+        around[..2].fill(5.0);
+        around[len..].iter_mut().enumerate().for_each(|(i, value)| *value = i as f64);
+        let mut gradients = buffer(&gpu, gpu.parameter_dtype(), &around);
+        let from = |i: usize, case: &Convolution| match i % 8 {
+            2 => Some(len + most - case.shape.out_channels),
+            4 if case.shape.out_channels <= 2 => Some(0),
+            _ => None,
+        };
+        let unpackings = convs.iter().zip(&together).zip(&places).zip(&cases).enumerate();
+        let unpackings = unpackings.map(|(i, (((conv, packed), place), case))| Unpacking {
+            conv,
+            packed,
+            params: place.clone(),
+            skip_bias: i.is_multiple_of(2),
+            bias_from: from(i, case),
         });
         conv2d::unpack_together(&gpu, &unpackings.collect::<Vec<_>>(), &mut gradients).unwrap();
         let gradients = elements(&gradients);
         for (i, ((case, place), params)) in cases.iter().zip(&places).zip(&params).enumerate() {
-            let (mut expected, len) = (params.read(), case.shape.weight_len());
-            expected[len..].fill(if i.is_multiple_of(2) { 0.0 } else { 9.0 });
+            let (mut expected, weights) = (params.read(), case.shape.weight_len());
+            match from(i, case) {
+                Some(from) => {
+                    let biases = expected.len() - weights;
+                    expected[weights..].copy_from_slice(&around[from..from + biases]);
+                }
+                None => expected[weights..].fill(if i.is_multiple_of(2) { 0.0 } else { 9.0 }),
+            }
             assert!(gradients[place.clone()] == expected, "{case:?}");
         }
-        let around = [&gradients[..3], &gradients[places.last().unwrap().end..]].concat();
-        assert!(around.iter().all(|&value| value == 9.0), "{around:?}");
+        assert!(gradients[..3] == around[..3] && gradients[len..] == around[len..], "what is nobody's was written");
     }
 }
 

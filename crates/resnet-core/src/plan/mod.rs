@@ -70,6 +70,7 @@ impl Plan {
                 fuse::fuse_backward(backward);
             }
             if resnet_ops::conv2d::packs_together(executor) {
+                gather::share_bias_gradients(backward);
                 gather::gather_weights(forward, backward);
             }
             if resnet_ops::batch_norm::updates_together(executor) {

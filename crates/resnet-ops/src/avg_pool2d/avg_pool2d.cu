@@ -16,16 +16,9 @@ KERNEL(avg_pool_forward)(int64 total, int octets, int ih, int iw, int oh, int ow
     if (i >= total) return;
     const Place at(i, pooling.output, octets);
     Octet sum = {};
-    for (int r = 0; r < kh; r++) {
-        const int row = pooling.start(0, at.row) + r;
-        if (row < 0 || row >= ih) continue;
-        for (int s = 0; s < kw; s++) {
-            const int column = pooling.start(1, at.column) + s;
-            if (column < 0 || column >= iw) continue;
-            const Octet values = load(x + (((at.image * ih + row) * iw + column) * octets + at.octet) * OCTET);
-            for (int lane = 0; lane < OCTET; lane++) sum.lane[lane] += values.lane[lane];
-        }
-    }
+    each_pixel(pooling, at, octets, x, [&](int, int, const Octet &values) {
+        for (int lane = 0; lane < OCTET; lane++) sum.lane[lane] += values.lane[lane];
+    });
     const float divisor = static_cast<float>(NAME(counted)(pooling, 0, at.row, with_padding) *
                                              NAME(counted)(pooling, 1, at.column, with_padding));
     for (float &value : sum.lane) value /= divisor;

@@ -1,11 +1,10 @@
 //! Batch normalisation on a GPU.
 
 use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Moments, Statistics, UpdateRunning, Updating};
-use crate::cuda::{arguments, padded, Address, Argument, Cuda, OCTET, PIXEL_THREADS, THREADS};
+use crate::cuda::sums::Slices;
+use crate::cuda::{arguments, padded, Address, Argument, Cuda, OCTET, THREADS};
 use crate::{Buffer, DType, Result, View, ViewMut};
 
-/// Most octets that a block sums side by side.
-const MOST_SUMMED: usize = 8;
 /// Threads of a block that folds a channel.
 const FOLD_THREADS: usize = 256;
 /// Norms that the arguments of a launch have room for, and words that tell of one, as in batch_norm.cu.
@@ -18,27 +17,20 @@ pub(super) fn moments(cuda: &Cuda, n: usize, x: &Buffer, moments: Moments) -> Re
 }
 
 /// The same of a map at an address.
-pub(crate) fn moments_of(cuda: &Cuda, n: usize, x: Address, Moments { op, sums, saved }: Moments) -> Result<()> {
-    let (octets, pixels) = (padded(op.channels) / OCTET, op.size[0] * op.size[1]);
-    let (sums, saved) = (cuda.address(sums, DType::F64, 2 * n * octets * OCTET)?, saved_address(cuda, op, saved)?);
-    let (groups, threads, per_block) = sum_blocks(octets);
-    let [pixels, octets, channels, per_block_, part] =
-        [pixels, octets, op.channels, per_block, op.saved_len() / 3].map(|size| size as i32);
-    let arrived = cuda.arrivals(groups)?;
-    let arguments = arguments![pixels, octets, channels, per_block_, part, op.eps, x, sums, saved, arrived];
-    // SAFETY: x has `n` images of so many pixels, there are two moments for each lane of each, three statistics for each lane, and a
-    // counter for the blocks of each image.
-    unsafe { cuda.launch_blocks("norm_moments", n * groups, threads, arguments) }
+pub(crate) fn moments_of(cuda: &Cuda, n: usize, x: Address, Moments { op, sums: _, saved }: Moments) -> Result<()> {
+    let (pixels, saved) = (n * op.size[0] * op.size[1], saved_address(cuda, op, saved)?);
+    let slices = Slices::new(cuda, pixels, op.channels);
+    let ([octets, per_block, per_slice], [sums, arrived]) = (slices.sizes(), slices.memory(cuda, 2)?);
+    let (channels, part) = (op.channels as i32, (op.saved_len() / 3) as i32);
+    let arguments =
+        arguments![pixels as i64, octets, channels, per_block, per_slice, part, op.eps, x, sums, saved, arrived];
+    let (blocks, threads) = slices.blocks();
+    // SAFETY: x has so many pixels, there are three statistics for each lane, and room for what the slices sum and count.
+    unsafe { cuda.launch_blocks("norm_moments", blocks, threads, arguments) }
 }
 
 fn saved_address(cuda: &Cuda, op: &BatchNorm, saved: &Buffer) -> Result<Address> {
     cuda.address(saved, DType::F32, op.saved_len())
-}
-
-/// For sums over each image's pixels: groups of octets, each with a block for every image, threads of a block, octets side by side in it.
-fn sum_blocks(octets: usize) -> (usize, usize, usize) {
-    let per_block = octets.min(MOST_SUMMED);
-    (octets.div_ceil(per_block), PIXEL_THREADS / per_block * per_block, per_block)
 }
 
 pub(super) fn forward_train(cuda: &Cuda, op: &BatchNorm, call: ForwardTrain) -> Result<()> {
@@ -85,32 +77,45 @@ fn apply(
     let (total, channels, eps) = ((len / OCTET) as i64, op.channels as i32, op.eps as f32);
     let arguments = arguments![total, channels, x, shortcut, params, mean, statistics, invert, eps, op.relu, y];
     // SAFETY: the maps have so many octets, and parameters and statistics are there for each channel.
-    unsafe { cuda.launch("norm_apply", len / OCTET, arguments) }
+    unsafe { cuda.launch_octets("norm_apply", len / OCTET, op.channels, arguments) }
 }
 
 pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()> {
-    let Backward { n, x, y, params, saved, sums, dy, dx, grads, statistics: whose } = call;
-    let (len, octets, pixels) = (len(op, n), padded(op.channels) / OCTET, op.size[0] * op.size[1]);
+    let Backward { n, x, y, params, saved, sums: _, dy, dx, grads, statistics: whose } = call;
+    let (len, pixels) = (len(op, n), n * op.size[0] * op.size[1]);
     let (x, dy, params) = (cuda.real(x, len)?, cuda.real(dy, len)?, params.device_address(2 * op.channels)?);
     let y = y.map_or(Ok(Address::NULL), |y| cuda.real(y, len))?;
     let dx = dx.map_or(Ok(dy), |dx| cuda.real(dx, len))?;
     let [mean, inverse] = statistics(cuda, op, saved)?;
-    let partial = cuda.address(sums, DType::F64, 2 * n * octets * OCTET)?;
     let (grads, channels) = (grads.device_address(2 * op.channels)?, op.channels as i32);
-    let (groups, threads, per_block) = sum_blocks(octets);
-    let arrived = cuda.arrivals(groups)?;
-    let [pixels_, octets_, per_block_] = [pixels, octets, per_block].map(|size| size as i32);
+    let slices = Slices::new(cuda, pixels, op.channels);
+    let ([octets, per_block, per_slice], [sums, arrived]) = (slices.sizes(), slices.memory(cuda, 2)?);
     let arguments = arguments![
-        pixels_, octets_, channels, per_block_, x, y, dy, params, mean, inverse, op.relu, partial, grads, arrived
+        pixels as i64,
+        octets,
+        channels,
+        per_block,
+        per_slice,
+        x,
+        y,
+        dy,
+        params,
+        mean,
+        inverse,
+        op.relu,
+        sums,
+        grads,
+        arrived
     ];
-    // SAFETY: the maps have `n` images of so many pixels, parameters, statistics and sums are there for each channel, two gradients too,
-    // and a counter for the blocks of each image.
-    unsafe { cuda.launch_blocks("norm_backward_sums", n * groups, threads, arguments)? };
-    let (total, count) = ((len / OCTET) as i64, (n * pixels) as f32);
+    let (blocks, threads) = slices.blocks();
+    // SAFETY: the maps have so many pixels, parameters and statistics are there for each channel, two gradients too, and room for what the
+    // slices sum and count.
+    unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments)? };
+    let (total, count) = ((len / OCTET) as i64, pixels as f32);
     let (constant, masks) = (whose == Statistics::Running, op.relu && y == Address::NULL);
     let arguments = arguments![total, channels, count, x, dy, params, mean, inverse, grads, constant, masks, dx];
     // SAFETY: likewise.
-    unsafe { cuda.launch("norm_backward", len / OCTET, arguments) }
+    unsafe { cuda.launch_octets("norm_backward", len / OCTET, op.channels, arguments) }
 }
 
 pub(super) fn update_running(cuda: &Cuda, op: &BatchNorm, call: UpdateRunning) -> Result<()> {

@@ -5,8 +5,9 @@ KERNEL(concat_copy)(int64 total, int width, int real, int from, int source_lanes
                     const T *source, T *target) {
     const int64 i = thread_index();
     if (i >= total) return;
-    const int lane = static_cast<int>(i % width);
-    T *place = target + i / width * target_lanes + to + lane;
-    const float value = lane < real ? to_float(source[i / width * source_lanes + from + lane]) : 0;
+    const int64 pixel = quotient(i, width);
+    const int lane = static_cast<int>(i - pixel * width);
+    T *place = target + pixel * target_lanes + to + lane;
+    const float value = lane < real ? to_float(source[pixel * source_lanes + from + lane]) : 0;
     round_to(accumulate ? to_float(*place) + value : value, place);
 }

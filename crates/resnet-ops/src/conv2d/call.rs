@@ -97,7 +97,7 @@ pub struct PackedGradient<'a> {
     /// Where the gradient of the bias goes, as the parameters lie. That of the weights is left to
     /// [`unpack_together`](super::unpack_together).
     pub grads: ViewMut<'a>,
-    /// Whether the gradient of the bias is not computed, because a batch norm takes the bias away again.
+    /// Whether the gradient of the bias is not computed: a batch norm takes the bias away again, or another gradient is the same.
     pub skip_bias: bool,
 }
 
@@ -119,6 +119,8 @@ pub struct Unpacking<'a> {
     pub packed: &'a Buffer,
     /// Where the gradients of its weights and bias are in flat storage.
     pub params: Range<usize>,
-    /// Whether the gradient of the bias, which was not computed, becomes zero.
+    /// Whether the gradient of the bias was not computed.
     pub skip_bias: bool,
+    /// What it becomes then: what is there in the same storage; zero where this is None.
+    pub bias_from: Option<usize>,
 }

@@ -10,15 +10,22 @@ KERNEL(conv_import)(int64 octets, int channels, int height, int width, int block
     const int64 i = thread_index();
     if (i >= octets) return;
     const int per_pixel = padded(block * block * channels) / OCTET;
-    const int64 pixel = i / per_pixel;
-    const int column = static_cast<int>(pixel % columns), row = static_cast<int>(pixel / columns % rows);
-    const float *image = source + pixel / columns / rows * channels * height * width;
+    const int64 pixel = quotient(i, per_pixel), line = quotient(pixel, columns), number = quotient(line, rows);
+    const int column = static_cast<int>(pixel - line * columns), row = static_cast<int>(line - number * rows);
+    const float *image = source + number * channels * height * width;
+    int part = static_cast<int>(i - pixel * per_pixel) * OCTET / channels;
+    int channel = static_cast<int>(i - pixel * per_pixel) * OCTET - part * channels;
     Octet values;
+    UNROLL
     for (int lane = 0; lane < OCTET; lane++) {
-        const int place = static_cast<int>(i % per_pixel) * OCTET + lane, part = place / channels;
-        const int y = (row - lead_down) * block + part / block, x = (column - lead_across) * block + part % block;
+        // Blocks are of one pixel or of 2x2.
+        const int y = (row - lead_down) * block + (block == 1 ? 0 : part >> 1), x = (column - lead_across) * block + (block == 1 ? 0 : part & 1);
         const bool real = part < block * block && y >= 0 && y < height && x >= 0 && x < width;
-        values.lane[lane] = real ? image[(static_cast<int64>(place % channels) * height + y) * width + x] : 0;
+        values.lane[lane] = real ? image[(static_cast<int64>(channel) * height + y) * width + x] : 0;
+        if (++channel == channels) {
+            channel = 0;
+            part++;
+        }
     }
     store(target + i * OCTET, values);
 }
@@ -28,11 +35,15 @@ KERNEL(conv_import)(int64 octets, int channels, int height, int width, int block
 struct NAME(Filters) {
     float *plain;
     T *packed;
-    /// The packed bias, or the gradient of a bias that is to be cleared; none if there is neither.
+    /// The packed bias, or the gradient of a bias that is to be cleared or copied; none if there is neither.
     float *bias;
     /// The first block that works on them.
     int first_block;
-    int packed_filters, out_channels, channels, height, width, block, down, across, rows, columns, lanes;
+    int packed_filters, out_channels, channels, height, width, block;
+    short down, across;
+    int rows, columns, lanes;
+    /// How far behind the plain filters' begin the gradient is that the bias's is, too; 0 if it is to be cleared.
+    int same;
 };
 
 /// Those of several convolutions, as many as the arguments of a launch have room for.
@@ -115,7 +126,7 @@ SYNCING_KERNEL(conv_pack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
     }
 }
 
-/// The gradients of packed filters back in plain order: an element comes and f32 goes. Clears the bias's where it is named.
+/// The gradients of packed filters back in plain order: an element comes and f32 goes. Clears or copies the bias's where it is named.
 SYNCING_KERNEL(conv_unpack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
     SHARED float kept[NAME(TILE)];
     const NAME(Filters) &filters = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
@@ -131,22 +142,42 @@ SYNCING_KERNEL(conv_unpack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
         for (int i = threadIdx.x; i < part.len; i += blockDim.x) gradients[i] = kept[i];
     }
     if (filters.bias && part.first == 0) {
-        for (int i = threadIdx.x; i < part.real; i += blockDim.x) filters.bias[part.out + i] = 0;
+        const float *same = filters.plain + filters.same + part.out;
+        for (int i = threadIdx.x; i < part.real; i += blockDim.x) filters.bias[part.out + i] = filters.same ? same[i] : 0;
     }
 }
 
+/// Octets of y and of the shortcut in its place.
+struct NAME(Joined) {
+    Stored<T> y, shortcut;
+};
+
 /// y = act(y + bias + shortcut); lanes beyond the channels become zero.
 KERNEL(conv_epilogue)(int64 octets, int channels, const float *bias, const T *shortcut, bool with_relu, T *y) {
-    const int64 i = thread_index();
-    if (i >= octets) return;
-    const int first = i % (padded(channels) / OCTET) * OCTET;
-    Octet values = load(y + i * OCTET);
-    Octet others = {};
-    if (shortcut) others = load(shortcut + i * OCTET);
-    for (int lane = 0; lane < OCTET; lane++) {
-        const int channel = first + lane;
-        const float sum = values.lane[lane] + (bias && channel < channels ? bias[channel] : 0) + others.lane[lane];
-        values.lane[lane] = channel >= channels ? 0 : with_relu ? relu(sum) : sum;
+    if (thread_index() >= octets) return;
+    const int first = first_channel(channels);
+    float added[OCTET];
+    for (int lane = 0; lane < OCTET; lane++) added[lane] = bias && first + lane < channels ? bias[first + lane] : 0;
+    const auto write = [&](int64 i, Octet values) {
+        for (int lane = 0; lane < OCTET; lane++) {
+            const float value = values.lane[lane];
+            values.lane[lane] = first + lane >= channels ? 0 : with_relu ? relu(value) : value;
+        }
+        store(y + i * OCTET, values);
+    };
+    if (!shortcut) {
+        const auto from = [&](int64 i) { return fetch(y + i * OCTET); };
+        stream<4>(thread_index(), octets, all_threads(), from, [&](int64 i, Octet values) {
+            for (int lane = 0; lane < OCTET; lane++) values.lane[lane] += added[lane];
+            write(i, values);
+        });
+        return;
     }
-    store(y + i * OCTET, values);
+    const auto both = [&](int64 i) { return NAME(Joined){fetch(y + i * OCTET), fetch(shortcut + i * OCTET)}; };
+    stream<2>(thread_index(), octets, all_threads(), both, [&](int64 i, const NAME(Joined) &joined) {
+        Octet values = joined.y;
+        const Octet others = joined.shortcut;
+        for (int lane = 0; lane < OCTET; lane++) values.lane[lane] += added[lane] + others.lane[lane];
+        write(i, values);
+    });
 }

@@ -1,11 +1,15 @@
 //! The gradient of a bias, of a convolution or of a fully connected layer.
 
-use super::{arguments, padded, Address, Cuda, OCTET, PIXEL_THREADS};
+use super::sums::Slices;
+use super::{arguments, Address, Cuda};
 use candle_core::Result;
 
 /// Writes the sums of dy over so many pixels, a value for each channel.
 pub(crate) fn bias_gradient(cuda: &Cuda, pixels: usize, channels: usize, dy: Address, bias: Address) -> Result<()> {
-    let arguments = arguments![pixels as i64, channels as i32, dy, bias];
-    // SAFETY: dy has so many pixels, and there is a gradient for each channel.
-    unsafe { cuda.launch_blocks("bias_gradient", padded(channels) / OCTET, PIXEL_THREADS, arguments) }
+    let slices = Slices::new(cuda, pixels, channels);
+    let ([octets, per_block, per_slice], [sums, arrived]) = (slices.sizes(), slices.memory(cuda, 1)?);
+    let arguments = arguments![pixels as i64, octets, channels as i32, per_block, per_slice, dy, sums, bias, arrived];
+    let (blocks, threads) = slices.blocks();
+    // SAFETY: dy has so many pixels, there is a gradient for each channel, and room for what the slices sum and count.
+    unsafe { cuda.launch_blocks("bias_gradient", blocks, threads, arguments) }
 }

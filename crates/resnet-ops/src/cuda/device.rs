@@ -24,6 +24,8 @@ pub(crate) trait Device: Send + Sync {
     fn free(&self, address: u64);
     /// Bytes that nobody has taken.
     fn free_memory(&self) -> Result<usize>;
+    /// How many processors there are to share out blocks to: what they do changes the last bits of sums, not their meaning.
+    fn processors(&self) -> usize;
     /// Copies to the device.
     ///
     /// # Safety

@@ -214,6 +214,10 @@ impl Device for Gpu {
         result::mem_get_info().map(|(free, _)| free).map_err(failed("memory"))
     }
 
+    fn processors(&self) -> usize {
+        self.stream.context.processors
+    }
+
     unsafe fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
         self.bind()?;
         if bytes.len() >= LEAST {

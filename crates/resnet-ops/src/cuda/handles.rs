@@ -29,6 +29,8 @@ pub(super) struct Context {
     module: sys::CUmodule,
     functions: HashMap<&'static str, sys::CUfunction>,
     ordinal: usize,
+    /// How many the GPU has.
+    pub(super) processors: usize,
 }
 
 /// A stream of a context.
@@ -89,8 +91,12 @@ impl Context {
         let device = result::device::get(ordinal as i32).map_err(failed("device"))?;
         // SAFETY: the driver gave the device; the context is released with this.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(failed("context"))?;
-        let mut this = Self { device, context, module: null_mut(), functions: HashMap::new(), ordinal };
+        let mut this = Self { device, context, module: null_mut(), functions: HashMap::new(), ordinal, processors: 1 };
         this.bind()?;
+        let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        // SAFETY: the driver gave the device.
+        let processors = unsafe { result::device::get_attribute(device, count) }.map_err(failed("device"))?;
+        this.processors = processors.max(1) as usize;
         // SAFETY: the image is the one that nvcc made.
         this.module = unsafe { result::module::load_data(KERNELS.0.as_ptr().cast()) }.map_err(failed("kernels"))?;
         for name in NAMES {

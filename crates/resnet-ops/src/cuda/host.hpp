@@ -28,6 +28,7 @@ void __syncthreads();
 #define BY_VALUE(type) const type &
 #endif
 #define UNROLL
+#define UNROLLED(times)
 
 /// Threads take turns: nothing comes in between, and all is seen at once.
 static inline unsigned atomicAdd(unsigned *value, unsigned more) {

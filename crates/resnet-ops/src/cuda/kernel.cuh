@@ -7,11 +7,14 @@
 
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
-#define KERNEL(name) extern "C" __global__ void NAME(name)
-#define SYNCING_KERNEL(name) extern "C" __global__ void NAME(name)
+// So many blocks have room on a processor: as Cuda::launch_octets and cuda/sums.rs count.
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 3 : 2) NAME(name)
+#define SYNCING_KERNEL(name) extern "C" __global__ void __launch_bounds__(PIXEL_THREADS, 2) NAME(name)
 #define INLINE __device__ __forceinline__
 #define SHARED __shared__
 #define UNROLL _Pragma("unroll")
+#define PRAGMA(words) _Pragma(#words)
+#define UNROLLED(times) PRAGMA(unroll times)
 #define BY_VALUE(type) const __grid_constant__ type
 #else
 #include "cuda/host.hpp"
@@ -49,8 +52,11 @@ INLINE void round_to(float value, bf16 *target) {
 /// Channels that a thread works on.
 constexpr int OCTET = 8;
 
-/// Most threads of a block that sums over pixels.
-constexpr int PIXEL_THREADS = 512;
+/// Most threads of a block whose threads do not wait for each other.
+constexpr int THREADS = 256;
+
+/// Most threads of one whose do.
+constexpr int PIXEL_THREADS = 256;
 
 /// Channels rounded up to whole octets.
 INLINE int padded(int channels) { return (channels + OCTET - 1) / OCTET * OCTET; }
@@ -65,18 +71,22 @@ template <typename T> struct alignas(16) Sixteen {
     T value[16 / sizeof(T)];
 };
 
-template <typename T> INLINE Octet load(const T *source) {
-    Octet octet;
-    const Sixteen<T> *from = reinterpret_cast<const Sixteen<T> *>(source);
-    constexpr int each = 16 / sizeof(T);
-    UNROLL
-    for (int part = 0; part < OCTET / each; part++) {
-        const Sixteen<T> sixteen = from[part];
-    UNROLL
-        for (int i = 0; i < each; i++) octet.lane[part * each + i] = to_float(sixteen.value[i]);
+/// An octet as it lies in memory: values that are under way take no more registers than that.
+template <typename T> struct Stored {
+    static constexpr int each = 16 / sizeof(T);
+    Sixteen<T> part[OCTET / each];
+
+    INLINE operator Octet() const {
+        Octet octet;
+        UNROLL
+        for (int i = 0; i < OCTET; i++) octet.lane[i] = to_float(part[i / each].value[i % each]);
+        return octet;
     }
-    return octet;
-}
+};
+
+template <typename T> INLINE Stored<T> fetch(const T *source) { return *reinterpret_cast<const Stored<T> *>(source); }
+
+template <typename T> INLINE Octet load(const T *source) { return fetch(source); }
 
 template <typename T> INLINE void store(T *target, const Octet &octet) {
     Sixteen<T> *to = reinterpret_cast<Sixteen<T> *>(target);
@@ -104,6 +114,21 @@ template <typename T> INLINE void store_some(T *target, int64 start, int64 len, 
     UNROLL
     for (int i = 0; i < OCTET; i++) {
         if (start + i < len) round_to(octet.lane[i], &target[start + i]);
+    }
+}
+
+/// Calls `use(place, load(place))` for each `stride`th place from `first` on below `end`, in order. So many loads are under way at once.
+template <int under_way, typename N, typename L, typename U> INLINE void stream(N first, N end, N stride, L load, U use) {
+    for (N start = first; start < end; start += under_way * stride) {
+        decltype(load(start)) loaded[under_way];
+        UNROLL
+        for (int i = 0; i < under_way; i++) {
+            if (start + i * stride < end) loaded[i] = load(start + i * stride);
+        }
+        UNROLL
+        for (int i = 0; i < under_way; i++) {
+            if (start + i * stride < end) use(start + i * stride, loaded[i]);
+        }
     }
 }
 
@@ -143,6 +168,19 @@ template <typename F> INLINE int place_of_block(int parts, F first) {
 
 /// The number of this thread in the whole grid.
 INLINE int64 thread_index() { return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+/// Threads of the grid. Where octets are shared out by `Cuda::launch_octets`, so many octets further on a thread finds the same channels.
+INLINE int64 all_threads() { return static_cast<int64>(gridDim.x) * blockDim.x; }
+
+/// The channel with which a thread's octets begin, where they are shared out so.
+INLINE int first_channel(int channels) {
+    return static_cast<int>(static_cast<unsigned>(thread_index()) % (padded(channels) / OCTET)) * OCTET;
+}
+
+/// n / d for n from 0 on. Few numbers need the 64 bits, in which a GPU divides slowly.
+INLINE int64 quotient(int64 n, int d) {
+    return n >> 32 == 0 ? static_cast<int64>(static_cast<unsigned>(n) / static_cast<unsigned>(d)) : n / d;
+}
 
 /// Whether a value is neither NaN nor infinite, of which the difference from itself is NaN.
 INLINE bool is_finite(float value) { return value - value == 0; }

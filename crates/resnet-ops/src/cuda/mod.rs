@@ -29,6 +29,7 @@ mod pinned;
 pub(crate) mod recorder;
 #[cfg(any(feature = "cuda", test))]
 mod staging;
+pub(crate) mod sums;
 #[cfg(feature = "cuda-host")]
 mod traffic;
 #[cfg(any(feature = "cuda", test))]
@@ -43,7 +44,7 @@ pub(crate) const OCTET: usize = 8;
 pub(crate) const THREADS: usize = 256;
 
 /// Most threads of a block that sums over pixels, as in `kernel.cuh`.
-pub(crate) const PIXEL_THREADS: usize = 512;
+pub(crate) const PIXEL_THREADS: usize = 256;
 
 /// `channels`, rounded up to whole octets.
 pub(crate) const fn padded(channels: usize) -> usize {
@@ -218,6 +219,29 @@ impl Cuda {
         unsafe { self.launch_blocks(kernel, blocks, THREADS, arguments) }
     }
 
+    /// Runs a kernel whose threads take so many octets of maps of so many channels, each of them octets of the same channels.
+    ///
+    /// # Safety
+    /// As for [`Device::launch`].
+    pub(crate) unsafe fn launch_octets(
+        &self,
+        kernel: &str,
+        octets: usize,
+        channels: usize,
+        arguments: &mut [Argument],
+    ) -> Result<()> {
+        // As many as the processors have at once, as kernel.cuh says.
+        let at_once = self.processors() * if self.dtype() == DType::BF16 { 3 } else { 2 };
+        let blocks = octet_blocks(octets, padded(channels) / OCTET, at_once);
+        // SAFETY: passed on to the caller.
+        unsafe { self.launch_blocks(kernel, blocks, THREADS, arguments) }
+    }
+
+    /// Processors of the GPU.
+    pub(crate) fn processors(&self) -> usize {
+        self.stream.device.processors()
+    }
+
     /// Runs a kernel in so many blocks of so many threads; with no blocks there is nothing to do.
     ///
     /// # Safety
@@ -265,8 +289,42 @@ impl Cuda {
     }
 }
 
+/// Blocks for so many octets, of `per_pixel` octets a pixel: no more than run at once, but for as many as it takes for all threads of the
+/// grid to be whole pixels.
+fn octet_blocks(octets: usize, per_pixel: usize, at_once: usize) -> usize {
+    let all = octets.div_ceil(THREADS);
+    match all.div_ceil(at_once) {
+        0 | 1 => all,
+        // Threads have two or four octets under way.
+        each => {
+            let whole = per_pixel >> per_pixel.trailing_zeros().min(THREADS.trailing_zeros());
+            all.div_ceil(each.next_multiple_of(2)).next_multiple_of(whole)
+        }
+    }
+}
+
 /// The arguments of a kernel, in order.
 macro_rules! arguments {
     ($($argument:expr),* $(,)?) => { &mut [$($crate::cuda::Argument::from($argument)),*] };
 }
 pub(crate) use arguments;
+
+#[cfg(test)]
+mod tests {
+    use super::{octet_blocks, THREADS};
+
+    #[test]
+    fn a_thread_meets_octets_of_the_same_channels() {
+        for per_pixel in 1..70 {
+            for octets in [0, 1, 200, 3000, 100_000].map(|pixels| pixels * per_pixel) {
+                let blocks = octet_blocks(octets, per_pixel, 12);
+                let threads = blocks * THREADS;
+                assert!(threads >= octets || threads.is_multiple_of(per_pixel), "{per_pixel} {octets}: {blocks}");
+                assert!(blocks <= 12usize.next_multiple_of(per_pixel), "{per_pixel} {octets}: {blocks}");
+                assert_eq!(blocks == 0, octets == 0);
+            }
+        }
+        // ResNet-18's first maps of 64 channels on a card of 132 processors: all blocks at once.
+        assert_eq!(octet_blocks(128 * 24 * 24 * 8, 8, 3 * 132), 384);
+    }
+}

@@ -55,11 +55,10 @@ impl Launch<'_> {
         }
     }
 
-    /// Octets of the maps over which blocks sum, and bytes of the sums of each image, which the last of them reads again.
-    fn summed(&self) -> (u64, u64) {
-        let [pixels, octets, per_block] = [0, 1, 3].map(|place| self.int(place));
-        let images = per(self.blocks, per(octets + per_block.saturating_sub(1), per_block));
-        (images * pixels * octets, 2 * images * 2 * octets * LANES * F64)
+    /// Octets of the maps that blocks sum over, and bytes of so many sums of each slice and lane, which the last of them reads again.
+    fn summed(&self, sums: u64) -> (u64, u64) {
+        let (pixels, octets) = (self.word(0), self.int(1));
+        (pixels * octets, 2 * sums * pixels.div_ceil(self.int(4).max(1)) * octets * LANES * F64)
     }
 
     /// Bytes of plain filters, in f32, of packed ones and of so many biases, of all convolutions of a launch.
@@ -67,7 +66,7 @@ impl Launch<'_> {
         let every = (0..self.int(0) as usize).map(|number| {
             let at = |word| self.pair(1 + number * 9 + word);
             let ([filters, channels], [height, width]) = (at(4), at(5));
-            let ([_, rows], [columns, lanes]) = (at(7), at(8));
+            let ([rows, columns], [lanes, _]) = (at(7), at(8));
             let bias = self.is(1 + number * 9 + 2) * biases * filters * F32;
             filters * (channels * height * width * F32 + rows * columns * lanes * self.element) + bias
         });
@@ -124,7 +123,10 @@ pub(super) fn bytes(kernel: &str, blocks: u32, arguments: &[Argument]) -> Option
             let [input, output] = at.pooled(false);
             at.octets(input * (1 + at.is(14)) + output)
         }
-        "bias_gradient" => total() * at.lanes(1) * element + at.int(1) * F32,
+        "bias_gradient" => {
+            let (octets, sums) = at.summed(1);
+            at.octets(octets) + sums + at.int(2) * F32
+        }
         "binary_cross_entropy" => at.loss(7, at.int(0), (4 + 2 * at.int(0)) * F64),
         "binary_cross_entropy_sum" | "cross_entropy_sum" => 2 * (at.int(0) + 1) * F64,
         "concat_copy" => {
@@ -138,8 +140,11 @@ pub(super) fn bytes(kernel: &str, blocks: u32, arguments: &[Argument]) -> Option
             images * at.int(1) * at.int(2) * at.int(3) * F32 + at.octets(total())
         }
         "conv_pack" => at.filters(2),
-        // Those that a norm cancels are cleared.
-        "conv_unpack" => at.filters(1),
+        // Those that a norm cancels are cleared, those that are a norm's too are read.
+        "conv_unpack" => {
+            let copied = |at_word: usize| u64::from(at.pair(at_word + 8)[1] != 0) * at.pair(at_word + 3)[1] * F32;
+            at.filters(1) + (0..at.int(0) as usize).map(|number| copied(1 + number * 9)).sum::<u64>()
+        }
         "cross_entropy" => at.loss(8, 2 * F32 + 2 * F64, at.is(6) * at.int(0) * F64),
         "dropout" => at.octets(2 * total()),
         "from_nchw" => total() * (at.int(2) * F32 + at.lanes(2) * element),
@@ -167,12 +172,12 @@ pub(super) fn bytes(kernel: &str, blocks: u32, arguments: &[Argument]) -> Option
         "norm_backward" => at.octets(3 * total()),
         "norm_backward_sums" => {
             // Where the output is there, what the ReLU stopped is written back.
-            let (octets, sums) = at.summed();
-            at.octets(octets * (2 + 2 * at.is(5) * at.is(10))) + sums
+            let (octets, sums) = at.summed(2);
+            at.octets(octets * (2 + 2 * at.is(6) * at.is(11))) + sums
         }
         "norm_fold" => 2 * at.int(0) * (at.int(1) + 1) * F32,
         "norm_moments" => {
-            let (octets, sums) = at.summed();
+            let (octets, sums) = at.summed(2);
             at.octets(octets) + sums
         }
         "norm_save_running" => (2 * at.int(0) + 3 * at.int(1)) * F32,

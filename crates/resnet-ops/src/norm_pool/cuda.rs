@@ -19,7 +19,7 @@ pub(super) fn forward_train(cuda: &Cuda, op: &NormPool, call: ForwardTrain) -> R
         total, octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw, channels, x, params, mean, inverse, relu, y, argmax
     ];
     // SAFETY: the buffers have the elements of `n` inputs and outputs, and what the norm needs is there for each channel.
-    unsafe { cuda.launch("norm_pool_forward", output / OCTET, arguments) }
+    unsafe { cuda.launch_octets("norm_pool_forward", output / OCTET, op.norm.channels, arguments) }
 }
 
 pub(super) fn backward(cuda: &Cuda, op: &NormPool, call: Backward) -> Result<()> {

@@ -24,6 +24,8 @@ pub(in crate::plan) struct Convolution {
     /// The batch norm with the batch's statistics that follows, if one does: it wants the output's moments, and cancels the bias, whose
     /// gradient is zero and need not be computed.
     pub normed: Option<BatchNorm>,
+    /// Where the gradient is that its bias's is, too.
+    pub bias_gradient: Option<usize>,
 }
 
 calls! {
@@ -115,7 +117,14 @@ impl Convolution {
         };
         let kernels = Conv2d::new(site.executor, shape)?;
         let kernels = Arc::new(if site.is_trained() { kernels.for_training() } else { kernels });
-        Ok(Self { kernels, params: site.ranges.params.clone(), folded: None, relu: false, normed: None })
+        Ok(Self {
+            kernels,
+            params: site.ranges.params.clone(),
+            folded: None,
+            relu: false,
+            normed: None,
+            bias_gradient: None,
+        })
     }
 
     /// The same with a batch norm folded into it.
@@ -129,6 +138,11 @@ impl Convolution {
     pub fn bias(&self) -> Option<Range<usize>> {
         let shape = self.kernels.shape();
         shape.bias.then(|| self.params.start + shape.weight_len()..self.params.end)
+    }
+
+    /// Whether the gradient of its bias is not computed: it is zero, or another one.
+    fn skips_bias(&self) -> bool {
+        self.normed.is_some() || self.bias_gradient.is_some()
     }
 
     fn scratch(&self, pass: Pass, tape: &mut Tape) -> Write {
@@ -277,7 +291,7 @@ impl PlanOp for Convolution {
                     dy: &buffers.read(*dy),
                     scratch: &mut buffers.write(*scratch),
                     grads: weights.gradients.view_mut(self.params.clone()),
-                    skip_bias: self.normed.is_some(),
+                    skip_bias: self.skips_bias(),
                 };
                 conv2d::weight_gradient(executor, kernels, call)
             }
@@ -289,7 +303,7 @@ impl PlanOp for Convolution {
                     scratch: &mut buffers.write(*scratch),
                     packed: &mut buffers.write(*packed),
                     grads: weights.gradients.view_mut(self.params.clone()),
-                    skip_bias: self.normed.is_some(),
+                    skip_bias: self.skips_bias(),
                 };
                 conv2d::packed_gradient(executor, kernels, call)
             }
@@ -297,7 +311,8 @@ impl PlanOp for Convolution {
                 let packed: Vec<_> = every.iter().map(|unpacking| buffers.read(unpacking.packed)).collect();
                 let unpackings = every.iter().zip(&packed).map(|(Unpacking { convolution, .. }, packed)| {
                     let (conv, params) = (&*convolution.kernels, convolution.params.clone());
-                    conv2d::Unpacking { conv, packed, params, skip_bias: convolution.normed.is_some() }
+                    let (skip_bias, bias_from) = (convolution.skips_bias(), convolution.bias_gradient);
+                    conv2d::Unpacking { conv, packed, params, skip_bias, bias_from }
                 });
                 conv2d::unpack_together(executor, &unpackings.collect::<Vec<_>>(), &mut weights.gradients)
             }

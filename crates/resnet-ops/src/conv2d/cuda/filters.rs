@@ -20,6 +20,8 @@ struct Filters<'a> {
     plain: Address,
     packed: Address,
     bias: Address,
+    /// How far behind `plain` the gradient is that becomes the bias's; 0 where there is none.
+    same: i32,
 }
 
 impl Filters<'_> {
@@ -36,6 +38,7 @@ impl Filters<'_> {
     fn words(&self, first_block: usize) -> Result<[Argument; WORDS]> {
         let mut sizes = vec![first_block as i32];
         sizes.extend(layout(self.conv)?.filter_sizes(self.conv.shape()));
+        sizes.push(self.same);
         let mut words = [self.plain, self.packed, self.bias].map(Argument::from).into_iter();
         let mut sizes = sizes.chunks_exact(2).map(|pair| Argument::pair(pair[0], pair[1]));
         Ok(std::array::from_fn(|_| words.next().or_else(|| sizes.next()).expect("three addresses and six pairs")))
@@ -75,23 +78,32 @@ pub(in crate::conv2d) fn pack_together(cuda: &Cuda, every: &mut [Packing]) -> Re
         let plain = params.device_address(shape.params_len())?;
         let packed = cuda.real(packed, layout.packed_len(shape))?;
         let bias = if shape.bias { layout.bias(shape, packed) } else { Address::NULL };
-        Ok(Filters { conv, plain, packed, bias })
+        Ok(Filters { conv, plain, packed, bias, same: 0 })
     });
     let filters = filters.collect::<Result<Vec<_>>>()?;
     // SAFETY: there are as many weights and biases as each shape says, and room for all packed ones.
     unsafe { launch(cuda, "conv_pack", &filters) }
 }
 
-pub(in crate::conv2d) fn unpack_together(cuda: &Cuda, every: &[Unpacking], gradients: &Buffer) -> Result<()> {
-    let filters = every.iter().map(|Unpacking { conv, packed, params, skip_bias }| {
+pub(in crate::conv2d) fn unpack_together(cuda: &Cuda, every: &[Unpacking], all: &Buffer) -> Result<()> {
+    let filters = every.iter().map(|Unpacking { conv, packed, params, skip_bias, bias_from }| {
         let (shape, layout) = (conv.shape(), layout(conv)?);
-        let gradients = gradients.view(params.clone()).device_address(shape.params_len())?;
+        let gradients = all.view(params.clone()).device_address(shape.params_len())?;
         let packed = cuda.real(packed, layout.weights_len(shape))?;
-        Ok(unpacked(conv, packed, gradients, *skip_bias))
+        let same = bias_from.map_or(Ok(0), |from| offset(conv, params.start, from, all.len()))?;
+        Ok(Filters { same, ..unpacked(conv, packed, gradients, *skip_bias) })
     });
     let filters = filters.collect::<Result<Vec<_>>>()?;
     // SAFETY: there are as many gradients as each shape says, and all packed ones.
     unsafe { launch(cuda, "conv_unpack", &filters) }
+}
+
+/// How far behind a convolution's filters the gradient is that is its bias's, too, in storage of so many elements.
+fn offset(conv: &Conv2d, filters: usize, bias_from: usize, len: usize) -> Result<i32> {
+    match i32::try_from(bias_from as i64 - filters as i64) {
+        Ok(offset) if offset != 0 && bias_from + conv.shape().out_channels <= len => Ok(offset),
+        _ => bail!("a bias's gradient at {bias_from} of {len}, that of its filters at {filters}"),
+    }
 }
 
 /// Brings the gradients of one convolution's filters back.
@@ -112,5 +124,5 @@ pub(super) unsafe fn unpack(
 fn unpacked(conv: &Conv2d, packed: Address, gradients: Address, skip_bias: bool) -> Filters<'_> {
     let shape = conv.shape();
     let bias = if shape.bias && skip_bias { gradients.plus_f32(shape.weight_len()) } else { Address::NULL };
-    Filters { conv, plain: gradients, packed, bias }
+    Filters { conv, plain: gradients, packed, bias, same: 0 }
 }

@@ -12,7 +12,7 @@ pub(in crate::conv2d) struct CudnnLayout {
     /// Blocks of zeros before the image, down and across.
     pub(super) lead: [usize; 2],
     /// What a rewritten kernel's row or column is off by.
-    offset: [i32; 2],
+    offset: [i16; 2],
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: [usize; 2],
@@ -49,7 +49,7 @@ impl CudnnLayout {
                 let (kernel, padding) = (shape.kernel[axis], shape.padding[axis]);
                 let lead = padding.div_ceil(2);
                 layout.lead[axis] = lead;
-                layout.offset[axis] = padding as i32 - 2 * lead as i32;
+                layout.offset[axis] = -((padding % 2) as i16);
                 layout.kernel[axis] = (kernel + 2 * lead - padding).div_ceil(2);
                 layout.stride[axis] = 1;
                 layout.padding[axis] = 0;
@@ -69,20 +69,22 @@ impl CudnnLayout {
         self.channels[1]
     }
 
-    /// Filters in what is packed, filters, channels, height and width of a kernel; a block's side, what a rewritten kernel is off by, its
-    /// size and its lanes.
-    pub(super) fn filter_sizes(&self, shape: &ConvShape) -> [i32; 11] {
+    /// Filters in what is packed, filters, channels, height and width of a kernel; a block's side, what a rewritten kernel is off by (down and
+    /// across, half a word each), its size and its lanes.
+    pub(super) fn filter_sizes(&self, shape: &ConvShape) -> [i32; 10] {
         let [height, width] = shape.kernel.map(|size| size as i32);
-        let ([down, across], [rows, columns]) = (self.offset, self.kernel.map(|size| size as i32));
-        let [packed, filters, channels, block, lanes] = [
+        let [down, across] = self.offset.map(|offset| i32::from(offset as u16));
+        let [packed, filters, channels, block, rows, columns, lanes] = [
             self.packed_filters(),
             shape.out_channels,
             shape.in_channels / shape.groups,
             self.block,
+            self.kernel[0],
+            self.kernel[1],
             self.lanes(shape),
         ]
         .map(|size| size as i32);
-        [packed, filters, channels, height, width, block, down, across, rows, columns, lanes]
+        [packed, filters, channels, height, width, block, across << 16 | down, rows, columns, lanes]
     }
 
     /// Elements of the packed weights.

@@ -70,7 +70,7 @@ pub(super) fn forward(cuda: &Cuda, conv: &Conv2d, call: Forward) -> Result<()> {
         let shortcut = shortcut.map_or(Ok(Address::NULL), |shortcut| cuda.real(shortcut, len))?;
         let arguments = arguments![(len / OCTET) as i64, shape.out_channels as i32, bias, shortcut, relu, y];
         // SAFETY: y and the shortcut have so many octets, and there is a bias for each channel.
-        unsafe { cuda.launch("conv_epilogue", len / OCTET, arguments)? };
+        unsafe { cuda.launch_octets("conv_epilogue", len / OCTET, shape.out_channels, arguments)? };
     }
     match moments {
         Some(moments) => moments_of(cuda, n, y, moments),
@@ -90,7 +90,7 @@ pub(super) fn input_gradient(cuda: &Cuda, conv: &Conv2d, call: InputGradient) ->
         let (octets, channels) = ((len / OCTET) as i64, shape.in_channels as i32);
         let arguments = arguments![octets, channels, Address::NULL, Address::NULL, false, dx];
         // SAFETY: the gradient has so many octets.
-        unsafe { cuda.launch("conv_epilogue", len / OCTET, arguments)? };
+        unsafe { cuda.launch_octets("conv_epilogue", len / OCTET, shape.in_channels, arguments)? };
     }
     Ok(())
 }
