@@ -183,7 +183,9 @@ pub fn normalised_poolings() -> Vec<NormPooling> {
         let norm = BatchNorm { channels: op.channels, size: op.input, eps: 1e-5, momentum: 0.1, relu: index % 3 != 2 };
         NormPooling { n: n.max(6usize.div_ceil(op.input[0] * op.input[1])), op: NormPool { norm, pool: op } }
     };
-    max_poolings().into_iter().enumerate().map(pooling).collect()
+    // Of this one a GPU's thread has several outputs here.
+    let op = MaxPool2d { channels: 64, input: [13, 14], kernel: [2, 2], stride: [1, 1], padding: [0, 0] };
+    max_poolings().into_iter().chain([MaxPooling { n: 1, op }]).enumerate().map(pooling).collect()
 }
 
 /// Lengths around those of vectors and of a thread's share.
