@@ -77,7 +77,7 @@ pub struct ForwardTrain<'a> {
 pub struct Moments<'a> {
     /// The batch norm.
     pub op: &'a BatchNorm,
-    /// Mean and squared distances from it for each image: [`BatchNorm::sums_len`] f64.
+    /// Mean and squared distances from it for each image: [`BatchNorm::sums_len`] f64. A GPU has other memory for its sums.
     pub sums: &'a mut Buffer,
     /// Where [`forward_train`] saves the statistics, [`BatchNorm::saved_len`] elements: a GPU does it here.
     pub saved: &'a mut Buffer,
