@@ -92,8 +92,8 @@ export interface ResumeEvent {
   /** Steps of an epoch. */
   readonly steps: number;
   /**
-   * Newer checkpoints of the folder that are damaged and were passed over, the newest first; mostly none. So is `best.safetensors`, which is made
-   * anew: with `restoreBest` at once, else by the next evaluation, which then counts as the best.
+   * Newer checkpoints of the folder that are damaged and were passed over, the newest first; mostly none. It also lists `best.safetensors` if that
+   * is damaged. It is made anew then, and where it is missing: with `restoreBest` at once, else by the next evaluation, which counts as the best.
    */
   readonly skipped: readonly SkippedCheckpoint[];
 }

@@ -35,7 +35,10 @@ export class Progress {
   }
 
   #resume({ path, epoch, skipped }: ResumeEvent): void {
-    for (const { path, reason } of skipped) this.#print(`Passed over a damaged checkpoint, which is ${oneLine(path)} now: ${oneLine(reason)}`);
+    for (const { path, reason } of skipped) {
+      const what = path.endsWith("best.safetensors") ? "Set aside a damaged best model" : "Passed over a damaged checkpoint";
+      this.#print(`${what}, which is ${oneLine(path)} now: ${oneLine(reason)}`);
+    }
     this.#print(`Goes on from ${oneLine(path)}, ${counted(epoch - 1, "epoch")} done`);
   }
 

@@ -59,7 +59,7 @@ impl Run<'_> {
         }
     }
 
-    /// Makes up for a best model whose file was damaged: by the weights that are kept, or else by the next that are evaluated, which then count
+    /// Makes up for a best model whose file was damaged or gone: by the weights that are kept, or else by the next that are evaluated, which then count
     /// as the best.
     fn replace_best(&mut self) -> Result<()> {
         let (Some(best), Some(checkpoints)) = (&self.state.best, &self.checkpoints) else {

@@ -55,6 +55,11 @@ impl Described {
         self.progress.epoch - 1
     }
 
+    /// Whether there was a best model.
+    pub fn tells_best(&self) -> bool {
+        self.progress.best.is_some()
+    }
+
     /// As files have it.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| Error::new(Code::Internal, error.to_string()))

@@ -168,7 +168,7 @@ pub struct Origin {
     pub path: PathBuf,
     /// Newer ones that are damaged, and the best model's file if it is.
     pub skipped: Vec<SkippedCheckpoint>,
-    /// Whether the best model's file is among them.
+    /// Whether the best model's file is among them, or was gone already.
     pub lacks_best: bool,
 }
 
@@ -260,7 +260,9 @@ impl Checkpoint {
             skipped.path = checkpoints.folder.set_aside(&skipped.path)?;
         }
         let best = checkpoints.set_damaged_best_aside(cancel)?;
-        self.origin.lacks_best = best.is_some();
+        // A run that set it aside may have ended before it was made anew.
+        let is_gone = is_own(&self.origin.path) && self.described.tells_best() && !checkpoints.folder.best().exists();
+        self.origin.lacks_best = best.is_some() || is_gone;
         self.origin.skipped.extend(best);
         Ok(())
     }

@@ -323,6 +323,42 @@ fn a_best_model_that_is_damaged_is_set_aside_and_made_anew() {
 }
 
 #[test]
+fn a_best_model_that_is_gone_is_made_anew() {
+    for restores in [true, false] {
+        let course = CourseConfig { restore_best: restores.then_some(Watch::VALIDATION_LOSS), ..Default::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, path) = (folder.path(), folder.path().join("best.safetensors"));
+        let config = FitConfig { checkpoint: every_step(dir), ..config(course) };
+        let (rows, before) = run(&mut session(), &config).unwrap();
+        let best = fs::read(&path).unwrap();
+        let weights =
+            || Session::load(&path, Default::default(), &Cancel::default()).unwrap().state_dict::<f32>().unwrap();
+        let kept = weights();
+        let config = FitConfig { resume: Some(dir.to_owned()), ..config };
+        if restores {
+            fs::remove_file(&path).unwrap();
+        } else {
+            // A run that set it aside, and was ended before it evaluated anything.
+            fs::remove_file(checkpoints_in(dir).unwrap().pop().unwrap()).unwrap();
+            fs::write(&path, &best[..best.len() - 1]).unwrap();
+            let ended = CancelFlag::default();
+            ended.raise();
+            let mut notes = Notes { ended, ..Notes::default() };
+            let error = fit(&mut session(), &data(22), Some(&data(6)), &config, &mut notes).unwrap_err();
+            assert_eq!((error.code, notes.skipped.len(), path.exists()), (Code::Aborted, 1, false), "{error}");
+        }
+        let (again, notes) = run(&mut session(), &config).unwrap();
+        assert_eq!((again, notes.skipped), (rows.clone(), Vec::new()));
+        if restores {
+            assert_eq!((weights(), notes.best), (kept, before.best));
+        } else {
+            assert_eq!(notes.best.unwrap().epoch, rows.len());
+            weights();
+        }
+    }
+}
+
+#[test]
 fn what_is_whole_but_cannot_be_gone_on_from_is_not_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     run(&mut tiny(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
