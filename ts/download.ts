@@ -1,9 +1,9 @@
-import { rename, rm, stat, writeFile } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
 import { ResNetError } from "./errors.js";
-import { makeFolder } from "./written-file.js";
+import { makeFolder, writeMade } from "./written-file.js";
 
 /** How far a download has come. */
 export interface DownloadProgress {
@@ -138,17 +138,10 @@ export async function download(
     const packed = file.archive ? name : `${name}.gz`;
     const report = (received: number, total: number) => onProgress?.({ file: packed, received, total });
     const bytes = await verified(file, await receive(new URL(packed, from), file.bytes, signal, report));
-    // Others may download into the folder at the same time, on other machines too.
-    const temporary = join(folder, `.${name}.${crypto.randomUUID()}`);
-    try {
-      await writeFile(temporary, bytes, { flush: true });
-      await rename(temporary, join(folder, name));
-    } catch (error) {
+    await writeMade(join(folder, name), async () => bytes).catch(async (error: unknown) => {
       // Windows replaces no file that is being read; another download was quicker then.
       if (!(await hasFile(folder, name))) throw error;
-    } finally {
-      await rm(temporary, { force: true });
-    }
+    });
   }
   return folder;
 }

@@ -35,8 +35,8 @@ export function writing<T>(file: string, does: () => T): T {
 export async function writeMade(file: string, make: () => Promise<string | Uint8Array>): Promise<void> {
   const replacement = translated(() => new addon.NativeReplacement(file));
   try {
-    const content = Buffer.from(await make());
-    await replacement.finish(content).catch((error: unknown) => {
+    const content = await make();
+    await replacement.finish(typeof content === "string" ? Buffer.from(content) : content).catch((error: unknown) => {
       throw translate(error);
     });
   } finally {
@@ -44,7 +44,7 @@ export async function writeMade(file: string, make: () => Promise<string | Uint8
   }
 }
 
-/** Makes a folder and those above it. By itself Node says of a disk that cannot be written to that the folder is not there, and never ends in /proc. */
+/** Makes a folder and those above it. Not mkdir's `recursive`: it hides a read-only disk's error and hangs in /proc. */
 export function makeFolder(folder: string): void {
   const above = dirname(folder);
   if (!existsSync(above) && above !== folder) makeFolder(above);

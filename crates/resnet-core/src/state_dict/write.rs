@@ -2,10 +2,10 @@
 
 use super::contents::{BATCHES_TRACKED, BESIDE};
 use super::digest::{Digesting, KEY, ZEROS};
-use super::replacement::replace;
 use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
+use crate::replacement::replace;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
 use std::borrow::Cow;

@@ -6,7 +6,7 @@ use super::initializer::{Initializer, KEY_LEN};
 use super::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto, GRAPH, INITIALIZER, IR_VERSION, OPSET};
 use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
-use crate::state_dict::replace;
+use crate::replacement::replace;
 use prost::encoding::{encode_key, encode_varint, encoded_len_varint, WireType};
 use prost::Message as _;
 use std::io::{BufWriter, Write as _};

@@ -5,9 +5,8 @@ use crate::reply::on_thread;
 use napi::bindgen_prelude::{PromiseRaw, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
-use resnet_core::state_dict::Replacement;
 use resnet_core::tensor::copy_of;
-use resnet_core::{Code, Error};
+use resnet_core::{Code, Error, Replacement};
 use std::path::PathBuf;
 
 /// A file that is to take a path's place.

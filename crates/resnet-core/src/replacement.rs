@@ -42,7 +42,7 @@ impl Replacement {
         let temporary = temporary_beside(&target, folder)?;
         // Whoever may read a file may read what takes its place.
         #[cfg(unix)]
-        there.map_or(Ok(()), |there| temporary.as_file().set_permissions(there.permissions()))?;
+        there.map_or(Ok(()), |there| where_possible(temporary.as_file().set_permissions(there.permissions())))?;
         Ok(Self { target, temporary })
     }
 
@@ -126,13 +126,18 @@ fn remove_left(folder: &Path, prefix: &str) {
     }
 }
 
-/// Makes a rename last, where folders can be synced: elsewhere than on Unix, and on some network and user file systems, they cannot.
+/// Makes a rename last, where folders can be synced: elsewhere than on Unix they cannot.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     if !cfg!(unix) {
         return Ok(());
     }
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
+    where_possible(File::open(folder).and_then(|folder| folder.sync_all()))
+}
+
+/// Passes over what some network and user file systems do not let anybody do.
+fn where_possible(done: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match done {
         Err(error) if ![InvalidInput, PermissionDenied, Unsupported].contains(&error.kind()) => Err(error),
         _ => Ok(()),
     }
@@ -281,6 +286,16 @@ mod tests {
         assert!(File::open("/proc").unwrap().sync_all().is_err());
         sync_folder(Path::new("/proc")).unwrap();
         assert!(sync_folder(Path::new("/none")).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn rights_that_a_file_system_does_not_let_be_changed_are_no_failure() {
+        let file = File::open("/proc/self/status").unwrap();
+        let refused = || file.set_permissions(file.metadata().unwrap().permissions());
+        assert!(refused().is_err());
+        where_possible(refused()).unwrap();
+        assert!(where_possible(Err(io::ErrorKind::StorageFull.into())).is_err());
     }
 
     #[cfg(unix)]
