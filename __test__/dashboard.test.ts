@@ -11,7 +11,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { Curve } from "../ts/dashboard/curve.js";
 import { Guard } from "../ts/dashboard/guard.js";
 import type { Controls, Facts } from "../ts/dashboard/watched-run.js";
-import { BEAT, serve } from "../ts/dashboard/server.js";
+import { serve } from "../ts/dashboard/server.js";
 import { EventStream } from "../ts/dashboard/stream.js";
 import { any, collect, digest, pictures, rejection } from "./pictures.js";
 import { until } from "./program.js";
@@ -248,8 +248,9 @@ test("training images are the epoch's, and said to be augmented or not", async (
     return text;
   };
   const augmented = await shown({ augment: [flip()] });
-  expect(augmented.match(/<img/g)!.length).toBe(12);
-  expect(augmented.match(/>augmented</g)!.length).toBe(12 + 1);
+  // The run's batches are of eight.
+  expect(augmented.match(/<img/g)!.length).toBe(8);
+  expect(augmented.match(/>augmented</g)!.length).toBe(8 + 1);
   expect(augmented).toContain("Training images as in epoch 3: <strong>augmented</strong>, changed at random by <code>flip</code>");
   const plain = await shown({});
   expect(plain).toContain("<strong>unchanged</strong>");
@@ -336,7 +337,8 @@ test("a page that reads nothing is dropped, and others are served", async () => 
     await dashboard.tell({ type: "epoch", ...row }, history);
     for (let read = 0; read < 1;) read = (await reading.next()).value.rows.length;
   }
-  vi.advanceTimersByTime(5 * BEAT);
+  // Several signs of life.
+  vi.advanceTimersByTime(75_000);
   stuck.resume();
   await once(stuck, "close");
   dashboard.close({ status: "finished" });

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { balancedSampler, type BatchOptions, CifarResNet, cosine, type Dataset, type EpochRow, evaluate, fit, type FitOptions, flip, fromArrays, globalAvgPool2d, mistakes, mixup, type Model, preprocess, relu, report, ResNet, sequential, sgd } from "resnet-native";
+import { balancedSampler, type BatchOptions, CifarResNet, cosine, cutmix, type Dataset, type EpochRow, evaluate, fit, type FitOptions, flip, fromArrays, globalAvgPool2d, mistakes, mixup, type Model, preprocess, relu, report, ResNet, sequential, sgd } from "resnet-native";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodePng } from "../ts/png.js";
 import { architecture } from "../ts/report/architecture.js";
@@ -216,14 +216,18 @@ test("samples are those that the run's first step takes", async () => {
   const compare = async (options: FitOptions, pass: BatchOptions) => {
     const history = await fit(model, train, { batchSize: 16, augment: [flip()], ...options });
     const text = await written(model, history, { train }, { mistakes: 0 });
-    const [first] = await collect(train, { batchSize: 12, ...pass });
-    expect([...text.matchAll(/alt="Augmented image of (\d)"/g)].map(([, label]) => Number(label))).toEqual([...first!.labels]);
+    const [first] = await collect(train, { batchSize: 16, ...pass });
+    const { labels, mixed } = first!;
+    const told = Array.from(labels, (label, i) => (mixed ? `${mixed.share.toFixed(2)} ${label}, ${(1 - mixed.share).toFixed(2)} ${mixed.labels[i]}` : String(label)));
+    expect([...text.matchAll(/alt="Augmented image of ([^"]*)"/g)].map(([, words]) => words)).toEqual(told.slice(0, 12));
   };
   await compare({ shuffle: false }, {});
   await compare({}, { shuffle: true, seed: 7 });
   await compare({ initialEpoch: 1, epochs: 2, seed: 3 }, { shuffle: true, seed: 3, epoch: 2 });
   await compare({ sampler: balancedSampler() }, { sampler: balancedSampler(), seed: 7 });
   await compare({ overfitBatches: 1 }, {});
+  await compare({ augment: [mixup()] }, { augment: [mixup()], shuffle: true, seed: 7 });
+  await compare({ augment: [cutmix()], batchSize: 5 }, { augment: [cutmix()], batchSize: 5, shuffle: true, seed: 7 });
 });
 
 test("height stands before width", async () => {

@@ -15,7 +15,7 @@ import { STYLE } from "./style.js";
 /** Pages that are told at a time. */
 const MOST_READERS = 64;
 /** Milliseconds between two signs of life. */
-export const BEAT = 15_000;
+const BEAT = 15_000;
 /** Milliseconds for which samples are shown, at least. */
 const SAMPLES_FOR = 10_000;
 /** Milliseconds that pages have for the last news. */
