@@ -2,11 +2,11 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type Browser, launch, type Page } from "puppeteer-core";
 import { expect } from "vitest";
-import { chromium, WITHOUT } from "../scripts/chromium.mjs";
+import { chromium, NO_CHROMIUM } from "../scripts/chromium.mjs";
 
 const axe = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
 
-export { WITHOUT };
+export { NO_CHROMIUM };
 
 /** A browser, if there is one here. A sandbox wants rights that a container may lack; nothing but our own pages is opened. */
 export async function browserHere(): Promise<Browser | undefined> {

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from "node:net";
 import type { Browser, Page } from "puppeteer-core";
 import { fit, type FitOptions, flip, fromArrays, ResNet } from "resnet-native";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { audit, browserHere, opened, told, WITHOUT } from "./chromium.js";
+import { audit, browserHere, opened, told, NO_CHROMIUM } from "./chromium.js";
 import { collect, pictures, rejection } from "./pictures.js";
 
 /** What a page must not make of names. */
@@ -14,7 +14,7 @@ beforeAll(async () => {
   browser = await browserHere();
 });
 afterAll(async () => browser?.close());
-beforeEach(({ skip }) => skip(browser === undefined, WITHOUT));
+beforeEach(({ skip }) => skip(browser === undefined, NO_CHROMIUM));
 
 /** A run of four epochs that is held before some of them until it is let go, and its page's address. */
 async function held(before: readonly number[], options: FitOptions = {}) {

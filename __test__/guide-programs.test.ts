@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { programOf } from "../scripts/guides.mjs";
+import { programOf } from "../scripts/guide-programs.mjs";
 
 const page = `# A page
 \`\`\`sh

@@ -6,7 +6,7 @@ import type { Browser, Page } from "puppeteer-core";
 import { evaluate, fit, flip, fromArrays, type History, report, ResNet, sgd } from "resnet-native";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { SECTIONS } from "../ts/report/sections.js";
-import { audit, browserHere, opened as openedAt, told, WITHOUT } from "./chromium.js";
+import { audit, browserHere, opened as openedAt, told, NO_CHROMIUM } from "./chromium.js";
 import { collect, pictures } from "./pictures.js";
 
 /** What a page must not make of names. */
@@ -19,7 +19,7 @@ let accuracy: number;
 beforeAll(async () => {
   browser = await browserHere();
   if (browser === undefined) {
-    process.stderr.write(`Not tested in a browser: ${WITHOUT}\n`);
+    process.stderr.write(`Not tested in a browser: ${NO_CHROMIUM}\n`);
     return;
   }
   folder = await mkdtemp(join(tmpdir(), "resnet-native-browser-"));
@@ -38,7 +38,7 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true });
 });
 beforeEach(({ skip }) => {
-  skip(browser === undefined, WITHOUT);
+  skip(browser === undefined, NO_CHROMIUM);
 });
 
 /** Opens the report, does something there, and fails for whatever the page complained of or asked for. */

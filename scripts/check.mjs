@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, sep } from "node:path";
 import { circles } from "./circles.mjs";
-import { guides } from "./guides.mjs";
+import { guides } from "./guide-programs.mjs";
 import { brokenLinks } from "./links.mjs";
 import { brokenRooms } from "./rooms.mjs";
 import { root } from "./steps.mjs";

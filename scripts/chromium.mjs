@@ -7,5 +7,5 @@ const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/goog
 /** Its file, if there is one. */
 export const chromium = [process.env.RESNET_NATIVE_CHROMIUM ?? "", ...PLACES].find((file) => file !== "" && existsSync(file));
 
-/** Why there is no browser. */
-export const WITHOUT = "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one";
+/** What is said where there is none. */
+export const NO_CHROMIUM = "there is no Chromium here: apt-get install chromium, or RESNET_NATIVE_CHROMIUM names one";

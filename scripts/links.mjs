@@ -4,6 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fencesOf } from "./guide-programs.mjs";
 import { root } from "./steps.mjs";
 
 /** What is wrong with the links of documents in Markdown; `documents` are their texts by path from the root. */
@@ -21,7 +22,11 @@ export function brokenLinks(documents) {
 }
 
 /** Text without what is code. */
-const prose = (text) => text.replace(/^```[^]*?^```/gm, "");
+function prose(text) {
+  const lines = text.split("\n");
+  for (const { from, to } of fencesOf(lines)) lines.fill("", from - 1, to + 1);
+  return lines.join("\n");
+}
 
 function linksOf(text) {
   const found = prose(text).replace(/`[^`\n]*`/g, "code").matchAll(/\[((?:[^[\]]|\[[^\]]*\])*)\]\(([^\s)]+)\)/g);

@@ -8,7 +8,7 @@ import type { FitEvent, FitListener } from "./events.js";
 import type { Model } from "./models.js";
 import { boolean, callback, checkOptions, either, integer, object, type Rule, type Rules, string } from "./options.js";
 import { type SampleSettings, shownSamples } from "./shown-samples.js";
-import { networkName, titleOf } from "./titles.js";
+import { classNameOf, titleOf } from "./titles.js";
 
 /** Options of {@link FitOptions.dashboard}. */
 export interface DashboardOptions {
@@ -88,7 +88,7 @@ export async function openDashboard(
   const confusion = isWhole ? async () => evaluate(model, validation, { byClass: true, batchSize, signal }) : undefined;
   const facts = {
     title: title ?? titleOf(model, train!),
-    network: networkName(model),
+    network: classNameOf(model),
     parameters: parametersOf(model),
     train: train!.length,
     validation: validation?.length,

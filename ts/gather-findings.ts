@@ -16,7 +16,7 @@ import { shownFilters, shownImages, unshowable } from "./shown-pictures.js";
 import { shownSamples } from "./shown-samples.js";
 import type { SignalOptions } from "./signal.js";
 import type { Tensor } from "./tensor.js";
-import { networkName, titleOf } from "./titles.js";
+import { classNameOf, titleOf } from "./titles.js";
 
 /** What a report is asked for. */
 export interface Subject extends SignalOptions {
@@ -50,7 +50,7 @@ export async function gather(subject: Subject): Promise<Findings> {
     title: subject.title ?? titleOf(model, measured),
     written: new Date(),
     network: {
-      name: networkName(model),
+      name: classNameOf(model),
       parameters: model.numParameters,
       labelKind: measured.labelKind,
       temperature,

@@ -8,7 +8,7 @@ import type { Picture } from "./transform.js";
 
 /** Where in an image the evidence for a class is. */
 export interface HeatMap {
-  /** The output that stands for the class, counting from 0, as a {@link Prediction} tells it. */
+  /** The class's number, counting from 0, as `label` of a {@link Prediction}; the option {@link GradCamOptions.classIndex} takes it. */
   readonly label: number;
   /** Its name; its number as a text if it has none. */
   readonly name: string;
@@ -23,7 +23,7 @@ export interface GradCamOptions extends SignalOptions {
    * more than a pixel. Later layers know more of classes, earlier ones are finer.
    */
   layer?: string;
-  /** The class whose evidence is wanted, by its `label`; default the most probable one of each image. */
+  /** The number of the class whose evidence is wanted, which results call `label`; default the most probable one of each image. */
   classIndex?: number;
 }
 

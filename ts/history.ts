@@ -47,18 +47,18 @@ export interface EpochRow {
 /** The numbers of a row, in order. */
 export const COLUMNS = ["epoch", "loss", "accuracy", "validationLoss", "validationAccuracy", "lr", "seconds", "waiting"] as const satisfies readonly (keyof EpochRow)[];
 /** Those that no row of a run lacks. */
-export const ALWAYS: readonly string[] = ["epoch", "loss", "accuracy", "lr", "seconds"];
+export const REQUIRED_COLUMNS: readonly string[] = ["epoch", "loss", "accuracy", "lr", "seconds"];
 
 const rowRule: Rule<object> = { ...object, expected: "a row of a History" };
 const rowsRule: Rule<readonly EpochRow[]> = { expected: "a History or an array of its rows", accepts: isList, most: Infinity };
 const epochRule = integer(0, Number.MAX_SAFE_INTEGER);
-export const numberRule: Rule<number> = { expected: "a number", accepts: (value) => typeof value === "number" };
+export const anyNumber: Rule<number> = { expected: "a number", accepts: (value) => typeof value === "number" };
 
 /** Returns a row that has these numbers, and maybe others. */
 export function checkRow(parameter: string, given: EpochRow, wanted: readonly string[]): EpochRow {
   const row = properties(parameter, rowRule.expected, check(parameter, given, rowRule) as EpochRow, COLUMNS);
   for (const name of COLUMNS) {
-    if (row[name] !== undefined || wanted.includes(name)) check(`${parameter}.${name}`, row[name], name === "epoch" ? epochRule : numberRule);
+    if (row[name] !== undefined || wanted.includes(name)) check(`${parameter}.${name}`, row[name], name === "epoch" ? epochRule : anyNumber);
   }
   return row as EpochRow;
 }
@@ -100,7 +100,7 @@ export class History {
 
   /** The rows as a table. */
   toString(): string {
-    const given = checkRows("rows", check("this", this, History.#rule).#rows, ALWAYS);
+    const given = checkRows("rows", check("this", this, History.#rule).#rows, REQUIRED_COLUMNS);
     const shown = (value: number | undefined) => value?.toFixed(4) ?? "–";
     const rows = given.map((row) => [
       String(row.epoch),

@@ -1,5 +1,5 @@
 import { checkEvent, type FitListener } from "./events.js";
-import { ALWAYS, checkHistory, checkRow, COLUMNS, type EpochRow } from "./history.js";
+import { REQUIRED_COLUMNS, checkHistory, checkRow, COLUMNS, type EpochRow } from "./history.js";
 import { check, filePath, path } from "./options.js";
 import { append, endsWithinLine, writeMade, writing } from "./written-file.js";
 
@@ -22,8 +22,8 @@ export function csvLog(file: string | URL): FitListener {
   let isBegun = false;
   return async (event, history) => {
     if (checkEvent(event).type !== "epoch") return;
-    if (isBegun) append(to, lineOf(checkRow("event", event as EpochRow, ALWAYS)));
-    else await writeMade(to, async () => [line(COLUMNS), ...checkHistory(history, ALWAYS).map(lineOf)].join(""));
+    if (isBegun) append(to, lineOf(checkRow("event", event as EpochRow, REQUIRED_COLUMNS)));
+    else await writeMade(to, async () => [line(COLUMNS), ...checkHistory(history, REQUIRED_COLUMNS).map(lineOf)].join(""));
     isBegun = true;
   };
 }

@@ -1,7 +1,7 @@
 import { type Dataset, datasetRule, nativeDataOf } from "./data.js";
 import { generator } from "./environment.js";
 import { gather, type Subject } from "./gather-findings.js";
-import { ALWAYS, checkHistory, type EpochRow, History } from "./history.js";
+import { REQUIRED_COLUMNS, checkHistory, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
 import { checkOptions, filePath, integer, path, size, string, unexpected } from "./options.js";
 import { type SignalOptions, signalRules } from "./signal.js";
@@ -47,7 +47,7 @@ const rules = { ...signalRules, file: path, title: string, mistakes: integer(0, 
 export async function report(model: Model, history: History | readonly EpochRow[] | undefined, data: Dataset | TrainingData, options: ReportOptions): Promise<void> {
   const { file: to, title, mistakes = 24, batchSize = 128, signal } = checkOptions(options, rules);
   nativeOf(model);
-  const rows = history === undefined ? undefined : checkHistory(history, ALWAYS);
+  const rows = history === undefined ? undefined : checkHistory(history, REQUIRED_COLUMNS);
   const subject = { model, history: history instanceof History ? history : undefined, rows, ...measuredOf(data), title, mistakes, batchSize, signal };
   if (to === undefined) throw unexpected("file", path.expected, to);
   const file = filePath("file", to);

@@ -4,7 +4,7 @@ import { types } from "node:util";
 import { addon, type NativeSummary } from "./binding.js";
 import { translated } from "./errors.js";
 import { checkEvent, type FitEvent } from "./events.js";
-import { numberRule } from "./history.js";
+import { anyNumber } from "./history.js";
 import { check, f32, filePath, integer, path, type Rule, string } from "./options.js";
 import { append, makeFolder, writing } from "./written-file.js";
 
@@ -95,7 +95,7 @@ export class TensorBoard {
     if (this.#resumed) this.#append(translated(() => addon.eventFileRestart(now(), update)));
     this.#resumed = false;
     const known = Object.entries(values).filter((entry): entry is [string, number] => entry[1] !== undefined);
-    this.#values(update, known.map(([name, value]) => ({ tag: `${group}/${name}`, scalar: check(`event.${name}`, value, numberRule) })));
+    this.#values(update, known.map(([name, value]) => ({ tag: `${group}/${name}`, scalar: check(`event.${name}`, value, anyNumber) })));
   }
 
   #values(step: number, values: NativeSummary[]): void {

@@ -1,4 +1,4 @@
-// node scripts/look.mjs, after npm run docs: pictures of the site's guides and of some of its reference, as wide as a desk's screen and as a phone,
+// node scripts/site-pictures.mjs, after npm run docs: pictures of the site's guides and of some of its reference, as wide as a desk's screen and as a phone,
 // light and dark, in out/site. Fails for a page that is wider than its screen, and for pictures that are not there.
 //
 //   NAMES…   parts of the pages' names; default all guides, the first page and a page of each kind
@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { launch } from "puppeteer-core";
-import { chromium, WITHOUT } from "./chromium.mjs";
+import { chromium, NO_CHROMIUM } from "./chromium.mjs";
 import { root } from "./steps.mjs";
 
 const REFERENCE = ["classes/Reference.Dataset.html", "functions/Reference.fit.html", "modules/Reference.html"];
@@ -17,7 +17,7 @@ const to = join(root, "out", "site");
 const names = process.argv.slice(2);
 const guides = readdirSync(join(docs, "documents")).map((file) => `documents/${file}`);
 const pages = ["index.html", ...guides, ...REFERENCE].filter((page) => names.length === 0 || names.some((name) => page.includes(name)));
-if (chromium === undefined) throw new Error(WITHOUT);
+if (chromium === undefined) throw new Error(NO_CHROMIUM);
 mkdirSync(to, { recursive: true });
 const browser = await launch({ executablePath: chromium, args: ["--no-sandbox"] });
 for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [390, "light"]]) {

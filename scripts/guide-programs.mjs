@@ -1,5 +1,5 @@
 // The programs of the guides. All ```ts fences of a page are one program, exactly as printed, each line where it stands on the page; those
-// that are marked no-run are part of it, in a function that nobody calls. node scripts/guides.mjs writes them to out/guides, for the compiler.
+// that are marked no-run are part of it, in a function that nobody calls. node scripts/guide-programs.mjs writes them to out/guides, for the compiler.
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -43,8 +43,8 @@ export function programOf(text) {
   return { program: program.join("\n"), isEmpty, printed, commands };
 }
 
-/** The lines between ``` and ```. */
-function fencesOf(lines) {
+/** Where the fences of a page are: their lines stand between ``` and ```. */
+export function fencesOf(lines) {
   const marks = lines.flatMap((line, i) => (line.startsWith("```") ? [i] : []));
   return marks.flatMap((at, i) => {
     if (i % 2 > 0) return [];
