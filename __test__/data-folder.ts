@@ -9,7 +9,7 @@ const packed = fileURLToPath(new URL("../crates/resnet-core/tests/fixtures/torch
 
 /**
  * A folder for programs to run in, with what they take: a Fashion-MNIST of twelve images each, for RESNET_NATIVE_DATA; `pictures/` with three
- * classes of twenty; `photo.jpg`, another such picture; `photos.csv`, which has some of them in several classes; torchvision's `resnet18.pth`.
+ * classes of twenty; `parted/`, such pictures in `train` and `val`; `photo.jpg`, another one; `photos.csv`, which has some of them in several classes; torchvision's `resnet18.pth`.
  */
 export async function dataFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
@@ -24,6 +24,7 @@ export async function dataFolder(): Promise<string> {
   await writeFile(join(folder, "resnet18.pth"), gunzipSync(await readFile(packed)));
   const names = ["poppies", "leaves", "skies"];
   await colourFolder(join(folder, "pictures"), names, 20);
+  for (const [part, count] of [["train", 8], ["val", 4]] as const) await colourFolder(join(folder, "parted", part), names, count);
   await copyFile(join(folder, "pictures", "skies", "7.png"), join(folder, "photo.jpg"));
   const rows = names.flatMap((name) => Array.from({ length: 20 }, (_, n) => `pictures/${name}/${n}.png,${n % 2 > 0 ? `${name}|odd` : name}`));
   await writeFile(join(folder, "photos.csv"), `path,label\n${rows.join("\n")}\n`);
