@@ -42,7 +42,7 @@ test.each([[1280, "light"], [1280, "dark"], [390, "light"]] as const)("at %i pix
     go();
     await until(page, `run.rows.length === 3 && document.querySelector("#matrix td.right")`);
     await told(page, `document.getElementById("samples").scrollIntoView()`);
-    await until(page, `document.querySelectorAll("#sheet img").length === 12`);
+    await until(page, `document.querySelectorAll("#sheet img").length === 8`);
     await told(page, `document.querySelectorAll("details").forEach((details) => (details.open = true))`);
     expect(await told(page, `[innerWidth, document.documentElement.scrollWidth]`)).toEqual([width, width]);
     expect(await told(page, `[typeof window.broken, document.scripts.length, document.querySelectorAll("[onerror], [style^=display]").length]`)).toEqual(["undefined", 1, 0]);
