@@ -86,7 +86,11 @@ test("an archive is kept as it was published, and nothing else is", async () => 
     expect(await readdir(join(folder, "cache", "resnet-native", "cifar-10"))).toEqual([]);
     const sha256 = createHash("sha256").update(CIFAR).digest("hex");
     const files = [{ ...CIFAR_10.files[0]!, bytes: CIFAR.length, sha256 }];
+    // What a process that was killed left of it.
+    await mkdir(join(folder, "to"));
+    await writeFile(join(folder, "to", `.${files[0]!.name}.left.tmp`), "half");
     const to = await download(join(folder, "to"), undefined, undefined, files, mirror(CIFAR_10));
+    expect(await readdir(to)).toEqual([files[0]!.name]);
     expect(await readFile(join(to, files[0]!.name))).toEqual(CIFAR);
     expect((await cifar10({ root: to })).train.length).toBe(5);
   } finally {
