@@ -1,5 +1,9 @@
 //! Computes a network's output, its loss and its gradients: the backend, the plans that have been made for it, and their storage.
 
+mod sharded;
+
+pub use sharded::ShardedExecution;
+
 use crate::cancel::Cancel;
 use crate::data::{Input, LabelsRef};
 use crate::error::{Code, Error, Result};
@@ -10,6 +14,7 @@ use crate::plan::{List, Mode, Operating, Plan, Slots};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 use resnet_ops::{binary_cross_entropy, cross_entropy, layout, Buffer, Executor, Outcome, Real};
+use sharded::ShardRoom;
 use std::collections::HashMap;
 
 /// A backend with the plans of one network.
@@ -18,6 +23,7 @@ pub struct Engine {
     slots: Slots,
     /// At most one plan for each mode, and one for all that name values.
     plans: HashMap<Mode, Plan>,
+    sharded: ShardRoom,
 }
 
 /// A network whose input channels are known, as an engine needs it.
@@ -60,6 +66,22 @@ impl Targets<'_> {
         })
     }
 
+    /// What the sum of the samples' losses is divided by to be their mean; the labels have been checked.
+    pub fn weight(&self, samples: usize) -> f64 {
+        match self {
+            Self::Classes(targets) => targets.weight(),
+            Self::Sets(_) => samples as f64,
+        }
+    }
+
+    /// The same as a part of a batch whose samples have this weight.
+    pub fn of_whole(self, weight: f64) -> Self {
+        match self {
+            Self::Classes(targets) => Self::Classes(cross_entropy::Targets { whole: Some(weight), ..targets }),
+            Self::Sets(targets) => Self::Sets(binary_cross_entropy::Targets { whole: Some(weight), ..targets }),
+        }
+    }
+
     /// Loss and hits of logits that no plan has computed, in f64.
     ///
     /// # Errors
@@ -82,18 +104,19 @@ pub struct Execution<'a> {
 impl Engine {
     /// Nothing is planned yet.
     pub fn new(executor: Executor) -> Self {
-        Self { executor, slots: Slots::default(), plans: HashMap::new() }
+        Self { executor, slots: Slots::default(), plans: HashMap::new(), sharded: ShardRoom::default() }
     }
 
     /// Lets go of all plans, for weights that have nothing to do with those so far.
     pub fn forget(&mut self) {
         self.plans.clear();
         self.slots.forget();
+        self.sharded = ShardRoom::default();
     }
 
     /// The memory that plans work in, in bytes.
     pub fn bytes(&self) -> usize {
-        self.slots.bytes()
+        self.slots.bytes() + self.sharded.bytes()
     }
 
     /// The backend.
@@ -108,7 +131,7 @@ impl Engine {
     /// `ERR_SHAPE` if the network does not fit the images; `ERR_INVALID_ARGUMENT` if the mode names a layer that is none;
     /// `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
     pub fn prepare<'a>(&'a mut self, bound: BoundNetwork<'a>, shape: [usize; 4], mode: &Mode) -> Result<Execution<'a>> {
-        let Self { executor, slots, plans } = self;
+        let Self { executor, slots, plans, sharded: _ } = self;
         let BoundNetwork { network, params, weights, dropout_seed, cancel } = bound;
         let ([n, channels, height, width], executor) = (shape, &*executor);
         let input = Shape::map(channels, height, width);
@@ -249,14 +272,7 @@ impl Execution<'_> {
     /// # Errors
     /// `ERR_SHAPE`.
     pub fn check_norms(&self, n: usize) -> Result<()> {
-        match self.plan.smallest_batch_norm() {
-            Some(pixels) if n * pixels < 2 => {
-                let expected = "more than one value per channel in training (a larger batch or larger images)";
-                let given = format!("{n} image of {pixels} pixel at a batch norm");
-                Err(Error::expected(Code::Shape, "batch", expected, given))
-            }
-            Some(_) | None => Ok(()),
-        }
+        check_norms(self.plan, n)
     }
 
     /// Refuses labels if there is not one for each image of the batch that was prepared for, below the network's classes.
@@ -283,6 +299,18 @@ impl Execution<'_> {
     fn sizes(&self, shape: Shape) -> [usize; 4] {
         let [h, w] = shape.size();
         [self.with.n, shape.channels(), h, w]
+    }
+}
+
+/// See [`Execution::check_norms`].
+fn check_norms(plan: &Plan, n: usize) -> Result<()> {
+    match plan.smallest_batch_norm() {
+        Some(pixels) if n * pixels < 2 => {
+            let expected = "more than one value per channel in training (a larger batch or larger images)";
+            let given = format!("{n} image of {pixels} pixel at a batch norm");
+            Err(Error::expected(Code::Shape, "batch", expected, given))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

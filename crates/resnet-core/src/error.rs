@@ -43,6 +43,8 @@ pub enum Code {
     Device,
     /// There is not so much memory.
     OutOfMemory,
+    /// The processes of a run do not agree, or one of them is lost.
+    Distributed,
     /// A defect in this package.
     Internal,
 }
@@ -69,6 +71,7 @@ impl Code {
             Self::Disposed => "ERR_DISPOSED",
             Self::Device => "ERR_DEVICE",
             Self::OutOfMemory => "ERR_OUT_OF_MEMORY",
+            Self::Distributed => "ERR_DISTRIBUTED",
             Self::Internal => "ERR_INTERNAL",
         }
     }

@@ -1,6 +1,6 @@
 //! A session used without training: outputs, loss and accuracy, the values inside a network and their gradients.
 
-use crate::data::{Dataset, Input, LabelKind, Order, ResidentDataset};
+use crate::data::{DataPass, Dataset, Input, LabelKind, Loader, Order, ResidentDataset};
 use crate::device::Device;
 use crate::engine::{check_labels, Execution};
 use crate::error::{Code, Error, Result};
@@ -12,7 +12,7 @@ use crate::plan::{Gradients, Mode, Statistics};
 use crate::session::Session;
 use crate::tally::{Report, Tally};
 use crate::tensor::{Images, Tensor};
-use resnet_ops::{allocate, Real};
+use resnet_ops::{allocate, Outcome, Real};
 use std::ops::Range;
 
 /// Most images that an evaluation runs at a time: what a layer writes should be in a cache when the next one reads it.
@@ -139,27 +139,63 @@ impl Session {
         &mut self,
         resident: &ResidentDataset,
         batch_size: usize,
-        mut tally: Option<&mut Tally>,
-        mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
+        tally: Option<&mut Tally>,
+        progress: impl FnMut(&mut Self, usize, usize) -> bool,
     ) -> Result<Metrics> {
-        let loss = Loss::default();
-        let mut loader = resident.loader(batch_size, Order::Sequential, self.cancel())?;
+        let loader = resident.loader(batch_size, Order::Sequential, self.cancel())?;
         let mut metrics = Metrics::default();
+        self.evaluate_batches(resident, loader, tally, |outcome, count| metrics.add(outcome, count), progress)?;
+        Ok(metrics)
+    }
+
+    /// [`Session::evaluate_resident`] of one of so many shares of the batches; what was measured of each part that was computed together, to
+    /// be added up in that order.
+    pub(crate) fn evaluate_share(
+        &mut self,
+        resident: &ResidentDataset,
+        batch_size: usize,
+        (share, shares): (usize, usize),
+        progress: impl FnMut(&mut Self, usize, usize) -> bool,
+    ) -> Result<Vec<Metrics>> {
+        let pass = DataPass::new(resident.data(), batch_size, Order::Sequential, false)?.cancelled_by(self.cancel());
+        let steps = pass.steps();
+        let pass = pass.from_batch(steps * share / shares).limited_to(steps * (share + 1) / shares);
+        let (loader, mut parts) = (resident.loader_of(pass, None)?, Vec::new());
+        let add = |outcome, count| {
+            let mut metrics = Metrics::default();
+            metrics.add(outcome, count);
+            parts.push(metrics);
+        };
+        self.evaluate_batches(resident, loader, None, add, progress)?;
+        Ok(parts)
+    }
+
+    /// Evaluates the batches of a loader, part by part.
+    fn evaluate_batches(
+        &mut self,
+        resident: &ResidentDataset,
+        mut loader: Loader,
+        mut tally: Option<&mut Tally>,
+        mut add: impl FnMut(Outcome, usize),
+        mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
+    ) -> Result<()> {
+        let (loss, mut done) = (Loss::default(), 0);
         while let Some(batch) = loader.next() {
             let batch = batch?;
             self.each_part(resident.input(batch), &Mode::EVAL, |execution, part| {
                 let labels = batch.labels.all().part(part);
-                metrics.add(execution.loss(loss.targets(labels, None))?, labels.len());
+                add(execution.loss(loss.targets(labels, None))?, labels.len());
                 match &mut tally {
                     Some(tally) => tally.add(&execution.output::<f32>()?.data, labels),
                     None => Ok(()),
                 }
             })?;
-            if !progress(self, metrics.samples(), resident.data().len()) {
+            done += batch.shape[0];
+            if !progress(self, done, resident.data().len()) {
                 return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
             }
         }
-        Ok(metrics)
+        Ok(())
     }
 
     /// Refuses a data set whose images or labels do not fit the network; `parameter` is what the message calls its images.

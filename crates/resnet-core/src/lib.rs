@@ -7,6 +7,7 @@ pub mod cancel;
 pub mod classify;
 pub mod data;
 pub mod device;
+pub mod distributed;
 mod engine;
 pub mod error;
 pub mod export;

@@ -1,6 +1,6 @@
 //! What training makes small.
 
-use crate::data::{LabelKind, LabelsRef, Mixed};
+use crate::data::{LabelKind, LabelsRef};
 use crate::engine::Targets;
 use crate::error::{Code, Error, Result};
 use resnet_ops::{binary_cross_entropy, cross_entropy};
@@ -121,10 +121,9 @@ impl Loss {
         }
     }
 
-    /// What a batch's outputs are held against; the labels have been checked.
-    pub(crate) fn targets<'a>(&'a self, labels: LabelsRef<'a>, mixed: Option<&'a Mixed>) -> Targets<'a> {
+    /// What a batch's outputs are held against, labels and those that were mixed in, with the share of the former; they have been checked.
+    pub(crate) fn targets<'a>(&'a self, labels: LabelsRef<'a>, other: Option<(LabelsRef<'a>, f64)>) -> Targets<'a> {
         let (label_smoothing, class_weights) = (self.label_smoothing, self.class_weights.as_deref());
-        let other = mixed.map(|mixed| (mixed.labels.all(), mixed.share));
         match labels {
             LabelsRef::Single(labels) => {
                 let mixed = other.and_then(|(others, share)| Some((others.single()?, share)));
@@ -132,7 +131,7 @@ impl Loss {
                     Some(LossKind::Focal { gamma }) => gamma,
                     Some(LossKind::CrossEntropy {} | LossKind::BinaryCrossEntropy { .. }) | None => 0.0,
                 };
-                Targets::Classes(cross_entropy::Targets { labels, mixed, class_weights, label_smoothing, gamma })
+                Targets::Classes(cross_entropy::Targets { labels, mixed, class_weights, label_smoothing, gamma, whole: None })
             }
             LabelsRef::Multi { matrix: labels, .. } => {
                 let mixed = other.and_then(|(others, share)| match others {
@@ -146,6 +145,7 @@ impl Loss {
                     class_weights,
                     positive_weights,
                     label_smoothing,
+                    whole: None,
                 })
             }
         }

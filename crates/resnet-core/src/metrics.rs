@@ -34,6 +34,21 @@ impl Metrics {
         self.samples += other.samples;
     }
 
+    /// How many numbers it is.
+    pub(crate) const NUMBERS: usize = 5;
+
+    /// As numbers, by which ranks tell each other; counts are exact.
+    pub(crate) fn numbers(&self) -> [f64; Self::NUMBERS] {
+        let Self { loss_sum, weight, correct, decisions, samples } = *self;
+        [loss_sum, weight, correct as f64, decisions as f64, samples as f64]
+    }
+
+    /// The metrics that [`Metrics::numbers`] gave.
+    pub(crate) fn of_numbers(numbers: &[f64]) -> Self {
+        let [correct, decisions, samples] = [2, 3, 4].map(|index| numbers[index] as usize);
+        Self { loss_sum: numbers[0], weight: numbers[1], correct, decisions, samples }
+    }
+
     /// Mean loss.
     pub fn loss(&self) -> f64 {
         self.loss_sum / self.weight

@@ -2,7 +2,8 @@
 
 use crate::cancel::Cancel;
 use crate::device::{Compute, Device};
-use crate::engine::{BoundNetwork, Engine, Execution};
+use crate::distributed::Group;
+use crate::engine::{BoundNetwork, Engine, Execution, ShardedExecution};
 use crate::error::{Code, Error, Result};
 use crate::export::onnx::{self, Exported, OnnxOptions};
 use crate::interface::Interface;
@@ -353,6 +354,21 @@ impl Session {
         self.engine.prepare(bound, shape, mode)
     }
 
+    /// [`Session::prepare`] for the shards of a batch that are on one rank; see [`Engine::prepare_shards`].
+    pub(crate) fn prepare_shards<'a>(
+        &'a mut self,
+        shape: [usize; 4],
+        mode: &Mode,
+        group: Group<'a>,
+        synced: bool,
+    ) -> Result<ShardedExecution<'a>> {
+        self.bound_to(shape)?;
+        let Built { params, weights, .. } = self.built.as_mut().expect("built");
+        let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, weights.batch).bits();
+        let bound = BoundNetwork { network: &self.network, params, weights, dropout_seed, cancel: &self.cancel };
+        self.engine.prepare_shards(bound, shape, mode, group, synced)
+    }
+
     /// The device that computes: never [`Device::Auto`].
     pub fn device(&self) -> Device {
         self.executor().gpu().map_or(Device::Cpu, Device::Cuda)
@@ -386,6 +402,14 @@ impl Session {
         let Self { engine, built, .. } = self;
         let built = built.as_mut().ok_or_else(not_built)?;
         Ok((engine.executor(), &mut built.weights))
+    }
+
+    /// Parameters and running statistics.
+    ///
+    /// # Errors
+    /// `ERR_NOT_BUILT` before the input channels are known.
+    pub(crate) fn weights(&self) -> Result<&Weights> {
+        Ok(&self.built()?.weights)
     }
 
     /// Parameters and running statistics by state-dict name, in canonical order, without `num_batches_tracked`; in f32, or in f64 from

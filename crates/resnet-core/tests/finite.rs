@@ -132,6 +132,8 @@ fn config(sgd: Sgd, epochs: usize) -> FitConfig {
         loss: Loss::default(),
         course: Default::default(),
         checkpoint: None,
+        shards: None,
+        sync_batch_norm: true,
         resume: None,
     }
 }

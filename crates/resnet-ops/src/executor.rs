@@ -140,6 +140,16 @@ impl Executor {
         self
     }
 
+    /// The instruction set that kernels are chosen for, as `RESNET_NATIVE_ISA` names it; of plain definitions and GPUs none.
+    pub fn instruction_set(&self) -> Option<&'static str> {
+        match self {
+            Self::Cpu(cpu) => Some(cpu.isa.name()),
+            Self::ReferenceF32 | Self::ReferenceF64 => None,
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => None,
+        }
+    }
+
     /// The type of activations and their gradients.
     pub fn dtype(&self) -> DType {
         match self {

@@ -144,12 +144,14 @@ impl Labels {
         Ok(())
     }
 
-    /// The last sample's comes first, before all others.
-    pub(super) fn rotate(&mut self) {
+    /// Of these samples the last one's comes first, before those of all others.
+    pub(super) fn rotate(&mut self, samples: Range<usize>) {
         match self {
-            Self::Single(labels) if !labels.is_empty() => labels.rotate_right(1),
-            Self::Multi { classes, matrix } if !matrix.is_empty() => matrix.rotate_right(*classes),
-            Self::Single(_) | Self::Multi { .. } => {}
+            _ if samples.is_empty() => {}
+            Self::Single(labels) => labels[samples].rotate_right(1),
+            Self::Multi { classes, matrix } => {
+                matrix[samples.start * *classes..samples.end * *classes].rotate_right(*classes);
+            }
         }
     }
 }

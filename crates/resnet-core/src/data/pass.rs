@@ -2,9 +2,10 @@
 
 use super::augment::Augment;
 use super::dataset::{Dataset, Draw, ImageScratch};
-use super::labels::Labels;
+use super::labels::{Labels, LabelsRef};
 use super::sampler::balanced;
 use crate::cancel::Cancel;
+use crate::distributed::Sharding;
 use crate::error::{Code, Error, Result};
 use crate::rng::{shuffle, stream, Purpose};
 use resnet_ops::allocate::{make_room, with_room};
@@ -48,6 +49,8 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// The labels of the images that were mixed in, if any were.
     pub mixed: Option<Mixed>,
+    /// Of a pass over shards: how many of the samples are of each.
+    pub shards: Vec<usize>,
 }
 
 /// What was mixed into the images of a batch.
@@ -59,10 +62,17 @@ pub struct Mixed {
     pub share: f64,
 }
 
+impl Mixed {
+    /// The labels with the share of the images' own.
+    pub(crate) fn other(&self) -> (LabelsRef<'_>, f64) {
+        (self.labels.all(), self.share)
+    }
+}
+
 impl Batch {
     /// Whether all of its pictures were left out.
     pub(super) fn is_left_out(&self) -> bool {
-        self.shape[0] == 0 && self.shape[1] > 0
+        self.shape[0] == 0 && self.shape[1] > 0 && self.shards.is_empty()
     }
 
     /// Sets the shape and brings the vectors to its lengths, that of images to 0 without pixels.
@@ -91,6 +101,8 @@ pub struct DataPass {
     /// Of the augmentations.
     seed: u64,
     epoch: u64,
+    /// Which part of each batch is made, if not all of it.
+    sharding: Option<Sharding>,
     cancel: Cancel,
 }
 
@@ -125,6 +137,7 @@ impl DataPass {
             augment,
             seed: 0,
             epoch: 1,
+            sharding: None,
             cancel: Cancel::default(),
         })
     }
@@ -136,6 +149,11 @@ impl DataPass {
     pub fn augmented(self, augment: &Arc<Augment>, seed: u64, epoch: u64) -> Result<Self> {
         self.data.check_augment(augment)?;
         Ok(Self { augment: augment.clone(), seed, epoch, ..self })
+    }
+
+    /// The same batches, of each the shards of one rank alone; images are then mixed within a shard.
+    pub fn sharded(self, sharding: Sharding) -> Self {
+        Self { sharding: Some(sharding), ..self }
     }
 
     /// The same, ended by these flags: in the middle of a batch, which may have many pictures to decode.
@@ -209,44 +227,63 @@ impl DataPass {
         };
         let first = step * self.batch_size;
         let draws = &draws[first..draws.len().min(first.saturating_add(self.batch_size))];
+        // Of the shards of a pass over such; else all of it, as one.
+        let of = |shard| self.sharding.map_or(0..draws.len(), |sharding| sharding.images(draws.len(), shard));
+        let own = self.sharding.map_or(0..1, Sharding::own);
+        let parts = || own.clone().map(|shard| &draws[of(shard)]);
+        let count = parts().map(<[_]>::len).sum();
         let shape = self.data.image_shape();
-        batch.reshape(draws.len(), shape, self.pixels)?;
+        batch.reshape(count, shape, self.pixels)?;
         batch.indices.clear();
-        make_room(&mut batch.indices, draws.len())?;
+        make_room(&mut batch.indices, count)?;
         batch.mixed = None;
+        batch.shards.clear();
         let labels = self.data.labels();
-        batch.labels.clear_for(labels, draws.len())?;
+        batch.labels.clear_for(labels, count)?;
         if !self.pixels {
-            batch.indices.extend(draws.iter().map(|[index, _]| index));
-            return draws.iter().try_for_each(|&[index, _]| batch.labels.extend(labels.part(range_of(index))));
+            batch.indices.extend(parts().flatten().map(|[index, _]| index));
+            batch.shards.extend(self.sharding.iter().flat_map(|_| parts().map(<[_]>::len)));
+            let mut all = parts().flatten();
+            return all.try_for_each(|&[index, _]| batch.labels.extend(labels.part(range_of(index))));
         }
         let len: usize = shape.iter().product();
         let mut scratch = ImageScratch::default();
-        for &[index, before] in draws {
-            self.cancel.check()?;
-            let draw = Draw {
-                augment: &self.augment,
-                seed: self.seed,
-                epoch: self.epoch,
-                sample: u64::from(index) | u64::from(before) << 32,
-            };
-            let draw = (!self.augment.is_empty()).then_some(draw);
-            let place = batch.indices.len();
-            let image = &mut batch.images[place * len..(place + 1) * len];
-            if self.data.image(index as usize, draw, image, &mut scratch)? {
-                batch.labels.extend(labels.part(range_of(index)))?;
-                batch.indices.push(index);
+        for part in parts() {
+            let first = batch.indices.len();
+            for &[index, before] in part {
+                self.cancel.check()?;
+                let draw = Draw {
+                    augment: &self.augment,
+                    seed: self.seed,
+                    epoch: self.epoch,
+                    sample: u64::from(index) | u64::from(before) << 32,
+                };
+                let draw = (!self.augment.is_empty()).then_some(draw);
+                let place = batch.indices.len();
+                let image = &mut batch.images[place * len..(place + 1) * len];
+                if self.data.image(index as usize, draw, image, &mut scratch)? {
+                    batch.labels.extend(labels.part(range_of(index)))?;
+                    batch.indices.push(index);
+                }
             }
+            batch.shards.push(batch.indices.len() - first);
         }
         let count = batch.indices.len();
         batch.shape[0] = count;
         batch.images.truncate(count * len);
         let mixing = self.augment.mixing(self.seed, self.epoch, step as u64, [shape[1], shape[2]]);
         if let Some(mixing) = mixing.filter(|_| count > 0) {
-            mixing.apply(&mut batch.images, shape);
-            let mut labels = batch.labels.clone();
-            labels.rotate();
+            let (mut labels, mut first) = (batch.labels.clone(), 0);
+            for &count in &batch.shards {
+                let part = first..first + count;
+                first = part.end;
+                mixing.apply(&mut batch.images[part.start * len..part.end * len], shape);
+                labels.rotate(part);
+            }
             batch.mixed = Some(Mixed { labels, share: mixing.share });
+        }
+        if self.sharding.is_none() {
+            batch.shards.clear();
         }
         Ok(())
     }
@@ -322,7 +359,7 @@ mod tests {
         let all = batches(&numbers(10), 4, Order::Sequential, false);
         assert_eq!(all.iter().map(|batch| batch.shape).collect::<Vec<_>>(), [[4, 1, 1, 2], [4, 1, 1, 2], [2, 1, 1, 2]]);
         let (indices, images) = (vec![8, 9], vec![16.0, 17.0, 18.0, 19.0]);
-        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9].into(), shape: [2, 1, 1, 2], mixed: None });
+        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9].into(), shape: [2, 1, 1, 2], ..Batch::default() });
         assert_eq!(labels(&all), (0..10).collect::<Vec<_>>());
         assert_eq!(labels(&batches(&numbers(10), 4, Order::Sequential, true)), (0..8).collect::<Vec<_>>());
         assert_eq!(batches(&numbers(3), usize::MAX, Order::Sequential, false).len(), 1);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::data::Mixed;
 use crate::data::Labels;
 use crate::hashed;
 use resnet_ops::{layout, Executor, Isa, Precision};
@@ -31,7 +32,7 @@ fn computed(executor: &Executor, loss: &Loss, kind: &str, share: Option<f64>) ->
     let plain = executor.upload(executor.parameter_dtype(), &drawn).unwrap();
     let [mut logits, mut gradient] = [0, 1].map(|_| executor.zeros(executor.dtype(), len).unwrap());
     layout::from_nchw(executor, shape, &plain, &mut logits).unwrap();
-    let targets = loss.targets(labels.all(), mixed.as_ref());
+    let targets = loss.targets(labels.all(), mixed.as_ref().map(Mixed::other));
     let outcome = targets.evaluate(executor, K, &logits, Some(&mut gradient)).unwrap();
     let mut read = executor.zeros(executor.parameter_dtype(), N * K).unwrap();
     layout::to_nchw(executor, shape, &gradient, &mut read).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! [`lower`] turns the walk over the tree into nodes, each an op of [`ops`]; [`fuse`] joins what a backend does in one pass; the ops
 //! write the forward, backward and update lists on a [`tape`]; [`gather`] makes one call of what a GPU does for all layers at once; [`slots`] gives every value a slot by its live range; [`run`] walks the lists, or
-//! has a GPU run them as [`captured`]. [`mode`] says what a plan is for.
+//! has a GPU run them as [`captured`]; [`shards`] walks them for the shards of a batch, all at once. [`mode`] says what a plan is for.
 
 mod captured;
 mod fuse;
@@ -12,12 +12,15 @@ mod lower;
 mod mode;
 mod ops;
 mod run;
+mod shards;
 mod slots;
 mod tape;
 
 pub use instruction::List;
 pub use mode::{add_place, Frozen, Gradients, Mode, Statistics};
+pub use ops::Merge;
 pub use run::Operating;
+pub use shards::{Merging, Shard};
 pub use slots::Slots;
 
 use crate::cancel::Cancel;

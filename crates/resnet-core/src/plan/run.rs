@@ -75,12 +75,12 @@ impl Plan {
         let instructions = self.instructions(list);
         let Operating { executor, weights, n, dropout_seed, cancel } = with;
         let buffers = self.buffers(slots);
-        let mut context = Context { executor, buffers, weights, n: *n, dropout_seed: *dropout_seed };
+        let mut context = Context { executor, buffers, weights, n: *n, first: 0, dropout_seed: *dropout_seed };
         let goes_on = || list == List::Statistics || !cancel.is_raised();
         instructions.iter().take_while(|_| goes_on()).try_for_each(|instruction| instruction.run(&mut context))
     }
 
-    fn instructions(&self, list: List) -> &[Instruction] {
+    pub(super) fn instructions(&self, list: List) -> &[Instruction] {
         let lists = &self.lists;
         match list {
             List::Pack => &lists.pack,
@@ -116,7 +116,7 @@ impl Plan {
         Some((self.buffers(slots).read(Read(gradient)), shape))
     }
 
-    fn buffers<'a>(&'a self, slots: &'a Slots) -> Buffers<'a> {
+    pub(super) fn buffers<'a>(&'a self, slots: &'a Slots) -> Buffers<'a> {
         Buffers { slots, assigned: &self.lists.assigned }
     }
 }

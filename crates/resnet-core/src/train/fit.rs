@@ -1,6 +1,7 @@
 //! The training loop: its settings, and what is refused before the first step.
 
 mod checkpoint;
+mod ranks;
 mod run;
 mod run_state;
 
@@ -11,11 +12,13 @@ use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
 use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
+use crate::distributed::{Alone, Communicator};
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::loss::Loss;
 use crate::session::Session;
 use checkpoint::{Checkpoint, Checkpoints, Identity};
+use ranks::Ranks;
 use run::Run;
 use run_state::RunState;
 use serde::{Deserialize, Serialize};
@@ -68,6 +71,12 @@ pub struct FitConfig {
     /// Where and when it writes checkpoints, if it does.
     #[serde(default)]
     pub checkpoint: Option<CheckpointConfig>,
+    /// Shards of a batch, on whose number results depend where they do not on that of ranks; as many as there are ranks if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<usize>,
+    /// Whether batch norms have the statistics of a whole batch, and not of each shard.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub sync_batch_norm: bool,
     /// The checkpoint to go on from, or a folder with such, of which it is the last; if the folder is that of the run's own checkpoints and
     /// there is none in it, the run begins.
     #[serde(default)]
@@ -85,11 +94,25 @@ impl FitConfig {
         serde_json::from_str(json).map_err(|error| Error::new(Code::InvalidArgument, format!("fit: {error}")))
     }
 
+    /// Whether it writes checkpoints or goes on from one.
+    fn has_checkpoints(&self) -> bool {
+        (self.checkpoint.is_some() || self.resume.is_some()) && self.course.fast_dev_run.is_none()
+    }
+
     /// How updates are made.
     pub(super) fn update(&self) -> UpdateConfig {
         let Self { optimizer, ref parameters, clip, accumulate, ref loss, .. } = *self;
         UpdateConfig { optimizer, parameters: parameters.clone(), clip, accumulate, loss: loss.clone() }
     }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// Trains; returns a row for each epoch.
@@ -105,9 +128,29 @@ pub fn fit(
     config: &FitConfig,
     control: &mut dyn Control,
 ) -> Result<Vec<EpochRow>> {
+    fit_among(session, train, validation, config, control, &mut Alone)
+}
+
+/// [`fit`], each batch's shards shared by the ranks that all call this with the same session, data and settings; each gets the same. Rank 0
+/// alone writes checkpoints.
+///
+/// # Errors
+/// As [`fit`]; `ERR_DISTRIBUTED` if ranks differ in what they were given, or one is lost. An error on one rank is one on all, at the latest
+/// within the next step.
+pub fn fit_among(
+    session: &mut Session,
+    train: &Dataset,
+    validation: Option<&Dataset>,
+    config: &FitConfig,
+    control: &mut dyn Control,
+    communicator: &mut dyn Communicator,
+) -> Result<Vec<EpochRow>> {
     let mut state = RunState::new(config);
-    go_on(session, train, validation, config, control, &mut state)?;
-    Ok(state.progress.rows)
+    let ended = go_on(session, train, validation, config, control, communicator, &mut state);
+    if let Err(error) = &ended {
+        communicator.fail(error);
+    }
+    ended.map(|()| state.progress.rows)
 }
 
 /// The same from where a run of this session, with the same data and settings, was stopped. What stops it leaves the state to go on from.
@@ -117,8 +160,11 @@ pub(in crate::train) fn go_on(
     validation: Option<&Dataset>,
     config: &FitConfig,
     control: &mut dyn Control,
+    communicator: &mut dyn Communicator,
     state: &mut RunState,
 ) -> Result<()> {
+    let sharding = config.sharding(communicator)?;
+    let config = &FitConfig { shards: sharding.map(|sharding| sharding.shards), ..config.clone() };
     for (parameter, value) in [("epochs", config.epochs), ("batchSize", config.batch_size)] {
         if value == 0 {
             return Err(Error::expected(Code::InvalidArgument, parameter, "at least 1", 0));
@@ -136,11 +182,15 @@ pub(in crate::train) fn go_on(
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
     session.check_data("images", train)?;
-    let (mut checkpoints, mut checkpoint) = open_checkpoints(session, train, validation, config)?;
+    let is_told = communicator.size() > 1 || config.has_checkpoints();
+    let identity = is_told.then(|| Identity::of(config, train, validation)).transpose()?;
+    let (mut checkpoints, mut checkpoint) =
+        open_checkpoints(session, config, communicator.rank(), identity.as_ref())?;
     let RunState { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
-    check_training(session, trainer, train, batch_size, last_batch)?;
+    let mut ranks = Ranks { communicator, sharding, synced: config.sync_batch_norm };
+    check_training(session, trainer, train, [batch_size, last_batch], &mut ranks)?;
     session.check_loss(&config.loss, train)?;
     if let Some(validation) = validation {
         session.check_data("validation", validation)?;
@@ -155,6 +205,9 @@ pub(in crate::train) fn go_on(
     };
     let validation = validation.filter(|_| config.course.overfit_batches.is_none());
     let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
+    if let Some(identity) = identity.filter(|_| ranks.communicator.size() > 1) {
+        ranks.agree(session, &identity, checkpoint.as_ref())?;
+    }
     for (checkpoint, checkpoints) in checkpoint.iter_mut().zip(&checkpoints) {
         checkpoint.set_damaged_aside(checkpoints, session.cancel())?;
     }
@@ -162,45 +215,52 @@ pub(in crate::train) fn go_on(
     // A step that was aborted may have left another count, by which dropout would drop otherwise.
     session.weights_mut()?.1.batch = state.trainer.updating.accumulation.batches() as u64;
     let (train, validation, since) = (&train, validation.as_ref(), Instant::now());
-    let tells_best = checkpoints.is_some() || resumed.is_some();
+    let tells_best = (config.has_checkpoints() && config.checkpoint.is_some()) || resumed.is_some();
     let checkpoints = checkpoints.as_mut();
-    let mut run = Run { session, config, control, course, train, validation, state, since, checkpoints, tells_best };
+    let mut run =
+        Run { session, config, control, course, train, validation, state, since, checkpoints, tells_best, ranks };
     run.go(resumed)
 }
 
-/// The folder to write checkpoints to, if there is one, and the checked checkpoint to resume from, if there is one.
+/// The folder to write checkpoints to, if there is one, of rank 0 alone, and the checked checkpoint to resume from, if there is one.
 fn open_checkpoints(
     session: &Session,
-    train: &Dataset,
-    validation: Option<&Dataset>,
     config: &FitConfig,
+    rank: usize,
+    identity: Option<&Identity>,
 ) -> Result<(Option<Checkpoints>, Option<Checkpoint>)> {
     let FitConfig { checkpoint, resume, .. } = config;
-    if (checkpoint.is_none() && resume.is_none()) || config.course.fast_dev_run.is_some() {
-        return Ok((None, None));
-    }
-    let identity = Identity::of(config, train, validation)?;
-    let checkpoints = checkpoint.as_ref().map(|config| Checkpoints::take(config, identity.clone())).transpose()?;
-    let begins = |from: &&Path| checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_begun_by(from));
+    let Some(identity) = identity.filter(|_| config.has_checkpoints()) else { return Ok((None, None)) };
+    let written = checkpoint.as_ref().filter(|_| rank == 0);
+    let checkpoints = written.map(|config| Checkpoints::take(config, identity.clone())).transpose()?;
+    let begins = |from: &&Path| checkpoint.as_ref().is_some_and(|config| config.is_begun_by(from));
     let from = resume.as_deref().filter(|from| !begins(from));
     checkpoints.iter().try_for_each(|checkpoints| checkpoints.check(resume.as_deref()))?;
     let checkpoint = from.map(|from| Checkpoint::read(from, session.cancel())).transpose()?;
-    checkpoint.iter().try_for_each(|checkpoint| checkpoint.check(session, config.epochs, &identity))?;
+    checkpoint.iter().try_for_each(|checkpoint| checkpoint.check(session, config.epochs, identity))?;
     Ok((checkpoints, checkpoint))
 }
 
-/// Refuses what a step would refuse; makes room for the steps.
+/// Refuses what a step would refuse, of a batch and the last one; makes room for the steps.
 fn check_training(
     session: &mut Session,
     trainer: &mut Trainer,
     data: &Dataset,
-    batch_size: usize,
-    last_batch: usize,
+    [batch_size, last_batch]: [usize; 2],
+    ranks: &mut Ranks,
 ) -> Result<()> {
     let [channels, height, width] = data.image_shape();
-    let mut execution = trainer.prepare(session, [batch_size, channels, height, width])?;
+    let shape = [batch_size, channels, height, width];
+    if let Some(shards) = ranks.prepared_for(shape) {
+        let mut execution = trainer.prepare_shards(session, shards)?;
+        execution.check_updated()?;
+        execution.check_norms(batch_size)?;
+        execution.check_norms(last_batch)?;
+        return trainer.updating.reserve(execution.parts());
+    }
+    let mut execution = trainer.prepare(session, shape)?;
     execution.check_updated()?;
-    trainer.updating.reserve(&mut execution)?;
+    trainer.updating.reserve(execution.parts())?;
     execution.check_norms(batch_size)?;
     execution.check_norms(last_batch)
 }
@@ -234,6 +294,8 @@ mod tests {
             loader_threads: None,
             course: CourseConfig::default(),
             checkpoint: None,
+            shards: None,
+            sync_batch_norm: true,
             resume: None,
         };
         assert_eq!(FitConfig::from_json(JSON).unwrap(), expected);

@@ -3,10 +3,14 @@
 use super::accumulation::Accumulation;
 use super::ema::Ema;
 use super::optimizer::Updater;
-use crate::data::Input;
-use crate::engine::{Execution, Targets};
+use crate::data::{Batch, Input};
+use crate::engine::{Execution, ShardedExecution, Targets};
 use crate::error::{named, Code, Error, Result};
+use crate::loss::Loss;
 use crate::metrics::Metrics;
+use crate::model::params::Params;
+use crate::weights::Weights;
+use resnet_ops::{Executor, Outcome};
 
 /// What makes updates.
 pub(super) struct Updating {
@@ -27,8 +31,7 @@ impl Updating {
     ///
     /// # Errors
     /// `ERR_INVALID_ARGUMENT` if groups do not fit the network; `ERR_OUT_OF_MEMORY`; if the device fails.
-    pub fn reserve(&mut self, execution: &mut Execution) -> Result<()> {
-        let (executor, params, weights) = execution.parts();
+    pub fn reserve(&mut self, (executor, params, weights): (&Executor, &Params, &mut Weights)) -> Result<()> {
         self.updater.reserve(executor, params)?;
         self.accumulation.reserve(executor, params.parameters_len())?;
         self.ema.iter_mut().try_for_each(|ema| ema.reserve(executor, weights))
@@ -47,28 +50,80 @@ pub(super) fn step(
 ) -> Result<Metrics> {
     let n = images.shape[0];
     execution.check_norms(n)?;
-    updating.reserve(&mut execution)?;
-    let Updating { accumulation, updater, ema } = updating;
+    updating.reserve(execution.parts())?;
     execution.forward(images)?;
     let outcome = execution.loss(targets)?;
     // First: of such weights no loss says anything.
     execution.check_updated()?;
-    if !outcome.loss_sum.is_finite() {
-        let message = format!("loss: expected a finite number, got {}", named(outcome.loss_sum / outcome.weight));
-        return Err(Error::new(Code::NonFiniteLoss, message));
-    }
+    check_finite(outcome)?;
     execution.backward()?;
     // Before the parameters move: a bias that was left out of the batch's mean joins it as the forward pass would have used it.
     execution.update_statistics()?;
-    let (executor, _, weights) = execution.parts();
-    if accumulation.take(executor, weights, outcome.weight, is_last)? {
+    update(execution.parts(), updating, outcome.weight, is_last)?;
+    execution.keep_packed();
+    let mut metrics = Metrics::default();
+    metrics.add(outcome, n);
+    Ok(metrics)
+}
+
+/// The same of a batch whose shards are on several ranks, of which `batch` has this rank's; none if none of its pictures could be read. All
+/// ranks come to the same.
+pub(super) fn step_shards(
+    mut execution: ShardedExecution,
+    updating: &mut Updating,
+    images: Input,
+    (batch, loss): (&Batch, &Loss),
+    is_last: bool,
+) -> Result<Option<Metrics>> {
+    let (labels, mixed) = (batch.labels.all(), batch.mixed.as_ref());
+    let mixed_part = |part| mixed.map(|mixed| (mixed.labels.all().part(part), mixed.share));
+    let mut first = 0;
+    let own = batch.shards.iter().map(|&count| {
+        let part = first..first + count;
+        first = part.end;
+        (count, loss.targets(labels.part(part.clone()), mixed_part(part)).weight(count))
+    });
+    let (n, weight) = execution.begin(&own.collect::<Vec<_>>())?;
+    if n == 0 {
+        return Ok(None);
+    }
+    execution.check_norms(n)?;
+    updating.reserve(execution.parts())?;
+    execution.forward(images)?;
+    let outcome = execution
+        .loss(weight, |part| loss.targets(labels.part(part.clone()), mixed_part(part)))?;
+    execution.check_updated()?;
+    check_finite(outcome)?;
+    execution.backward()?;
+    execution.update_statistics()?;
+    update(execution.parts(), updating, outcome.weight, is_last)?;
+    execution.keep_packed();
+    let mut metrics = Metrics::default();
+    metrics.add(outcome, n);
+    Ok(Some(metrics))
+}
+
+fn check_finite(outcome: Outcome) -> Result<()> {
+    if outcome.loss_sum.is_finite() {
+        return Ok(());
+    }
+    let message = format!("loss: expected a finite number, got {}", named(outcome.loss_sum / outcome.weight));
+    Err(Error::new(Code::NonFiniteLoss, message))
+}
+
+/// The update that the gradients of a batch of this weight complete, if they do.
+fn update(
+    (executor, _, weights): (&Executor, &Params, &mut Weights),
+    updating: &mut Updating,
+    weight: f64,
+    is_last: bool,
+) -> Result<()> {
+    let Updating { accumulation, updater, ema } = updating;
+    if accumulation.take(executor, weights, weight, is_last)? {
         let clip = updater.clip(executor, &weights.gradients)?;
         updater.step(executor, weights, clip, ema.as_mut())?;
         weights.updates += 1;
     }
     weights.batch = accumulation.batches() as u64;
-    execution.keep_packed();
-    let mut metrics = Metrics::default();
-    metrics.add(outcome, n);
-    Ok(metrics)
+    Ok(())
 }

@@ -3,10 +3,11 @@
 use super::accumulation::Accumulation;
 use super::optimizer::{OptimizerState, Updater};
 use super::settings::UpdateConfig;
-use super::step::{step, Updating};
+use super::step::{step, step_shards, Updating};
 use crate::data::{Batch, Input, LabelsRef, Mixed};
 use crate::device::Compute;
-use crate::engine::Execution;
+use crate::distributed::Group;
+use crate::engine::{Execution, ShardedExecution};
 use crate::error::{Code, Error, Result};
 use crate::loss::Loss;
 use crate::metrics::Metrics;
@@ -14,6 +15,25 @@ use crate::session::Session;
 use crate::tensor::{Images, Named};
 use crate::trainer_memory::TrainerShare;
 use resnet_ops::Real;
+
+/// Shards of batches that there is to be room for.
+pub(crate) struct PreparedFor<'a> {
+    /// The ranks.
+    pub group: Group<'a>,
+    /// (N, C, H, W) of the largest shard.
+    pub shape: [usize; 4],
+    /// Whether batch norms have the statistics of all shards.
+    pub synced: bool,
+}
+
+impl PreparedFor<'_> {
+    /// The same for a while.
+    fn lent(&mut self) -> PreparedFor<'_> {
+        let Self { group: Group { communicator, sharding }, shape, synced } = self;
+        let group = Group { communicator: &mut **communicator, sharding: *sharding };
+        PreparedFor { group, shape: *shape, synced: *synced }
+    }
+}
 
 /// Makes updates: holds what an optimiser keeps between steps.
 pub struct Trainer {
@@ -96,6 +116,34 @@ impl Trainer {
         metrics
     }
 
+    /// The same of the shards of a batch that are this rank's; none if the whole batch has no image.
+    pub(crate) fn step_on_shards(
+        &mut self,
+        session: &mut Session,
+        mut shards: PreparedFor,
+        images: Input,
+        batch: &Batch,
+        is_last: bool,
+    ) -> Result<Option<Metrics>> {
+        let execution = self.prepare_shards(session, shards.lent())?;
+        let metrics = step_shards(execution, &mut self.updating, images, (batch, &self.loss), is_last);
+        self.stepped = true;
+        self.tell_memory(session);
+        metrics
+    }
+
+    /// Makes ready for steps on shards of batches.
+    pub(super) fn prepare_shards<'a>(
+        &mut self,
+        session: &'a mut Session,
+        shards: PreparedFor<'a>,
+    ) -> Result<ShardedExecution<'a>> {
+        let updater = &mut self.updating.updater;
+        let PreparedFor { group, shape, synced } = shards;
+        updater.look_at(session.bound_to(shape)?)?;
+        session.prepare_shards(shape, updater.mode(), group, synced)
+    }
+
     /// Says what it keeps where the session's memory is asked for.
     fn tell_memory(&mut self, session: &Session) {
         self.share.set(session.trainer_memory(), self.updating.bytes());
@@ -116,7 +164,7 @@ impl Trainer {
         mixed: Option<&Mixed>,
         is_last: bool,
     ) -> Result<Metrics> {
-        let metrics = step(execution, &mut self.updating, images, self.loss.targets(labels, mixed), is_last)?;
+        let metrics = step(execution, &mut self.updating, images, self.loss.targets(labels, mixed.map(Mixed::other)), is_last)?;
         self.stepped = true;
         Ok(metrics)
     }

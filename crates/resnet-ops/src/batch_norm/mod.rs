@@ -11,6 +11,7 @@ use std::ops::Range;
 pub(crate) mod cpu;
 #[cfg(feature = "cuda-kernels")]
 pub(crate) mod cuda;
+pub mod joint;
 mod reference;
 
 /// A batch norm of a given map size.

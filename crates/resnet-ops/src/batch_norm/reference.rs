@@ -71,23 +71,18 @@ pub(super) fn update_running<T: Real>(op: &BatchNorm, call: UpdateRunning) -> Re
     finite::note::<T>(non_finite, running_mean.iter().chain(running_variance.iter()).all(|value| value.is_finite()))
 }
 
-pub(super) fn backward<T: Real>(op: &BatchNorm, call: Backward) -> Result<()> {
-    let Backward { n, x, y, params, saved, dy, dx, grads, statistics, .. } = call;
+pub(super) fn backward<T: Real>(op: &BatchNorm, mut call: Backward) -> Result<()> {
+    mask::<T>(op, &mut call)?;
+    let Backward { n, x, y: _, params, saved, dy, dx, grads, statistics, .. } = call;
     let (x, dy) = (x.slice::<T>()?, dy.slice_mut::<T>()?);
-    let (gamma, beta) = params.slice::<T>()?.split_at(op.channels);
+    let gamma = &params.slice::<T>()?[..op.channels];
     let (dgamma, dbeta) = grads.into_slice::<T>()?.split_at_mut(op.channels);
     let (mean, _, inverse) = saved_parts(op, saved.slice::<T>()?);
-    let y = y.map(|y| y.slice::<T>()).transpose()?;
     let mut dx = dx.map(|dx| dx.slice_mut::<T>()).transpose()?;
     let count = T::of(count(op, n));
     for c in 0..op.channels {
-        let (scale, shift) = scale_and_shift(gamma[c], beta[c], mean[c], inverse[c]);
         let normalised = |i: usize| (x[i] - mean[c]) * inverse[c];
         let channel = || planes(op, n, c).flatten();
-        for i in channel().filter(|_| op.relu) {
-            let output = y.map_or(x[i] * scale + shift, |y| y[i]);
-            dy[i] = if output > T::zero() { dy[i] } else { T::zero() };
-        }
         dbeta[c] = channel().map(|i| dy[i]).sum();
         dgamma[c] = channel().map(|i| dy[i] * normalised(i)).sum();
         for i in channel() {
@@ -95,10 +90,140 @@ pub(super) fn backward<T: Real>(op: &BatchNorm, call: Backward) -> Result<()> {
                 Statistics::Batch => dy[i] - dbeta[c] / count - normalised(i) * dgamma[c] / count,
                 Statistics::Running => dy[i],
             };
-            dx.as_deref_mut().unwrap_or(dy)[i] = scale * gradient;
+            dx.as_deref_mut().unwrap_or(dy)[i] = gamma[c] * inverse[c] * gradient;
         }
     }
     Ok(())
+}
+
+/// Sets the gradient of the output to 0 where a ReLU has.
+fn mask<T: Real>(op: &BatchNorm, call: &mut Backward) -> Result<()> {
+    if !op.relu {
+        return Ok(());
+    }
+    let (x, dy) = (call.x.slice::<T>()?, call.dy.slice_mut::<T>()?);
+    let (gamma, beta) = call.params.slice::<T>()?.split_at(op.channels);
+    let (mean, _, inverse) = saved_parts(op, call.saved.slice::<T>()?);
+    let y = call.y.map(|y| y.slice::<T>()).transpose()?;
+    for c in 0..op.channels {
+        let (scale, shift) = scale_and_shift(gamma[c], beta[c], mean[c], inverse[c]);
+        for i in planes(op, call.n, c).flatten() {
+            let output = y.map_or(x[i] * scale + shift, |y| y[i]);
+            dy[i] = if output > T::zero() { dy[i] } else { T::zero() };
+        }
+    }
+    Ok(())
+}
+
+/// See [`super::joint`].
+pub(super) mod joint {
+    use super::super::joint::{part_len, Total};
+    use super::*;
+
+    pub(in super::super) fn moments_part<T: Real>(
+        op: &BatchNorm,
+        n: usize,
+        x: &Buffer,
+        _: &Buffer,
+        part: &mut [f64],
+    ) -> Result<()> {
+        let (x, count) = (x.slice::<T>()?, count(op, n));
+        let (mean, square) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+        for c in 0..op.channels {
+            let channel = || planes(op, n, c).flat_map(|plane| &x[plane]).map(|&x| x.into());
+            mean[c] = channel().sum::<f64>() / count;
+            square[c] = channel().map(|x: f64| (x - mean[c]).powi(2)).sum();
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn save<T: Real>(op: &BatchNorm, total: Total, saved: &mut Buffer) -> Result<()> {
+        let (means, squares) = total.values.split_at(part_len(op) / 2);
+        let (mean, variance, inverse) = saved_parts_mut(op, saved.slice_mut::<T>()?);
+        for c in 0..op.channels {
+            (mean[c], variance[c]) = (T::of(means[c]), T::of(squares[c] / count(op, total.n)));
+            inverse[c] = inverse_deviation(op, variance[c]);
+        }
+        Ok(())
+    }
+
+    /// Of a variance, what makes it unbiased.
+    fn unbiased(op: &BatchNorm, n: usize) -> f64 {
+        count(op, n) / (count(op, n) - 1.0).max(1.0)
+    }
+
+    pub(in super::super) fn saved_part<T: Real>(
+        op: &BatchNorm,
+        n: usize,
+        saved: &Buffer,
+        part: &mut [f64],
+    ) -> Result<()> {
+        let (means, variances, _) = saved_parts(op, saved.slice::<T>()?);
+        let (mean, variance) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+        for c in 0..op.channels {
+            mean[c] = n as f64 * means[c].into();
+            variance[c] = n as f64 * unbiased(op, n) * variances[c].into();
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn save_mean<T: Real>(op: &BatchNorm, total: Total, saved: &mut Buffer) -> Result<()> {
+        let (means, variances) = total.values.split_at(part_len(op) / 2);
+        let (mean, variance, _) = saved_parts_mut(op, saved.slice_mut::<T>()?);
+        let n = total.n as f64;
+        for c in 0..op.channels {
+            mean[c] = T::of(means[c] / n);
+            variance[c] = T::of(variances[c] / n / unbiased(op, total.n));
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn normalise<T: Real>(op: &BatchNorm, call: ForwardTrain) -> Result<()> {
+        let ForwardTrain { n, x, shortcut, params, saved, y, .. } = call;
+        let (mean, _, inverse) = saved_parts(op, saved.slice::<T>()?);
+        super::normalise(op, n, x.slice::<T>()?, shortcut, params, mean, inverse, y)
+    }
+
+    pub(in super::super) fn sums_part<T: Real>(
+        op: &BatchNorm,
+        call: &mut Backward,
+        _: bool,
+        part: &mut [f64],
+    ) -> Result<()> {
+        mask::<T>(op, call)?;
+        let (x, dy) = (call.x.slice::<T>()?, call.dy.slice::<T>()?);
+        let (mean, _, _) = saved_parts(op, call.saved.slice::<T>()?);
+        let (gradient, product) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+        for c in 0..op.channels {
+            let channel = || planes(op, call.n, c).flatten();
+            gradient[c] = channel().map(|i| dy[i].into()).sum();
+            product[c] = channel().map(|i| dy[i].into() * (x[i] - mean[c]).into()).sum();
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn finish<T: Real>(op: &BatchNorm, call: Backward, total: Total) -> Result<()> {
+        let Backward { n, x, params, saved, dy, dx, grads, .. } = call;
+        let (x, dy) = (x.slice::<T>()?, dy.slice_mut::<T>()?);
+        let gamma = &params.slice::<T>()?[..op.channels];
+        let (dgamma, dbeta) = grads.into_slice::<T>()?.split_at_mut(op.channels);
+        let (mean, _, inverse) = saved_parts(op, saved.slice::<T>()?);
+        let (sums, products) = total.values.split_at(part_len(op) / 2);
+        let mut dx = dx.map(|dx| dx.slice_mut::<T>()).transpose()?;
+        let count = T::of(count(op, total.n));
+        for c in 0..op.channels {
+            let normalised = |i: usize| (x[i] - mean[c]) * inverse[c];
+            let channel = || planes(op, n, c).flatten();
+            dbeta[c] = channel().map(|i| dy[i]).sum();
+            dgamma[c] = channel().map(|i| dy[i] * normalised(i)).sum();
+            let (of_shift, of_scale) = (T::of(sums[c]) / count, T::of(products[c]) * inverse[c] / count);
+            for i in channel() {
+                let gradient = dy[i] - of_shift - normalised(i) * of_scale;
+                dx.as_deref_mut().unwrap_or(dy)[i] = gamma[c] * inverse[c] * gradient;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn normalise<T: Real>(

@@ -28,11 +28,13 @@ pub struct Targets<'a> {
     pub positive_weights: Option<&'a [f64]>,
     /// How near wanted probabilities are to a half, from 0 to 1, where they are nothing else.
     pub label_smoothing: f64,
+    /// Where these are a part of a batch's samples, how many the batch has. Gradients are those of the whole batch's mean then.
+    pub whole: Option<f64>,
 }
 
 impl<'a> From<&'a [u8]> for Targets<'a> {
     fn from(labels: &'a [u8]) -> Self {
-        Self { labels, mixed: None, class_weights: None, positive_weights: None, label_smoothing: 0.0 }
+        Self { labels, mixed: None, class_weights: None, positive_weights: None, label_smoothing: 0.0, whole: None }
     }
 }
 
@@ -122,7 +124,7 @@ pub fn evaluate(
         wanted: [0, 1, 2, 3].map(|code| targets.wanted(code)),
         judge: if targets.mixed.is_some_and(|(_, share)| share < 0.5) { 2 } else { 1 },
         weights: &weights,
-        share: 1.0 / codes.len() as f64,
+        share: 1.0 / targets.whole.map_or(codes.len() as f64, |samples| samples * classes as f64),
     };
     let outcome: Result<Outcome> = by_backend!(executor, evaluate(problem, logits, dlogits));
     Ok(Outcome { weight: problem.samples() as f64, decisions: codes.len(), ..outcome? })

@@ -27,11 +27,14 @@ pub struct Targets<'a> {
     pub label_smoothing: f64,
     /// How much less classes count the surer they are, at least 0.
     pub gamma: f64,
+    /// Where these are a part of a batch's samples, what the sum of all their losses is divided by: the [weight](Targets::weight) of all
+    /// parts together. Gradients are those of the whole batch's mean then.
+    pub whole: Option<f64>,
 }
 
 impl<'a> From<&'a [u32]> for Targets<'a> {
     fn from(labels: &'a [u32]) -> Self {
-        Self { labels, mixed: None, class_weights: None, label_smoothing: 0.0, gamma: 0.0 }
+        Self { labels, mixed: None, class_weights: None, label_smoothing: 0.0, gamma: 0.0, whole: None }
     }
 }
 
@@ -79,9 +82,23 @@ impl Targets<'_> {
         }
     }
 
-    /// Each sample's, and what the sum of their losses is divided by.
-    fn resolved(&self) -> (Vec<Target>, f64) {
-        let weight = |class: u32| self.class_weights.map_or(1.0, |weights| weights[class as usize]);
+    /// What the sum of the samples' losses is divided by to be their mean.
+    ///
+    /// # Panics
+    /// If a label is not below the classes that have weights.
+    pub fn weight(&self) -> f64 {
+        match self.mixed {
+            None => self.labels.iter().map(|&label| self.weight_of(label)).sum(),
+            Some(_) => self.labels.len() as f64,
+        }
+    }
+
+    fn weight_of(&self, class: u32) -> f64 {
+        self.class_weights.map_or(1.0, |weights| weights[class as usize])
+    }
+
+    /// Each sample's.
+    fn resolved(&self) -> Vec<Target> {
         let sharp = 1.0 - self.label_smoothing;
         let target = |index: usize| {
             let (label, (other, share)) = (
@@ -90,15 +107,10 @@ impl Targets<'_> {
             );
             let parts = [(label, share), (other, 1.0 - share)];
             let [first, second] = if share >= 0.5 { parts } else { [parts[1], parts[0]] };
-            let weights = [first, second].map(|(class, share)| weight(class) * share * sharp);
+            let weights = [first, second].map(|(class, share)| self.weight_of(class) * share * sharp);
             Target { classes: [first.0, second.0], weights }
         };
-        let targets: Vec<Target> = (0..self.labels.len()).map(target).collect();
-        let divisor = match self.mixed {
-            None => self.labels.iter().map(|&label| weight(label)).sum(),
-            Some(_) => targets.len() as f64,
-        };
-        (targets, divisor)
+        (0..self.labels.len()).map(target).collect()
     }
 
     fn spread(&self, classes: usize) -> Vec<f64> {
@@ -128,9 +140,10 @@ pub fn evaluate(
     dlogits: Option<&mut Buffer>,
 ) -> Result<Outcome> {
     targets.check(classes)?;
-    let (resolved, divisor) = targets.resolved();
-    let (spread, gamma, share) = (&targets.spread(classes)[..], targets.gamma, 1.0 / divisor);
+    let (resolved, weight) = (targets.resolved(), targets.weight());
+    let (spread, gamma) = (&targets.spread(classes)[..], targets.gamma);
+    let share = 1.0 / targets.whole.unwrap_or(weight);
     let problem = &Problem { classes, targets: &resolved, spread, gamma, share };
     let outcome: Result<Outcome> = by_backend!(executor, evaluate(problem, logits, dlogits));
-    Ok(Outcome { weight: divisor, decisions: resolved.len(), ..outcome? })
+    Ok(Outcome { weight, decisions: resolved.len(), ..outcome? })
 }

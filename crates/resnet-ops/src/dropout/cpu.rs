@@ -4,30 +4,31 @@ use super::{Dropout, DropoutMask, Grain};
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
+use std::ops::Range;
 
-pub(super) fn forward(cpu: &Cpu, op: &Dropout, n: usize, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
+pub(super) fn forward(cpu: &Cpu, op: &Dropout, images: Range<usize>, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
     let x = x.slice::<f32>()?;
-    each_plane(cpu, op, n, key, y, |start, y| y.copy_from_slice(&x[start..][..y.len()]))
+    each_plane(cpu, op, images, key, y, |start, y| y.copy_from_slice(&x[start..][..y.len()]))
 }
 
-pub(super) fn backward(cpu: &Cpu, op: &Dropout, n: usize, key: u64, dy: &mut Buffer) -> Result<()> {
-    each_plane(cpu, op, n, key, dy, |_, _| ())
+pub(super) fn backward(cpu: &Cpu, op: &Dropout, images: Range<usize>, key: u64, dy: &mut Buffer) -> Result<()> {
+    each_plane(cpu, op, images, key, dy, |_, _| ())
 }
 
 /// Calls `fill` with the start of each plane and the plane, then drops elements of it.
 fn each_plane(
     cpu: &Cpu,
     op: &Dropout,
-    n: usize,
+    images: Range<usize>,
     key: u64,
     target: &mut Buffer,
     fill: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Result<()> {
     let ([h, w], blocks, mask) = (op.size, blocks(op.channels), op.mask(key));
-    let target = &mut target.slice_mut::<f32>()?[..blocked_len(n, op.channels, h, w)];
+    let target = &mut target.slice_mut::<f32>()?[..blocked_len(images.len(), op.channels, h, w)];
     cpu.pool.chunks_mut(target, h * w * LANES, |index, plane| {
         fill(index * h * w * LANES, plane);
-        let (image, scale) = (index / blocks, op.scale() as f32);
+        let (image, scale) = (images.start + index / blocks, op.scale() as f32);
         match op.grain {
             Grain::Element => {
                 let channel = image * op.channels + index % blocks * LANES;

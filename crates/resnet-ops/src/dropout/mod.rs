@@ -10,6 +10,7 @@
 use crate::executor::by_backend;
 use crate::{Buffer, Executor, Result};
 use candle_core::bail;
+use std::ops::Range;
 
 mod cpu;
 #[cfg(feature = "cuda-kernels")]
@@ -82,22 +83,35 @@ fn mix(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// Drops elements of `n` images: x and y are activations in the executor's layout. Calls with the same key drop the same ones;
-/// calls that are to differ need keys that do.
+/// Drops elements of these images of a batch: x and y are activations of them alone, in the executor's layout. Calls with the same key drop
+/// the same ones, of each image what they would if all were in one call; calls that are to differ need keys that do.
 ///
 /// # Errors
 /// If a buffer is of another type or on another device; if the device fails.
 ///
 /// # Panics
 /// If a buffer is too short, except on a GPU, where that is an error.
-pub fn forward(executor: &Executor, op: &Dropout, n: usize, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
-    by_backend!(executor, forward(op, n, key, x, y))
+pub fn forward(
+    executor: &Executor,
+    op: &Dropout,
+    images: Range<usize>,
+    key: u64,
+    x: &Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
+    by_backend!(executor, forward(op, images, key, x, y))
 }
 
 /// `dy` comes in as the gradient of the output and goes out as the gradient of the input; `key` is the forward call's.
 ///
 /// # Errors
 /// As for [`forward`].
-pub fn backward(executor: &Executor, op: &Dropout, n: usize, key: u64, dy: &mut Buffer) -> Result<()> {
-    by_backend!(executor, backward(op, n, key, dy))
+pub fn backward(
+    executor: &Executor,
+    op: &Dropout,
+    images: Range<usize>,
+    key: u64,
+    dy: &mut Buffer,
+) -> Result<()> {
+    by_backend!(executor, backward(op, images, key, dy))
 }

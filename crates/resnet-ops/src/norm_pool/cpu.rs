@@ -6,17 +6,25 @@
 //! ```
 
 use super::{Backward, ForwardTrain, NormPool};
+use crate::batch_norm::cpu::joint::add_up;
 use crate::batch_norm::cpu::plane::{self, ReluMask};
 use crate::batch_norm::cpu::{statistics, Saved};
+use crate::batch_norm::joint::Total;
 use crate::batch_norm::Statistics;
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::max_pool2d::cpu::{pool, scatter};
 use crate::{Cpu, Result};
 
 pub(super) fn forward_train(cpu: &Cpu, op: &NormPool, call: ForwardTrain) -> Result<()> {
-    let ForwardTrain { n, x, params, moments, saved, y, argmax } = call;
+    statistics(cpu, &op.norm, call.n, call.moments, &mut *call.saved)?;
+    normalise(cpu, op, call)
+}
+
+/// With the statistics that have been saved.
+pub(super) fn normalise(cpu: &Cpu, op: &NormPool, call: ForwardTrain) -> Result<()> {
+    let ForwardTrain { n, x, params, moments: _, saved, y, argmax } = call;
     let (plane, output_plane, blocks) = planes(op);
-    let saved = statistics(cpu, &op.norm, n, moments, saved)?;
+    let saved = Saved::new(&op.norm, saved)?;
     let (x, params) = (x.slice::<f32>()?, params.slice::<f32>()?);
     let len = n * blocks * output_plane;
     let (y, argmax) = (&mut y.slice_mut::<f32>()?[..len], &mut argmax.slice_mut::<u8>()?[..len]);
@@ -27,15 +35,20 @@ pub(super) fn forward_train(cpu: &Cpu, op: &NormPool, call: ForwardTrain) -> Res
     Ok(())
 }
 
-pub(super) fn backward(cpu: &Cpu, op: &NormPool, call: Backward) -> Result<()> {
-    let Backward { n, x, params, saved, argmax, sums, dy, dx, grads } = call;
-    let (plane, output_plane, blocks) = planes(op);
-    let (saved, x, params) = (Saved::new(&op.norm, saved)?, x.slice::<f32>()?, params.slice::<f32>()?);
-    let (dy, argmax) = (dy.slice::<f32>()?, argmax.slice::<u8>()?);
-    let affine = |block| saved.affine(&op.norm, params, block);
+pub(super) fn backward(cpu: &Cpu, op: &NormPool, mut call: Backward) -> Result<()> {
+    sum(cpu, op, &mut call)?;
+    finish(cpu, op, call, None)
+}
 
-    let sums = &mut sums.slice_mut::<f64>()?[..op.norm.sums_len(n)];
-    let dx = &mut dx.slice_mut::<f32>()?[..n * blocks * plane];
+/// Scatters dy into dx and writes its sums.
+fn sum(cpu: &Cpu, op: &NormPool, call: &mut Backward) -> Result<()> {
+    let (plane, output_plane, blocks) = planes(op);
+    let (saved, x) = (Saved::new(&op.norm, call.saved)?, call.x.slice::<f32>()?);
+    let params = call.params.clone().slice::<f32>()?;
+    let (dy, argmax) = (call.dy.slice::<f32>()?, call.argmax.slice::<u8>()?);
+    let affine = |block| saved.affine(&op.norm, params, block);
+    let sums = &mut call.sums.slice_mut::<f64>()?[..op.norm.sums_len(call.n)];
+    let dx = &mut call.dx.slice_mut::<f32>()?[..call.n * blocks * plane];
     cpu.pool.zip_chunks_mut(dx, plane, sums, 2 * LANES, |index, dx, sums| {
         let (x, block, output) = (&x[index * plane..][..plane], index % blocks, index * output_plane);
         dx.fill(0.0);
@@ -43,14 +56,31 @@ pub(super) fn backward(cpu: &Cpu, op: &NormPool, call: Backward) -> Result<()> {
         let mask = if op.norm.relu { ReluMask::Input(affine(block)) } else { ReluMask::Everywhere };
         plane::gradient_sums(cpu.isa, x, &saved.mean(block), &mask, dx, sums);
     });
+    Ok(())
+}
+
+/// See [`super::sums_part`].
+pub(super) fn sums_part(cpu: &Cpu, op: &NormPool, call: &mut Backward, part: &mut [f64]) -> Result<()> {
+    sum(cpu, op, call)?;
+    add_up(cpu, &op.norm, &call.sums.slice::<f64>()?[..op.norm.sums_len(call.n)], part);
+    Ok(())
+}
+
+/// From dx and its sums, and those of the whole batch if this is a shard of one.
+pub(super) fn finish(cpu: &Cpu, op: &NormPool, call: Backward, total: Option<Total>) -> Result<()> {
+    let Backward { n, x, params, saved, argmax: _, sums, dy: _, dx, grads } = call;
+    let (plane, _, blocks) = planes(op);
+    let (saved, x, params) = (Saved::new(&op.norm, saved)?, x.slice::<f32>()?, params.slice::<f32>()?);
+    let sums = &sums.slice::<f64>()?[..op.norm.sums_len(n)];
     let grads = &mut grads.into_slice::<f32>()?[..2 * op.norm.channels];
     saved.parameter_gradients(cpu, &op.norm, n, sums, grads);
-
-    let grads = &*grads;
+    let whole = total.map(|total| (total.n, saved.total_gradients(&op.norm, total)));
+    let (images, grads) = whole.as_ref().map_or((n, &*grads), |(images, grads)| (*images, grads));
+    let dx = &mut dx.slice_mut::<f32>()?[..n * blocks * plane];
     cpu.pool.chunks_mut(dx, plane, |index, dx| {
         let block = index % blocks;
-        let slope = saved.slope(&op.norm, n, Statistics::Batch, params, grads, block);
-        let mask = op.norm.relu.then(|| affine(block));
+        let slope = saved.slope(&op.norm, images, Statistics::Batch, params, grads, block);
+        let mask = op.norm.relu.then(|| saved.affine(&op.norm, params, block));
         plane::input_gradient(cpu.isa, &x[index * plane..][..plane], None, mask.as_ref(), &slope, dx);
     });
     Ok(())

@@ -1,10 +1,11 @@
 //! Batch normalisation in training, with or without ReLU, and max-pooling of what it gives, without the map between them: as
 //! in the stem of a residual network, where that map is the largest of all.
 
+use crate::batch_norm::joint::Total;
 use crate::batch_norm::BatchNorm;
 use crate::executor::by_backend;
 use crate::max_pool2d::MaxPool2d;
-use crate::{Buffer, Executor, Result, View, ViewMut};
+use crate::{Buffer, Cpu, Executor, Result, View, ViewMut};
 use candle_core::bail;
 
 mod cpu;
@@ -90,4 +91,41 @@ pub fn forward_train(executor: &Executor, op: &NormPool, call: ForwardTrain) -> 
 pub fn backward(executor: &Executor, op: &NormPool, call: Backward) -> Result<()> {
     op.check()?;
     by_backend!(executor, backward(op, call))
+}
+
+/// [`forward_train`] of a shard of a batch, with the statistics that [`crate::batch_norm::joint::save`] has saved.
+///
+/// # Errors
+/// If the backend is none of CPU kernels; as for [`forward_train`].
+pub fn normalise(executor: &Executor, op: &NormPool, call: ForwardTrain) -> Result<()> {
+    op.check()?;
+    cpu::normalise(kernels(executor)?, op, call)
+}
+
+/// The first half of a [`backward`] and its part, as [`crate::batch_norm::joint::sums_part`] writes it.
+///
+/// # Errors
+/// As for [`normalise`].
+pub fn sums_part(executor: &Executor, op: &NormPool, call: &mut Backward, part: &mut [f64]) -> Result<()> {
+    op.check()?;
+    cpu::sums_part(kernels(executor)?, op, call, part)
+}
+
+/// The second half, as [`crate::batch_norm::joint::finish`].
+///
+/// # Errors
+/// As for [`normalise`].
+pub fn finish(executor: &Executor, op: &NormPool, call: Backward, total: Total) -> Result<()> {
+    op.check()?;
+    cpu::finish(kernels(executor)?, op, call, Some(total))
+}
+
+/// What runs shards of a batch: of the plain definitions nothing is fused.
+fn kernels(executor: &Executor) -> Result<&Cpu> {
+    match executor {
+        Executor::Cpu(cpu) => Ok(cpu),
+        Executor::ReferenceF32 | Executor::ReferenceF64 => bail!("norm and pooling: a plain form has no shards"),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(_) => bail!("norm and pooling: shards of a batch are computed on CPUs alone"),
+    }
 }

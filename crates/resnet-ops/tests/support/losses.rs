@@ -23,6 +23,7 @@ impl Loss {
             mixed: self.share.map(|share| (&others[..], share)),
             class_weights: self.weights.as_deref(),
             label_smoothing: self.label_smoothing,
+            whole: None,
             gamma: self.gamma,
         };
         cross_entropy::evaluate(executor, self.classes, logits, targets, dlogits)
@@ -72,6 +73,7 @@ impl BinaryLoss {
             class_weights: self.weights.as_ref().map(|[weights, _]| &weights[..]),
             positive_weights: self.weights.as_ref().map(|[_, weights]| &weights[..]),
             label_smoothing: self.label_smoothing,
+            whole: None,
         };
         binary_cross_entropy::evaluate(executor, self.classes, logits, targets, dlogits)
     }

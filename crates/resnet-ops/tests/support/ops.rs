@@ -252,13 +252,13 @@ impl Op for Dropping {
     fn forward(&self, executor: &Executor, inputs: &[Vec<f64>]) -> Result<Vec<f64>> {
         let x = activation(executor, self.shape(), &inputs[0])?;
         let mut y = blank_activation(executor, self.shape());
-        dropout::forward(executor, &self.op, self.n, self.key, &x, &mut y)?;
+        dropout::forward(executor, &self.op, 0..self.n, self.key, &x, &mut y)?;
         read_activation(executor, self.shape(), &y)
     }
 
     fn backward(&self, executor: &Executor, _: &[Vec<f64>], dy: &[f64], _: bool) -> Result<Vec<Vec<f64>>> {
         let mut dy = activation(executor, self.shape(), dy)?;
-        dropout::backward(executor, &self.op, self.n, self.key, &mut dy)?;
+        dropout::backward(executor, &self.op, 0..self.n, self.key, &mut dy)?;
         Ok(vec![read_activation(executor, self.shape(), &dy)?])
     }
 }

@@ -1,10 +1,11 @@
 //! Batch norms, with the sum at the end of a block and the ReLU that follow them.
 
-use super::{Buffers, Context, PlanOp, Site, Tape};
+use super::{Buffers, Context, Joint, Merge, PlanOp, Site, Tape};
 use crate::plan::instruction::{calls, Operands, Read, Request, Write};
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
 use crate::weights::Weights;
+use resnet_ops::batch_norm::joint::{self, Total};
 use resnet_ops::batch_norm::{self, BatchNorm, Statistics};
 use resnet_ops::{Buffer, Result, View, ViewMut};
 use std::cell::RefMut;
@@ -122,6 +123,17 @@ impl Norm {
         moments
     }
 
+    /// What a call for the shards of a batch needs of all of them, where statistics are the whole batch's: forward moments, backward sums.
+    pub fn joint_moments(&self) -> Joint {
+        let pixels = self.op.size[0] * self.op.size[1];
+        Joint { merge: Merge::Moments { pixels }, ..self.joint_sums() }
+    }
+
+    /// The same of sums.
+    pub fn joint_sums(&self) -> Joint {
+        Joint { len: joint::part_len(&self.op), merge: Merge::Sum }
+    }
+
     /// Storage for its parameters' gradients where nobody wants them: those of its input are made from them.
     pub fn unwanted_gradients(&self, wires: &Wires, tape: &mut Tape) -> Option<Write> {
         (!wires.is_trained).then(|| Write(tape.request(Class::Parameter, self.params.len())))
@@ -192,18 +204,8 @@ impl PlanOp for Norm {
                 let moments = batch_norm::Moments { op, sums: &mut sums, saved: &mut saved };
                 batch_norm::moments(executor, n, &buffers.read(x), moments)
             }
-            NormCall::ForwardTrain { x, moments, shortcut, saved, y } => {
-                let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
-                let call = batch_norm::ForwardTrain {
-                    n,
-                    x: &buffers.read(x),
-                    shortcut: shortcut.as_deref(),
-                    params: weights.parameters.view(self.params.clone()),
-                    moments: &buffers.read(moments),
-                    saved: &mut buffers.write(saved),
-                    y: &mut buffers.write(y),
-                };
-                batch_norm::forward_train(executor, op, call)
+            NormCall::ForwardTrain { .. } => {
+                self.with_forward(call, context, |call| batch_norm::forward_train(executor, op, call))
             }
             NormCall::ForwardEval { x, shortcut, y } => {
                 let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
@@ -232,28 +234,118 @@ impl PlanOp for Norm {
                 });
                 batch_norm::update_together(executor, n, &updatings.collect::<Vec<_>>(), running, non_finite)
             }
-            NormCall::Backward { x, y, saved, sums, dy, dx, grads, summed } => {
-                let Weights { parameters, gradients, .. } = weights;
-                let y = y.map(|y| buffers.read(y));
-                let mut dx = dx.map(|dx| buffers.write(dx));
-                let mut unwanted = grads.map(|grads| buffers.write(grads));
-                let call = batch_norm::Backward {
-                    n,
-                    x: &buffers.read(x),
-                    y: y.as_deref(),
-                    params: parameters.view(self.params.clone()),
-                    saved: &buffers.read(saved),
-                    sums: &mut buffers.write(sums),
-                    dy: &mut buffers.write(dy),
-                    dx: dx.as_deref_mut(),
-                    grads: self.gradients(unwanted.as_deref_mut(), gradients),
-                    statistics: self.statistics,
-                };
-                match summed {
-                    true => batch_norm::finish_backward(executor, op, call),
-                    false => batch_norm::backward(executor, op, call),
+            NormCall::Backward { summed, .. } => self.with_backward(call, context, |call| match summed {
+                true => batch_norm::finish_backward(executor, op, call),
+                false => batch_norm::backward(executor, op, call),
+            }),
+        }
+    }
+
+    fn joint(&self, call: &NormCall, synced: bool) -> Option<Joint> {
+        match call {
+            NormCall::ForwardTrain { .. } => synced.then(|| self.joint_moments()),
+            NormCall::Backward { .. } => {
+                (synced && self.statistics == Statistics::Batch).then(|| self.joint_sums())
+            }
+            // Each shard has its own: their mean counts.
+            NormCall::UpdateRunning { .. } => (!synced).then(|| self.joint_sums()),
+            NormCall::Moments { .. }
+            | NormCall::ForwardEval { .. }
+            | NormCall::SaveRunning { .. }
+            | NormCall::UpdateTogether { .. } => None,
+        }
+    }
+
+    fn run_part(&self, call: &NormCall, context: &mut Context, part: &mut [f64]) -> Result<()> {
+        let (executor, buffers, n, op) = (context.executor, context.buffers, context.n, &self.op);
+        match *call {
+            NormCall::ForwardTrain { x, moments, .. } => {
+                joint::moments_part(executor, op, n, &buffers.read(x), &buffers.read(moments), part)
+            }
+            NormCall::Backward { summed, .. } => self.with_backward(call, context, |mut call| {
+                joint::sums_part(executor, op, &mut call, summed, part)
+            }),
+            NormCall::UpdateRunning { saved } => joint::saved_part(executor, op, n, &buffers.read(saved), part),
+            NormCall::Moments { .. }
+            | NormCall::ForwardEval { .. }
+            | NormCall::SaveRunning { .. }
+            | NormCall::UpdateTogether { .. } => self.run(call, context),
+        }
+    }
+
+    fn finish(&self, call: &NormCall, context: &mut Context, total: Total) -> Result<()> {
+        let (executor, buffers, op) = (context.executor, context.buffers, &self.op);
+        let has_images = context.n > 0;
+        match *call {
+            NormCall::ForwardTrain { saved, .. } => {
+                joint::save(executor, op, total, &mut buffers.write(saved))?;
+                match has_images {
+                    true => self.with_forward(call, context, |call| joint::normalise(executor, op, call)),
+                    false => Ok(()),
                 }
             }
+            NormCall::Backward { .. } if !has_images => Ok(()),
+            NormCall::Backward { .. } => {
+                self.with_backward(call, context, |call| joint::finish(executor, op, call, total))
+            }
+            NormCall::UpdateRunning { saved } => {
+                joint::save_mean(executor, op, total, &mut buffers.write(Write(saved.0)))?;
+                self.run(call, context)
+            }
+            NormCall::Moments { .. }
+            | NormCall::ForwardEval { .. }
+            | NormCall::SaveRunning { .. }
+            | NormCall::UpdateTogether { .. } => self.run(call, context),
         }
+    }
+}
+
+impl Norm {
+    /// Borrows the operands of a forward call with the batch's statistics.
+    fn with_forward(
+        &self,
+        call: &NormCall,
+        context: &mut Context,
+        run: impl FnOnce(batch_norm::ForwardTrain) -> Result<()>,
+    ) -> Result<()> {
+        let (buffers, n) = (context.buffers, context.n);
+        let NormCall::ForwardTrain { x, moments, shortcut, saved, y } = *call else { return Ok(()) };
+        let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
+        run(batch_norm::ForwardTrain {
+            n,
+            x: &buffers.read(x),
+            shortcut: shortcut.as_deref(),
+            params: context.weights.parameters.view(self.params.clone()),
+            moments: &buffers.read(moments),
+            saved: &mut buffers.write(saved),
+            y: &mut buffers.write(y),
+        })
+    }
+
+    /// Borrows the operands of a backward call.
+    fn with_backward(
+        &self,
+        call: &NormCall,
+        context: &mut Context,
+        run: impl FnOnce(batch_norm::Backward) -> Result<()>,
+    ) -> Result<()> {
+        let (buffers, n) = (context.buffers, context.n);
+        let NormCall::Backward { x, y, saved, sums, dy, dx, grads, summed: _ } = *call else { return Ok(()) };
+        let Weights { parameters, gradients, .. } = &mut *context.weights;
+        let y = y.map(|y| buffers.read(y));
+        let mut dx = dx.map(|dx| buffers.write(dx));
+        let mut unwanted = grads.map(|grads| buffers.write(grads));
+        run(batch_norm::Backward {
+            n,
+            x: &buffers.read(x),
+            y: y.as_deref(),
+            params: parameters.view(self.params.clone()),
+            saved: &buffers.read(saved),
+            sums: &mut buffers.write(sums),
+            dy: &mut buffers.write(dy),
+            dx: dx.as_deref_mut(),
+            grads: self.gradients(unwanted.as_deref_mut(), gradients),
+            statistics: self.statistics,
+        })
     }
 }

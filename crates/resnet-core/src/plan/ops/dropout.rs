@@ -42,13 +42,14 @@ impl PlanOp for DropoutLayer {
     }
 
     fn run(&self, call: &DropoutCall, context: &mut Context) -> Result<()> {
-        let (executor, buffers, n) = (context.executor, context.buffers, context.n);
+        let (executor, buffers) = (context.executor, context.buffers);
+        let images = context.first..context.first + context.n;
         let key = context.dropout_seed.wrapping_add(self.layer);
         match *call {
             DropoutCall::Forward { x, y } => {
-                dropout::forward(executor, &self.op, n, key, &buffers.read(x), &mut buffers.write(y))
+                dropout::forward(executor, &self.op, images, key, &buffers.read(x), &mut buffers.write(y))
             }
-            DropoutCall::Backward { dy } => dropout::backward(executor, &self.op, n, key, &mut buffers.write(dy)),
+            DropoutCall::Backward { dy } => dropout::backward(executor, &self.op, images, key, &mut buffers.write(dy)),
         }
     }
 }

@@ -40,6 +40,7 @@ use crate::model::layer::Layer;
 use crate::model::params::ParamRanges;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
+use resnet_ops::batch_norm::joint::Total;
 use resnet_ops::dropout::Grain;
 use resnet_ops::{Buffer, Executor, GradientTarget, Result};
 use std::cell::{Ref, RefMut};
@@ -57,6 +58,42 @@ pub(super) trait PlanOp: Clone {
 
     /// Runs a call.
     fn run(&self, call: &Self::Call, context: &mut Context) -> Result<()>;
+
+    /// What a call needs of all shards of a batch, if it does more than to run for each of them; `synced` if statistics are the whole batch's.
+    fn joint(&self, _call: &Self::Call, _synced: bool) -> Option<Joint> {
+        None
+    }
+
+    /// Runs the first half of such a call, up to a shard's part.
+    fn run_part(&self, call: &Self::Call, context: &mut Context, _part: &mut [f64]) -> Result<()> {
+        self.run(call, context)
+    }
+
+    /// Runs the second half, with what the parts of all shards came to; also of a shard without images.
+    fn finish(&self, call: &Self::Call, context: &mut Context, _total: Total) -> Result<()> {
+        self.run(call, context)
+    }
+}
+
+/// What a call that needs all shards of a batch has of each.
+#[derive(Clone, Copy)]
+pub(super) struct Joint {
+    /// Numbers of a shard's part.
+    pub len: usize,
+    /// How parts become one.
+    pub merge: Merge,
+}
+
+/// How the parts of shards become one.
+#[derive(Clone, Copy)]
+pub enum Merge {
+    /// Added up.
+    Sum,
+    /// See [`merge_moments`].
+    Moments {
+        /// Of a map.
+        pixels: usize,
+    },
 }
 
 /// The instruction that makes a gradient of a shape that of another value too.
@@ -100,8 +137,10 @@ pub(super) struct Context<'a> {
     pub executor: &'a Executor,
     pub buffers: Buffers<'a>,
     pub weights: &'a mut Weights,
-    /// Images in the batch.
+    /// Images in the batch, or in the shard of it.
     pub n: usize,
+    /// The shard's first image in the batch.
+    pub first: usize,
     /// What this step's dropout masks are drawn from.
     pub dropout_seed: u64,
 }
@@ -176,6 +215,29 @@ macro_rules! ops {
             pub fn run(&self, context: &mut Context) -> Result<()> {
                 match self {
                     $(Self::$op(op, call) => op.run(call, context)),*
+                }
+            }
+        }
+
+        impl Instruction {
+            /// See [`PlanOp::joint`].
+            pub fn joint(&self, synced: bool) -> Option<Joint> {
+                match self {
+                    $(Self::$op(op, call) => op.joint(call, synced)),*
+                }
+            }
+
+            /// See [`PlanOp::run_part`].
+            pub fn run_part(&self, context: &mut Context, part: &mut [f64]) -> Result<()> {
+                match self {
+                    $(Self::$op(op, call) => op.run_part(call, context, part)),*
+                }
+            }
+
+            /// See [`PlanOp::finish`].
+            pub fn finish(&self, context: &mut Context, total: Total) -> Result<()> {
+                match self {
+                    $(Self::$op(op, call) => op.finish(call, context, total)),*
                 }
             }
         }

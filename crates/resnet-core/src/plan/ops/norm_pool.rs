@@ -1,10 +1,11 @@
 //! A batch norm with the batch's statistics and the max-pooling behind it, without the map between them.
 
-use super::{Context, Moments, Norm, PlanOp, Tape};
+use super::{Context, Joint, Moments, Norm, PlanOp, Tape};
 use crate::plan::instruction::{calls, Read, Write};
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
 use crate::weights::Weights;
+use resnet_ops::batch_norm::joint::{self, Total};
 use resnet_ops::max_pool2d::MaxPool2d;
 use resnet_ops::norm_pool::{self, NormPool};
 use resnet_ops::Result;
@@ -45,38 +46,102 @@ impl PlanOp for PooledNorm {
     }
 
     fn run(&self, call: &NormPoolCall, context: &mut Context) -> Result<()> {
-        let (executor, buffers, n) = (context.executor, context.buffers, context.n);
-        let Weights { parameters, gradients, .. } = &mut *context.weights;
-        let params = parameters.view(self.norm.params.clone());
-        let op = NormPool { norm: self.norm.op.clone(), pool: self.pool.clone() };
-        match *call {
-            NormPoolCall::Forward { x, moments, saved, y, argmax } => {
-                let call = norm_pool::ForwardTrain {
-                    n,
-                    x: &buffers.read(x),
-                    params,
-                    moments: &buffers.read(moments),
-                    saved: &mut buffers.write(saved),
-                    y: &mut buffers.write(y),
-                    argmax: &mut buffers.write(argmax),
-                };
-                norm_pool::forward_train(executor, &op, call)
+        let executor = context.executor;
+        match call {
+            NormPoolCall::Forward { .. } => {
+                self.with_forward(call, context, |op, call| norm_pool::forward_train(executor, op, call))
             }
-            NormPoolCall::Backward { x, saved, argmax, sums, dy, dx, grads } => {
-                let mut unwanted = grads.map(|grads| buffers.write(grads));
-                let call = norm_pool::Backward {
-                    n,
-                    x: &buffers.read(x),
-                    params,
-                    saved: &buffers.read(saved),
-                    argmax: &buffers.read(argmax),
-                    sums: &mut buffers.write(sums),
-                    dy: &buffers.read(dy),
-                    dx: &mut buffers.write(dx),
-                    grads: self.norm.gradients(unwanted.as_deref_mut(), gradients),
-                };
-                norm_pool::backward(executor, &op, call)
+            NormPoolCall::Backward { .. } => {
+                self.with_backward(call, context, |op, call| norm_pool::backward(executor, op, call))
             }
         }
+    }
+
+    fn joint(&self, call: &NormPoolCall, synced: bool) -> Option<Joint> {
+        synced.then(|| match call {
+            NormPoolCall::Forward { .. } => self.norm.joint_moments(),
+            NormPoolCall::Backward { .. } => self.norm.joint_sums(),
+        })
+    }
+
+    fn run_part(&self, call: &NormPoolCall, context: &mut Context, part: &mut [f64]) -> Result<()> {
+        let (executor, buffers, n) = (context.executor, context.buffers, context.n);
+        match *call {
+            NormPoolCall::Forward { x, moments, .. } => {
+                joint::moments_part(executor, &self.norm.op, n, &buffers.read(x), &buffers.read(moments), part)
+            }
+            NormPoolCall::Backward { .. } => {
+                self.with_backward(call, context, |op, mut call| norm_pool::sums_part(executor, op, &mut call, part))
+            }
+        }
+    }
+
+    fn finish(&self, call: &NormPoolCall, context: &mut Context, total: Total) -> Result<()> {
+        let (executor, buffers, has_images) = (context.executor, context.buffers, context.n > 0);
+        match *call {
+            NormPoolCall::Forward { saved, .. } => {
+                joint::save(executor, &self.norm.op, total, &mut buffers.write(saved))?;
+                match has_images {
+                    true => self.with_forward(call, context, |op, call| norm_pool::normalise(executor, op, call)),
+                    false => Ok(()),
+                }
+            }
+            NormPoolCall::Backward { .. } if !has_images => Ok(()),
+            NormPoolCall::Backward { .. } => {
+                self.with_backward(call, context, |op, call| norm_pool::finish(executor, op, call, total))
+            }
+        }
+    }
+}
+
+impl PooledNorm {
+    fn op(&self) -> NormPool {
+        NormPool { norm: self.norm.op.clone(), pool: self.pool.clone() }
+    }
+
+    /// Borrows the operands of a forward call.
+    fn with_forward(
+        &self,
+        call: &NormPoolCall,
+        context: &mut Context,
+        run: impl FnOnce(&NormPool, norm_pool::ForwardTrain) -> Result<()>,
+    ) -> Result<()> {
+        let (buffers, n) = (context.buffers, context.n);
+        let NormPoolCall::Forward { x, moments, saved, y, argmax } = *call else { return Ok(()) };
+        let call = norm_pool::ForwardTrain {
+            n,
+            x: &buffers.read(x),
+            params: context.weights.parameters.view(self.norm.params.clone()),
+            moments: &buffers.read(moments),
+            saved: &mut buffers.write(saved),
+            y: &mut buffers.write(y),
+            argmax: &mut buffers.write(argmax),
+        };
+        run(&self.op(), call)
+    }
+
+    /// Borrows the operands of a backward call.
+    fn with_backward(
+        &self,
+        call: &NormPoolCall,
+        context: &mut Context,
+        run: impl FnOnce(&NormPool, norm_pool::Backward) -> Result<()>,
+    ) -> Result<()> {
+        let (buffers, n) = (context.buffers, context.n);
+        let NormPoolCall::Backward { x, saved, argmax, sums, dy, dx, grads } = *call else { return Ok(()) };
+        let Weights { parameters, gradients, .. } = &mut *context.weights;
+        let mut unwanted = grads.map(|grads| buffers.write(grads));
+        let call = norm_pool::Backward {
+            n,
+            x: &buffers.read(x),
+            params: parameters.view(self.norm.params.clone()),
+            saved: &buffers.read(saved),
+            argmax: &buffers.read(argmax),
+            sums: &mut buffers.write(sums),
+            dy: &buffers.read(dy),
+            dx: &mut buffers.write(dx),
+            grads: self.norm.gradients(unwanted.as_deref_mut(), gradients),
+        };
+        run(&self.op(), call)
     }
 }

@@ -1,6 +1,7 @@
 //! A run at work: epoch after epoch, step after step, from wherever its progress says that it is.
 
 use super::checkpoint::{Checkpoints, Origin};
+use super::ranks::Ranks;
 use super::run_state::RunState;
 use super::FitConfig;
 use crate::cancel::Cancel;
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     pub checkpoints: Option<&'a mut Checkpoints>,
     /// Whether the best epoch is told unasked: its model lies beside checkpoints, and a run that goes on from one counts it on.
     pub tells_best: bool,
+    /// Who shares its batches.
+    pub ranks: Ranks<'a>,
     /// Since when time is spent that is not in the progress yet.
     pub since: Instant,
 }
@@ -125,6 +128,10 @@ impl Run<'_> {
         let pass = DataPass::new(self.train.data(), self.config.batch_size, order, *drop_last)?;
         let pass = pass.augmented(&Arc::new(augment.clone()), seed, epoch as u64)?.cancelled_by(self.session.cancel());
         let pass = pass.limited_to(self.course.batches).from_batch(self.state.progress.batches);
+        let pass = match self.ranks.sharding {
+            Some(sharding) => pass.sharded(sharding),
+            None => pass,
+        };
         self.train.loader_of(pass, *loader_threads)
     }
 
@@ -138,9 +145,16 @@ impl Run<'_> {
             self.set_lr();
             let RunState { progress, trainer, .. } = &mut *self.state;
             let is_last = place == self.course.batches;
-            let stepped = trainer.step_on(self.session, self.train.input(batch), batch, is_last);
-            progress.pending.merge(stepped.map_err(|error| at(error, epoch, step))?);
+            let images = self.train.input(batch);
+            let [_, channels, height, width] = images.shape;
+            let shape = [self.config.batch_size.min(self.train.data().len()), channels, height, width];
+            let stepped = match self.ranks.prepared_for(shape) {
+                Some(shards) => trainer.step_on_shards(self.session, shards, images, batch, is_last),
+                None => trainer.step_on(self.session, images, batch, is_last).map(Some),
+            };
             progress.batches = place;
+            let Some(metrics) = stepped.map_err(|error| at(error, epoch, step))? else { continue };
+            progress.pending.merge(metrics);
             if trainer.is_between_updates() {
                 let metrics = std::mem::take(&mut progress.pending);
                 progress.metrics.merge(metrics);
@@ -195,7 +209,7 @@ impl Run<'_> {
         let control = &mut *self.control;
         let mut held = Duration::ZERO;
         let validated =
-            self.session.evaluate_resident(validation, self.config.batch_size, None, |session, done, total| {
+            self.ranks.evaluate(self.session, validation, self.config.batch_size, |session, done, total| {
                 let began = Instant::now();
                 let flow = control.on_event(session, &Event::Validation { epoch, done, total });
                 held += began.elapsed();

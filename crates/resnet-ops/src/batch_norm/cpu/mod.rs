@@ -4,12 +4,14 @@
 //! Sums of a plane are f32 vectors for a few pixels, then f64; planes are added up over images in order, so that the
 //! number of threads changes nothing.
 
+use super::joint::Total;
 use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
 use crate::affine::{Affine, Lanes};
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::{finite, Buffer, Cpu, Isa, Result, View};
 use plane::{ReluMask, Slope};
 
+pub(crate) mod joint;
 pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
@@ -40,38 +42,49 @@ pub(crate) fn statistics<'a>(
 ) -> Result<Saved<'a>> {
     let (plane, blocks) = (plane_len(op), blocks(op.channels));
     let (moments, _) = moments.slice::<f64>()?[..op.sums_len(n)].as_chunks::<LANES>();
-
     let saved = &mut saved.slice_mut::<f32>()?[..op.saved_len()];
     let (mean, rest) = saved.split_at_mut(blocks * LANES);
     let (variance, invstd) = rest.split_at_mut(blocks * LANES);
-    let pixels = (plane / LANES) as f64;
+    let count = (plane / LANES) as f64 * n as f64;
     cpu.pool.zip_chunks_mut(mean, LANES, variance, LANES, |block, mean, variance| {
-        let planes = || (0..n).map(|image| (image * blocks + block) * 2);
-        let mut center = [0f64; LANES];
-        for index in planes() {
-            for lane in 0..LANES {
-                center[lane] += moments[index][lane];
-            }
-        }
-        center = center.map(|sum| sum / n as f64);
-        // Chan, Golub and LeVeque's update, for parts of one size.
-        let mut square = [0f64; LANES];
-        for index in planes() {
-            for lane in 0..LANES {
-                let distance = moments[index][lane] - center[lane];
-                square[lane] += moments[index + 1][lane] + pixels * distance * distance;
-            }
-        }
+        let [center, square] = block_moments(op, n, moments, block);
         for lane in 0..LANES {
             mean[lane] = center[lane] as f32;
-            variance[lane] = (square[lane] / (pixels * n as f64)) as f32;
+            variance[lane] = (square[lane] / count) as f32;
         }
     });
+    save_deviations(op, variance, invstd);
+    Ok(Saved { mean, invstd })
+}
+
+/// Mean of a block's channels over `n` images, and the squared distances from it, of the moments of each image.
+fn block_moments(op: &BatchNorm, n: usize, moments: &[[f64; LANES]], block: usize) -> [[f64; LANES]; 2] {
+    let (blocks, pixels) = (blocks(op.channels), (plane_len(op) / LANES) as f64);
+    let planes = || (0..n).map(|image| (image * blocks + block) * 2);
+    let mut center = [0f64; LANES];
+    for index in planes() {
+        for lane in 0..LANES {
+            center[lane] += moments[index][lane];
+        }
+    }
+    center = center.map(|sum| sum / n as f64);
+    // Chan, Golub and LeVeque's update, for parts of one size.
+    let mut square = [0f64; LANES];
+    for index in planes() {
+        for lane in 0..LANES {
+            let distance = moments[index][lane] - center[lane];
+            square[lane] += moments[index + 1][lane] + pixels * distance * distance;
+        }
+    }
+    [center, square]
+}
+
+/// Zero beyond the channels.
+fn save_deviations(op: &BatchNorm, variance: &[f32], invstd: &mut [f32]) {
     invstd.fill(0.0);
     for (invstd, &variance) in invstd.iter_mut().zip(&variance[..op.channels]) {
         *invstd = inverse_std(variance, op.eps);
     }
-    Ok(Saved { mean, invstd })
 }
 
 /// The statistics that an output was made with.
@@ -131,6 +144,15 @@ impl<'a> Saved<'a> {
                 dbeta[lane] = sum[lane] as f32;
             }
         });
+    }
+}
+
+impl Saved<'_> {
+    /// The gradients of the parameters from the sums of all shards of a batch.
+    pub(crate) fn total_gradients(&self, op: &BatchNorm, total: Total) -> Vec<f32> {
+        let (sums, products) = total.values.split_at(total.values.len() / 2);
+        let gamma = products.iter().zip(self.invstd).map(|(product, invstd)| (product * f64::from(*invstd)) as f32);
+        gamma.take(op.channels).chain(sums[..op.channels].iter().map(|&sum| sum as f32)).collect()
     }
 }
 
@@ -227,6 +249,11 @@ impl<'a> Summands<'a> {
 }
 
 pub(super) fn finish_backward(cpu: &Cpu, op: &BatchNorm, call: Backward) -> Result<()> {
+    finish_with(cpu, op, call, None)
+}
+
+/// `whole` are the images of a batch of which this is a shard, and the gradients of the parameters from all of it.
+fn finish_with(cpu: &Cpu, op: &BatchNorm, call: Backward, whole: Option<(usize, &[f32])>) -> Result<()> {
     let Backward { n, x, y: _, params, saved, sums, dy, dx, grads, statistics } = call;
     let (plane, blocks, len) = (plane_len(op), blocks(op.channels), activation_len(op, n));
     let (x, params) = (&x.slice::<f32>()?[..len], params.slice::<f32>()?);
@@ -237,6 +264,7 @@ pub(super) fn finish_backward(cpu: &Cpu, op: &BatchNorm, call: Backward) -> Resu
     let sums = &sums.slice::<f64>()?[..op.sums_len(n)];
     let grads = &mut grads.into_slice::<f32>()?[..2 * op.channels];
     saved.parameter_gradients(cpu, op, n, sums, grads);
+    let (n, grads) = whole.unwrap_or((n, grads));
     let slope = |block| saved.slope(op, n, statistics, params, grads, block);
     match dx {
         Some(dx) => cpu.pool.chunks_mut(dx, plane, |index, dx| {

@@ -53,6 +53,27 @@ impl Identity {
         Ok(Self { options, train: DataIdentity::of(train), validation: validation.map(DataIdentity::of) })
     }
 
+    /// The options, as JSON.
+    ///
+    /// # Errors
+    /// `ERR_INTERNAL` if they have no description.
+    pub fn options(&self) -> Result<String> {
+        json(&self.options)
+    }
+
+    /// One of them, as JSON.
+    pub fn option(&self, name: &str) -> String {
+        self.options.get(name).unwrap_or(&Value::Null).to_string()
+    }
+
+    /// The sets for training and validation, as JSON.
+    ///
+    /// # Errors
+    /// `ERR_INTERNAL` if they have no description.
+    pub fn data(&self) -> Result<[String; 2]> {
+        Ok([json(&self.train)?, json(&self.validation)?])
+    }
+
     /// Refuses another run's; `path` is where this one was read.
     ///
     /// # Errors
@@ -112,6 +133,10 @@ impl DataIdentity {
     fn contents(&self) -> String {
         format!("contents whose digest is {}", &self.fingerprint.get(..12).unwrap_or(&self.fingerprint))
     }
+}
+
+fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
 /// An option's name as users know it.

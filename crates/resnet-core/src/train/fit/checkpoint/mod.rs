@@ -62,6 +62,14 @@ impl CheckpointConfig {
     }
 }
 
+impl CheckpointConfig {
+    /// Whether a run that is to go on from there begins: it is this folder, and there is no checkpoint yet.
+    pub fn is_begun_by(&self, from: &Path) -> bool {
+        let is_same = from == self.dir || is_same(from, &self.dir);
+        is_same && checkpoints_in(from).is_ok_and(|found| found.is_empty())
+    }
+}
+
 /// The checkpoints of a run at work.
 pub struct Checkpoints {
     config: CheckpointConfig,
@@ -81,10 +89,6 @@ impl Checkpoints {
         Ok(Self { config: config.clone(), folder, identity, last: (0, Instant::now()) })
     }
 
-    /// Whether a run that is to go on from there begins: it is this folder, and there is no checkpoint yet.
-    pub fn is_begun_by(&self, from: &Path) -> bool {
-        is_same(from, &self.config.dir) && checkpoints_in(from).is_ok_and(|found| found.is_empty())
-    }
 
     /// Refuses a folder whose checkpoints are not those of the run, which goes on from there if it does: theirs would get lost among its own.
     ///
@@ -248,6 +252,12 @@ impl Checkpoint {
             ));
         }
         self.described.identity.check(identity, &self.origin.path)
+    }
+
+    /// The file's name, and how far the run was, for ranks to see that they have the same.
+    pub fn place(&self) -> String {
+        let name = self.origin.path.file_name().unwrap_or_default();
+        format!("{name:?} {:?} {}", self.described.identity, self.file.updates)
     }
 
     /// Sets aside what was passed over in the folder of the run's own checkpoints, among which it would count, and a best model that is damaged.

@@ -1,6 +1,7 @@
 use super::super::{fit, go_on};
 use super::*;
 use crate::data::{Dataset, Pixels};
+use crate::distributed::Alone;
 use crate::model::resnet::{resnet, ResNetOptions, Stage};
 use crate::train::{CourseConfig, EarlyStopping, EmaConfig, Monitor, ValidateEvery, Watch};
 use resnet_ops::Executor;
@@ -49,7 +50,7 @@ pub(in crate::train) fn timeless(rows: &[EpochRow]) -> Vec<EpochRow> {
 fn interrupted(config: &FitConfig, every: usize) -> (Session, Progress, usize) {
     let (mut at, mut state, mut stops) = (session(), RunState::new(config), 0);
     loop {
-        let stopped = go_on(&mut at, &data(22), Some(&data(6)), config, &mut Stopping(every), &mut state);
+        let stopped = go_on(&mut at, &data(22), Some(&data(6)), config, &mut Stopping(every), &mut Alone, &mut state);
         match stopped {
             Ok(()) => return (at, state.progress, stops),
             Err(error) => assert_eq!(error.code, Code::Aborted, "{error}"),

@@ -1,0 +1,172 @@
+//! What shards of a batch exchange: parts that are merged, and gradients that are added up.
+
+use super::{tree, Communicator, Sharding};
+use crate::error::Result;
+use bytemuck::{cast_slice, cast_slice_mut, Pod};
+use resnet_ops::accumulate::accumulate;
+use resnet_ops::{allocate, Buffer, DType, Executor, Real};
+use std::ops::Range;
+
+/// The ranks that compute a batch together, as one of them sees it.
+pub struct Group<'a> {
+    /// How it reaches the others.
+    pub communicator: &'a mut dyn Communicator,
+    /// Which shards are whose.
+    pub sharding: Sharding,
+}
+
+/// Memory that gradients are exchanged through, kept from step to step.
+#[derive(Default)]
+pub struct Exchange {
+    sent: Buffer,
+    received: Buffer,
+}
+
+impl Exchange {
+    /// Its memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.sent.bytes() + self.received.bytes()
+    }
+}
+
+impl Group<'_> {
+    /// The numbers of all shards, `len` of each, in order of shards; `own` are those of this rank's.
+    ///
+    /// # Errors
+    /// As [`Communicator::all_gather`].
+    pub fn gather(&mut self, len: usize, own: &[f64]) -> Result<Vec<f64>> {
+        let Sharding { shards, ranks, .. } = self.sharding;
+        if ranks == 1 {
+            return Ok(allocate::copy_of(own)?);
+        }
+        let room = self.sharding.most() * len;
+        let mut mine = allocate::zeros(room)?;
+        mine[..own.len()].copy_from_slice(own);
+        let mut all: Vec<f64> = allocate::zeros(ranks * room)?;
+        self.communicator.all_gather(cast_slice(&mine), cast_slice_mut(&mut all))?;
+        let mut ordered = allocate::with_room(shards * len)?;
+        for rank in 0..ranks {
+            ordered.extend_from_slice(&all[rank * room..][..self.sharding.of(rank).len() * len]);
+        }
+        Ok(ordered)
+    }
+
+    /// The sum of those numbers, by the tree.
+    ///
+    /// # Errors
+    /// As [`Group::gather`].
+    pub fn sum(&mut self, len: usize, own: &[f64]) -> Result<Vec<f64>> {
+        let all = self.gather(len, own)?;
+        Ok(merged(&all, len, |left, _, right, _| add(left, right)))
+    }
+
+    /// Writes the sum of the flat gradients of all shards to `target`; `own` are those of this rank's, which are of no use afterwards.
+    ///
+    /// # Errors
+    /// `ERR_OUT_OF_MEMORY`; as [`Communicator::all_gather`].
+    pub fn reduce(
+        &mut self,
+        executor: &Executor,
+        own: &mut [&mut Buffer],
+        exchange: &mut Exchange,
+        target: &mut Buffer,
+    ) -> Result<()> {
+        let Sharding { shards, ranks, .. } = self.sharding;
+        let range = self.sharding.own();
+        let nodes = tree::nodes(shards, &range);
+        for node in &nodes {
+            sum_in_place(executor, &mut own[node.start - range.start..node.end - range.start])?;
+        }
+        if ranks == 1 {
+            std::mem::swap(own[0], target);
+            return Ok(());
+        }
+        match target.dtype() {
+            DType::F64 => self.exchange::<f64>(executor, own, &nodes, exchange, target),
+            _ => self.exchange::<f32>(executor, own, &nodes, exchange, target),
+        }
+    }
+
+    /// Each rank gets its slice of all nodes, adds those up and gives what comes of it to all.
+    fn exchange<T: Real + Pod>(
+        &mut self,
+        executor: &Executor,
+        own: &[&mut Buffer],
+        nodes: &[Range<usize>],
+        exchange: &mut Exchange,
+        target: &mut Buffer,
+    ) -> Result<()> {
+        let Sharding { shards, ranks, .. } = self.sharding;
+        let of_ranks: Vec<Vec<Range<usize>>> =
+            (0..ranks).map(|rank| tree::nodes(shards, &self.sharding.of(rank))).collect();
+        let most = of_ranks.iter().map(Vec::len).max().unwrap_or_default();
+        let (len, first) = (target.len(), self.sharding.own().start);
+        let slice = len.div_ceil(ranks);
+        for buffer in [&mut exchange.sent, &mut exchange.received] {
+            if buffer.len() != ranks * most * slice {
+                *buffer = Buffer::empty();
+                *buffer = executor.zeros(target.dtype(), ranks * most * slice)?;
+            }
+        }
+        let (sent, received) = (exchange.sent.slice_mut::<T>()?, exchange.received.slice_mut::<T>()?);
+        for (index, node) in nodes.iter().enumerate() {
+            let sum = own[node.start - first].slice::<T>()?;
+            for rank in 0..ranks {
+                let part = (rank * slice).min(len)..((rank + 1) * slice).min(len);
+                sent[(rank * most + index) * slice..][..part.len()].copy_from_slice(&sum[part]);
+            }
+        }
+        self.communicator.all_to_all(cast_slice(sent), cast_slice_mut(received))?;
+        let place = |range: &Range<usize>| {
+            let found = |(rank, nodes): (usize, &Vec<Range<usize>>)| {
+                Some((rank * most + nodes.iter().position(|node| node == range)?) * slice)
+            };
+            of_ranks.iter().enumerate().find_map(found)
+        };
+        let start = tree::fold(0..shards, &mut |range| place(range), &mut |left: usize, right: usize| {
+            add_within(received, left, right, slice);
+            left
+        });
+        let start = start.unwrap_or_default();
+        // What was sent has been read: its memory takes what all get.
+        let whole = &mut sent[..ranks * slice];
+        self.communicator.all_gather(cast_slice(&received[start..][..slice]), cast_slice_mut(whole))?;
+        target.slice_mut::<T>()?.copy_from_slice(&whole[..len]);
+        Ok(())
+    }
+}
+
+/// What parts of `len` numbers, one for each shard, come to by the tree: `merge` has the left one take in the right one, with the shards of
+/// each.
+pub fn merged(all: &[f64], len: usize, mut merge: impl FnMut(&mut [f64], Range<usize>, &[f64], Range<usize>)) -> Vec<f64> {
+    let mut leaf = |range: &Range<usize>| {
+        (range.len() == 1).then(|| (range.clone(), all[range.start * len..][..len].to_vec()))
+    };
+    let mut join = |(left, mut part): (Range<usize>, Vec<f64>), (right, other): (Range<usize>, Vec<f64>)| {
+        merge(&mut part, left.clone(), &other, right.clone());
+        (left.start..right.end, part)
+    };
+    tree::fold(0..all.len() / len.max(1), &mut leaf, &mut join).map(|(_, sum)| sum).unwrap_or_default()
+}
+
+/// Adds numbers to others.
+pub fn add(left: &mut [f64], right: &[f64]) {
+    left.iter_mut().zip(right).for_each(|(left, right)| *left += right);
+}
+
+/// The first becomes the sum of all, by the tree.
+fn sum_in_place(executor: &Executor, shards: &mut [&mut Buffer]) -> Result<()> {
+    if shards.len() < 2 {
+        return Ok(());
+    }
+    let (left, right) = shards.split_at_mut(shards.len() / 2);
+    sum_in_place(executor, left)?;
+    sum_in_place(executor, right)?;
+    Ok(accumulate(executor, left[0], 1.0, right[0], 1.0)?)
+}
+
+/// Adds `len` numbers from `right` on to those from `left` on, which come before.
+fn add_within<T: Real>(values: &mut [T], left: usize, right: usize, len: usize) {
+    let (before, after) = values.split_at_mut(right);
+    before[left..][..len].iter_mut().zip(&after[..len]).for_each(|(left, &right)| *left += right);
+}

@@ -1,0 +1,74 @@
+//! Training by several ranks: processes, each of which has some shards of every batch.
+//!
+//! A batch is cut into a number of shards that has nothing to do with the number of ranks ([`sharding`]). What has to be added up over the
+//! batch is worked out for each shard by itself and added up by a fixed [`tree`] over shards, so that results depend on how many shards
+//! there are, and not on which rank had them. Ranks exchange bytes through a [`Communicator`], which does no arithmetic; [`Group`] is what
+//! the engine sees of all that.
+
+mod agreement;
+mod group;
+mod sharding;
+pub mod threads;
+mod tree;
+
+pub(crate) use agreement::Agreement;
+pub(crate) use group::{add, merged, Exchange, Group};
+pub(crate) use sharding::Sharding;
+
+use crate::error::{Error, Result};
+
+/// How ranks reach each other. All ranks make the same calls in the same order. An error on one is one on all, from their present or next
+/// call on.
+pub trait Communicator: Send {
+    /// This rank, from 0 to below [`Communicator::size`].
+    fn rank(&self) -> usize;
+
+    /// Number of ranks.
+    fn size(&self) -> usize;
+
+    /// Fills `all` with what each rank gives, rank after rank; all give as much.
+    ///
+    /// # Errors
+    /// `ERR_DISTRIBUTED` if a rank does not come in time or is lost; another rank's error, which names it.
+    fn all_gather(&mut self, mine: &[u8], all: &mut [u8]) -> Result<()>;
+
+    /// Cuts `mine` into as many equal parts as there are ranks, a part for each; fills `theirs` with those that are for this rank, rank after
+    /// rank.
+    ///
+    /// # Errors
+    /// As for [`Communicator::all_gather`].
+    fn all_to_all(&mut self, mine: &[u8], theirs: &mut [u8]) -> Result<()>;
+
+    /// Tells all other ranks of an error that ends what they do together. Does not wait for them.
+    fn fail(&mut self, error: &Error);
+}
+
+/// One rank, for itself.
+pub struct Alone;
+
+impl Communicator for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn all_gather(&mut self, mine: &[u8], all: &mut [u8]) -> Result<()> {
+        all.copy_from_slice(mine);
+        Ok(())
+    }
+
+    fn all_to_all(&mut self, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
+        theirs.copy_from_slice(mine);
+        Ok(())
+    }
+
+    fn fail(&mut self, _: &Error) {}
+}
+
+/// Another rank's error, as it is told here.
+pub fn of_rank(rank: usize, error: &Error) -> Error {
+    Error::new(error.code, format!("rank {rank}: {}", error.message))
+}

@@ -1,0 +1,110 @@
+//! The ranks of a run, as one of them sees it.
+
+use super::checkpoint::{Checkpoint, Identity};
+use super::FitConfig;
+use crate::data::ResidentDataset;
+use crate::distributed::{Agreement, Communicator, Group, Sharding};
+use crate::error::{Code, Error, Result};
+use crate::metrics::Metrics;
+use crate::session::Session;
+use crate::train::trainer::PreparedFor;
+use std::borrow::Cow;
+
+/// How a run shares its batches.
+pub(super) struct Ranks<'a> {
+    pub communicator: &'a mut dyn Communicator,
+    /// How batches are cut, if they are.
+    pub sharding: Option<Sharding>,
+    /// Whether batch norms have the statistics of all shards.
+    pub synced: bool,
+}
+
+impl FitConfig {
+    /// How batches are cut for so many ranks, if they are.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_ARGUMENT` if there are fewer shards than ranks.
+    pub(super) fn sharding(&self, communicator: &dyn Communicator) -> Result<Option<Sharding>> {
+        let (rank, ranks) = (communicator.rank(), communicator.size());
+        let shards = self.shards.unwrap_or(ranks);
+        if shards < ranks {
+            let expected = format!("at least the number of ranks, {ranks}");
+            return Err(Error::expected(Code::InvalidArgument, "shards", expected, shards));
+        }
+        Ok((shards > 1).then_some(Sharding { shards, ranks, rank }))
+    }
+}
+
+impl Ranks<'_> {
+    /// What the trainer asks for, if batches of such images (N, C, H, W) are cut.
+    pub fn prepared_for(&mut self, [n, channels, height, width]: [usize; 4]) -> Option<PreparedFor<'_>> {
+        let sharding = self.sharding?;
+        let group = Group { communicator: &mut *self.communicator, sharding };
+        Some(PreparedFor { group, shape: [sharding.largest(n), channels, height, width], synced: self.synced })
+    }
+
+    /// Refuses to begin where ranks differ.
+    ///
+    /// # Errors
+    /// `ERR_DISTRIBUTED` names a rank and what it has otherwise; if one is lost or has failed.
+    pub fn agree(&mut self, session: &Session, identity: &Identity, from: Option<&Checkpoint>) -> Result<()> {
+        let described = |value: serde_json::Result<String>| {
+            value.map_err(|error| Error::new(Code::Internal, error.to_string()))
+        };
+        let network = described(serde_json::to_string(session.network()))?;
+        let [parameters, running] = session.weights()?.values()?;
+        let bytes = |values: &Cow<[f32]>| bytemuck::cast_slice::<f32, u8>(values).to_vec();
+        let [train, validation] = identity.data()?;
+        let agreement = Agreement::default()
+            .on("version", env!("CARGO_PKG_VERSION"))
+            .on("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
+            .on("network", network)
+            .on("model's seed", session.seed().to_string())
+            .on("seed", identity.option("seed"))
+            .on("options", identity.options()?)
+            .on("training data", train)
+            .on("validation data", validation)
+            .on("checkpoint to resume from", from.map_or(String::new(), Checkpoint::place))
+            .on("weights", [bytes(&parameters), bytes(&running)].concat());
+        agreement.check(self.communicator)
+    }
+
+    /// Loss and accuracy over a data set: each rank has a part of its batches, and all the same figures, to the bit those of one rank.
+    /// `progress(done, total)` is called after each batch of this rank; if it returns false, the call ends with `ERR_ABORTED`.
+    ///
+    /// # Errors
+    /// As [`Session::evaluate`]; if a rank is lost or has failed.
+    pub fn evaluate(
+        &mut self,
+        session: &mut Session,
+        data: &ResidentDataset,
+        batch_size: usize,
+        progress: impl FnMut(&mut Session, usize, usize) -> bool,
+    ) -> Result<Metrics> {
+        let ranks = self.communicator.size();
+        if ranks == 1 {
+            return session.evaluate_resident(data, batch_size, None, progress);
+        }
+        let share = (self.communicator.rank(), ranks);
+        let own = session.evaluate_share(data, batch_size, share, progress)?;
+        let most = self.gather(&[own.len() as f64], 1)?.into_iter().fold(0.0, f64::max) as usize;
+        let mut told = vec![0.0; most * Metrics::NUMBERS];
+        for (numbers, metrics) in told.chunks_exact_mut(Metrics::NUMBERS).zip(&own) {
+            numbers.copy_from_slice(&metrics.numbers());
+        }
+        let mut whole = Metrics::default();
+        let all = self.gather(&told, told.len())?;
+        // What a rank had less of than others is zeros, which add nothing.
+        all.chunks_exact(Metrics::NUMBERS).for_each(|numbers| whole.merge(Metrics::of_numbers(numbers)));
+        Ok(whole)
+    }
+
+    fn gather(&mut self, own: &[f64], len: usize) -> Result<Vec<f64>> {
+        let mut all = vec![0.0; len * self.communicator.size()];
+        self.communicator.all_gather(bytemuck::cast_slice(own), bytemuck::cast_slice_mut(&mut all))?;
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! What ranks come to together: the bits of one process with as many shards, the gradients of the joined batch; what is refused, and how
+//! one rank's end is that of all. Ranks are threads.
+
+use super::super::fit_among;
+use super::super::run::tests::{config, data, session, timeless};
+use super::*;
+use crate::data::{Augment, Batch, Dataset, Input};
+use crate::distributed::threads::{self, ThreadRank};
+use crate::distributed::Alone;
+use crate::model::recipe::layer;
+use crate::tensor::{Images, Named};
+use crate::train::{Control, CourseConfig, EmaConfig, EpochRow, Event, Flow, Monitor, Optimizer, Trainer, Watch};
+use resnet_ops::Executor;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Counts events, and stops after so many if it is to.
+struct Listener {
+    left: Option<usize>,
+}
+
+impl Control for Listener {
+    fn on_event(&mut self, _: &mut Session, _: &Event) -> Flow {
+        let Some(left) = &mut self.left else { return Flow::Continue };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
+    }
+}
+
+/// Runs something on as many ranks.
+fn on_ranks<R: Send>(size: usize, limit: Duration, run: impl Fn(ThreadRank) -> R + Sync) -> Vec<R> {
+    std::thread::scope(|scope| {
+        let run = &run;
+        let ranks = threads::ranks(size, limit);
+        let threads: Vec<_> = ranks.into_iter().map(|rank| scope.spawn(move || run(rank))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// A stem with pooling, stochastic depth, dropout, a shortcut with its own norm.
+fn network() -> Session {
+    let layers = [
+        r#""type":"conv2d","out_channels":24,"kernel":[3,3],"stride":[1,1],"padding":[1,1],"groups":1,"bias":true"#,
+        r#""type":"batch_norm2d","eps":1e-5,"momentum":0.1"#,
+        r#""type":"relu""#,
+        r#""type":"max_pool2d","kernel":[3,3],"stride":[2,2],"padding":[1,1]"#,
+        r#""type":"residual_block","num_channels":24,"stochastic_depth":0.3"#,
+        r#""type":"residual_block","num_channels":32,"strides":2,"use1x1_conv":true"#,
+        r#""type":"global_avg_pool2d""#,
+        r#""type":"dropout","p":0.25"#,
+        r#""type":"linear","out_features":2,"bias":true"#,
+    ];
+    let children = layers.iter().enumerate();
+    let children: Vec<_> =
+        children.map(|(index, layer)| format!(r#"{{"name":"{index}","layer":{{{layer}}}}}"#)).collect();
+    let json = &format!(r#"{{"type":"sequential","children":[{}]}}"#, children.join(","));
+    Session::on(layer(json).unwrap(), Executor::cpu(1).unwrap(), 5)
+}
+
+type Ended = (Vec<EpochRow>, Named, Named);
+
+/// A run on so many ranks; what each has in the end.
+fn runs(ranks: usize, make: fn() -> Session, config: &FitConfig, len: usize) -> Vec<Ended> {
+    on_ranks(ranks, LIMIT, |mut rank| {
+        let (mut session, mut listener) = (make(), Listener { left: None });
+        let (train, validation) = (data(len), data(38));
+        let rows = fit_among(&mut session, &train, Some(&validation), config, &mut listener, &mut rank).unwrap();
+        let gradients = session.gradients(&Default::default()).unwrap();
+        (timeless(&rows), session.state_dict().unwrap(), gradients)
+    })
+}
+
+fn sharded(shards: usize) -> FitConfig {
+    FitConfig { shards: Some(shards), batch_size: 8, epochs: 2, ..config(CourseConfig::default()) }
+}
+
+#[test]
+fn the_number_of_ranks_changes_no_bit() {
+    let ema = Some(EmaConfig { decay: 0.9, warmup: true });
+    let restore_best = Some(Watch { monitor: Monitor::ValidationLoss, min_delta: 0.0 });
+    let augment = |json| Augment::from_json(json).unwrap();
+    let plain = sharded(4);
+    let configs = [
+        plain.clone(),
+        FitConfig { accumulate: 2, course: CourseConfig { ema, restore_best, ..CourseConfig::default() }, ..plain.clone() },
+        FitConfig {
+            augment: augment(
+                r#"[{"type":"random_crop","padding":1,"reflect":false,"fill":0},{"type":"mixup","alpha":0.4},
+                    {"type":"flip","p":0.5,"vertical":false,"alternating":false}]"#,
+            ),
+            ..plain.clone()
+        },
+        FitConfig { sync_batch_norm: false, ..plain.clone() },
+        FitConfig { balance: Some(1.0), shards: Some(7), ..plain },
+    ];
+    for config in configs {
+        // The last batch has three images: some shards, and all of some ranks, have none.
+        let alone = runs(1, network, &config, 19).remove(0);
+        for ranks in [2, 3, 4] {
+            for (rank, found) in runs(ranks, network, &config, 19).into_iter().enumerate() {
+                assert!(found == alone, "rank {rank} of {ranks}: {config:?}");
+            }
+        }
+    }
+}
+
+/// Gradients and weights after a step on a batch, cut into so many shards by ourselves; in f64 by definition or by kernels.
+fn stepped<V: resnet_ops::Real>(executor: Executor, shards: Option<usize>, synced: bool, n: usize) -> [Named<V>; 2] {
+    let mut session = Session::on(network().network().clone(), executor, 5);
+    let mut trainer = Trainer::new(config(CourseConfig::default()).update());
+    let images: Vec<f32> = (0..n * 64).map(|i| ((i * i * 7 + i / 64 * 31) % 97) as f32 / 50.0 - 1.0).collect();
+    let labels: Vec<u32> = (0..n as u32).map(|i| i % 2).collect();
+    let (shape, images) = ([n, 1, 8, 8], Input::from(Images { data: &images, shape: [n, 1, 8, 8] }));
+    for _ in 0..2 {
+        let mut batch = Batch { labels: labels.clone().into(), shape, ..Batch::default() };
+        match shards {
+            None => drop(trainer.step_on(&mut session, images, &batch, true).unwrap()),
+            Some(shards) => {
+                let sharding = Sharding { shards, ranks: 1, rank: 0 };
+                batch.shards = sharding.own().map(|shard| sharding.images(n, shard).len()).collect();
+                let mut ranks = Ranks { communicator: &mut Alone, sharding: Some(sharding), synced };
+                let shards = ranks.prepared_for(shape).unwrap();
+                trainer.step_on_shards(&mut session, shards, images, &batch, true).unwrap().unwrap();
+            }
+        }
+    }
+    [trainer.gradients(&session).unwrap(), session.state_dict().unwrap()]
+}
+
+/// The largest difference, in shares of the largest value of each tensor.
+fn distance(found: &[Named<f64>; 2], expected: &[Named<f64>; 2]) -> f64 {
+    let all = found.iter().flatten().zip(expected.iter().flatten());
+    all.fold(0.0, |most, ((name, found), (other, expected))| {
+        assert_eq!(name, other);
+        let largest = expected.data.iter().fold(1e-3f64, |largest, value| largest.max(value.abs()));
+        let distances = found.data.iter().zip(&expected.data).map(|(a, b)| (a - b).abs() / largest);
+        distances.fold(most, f64::max)
+    })
+}
+
+#[test]
+fn shards_give_the_joined_batch_s_gradients_and_statistics() {
+    // Unequal shards, and some without an image; dropout drops the same.
+    for (n, shards) in [(11, 2), (11, 4), (3, 5)] {
+        let joined = stepped::<f64>(Executor::ReferenceF64, None, true, n);
+        let found = distance(&stepped(Executor::ReferenceF64, Some(shards), true, n), &joined);
+        assert!(found < 1e-10, "{n} images in {shards} shards: {found}");
+        let apart = distance(&stepped(Executor::ReferenceF64, Some(shards), false, n), &joined);
+        assert!(apart > 1e-3, "{n} images in {shards} shards with statistics of their own: {apart}");
+        let kernels = distance(&stepped(Executor::cpu(2).unwrap(), Some(shards), true, n), &joined);
+        assert!(kernels < 2e-3, "{n} images in {shards} shards by kernels: {kernels}");
+    }
+}
+
+#[test]
+fn one_shard_has_the_bits_of_a_whole_batch() {
+    let whole = stepped::<f32>(Executor::cpu(1).unwrap(), None, true, 11);
+    for synced in [true, false] {
+        assert!(stepped::<f32>(Executor::cpu(2).unwrap(), Some(1), synced, 11) == whole, "synced: {synced}");
+    }
+}
+
+/// Errors of ranks, each of which is given what `given` says, and stops after so many events.
+fn failed(ranks: usize, given: impl Fn(usize) -> (Session, Dataset, FitConfig, Option<usize>) + Sync) -> Vec<Error> {
+    on_ranks(ranks, LIMIT, |mut rank| {
+        let (mut session, train, config, left) = given(rank.rank());
+        fit_among(&mut session, &train, None, &config, &mut Listener { left }, &mut rank).unwrap_err()
+    })
+}
+
+#[test]
+fn ranks_that_differ_are_refused_before_the_first_step() {
+    let same = || (session(), data(22), sharded(3), None);
+    type Change = fn(&mut (Session, Dataset, FitConfig, Option<usize>));
+    let changes: [(&str, Change); 5] = [
+        ("model's seed", |given| given.0 = Session::on(given.0.network().clone(), Executor::cpu(2).unwrap(), 6)),
+        ("network", |given| given.0 = network()),
+        ("seed", |given| given.2.seed = Some(1)),
+        ("options", |given| given.2.batch_size = 6),
+        ("training data", |given| given.1 = data(24)),
+    ];
+    for (name, change) in changes {
+        let errors = failed(3, |rank| {
+            let mut given = same();
+            if rank == 2 {
+                change(&mut given);
+            }
+            given
+        });
+        let expected = format!("distributed: expected every rank to have the {name} of rank 0, got another on rank 2");
+        for error in errors {
+            assert_eq!((error.code, error.message), (Code::Distributed, expected.clone()));
+        }
+    }
+    let errors = failed(3, |_| (session(), data(22), sharded(2), None));
+    assert!(errors.iter().all(|error| error.message == "shards: expected at least the number of ranks, 3, got 2"));
+}
+
+#[test]
+fn what_ends_one_rank_ends_all() {
+    // Stopped by its listener.
+    let errors = failed(3, |rank| (session(), data(22), sharded(3), (rank == 1).then_some(4)));
+    let expected = ["rank 1: the training run was cancelled", "the training run was cancelled", "rank 1: the training run was cancelled"];
+    assert_eq!(errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>(), expected);
+    assert!(errors.iter().all(|error| error.code == Code::Aborted));
+
+    // Refused by it alone, before the others know of anything.
+    let errors = failed(2, |rank| (session(), data(22), FitConfig { epochs: rank, ..sharded(2) }, None));
+    assert_eq!(errors[1].message, "rank 0: epochs: expected at least 1, got 0");
+
+    // A loss that is not finite is so on all.
+    let hot = || {
+        let mut config = sharded(2);
+        config.schedule = None;
+        config.optimizer = Optimizer::from_json(
+            r#"{"type":"sgd","lr":1e30,"momentum":0,"nesterov":false,"weight_decay":0}"#,
+        )
+        .unwrap();
+        config
+    };
+    let errors = failed(2, |_| (session(), data(22), hot(), None));
+    assert_eq!(errors[0], errors[1]);
+    assert!(matches!(errors[0].code, Code::NonFiniteLoss | Code::NonFiniteWeights), "{}", errors[0]);
+}
+
+#[test]
+fn a_rank_that_does_not_come_is_named_in_time() {
+    let began = Instant::now();
+    let errors = on_ranks(3, Duration::from_millis(300), |mut rank| {
+        if rank.rank() == 1 {
+            return None;
+        }
+        let (mut session, mut listener) = (session(), Listener { left: None });
+        fit_among(&mut session, &data(22), None, &sharded(3), &mut listener, &mut rank).err()
+    });
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let message = "distributed: expected every rank within 0.3 s, got none of rank 1";
+    for error in errors.into_iter().flatten() {
+        assert_eq!(error.code, Code::Distributed);
+        assert!(error.message.ends_with(message), "{error}");
+    }
+}
