@@ -1,10 +1,12 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { constants } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type * as Addon from "../native/index.js";
 import { addonError, AGAIN, Unfit } from "./addon-error.js";
 import { ResNetError } from "./errors.js";
+import { ranksOf } from "./ranks.js";
 import { glibcVersion, isTruncated, type Machine, targetOf, targets, thisMachine } from "./platform.js";
 
 /** Which addon was taken, and why. */
@@ -28,13 +30,13 @@ export function load({ root, machine, env }: Place): { addon: typeof Addon; orig
   const require = createRequire(join(root, "package.json"));
   const target = targetOf(machine);
   const tried: string[] = [];
-  const open = (wanted: string, backend: Origin["backend"], why: string) => {
+  const open = (wanted: string, backend: Origin["backend"], why: string, forAll = false) => {
     try {
       const file = wanted.startsWith("resnet-native-") ? locate(require, wanted) : wanted;
       if (machine.platform === "linux" && isTruncated(file)) {
         throw new Unfit(`the file is damaged: ${file} ends early`, AGAIN);
       }
-      const addon = require(file) as typeof Addon;
+      const addon = (forAll ? openedForAll(file) : require(file)) as typeof Addon;
       return { addon, origin: { backend, target, file, why: [why, ...tried].join("; ") } };
     } catch (cause) {
       const others = targets.map((other) => `resnet-native-${other}`).filter((name) => isThere(require, name));
@@ -45,6 +47,12 @@ export function load({ root, machine, env }: Place): { addon: typeof Addon; orig
     }
   };
   if (env["RESNET_NATIVE_ADDON"]) return open(resolve(env["RESNET_NATIVE_ADDON"]), "cpu", "RESNET_NATIVE_ADDON names it");
+
+  const ranks = ranksOf(env);
+  const byMpi = join(root, "native", "mpi", `resnet.${target}.node`);
+  if (ranks !== undefined && mayExist(byMpi)) {
+    return open(byMpi, "cpu", `it was built here for MPI, and ${ranks.source} tells of ${ranks.size} processes`, true);
+  }
 
   const backend = env["RESNET_NATIVE_BACKEND"] || "auto";
   if (!["auto", "cpu", "cuda"].includes(backend)) {
@@ -78,6 +86,13 @@ function locate(require: NodeJS.Require, name: string): string {
   const version = manifestOf(require, name)?.version;
   if (version === ours.version) return file;
   throw new Unfit(`${version} is installed beside resnet-native ${ours.version}`, `update the lock file, ${AGAIN}`);
+}
+
+/** Opens an addon whose libraries are to be found by what they open in turn: Open MPI's plugins name none that they need. */
+function openedForAll(file: string): unknown {
+  const module = { exports: {} };
+  process.dlopen(module, file, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
+  return module.exports;
 }
 
 function manifestOf(require: NodeJS.Require, name: string): { name: string; version: string } | undefined {

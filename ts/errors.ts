@@ -38,6 +38,7 @@ export type ErrorCode =
   | "ERR_DISPOSED"
   | "ERR_DEVICE"
   | "ERR_OUT_OF_MEMORY"
+  | "ERR_DISTRIBUTED"
   | "ERR_INTERNAL"
   | "ERR_ADDON";
 

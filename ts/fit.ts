@@ -13,12 +13,13 @@ import { boolean, callback, check, checkOptions, either, filePath, isList, list,
 import { defaultSchedule } from "./default-training.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
+import { describeShards, givenRanks, type ShardOptions, shardRules } from "./shards.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
 import { partsOf, type TrainingData } from "./training-data.js";
 import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
 
 /** Options of {@link fit}. */
-export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions {
+export interface FitOptions extends SignalOptions, UpdateOptions, CourseOptions, ShardOptions {
   /** How many times the training set is gone through, default 1. */
   epochs?: number;
   /** Samples of a batch, default 128; of an update, unless several batches are accumulated. */
@@ -92,6 +93,7 @@ const rules: Rules<FitOptions> = {
   dropLast: boolean,
   loaderThreads: loaderThreadsRule,
   ...courseRules,
+  ...shardRules,
   onEvent: listenersRule,
   dashboard: dashboardRule,
   onEpochBegin: callback as Rules<FitOptions>["onEpochBegin"],
@@ -232,7 +234,9 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
     const history = this.#history;
     settingsOf.set(history, settings);
     const start = prepared(model, data, settings);
-    const board = checkDashboard(dashboard);
+    const isFirst = (givenRanks(settings.distributed)?.rank ?? 0) === 0;
+    if (!isFirst) listeners.length = 0;
+    const board = isFirst ? checkDashboard(dashboard) : undefined;
     let stop = async () => false;
     if (board !== undefined) {
       const controls = { pause: (paused: boolean) => FitRun.#hold(this, paused), stop: async () => stop() };
@@ -369,7 +373,7 @@ class Canceller {
 /** What starts the run; wrong options and data are refused before. */
 function prepared(model: Model, data: Dataset | TrainingData, options: FitOptions): () => NativeRun {
   const { epochs = 1, batchSize = 128, optimizer, seed, shuffle = true, dropLast = false, ...others } = options;
-  const { schedule = optimizer === undefined ? defaultSchedule() : undefined, sampler, augment = [], loaderThreads, checkpoint, resume, ...updates } = others;
+  const { schedule = optimizer === undefined ? defaultSchedule() : undefined, sampler, augment = [], loaderThreads, checkpoint, resume, distributed, shards, syncBatchNorm, ...updates } = others;
   const update = describeUpdates({ optimizer, ...updates });
   const native = nativeOf(model);
   const { train, validation } = partsOf(data);
@@ -378,9 +382,9 @@ function prepared(model: Model, data: Dataset | TrainingData, options: FitOption
   const chosen = { augment: describeAugment(augment), balance: sampler?.power };
   const settings = fields({ epochs, batchSize, ...chosen, seed, shuffle, dropLast, loaderThreads });
   const files = { checkpoint: describeCheckpoint(checkpoint), resume: resume && filePath("resume", resume) };
-  const config = { ...settings, ...update, ...files, schedule: describeSchedule(schedule), course: describeCourse(options) };
+  const config = { ...settings, ...update, ...files, ...describeShards({ shards, syncBatchNorm }), schedule: describeSchedule(schedule), course: describeCourse(options) };
   const told = JSON.stringify(config);
-  return () => translated(() => native.fit(samples, held, told));
+  return () => translated(() => native.fit(samples, held, told, givenRanks(distributed)));
 }
 
 function withHistory(error: unknown, history: History): unknown {

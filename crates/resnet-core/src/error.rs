@@ -50,6 +50,34 @@ pub enum Code {
 }
 
 impl Code {
+    const ALL: [Self; 20] = [
+        Self::InvalidArgument,
+        Self::Shape,
+        Self::Label,
+        Self::NotBuilt,
+        Self::Busy,
+        Self::DataNotFound,
+        Self::DataCorrupt,
+        Self::StateDict,
+        Self::ModelFile,
+        Self::Checkpoint,
+        Self::Io,
+        Self::NoThread,
+        Self::NonFiniteLoss,
+        Self::NonFiniteWeights,
+        Self::Aborted,
+        Self::Disposed,
+        Self::Device,
+        Self::OutOfMemory,
+        Self::Distributed,
+        Self::Internal,
+    ];
+
+    /// The code with this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+
     /// The code's name, as JavaScript sees it.
     pub fn name(self) -> &'static str {
         match self {

@@ -131,7 +131,14 @@ impl Loss {
                     Some(LossKind::Focal { gamma }) => gamma,
                     Some(LossKind::CrossEntropy {} | LossKind::BinaryCrossEntropy { .. }) | None => 0.0,
                 };
-                Targets::Classes(cross_entropy::Targets { labels, mixed, class_weights, label_smoothing, gamma, whole: None })
+                Targets::Classes(cross_entropy::Targets {
+                    labels,
+                    mixed,
+                    class_weights,
+                    label_smoothing,
+                    gamma,
+                    whole: None,
+                })
             }
             LabelsRef::Multi { matrix: labels, .. } => {
                 let mixed = other.and_then(|(others, share)| match others {

@@ -171,7 +171,7 @@ struct NextBatch(Option<Batch>);
 
 impl From<NextBatch> for Option<NativeBatch> {
     fn from(NextBatch(batch): NextBatch) -> Self {
-        batch.map(|Batch { images, labels, shape, indices, mixed }| NativeBatch {
+        batch.map(|Batch { images, labels, shape, indices, mixed, shards: _ }| NativeBatch {
             images: Tensor { data: images, shape: shape.into() }.into(),
             labels: labels_to_js(labels),
             indices: indices.into(),

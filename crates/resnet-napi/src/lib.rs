@@ -11,6 +11,7 @@ mod labels;
 mod memory;
 mod model;
 mod options;
+mod ranks;
 mod replacement;
 mod reply;
 mod run;

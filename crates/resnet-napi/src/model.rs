@@ -8,6 +8,7 @@ use crate::options::{
     NativeEvaluation, NativeExported, NativeHead, NativeHeatMaps, NativeLoadOptions, NativeLoadReport,
     NativePrediction, NativeRow, NativeTensor,
 };
+use crate::ranks::GivenRanks;
 use crate::reply::{CancelFlag, Reply};
 use crate::run::NativeRun;
 use crate::trainer::NativeTrainer;
@@ -315,9 +316,11 @@ impl NativeModel {
         train: &NativeDataset,
         validation: Option<&NativeDataset>,
         config: String,
+        ranks: Option<GivenRanks>,
     ) -> napi::Result<NativeRun> {
         let config = FitConfig::from_json(&config).map_err(raise)?;
-        NativeRun::start(&self.actor, train.shared(), validation.map(NativeDataset::shared), config).map_err(raise)
+        let (train, validation) = (train.shared(), validation.map(NativeDataset::shared));
+        NativeRun::start(&self.actor, train, validation, config, ranks).map_err(raise)
     }
 
     /// The losses at rates that grow; see [`FinderConfig::from_json`]. The model stays as it was.

@@ -2,13 +2,14 @@
 
 use crate::actor::{cancellable, disposed, Actor, Context, Inbox, Trainers};
 use crate::error::guarded;
+use crate::ranks::{reached, GivenRanks};
 use crate::reply::Reply;
 use napi::bindgen_prelude::PromiseRaw;
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::{Cancel, CancelFlag};
 use resnet_core::data::Dataset;
-use resnet_core::train::{fit, BestPlace, Control, EpochRow, Event, FitConfig, Flow, SkippedCheckpoint};
+use resnet_core::train::{fit_among, BestPlace, Control, EpochRow, Event, FitConfig, Flow, SkippedCheckpoint};
 use resnet_core::{Code, Error, Result, Session};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,7 +176,13 @@ impl NativeRun {
 
 impl NativeRun {
     /// Starts a run. `ERR_BUSY` if another call writes to the model.
-    pub fn start(actor: &Arc<Actor>, train: Dataset, validation: Option<Dataset>, config: FitConfig) -> Result<Self> {
+    pub fn start(
+        actor: &Arc<Actor>,
+        train: Dataset,
+        validation: Option<Dataset>,
+        config: FitConfig,
+        ranks: Option<GivenRanks>,
+    ) -> Result<Self> {
         let writer = actor.writer()?;
         let mailbox = Arc::new(Mailbox::default());
         let cancel = CancelFlag::default();
@@ -186,7 +193,8 @@ impl NativeRun {
             let result = context.and_then(|context| {
                 let run = |Context { session, trainers }: &mut Context| {
                     let mut listener = Listener { inbox, trainers, mailbox: &mailbox, cancel: &cancel };
-                    fit(session, &train, validation.as_ref(), &config, &mut listener).map(drop)
+                    let mut reached = reached(ranks.as_ref())?;
+                    fit_among(session, &train, validation.as_ref(), &config, &mut listener, &mut *reached).map(drop)
                 };
                 let result = guarded(|| cancellable(context, cancel.clone(), run));
                 inbox.note(context.session, result.as_ref().err());

@@ -359,7 +359,10 @@ mod tests {
         let all = batches(&numbers(10), 4, Order::Sequential, false);
         assert_eq!(all.iter().map(|batch| batch.shape).collect::<Vec<_>>(), [[4, 1, 1, 2], [4, 1, 1, 2], [2, 1, 1, 2]]);
         let (indices, images) = (vec![8, 9], vec![16.0, 17.0, 18.0, 19.0]);
-        assert_eq!(all[2], Batch { indices, images, labels: vec![8, 9].into(), shape: [2, 1, 1, 2], ..Batch::default() });
+        assert_eq!(
+            all[2],
+            Batch { indices, images, labels: vec![8, 9].into(), shape: [2, 1, 1, 2], ..Batch::default() }
+        );
         assert_eq!(labels(&all), (0..10).collect::<Vec<_>>());
         assert_eq!(labels(&batches(&numbers(10), 4, Order::Sequential, true)), (0..8).collect::<Vec<_>>());
         assert_eq!(batches(&numbers(3), usize::MAX, Order::Sequential, false).len(), 1);

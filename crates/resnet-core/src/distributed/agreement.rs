@@ -37,7 +37,12 @@ impl Agreement {
             let differs = |(ours, theirs): (&[u8], &[u8])| ours != theirs;
             if let Some(index) = first.chunks(LEN).zip(digests.chunks(LEN)).position(differs) {
                 let expected = format!("every rank to have the {} of rank 0", self.names[index]);
-                return Err(Error::expected(Code::Distributed, "distributed", expected, format!("another on rank {rank}")));
+                return Err(Error::expected(
+                    Code::Distributed,
+                    "distributed",
+                    expected,
+                    format!("another on rank {rank}"),
+                ));
             }
         }
         Ok(())

@@ -138,10 +138,13 @@ impl Group<'_> {
 
 /// What parts of `len` numbers, one for each shard, come to by the tree: `merge` has the left one take in the right one, with the shards of
 /// each.
-pub fn merged(all: &[f64], len: usize, mut merge: impl FnMut(&mut [f64], Range<usize>, &[f64], Range<usize>)) -> Vec<f64> {
-    let mut leaf = |range: &Range<usize>| {
-        (range.len() == 1).then(|| (range.clone(), all[range.start * len..][..len].to_vec()))
-    };
+pub fn merged(
+    all: &[f64],
+    len: usize,
+    mut merge: impl FnMut(&mut [f64], Range<usize>, &[f64], Range<usize>),
+) -> Vec<f64> {
+    let mut leaf =
+        |range: &Range<usize>| (range.len() == 1).then(|| (range.clone(), all[range.start * len..][..len].to_vec()));
     let mut join = |(left, mut part): (Range<usize>, Vec<f64>), (right, other): (Range<usize>, Vec<f64>)| {
         merge(&mut part, left.clone(), &other, right.clone());
         (left.start..right.end, part)

@@ -15,7 +15,8 @@ pub(crate) use agreement::Agreement;
 pub(crate) use group::{add, merged, Exchange, Group};
 pub(crate) use sharding::Sharding;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
+use std::time::Duration;
 
 /// How ranks reach each other. All ranks make the same calls in the same order. An error on one is one on all, from their present or next
 /// call on.
@@ -71,4 +72,11 @@ impl Communicator for Alone {
 /// Another rank's error, as it is told here.
 pub fn of_rank(rank: usize, error: &Error) -> Error {
     Error::new(error.code, format!("rank {rank}: {}", error.message))
+}
+
+/// The error where ranks do not come in time.
+pub fn late(ranks: &str, limit: Duration) -> Error {
+    let message =
+        format!("distributed: expected every rank within {} s, got none of rank {ranks}", limit.as_secs_f64());
+    Error::new(Code::Distributed, message)
 }

@@ -1,7 +1,7 @@
 //! Ranks that are threads of one process: to run many where there is one, as tests do.
 
-use super::{of_rank, Communicator};
-use crate::error::{Code, Error, Result};
+use super::{late, of_rank, Communicator};
+use crate::error::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,10 +54,8 @@ impl ThreadRank {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let missing: Vec<String> = (0..self.size)
-                    .filter(|&rank| state.given[rank].is_none())
-                    .map(|rank| rank.to_string())
-                    .collect();
+                let missing: Vec<String> =
+                    (0..self.size).filter(|&rank| state.given[rank].is_none()).map(|rank| rank.to_string()).collect();
                 return Err(late(&missing.join(", "), self.limit));
             }
             state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -84,12 +82,6 @@ impl ThreadRank {
         }
         self.wait(state, |state| state.given[rank].is_none()).map(drop)
     }
-}
-
-/// The error where ranks do not come in time.
-pub fn late(ranks: &str, limit: Duration) -> Error {
-    let message = format!("distributed: expected every rank within {} s, got none of rank {ranks}", limit.as_secs_f64());
-    Error::new(Code::Distributed, message)
 }
 
 impl Communicator for ThreadRank {

@@ -25,7 +25,8 @@ pub struct ShardRoom {
 impl ShardRoom {
     /// The memory of all shards, in bytes.
     pub fn bytes(&self) -> usize {
-        self.exchange.bytes() + self.shards.iter().map(|shard| shard.slots.bytes() + shard.gradients.bytes()).sum::<usize>()
+        self.exchange.bytes()
+            + self.shards.iter().map(|shard| shard.slots.bytes() + shard.gradients.bytes()).sum::<usize>()
     }
 }
 
@@ -214,7 +215,9 @@ impl ShardedExecution<'_> {
         let sharding = self.batch.group.sharding;
         let smallest = match self.batch.is_synced {
             true => n,
-            false => (0..sharding.shards).map(|shard| sharding.images(n, shard).len()).filter(|&n| n > 0).min().unwrap_or(n),
+            false => {
+                (0..sharding.shards).map(|shard| sharding.images(n, shard).len()).filter(|&n| n > 0).min().unwrap_or(n)
+            }
         };
         super::check_norms(self.plan, smallest)
     }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::data::Mixed;
 use crate::data::Labels;
+use crate::data::Mixed;
 use crate::hashed;
 use resnet_ops::{layout, Executor, Isa, Precision};
 use safetensors::SafeTensors;

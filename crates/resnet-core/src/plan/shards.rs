@@ -8,7 +8,7 @@ use super::slots::Slots;
 use super::Plan;
 use crate::cancel::Cancel;
 use crate::error::Result;
-use resnet_ops::batch_norm::joint::Total;
+use resnet_ops::batch_norm::Total;
 use resnet_ops::{Buffer, Executor};
 
 /// A shard of a batch with storage of its own.
@@ -71,9 +71,9 @@ impl Plan {
             let Some(joint) = instruction.joint(merging.is_synced()) else {
                 if once {
                     let n = merging.images();
-                    shards[..1].iter_mut().try_for_each(|shard| {
-                        self.call(shard, with, n, |context| instruction.run(context))
-                    })?;
+                    shards[..1]
+                        .iter_mut()
+                        .try_for_each(|shard| self.call(shard, with, n, |context| instruction.run(context)))?;
                     continue;
                 }
                 for shard in shards.iter_mut().filter(|shard| shard.n > 0) {
@@ -83,7 +83,9 @@ impl Plan {
                 continue;
             };
             let mut parts = vec![0.0; joint.len * shards.len()];
-            for (shard, part) in shards.iter_mut().zip(parts.chunks_exact_mut(joint.len)).filter(|(shard, _)| shard.n > 0) {
+            for (shard, part) in
+                shards.iter_mut().zip(parts.chunks_exact_mut(joint.len)).filter(|(shard, _)| shard.n > 0)
+            {
                 let n = shard.n;
                 self.call(shard, with, n, |context| instruction.run_part(context, part))?;
             }

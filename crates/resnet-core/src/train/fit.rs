@@ -184,8 +184,7 @@ pub(in crate::train) fn go_on(
     session.check_data("images", train)?;
     let is_told = communicator.size() > 1 || config.has_checkpoints();
     let identity = is_told.then(|| Identity::of(config, train, validation)).transpose()?;
-    let (mut checkpoints, mut checkpoint) =
-        open_checkpoints(session, config, communicator.rank(), identity.as_ref())?;
+    let (mut checkpoints, mut checkpoint) = open_checkpoints(session, config, communicator.rank(), identity.as_ref())?;
     let RunState { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;

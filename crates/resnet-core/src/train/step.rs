@@ -90,8 +90,7 @@ pub(super) fn step_shards(
     execution.check_norms(n)?;
     updating.reserve(execution.parts())?;
     execution.forward(images)?;
-    let outcome = execution
-        .loss(weight, |part| loss.targets(labels.part(part.clone()), mixed_part(part)))?;
+    let outcome = execution.loss(weight, |part| loss.targets(labels.part(part.clone()), mixed_part(part)))?;
     execution.check_updated()?;
     check_finite(outcome)?;
     execution.backward()?;

@@ -164,7 +164,8 @@ impl Trainer {
         mixed: Option<&Mixed>,
         is_last: bool,
     ) -> Result<Metrics> {
-        let metrics = step(execution, &mut self.updating, images, self.loss.targets(labels, mixed.map(Mixed::other)), is_last)?;
+        let metrics =
+            step(execution, &mut self.updating, images, self.loss.targets(labels, mixed.map(Mixed::other)), is_last)?;
         self.stepped = true;
         Ok(metrics)
     }

@@ -1,29 +1,14 @@
 //! Batch normalisation with the statistics of a batch that is computed in parts, its shards, each by a call of its own, on this
 //! machine or another: what [`forward_train`](super::forward_train) and [`backward`](super::backward) do, cut where they need the other
-//! shards. A first half leaves a *part*, [`part_len`] f64; parts are merged pair by pair ([`merge_moments`], or added up); a second half
+//! shards. A first half leaves a *part*, [`BatchNorm::part_len`] f64; parts are merged pair by pair ([`merge_moments`], or added up); a second half
 //! goes on with what came of that.
 //!
 //! With one shard all is the same, to the last bit, as without shards.
 
-use super::{cpu, reference, Backward, BatchNorm, ForwardTrain};
-use crate::{blocked, Buffer, Executor, Result};
+use super::{cpu, reference, Backward, BatchNorm, ForwardTrain, Total};
+use crate::{Buffer, Executor, Result};
 #[cfg(feature = "cuda-kernels")]
 use candle_core::bail;
-
-/// What the parts of all shards came to.
-#[derive(Clone, Copy)]
-pub struct Total<'a> {
-    /// Images of all shards.
-    pub n: usize,
-    /// The merged parts, [`part_len`] numbers.
-    pub values: &'a [f64],
-}
-
-/// Numbers of a part: two for each channel, rounded up to whole blocks of 16. Forward means and sums of squared distances from them,
-/// backward sums of dy and of dy·(x − mean).
-pub fn part_len(op: &BatchNorm) -> usize {
-    2 * blocked::blocks(op.channels) * blocked::LANES
-}
 
 /// Has the moments of `n` images, at least one, take in those of `more` (Chan, Golub and LeVeque, 1983): both as [`moments_part`] writes
 /// them, of a norm with so many pixels.

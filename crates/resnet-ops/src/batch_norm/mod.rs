@@ -43,6 +43,21 @@ impl BatchNorm {
     pub fn sums_len(&self, n: usize) -> usize {
         2 * n * blocked::blocks(self.channels) * blocked::LANES
     }
+
+    /// Numbers of a part, see [`joint`]: two for each channel, rounded up to whole blocks of 16. Forward means and sums of squared distances
+    /// from them, backward sums of dy and of dy·(x − mean).
+    pub fn part_len(&self) -> usize {
+        self.sums_len(1)
+    }
+}
+
+/// What the parts of all shards of a batch came to; see [`joint`].
+#[derive(Clone, Copy)]
+pub struct Total<'a> {
+    /// Images of all shards.
+    pub n: usize,
+    /// The merged parts, [`BatchNorm::part_len`] numbers.
+    pub values: &'a [f64],
 }
 
 /// Whose statistics a norm's output was made with.

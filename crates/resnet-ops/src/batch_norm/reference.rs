@@ -117,7 +117,7 @@ fn mask<T: Real>(op: &BatchNorm, call: &mut Backward) -> Result<()> {
 
 /// See [`super::joint`].
 pub(super) mod joint {
-    use super::super::joint::{part_len, Total};
+    use super::super::Total;
     use super::*;
 
     pub(in super::super) fn moments_part<T: Real>(
@@ -128,7 +128,7 @@ pub(super) mod joint {
         part: &mut [f64],
     ) -> Result<()> {
         let (x, count) = (x.slice::<T>()?, count(op, n));
-        let (mean, square) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+        let (mean, square) = part[..op.part_len()].split_at_mut(op.part_len() / 2);
         for c in 0..op.channels {
             let channel = || planes(op, n, c).flat_map(|plane| &x[plane]).map(|&x| x.into());
             mean[c] = channel().sum::<f64>() / count;
@@ -138,7 +138,7 @@ pub(super) mod joint {
     }
 
     pub(in super::super) fn save<T: Real>(op: &BatchNorm, total: Total, saved: &mut Buffer) -> Result<()> {
-        let (means, squares) = total.values.split_at(part_len(op) / 2);
+        let (means, squares) = total.values.split_at(op.part_len() / 2);
         let (mean, variance, inverse) = saved_parts_mut(op, saved.slice_mut::<T>()?);
         for c in 0..op.channels {
             (mean[c], variance[c]) = (T::of(means[c]), T::of(squares[c] / count(op, total.n)));
@@ -159,7 +159,7 @@ pub(super) mod joint {
         part: &mut [f64],
     ) -> Result<()> {
         let (means, variances, _) = saved_parts(op, saved.slice::<T>()?);
-        let (mean, variance) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+        let (mean, variance) = part[..op.part_len()].split_at_mut(op.part_len() / 2);
         for c in 0..op.channels {
             mean[c] = n as f64 * means[c].into();
             variance[c] = n as f64 * unbiased(op, n) * variances[c].into();
@@ -168,7 +168,7 @@ pub(super) mod joint {
     }
 
     pub(in super::super) fn save_mean<T: Real>(op: &BatchNorm, total: Total, saved: &mut Buffer) -> Result<()> {
-        let (means, variances) = total.values.split_at(part_len(op) / 2);
+        let (means, variances) = total.values.split_at(op.part_len() / 2);
         let (mean, variance, _) = saved_parts_mut(op, saved.slice_mut::<T>()?);
         let n = total.n as f64;
         for c in 0..op.channels {
@@ -193,7 +193,7 @@ pub(super) mod joint {
         mask::<T>(op, call)?;
         let (x, dy) = (call.x.slice::<T>()?, call.dy.slice::<T>()?);
         let (mean, _, _) = saved_parts(op, call.saved.slice::<T>()?);
-        let (gradient, product) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+        let (gradient, product) = part[..op.part_len()].split_at_mut(op.part_len() / 2);
         for c in 0..op.channels {
             let channel = || planes(op, call.n, c).flatten();
             gradient[c] = channel().map(|i| dy[i].into()).sum();
@@ -208,7 +208,7 @@ pub(super) mod joint {
         let gamma = &params.slice::<T>()?[..op.channels];
         let (dgamma, dbeta) = grads.into_slice::<T>()?.split_at_mut(op.channels);
         let (mean, _, inverse) = saved_parts(op, saved.slice::<T>()?);
-        let (sums, products) = total.values.split_at(part_len(op) / 2);
+        let (sums, products) = total.values.split_at(op.part_len() / 2);
         let mut dx = dx.map(|dx| dx.slice_mut::<T>()).transpose()?;
         let count = T::of(count(op, total.n));
         for c in 0..op.channels {

@@ -6,7 +6,14 @@ use crate::simd::kernel;
 use crate::{Buffer, Cpu, Result};
 use std::ops::Range;
 
-pub(super) fn forward(cpu: &Cpu, op: &Dropout, images: Range<usize>, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
+pub(super) fn forward(
+    cpu: &Cpu,
+    op: &Dropout,
+    images: Range<usize>,
+    key: u64,
+    x: &Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
     let x = x.slice::<f32>()?;
     each_plane(cpu, op, images, key, y, |start, y| y.copy_from_slice(&x[start..][..y.len()]))
 }

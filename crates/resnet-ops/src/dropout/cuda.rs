@@ -5,7 +5,14 @@ use crate::cuda::{arguments, padded, Address, Cuda, OCTET};
 use crate::{Buffer, Result};
 use std::ops::Range;
 
-pub(super) fn forward(cuda: &Cuda, op: &Dropout, images: Range<usize>, key: u64, x: &Buffer, y: &mut Buffer) -> Result<()> {
+pub(super) fn forward(
+    cuda: &Cuda,
+    op: &Dropout,
+    images: Range<usize>,
+    key: u64,
+    x: &Buffer,
+    y: &mut Buffer,
+) -> Result<()> {
     let (x, y) = (cuda.real(x, len(op, images.len()))?, cuda.real(y, len(op, images.len()))?);
     thin(cuda, op, images, key, x, y)
 }

@@ -106,12 +106,6 @@ pub fn forward(
 ///
 /// # Errors
 /// As for [`forward`].
-pub fn backward(
-    executor: &Executor,
-    op: &Dropout,
-    images: Range<usize>,
-    key: u64,
-    dy: &mut Buffer,
-) -> Result<()> {
+pub fn backward(executor: &Executor, op: &Dropout, images: Range<usize>, key: u64, dy: &mut Buffer) -> Result<()> {
     by_backend!(executor, backward(op, images, key, dy))
 }

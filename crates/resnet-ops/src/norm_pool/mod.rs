@@ -1,8 +1,7 @@
 //! Batch normalisation in training, with or without ReLU, and max-pooling of what it gives, without the map between them: as
 //! in the stem of a residual network, where that map is the largest of all.
 
-use crate::batch_norm::joint::Total;
-use crate::batch_norm::BatchNorm;
+use crate::batch_norm::{BatchNorm, Total};
 use crate::executor::by_backend;
 use crate::max_pool2d::MaxPool2d;
 use crate::{Buffer, Cpu, Executor, Result, View, ViewMut};

@@ -5,8 +5,7 @@ use crate::plan::instruction::{calls, Operands, Read, Request, Write};
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
 use crate::weights::Weights;
-use resnet_ops::batch_norm::joint::{self, Total};
-use resnet_ops::batch_norm::{self, BatchNorm, Statistics};
+use resnet_ops::batch_norm::{self, joint, BatchNorm, Statistics, Total};
 use resnet_ops::{Buffer, Result, View, ViewMut};
 use std::cell::RefMut;
 use std::ops::Range;
@@ -131,7 +130,7 @@ impl Norm {
 
     /// The same of sums.
     pub fn joint_sums(&self) -> Joint {
-        Joint { len: joint::part_len(&self.op), merge: Merge::Sum }
+        Joint { len: self.op.part_len(), merge: Merge::Sum }
     }
 
     /// Storage for its parameters' gradients where nobody wants them: those of its input are made from them.
@@ -244,9 +243,7 @@ impl PlanOp for Norm {
     fn joint(&self, call: &NormCall, synced: bool) -> Option<Joint> {
         match call {
             NormCall::ForwardTrain { .. } => synced.then(|| self.joint_moments()),
-            NormCall::Backward { .. } => {
-                (synced && self.statistics == Statistics::Batch).then(|| self.joint_sums())
-            }
+            NormCall::Backward { .. } => (synced && self.statistics == Statistics::Batch).then(|| self.joint_sums()),
             // Each shard has its own: their mean counts.
             NormCall::UpdateRunning { .. } => (!synced).then(|| self.joint_sums()),
             NormCall::Moments { .. }
@@ -262,9 +259,9 @@ impl PlanOp for Norm {
             NormCall::ForwardTrain { x, moments, .. } => {
                 joint::moments_part(executor, op, n, &buffers.read(x), &buffers.read(moments), part)
             }
-            NormCall::Backward { summed, .. } => self.with_backward(call, context, |mut call| {
-                joint::sums_part(executor, op, &mut call, summed, part)
-            }),
+            NormCall::Backward { summed, .. } => {
+                self.with_backward(call, context, |mut call| joint::sums_part(executor, op, &mut call, summed, part))
+            }
             NormCall::UpdateRunning { saved } => joint::saved_part(executor, op, n, &buffers.read(saved), part),
             NormCall::Moments { .. }
             | NormCall::ForwardEval { .. }

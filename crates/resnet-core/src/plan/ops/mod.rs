@@ -40,7 +40,7 @@ use crate::model::layer::Layer;
 use crate::model::params::ParamRanges;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
-use resnet_ops::batch_norm::joint::Total;
+use resnet_ops::batch_norm::Total;
 use resnet_ops::dropout::Grain;
 use resnet_ops::{Buffer, Executor, GradientTarget, Result};
 use std::cell::{Ref, RefMut};

@@ -5,7 +5,7 @@ use crate::plan::instruction::{calls, Read, Write};
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
 use crate::weights::Weights;
-use resnet_ops::batch_norm::joint::{self, Total};
+use resnet_ops::batch_norm::{joint, Total};
 use resnet_ops::max_pool2d::MaxPool2d;
 use resnet_ops::norm_pool::{self, NormPool};
 use resnet_ops::Result;

@@ -48,9 +48,8 @@ impl Ranks<'_> {
     /// # Errors
     /// `ERR_DISTRIBUTED` names a rank and what it has otherwise; if one is lost or has failed.
     pub fn agree(&mut self, session: &Session, identity: &Identity, from: Option<&Checkpoint>) -> Result<()> {
-        let described = |value: serde_json::Result<String>| {
-            value.map_err(|error| Error::new(Code::Internal, error.to_string()))
-        };
+        let described =
+            |value: serde_json::Result<String>| value.map_err(|error| Error::new(Code::Internal, error.to_string()));
         let network = described(serde_json::to_string(session.network()))?;
         let [parameters, running] = session.weights()?.values()?;
         let bytes = |values: &Cow<[f32]>| bytemuck::cast_slice::<f32, u8>(values).to_vec();

@@ -1,8 +1,7 @@
 //! See [`crate::batch_norm::joint`].
 
 use super::{block_moments, finish_with, plane_len, Saved};
-use crate::batch_norm::joint::{part_len, Total};
-use crate::batch_norm::{Backward, BatchNorm, ForwardTrain};
+use crate::batch_norm::{Backward, BatchNorm, ForwardTrain, Total};
 use crate::blocked::{blocks, LANES};
 use crate::{Buffer, Cpu, Result};
 
@@ -15,7 +14,7 @@ pub(in crate::batch_norm) fn moments_part(
     part: &mut [f64],
 ) -> Result<()> {
     let (moments, _) = moments.slice::<f64>()?[..op.sums_len(n)].as_chunks::<LANES>();
-    let (mean, square) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+    let (mean, square) = part[..op.part_len()].split_at_mut(op.part_len() / 2);
     cpu.pool.zip_chunks_mut(mean, LANES, square, LANES, |block, mean, square| {
         let [center, squares] = block_moments(op, n, moments, block);
         mean.copy_from_slice(&center);
@@ -62,7 +61,7 @@ pub(in crate::batch_norm) fn sums_part(
 /// Adds up the sums of planes, over images in order.
 pub(crate) fn add_up(cpu: &Cpu, op: &BatchNorm, sums: &[f64], part: &mut [f64]) {
     let ((sums, _), blocks) = (sums.as_chunks::<LANES>(), blocks(op.channels));
-    let (gradient, product) = part[..part_len(op)].split_at_mut(part_len(op) / 2);
+    let (gradient, product) = part[..op.part_len()].split_at_mut(op.part_len() / 2);
     cpu.pool.zip_chunks_mut(gradient, LANES, product, LANES, |block, gradient, product| {
         gradient.fill(0.0);
         product.fill(0.0);

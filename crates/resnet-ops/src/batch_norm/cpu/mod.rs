@@ -4,8 +4,7 @@
 //! Sums of a plane are f32 vectors for a few pixels, then f64; planes are added up over images in order, so that the
 //! number of threads changes nothing.
 
-use super::joint::Total;
-use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, UpdateRunning};
+use super::{Backward, BatchNorm, ForwardEval, ForwardTrain, Statistics, Total, UpdateRunning};
 use crate::affine::{Affine, Lanes};
 use crate::blocked::{blocked_len, blocks, LANES};
 use crate::{finite, Buffer, Cpu, Isa, Result, View};

@@ -89,7 +89,6 @@ impl Checkpoints {
         Ok(Self { config: config.clone(), folder, identity, last: (0, Instant::now()) })
     }
 
-
     /// Refuses a folder whose checkpoints are not those of the run, which goes on from there if it does: theirs would get lost among its own.
     ///
     /// # Errors

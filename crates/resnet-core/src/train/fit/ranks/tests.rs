@@ -87,7 +87,11 @@ fn the_number_of_ranks_changes_no_bit() {
     let plain = sharded(4);
     let configs = [
         plain.clone(),
-        FitConfig { accumulate: 2, course: CourseConfig { ema, restore_best, ..CourseConfig::default() }, ..plain.clone() },
+        FitConfig {
+            accumulate: 2,
+            course: CourseConfig { ema, restore_best, ..CourseConfig::default() },
+            ..plain.clone()
+        },
         FitConfig {
             augment: augment(
                 r#"[{"type":"random_crop","padding":1,"reflect":false,"fill":0},{"type":"mixup","alpha":0.4},
@@ -205,7 +209,11 @@ fn ranks_that_differ_are_refused_before_the_first_step() {
 fn what_ends_one_rank_ends_all() {
     // Stopped by its listener.
     let errors = failed(3, |rank| (session(), data(22), sharded(3), (rank == 1).then_some(4)));
-    let expected = ["rank 1: the training run was cancelled", "the training run was cancelled", "rank 1: the training run was cancelled"];
+    let expected = [
+        "rank 1: the training run was cancelled",
+        "the training run was cancelled",
+        "rank 1: the training run was cancelled",
+    ];
     assert_eq!(errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>(), expected);
     assert!(errors.iter().all(|error| error.code == Code::Aborted));
 
@@ -217,10 +225,8 @@ fn what_ends_one_rank_ends_all() {
     let hot = || {
         let mut config = sharded(2);
         config.schedule = None;
-        config.optimizer = Optimizer::from_json(
-            r#"{"type":"sgd","lr":1e30,"momentum":0,"nesterov":false,"weight_decay":0}"#,
-        )
-        .unwrap();
+        config.optimizer =
+            Optimizer::from_json(r#"{"type":"sgd","lr":1e30,"momentum":0,"nesterov":false,"weight_decay":0}"#).unwrap();
         config
     };
     let errors = failed(2, |_| (session(), data(22), hot(), None));

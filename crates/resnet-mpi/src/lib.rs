@@ -1,0 +1,99 @@
+//! The ranks of a training run as processes of MPI, which moves their bytes and adds nothing up.
+//!
+//! MPI is built against what is installed, since its libraries have no common binary interface; nothing else of the project needs this crate.
+//! One thread makes all calls of MPI, from its beginning to its end, as `MPI_THREAD_FUNNELED` wants it. It never blocks in one: exchanges are
+//! begun and then looked at, and between two looks other ranks are heard that have failed.
+
+#![forbid(unsafe_code)]
+
+mod thread;
+
+use resnet_core::distributed::Communicator;
+use resnet_core::{Code, Error, Result};
+use std::sync::mpsc::{channel, Sender};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use thread::{Job, Kind, Started};
+
+/// All processes that were started together, as one of them sees them.
+pub struct World {
+    jobs: Sender<Job>,
+    rank: usize,
+    size: usize,
+    limit: Duration,
+    sent: Vec<u8>,
+    received: Vec<u8>,
+}
+
+static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
+
+/// Has MPI begin, if it has not yet, which waits for all processes to do so. Each exchange waits so long for the other ranks.
+///
+/// # Errors
+/// `ERR_DISTRIBUTED` if MPI cannot begin or has ended; `ERR_NO_THREAD`.
+pub fn world(limit: Duration) -> Result<World> {
+    let started = STARTED.get_or_init(|| thread::start().map(Mutex::new)).as_ref().map_err(Clone::clone)?;
+    let Started { jobs, rank, size, .. } = &*started.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(World { jobs: jobs.clone(), rank: *rank, size: *size, limit, sent: Vec::new(), received: Vec::new() })
+}
+
+/// Has MPI end, if it has begun and no rank has failed, which waits for all processes to do so, so long at most.
+pub fn finish(limit: Duration) {
+    if let Some(Ok(started)) = STARTED.get() {
+        let started = started.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether it has ended or not: there is nothing more to be done.
+        let _ = started.jobs.send(Job::Finish);
+        let _ = started.ended.recv_timeout(limit);
+    }
+}
+
+impl Drop for World {
+    /// A defect here ends what the others wait for too.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fail(&Error::new(Code::Internal, "a thread panicked"));
+        }
+    }
+}
+
+impl World {
+    fn exchange(&mut self, kind: Kind, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
+        let (reply, answer) = channel();
+        let (mut sent, mut received) = (std::mem::take(&mut self.sent), std::mem::take(&mut self.received));
+        sent.clear();
+        sent.extend_from_slice(mine);
+        received.resize(theirs.len(), 0);
+        let gone = || Error::new(Code::Distributed, "distributed: MPI has ended in this process");
+        let job = Job::Exchange { kind, sent, received, limit: self.limit, reply };
+        self.jobs.send(job).map_err(|_| gone())?;
+        (self.sent, self.received) = answer.recv().map_err(|_| gone())??;
+        theirs.copy_from_slice(&self.received);
+        Ok(())
+    }
+}
+
+impl Communicator for World {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn all_gather(&mut self, mine: &[u8], all: &mut [u8]) -> Result<()> {
+        self.exchange(Kind::Gather, mine, all)
+    }
+
+    fn all_to_all(&mut self, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
+        self.exchange(Kind::AllToAll, mine, theirs)
+    }
+
+    fn fail(&mut self, error: &Error) {
+        let (told, heard) = channel();
+        if self.jobs.send(Job::Fail { error: error.clone(), told }).is_ok() {
+            // The others are told before this process can end.
+            let _ = heard.recv_timeout(Duration::from_secs(5));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The thread that makes all calls of MPI.
+
+use mpi::collective::CommunicatorCollectives;
+use mpi::point_to_point::{Destination, MatchedReceiveVec, Source};
+use mpi::request::{scope, StaticScope};
+use mpi::topology::{Communicator, SimpleCommunicator};
+use mpi::{Tag, Threading};
+use resnet_core::distributed::{late, of_rank};
+use resnet_core::{Code, Error, Result};
+use std::convert::Infallible;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::thread::{sleep, yield_now, Builder};
+use std::time::{Duration, Instant};
+
+/// Of messages that tell an error.
+const FAILED: Tag = 1;
+/// Of those by which ranks that have waited too long find out who is there.
+const HERE: Tag = 2;
+/// How long a rank that has waited too long hears who else does.
+const ROLL_CALL: Duration = Duration::from_secs(2);
+/// How long an exchange is looked at without a pause.
+const EAGER: Duration = Duration::from_millis(1);
+/// A pause.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// What is asked of the thread.
+pub enum Job {
+    /// To exchange bytes; they come back with what came.
+    Exchange {
+        kind: Kind,
+        sent: Vec<u8>,
+        received: Vec<u8>,
+        limit: Duration,
+        reply: Sender<Result<(Vec<u8>, Vec<u8>)>>,
+    },
+    /// To tell all other ranks of an error, after which nothing more is exchanged.
+    Fail { error: Error, told: Sender<()> },
+    /// To have MPI end.
+    Finish,
+}
+
+/// What is exchanged.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Gather,
+    AllToAll,
+}
+
+/// MPI that has begun.
+pub struct Started {
+    pub jobs: Sender<Job>,
+    pub rank: usize,
+    pub size: usize,
+    /// Told when MPI has ended.
+    pub ended: Receiver<Infallible>,
+}
+
+/// Starts the thread; returns when all processes have begun.
+pub fn start() -> Result<Started> {
+    let ((jobs, asked), (begun, place), (end, ended)) = (channel(), channel(), channel::<Infallible>());
+    let body = move || {
+        let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
+            return drop(begun.send(Err(unusable("MPI that nobody else has begun in this process"))));
+        };
+        if threading < Threading::Funneled {
+            return drop(begun.send(Err(unusable("an MPI that may be called from a thread (MPI_THREAD_FUNNELED)"))));
+        }
+        let world = universe.world();
+        let talk = world.duplicate();
+        let place = (world.rank() as usize, world.size() as usize);
+        let _ = begun.send(Ok(place));
+        let ends = serve(&asked, &Ranks { world, talk });
+        if !ends {
+            // MPI knows exchanges that never end, and has no way to end with such: the process ends without.
+            std::mem::forget(universe);
+        }
+        drop(end);
+    };
+    Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error))?;
+    let gone = |_| Error::new(Code::Internal, "the thread of MPI ended at once");
+    let (rank, size) = place.recv().map_err(gone)??;
+    Ok(Started { jobs, rank, size, ended })
+}
+
+fn unusable(expected: &str) -> Error {
+    Error::expected(Code::Distributed, "distributed", expected, "none")
+}
+
+/// Does what is asked until the end; false where one cannot be.
+fn serve(asked: &Receiver<Job>, ranks: &Ranks) -> bool {
+    for job in asked {
+        match job {
+            Job::Exchange { kind, sent, received, limit, reply } => ranks.exchange(kind, sent, received, limit, &reply),
+            Job::Fail { error, told } => {
+                ranks.tell(&error);
+                let _ = told.send(());
+                return fail_all(asked, &error);
+            }
+            Job::Finish => return true,
+        }
+    }
+    true
+}
+
+/// After an error nothing is exchanged any more.
+fn fail_all(asked: &Receiver<Job>, error: &Error) -> bool {
+    for job in asked {
+        match job {
+            Job::Exchange { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Job::Fail { told, .. } => drop(told.send(())),
+            Job::Finish => return false,
+        }
+    }
+    false
+}
+
+struct Ranks {
+    world: SimpleCommunicator,
+    /// For what ranks tell each other beside exchanges.
+    talk: SimpleCommunicator,
+}
+
+impl Ranks {
+    /// Exchanges, and replies. After an error this does not return: MPI holds on to the bytes for good.
+    fn exchange(
+        &self,
+        kind: Kind,
+        sent: Vec<u8>,
+        mut received: Vec<u8>,
+        limit: Duration,
+        reply: &Sender<Result<(Vec<u8>, Vec<u8>)>>,
+    ) {
+        let began = Instant::now();
+        scope(|scope| {
+            let mut request = match kind {
+                Kind::Gather => self.world.immediate_all_gather_into(scope, &sent[..], &mut received[..]),
+                Kind::AllToAll => self.world.immediate_all_to_all_into(scope, &sent[..], &mut received[..]),
+            };
+            loop {
+                match request.test() {
+                    Ok(_) => break,
+                    Err(unfinished) => request = unfinished,
+                }
+                let waited = began.elapsed();
+                if let Some(error) = self.heard(waited, limit) {
+                    let _ = reply.send(Err(error));
+                    std::mem::forget(request);
+                    loop {
+                        std::thread::park();
+                    }
+                }
+                if waited < EAGER {
+                    yield_now();
+                } else {
+                    sleep(PAUSE);
+                }
+            }
+        });
+        let _ = reply.send(Ok((sent, received)));
+    }
+
+    /// Why an exchange that has waited so long is not waited for any longer.
+    fn heard(&self, waited: Duration, limit: Duration) -> Option<Error> {
+        if let Some((rank, text)) = self.message(FAILED) {
+            return Some(of_rank(rank, &read(&text)));
+        }
+        let called = self.message(HERE);
+        if called.is_none() && waited < limit {
+            return None;
+        }
+        // Another has waited too long, or this one has: all who wait say that they are there.
+        self.send(HERE, Vec::new());
+        let mut is_there = vec![false; self.world.size() as usize];
+        is_there[self.world.rank() as usize] = true;
+        called.into_iter().for_each(|(rank, _)| is_there[rank] = true);
+        let began = Instant::now();
+        while began.elapsed() < ROLL_CALL {
+            if let Some((rank, text)) = self.message(FAILED) {
+                return Some(of_rank(rank, &read(&text)));
+            }
+            match self.message(HERE) {
+                Some((rank, _)) => is_there[rank] = true,
+                None => sleep(PAUSE),
+            }
+        }
+        let missing = is_there.iter().enumerate().filter(|(_, &is_there)| !is_there);
+        let missing: Vec<String> = missing.map(|(rank, _)| rank.to_string()).collect();
+        Some(late(&missing.join(", "), limit))
+    }
+
+    /// Tells all others of an error.
+    fn tell(&self, error: &Error) {
+        self.send(FAILED, format!("{}\n{}", error.code.name(), error.message).into_bytes());
+        // What has been sent leaves while MPI is asked for something.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(200) {
+            let _ = self.talk.any_process().immediate_probe_with_tag(FAILED);
+            sleep(PAUSE);
+        }
+    }
+
+    /// Sends bytes to all others without waiting for them.
+    fn send(&self, tag: Tag, bytes: Vec<u8>) {
+        // Once in a process: MPI may read them for as long as it likes.
+        let bytes: &'static [u8] = bytes.leak();
+        for rank in (0..self.world.size()).filter(|&rank| rank != self.world.rank()) {
+            std::mem::forget(self.talk.process_at_rank(rank).immediate_send_with_tag(StaticScope, bytes, tag));
+        }
+    }
+
+    /// A message that has come, with its sender.
+    fn message(&self, tag: Tag) -> Option<(usize, Vec<u8>)> {
+        let found = self.talk.any_process().immediate_matched_probe_with_tag(tag)?;
+        let (bytes, status) = found.matched_receive_vec();
+        Some((status.source_rank() as usize, bytes))
+    }
+}
+
+/// An error as [`Ranks::tell`] writes it.
+fn read(text: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(text);
+    let (name, message) = text.split_once('\n').unwrap_or_default();
+    Error::new(Code::of(name).unwrap_or(Code::Distributed), message)
+}

@@ -1,0 +1,71 @@
+import { addon } from "./binding.js";
+import { boolean, checkOptions, count, either, number, object, oneOf, type Rules } from "./options.js";
+import { type Ranks, ranksOf } from "./ranks.js";
+
+/** Settings of {@link ShardOptions.distributed}. */
+export interface DistributedSettings {
+  /** Seconds that each exchange waits for all processes before the run ends in those that are there, default 300. */
+  timeout?: number;
+}
+
+/** Options of how batches are cut, and who computes them. */
+export interface ShardOptions {
+  /**
+   * Whether processes that were started together, by `mpirun` or `srun`, share this run; by default, and where the environment tells of no others,
+   * this process is alone. Each of them calls `fit` with the same model, data and options, which is looked at before the first step, reads its part
+   * of each batch, and ends with the same weights and history. Rank 0 alone writes checkpoints, calls what is given as `onEvent` and has a
+   * `dashboard`; other callbacks are called in each process. An error or abort in one of them is one in all. Needs an addon that was built
+   * for the MPI that is installed: `npm run build:mpi`.
+   */
+  distributed?: "auto" | DistributedSettings;
+  /**
+   * Shards that each batch is cut into, by default as many as there are processes. What is summed over a batch, gradients, losses and the
+   * statistics of batch norms, is summed for each shard and then over shards in one fixed order, so that results depend on this number alone, not
+   * on how many processes compute them: one with 4 shards has the bits of four. Images are the same as without shards, and dropout drops the same;
+   * `mixup` and `cutmix` mix within a shard. CPUs alone.
+   */
+  shards?: number;
+  /**
+   * Whether batch norms have the statistics of the whole batch, as PyTorch's `SyncBatchNorm`, default true; with `false` each shard has its own,
+   * and the running statistics take in their mean. Without `shards` nothing changes.
+   */
+  syncBatchNorm?: boolean;
+}
+
+const settingsRules: Rules<DistributedSettings> = { timeout: number(1, 86_400) };
+export const shardRules: Rules<ShardOptions> = {
+  distributed: either(oneOf("auto"), object) as Rules<ShardOptions>["distributed"],
+  shards: count,
+  syncBatchNorm: boolean,
+};
+
+/** The processes that share a run, with how long they wait for each other. */
+export interface GivenRanks extends Ranks {
+  timeout: number;
+}
+
+/** What the environment tells, if it is asked for. */
+export function givenRanks(distributed: ShardOptions["distributed"]): GivenRanks | undefined {
+  if (distributed === undefined) return undefined;
+  const { timeout = 300 } = checkOptions(distributed === "auto" ? {} : distributed, settingsRules, "distributed");
+  const ranks = ranksOf(process.env);
+  if (ranks === undefined) return undefined;
+  finishAtExit();
+  return { ...ranks, timeout };
+}
+
+/** What the addon is told of shards. */
+export function describeShards({ shards, syncBatchNorm }: ShardOptions): object {
+  return { shards, sync_batch_norm: syncBatchNorm };
+}
+
+let finishes = false;
+
+/** Launchers take a process that ends without the end of MPI for one that has crashed. */
+function finishAtExit(): void {
+  if (finishes) return;
+  finishes = true;
+  process.once("exit", (code) => {
+    if (code === 0) addon.finishRanks(10);
+  });
+}
