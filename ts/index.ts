@@ -66,6 +66,7 @@ export { type LoadOptions, type LoadReport, Model, type ModelOptions } from "./m
 export type { ExportOnnxOptions, OnnxFile, OnnxPort } from "./onnx.js";
 export type { Optimizer } from "./optimizer.js";
 export { plot, type PlotOptions } from "./plot.js";
+export { type Ranks, ranks } from "./ranks.js";
 export { balancedSampler, type Sampler } from "./sampler.js";
 export type { Schedule } from "./schedule.js";
 export type { DistributedSettings, ShardOptions } from "./shards.js";

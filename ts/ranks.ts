@@ -17,6 +17,14 @@ const SOURCES = [
   ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
 ] as const;
 
+/**
+ * The processes that share this one's runs with `distributed`, as the environment tells that `mpirun`, `srun` or another launcher has left, for programs that
+ * do something in one of them alone; `undefined` in a process that was started by itself.
+ */
+export function ranks(): Ranks | undefined {
+  return ranksOf(process.env);
+}
+
 /** What the first of the sources tells that there is; `undefined` for a process alone. */
 export function ranksOf(env: Readonly<Record<string, string | undefined>>): Ranks | undefined {
   for (const [source, sizes] of SOURCES) {

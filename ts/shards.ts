@@ -61,11 +61,15 @@ export function describeShards({ shards, syncBatchNorm }: ShardOptions): object 
 
 let finishes = false;
 
+/** Milliseconds that a process which has failed stays for the others to say why they end: launchers end all as soon as one has. */
+const LAST_WORDS = 1000;
+
 /** Launchers take a process that ends without the end of MPI for one that has crashed. */
 function finishAtExit(): void {
   if (finishes) return;
   finishes = true;
   process.once("exit", (code) => {
-    if (code === 0) addon.finishRanks(10);
+    if (code === 0) addon.finishRanks(86_400);
+    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_WORDS);
   });
 }

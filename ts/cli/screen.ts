@@ -13,6 +13,7 @@ export class Screen {
   readonly interrupt: Interrupt;
   /** Whether something could not be written. */
   #isLossy = false;
+  #isMute = false;
 
   constructor(json: boolean) {
     this.json = json;
@@ -35,16 +36,22 @@ export class Screen {
     });
   }
 
+  /** Writes nothing from now on but errors: another process does. */
+  mute(): void {
+    this.#isMute = true;
+    this.status.mute();
+  }
+
   /** Writes a text for a person. */
   print(text: string): void {
-    if (this.json) return;
+    if (this.json || this.#isMute) return;
     this.status.clear();
     process.stdout.write(`${text}\n`);
   }
 
   /** Writes a line of JSON for a program. */
   record(value: object): void {
-    if (!this.json) return;
+    if (!this.json || this.#isMute) return;
     this.status.clear();
     process.stdout.write(`${JSON.stringify(value)}\n`);
   }

@@ -10,6 +10,7 @@ export class StatusLine {
   readonly #silent: boolean;
   #last: number;
   #shown = false;
+  #isMute = false;
 
   /** On a stream; `silent` writes nothing where there is no terminal. */
   constructor(stream: WriteStream, silent = false) {
@@ -25,8 +26,15 @@ export class StatusLine {
     return this.#terminal ? (this.#stream.columns || 80) - 1 : Infinity;
   }
 
+  /** Writes nothing from now on. */
+  mute(): void {
+    this.clear();
+    this.#isMute = true;
+  }
+
   /** Shows a state. */
   show(text: string): void {
+    if (this.#isMute) return;
     const now = performance.now();
     if (now - this.#last < (this.#terminal ? FRAME : QUIET)) return;
     this.#last = now;
@@ -38,6 +46,7 @@ export class StatusLine {
   /** Writes a line that stays. */
   note(text: string): void {
     this.clear();
+    if (this.#isMute) return;
     if (this.#terminal || !this.#silent) this.#stream.write(`${text}\n`);
   }
 

@@ -7,6 +7,7 @@ import { oneLine } from "./option.js";
 import { Progress } from "./progress.js";
 import { writeReport } from "./reporting.js";
 import type { Screen } from "./screen.js";
+import { isOther } from "./sharing.js";
 import { chartBeside, replace } from "./target.js";
 
 /** A training run, and where its model goes. */
@@ -39,6 +40,7 @@ export interface Trained {
 
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
 export async function trainAndSave({ model, data, options, again, output, report: page, title, keep }: Training, screen: Screen): Promise<Trained> {
+  if (isOther(options)) return { exit: EXIT.success, history: await followed({ model, data, options, keep }, screen), saved: 0 };
   const began = performance.now();
   let saved = 0;
   const onEpochEnd: FitOptions["onEpochEnd"] = async ({ epoch }, { best }) => {
@@ -50,7 +52,7 @@ export async function trainAndSave({ model, data, options, again, output, report
     });
     saved = epoch;
   };
-  const restoreBest = keep === "best" && { restoreBest: "validationAccuracy" as const };
+  const restoreBest = restored(keep);
   const { history, failure } = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen);
   screen.status.clear();
   const best = { epoch: (keep === "best" && history.best?.epoch) || 0 };
@@ -85,6 +87,16 @@ export async function trainAndSave({ model, data, options, again, output, report
   }
   if (page !== undefined) screen.print(report === undefined ? "Stopped: no report is written" : `What there is to know of it, in a browser: ${oneLine(page)}`);
   return { exit: stopped || (page !== undefined && report === undefined) ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
+}
+
+/** What a run of a process does that is not the first: all that the first one does but to write. */
+async function followed({ model, data, options, keep }: Pick<Training, "model" | "data" | "options" | "keep">, screen: Screen): Promise<History> {
+  const { signal } = screen.interrupt;
+  return fit(model, data, { ...options, ...restored(keep), signal });
+}
+
+function restored(keep: Training["keep"]): Pick<FitOptions, "restoreBest"> {
+  return keep === "best" ? { restoreBest: "validationAccuracy" } : {};
 }
 
 /** Saves the best model that lies beside checkpoints. */

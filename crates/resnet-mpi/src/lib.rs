@@ -10,10 +10,11 @@ mod thread;
 
 use resnet_core::distributed::Communicator;
 use resnet_core::{Code, Error, Result};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use thread::{Job, Kind, Started};
+use thread::{Job, Kind, Started, LOST};
 
 /// All processes that were started together, as one of them sees them.
 pub struct World {
@@ -39,7 +40,7 @@ pub fn world(limit: Duration) -> Result<World> {
 
 /// Has MPI end, if it has begun and no rank has failed, which waits for all processes to do so, so long at most.
 pub fn finish(limit: Duration) {
-    if let Some(Ok(started)) = STARTED.get() {
+    if let (Some(Ok(started)), false) = (STARTED.get(), LOST.load(Ordering::Acquire)) {
         let started = started.lock().unwrap_or_else(PoisonError::into_inner);
         // Whether it has ended or not: there is nothing more to be done.
         let _ = started.jobs.send(Job::Finish);
@@ -64,6 +65,9 @@ impl World {
         sent.extend_from_slice(mine);
         received.resize(theirs.len(), 0);
         let gone = || Error::new(Code::Distributed, "distributed: MPI has ended in this process");
+        if LOST.load(Ordering::Acquire) {
+            return Err(gone());
+        }
         let job = Job::Exchange { kind, sent, received, limit: self.limit, reply };
         self.jobs.send(job).map_err(|_| gone())?;
         (self.sent, self.received) = answer.recv().map_err(|_| gone())??;
@@ -90,6 +94,10 @@ impl Communicator for World {
     }
 
     fn fail(&mut self, error: &Error) {
+        if LOST.load(Ordering::Acquire) {
+            // It is another's error, or all others have gone.
+            return;
+        }
         let (told, heard) = channel();
         if self.jobs.send(Job::Fail { error: error.clone(), told }).is_ok() {
             // The others are told before this process can end.

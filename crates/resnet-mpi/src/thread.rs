@@ -8,6 +8,7 @@ use mpi::{Tag, Threading};
 use resnet_core::distributed::{late, of_rank};
 use resnet_core::{Code, Error, Result};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::thread::{sleep, yield_now, Builder};
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ const ROLL_CALL: Duration = Duration::from_secs(2);
 const EAGER: Duration = Duration::from_millis(1);
 /// A pause.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// Whether the thread is in an exchange that never ends, and hears nothing more.
+pub static LOST: AtomicBool = AtomicBool::new(false);
 
 /// What is asked of the thread.
 pub enum Job {
@@ -70,9 +74,11 @@ pub fn start() -> Result<Started> {
         let place = (world.rank() as usize, world.size() as usize);
         let _ = begun.send(Ok(place));
         let ends = serve(&asked, &Ranks { world, talk });
-        if !ends {
+        match ends {
+            // MPI ends here, before anybody is told so.
+            true => drop(universe),
             // MPI knows exchanges that never end, and has no way to end with such: the process ends without.
-            std::mem::forget(universe);
+            false => std::mem::forget(universe),
         }
         drop(end);
     };
@@ -143,6 +149,7 @@ impl Ranks {
                 }
                 let waited = began.elapsed();
                 if let Some(error) = self.heard(waited, limit) {
+                    LOST.store(true, Ordering::Release);
                     let _ = reply.send(Err(error));
                     std::mem::forget(request);
                     loop {

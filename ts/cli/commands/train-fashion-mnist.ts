@@ -10,6 +10,7 @@ import { machineOptions, network, networkName, networkOptions } from "../network
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
 import type { Screen } from "../screen.js";
+import { isOther, sharing, sharingOptions } from "../sharing.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
 const options = {
@@ -27,6 +28,7 @@ const options = {
   ...logOption,
   ...dashboardOptions,
   ...checkpointOptions,
+  ...sharingOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
 };
@@ -47,6 +49,7 @@ export default command({
 });
 
 async function train(settings: Settings, screen: Screen): Promise<number> {
+  if (isOther(settings)) screen.mute();
   const output = settings.output ?? `${settings.network}-fashion-mnist.safetensors`;
   const { flavor, seed, device, precision, threads, epochs, batchSize, lr, momentum, weightDecay } = settings;
   using model = network(settings.network, { flavor, seed, device, precision, threads, inChannels: 1, numClasses: 10 });
@@ -54,7 +57,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const data = await loadOrStop(() => loadImages(settings, screen, screen.interrupt.signal), screen);
   if (data === undefined) return screen.interrupt.code!;
   showStart(settings, model, data, screen);
-  const fitting = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }), ...checkpointing(settings) };
+  const fitting = { epochs, batchSize, optimizer: sgd({ lr, momentum, weightDecay }), ...checkpointing(settings), ...sharing(settings) };
   const title = `${settings.network} on Fashion-MNIST`;
   const dashboard = dashboardOf(settings, title, screen);
   const again = wordsToGoOn("train fashion-mnist", options, settings);

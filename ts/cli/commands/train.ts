@@ -30,6 +30,7 @@ import { machineOptions, network, networkName, networkOptions } from "../network
 import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
 import type { Screen } from "../screen.js";
+import { isOther, sharing, sharingOptions } from "../sharing.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
 /** Ways to change pictures at random, from none to strong, for pictures of a size. */
@@ -85,6 +86,7 @@ const options = {
   ...logOption,
   ...dashboardOptions,
   ...checkpointOptions,
+  ...sharingOptions,
   force: flag("replaces files that are there"),
   ...machineOptions,
 };
@@ -107,6 +109,7 @@ export default command({
 });
 
 async function train(settings: Settings, screen: Screen): Promise<number> {
+  if (isOther(settings)) screen.mute();
   const folder = settings.folder!;
   const { name, flavor } = named(settings);
   const subject = basename(resolve(folder)) || "pictures";
@@ -122,7 +125,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const report = settings.weights ? await model.loadWeights(settings.weights, { newHead: true, adaptInput: true }) : undefined;
   showStart(settings, model, data, report, screen);
   const { epochs, batchSize, lr, schedule, momentum, weightDecay, augment, size, ema, earlyStopping: patience } = settings;
-  const course = { ...(ema > 0 && { ema }), ...(patience && { earlyStopping: { patience } }), ...checkpointing(settings) };
+  const course = { ...(ema > 0 && { ema }), ...(patience && { earlyStopping: { patience } }), ...checkpointing(settings), ...sharing(settings) };
   const optimizer = sgd({ lr, momentum, nesterov: momentum > 0, weightDecay });
   const changing = SCHEDULES[schedule]!(epochs);
   const fitting = { epochs, batchSize, optimizer, seed, augment: AUGMENT[augment]!(size), ...(changing && { schedule: changing }), ...course };
@@ -130,6 +133,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const dashboard = dashboardOf(settings, title, screen);
   const goOn = wordsToGoOn(`train ${shellWord(folder)}`, options, settings);
   const trained = await trainAndSave({ model, data, options: { ...fitting, dashboard, onEvent: logOf(settings.log) }, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
+  if (isOther(settings)) return trained.exit;
   // They were pictures when the training began.
   for (const line of leftOut(data.train.unreadable)) screen.print(`Left out: ${line}`);
   const again = typedAgain(machineOptions, settings);

@@ -10,6 +10,9 @@ use crate::session::Session;
 use crate::train::trainer::PreparedFor;
 use std::borrow::Cow;
 
+/// Updates after which ranks look whether they still have the same weights, which an epoch's end has them do too.
+const COMPARED: usize = 50;
+
 /// How a run shares its batches.
 pub(super) struct Ranks<'a> {
     pub communicator: &'a mut dyn Communicator,
@@ -66,6 +69,38 @@ impl Ranks<'_> {
             .on("checkpoint to resume from", from.map_or(String::new(), Checkpoint::place))
             .on("weights", [bytes(&parameters), bytes(&running)].concat());
         agreement.check(self.communicator)
+    }
+
+    /// Refuses to go on where a rank has come to other weights: its memory or processor is not to be trusted. Most of the time it does nothing;
+    /// `ends` if an epoch does.
+    ///
+    /// # Errors
+    /// `ERR_DISTRIBUTED` names the ranks that differ from most; if one is lost or has failed.
+    pub fn compare(&mut self, session: &Session, updates: usize, ends: bool) -> Result<()> {
+        if self.communicator.size() == 1 || !(ends || updates.is_multiple_of(COMPARED)) {
+            return Ok(());
+        }
+        let digest = session
+            .weights()?
+            .values()?
+            .iter()
+            .fold(0, |digest, values| crc32c::crc32c_append(digest, bytemuck::cast_slice::<f32, u8>(values)));
+        let all = self.gather(&[f64::from(digest)], 1)?;
+        let count = |value: f64| all.iter().filter(|&&other| other == value).count();
+        // Of equally many the first rank's count.
+        let usual = all.iter().rev().copied().max_by_key(|&value| count(value)).unwrap_or_default();
+        let others = (0..all.len()).filter(|&rank| all[rank] != usual).map(|rank| rank.to_string());
+        let others: Vec<String> = others.collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let expected = format!("the same weights on every rank after {updates} updates");
+        Err(Error::expected(
+            Code::Distributed,
+            "distributed",
+            expected,
+            format!("others on rank {}", others.join(", ")),
+        ))
     }
 
     /// Loss and accuracy over a data set: each rank has a part of its batches, and all the same figures, to the bit those of one rank.

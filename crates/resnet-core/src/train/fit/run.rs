@@ -163,6 +163,7 @@ impl Run<'_> {
                 let seconds = &mut self.state.progress.seconds;
                 seconds.steps += spent;
                 seconds.waiting += (loader.waited() - waited).as_secs_f64();
+                self.ranks.compare(self.session, self.state.progress.updates, false)?;
                 self.updated(metrics)?;
                 return Ok(true);
             }
@@ -232,6 +233,7 @@ impl Run<'_> {
             return Err(Error::expected(Code::DataCorrupt, "data.train", expected, "none"));
         }
         self.session.check_updated().map_err(|error| after(error, epoch, steps))?;
+        self.ranks.compare(self.session, self.state.progress.updates, true)?;
         if self.config.course.is_evaluated(epoch) && self.state.progress.validation().is_none() {
             self.evaluate()?;
         }

@@ -234,6 +234,33 @@ fn what_ends_one_rank_ends_all() {
     assert!(matches!(errors[0].code, Code::NonFiniteLoss | Code::NonFiniteWeights), "{}", errors[0]);
 }
 
+/// Changes a weight after so many events.
+struct Drifting(usize);
+
+impl Control for Drifting {
+    fn on_event(&mut self, session: &mut Session, _: &Event) -> Flow {
+        self.0 = self.0.wrapping_sub(1);
+        if self.0 == 0 {
+            session.weights_mut().unwrap().1.running.slice_mut::<f32>().unwrap()[0] += 1.0;
+        }
+        Flow::Continue
+    }
+}
+
+#[test]
+fn a_rank_that_drifts_is_named() {
+    for drifting in 0..3 {
+        let errors = on_ranks(3, LIMIT, |mut rank| {
+            let mut control = Drifting(if rank.rank() == drifting { 3 } else { 0 });
+            fit_among(&mut session(), &data(22), None, &sharded(3), &mut control, &mut rank).unwrap_err()
+        });
+        let message = "distributed: expected the same weights on every rank after 3 updates, got others on rank";
+        for error in errors {
+            assert_eq!((error.code, error.message), (Code::Distributed, format!("{message} {drifting}")));
+        }
+    }
+}
+
 #[test]
 fn a_rank_that_does_not_come_is_named_in_time() {
     let began = Instant::now();

@@ -1,0 +1,46 @@
+// A short run that the processes of mpirun share; writes a line of JSON: what this one ends with, or its error. What it is to do is the first argument.
+import { createHash } from "node:crypto";
+import { batchNorm2d, conv2d, dropout, fit, flip, fromArrays, globalAvgPool2d, linear, maxPool2d, randomCrop, ranks, relu, residual, sequential, sgd } from "../../dist/index.js";
+
+const { differs, aborts, kills, stops, count = 50, ...more } = JSON.parse(process.argv[2]);
+const rank = ranks()?.rank ?? 0;
+const isIt = (one) => one === rank;
+const body = sequential([conv2d(16, { padding: 1 }), batchNorm2d(), relu(), dropout({ p: 0.2 }), conv2d(16, { padding: 1 }), batchNorm2d()]);
+const layers = [conv2d(16, { padding: 1 }), batchNorm2d(), relu(), maxPool2d({ kernelSize: 3, stride: 2, padding: 1 }), residual({ body }), globalAvgPool2d(), linear(4)];
+const model = sequential(layers, { seed: isIt(differs) ? 8 : 7, threads: 1 });
+let state = 1;
+const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+const set = (count) => {
+  const images = Float32Array.from({ length: count * 256 }, random);
+  return fromArrays({ images, shape: [count, 1, 16, 16], labels: Uint32Array.from({ length: count }, () => random() * 4) });
+};
+const data = { train: set(count), validation: set(37) };
+const controller = new AbortController();
+const heard = [];
+const options = {
+  batchSize: 20,
+  optimizer: sgd({ lr: 0.02, momentum: 0.9 }),
+  augment: [flip(), randomCrop({ padding: 2 })],
+  distributed: "auto",
+  onEvent: ({ type }) => void heard.push(type),
+  signal: controller.signal,
+  onStep: ({ step }) => {
+    if (step < 2) return;
+    if (isIt(aborts)) controller.abort(new Error("enough"));
+    if (isIt(kills)) process.kill(process.pid, "SIGKILL");
+    if (isIt(stops)) process.kill(process.pid, "SIGSTOP");
+  },
+  ...more,
+};
+const began = performance.now();
+const told = { rank };
+try {
+  const { rows } = await fit(model, data, options);
+  const digest = createHash("sha256");
+  for (const [name, { data }] of await model.stateDict()) digest.update(name).update(new Uint8Array(data.buffer));
+  Object.assign(told, { digest: digest.digest("hex"), rows: rows.map(({ seconds, waiting, ...row }) => row), heard: heard.filter((type) => type === "epoch").length });
+} catch (error) {
+  Object.assign(told, { code: error.code ?? null, message: error.message, seconds: (performance.now() - began) / 1000 });
+  process.exitCode = 1;
+}
+process.stdout.write(`${JSON.stringify(told)}\n`);

@@ -1,0 +1,107 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { ranksOf } from "../ts/ranks.js";
+import { environment, main, records } from "./program.js";
+
+const child = fileURLToPath(new URL("children/rank.mjs", import.meta.url));
+const built = fileURLToPath(new URL("../native/mpi", import.meta.url));
+/** By which the addon's processes are started, where it is not the machine's usual one. */
+const mpirun = process.env["RESNET_NATIVE_MPIRUN"] ?? "mpirun";
+const isThere = (name: string) => (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, name)));
+const withMpi = describe.skipIf(!existsSync(built) || !readdirSync(built).some((file) => file.endsWith(".node")) || !(existsSync(mpirun) || isThere(mpirun)));
+/** Open MPI refuses both unless it is told; MPICH knows neither variable. */
+const ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", OMPI_MCA_rmaps_base_oversubscribe: "1" };
+
+/** Runs a program on so many ranks. */
+async function onRanks(ranks: number, args: readonly string[]) {
+  const words = ranks === 1 ? args : ["-n", String(ranks), process.execPath, ...args];
+  const started = spawn(ranks === 1 ? process.execPath : mpirun, words, { env: environment(ALLOWED), stdio: ["ignore", "pipe", "pipe"] });
+  const [stdout, stderr, [code]] = await Promise.all([text(started.stdout), text(started.stderr), once(started, "exit")]);
+  return { code: code as number, stdout, stderr };
+}
+
+interface Told {
+  readonly rank: number;
+  readonly digest?: string;
+  readonly rows?: object[];
+  readonly heard?: number;
+  readonly code?: string;
+  readonly message?: string;
+  readonly seconds?: number;
+}
+
+/** What each rank tells of a run. */
+async function run(ranks: number, what: object): Promise<Told[]> {
+  const { stdout, stderr } = await onRanks(ranks, [child, JSON.stringify(what)]);
+  const lines = stdout.split("\n").filter((line) => line.startsWith("{"));
+  if (lines.length === 0) throw new Error(stderr);
+  return lines.map((line) => JSON.parse(line) as Told).toSorted((a, b) => a.rank - b.rank);
+}
+
+test("ranks are what the launcher has left", () => {
+  const launched = (env: Record<string, string>) => ranksOf(env);
+  expect(launched({ RANK: "1", WORLD_SIZE: "4", OMPI_COMM_WORLD_RANK: "0", OMPI_COMM_WORLD_SIZE: "2" })).toEqual({ rank: 1, size: 4, source: "RANK" });
+  expect(launched({ OMPI_COMM_WORLD_RANK: "0", OMPI_COMM_WORLD_SIZE: "2" })).toEqual({ rank: 0, size: 2, source: "OMPI_COMM_WORLD_RANK" });
+  expect(launched({ PMI_RANK: "2", PMI_SIZE: "3" })).toEqual({ rank: 2, size: 3, source: "PMI_RANK" });
+  expect(launched({ SLURM_PROCID: "3", SLURM_STEP_NUM_TASKS: "4", SLURM_NTASKS: "4" })).toEqual({ rank: 3, size: 4, source: "SLURM_PROCID" });
+  // A batch script of so many tasks, a process alone, what is no rank.
+  for (const env of [{}, { SLURM_PROCID: "0", SLURM_NTASKS: "4" }, { RANK: "0", WORLD_SIZE: "1" }, { RANK: "4", WORLD_SIZE: "4" }, { RANK: "", WORLD_SIZE: "x" }]) {
+    expect(launched(env as Record<string, string>)).toBe(undefined);
+  }
+});
+
+withMpi("processes of MPI", { timeout: 120_000 }, () => {
+  test("come to the bits of one with as many shards", async () => {
+    const what = { epochs: 2, shards: 4, ema: 0.9, accumulate: 2, count: 43 };
+    const [alone] = await run(1, what);
+    expect(alone).toMatchObject({ heard: 2, digest: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    for (const size of [2, 3]) {
+      const all = await run(size, what);
+      // The first one alone has listeners.
+      expect(all).toEqual(Array.from({ length: size }, (_, rank) => ({ ...alone, rank, heard: rank === 0 ? 2 : 0 })));
+    }
+  });
+
+  test("are refused before the first step where one has something else", async () => {
+    const message = "distributed: expected every rank to have the model's seed of rank 0, got another on rank 1";
+    const expected = [0, 1].map((rank) => ({ rank, code: "ERR_DISTRIBUTED", message, seconds: expect.any(Number) as number }));
+    expect(await run(2, { differs: 1 })).toEqual(expected);
+  });
+
+  test("stop together when one is aborted", async () => {
+    const [first, second] = await run(2, { aborts: 1, epochs: 1000 });
+    expect(second).toMatchObject({ code: null, message: "enough" });
+    expect(first).toMatchObject({ code: "ERR_ABORTED", message: "rank 1: the training run was cancelled" });
+  });
+
+  test("end where one does not answer, which is named", async () => {
+    const what = JSON.stringify({ stops: 1, epochs: 1000, distributed: { timeout: 2 } });
+    const { code, stdout } = await onRanks(2, [child, what]);
+    expect(code).not.toBe(0);
+    expect(stdout).toMatch(/"rank":0,"code":"ERR_DISTRIBUTED","message":"distributed: expected every rank within 2 s, got none of rank 1"/);
+  });
+
+  test("end where one is killed", async () => {
+    const { code, stderr } = await onRanks(2, [child, JSON.stringify({ kills: 1, epochs: 1000 })]);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/rank 1|SIGNAL 9|Killed/i);
+  });
+
+  test("write once from the command line", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+    const output = join(folder, "model.safetensors");
+    const words = ["train", "fashion-mnist", "--sample", "--network", "cifar_resnet20", "--size", "16", "--epochs", "1", "--json", "--threads", "1"];
+    const { stdout, code, stderr } = await onRanks(2, [main, ...words, "--distributed", "--output", output]);
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+    expect(records(stdout).map(({ type }) => type)).toEqual(["start", "epoch", "end"]);
+    expect(existsSync(output)).toBe(true);
+  });
+});
