@@ -38,7 +38,7 @@ try {
   const { rows } = await fit(model, data, options);
   const digest = createHash("sha256");
   for (const [name, { data }] of await model.stateDict()) digest.update(name).update(new Uint8Array(data.buffer));
-  Object.assign(told, { digest: digest.digest("hex"), rows: rows.map(({ seconds, waiting, ...row }) => row), heard: heard.filter((type) => type === "epoch").length });
+  Object.assign(told, { digest: digest.digest("hex"), rows: rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })), heard: heard.filter((type) => type === "epoch").length });
 } catch (error) {
   Object.assign(told, { code: error.code ?? null, message: error.message, seconds: (performance.now() - began) / 1000 });
   process.exitCode = 1;

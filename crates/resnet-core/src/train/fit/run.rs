@@ -152,8 +152,9 @@ impl Run<'_> {
                 Some(shards) => trainer.step_on_shards(self.session, shards, images, batch, is_last),
                 None => trainer.step_on(self.session, images, batch, is_last).map(Some),
             };
+            let stepped = stepped.map_err(|error| at(error, epoch, step))?;
             progress.batches = place;
-            let Some(metrics) = stepped.map_err(|error| at(error, epoch, step))? else { continue };
+            let Some(metrics) = stepped else { continue };
             progress.pending.merge(metrics);
             if trainer.is_between_updates() {
                 let metrics = std::mem::take(&mut progress.pending);
