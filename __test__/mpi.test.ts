@@ -69,6 +69,19 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     }
   });
 
+  test("go on from a checkpoint in other numbers, to the same bits", async () => {
+    const what = { epochs: 2, shards: 4, ema: 0.9 };
+    const [whole] = await run(1, what);
+    for (const [first, then] of [[2, 3], [3, 1], [1, 2]] as const) {
+      const dir = await mkdtemp(join(tmpdir(), "resnet-native-"));
+      await run(first, { ...what, epochs: 1, checkpoint: { dir } });
+      // The first one alone writes, and listens.
+      expect(readdirSync(dir).filter((file) => file.startsWith("step-"))).toHaveLength(1);
+      const all = await run(then, { ...what, checkpoint: { dir }, resume: dir });
+      expect(all.map(({ digest }) => digest)).toEqual(Array.from({ length: then }, () => whole!.digest));
+    }
+  });
+
   test("are refused before the first step where one has something else", async () => {
     const message = "distributed: expected every rank to have the model's seed of rank 0, got another on rank 1";
     const expected = [0, 1].map((rank) => ({ rank, code: "ERR_DISTRIBUTED", message, seconds: expect.any(Number) as number }));

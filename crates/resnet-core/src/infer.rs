@@ -144,7 +144,8 @@ impl Session {
     ) -> Result<Metrics> {
         let loader = resident.loader(batch_size, Order::Sequential, self.cancel())?;
         let mut metrics = Metrics::default();
-        self.evaluate_batches(resident, loader, tally, |outcome, count| metrics.add(outcome, count), progress)?;
+        let (add, total) = (|outcome, count| metrics.add(outcome, count), resident.data().len());
+        self.evaluate_batches(resident, loader, tally, add, (progress, total))?;
         Ok(metrics)
     }
 
@@ -158,26 +159,28 @@ impl Session {
         progress: impl FnMut(&mut Self, usize, usize) -> bool,
     ) -> Result<Vec<Metrics>> {
         let pass = DataPass::new(resident.data(), batch_size, Order::Sequential, false)?.cancelled_by(self.cancel());
-        let steps = pass.steps();
-        let pass = pass.from_batch(steps * share / shares).limited_to(steps * (share + 1) / shares);
+        let (steps, len) = (pass.steps(), resident.data().len());
+        let [first, end] = [share, share + 1].map(|share| steps * share / shares);
+        let total = end.saturating_mul(batch_size).min(len) - first.saturating_mul(batch_size).min(len);
+        let pass = pass.from_batch(first).limited_to(end);
         let (loader, mut parts) = (resident.loader_of(pass, None)?, Vec::new());
         let add = |outcome, count| {
             let mut metrics = Metrics::default();
             metrics.add(outcome, count);
             parts.push(metrics);
         };
-        self.evaluate_batches(resident, loader, None, add, progress)?;
+        self.evaluate_batches(resident, loader, None, add, (progress, total))?;
         Ok(parts)
     }
 
-    /// Evaluates the batches of a loader, part by part.
+    /// Evaluates the batches of a loader, of so many samples in all, part by part.
     fn evaluate_batches(
         &mut self,
         resident: &ResidentDataset,
         mut loader: Loader,
         mut tally: Option<&mut Tally>,
         mut add: impl FnMut(Outcome, usize),
-        mut progress: impl FnMut(&mut Self, usize, usize) -> bool,
+        (mut progress, total): (impl FnMut(&mut Self, usize, usize) -> bool, usize),
     ) -> Result<()> {
         let (loss, mut done) = (Loss::default(), 0);
         while let Some(batch) = loader.next() {
@@ -191,7 +194,7 @@ impl Session {
                 }
             })?;
             done += batch.shape[0];
-            if !progress(self, done, resident.data().len()) {
+            if !progress(self, done, total) {
                 return Err(Error::new(Code::Aborted, "the evaluation was cancelled"));
             }
         }

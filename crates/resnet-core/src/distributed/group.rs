@@ -81,10 +81,10 @@ impl Group<'_> {
             std::mem::swap(own[0], target);
             return Ok(());
         }
-        match target.dtype() {
-            DType::F64 => self.exchange::<f64>(executor, own, &nodes, exchange, target),
-            _ => self.exchange::<f32>(executor, own, &nodes, exchange, target),
+        if target.dtype() == DType::F64 {
+            return self.exchange::<f64>(executor, own, &nodes, exchange, target);
         }
+        self.exchange::<f32>(executor, own, &nodes, exchange, target)
     }
 
     /// Each rank gets its slice of all nodes, adds those up and gives what comes of it to all.

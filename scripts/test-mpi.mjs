@@ -1,0 +1,25 @@
+// npm run test:mpi: runs that processes of MPI share, under each MPI of Debian's that is installed (openmpi-bin with libopenmpi-dev, mpich with
+// libmpich-dev; both want libclang-dev to be built against), the addon built for one after the other. With --optional, where there is none, nothing is
+// tested. native/mpi has that of the last one then.
+
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { setUp } from "./setup.mjs";
+import { finish, step } from "./steps.mjs";
+
+const MPIS = ["openmpi", "mpich"];
+const isThere = (program) => process.env.PATH.split(delimiter).some((folder) => existsSync(join(folder, program)));
+
+const found = MPIS.filter((mpi) => isThere(`mpicc.${mpi}`) && isThere(`mpirun.${mpi}`));
+if (found.length === 0) {
+  console.log(`There is neither of ${MPIS.join(" and ")}: apt-get install openmpi-bin libopenmpi-dev mpich libmpich-dev libclang-dev`);
+  process.exit(process.argv.includes("--optional") ? 0 : 1);
+}
+await setUp();
+for (const mpi of found) {
+  // It is asked for its compiler once, when its bindings are made.
+  await step(`bindings of ${mpi}`, "cargo clean --release --package mpi-sys");
+  await step(`addon for ${mpi}`, "npm run --silent build:mpi", { MPICC: `mpicc.${mpi}` });
+  await step(`ranks of ${mpi}`, "npx vitest run mpi", { RESNET_NATIVE_MPIRUN: `mpirun.${mpi}` });
+}
+finish();
