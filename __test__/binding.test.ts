@@ -226,7 +226,7 @@ onLinux("files that do not load", () => {
     await install(`resnet-native-${origin.target}`, real);
     await mkdir(join(root, "dist"));
     await writeFile(join(root, "dist/package.json"), '{ "type": "module" }');
-    for (const name of ["binding.js", "platform.js", "addon-error.js", "errors.js"]) {
+    for (const name of ["binding.js", "platform.js", "addon-error.js", "ranks.js", "errors.js"]) {
       await copyFile(new URL(`../dist/${name}`, import.meta.url), join(root, "dist", name));
     }
     const script = `import("${join(root, "dist/binding.js")}").then(({ addon, origin }) =>

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { setUp } from "./setup.mjs";
-import { finish, step } from "./steps.mjs";
+import { finish, output, step } from "./steps.mjs";
 
 const MPIS = ["openmpi", "mpich"];
 const isThere = (program) => process.env.PATH.split(delimiter).some((folder) => existsSync(join(folder, program)));
@@ -16,9 +16,11 @@ if (found.length === 0) {
   process.exit(process.argv.includes("--optional") ? 0 : 1);
 }
 await setUp();
+// Where napi has cargo build.
+const [, host] = /^host: (.*)$/m.exec(output("rustc", "-vV"));
 for (const mpi of found) {
   // It is asked for its compiler once, when its bindings are made.
-  await step(`bindings of ${mpi}`, "cargo clean --release --package mpi-sys");
+  await step(`bindings of ${mpi}`, `cargo clean --release --target ${host} --package mpi-sys`);
   await step(`addon for ${mpi}`, "npm run --silent build:mpi", { MPICC: `mpicc.${mpi}` });
   await step(`ranks of ${mpi}`, "npx vitest run mpi", { RESNET_NATIVE_MPIRUN: `mpirun.${mpi}` });
 }

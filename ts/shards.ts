@@ -4,7 +4,10 @@ import { type Ranks, ranksOf } from "./ranks.js";
 
 /** Settings of {@link ShardOptions.distributed}. */
 export interface DistributedSettings {
-  /** Seconds that each exchange waits for all processes before the run ends in those that are there, default 300. */
+  /**
+   * Seconds that each exchange waits for all processes before the run ends in those that are there, default 300. What holds the run in one process,
+   * an awaited callback, a pause or a checkpoint being written, holds all of them, and so for as long at most.
+   */
   timeout?: number;
 }
 
