@@ -2,6 +2,7 @@
 export interface Ranks {
   /** Which one it is, from 0. */
   readonly rank: number;
+  /** How many there are, at least 2. */
   readonly size: number;
   /** The variable that told. */
   readonly source: string;

@@ -1,8 +1,8 @@
 //! Training by several ranks: processes, each of which has some shards of every batch.
 //!
-//! A batch is cut into a number of shards that has nothing to do with the number of ranks ([`sharding`]). What has to be added up over the
-//! batch is worked out for each shard by itself and added up by a fixed [`tree`] over shards, so that results depend on how many shards
-//! there are, and not on which rank had them. Ranks exchange bytes through a [`Communicator`], which does no arithmetic; [`Group`] is what
+//! A batch is cut into a number of shards that has nothing to do with the number of ranks (`sharding`). What has to be added up over the
+//! batch is worked out for each shard by itself and added up by a fixed `tree` over shards, so that results depend on how many shards
+//! there are, and not on which rank had them. Ranks exchange bytes through a [`Communicator`], which does no arithmetic; `Group` is what
 //! the engine sees of all that.
 
 mod agreement;

@@ -89,7 +89,7 @@ pub(super) struct Joint {
 pub enum Merge {
     /// Added up.
     Sum,
-    /// See [`merge_moments`].
+    /// See [`resnet_ops::batch_norm::joint::merge_moments`].
     Moments {
         /// Of a map.
         pixels: usize,
