@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { CifarResNet, conv2d, fit, globalAvgPool2d, GoogLeNet, linear, loadModel, type Model, type PictureTransform, preprocess, relu, ResNet, ResNet18, sequential, sgd, tensor } from "resnet-native";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { MARK } from "../ts/hub/card.js";
 import { architectureOf, ARCHITECTURES, classesOf } from "../ts/hub/architectures.js";
 import { parseConfig } from "../ts/hub/config.js";
 import { nativeOf, Network } from "../ts/models.js";
+import { Staging } from "../ts/staging.js";
 import { any, digest, pictures, rejection } from "./pictures.js";
 import { writeWeights } from "./weights.js";
 
@@ -147,6 +148,60 @@ test("two that write one folder at once both do, and it is whole", async () => {
   expect(await readdir(join(to, ".."))).toEqual(["one"]);
 });
 
+test("what a killed save leaves is told, and goes with the next one; what another one has under way stays", async () => {
+  const within = await mkdtemp(join(folder, "killed-"));
+  const [to, other] = [join(within, "one"), join(within, "other")];
+  using old = tiny({ seed: 1 });
+  using next = tiny({ seed: 2, numClasses: 5 });
+  await old.saveFolder(to);
+  await next.saveFolder(other);
+  // As between the two renames.
+  await copyFile(join(other, "config.json"), join(to, "config.json"));
+  const notes: string[] = [];
+  using loaded = await loadModel(to, { onNote: (note) => notes.push(note) });
+  expect(await digest(loaded)).toBe(await digest(old));
+  expect(notes).toEqual([expect.stringMatching(/^config\.json is of another save than model\.safetensors/)]);
+  const left = join(within, ".one.left.tmp");
+  await mkdir(left);
+  await writeFile(join(left, ".lock.left.tmp"), "");
+  await utimes(left, 1, 1);
+  const open = new Staging(to);
+  await utimes(open.folder, 1, 1);
+  await next.saveFolder(to);
+  expect((await readdir(within)).toSorted()).toEqual([basename(open.folder), "one", "other"]);
+  open.remove();
+  notes.length = 0;
+  using again = await loadModel(to, { onNote: (note) => notes.push(note) });
+  expect([await digest(again), notes]).toEqual([await digest(next), []]);
+});
+
+test("config.json that is damaged or claims another model is refused by its field, and weights that are cut off are told", async () => {
+  using model = new ResNet18({ flavor: "torchvision", inChannels: 3, numClasses: 3 });
+  await model.setInterface({ transform, classNames: ["a", "b", "c"] });
+  const to = join(folder, "claims");
+  await model.saveFolder(to);
+  const config = join(to, "config.json");
+  const right = await json(config);
+  const says = async (text: string) => {
+    await writeFile(config, text);
+    return rejection(loadModel(to));
+  };
+  for (const [text, message] of [
+    ["", "expected JSON, got an empty file"],
+    ["[]", "expected an object, got []"],
+    [JSON.stringify({ ...right, num_classes: 4 }), "num_classes: expected 3, as the header of model.safetensors has it, got 4"],
+    [JSON.stringify({ ...right, label_names: ["a", "c", "b"] }), 'label_names: expected ["a","b","c"], as the header of model.safetensors has it, got ["a","c","b"]'],
+    [JSON.stringify({ ...right, architecture: "resnet34" }), 'architecture: expected "resnet18", as the header of model.safetensors has it, got "resnet34"'],
+  ] as const) expect(await says(text)).toMatchObject({ code: "ERR_MODEL_FILE", message: `${config}: ${message}` });
+  await writeFile(config, JSON.stringify(right));
+  (await loadModel(to)).dispose();
+  const weights = join(to, "model.safetensors");
+  for (const [bytes, got] of [[100, "a file of 100 bytes that is cut off within its header, or of another form"], [0, "an empty file"]] as const) {
+    await truncate(weights, bytes);
+    expect(await rejection(loadModel(to))).toMatchObject({ code: "ERR_MODEL_FILE", message: `${weights}: expected weights, got ${got}` });
+  }
+});
+
 test("what cannot be written leaves nothing behind", async () => {
   const within = await mkdtemp(join(folder, "none-"));
   await writeFile(join(within, "file"), "x");
@@ -237,9 +292,11 @@ test("a folder that is no model's says what is missing", async () => {
   await mkdir(to);
   expect(await rejection(loadModel(to))).toMatchObject({ code: "ERR_MODEL_FILE", message: `${to}: expected a model's file, or a folder with model.safetensors or pytorch_model.bin, got a folder with nothing` });
   await writeFile(join(to, "model.safetensors"), "x");
+  expect(await rejection(loadModel(to))).toMatchObject({ code: "ERR_MODEL_FILE", message: `${join(to, "model.safetensors")}: expected weights, got a file of 1 bytes that is cut off within its header, or of another form` });
+  await writeFile(join(to, "model.safetensors"), "\x02\0\0\0\0\0\0\0{}");
   expect(await rejection(loadModel(to))).toMatchObject({ code: "ERR_MODEL_FILE", message: expect.stringMatching(/expected a description in model\.safetensors, or config\.json beside it, got neither$/) });
   await writeFile(join(to, "config.json"), JSON.stringify({ architecture: "resnet18", num_classes: 0 }));
   expect(await rejection(loadModel(to))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(/^numClasses: .* no head/) });
-  expect(await rejection(loadModel(to, { numClasses: 2 }))).toMatchObject({ code: "ERR_MODEL_FILE" });
+  expect(await rejection(loadModel(to, { numClasses: 2 }))).toMatchObject({ code: "ERR_STATE_DICT" });
   expect(await rejection(loadModel(join(folder, "nowhere")))).toMatchObject({ code: "ERR_IO" });
 });

@@ -1,4 +1,4 @@
-import { globalAvgPool2d, gradCam, type PictureTransform, relu, sequential, tensor } from "resnet-native";
+import { globalAvgPool2d, gradCam, type PictureTransform, relu, ResNet18, sequential, tensor } from "resnet-native";
 import { expect, test } from "vitest";
 import { any, rejection } from "./pictures.js";
 
@@ -48,8 +48,8 @@ test("what cannot be is named", async () => {
     [() => gradCam(model, any(7)), "ERR_INVALID_ARGUMENT", /pictures: expected a picture: a path, a file URL, the bytes of a file, or pixels \{ data, info: .* \}, got 7$/],
     [() => gradCam(model, any(undefined)), "ERR_INVALID_ARGUMENT", /pictures: expected a picture: .*, got undefined$/],
     [() => gradCam(model, any({ data: new Uint8Array(12), width: 2 })), "ERR_INVALID_ARGUMENT", /pictures\.info: expected \{ width, height, channels \}, got undefined$/],
-    [() => gradCam(model, spot(0, 0), { layer: "2" }), "ERR_INVALID_ARGUMENT", /layer: expected the name of a layer/],
-    [() => gradCam(model, spot(0, 0), { layer: "1" }), "ERR_INVALID_ARGUMENT", /one that returns maps, got 1/],
+    [() => gradCam(model, spot(0, 0), { layer: "2" }), "ERR_INVALID_ARGUMENT", /layer: expected the name of a layer or stage that returns maps, such as 0, got 2$/],
+    [() => gradCam(model, spot(0, 0), { layer: "1" }), "ERR_INVALID_ARGUMENT", /that returns maps, such as 0, got 1, which returns \(N, 3\)$/],
     [() => gradCam(model, spot(0, 0), { classIndex: 3 }), "ERR_LABEL", /below the network's 3 classes/],
     [() => gradCam(model, spot(0, 0), { classIndex: -1 }), "ERR_INVALID_ARGUMENT", /classIndex/],
     [() => gradCam(model, spot(0, 0), any({ label: 1 })), "ERR_INVALID_ARGUMENT", /^options: expected options named .*classIndex, got label$/],
@@ -60,4 +60,17 @@ test("what cannot be is named", async () => {
   }
   const reason = new Error("enough");
   expect(await rejection(gradCam(model, spot(0, 0), { signal: AbortSignal.abort(reason) }))).toBe(reason);
+});
+
+test("the names of a summary are those that layers are asked for by", async () => {
+  using model = new ResNet18({ inChannels: 1, seed: 1 });
+  const images = tensor(Float32Array.from({ length: 1024 }, (_, i) => ((i * 37) % 101) / 50 - 1), [1, 1, 32, 32]);
+  const names = model.layerSummary([1, 1, 32, 32]).map(({ name, outputShape }) => [name, outputShape] as const);
+  expect(names.map(([name]) => name)).toEqual(["stem", "layer1", "layer2", "layer3", "layer4", "head"]);
+  for (const [layer, shape] of names) {
+    expect([layer, (await model.features(images, { layer })).shape]).toEqual([layer, shape]);
+    if (layer !== "head") expect((await gradCam(model, images, { layer }))[0]!.heat.shape).toEqual([32, 32]);
+  }
+  expect(await rejection(gradCam(model, images, { layer: "layer5" }))).toMatchObject({ message: expect.stringMatching(/such as .*stem, .*layer1, layer2, layer3, layer4, got layer5$/) });
+  expect(await rejection(model.features(images, { layer: "layer5" }))).toMatchObject({ message: expect.stringMatching(/such as layer1, layer2 or layer3 /) });
 });

@@ -33,7 +33,7 @@ function found(count = 3, change: Partial<Findings> = {}): Findings {
   return {
     title: "A run",
     written: new Date(0),
-    network: { name: "ResNet", parameters: 1234, labelKind: "single", temperature: 1, stages: [layer], layers: [layer, layer] },
+    network: { name: "ResNet", parameters: 1234, seed: 8, labelKind: "single", temperature: 1, stages: [layer], layers: [layer, layer] },
     rows: rowsOf(4),
     stoppedEarly: false,
     data: { classNames: names, train: facts, measured: { ...facts, samples: 77 }, role: "validation" },
@@ -239,6 +239,17 @@ test("height stands before width", async () => {
   const transform = { size: [33, 17], fit: "stretch", channels: 1, background: [0, 0, 0] } as const;
   expect(await shown(card, found(3, { network: { ...found().network, transform } }))).toContain("brought to 33 × 17 (height × width, stretched");
   expect(await shown(filters, found(3, { filters: { picture: PICTURE, name: "conv1", shape: [4, 1, 3, 5], count: 4 } }))).toContain("4 filters of 3 × 5 (height × width)");
+});
+
+test("all seeds are told: the first weights', the training's and the split's", async () => {
+  const options = { split: { seed: 5, fraction: 0.25, stratified: true } };
+  const told = await shown(summary, found(3, { trainingSeed: 9, data: { ...found().data, ...options } }));
+  expect(told).toContain("<dt>Seeds</dt><dd>first weights 8, training 9, split 5 (25.0\u00a0% for validation, of each class)</dd>");
+  using model = network({ seed: 4 });
+  const data = pictures(24).split({ fraction: 0.5, stratified: false, seed: 6 });
+  const history = await fit(model, data, { epochs: 1, batchSize: 8 });
+  expect(await written(model, history, data)).toContain("<dd>first weights 4, training 4, split 6 (50.0\u00a0% for validation)</dd>");
+  expect(await rejection(report(model, history, data, { file: "x.html", title: " " }))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: 'title: expected a text that is not blank, got " "' });
 });
 
 test("rows alone, no history, no validation and other channels are reported as far as they go", async () => {

@@ -116,12 +116,23 @@ function isThere(require: NodeJS.Require, name: string): boolean {
   }
 }
 
+/** Set where nothing is computed, as for the command line's help: an addon that does not work is then told when it is first used. */
+const LATE = Symbol.for("resnet-native.late");
+
+function loaded(): ReturnType<typeof load> {
+  try {
+    return load({ root: fileURLToPath(new URL("..", import.meta.url)), machine: thisMachine(), env: process.env });
+  } catch (error) {
+    if (!(LATE in globalThis)) throw error;
+    const get = () => {
+      throw error;
+    };
+    return { addon: new Proxy({} as typeof Addon, { get }), origin: new Proxy({} as Origin, { get }) };
+  }
+}
+
 /** The addon, and where it came from. */
-export const { addon, origin } = load({
-  root: fileURLToPath(new URL("..", import.meta.url)),
-  machine: thisMachine(),
-  env: process.env,
-});
+export const { addon, origin } = loaded();
 
 export type {
   CancelFlag,
@@ -132,6 +143,7 @@ export type {
   NativeModel,
   NativePicture,
   NativePixels,
+  NativeReplacement,
   NativeRun,
   NativeSummary,
   NativeTrainer,

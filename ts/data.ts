@@ -3,7 +3,7 @@ import { type Augmentation, augmentRule, describeAugment } from "./augmentation.
 import { addon, type NativeBatches, type NativeDataset } from "./binding.js";
 import { translated } from "./errors.js";
 import type { LabelKind } from "./labels.js";
-import { boolean, check, checkOptions, instance, integer, made, number, type Rule, type Rules, seed as seedRule, size } from "./options.js";
+import { boolean, check, checkOptions, integer, made, number, type Rule, type Rules, seed as seedRule, size } from "./options.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { cancellable, type SignalOptions, signalRules } from "./signal.js";
 import { checkNumbers, type Numbers, type Tensor } from "./tensor.js";
@@ -94,7 +94,10 @@ export let nativeDataOf: (data: Dataset, parameter?: string) => NativeDataset;
 /** The rule for a parameter that is a data set. */
 export let datasetRule: Rule<Dataset>;
 
-const nativeRule = instance<NativeDataset>("a call of fromArrays or imageFolder, say, which make data sets", addon.NativeDataset);
+const nativeRule = made<NativeDataset>("a call of fromArrays or imageFolder, say, which make data sets", (value) => value instanceof addon.NativeDataset);
+
+/** How images for validation were chosen, by the images that were left for training, as a report tells it. */
+export const splitOf = new WeakMap<Dataset, Required<SplitOptions>>();
 
 /** The rule for a number of threads that prepare batches. */
 export const loaderThreadsRule = integer(0, 64);
@@ -209,7 +212,9 @@ export class Dataset {
     const native = nativeDataOf(this, "this");
     const { fraction = 0.2, stratified = true, seed = 0 } = checkOptions(options, splitRules);
     const { train, validation } = translated(() => native.split(fraction, stratified, seed));
-    return { train: new Dataset(train), validation: new Dataset(validation!) };
+    const parts = { train: new Dataset(train), validation: new Dataset(validation!) };
+    splitOf.set(parts.train, { fraction, stratified, seed });
+    return parts;
   }
 
   /**

@@ -1,3 +1,5 @@
+import { getSystemErrorMap } from "node:util";
+
 /**
  * What went wrong, for a program to tell; these strings stay as they are.
  *
@@ -76,4 +78,10 @@ export function translated<T>(call: () => T): T {
   } catch (error) {
     throw translate(error);
   }
+}
+
+/** What the system says of a call that failed, without Node's code, call and paths, which name temporary files. */
+export function systemReason(error: unknown): string {
+  const { errno, message } = error as NodeJS.ErrnoException;
+  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message;
 }

@@ -1,13 +1,16 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { renameSync } from "node:fs";
+import { type FileHandle, open, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { addon, type NativeModel } from "./binding.js";
 import { cacheFolder, type DownloadProgress } from "./download.js";
 import { ownVersion } from "./environment.js";
-import { ResNetError, translated } from "./errors.js";
-import type { Read } from "./hub/folders.js";
+import { ResNetError, systemReason, translated } from "./errors.js";
+import type { Description } from "./description.js";
+import type { Header, Read } from "./hub/folders.js";
 import { parseInterface } from "./interface.js";
 import { type Rule, shown, unexpected } from "./options.js";
 import { cancellable, type SignalOptions } from "./signal.js";
+import { Staging } from "./staging.js";
 
 /** Options of {@link Model.saveFolder}. */
 export interface SaveFolderOptions extends SignalOptions {
@@ -22,9 +25,9 @@ export const licenseRule: Rule<string> = {
 };
 
 /** What a path leads to: a file that tells its network, or weights and what a folder tells of theirs. */
-export type Found = { readonly file: string } | { readonly weights: string; readonly read: Read };
+export type Found = { readonly file: string; readonly notes: readonly string[] } | { readonly weights: string; readonly read: Read };
 
-const NAMES = ["model.safetensors", "config.json", "README.md"] as const;
+const [MODEL, CONFIG, CARD] = ["model.safetensors", "config.json", "README.md"] as const;
 /** More than the header of any network's file. */
 const MOST_HEADER = 2 ** 28;
 
@@ -37,18 +40,17 @@ export async function writeFolder(native: NativeModel, to: string, { license, si
   const parameters = translated(() => native.numParameters);
   const { architectureOf, cardOf, classesOf, configOf, MARK } = await folders();
   const classes = classesOf(native.description);
-  const architecture = architectureOf(native.description, classes, (recipe) => {
-    const other = new addon.NativeModel(JSON.stringify(recipe), { seed: 0, compute: {} });
-    const { description } = other;
-    other.dispose();
-    return description;
-  });
+  const architecture = architectureOf(native.description, classes, described);
   const written = { architecture, classes, parameters, inChannels: native.inChannels!, interface: parseInterface(native.interface) };
   const made = ["resnet-native", ownVersion()].filter(Boolean).join(" ");
-  const io = async <T>(does: () => Promise<T>): Promise<T> =>
-    does().catch((cause: Error) => {
-      throw new ResNetError("ERR_IO", `cannot write ${folder}: ${cause.message}`, { cause });
-    });
+  const failed = (cause: unknown) => new ResNetError("ERR_IO", `cannot write ${folder}: ${systemReason(cause)}`, { cause });
+  const io = async <T>(does: () => Promise<T> | T): Promise<T> => {
+    try {
+      return await does();
+    } catch (cause) {
+      throw failed(cause);
+    }
+  };
   const isThere = async () => {
     const found = await stat(folder).catch(() => undefined);
     if (found?.isDirectory() === false) throw new ResNetError("ERR_IO", `cannot write ${folder}: it is a file; expected the name of a folder`);
@@ -58,68 +60,107 @@ export async function writeFolder(native: NativeModel, to: string, { license, si
   const above = dirname(folder);
   if (!(await stat(above).catch(() => undefined))?.isDirectory()) throw new ResNetError("ERR_IO", `cannot write ${folder}: there is no folder ${above}`);
   // Beside it, so that a rename brings it there.
-  const temporary = `${folder}.${crypto.randomUUID()}`;
-  await io(async () => mkdir(temporary));
+  const staging = await io(() => new Staging(folder));
   try {
-    const [weights, config, card] = NAMES.map((name) => join(temporary, name)) as [string, string, string];
-    await cancellable(signal, (flag) => native.save(weights, flag));
-    await io(async () => writeFile(config, configOf(written), { flush: true }));
+    const [weights, config, card] = [MODEL, CONFIG, CARD].map((name) => join(staging.folder, name)) as [string, string, string];
+    await cancellable(signal, (flag) => native.save(weights, flag)).catch((error: unknown) => {
+      if (!(error instanceof ResNetError)) throw error;
+      throw new ResNetError(error.code, error.message.replaceAll(staging.folder, folder), { cause: error });
+    });
+    const header = await ownHeader(weights);
+    await io(async () => writeFile(config, configOf({ ...written, header }), { flush: true }));
     await io(async () => writeFile(card, cardOf(basename(folder), written, license, made), { flush: true }));
     signal?.throwIfAborted();
     if (!(await isThere())) {
-      const failed = await rename(temporary, folder).then(() => undefined, (cause: Error) => cause);
-      if (failed === undefined) return;
+      staging.unlock();
+      const cause = await rename(staging.folder, folder).then(() => undefined, (cause: Error) => cause);
+      if (cause === undefined) return;
       // Another call may have made it in between.
-      if (!(await isThere())) await io(async () => Promise.reject(failed));
+      if (!(await isThere())) throw failed(cause);
     }
-    const present = await readFile(join(folder, "README.md"), "utf8").catch(() => undefined);
+    const present = await readFile(join(folder, CARD), "utf8").catch(() => undefined);
     // A card that somebody has written, or made their own, is theirs.
-    const replaced = NAMES.filter((name) => name !== "README.md" || present === undefined || present.includes(MARK));
-    for (const name of replaced) await io(async () => rename(join(temporary, name), join(folder, name)));
+    if (present === undefined || present.includes(MARK)) await io(async () => rename(card, join(folder, CARD)));
+    // One right after the other: who is killed between them has the new config.json, which names its weights' digest, beside the old weights.
+    await io(() => {
+      renameSync(config, join(folder, CONFIG));
+      renameSync(weights, join(folder, MODEL));
+    });
   } finally {
-    await rm(temporary, { recursive: true, force: true });
+    staging.remove();
   }
+}
+
+/** A recipe's network in full. */
+function described(recipe: Description): string {
+  const model = new addon.NativeModel(JSON.stringify(recipe), { seed: 0, compute: {} });
+  const { description } = model;
+  model.dispose();
+  return description;
 }
 
 /** Finds the model of a path, or of a name of the Hugging Face hub, which is downloaded first. */
 export async function findModel(path: string, signal: AbortSignal | undefined, onProgress: ((progress: DownloadProgress) => void) | undefined): Promise<Found> {
   const folder = path.startsWith("hf://") ? await download(path, signal, onProgress) : path;
-  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) return { file: folder };
-  const { parseConfig, WEIGHTS } = await folders();
-  const names = await readdir(folder).catch((cause: Error) => {
-    throw new ResNetError("ERR_IO", `cannot read ${folder}: ${cause.message}`, { cause });
-  });
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) return { file: folder, notes: [] };
+  const { notesOn, parseConfig, WEIGHTS } = await folders();
+  const unreadable = (file: string) => (cause: Error) => {
+    throw new ResNetError("ERR_IO", `cannot read ${file}: ${systemReason(cause)}`, { cause });
+  };
+  const names = await readdir(folder).catch(unreadable(folder));
   const weights = WEIGHTS.find((name) => names.includes(name));
   const wrong = (expected: string, got: string, cause?: unknown) => new ResNetError("ERR_MODEL_FILE", `${folder}: expected ${expected}, got ${got}`, { cause });
   if (weights === undefined) throw wrong(`a model's file, or a folder with ${WEIGHTS.join(" or ")}`, `a folder with ${names.length === 0 ? "nothing" : shown(names.slice(0, 5).join(", "))}`);
   const file = join(folder, weights);
-  if (await describesItself(file)) return { file };
-  if (!names.includes("config.json")) throw wrong("a description in model.safetensors, or config.json beside it", "neither");
-  const config = join(folder, "config.json");
-  const text = await readFile(config, "utf8").catch((cause: Error) => {
-    throw new ResNetError("ERR_IO", `cannot read ${config}: ${cause.message}`, { cause });
-  });
+  const config = join(folder, CONFIG);
+  const text = names.includes(CONFIG) ? await readFile(config, "utf8").catch(unreadable(config)) : undefined;
+  const read = <T>(parse: () => T): T => {
+    try {
+      return parse();
+    } catch (cause) {
+      throw new ResNetError("ERR_MODEL_FILE", `${config}: ${(cause as Error).message}`, { cause });
+    }
+  };
+  const header = await ownHeader(file);
+  if (header !== undefined) return { file, notes: text === undefined ? [] : read(() => notesOn(text, header, described)) };
+  const why = weights === MODEL ? await cutOff(file) : undefined;
+  if (why !== undefined) throw new ResNetError("ERR_MODEL_FILE", `${file}: expected weights, got ${why}`);
+  if (text === undefined) throw wrong(`a description in ${MODEL}, or ${CONFIG} beside it`, "neither");
+  return { weights: file, read: read(() => parseConfig(text)) };
+}
+
+/** What the header of a file of ours tells beside its tensors. What is damaged is told by whoever reads it. */
+async function ownHeader(file: string): Promise<Header | undefined> {
+  const handle = await open(file).catch(() => undefined);
   try {
-    return { weights: file, read: parseConfig(text) };
-  } catch (cause) {
-    throw new ResNetError("ERR_MODEL_FILE", `${config}: ${(cause as Error).message}`, { cause });
+    const length = handle && (await headerLength(handle));
+    if (length === undefined || length > MOST_HEADER) return undefined;
+    const header = Buffer.alloc(length);
+    await handle!.read(header, 0, length, 8);
+    const { __metadata__: told } = JSON.parse(header.toString()) as { __metadata__?: Header };
+    return told?.resnet_native === undefined ? undefined : told;
+  } catch {
+    return undefined;
+  } finally {
+    await handle?.close();
   }
 }
 
-/** Whether a file is one of ours, with the network in its header. What is damaged is told by whoever reads it. */
-async function describesItself(file: string): Promise<boolean> {
+/** Bytes of a header that is in a file as a whole. */
+async function headerLength(handle: FileHandle): Promise<number | undefined> {
+  const length = Buffer.alloc(8);
+  const { bytesRead } = await handle.read(length, 0, 8, 0);
+  const size = Number(length.readBigUInt64LE());
+  return bytesRead === 8 && 8 + size <= (await handle.stat()).size ? size : undefined;
+}
+
+/** What a file is that has not even a header of tensors; nothing if it has one, or cannot be read, which its reader tells. */
+async function cutOff(file: string): Promise<string | undefined> {
   const handle = await open(file).catch(() => undefined);
   try {
-    const length = Buffer.alloc(8);
-    const read = await handle?.read(length, 0, 8, 0);
-    const size = Number(length.readBigUInt64LE());
-    if (handle === undefined || read?.bytesRead !== 8 || size > Math.min(MOST_HEADER, (await handle.stat()).size)) return false;
-    const header = Buffer.alloc(size);
-    await handle.read(header, 0, size, 8);
-    const { __metadata__: told } = JSON.parse(header.toString()) as { __metadata__?: Record<string, unknown> };
-    return told?.["resnet_native"] !== undefined;
-  } catch {
-    return false;
+    if (handle === undefined || (await headerLength(handle)) !== undefined) return undefined;
+    const { size } = await handle.stat();
+    return size === 0 ? "an empty file" : `a file of ${size} bytes that is cut off within its header, or of another form`;
   } finally {
     await handle?.close();
   }

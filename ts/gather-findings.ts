@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import type { Dataset } from "./data.js";
+import { type Dataset, splitOf } from "./data.js";
 import { defaultOptimizer, defaultSchedule } from "./default-training.js";
 import { environmentOf } from "./environment.js";
 import { ResNetError } from "./errors.js";
@@ -45,6 +45,7 @@ export async function gather(subject: Subject): Promise<Findings> {
   const { temperature, transform } = parseInterface(nativeOf(model).interface);
   const shape = [1, ...measured.imageShape];
   const device = await model.device();
+  const seed = await nativeOf(model).seed();
   signal?.throwIfAborted();
   return {
     title: subject.title ?? titleOf(model, measured),
@@ -52,6 +53,7 @@ export async function gather(subject: Subject): Promise<Findings> {
     network: {
       name: classNameOf(model),
       parameters: model.numParameters,
+      seed,
       labelKind: measured.labelKind,
       temperature,
       transform: transform ?? measured.transform,
@@ -67,7 +69,9 @@ export async function gather(subject: Subject): Promise<Findings> {
       train: train && role !== "given" ? factsOf(train) : undefined,
       measured: factsOf(measured),
       role,
+      split: train && splitOf.get(train),
     },
+    trainingSeed: settings && (settings.seed ?? seed),
     evaluation,
     mistakes: wrong,
     filters,

@@ -1,5 +1,5 @@
 import { addon } from "./binding.js";
-import { Dataset, type UnreadableFile } from "./data.js";
+import { Dataset, splitOf, type UnreadableFile } from "./data.js";
 import { describe } from "./description.js";
 import { type LabelKind, labelKindRule } from "./labels.js";
 import {
@@ -144,5 +144,6 @@ export async function imageFolder(path: string | URL, options?: ImageFolderOptio
   const { train, validation, skipped } = await cancellable(signal, (flag) => addon.loadDataset(from, "[]", flag));
   signal?.throwIfAborted();
   const parts = { train: new Dataset(train), skipped };
+  if (split !== undefined) splitOf.set(parts.train, { fraction: split, stratified, seed });
   return validation === null ? parts : { ...parts, validation: new Dataset(validation) };
 }

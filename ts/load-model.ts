@@ -20,7 +20,10 @@ export interface LoadModelOptions extends SignalOptions, ComputeOptions {
   seed?: number;
   /** Is told how far a download from the Hugging Face hub has come; what it throws ends the call. */
   onProgress?: (progress: DownloadProgress) => void;
-  /** Is told, in a sentence each, what of a folder that timm wrote is not kept, such as how pictures are resized; see {@link loadModel}. */
+  /**
+   * Is told, in a sentence each, what of a folder that timm wrote is not kept, such as how pictures are resized, and where `config.json` is of
+   * another save than the weights; see {@link loadModel}.
+   */
   onNote?: (note: string) => void;
 }
 
@@ -49,6 +52,9 @@ export interface LoadModelOptions extends SignalOptions, ComputeOptions {
  * cache (`~/.cache/resnet-native/hub` on Linux), checked against the hub's size and SHA-256, and kept by commit: a name with a commit that is
  * there asks nobody. `HF_TOKEN` and `HF_ENDPOINT` are those of Hugging Face's own programs.
  *
+ * **Folders of {@link Model.saveFolder}** have all of the model in the header of `model.safetensors`; `config.json` is for timm. One that is
+ * damaged, or claims another architecture, number of classes or names of theirs, is refused.
+ *
  * Rejects with `ERR_MODEL_FILE` if it is damaged or describes no network that can be made, `ERR_STATE_DICT` if a folder's weights are of
  * another network, `ERR_NON_FINITE_WEIGHTS` if weights are NaN or infinite, `ERR_IO` if it cannot be read, `ERR_DATA_NOT_FOUND` if the hub
  * does not give it, `ERR_DEVICE` if a GPU is asked for that cannot be used, `ERR_INVALID_ARGUMENT` if the network has no linear layer to take
@@ -59,9 +65,9 @@ export async function loadModel(path: string | URL, options?: LoadModelOptions):
   if (seed !== undefined && numClasses === undefined) throw unexpected("seed", "numClasses beside it", seed);
   const head = numClasses === undefined ? undefined : { numClasses, seed };
   const found = await findModel(filePath("path", path), signal, onProgress);
-  if ("file" in found) return new Network(await cancellable(signal, (flag) => addon.NativeModel.load(found.file, compute, head, flag)));
-  const model = await modelOf(found, { signal, ...compute, ...head });
-  for (const note of found.read.notes) onNote?.(note);
+  const isOwn = "file" in found;
+  const model = isOwn ? new Network(await cancellable(signal, (flag) => addon.NativeModel.load(found.file, compute, head, flag))) : await modelOf(found, { signal, ...compute, ...head });
+  for (const note of isOwn ? found.notes : found.read.notes) onNote?.(note);
   return model;
 }
 

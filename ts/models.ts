@@ -401,7 +401,10 @@ export abstract class Model implements Disposable {
    * folder is for this package alone, and `config.json` says so: its `architecture` is `"resnet_native"`.
    *
    * Where there is no such folder it appears as a whole. In one that is there these files are replaced, each as a whole, but for a
-   * `README.md` that was not written here; others stay.
+   * `README.md` that was not written here; others stay. A process that is killed leaves the old model or the new one: all that {@link loadModel}
+   * reads stands in `model.safetensors`. timm reads `config.json` too, which is renamed just before it; who is killed between these two calls
+   * leaves the new one beside the old weights, which `loadModel` tells by `onNote`. What a killed process left beside the folder, hidden, goes
+   * with the next save.
    *
    * The card tells what the model itself knows; what was trained on and what came of it are for you to add.
    *

@@ -3,7 +3,7 @@ import { generator } from "./environment.js";
 import { gather, type Subject } from "./gather-findings.js";
 import { REQUIRED_COLUMNS, checkHistory, type EpochRow, History } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
-import { checkOptions, filePath, integer, path, size, string, unexpected } from "./options.js";
+import { checkOptions, filePath, integer, path, type Rule, size, unexpected } from "./options.js";
 import { type SignalOptions, signalRules } from "./signal.js";
 import { partsOf, type TrainingData } from "./training-data.js";
 import { writeMade } from "./written-file.js";
@@ -12,7 +12,7 @@ import { writeMade } from "./written-file.js";
 export interface ReportOptions extends SignalOptions {
   /** The HTML file that is written; one that is there is replaced. */
   file: string | URL;
-  /** What stands above it, by default the network and the size of its images. */
+  /** What stands above it, not blank, by default the network and the size of its images. */
   title?: string;
   /** How many of the most confident mistakes are shown, from 0 to 200, default 24; see {@link mistakes}. */
   mistakes?: number;
@@ -20,7 +20,8 @@ export interface ReportOptions extends SignalOptions {
   batchSize?: number;
 }
 
-const rules = { ...signalRules, file: path, title: string, mistakes: integer(0, 200), batchSize: size };
+const titleRule: Rule<string> = { expected: "a text that is not blank", accepts: (value) => typeof value === "string" && value.trim() !== "" };
+const rules = { ...signalRules, file: path, title: titleRule, mistakes: integer(0, 200), batchSize: size };
 
 /**
  * Measures a model and writes what there is to know of its training as one HTML file, which needs no network: curves, confusion matrix,

@@ -1,7 +1,7 @@
 import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { addon } from "./binding.js";
-import { ResNetError, translate, translated } from "./errors.js";
+import { ResNetError, systemReason, translate, translated } from "./errors.js";
 
 /** Adds to a file, which is made if it is not there. */
 export function append(file: string, content: string | Uint8Array): void {
@@ -24,7 +24,7 @@ export function writing<T>(file: string, does: () => T): T {
   try {
     return does();
   } catch (cause) {
-    throw new ResNetError("ERR_IO", `cannot write ${file}: ${(cause as Error).message}`, { cause });
+    throw new ResNetError("ERR_IO", `cannot write ${file}: ${systemReason(cause)}`, { cause });
   }
 }
 
@@ -51,6 +51,8 @@ export function makeFolder(folder: string): void {
   try {
     mkdirSync(folder);
   } catch (error) {
-    if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw error;
+    const there = statSync(folder, { throwIfNoEntry: false });
+    if (there?.isFile()) throw new Error("it is a file; expected a folder", { cause: error });
+    if (!there?.isDirectory()) throw error;
   }
 }

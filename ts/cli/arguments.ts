@@ -21,6 +21,7 @@ export function valuesOf(words: readonly string[], { operands, options }: Comman
   });
   const values = fallbacks({ ...operands, ...options });
   const given: string[] = [];
+  const told = new Set<string>();
   for (const token of tokens) {
     if (token.kind === "positional") given.push(token.value);
     if (token.kind !== "option") continue;
@@ -31,6 +32,8 @@ export function valuesOf(words: readonly string[], { operands, options }: Comman
     // A word with a dash is the next option, unless it is a number.
     const missing = token.value === undefined || (!token.inlineValue && /^-[^\d.]/.test(token.value));
     if (option.value !== undefined && missing) throw new Misuse(`${token.rawName}: expected ${option.expected} after it`);
+    if (option.isOnce && told.has(name)) throw new Misuse(`${token.rawName}: expected once, got it again`);
+    told.add(name);
     values[name] = valueOf(token.rawName, token.value ?? "", option);
   }
   return { ...values, ...operandsOf(given, operands) };

@@ -3,7 +3,7 @@ import { text } from "./option.js";
 
 /** The option of a log. */
 export const logOption = {
-  log: text("also keeps a log: FILE.csv has a row for each epoch, FILE.jsonl a line for each event, any other name is a folder for TensorBoard", "PATH", undefined, "a file or a folder"),
+  log: { ...text("also keeps a log: FILE.csv has a row for each epoch, FILE.jsonl a line for each event, any other name is a folder for TensorBoard", "PATH", undefined, "a file or a folder"), isOnce: true },
 };
 
 /** What keeps the log, if one is wanted. */

@@ -33,6 +33,8 @@ async function main(words: readonly string[], screen: Screen): Promise<number> {
   }
   const said = words[0] === "help" ? words.slice(1) : words.filter((word) => word !== "--help" && word !== "-h");
   const help = said.length < words.length || said.length === 0;
+  // Who reads help may have come for an addon that does not work.
+  if (help) Object.assign(globalThis, { [Symbol.for("resnet-native.late")]: true });
   // Options may come before the command.
   const first = Math.max(said.findIndex((word) => !word.startsWith("-")), 0);
   const [before, after] = [said.slice(0, first), said.slice(first)];

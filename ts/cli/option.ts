@@ -18,6 +18,8 @@ export interface Option<T> {
   readonly names?: readonly string[];
   /** Where its numbers lie, for help. */
   readonly range?: string;
+  /** Whether it is refused where it is told again, as of what is written: of others the last one counts, as shells' aliases want it. */
+  readonly isOnce?: boolean;
   /** Whether an operand, the last one, takes all words that are left, at least one. */
   readonly many?: boolean;
 }

@@ -5,7 +5,7 @@ import type { Screen } from "./screen.js";
 
 /** The option of a report. */
 export const reportOption = {
-  report: text("also writes a report to this HTML file: curves, confusion, the most confident mistakes as pictures, a model card", "FILE", undefined, "a file"),
+  report: { ...text("also writes a report to this HTML file: curves, confusion, the most confident mistakes as pictures, a model card", "FILE", undefined, "a file"), isOnce: true },
 };
 
 /** What is reported of. */

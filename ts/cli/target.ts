@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { lstat, mkdtemp, readFile, realpath, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { getSystemErrorMap } from "node:util";
 import { Failure } from "./failure.js";
 
 /** The chart's file beside a model's. */
@@ -11,7 +12,7 @@ export function chartBeside(file: string): string {
 /** Refuses files that cannot be written, or that are there unless `force` lets them be replaced, before the work begins. */
 export async function checkTargets(files: readonly string[], force: boolean, option = "--output"): Promise<void> {
   for (const file of files) {
-    const why = await refusal(file, force).catch((error: Error) => error.message);
+    const why = await refusal(file, force).catch(systemReason);
     if (why !== undefined) throw new Failure("ERR_IO", `${option}: expected a file that can be written, got ${file}: ${why}`);
   }
 }
@@ -41,12 +42,17 @@ async function refusal(file: string, force: boolean): Promise<string | undefined
   const folder = dirname(place);
   // Rights are not all that counts: a file system may be read-only.
   const trial = await mkdtemp(join(folder, ".resnet-native-")).catch(unlessMissing);
-  if (trial === false) return `there is no folder ${folder}`;
+  if (trial === false) return (await stat(folder).catch(() => undefined)) ? "no file can be made there" : `there is no folder ${folder}`;
   try {
     return found && (await irreplaceable(place, trial));
   } finally {
     await rm(trial, { recursive: true, force: true });
   }
+}
+
+/** What the system says, without Node's code, call and paths, which name temporary files. */
+export function systemReason(error: NodeJS.ErrnoException): string {
+  return getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message;
 }
 
 /** False for what is not there. */

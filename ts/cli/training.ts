@@ -8,7 +8,7 @@ import { Progress } from "./progress.js";
 import { writeReport } from "./reporting.js";
 import type { Screen } from "./screen.js";
 import { isOther } from "./sharing.js";
-import { chartBeside, replace } from "./target.js";
+import { chartBeside, replace, systemReason } from "./target.js";
 
 /** A training run, and where its model goes. */
 export interface Training {
@@ -53,7 +53,10 @@ export async function trainAndSave({ model, data, options, again, output, report
     saved = epoch;
   };
   const restoreBest = restored(keep);
-  const { history, failure } = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen);
+  const { history, failure } = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen).catch((error: unknown) => {
+    if (saved === 0 || !(error instanceof ResNetError)) throw error;
+    throw new Failure(error.code, `${error.message}; ${output} has the model as it was after epoch ${saved}`);
+  });
   screen.status.clear();
   const best = { epoch: (keep === "best" && history.best?.epoch) || 0 };
   // A signal that comes later finds nothing to stop.
@@ -69,8 +72,8 @@ export async function trainAndSave({ model, data, options, again, output, report
   const calibration = keep === "best" && best.epoch > 0 && !stopped && data.validation ? await calibrated(output, model, data, screen) : undefined;
   const chart = history.rows.length > 0 ? chartBeside(output) : undefined;
   if (chart) {
-    await replace(chart, await plot(history, { title })).catch(({ message }: Error) => {
-      throw new Failure("ERR_IO", `cannot write the chart ${chart}: ${message}; the model is saved to ${output}`);
+    await replace(chart, await plot(history, { title })).catch((error: unknown) => {
+      throw new Failure("ERR_IO", `cannot write the chart ${chart}: ${systemReason(error as Error)}; the model is saved to ${output}`);
     });
   }
   if (failure) throw new Failure(failure.code, `${failure.message}; the model is saved to ${output}`);

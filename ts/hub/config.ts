@@ -3,6 +3,14 @@ import type { ModelInterface } from "../interface.js";
 import type { PictureTransform } from "../transform.js";
 import { type Architecture, ARCHITECTURES } from "./architectures.js";
 
+/** What the header of `model.safetensors` tells beside its tensors, where it was written here. */
+export interface Header {
+  /** Network and interface, as JSON. */
+  readonly resnet_native?: string;
+  /** The digest of the file. */
+  readonly resnet_native_sha256?: string;
+}
+
 /** What stands for an architecture where timm has none. */
 export const OWN = "resnet_native";
 
@@ -13,19 +21,23 @@ export interface Written {
   readonly inChannels: number;
   readonly parameters: number;
   readonly interface: ModelInterface & { readonly temperature: number };
+  /** That of `model.safetensors` beside it. */
+  readonly header?: Header | undefined;
 }
 
 /** How timm names what becomes of another aspect ratio. */
 const CROPS = { crop: "center", stretch: "squash", pad: "border" } as const;
 
 /** `config.json` as timm writes it, and beside its fields one of our own that it does not look at. */
-export function configOf({ architecture, classes, inChannels, interface: { transform, classNames, labelKind, temperature } }: Written): string {
+export function configOf({ architecture, classes, inChannels, interface: { transform, classNames, labelKind, temperature }, header }: Written): string {
   const isNamed = classNames !== undefined && classNames.length === classes;
   const own = {
     ...(architecture === undefined && { network: "described in the header of model.safetensors (__metadata__.resnet_native); timm has no such architecture" }),
     transform,
     label_kind: labelKind,
     temperature,
+    // By which it is told whether both files are of one save.
+    weights: header?.resnet_native_sha256,
   };
   const config = {
     architecture: architecture?.name ?? OWN,
@@ -65,7 +77,7 @@ export interface Read {
 
 /** Arguments that change nothing of what a trained network predicts. */
 const HARMLESS = new Set(["in_chans", "num_classes", "drop_rate", "drop_path_rate", "drop_block_rate", "zero_init_last"]);
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 
 /** The model that timm's `config.json` tells, also in the older form without `pretrained_cfg`. Throws if it cannot be. */
 export function parseConfig(text: string): Read {
@@ -148,13 +160,13 @@ function halfToEven(value: number): number {
   return value - below === 0.5 ? below + (below % 2) : Math.round(value);
 }
 
-const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
+export const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
 const isCount = (value: unknown, least: number): value is number => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= 2 ** 20;
 const isNumbers = (value: unknown, least: number): value is number[] =>
   Array.isArray(value) && value.length > 0 && value.every((number) => Number.isFinite(number) && (number as number) >= least);
 
 /** A value as a message shows it. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

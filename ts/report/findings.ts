@@ -64,6 +64,8 @@ export interface Findings {
     /** Name of its class, if it has one of its own. */
     readonly name?: string;
     readonly parameters: number;
+    /** By which its first weights were drawn. */
+    readonly seed: number;
     readonly labelKind: LabelKind;
     readonly temperature: number;
     readonly transform?: PictureTransform;
@@ -80,7 +82,11 @@ export interface Findings {
     readonly train?: DataFacts;
     readonly measured: DataFacts;
     readonly role: Role;
+    /** How the images for validation were chosen, where they were. */
+    readonly split?: { readonly seed: number; readonly fraction: number; readonly stratified: boolean } | undefined;
   };
+  /** By which the training drew, where it is known. */
+  readonly trainingSeed?: number | undefined;
   readonly evaluation: Evaluation;
   readonly mistakes: readonly ShownMistake[] | Missing;
   readonly filters: { readonly picture: Shown; readonly name: string; readonly shape: readonly number[]; readonly count: number } | Missing;

@@ -12,7 +12,7 @@ export function measuredOn(role: Role, samples: number): string {
 export const summary: Section = {
   id: "summary",
   title: "Summary",
-  render({ network, data, evaluation, rows, best, stoppedEarly, written }) {
+  render({ network, data, evaluation, rows, best, stoppedEarly, written, trainingSeed }) {
     const { measured, train, role, classNames, source } = data;
     const isMulti = network.labelKind === "multi";
     const headline: [string, string][] = [
@@ -36,6 +36,9 @@ export const summary: Section = {
       if (best) facts.push(["Best epoch", `${best.epoch}, by ${words(best.monitor)} ${best.value.toFixed(4)}`]);
       if (Number.isFinite(waited / seconds)) facts.push(["Waiting for data", `${percent(waited / seconds)} of that time`]);
     }
+    const { split } = data;
+    const seeds = [`first weights ${network.seed}`, trainingSeed !== undefined && `training ${trainingSeed}`, split && `split ${split.seed} (${percent(split.fraction)} for validation${split.stratified ? ", of each class" : ""})`];
+    facts.push(["Seeds", seeds.filter(Boolean).join(", ")]);
     facts.push(["Report written", html`<time datetime="${written.toISOString()}">${written.toISOString().slice(0, 16).replace("T", " ")} UTC</time>`]);
     return html`<dl class="headline">${headline.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
 <p>Measured on ${measuredOn(role, measured.samples)}. ${note(role)}</p>

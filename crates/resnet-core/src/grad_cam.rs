@@ -65,18 +65,25 @@ fn check_class(trace: &Trace, class: Option<u32>) -> Result<()> {
 
 /// The name of a layer that returns maps: the given one, or that of the last stage that returns maps of more than a pixel.
 fn layer_of_maps(trace: &Trace, given: Option<&str>) -> Result<String> {
-    let refused = |expected, given| Error::expected(Code::InvalidArgument, "layer", expected, given);
+    let refused = |expected: String, given: String| Error::expected(Code::InvalidArgument, "layer", expected, given);
     match given {
-        // What has no such name is refused where the plan is made.
-        Some(name) => match trace.value_of(name).map(|value| trace.shapes[value]) {
-            Some(shape @ Shape::Features(_)) => {
-                Err(refused("one that returns maps", format!("{name}, which returns {shape}")))
+        Some(name) => {
+            let stages = match trace.stages_of_maps() {
+                stages if stages.is_empty() => String::new(),
+                stages => format!(", such as {}", stages.join(", ")),
+            };
+            let maps = format!("the name of a layer or stage that returns maps{stages}");
+            match trace.value_of(name).map(|value| trace.shapes[value]) {
+                Some(Shape::Map { .. }) => Ok(name.to_owned()),
+                Some(shape @ Shape::Features(_)) => Err(refused(maps, format!("{name}, which returns {shape}"))),
+                None => Err(refused(maps, name.to_owned())),
             }
-            Some(Shape::Map { .. }) | None => Ok(name.to_owned()),
-        },
+        }
         None => match trace.last_maps() {
             Some(name) => Ok(name.to_owned()),
-            None => Err(refused("a name, for no stage returns maps of more than a pixel", "none".to_owned())),
+            None => {
+                Err(refused("a name, for no stage returns maps of more than a pixel".to_owned(), "none".to_owned()))
+            }
         },
     }
 }

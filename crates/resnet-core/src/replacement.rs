@@ -104,11 +104,19 @@ fn temporary_beside(target: &Path, folder: &Path) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     loop {
-        let file = builder.tempfile_in(folder)?;
+        let file = builder.tempfile_in(folder).map_err(without_path)?;
         // Before the lock another process may have taken it for one that was left.
         if file.as_file().lock().is_err() || file.path().exists() {
             return Ok(file);
         }
+    }
+}
+
+/// What the system says of a temporary file, whose name says nothing to who asked for another.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().rsplit_once(" at path ") {
+        Some((reason, _)) => io::Error::new(error.kind(), reason),
+        None => error,
     }
 }
 

@@ -23,9 +23,9 @@ const size: Option<readonly number[] | undefined> = {
   },
 };
 
-const operands = { model: text("file of a model that was trained here", "MODEL", undefined, "a model's file") };
+const operands = { model: text("file or folder of a model, or its name on the Hugging Face hub (hf://…)", "MODEL", undefined, "a model's file") };
 const options = {
-  output: { ...text("the ONNX file, by default the model's with the ending .onnx", "FILE", undefined, "a file"), short: "o" },
+  output: { ...text("the ONNX file, by default beside the model, a hub's in this folder, by its name with the ending .onnx", "FILE", undefined, "a file"), short: "o", isOnce: true },
   size,
   batch: whole("so many images go in at a time; by default any number", undefined, 1, 65536),
   input: choice<NonNullable<ExportOnnxOptions["input"]>, "normalised">(
@@ -55,7 +55,7 @@ export default command({
 
 async function exportModel(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<void> {
   const { model: file, size, batch, input, probabilities, precision, keepNorms, force } = settings;
-  const output = settings.output ?? `${file!.replace(/\.safetensors$/i, "")}.onnx`;
+  const output = settings.output ?? besides(file!);
   const [from, to] = await Promise.all([file!, output].map(async (path) => realpath(path).catch(() => path)));
   if (from === to) throw new Misuse(`--output: expected another file than the model's, got ${oneLine(output)} for both`);
   await checkTargets([output], force);
@@ -72,6 +72,12 @@ async function exportModel(settings: Values<typeof operands & typeof options>, s
   screen.print(`Exported to ${oneLine(output)}, ${(bytes / 1e6).toFixed(1)} MB
   in   ${told(ports.input)}, ${MEANING[input](transform?.normalise !== undefined)}
   out  ${told(ports.output)}${classes}`);
+}
+
+/** The file beside a model or its folder; of one of the hub, here, by the last part of its name. */
+function besides(model: string): string {
+  const [, name] = /^hf:\/\/[^/]*\/([^@]+)/.exec(model) ?? [];
+  return `${name ?? model.replace(/\.safetensors$|(?<=[^\\/])[\\/]+$/i, "")}.onnx`;
 }
 
 /** What numbers that go in are. */

@@ -23,7 +23,7 @@ const options = {
   weightDecay: real("weight of the parameters in the gradient", 0, 0),
   seed: whole("seed of weights and order: the same seed gives the same bits", 0, 0),
   ...imageOptions,
-  output: { ...text("the model's file, by default NETWORK-fashion-mnist.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o" },
+  output: { ...text("the model's file, by default NETWORK-fashion-mnist.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o", isOnce: true },
   ...reportOption,
   ...logOption,
   ...dashboardOptions,

@@ -81,7 +81,7 @@ const options = {
   labels: choice("of a list: whether each picture is of one class, or of any number (cat|dog)", "KIND", ["single", "multi"], "single"),
   skipUnreadable: flag("leaves out what is no picture, and counts it, instead of stopping"),
   seed: whole("seed of weights, split, order and changes: the same seed gives the same bits", 0, 0),
-  output: { ...text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o" },
+  output: { ...text("the model's file, by default NETWORK-FOLDER.safetensors; a chart is put beside it", "FILE", undefined, "a file"), short: "o", isOnce: true },
   ...reportOption,
   ...logOption,
   ...dashboardOptions,

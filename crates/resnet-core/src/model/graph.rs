@@ -3,9 +3,13 @@
 use super::layer::{Child, Form, Layer};
 use super::shape::{check_probability, leaf_output, named, Shape};
 use crate::error::{Code, Error, Result};
+use std::collections::HashSet;
 
 /// Longest path of a layer in state-dict names, in bytes.
 const MAX_PATH: usize = 1024;
+
+/// Most names of layers in a message.
+const MOST_NAMES: usize = 12;
 
 /// What a node does.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +54,8 @@ pub struct Trace<'a> {
     pub shapes: Vec<Shape>,
     /// The value that the network returns.
     pub output: usize,
+    /// The titles of stages without a name of their own, such as `stem`, with the value that each returns.
+    titles: Vec<(&'a str, usize)>,
 }
 
 /// The graph of a network for an input of a shape.
@@ -60,10 +66,13 @@ pub fn trace(root: &Layer, input: Shape) -> Result<Trace<'_>> {
     if input.channels() == 0 || input.size().contains(&0) {
         return Err(Error::expected(Code::Shape, "input", "sizes of at least 1", input));
     }
-    let mut trace = Trace { nodes: Vec::new(), shapes: vec![input], output: 0 };
+    let mut trace = Trace { nodes: Vec::new(), shapes: vec![input], output: 0, titles: Vec::new() };
     if let Layer::Sequential { children } = root {
-        for (stage, Child { name, layer, .. }) in children.iter().enumerate() {
+        for (stage, Child { name, title, layer }) in children.iter().enumerate() {
             trace.output = trace.walk(layer, name, stage, trace.output)?;
+            if let (true, Some(title)) = (name.is_empty(), title) {
+                trace.titles.push((title, trace.output));
+            }
         }
     } else {
         trace.output = trace.walk(root, "", 0, 0)?;
@@ -102,16 +111,34 @@ pub(crate) fn join(path: &str, name: &str) -> String {
 
 impl<'a> Trace<'a> {
     /// The value that a layer or a stage returns, by its name in the state dict, such as `layer4` or `layer4.1.conv2`: what the
-    /// last of the nodes that bear it writes. None if no node does.
+    /// last of the nodes that bear it writes; or by its title in a summary. None if nothing is called so.
     pub fn value_of(&self, name: &str) -> Option<usize> {
         let bears = |path: &str| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.nodes.iter().rfind(|node| bears(&node.path)).map(|node| node.output)
+        let named = self.nodes.iter().rfind(|node| bears(&node.path)).map(|node| node.output);
+        named.or_else(|| self.titles.iter().find(|(title, _)| *title == name).map(|&(_, value)| value))
     }
 
-    /// All that have a name, in the order in which they begin: stages, blocks and layers.
+    /// What [`Trace::value_of`] knows, each once: stages by their titles, then stages, blocks and layers in the order in which they begin.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let ends = |path: &str| path.match_indices('.').map(|(end, _)| end).chain([path.len()]).collect::<Vec<_>>();
-        self.nodes.iter().flat_map(move |node| ends(&node.path).into_iter().map(|end| &node.path[..end]))
+        let paths = self.nodes.iter().flat_map(move |node| ends(&node.path).into_iter().map(|end| &node.path[..end]));
+        let mut told = HashSet::new();
+        let titles = self.titles.iter().map(|&(title, _)| title);
+        titles.chain(paths).filter(move |&name| !name.is_empty() && told.insert(name))
+    }
+
+    /// The names of stages that return maps, in the order in which they run, as many as a message has room for.
+    pub fn stages_of_maps(&self) -> Vec<&str> {
+        let mut found: Vec<(usize, &str)> = self
+            .names()
+            .filter(|name| !name.contains('.'))
+            .filter_map(|name| Some((self.value_of(name)?, name)))
+            .filter(|&(value, _)| matches!(self.shapes[value], Shape::Map { .. }))
+            .collect();
+        found.sort_by_key(|&(value, _)| value);
+        // Of a long chain the last know most of classes.
+        found.drain(..found.len().saturating_sub(MOST_NAMES));
+        found.into_iter().map(|(_, name)| name).collect()
     }
 
     /// The name of the layer or stage that returns what the last linear layer reads. None if there is no linear layer, or nothing with a

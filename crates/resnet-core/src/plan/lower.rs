@@ -87,7 +87,8 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
 /// The error for a name that no layer has.
 fn unknown(trace: &Trace, name: &str) -> Error {
     let mut expected = String::from("the name of a layer or stage");
-    let near = nearest(name, trace.names().filter(|name| !name.is_empty()), 3);
+    let mut near = nearest(name, trace.names(), 3);
+    near.sort_by_key(|name| trace.value_of(name));
     if let Some((last, others)) = near.split_last() {
         let others = if others.is_empty() { String::new() } else { format!("{} or ", others.join(", ")) };
         expected += &format!(", such as {others}{last} (layerSummary with depth: \"layers\" lists them all)");
