@@ -31,6 +31,7 @@ export async function machine() {
 async function instructionSet() {
   const forced = process.env["RESNET_NATIVE_ISA"];
   if (forced) return forced;
+  if (arch() === "arm64") return "neon";
   const info = await readFile("/proc/cpuinfo", "utf8").catch(() => "");
   const has = (...flags) => flags.every((flag) => new RegExp(`^flags.*\\b${flag}\\b`, "m").test(info));
   if (has("avx512f", "avx512bw", "avx512dq", "avx512vl")) return "avx512";

@@ -1,5 +1,6 @@
 //! What networks, files and training do, in one program: linked once.
 
+mod bits;
 mod damaged_data;
 mod deep;
 mod finite;

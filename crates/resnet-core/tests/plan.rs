@@ -22,14 +22,14 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(draw).collect()
 }
 
-fn small_resnet() -> Layer {
+pub fn small_resnet() -> Layer {
     let stage = |num_residuals, num_channels| resnet::Stage { num_residuals, num_channels };
     let arch = vec![stage(2, 64), stage(1, 24), stage(1, 40)];
     resnet::resnet(&resnet::ResNetOptions { arch, num_classes: 7, ..Default::default() }).unwrap()
 }
 
 /// Every kind of layer, at channels that do not fill blocks; the images go to two branches and a shortcut.
-fn every_kind() -> Layer {
+pub fn every_kind() -> Layer {
     let conv = |out_channels, kernel: usize, groups| Layer::Conv2d {
         out_channels,
         kernel: [kernel; 2],
@@ -92,7 +92,7 @@ fn every_kind() -> Layer {
 }
 
 /// Logits before, losses of three steps, and all weights after them.
-fn train(network: Layer, executor: Executor, channels: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+pub fn train(network: Layer, executor: Executor, channels: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let mut session = Session::on(network, executor, 3);
     let mut trainer = Trainer::new(SGD);
     let shape = [5, channels, 40, 36];
@@ -106,7 +106,7 @@ fn train(network: Layer, executor: Executor, channels: usize) -> (Vec<f64>, Vec<
     (before, losses, after)
 }
 
-fn distance(a: &[f64], b: &[f64]) -> f64 {
+pub fn distance(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())

@@ -206,7 +206,10 @@ fn fma_peak(isa: Isa, threads: usize) -> f64 {
             scope.spawn(|| black_box(multiply_add::<CHAINS>(isa, ROUNDS, black_box(0.999), black_box(0.001))));
         }
     });
-    let lanes = if isa == Isa::Avx2 { 8 } else { 16 };
+    let lanes = match isa {
+        Isa::Avx2 | Isa::Neon => 8,
+        Isa::Portable | Isa::Avx512 => 16,
+    };
     2e-9 * (threads * ROUNDS * CHAINS * lanes) as f64 / start.elapsed().as_secs_f64()
 }
 
@@ -218,14 +221,21 @@ fn multiply_add<const CHAINS: usize>(isa: Isa, rounds: usize, factor: f32, term:
         Isa::Avx512 => return unsafe { multiply_add_avx512::<CHAINS>(rounds, factor, term) },
         // SAFETY: likewise.
         Isa::Avx2 => return unsafe { multiply_add_avx2::<CHAINS>(rounds, factor, term) },
-        Isa::Portable => {}
+        Isa::Portable | Isa::Neon => {}
     }
-    let mut sums = [[1.0f32; 16]; CHAINS];
+    if isa == Isa::Neon {
+        // Two registers a chain, so that all chains find room.
+        return in_lanes::<8, CHAINS>(rounds, |lane| lane.mul_add(factor, term));
+    }
+    in_lanes::<16, CHAINS>(rounds, |lane| lane * factor + term)
+}
+
+/// The same on arrays, which LLVM vectorises.
+fn in_lanes<const LANES: usize, const CHAINS: usize>(rounds: usize, step: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [[1.0f32; LANES]; CHAINS];
     for _ in 0..rounds {
-        for sum in &mut sums {
-            for lane in sum {
-                *lane = *lane * factor + term;
-            }
+        for lane in sums.iter_mut().flatten() {
+            *lane = step(*lane);
         }
     }
     sums.iter().flatten().sum()

@@ -57,7 +57,7 @@ pub struct Cpu {
 
 impl Executor {
     /// The CPU backend on `threads` threads, with the widest instruction set that the machine has, or the one that
-    /// `RESNET_NATIVE_ISA` (`portable`, `avx2`, `avx512`) names.
+    /// `RESNET_NATIVE_ISA` (`portable`, `avx2`, `avx512`, `neon`) names.
     ///
     /// # Errors
     /// If that variable names an instruction set which does not exist or which this machine lacks.

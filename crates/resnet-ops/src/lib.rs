@@ -43,6 +43,7 @@ mod blocked;
 mod buffer;
 #[cfg(feature = "cuda-kernels")]
 mod cuda;
+mod denormals;
 mod element;
 mod error;
 mod executor;

@@ -5,6 +5,7 @@
 //! thread runs a task is not fixed, so a task must compute the same whoever runs it. Jobs are cut by output element or by fixed
 //! blocks; the number of threads may decide how many tasks those are shared out to, but cuts no sum.
 
+use crate::denormals::FlushDenormals;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -293,42 +294,6 @@ impl<T> Chunks<T> {
         // SAFETY: the range lies in the slice and, by the caller's promise, is not shared.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
     }
-}
-
-/// Treats denormal numbers as zero on this thread while it lives: they make a convolution several times slower.
-struct FlushDenormals {
-    #[cfg(target_arch = "x86_64")]
-    before: u32,
-}
-
-impl FlushDenormals {
-    #[cfg(target_arch = "x86_64")]
-    fn new() -> Self {
-        const FLUSH_TO_ZERO_AND_DENORMALS_ARE_ZERO: u32 = 0x8040;
-        let mut before = 0u32;
-        // SAFETY: stores the SSE control word to a local variable.
-        unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut before, options(nostack)) };
-        set_control_word(before | FLUSH_TO_ZERO_AND_DENORMALS_ARE_ZERO);
-        Self { before }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn new() -> Self {
-        Self {}
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Drop for FlushDenormals {
-    fn drop(&mut self) {
-        set_control_word(self.before);
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn set_control_word(word: u32) {
-    // SAFETY: `word` is the one that was read with two documented flags set, or that word itself.
-    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &word, options(nostack, readonly)) };
 }
 
 #[cfg(test)]

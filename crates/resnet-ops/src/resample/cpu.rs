@@ -11,7 +11,8 @@ impl<A: Arithmetic> Passes<A> {
     /// keeps its memory from call to call.
     pub fn run(&self, plane: &[A::Pixel], height: usize, out: &mut [A::Pixel], scratch: &mut Vec<A::Pixel>) {
         match Isa::from_environment().unwrap_or(Isa::Portable) {
-            Isa::Portable => self.run_with(plane, height, out, scratch),
+            // Where there is NEON, the target guarantees it.
+            Isa::Portable | Isa::Neon => self.run_with(plane, height, out, scratch),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the machine has AVX2, or there would be no such `Isa`.
             Isa::Avx2 | Isa::Avx512 => unsafe { self.run_with_avx2(plane, height, out, scratch) },

@@ -11,6 +11,8 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// NEON, which every arm64 machine has.
+    Neon,
 }
 
 impl Isa {
@@ -28,6 +30,8 @@ impl Isa {
                 found.push(Self::Avx512);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Self::Neon);
         found
     }
 
@@ -37,6 +41,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Neon => "neon",
         }
     }
 

@@ -1,15 +1,20 @@
-//! The one vector abstraction: 16 f32 lanes, as one AVX-512 register, two AVX registers, or an array that LLVM vectorises.
+//! The one vector abstraction: 16 f32 lanes, as one AVX-512 register, two AVX registers, four of NEON, or an array that LLVM
+//! vectorises.
 //!
 //! A kernel is written once, generic over [`Simd`], inside [`kernel!`], which compiles it for every instruction set and
 //! picks one at run time from an [`Isa`].
 
 mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod part;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use isa::Isa;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use part::Part;
 pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -80,6 +85,10 @@ pub(crate) trait Simd: Copy + 'static {
         }
     }
 
+    /// Keeps the compiler from loading before here what is used after here, where registers are just enough for the sums.
+    #[inline(always)]
+    fn load_later() {}
+
     /// Starts to bring the cache line at `p`, which may be any address, near the core.
     #[inline(always)]
     fn prefetch(p: *const f32) {
@@ -88,7 +97,12 @@ pub(crate) trait Simd: Copy + 'static {
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: likewise.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = p;
     }
 
@@ -158,6 +172,13 @@ macro_rules! kernel {
                 // SAFETY: compiled for AVX-512.
                 unsafe { generic::<$crate::simd::Avx512, $($size),*>($($arg),*) }
             }
+            // A function of its own, as those are, so that its instructions can be looked at.
+            #[cfg(target_arch = "aarch64")]
+            #[inline(never)]
+            unsafe fn neon<$(const $size: usize),*>($($arg: $type),*) $(-> $ret)? {
+                // SAFETY: every arm64 machine has NEON.
+                unsafe { generic::<$crate::simd::Neon, $($size),*>($($arg),*) }
+            }
             // SAFETY: an `Isa` other than `Portable` exists only where the machine was found to have it.
             unsafe {
                 match isa {
@@ -170,6 +191,10 @@ macro_rules! kernel {
                     $crate::Isa::Avx2 | $crate::Isa::Avx512 => {
                         unreachable!("an x86 instruction set on another architecture")
                     }
+                    #[cfg(target_arch = "aarch64")]
+                    $crate::Isa::Neon => neon::<$($size),*>($($arg),*),
+                    #[cfg(not(target_arch = "aarch64"))]
+                    $crate::Isa::Neon => unreachable!("an arm64 instruction set on another architecture"),
                 }
             }
         }

@@ -157,7 +157,8 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                     };
                     for lane in (0..LANES).step_by(P::LANES) {
                         // Eight channels where registers allow: spreading takes some too unless it gives all lanes the same.
-                        let wide = WIDTH == LANES && P::LANES == LANES || WIDTH > 4 && run.taps == 1;
+                        let spare = P::SUMS >= 14 && P::LANES <= WIDTH;
+                        let wide = WIDTH > 4 && (spare || run.taps == 1);
                         for first in (0..WIDTH).step_by(if wide { 8 } else { 4 }) {
                             // Pixels and gradients in turn: both at once are more than a core can wait for.
                             let turn = |row: usize| (lane, first, index) == (0, 0, row);

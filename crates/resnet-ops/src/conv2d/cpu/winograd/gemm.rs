@@ -106,6 +106,7 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 }
                 let even = vectors::<S, VECTORS>(u);
                 add_rows!(sums += x[row * LANES + 0] * even, 0 1 2 3 4 5 6 7 8 9 10 11);
+                S::load_later();
                 let odd = vectors::<S, VECTORS>(u.add(VECTORS * LANES));
                 add_rows!(sums += x[row * LANES + 1] * odd, 0 1 2 3 4 5 6 7 8 9 10 11);
                 x = x.add(2);
