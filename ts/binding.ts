@@ -90,6 +90,8 @@ function locate(require: NodeJS.Require, name: string): string {
 
 /** Opens an addon whose libraries are to be found by what they open in turn: Open MPI's plugins name none that they need. */
 function openedForAll(file: string): unknown {
+  // UCX, a library of both MPIs, replaces functions of memory as it is loaded, while V8's threads use them: some processes crash then.
+  process.env["UCX_MEM_EVENTS"] ??= "no";
   const module = { exports: {} };
   process.dlopen(module, file, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
   return module.exports;
