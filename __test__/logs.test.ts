@@ -236,7 +236,7 @@ test("what a killed process left beside a file goes with the next one, and what 
 
 test.skipIf(process.platform !== "linux")("a folder that cannot be made is named, with the system's reason", () => {
   // Node's own way to make it never ends there.
-  expect(() => new TensorBoard("/proc/none/at/all")).toThrow(expect.objectContaining({ code: "ERR_IO", message: expect.stringMatching(/^cannot write \/proc\/none\/at\/all: ENOENT.* mkdir '\/proc\/none'$/) }));
+  expect(() => new TensorBoard("/proc/none/at/all")).toThrow(expect.objectContaining({ code: "ERR_IO", message: "cannot write /proc/none/at/all: no such file or directory" }));
 });
 
 test("a link stays one, and a file keeps who may read it", async () => {

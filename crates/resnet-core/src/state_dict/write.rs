@@ -43,7 +43,7 @@ pub struct Beside<'a> {
 
 /// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates.
 ///
-/// It takes the place of an older one as [`replace`] says.
+/// It takes the place of an older one, which stays whole until then.
 ///
 /// The header's metadata has the SHA-256 of the file, zeros in its place, as `resnet_native_sha256`.
 ///
