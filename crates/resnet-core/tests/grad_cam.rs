@@ -81,10 +81,16 @@ fn layers_and_classes_that_cannot_be_are_refused() {
     };
     let (code, message) = refused(&mut session, Some("pool"), None);
     assert_eq!(code, Code::InvalidArgument);
-    assert_eq!(message, "layer: expected one that returns maps, got pool, which returns (N, 2)");
+    assert_eq!(
+        message,
+        "layer: expected the name of a layer or stage that returns maps, such as relu, got pool, which returns (N, 2)"
+    );
     let (code, message) = refused(&mut session, Some("rely"), None);
     assert_eq!(code, Code::InvalidArgument);
-    assert!(message.starts_with("layer: expected the name of a layer or stage, such as relu"), "{message}");
+    assert!(
+        message.starts_with("layer: expected the name of a layer or stage that returns maps, such as relu"),
+        "{message}"
+    );
     assert_eq!(refused(&mut session, None, Some(2)).0, Code::Label);
     let (code, message) = refused(&mut means(vec![]), None, None);
     assert_eq!(code, Code::InvalidArgument);
