@@ -8,6 +8,7 @@
 
 use resnet_core::data::{Dataset, Interpolation, Pixels, Resize, Transform};
 use resnet_core::device::{Compute, Device, DeviceInfo, Precision};
+use resnet_core::distributed::Alone;
 use resnet_core::model::resnet::resnet;
 use resnet_core::model::zoo::preset;
 use resnet_core::session::Session;
@@ -104,7 +105,7 @@ fn train(training: &Training) {
     let sizes = format!(r#""epochs":3,"batch_size":{batch},"optimizer":{optimizer}"#);
     let config = FitConfig::from_json(&format!(r#"{{{sizes},"shuffle":true,"drop_last":true}}"#)).expect("settings");
     let mut clock = Clock { last: Instant::now(), epochs: Vec::new(), loss: f64::NAN };
-    let result = fit(&mut session, &data, None, &config, &mut clock);
+    let result = fit(&mut session, &data, None, &config, &mut clock, &mut Alone);
     if let Err(error) = &result {
         eprintln!("{error}");
         std::process::exit(1);

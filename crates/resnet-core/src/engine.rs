@@ -93,6 +93,49 @@ impl Targets<'_> {
     }
 }
 
+/// A batch that has been prepared for, whole or as the shards of it that are on this rank: what a training step calls, in the step's order.
+pub trait BatchExecution {
+    /// Refuses batches of `n` images that leave a batch norm one value for a channel, which has no variance to divide by.
+    ///
+    /// # Errors
+    /// `ERR_SHAPE`.
+    fn check_norms(&self, n: usize) -> Result<()>;
+
+    /// What an optimiser needs: the backend, the ranges of parameters, the weights with their gradients.
+    fn parts(&mut self) -> (&Executor, &Params, &mut Weights);
+
+    /// Computes the output for as many images as were prepared for, or fewer; of shards, this rank's follow each other.
+    ///
+    /// # Errors
+    /// `ERR_ABORTED` if the call was cancelled, which one on shards cannot be; if the device fails; if another rank is lost or has failed.
+    fn forward(&mut self, images: Input) -> Result<()>;
+
+    /// See [`Weights::check_updated`].
+    ///
+    /// # Errors
+    /// `ERR_NON_FINITE_WEIGHTS`; if the device fails.
+    fn check_updated(&mut self) -> Result<()> {
+        let (_, params, weights) = self.parts();
+        weights.check_updated(params)
+    }
+
+    /// Computes the gradients that the plan is for, from the output's; the same on all ranks.
+    ///
+    /// # Errors
+    /// As [`BatchExecution::forward`].
+    fn backward(&mut self) -> Result<()>;
+
+    /// Has the running statistics take in the batch's, also if the call was cancelled.
+    ///
+    /// # Errors
+    /// If the device fails; if another rank is lost or has failed.
+    fn update_statistics(&mut self) -> Result<()>;
+
+    /// Says that since the forward pass nothing has changed the weights but a step of this mode, which leaves what is frozen, and so all that
+    /// was packed of it, as it is.
+    fn keep_packed(&mut self);
+}
+
 /// A plan with its storage, ready for batches of up to as many images as were prepared for.
 pub struct Execution<'a> {
     plan: &'a Plan,
@@ -166,18 +209,37 @@ impl Engine {
     }
 }
 
-impl Execution<'_> {
-    /// Computes the output for as many images as were prepared for, or fewer.
-    ///
-    /// # Errors
-    /// `ERR_ABORTED` if the call was cancelled; if the device fails.
-    pub fn forward(&mut self, images: Input) -> Result<()> {
+impl BatchExecution for Execution<'_> {
+    fn check_norms(&self, n: usize) -> Result<()> {
+        check_norms(self.plan, n)
+    }
+
+    fn parts(&mut self) -> (&Executor, &Params, &mut Weights) {
+        (self.with.executor, self.params, self.with.weights)
+    }
+
+    fn forward(&mut self, images: Input) -> Result<()> {
         self.with.n = images.shape[0];
         self.plan.pack(self.slots, &mut self.with)?;
         images.write(self.with.executor, &mut self.plan.images(self.slots))?;
         self.run(List::Forward)
     }
 
+    fn backward(&mut self) -> Result<()> {
+        self.run(List::Backward)
+    }
+
+    fn update_statistics(&mut self) -> Result<()> {
+        self.with.weights.version += 1;
+        Ok(self.plan.run(List::Statistics, self.slots, &mut self.with)?)
+    }
+
+    fn keep_packed(&mut self) {
+        self.plan.keep_packed(self.slots, self.with.weights.version);
+    }
+}
+
+impl Execution<'_> {
     /// Loss and hits of the output. In a plan with gradients it writes the output's gradient too, that of the mean loss.
     ///
     /// # Errors
@@ -202,38 +264,7 @@ impl Execution<'_> {
         Ok(layout::from_nchw(executor, sizes, &source, &mut target)?)
     }
 
-    /// Computes the gradients that the plan is for, from the output's.
-    ///
-    /// # Errors
-    /// `ERR_ABORTED` if the call was cancelled; if the device fails.
-    pub fn backward(&mut self) -> Result<()> {
-        self.run(List::Backward)
-    }
-
-    /// Has the running statistics take in the batch's, also if the call was cancelled.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn update_statistics(&mut self) -> Result<()> {
-        self.with.weights.version += 1;
-        Ok(self.plan.run(List::Statistics, self.slots, &mut self.with)?)
-    }
-
-    /// Says that since the forward pass nothing has changed the weights but a step of this mode, which leaves what is frozen, and so all that
-    /// was packed of it, as it is.
-    pub fn keep_packed(&mut self) {
-        self.plan.keep_packed(self.slots, self.with.weights.version);
-    }
-
-    /// See [`Weights::check_updated`].
-    ///
-    /// # Errors
-    /// `ERR_NON_FINITE_WEIGHTS`; if the device fails.
-    pub fn check_updated(&self) -> Result<()> {
-        self.with.weights.check_updated(self.params)
-    }
-
-    /// The output, (N, classes) or whatever the network returns; before [`Execution::backward`], which may use its storage.
+    /// The output, (N, classes) or whatever the network returns; before [`BatchExecution::backward`], which may use its storage.
     ///
     /// # Errors
     /// If the device fails.
@@ -249,7 +280,7 @@ impl Execution<'_> {
         self.plan.retained(self.slots).map(|(value, shape)| self.read(&value, shape)).collect()
     }
 
-    /// The gradient of the value that the mode names, after [`Execution::backward`]; none if the output does not depend on it.
+    /// The gradient of the value that the mode names, after [`BatchExecution::backward`]; none if the output does not depend on it.
     ///
     /// # Errors
     /// If the device fails.
@@ -260,19 +291,6 @@ impl Execution<'_> {
     /// Shape of the output.
     pub fn output_shape(&self) -> Shape {
         self.plan.output()
-    }
-
-    /// What an optimiser needs: the backend, the ranges of parameters, the weights with their gradients.
-    pub fn parts(&mut self) -> (&Executor, &Params, &mut Weights) {
-        (self.with.executor, self.params, self.with.weights)
-    }
-
-    /// Refuses batches that leave a batch norm one value for a channel, which has no variance to divide by.
-    ///
-    /// # Errors
-    /// `ERR_SHAPE`.
-    pub fn check_norms(&self, n: usize) -> Result<()> {
-        check_norms(self.plan, n)
     }
 
     /// Refuses labels if there is not one for each image of the batch that was prepared for, below the network's classes.
@@ -302,7 +320,7 @@ impl Execution<'_> {
     }
 }
 
-/// See [`Execution::check_norms`].
+/// See [`BatchExecution::check_norms`].
 fn check_norms(plan: &Plan, n: usize) -> Result<()> {
     match plan.smallest_batch_norm() {
         Some(pixels) if n * pixels < 2 => {

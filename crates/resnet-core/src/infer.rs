@@ -2,7 +2,7 @@
 
 use crate::data::{DataPass, Dataset, Input, LabelKind, Loader, Order, ResidentDataset};
 use crate::device::Device;
-use crate::engine::{check_labels, Execution};
+use crate::engine::{check_labels, BatchExecution, Execution};
 use crate::error::{Code, Error, Result};
 use crate::loss::Loss;
 use crate::metrics::Metrics;

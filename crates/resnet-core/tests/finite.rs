@@ -3,6 +3,7 @@
 
 use resnet_core::data::{Augment, Dataset, Pixels};
 use resnet_core::device::{Compute, Device};
+use resnet_core::distributed::Alone;
 use resnet_core::model::layer::{Child, Init, Layer};
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
 use resnet_core::session::{Images, LoadOptions, Session};
@@ -159,7 +160,7 @@ fn a_fit_names_the_step_of_such_a_loss() {
     on_each(|session| {
         // The sum of such pixels is beyond f32.
         let (data, listener) = (data(6, 3e38), &mut Listener(vec![], None));
-        let error = fit(&mut session(plain()), &data, None, &config(SGD, 2), listener).unwrap_err();
+        let error = fit(&mut session(plain()), &data, None, &config(SGD, 2), listener, &mut Alone).unwrap_err();
         assert_eq!(error.code, Code::NonFiniteLoss);
         assert!(error.message.ends_with(" at epoch 1, step 3"), "{error}");
         assert_eq!(listener.0, [(1, 1), (1, 2)]);
@@ -178,7 +179,7 @@ fn statistics_beyond_f32_are_noticed_in_the_step_that_makes_them() {
         let error = step(&mut Trainer::new(Optimizer::Sgd(SGD)), &mut session, 0.5).unwrap_err();
         assert_eq!(error.message, message.replace("after", "before"));
         let listener = &mut Listener(vec![], None);
-        let error = fit(&mut session, &data(6, 0.5), None, &config(SGD, 1), listener).unwrap_err();
+        let error = fit(&mut session, &data(6, 0.5), None, &config(SGD, 1), listener, &mut Alone).unwrap_err();
         assert_eq!(error.message, "bn1.running_var: expected finite numbers, got Infinity");
         assert!(listener.0.is_empty());
     });
@@ -191,13 +192,13 @@ fn a_fit_names_the_step_and_a_good_file_stays() {
     on_each(|session| {
         let mut session = session(normed());
         let listener = &mut Listener(vec![], Some(&path));
-        fit(&mut session, &data(6, 0.5), None, &config(SGD, 1), listener).unwrap();
+        fit(&mut session, &data(6, 0.5), None, &config(SGD, 1), listener, &mut Alone).unwrap();
         let good = std::fs::read(&path).unwrap();
         // In the last step of an epoch, and in the middle of one.
         let first = [pixels(2, 1e20), pixels(4, 0.5)].concat();
         let first = Dataset::from_arrays(Pixels::F32(first), [6, 1, 8, 8], vec![0, 1, 0, 1, 0, 1], None).unwrap();
         for (data, step) in [(data(6, 1e20), 3), (first, 1)] {
-            let error = fit(&mut session, &data, None, &config(SGD, 2), listener).unwrap_err();
+            let error = fit(&mut session, &data, None, &config(SGD, 2), listener, &mut Alone).unwrap_err();
             let message = "bn1.running_var: expected finite numbers, got Infinity";
             let expected = format!("{message} after epoch 1, step {step}; these weights are lost");
             assert_eq!((error.code, error.message), (Code::NonFiniteWeights, expected));
@@ -207,7 +208,7 @@ fn a_fit_names_the_step_and_a_good_file_stays() {
             // From which the session goes on.
             session.load_weights(&path, &LoadOptions::default()).unwrap();
         }
-        fit(&mut session, &data(6, 0.5), None, &config(SGD, 1), listener).unwrap();
+        fit(&mut session, &data(6, 0.5), None, &config(SGD, 1), listener, &mut Alone).unwrap();
     });
 }
 
@@ -278,7 +279,8 @@ fn weights_that_are_finite_and_useless_are_told_by_the_next_loss() {
         // After the last step of an epoch that is the validation's; without an epoch's end nobody saves.
         let (mut fitted, listener) = (session(normed()), &mut Listener(vec![], None));
         let validation = data(2, 0.5);
-        let error = fit(&mut fitted, &data(2, 0.5), Some(&validation), &config(sgd, 3), listener).unwrap_err();
+        let error =
+            fit(&mut fitted, &data(2, 0.5), Some(&validation), &config(sgd, 3), listener, &mut Alone).unwrap_err();
         assert_eq!(error.code, Code::NonFiniteLoss);
         let [parameter, place] = ["validation loss: expected a finite number, got ", " after epoch 1"];
         assert!(error.message.starts_with(parameter) && error.message.ends_with(place), "{error}");

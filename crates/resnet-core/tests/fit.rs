@@ -1,6 +1,7 @@
 //! The training loop: what it reports, what it refuses, how it stops.
 
 use resnet_core::data::{Batch, DataPass, Dataset, Loader, Order, Pixels};
+use resnet_core::distributed::Alone;
 use resnet_core::model::resnet::{resnet, ResNetOptions, Stage};
 use resnet_core::model::Layer;
 use resnet_core::session::{Images, Session};
@@ -56,7 +57,7 @@ impl Listener {
 
 fn run(session: &mut Session, config: &FitConfig) -> (Result<Vec<EpochRow>>, Listener) {
     let mut listener = Listener::default();
-    let rows = fit(session, &data(20), Some(&data(6)), config, &mut listener);
+    let rows = fit(session, &data(20), Some(&data(6)), config, &mut listener, &mut Alone);
     (rows, listener)
 }
 
@@ -149,12 +150,12 @@ fn the_seed_decides_the_order() {
 #[test]
 fn stopping_leaves_the_weights_of_the_last_whole_step() {
     let (mut stopped, mut listener) = (session(), Listener { stop_after: Some(2), ..Listener::default() });
-    let error = fit(&mut stopped, &data(20), None, &config(1, 8), &mut listener).unwrap_err();
+    let error = fit(&mut stopped, &data(20), None, &config(1, 8), &mut listener, &mut Alone).unwrap_err();
     assert_eq!(error.code, Code::Aborted);
     assert_eq!(listener.steps(), 2);
     let mut whole = session();
     let dropped = FitConfig { drop_last: true, ..config(1, 8) };
-    fit(&mut whole, &data(20), None, &dropped, &mut Listener::default()).unwrap();
+    fit(&mut whole, &data(20), None, &dropped, &mut Listener::default(), &mut Alone).unwrap();
     assert_eq!(stopped.state_dict::<f32>().unwrap(), whole.state_dict::<f32>().unwrap());
 }
 
@@ -162,7 +163,7 @@ fn stopping_leaves_the_weights_of_the_last_whole_step() {
 fn what_a_later_step_would_refuse_is_refused_before_the_first() {
     let refused = |data: &Dataset, validation: Option<&Dataset>, config: &FitConfig| {
         let mut listener = Listener::default();
-        let error = fit(&mut session(), data, validation, config, &mut listener).unwrap_err();
+        let error = fit(&mut session(), data, validation, config, &mut listener, &mut Alone).unwrap_err();
         assert!(listener.events.is_empty());
         error.code
     };

@@ -9,7 +9,7 @@ use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::{Cancel, CancelFlag};
 use resnet_core::data::Dataset;
-use resnet_core::train::{fit_among, BestPlace, Control, EpochRow, Event, FitConfig, Flow, SkippedCheckpoint};
+use resnet_core::train::{fit, BestPlace, Control, EpochRow, Event, FitConfig, Flow, SkippedCheckpoint};
 use resnet_core::{Code, Error, Result, Session};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -194,7 +194,7 @@ impl NativeRun {
                 let run = |Context { session, trainers }: &mut Context| {
                     let mut listener = Listener { inbox, trainers, mailbox: &mailbox, cancel: &cancel };
                     let mut reached = reached(ranks.as_ref())?;
-                    fit_among(session, &train, validation.as_ref(), &config, &mut listener, &mut *reached).map(drop)
+                    fit(session, &train, validation.as_ref(), &config, &mut listener, &mut *reached).map(drop)
                 };
                 let result = guarded(|| cancellable(context, cancel.clone(), run));
                 inbox.note(context.session, result.as_ref().err());

@@ -1,6 +1,6 @@
 //! Whether cuDNN has a plan for every convolution that the lists of whole networks ask of a GPU.
 
-use super::{BoundNetwork, Engine, Targets};
+use super::{BatchExecution, BoundNetwork, Engine, Targets};
 use crate::cancel::Cancel;
 use crate::model::googlenet::googlenet;
 use crate::model::graph::trace_channels;

@@ -1,6 +1,6 @@
 //! A batch computed as shards, some of them on this rank: what [`super::Execution`] does, for all of them at once.
 
-use super::{BoundNetwork, Engine, Targets};
+use super::{BatchExecution, BoundNetwork, Engine, Targets};
 use crate::cancel::Cancel;
 use crate::data::Input;
 use crate::distributed::{add, merged, Exchange, Group};
@@ -128,22 +128,6 @@ impl ShardedExecution<'_> {
         Ok((self.batch.images(), total[1]))
     }
 
-    /// Computes the outputs; the images are those of this rank's shards, one after the other.
-    ///
-    /// # Errors
-    /// If the device fails; if another rank is lost or has failed.
-    pub fn forward(&mut self, images: Input) -> Result<()> {
-        let executor = self.with.executor;
-        let mut start = 0;
-        for shard in self.shards.iter_mut().filter(|shard| shard.n > 0) {
-            self.with.n = shard.n;
-            self.plan.pack(&mut shard.slots, &mut self.with)?;
-            images.part(start..start + shard.n).write(executor, &mut self.plan.images(&shard.slots))?;
-            start += shard.n;
-        }
-        self.run(List::Forward)
-    }
-
     /// Loss and hits of all shards; writes the outputs' gradients, those of the whole batch's mean loss. `targets` gives those of a part of
     /// this rank's labels.
     ///
@@ -168,50 +152,13 @@ impl ShardedExecution<'_> {
         Ok(Outcome { loss_sum, weight, correct: correct as usize, decisions: decisions as usize })
     }
 
-    /// Computes the gradients of the parameters, which are the same on all ranks then.
-    ///
-    /// # Errors
-    /// If the device fails; if another rank is lost or has failed.
-    pub fn backward(&mut self) -> Result<()> {
-        self.run(List::Backward)?;
-        let Operating { executor, weights, .. } = &mut self.with;
-        for shard in self.shards.iter_mut().filter(|shard| shard.n == 0) {
-            // Of the batch before.
-            shard.gradients = executor.zeros(executor.parameter_dtype(), weights.gradients.len())?;
-        }
-        let mut own: Vec<_> = self.shards.iter_mut().map(|shard| &mut shard.gradients).collect();
-        self.batch.group.reduce(executor, &mut own, self.exchange, &mut weights.gradients)
+    fn run(&mut self, list: List) -> Result<()> {
+        self.plan.run_shards(list, self.shards, &mut self.with, &mut self.batch)
     }
+}
 
-    /// Has the running statistics take in the batch's.
-    ///
-    /// # Errors
-    /// If the device fails; if another rank is lost or has failed.
-    pub fn update_statistics(&mut self) -> Result<()> {
-        self.with.weights.version += 1;
-        self.run(List::Statistics)
-    }
-
-    /// As [`super::Execution::keep_packed`].
-    pub fn keep_packed(&mut self) {
-        for shard in &mut *self.shards {
-            self.plan.keep_packed(&mut shard.slots, self.with.weights.version);
-        }
-    }
-
-    /// As [`super::Execution::check_updated`].
-    ///
-    /// # Errors
-    /// `ERR_NON_FINITE_WEIGHTS`.
-    pub fn check_updated(&self) -> Result<()> {
-        self.with.weights.check_updated(self.params)
-    }
-
-    /// As [`super::Execution::check_norms`], for a batch of `n` images.
-    ///
-    /// # Errors
-    /// `ERR_SHAPE`.
-    pub fn check_norms(&self, n: usize) -> Result<()> {
+impl BatchExecution for ShardedExecution<'_> {
+    fn check_norms(&self, n: usize) -> Result<()> {
         let sharding = self.batch.group.sharding;
         let smallest = match self.batch.is_synced {
             true => n,
@@ -222,12 +169,41 @@ impl ShardedExecution<'_> {
         super::check_norms(self.plan, smallest)
     }
 
-    /// As [`super::Execution::parts`].
-    pub fn parts(&mut self) -> (&Executor, &Params, &mut Weights) {
+    fn parts(&mut self) -> (&Executor, &Params, &mut Weights) {
         (self.with.executor, self.params, self.with.weights)
     }
 
-    fn run(&mut self, list: List) -> Result<()> {
-        self.plan.run_shards(list, self.shards, &mut self.with, &mut self.batch)
+    fn forward(&mut self, images: Input) -> Result<()> {
+        let executor = self.with.executor;
+        let mut start = 0;
+        for shard in self.shards.iter_mut().filter(|shard| shard.n > 0) {
+            self.with.n = shard.n;
+            self.plan.pack(&mut shard.slots, &mut self.with)?;
+            images.part(start..start + shard.n).write(executor, &mut self.plan.images(&shard.slots))?;
+            start += shard.n;
+        }
+        self.run(List::Forward)
+    }
+
+    fn backward(&mut self) -> Result<()> {
+        self.run(List::Backward)?;
+        let Operating { executor, weights, .. } = &mut self.with;
+        for shard in self.shards.iter_mut().filter(|shard| shard.n == 0) {
+            // Of the batch before.
+            shard.gradients = executor.zeros(executor.parameter_dtype(), weights.gradients.len())?;
+        }
+        let mut own: Vec<_> = self.shards.iter_mut().map(|shard| &mut shard.gradients).collect();
+        self.batch.group.reduce(executor, &mut own, self.exchange, &mut weights.gradients)
+    }
+
+    fn update_statistics(&mut self) -> Result<()> {
+        self.with.weights.version += 1;
+        self.run(List::Statistics)
+    }
+
+    fn keep_packed(&mut self) {
+        for shard in &mut *self.shards {
+            self.plan.keep_packed(&mut shard.slots, self.with.weights.version);
+        }
     }
 }

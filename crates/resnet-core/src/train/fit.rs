@@ -12,7 +12,8 @@ use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
 use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
-use crate::distributed::{Alone, Communicator};
+use crate::distributed::Communicator;
+use crate::engine::BatchExecution;
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
 use crate::loss::Loss;
@@ -115,29 +116,15 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
-/// Trains; returns a row for each epoch.
+/// Trains, each batch's shards shared by the ranks that all call this with the same session, data and settings; each gets the same. Returns a
+/// row for each epoch. Rank 0 alone writes checkpoints.
 ///
 /// # Errors
 /// What would make a step fail is refused before the first one. `ERR_NON_FINITE_LOSS` names the step, or the epoch after which the
 /// validation's is not; `ERR_ABORTED` if the control stopped the run. After these the weights are those of the last whole step.
-/// `ERR_NON_FINITE_WEIGHTS` names the step that made some of them NaN or infinite; they are of no use then.
+/// `ERR_NON_FINITE_WEIGHTS` names the step that made some of them NaN or infinite; they are of no use then. `ERR_DISTRIBUTED` if ranks
+/// differ in what they were given, or one is lost. An error on one rank is one on all, at the latest within the next step.
 pub fn fit(
-    session: &mut Session,
-    train: &Dataset,
-    validation: Option<&Dataset>,
-    config: &FitConfig,
-    control: &mut dyn Control,
-) -> Result<Vec<EpochRow>> {
-    fit_among(session, train, validation, config, control, &mut Alone)
-}
-
-/// [`fit`], each batch's shards shared by the ranks that all call this with the same session, data and settings; each gets the same. Rank 0
-/// alone writes checkpoints.
-///
-/// # Errors
-/// As [`fit`]; `ERR_DISTRIBUTED` if ranks differ in what they were given, or one is lost. An error on one rank is one on all, at the latest
-/// within the next step.
-pub fn fit_among(
     session: &mut Session,
     train: &Dataset,
     validation: Option<&Dataset>,

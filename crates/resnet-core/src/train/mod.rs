@@ -24,7 +24,7 @@ pub use early_stopping::{BestPlace, EarlyStopping, Monitor, StoppingState, Watch
 pub use ema::EmaConfig;
 pub use event::{Control, EpochRow, Event, Flow, SkippedCheckpoint};
 pub use finder::{find_learning_rate, Curve, FinderConfig};
-pub use fit::{fit, fit_among, CheckpointConfig, FitConfig};
+pub use fit::{fit, CheckpointConfig, FitConfig};
 pub use optimizer::{Adam, AdjustLr, Group, Kind, Lars, Lion, Muon, Optimizer, ParameterSettings, RmsProp, Sgd};
 pub use progress::{Progress, Seconds};
 pub use schedule::Schedule;

@@ -4,13 +4,14 @@ use super::accumulation::Accumulation;
 use super::ema::Ema;
 use super::optimizer::Updater;
 use crate::data::{Batch, Input};
-use crate::engine::{Execution, ShardedExecution, Targets};
+use crate::engine::{BatchExecution, ShardedExecution};
 use crate::error::{named, Code, Error, Result};
 use crate::loss::Loss;
 use crate::metrics::Metrics;
 use crate::model::params::Params;
 use crate::weights::Weights;
 use resnet_ops::{Executor, Outcome};
+use std::ops::Range;
 
 /// What makes updates.
 pub(super) struct Updating {
@@ -38,21 +39,20 @@ impl Updating {
     }
 }
 
-/// The gradients of a batch, where it has been prepared for training, and the update that it completes, as it does
+/// The gradients of a batch of `n` images, where it has been prepared for training, and the update that it completes, as it does
 /// at the latest if `is_last`. Returns loss and accuracy before the update. A loss that is not finite is an error and changes nothing; so
 /// are weights that the update before has made so, of which a GPU tells only now.
-pub(super) fn step(
-    mut execution: Execution,
+pub(super) fn step<E: BatchExecution>(
+    mut execution: E,
     updating: &mut Updating,
-    images: Input,
-    targets: Targets,
+    (n, images): (usize, Input),
+    loss: impl FnOnce(&mut E) -> Result<Outcome>,
     is_last: bool,
 ) -> Result<Metrics> {
-    let n = images.shape[0];
     execution.check_norms(n)?;
     updating.reserve(execution.parts())?;
     execution.forward(images)?;
-    let outcome = execution.loss(targets)?;
+    let outcome = loss(&mut execution)?;
     // First: of such weights no loss says anything.
     execution.check_updated()?;
     check_finite(outcome)?;
@@ -66,7 +66,7 @@ pub(super) fn step(
     Ok(metrics)
 }
 
-/// The same of a batch whose shards are on several ranks, of which `batch` has this rank's; none if none of its pictures could be read. All
+/// [`step`] of a batch whose shards are on several ranks, of which `batch` has this rank's; none if none of its pictures could be read. All
 /// ranks come to the same.
 pub(super) fn step_shards(
     mut execution: ShardedExecution,
@@ -76,30 +76,21 @@ pub(super) fn step_shards(
     is_last: bool,
 ) -> Result<Option<Metrics>> {
     let (labels, mixed) = (batch.labels.all(), batch.mixed.as_ref());
-    let mixed_part = |part| mixed.map(|mixed| (mixed.labels.all().part(part), mixed.share));
+    let targets = |part: Range<usize>| {
+        let other = mixed.map(|mixed| (mixed.labels.all().part(part.clone()), mixed.share));
+        loss.targets(labels.part(part), other)
+    };
     let mut first = 0;
     let own = batch.shards.iter().map(|&count| {
         let part = first..first + count;
         first = part.end;
-        (count, loss.targets(labels.part(part.clone()), mixed_part(part)).weight(count))
+        (count, targets(part).weight(count))
     });
     let (n, weight) = execution.begin(&own.collect::<Vec<_>>())?;
     if n == 0 {
         return Ok(None);
     }
-    execution.check_norms(n)?;
-    updating.reserve(execution.parts())?;
-    execution.forward(images)?;
-    let outcome = execution.loss(weight, |part| loss.targets(labels.part(part.clone()), mixed_part(part)))?;
-    execution.check_updated()?;
-    check_finite(outcome)?;
-    execution.backward()?;
-    execution.update_statistics()?;
-    update(execution.parts(), updating, outcome.weight, is_last)?;
-    execution.keep_packed();
-    let mut metrics = Metrics::default();
-    metrics.add(outcome, n);
-    Ok(Some(metrics))
+    step(execution, updating, (n, images), |execution| execution.loss(weight, targets), is_last).map(Some)
 }
 
 fn check_finite(outcome: Outcome) -> Result<()> {

@@ -164,8 +164,8 @@ impl Trainer {
         mixed: Option<&Mixed>,
         is_last: bool,
     ) -> Result<Metrics> {
-        let metrics =
-            step(execution, &mut self.updating, images, self.loss.targets(labels, mixed.map(Mixed::other)), is_last)?;
+        let (n, targets) = (images.shape[0], self.loss.targets(labels, mixed.map(Mixed::other)));
+        let metrics = step(execution, &mut self.updating, (n, images), |execution| execution.loss(targets), is_last)?;
         self.stepped = true;
         Ok(metrics)
     }

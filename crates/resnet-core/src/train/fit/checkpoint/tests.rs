@@ -2,6 +2,7 @@ use super::super::run::tests::{config, data, session, timeless};
 use super::*;
 use crate::cancel::CancelFlag;
 use crate::data::{Augment, Dataset, LabelsRef, Pixels};
+use crate::distributed::Alone;
 use crate::model::graph::trace_channels;
 use crate::model::layer::{Child, Layer};
 use crate::model::params::Params;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Notes the events about checkpoints.
 #[derive(Default)]
@@ -78,7 +80,7 @@ fn full() -> FitConfig {
 
 fn run(session: &mut Session, config: &FitConfig) -> Result<(Vec<EpochRow>, Notes)> {
     let mut notes = Notes::default();
-    fit(session, &data(22), Some(&data(6)), config, &mut notes).map(|rows| (timeless(&rows), notes))
+    fit(session, &data(22), Some(&data(6)), config, &mut notes, &mut Alone).map(|rows| (timeless(&rows), notes))
 }
 
 fn refused(config: &FitConfig) -> Error {
@@ -153,7 +155,7 @@ fn another_run_s_checkpoint_is_refused_before_anything_changes() {
     let refused = |config: &FitConfig, train: &Dataset, mut session: Session| {
         session.build(1).unwrap();
         let before = session.state_dict::<f32>().unwrap();
-        let error = fit(&mut session, train, Some(&data(6)), config, &mut Notes::default()).unwrap_err();
+        let error = fit(&mut session, train, Some(&data(6)), config, &mut Notes::default(), &mut Alone).unwrap_err();
         assert_eq!((error.code, session.state_dict::<f32>().unwrap()), (Code::Checkpoint, before), "{error}");
         error.message
     };
@@ -273,7 +275,7 @@ fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_
     ended.raise();
     let mut notes = Notes { ended, ..Notes::default() };
     let config = FitConfig { checkpoint: keep.clone(), ..own.clone() };
-    let error = fit(&mut session(), &data(22), Some(&data(6)), &config, &mut notes).unwrap_err();
+    let error = fit(&mut session(), &data(22), Some(&data(6)), &config, &mut notes, &mut Alone).unwrap_err();
     assert_eq!(error.code, Code::Aborted);
     let aside = |path: &PathBuf| dir.join(format!("damaged-{}", path.file_name().unwrap().to_str().unwrap()));
     assert_eq!(
@@ -289,72 +291,66 @@ fn a_folder_goes_on_from_the_last_one_that_is_whole_and_tells_of_those_that_are_
     assert_eq!(checkpoints_in(dir).unwrap(), [dir.join("step-00000012.safetensors")]);
 }
 
+/// A run whose best model is harmed at the path given, and which is then gone on with: to the same rows and a whole best model, with the
+/// same weights if the run `restores` them, else those that are evaluated next. The run's folder, and what it set aside.
+fn best_is_made_anew(restores: bool, harm: impl FnOnce(&Path, &FitConfig)) -> (TempDir, Vec<SkippedCheckpoint>) {
+    let course = CourseConfig { restore_best: restores.then_some(Watch::VALIDATION_LOSS), ..Default::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, path) = (folder.path(), folder.path().join("best.safetensors"));
+    let config = FitConfig { checkpoint: every_step(dir), ..config(course) };
+    let (rows, before) = run(&mut session(), &config).unwrap();
+    let weights = || Session::load(&path, Default::default(), &Cancel::default()).unwrap().state_dict::<f32>().unwrap();
+    let best = weights();
+    let config = FitConfig { resume: Some(dir.to_owned()), ..config };
+    harm(&path, &config);
+    let (again, notes) = run(&mut session(), &config).unwrap();
+    assert_eq!(again, rows);
+    let made = weights();
+    if restores {
+        assert_eq!((made, notes.best), (best, before.best));
+    } else {
+        assert_eq!(notes.best.unwrap().epoch, rows.len());
+    }
+    (folder, notes.skipped)
+}
+
 #[test]
 fn a_best_model_that_is_damaged_is_set_aside_and_made_anew() {
-    // Of the weights that are kept; without them the next that are evaluated are the best.
     for restores in [true, false] {
-        let course = CourseConfig { restore_best: restores.then_some(Watch::VALIDATION_LOSS), ..Default::default() };
-        let folder = tempfile::tempdir().unwrap();
-        let (dir, path) = (folder.path(), folder.path().join("best.safetensors"));
-        let config = FitConfig { checkpoint: every_step(dir), ..config(course) };
-        let (rows, before) = run(&mut session(), &config).unwrap();
-        let weights =
-            || Session::load(&path, Default::default(), &Cancel::default()).unwrap().state_dict::<f32>().unwrap();
-        let best = weights();
-        let all = checkpoints_in(dir).unwrap();
-        let kept = if restores { all.len() } else { all.len() - 1 };
-        all[kept..].iter().for_each(|path| fs::remove_file(path).unwrap());
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[2000] ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        let config = FitConfig { resume: Some(dir.to_owned()), ..config };
-        let (again, notes) = run(&mut session(), &config).unwrap();
-        assert_eq!(again, rows);
-        let [skipped] = &notes.skipped[..] else { panic!("{:?}", notes.skipped) };
-        assert_eq!((&skipped.path, fs::read(&skipped.path).unwrap()), (&dir.join("damaged-best.safetensors"), bytes));
+        let mut bytes = Vec::new();
+        let (folder, skipped) = best_is_made_anew(restores, |path, _| {
+            if !restores {
+                fs::remove_file(checkpoints_in(path.parent().unwrap()).unwrap().pop().unwrap()).unwrap();
+            }
+            bytes = fs::read(path).unwrap();
+            bytes[2000] ^= 1;
+            fs::write(path, &bytes).unwrap();
+        });
+        let [skipped] = &skipped[..] else { panic!("{skipped:?}") };
+        let aside = folder.path().join("damaged-best.safetensors");
+        assert_eq!((&skipped.path, fs::read(&aside).unwrap()), (&aside, bytes));
         assert!(skipped.reason.contains("its digest differs"), "{}", skipped.reason);
-        if restores {
-            assert_eq!((weights(), notes.best), (best, before.best));
-        } else {
-            assert_eq!(notes.best.unwrap().epoch, rows.len());
-            weights();
-        }
     }
 }
 
 #[test]
 fn a_best_model_that_is_gone_is_made_anew() {
     for restores in [true, false] {
-        let course = CourseConfig { restore_best: restores.then_some(Watch::VALIDATION_LOSS), ..Default::default() };
-        let folder = tempfile::tempdir().unwrap();
-        let (dir, path) = (folder.path(), folder.path().join("best.safetensors"));
-        let config = FitConfig { checkpoint: every_step(dir), ..config(course) };
-        let (rows, before) = run(&mut session(), &config).unwrap();
-        let best = fs::read(&path).unwrap();
-        let weights =
-            || Session::load(&path, Default::default(), &Cancel::default()).unwrap().state_dict::<f32>().unwrap();
-        let kept = weights();
-        let config = FitConfig { resume: Some(dir.to_owned()), ..config };
-        if restores {
-            fs::remove_file(&path).unwrap();
-        } else {
+        let (_, skipped) = best_is_made_anew(restores, |path, config| {
+            if restores {
+                return fs::remove_file(path).unwrap();
+            }
             // A run that set it aside, and was ended before it evaluated anything.
-            fs::remove_file(checkpoints_in(dir).unwrap().pop().unwrap()).unwrap();
-            fs::write(&path, &best[..best.len() - 1]).unwrap();
+            fs::remove_file(checkpoints_in(path.parent().unwrap()).unwrap().pop().unwrap()).unwrap();
+            let best = fs::read(path).unwrap();
+            fs::write(path, &best[..best.len() - 1]).unwrap();
             let ended = CancelFlag::default();
             ended.raise();
             let mut notes = Notes { ended, ..Notes::default() };
-            let error = fit(&mut session(), &data(22), Some(&data(6)), &config, &mut notes).unwrap_err();
+            let error = fit(&mut session(), &data(22), Some(&data(6)), config, &mut notes, &mut Alone).unwrap_err();
             assert_eq!((error.code, notes.skipped.len(), path.exists()), (Code::Aborted, 1, false), "{error}");
-        }
-        let (again, notes) = run(&mut session(), &config).unwrap();
-        assert_eq!((again, notes.skipped), (rows.clone(), Vec::new()));
-        if restores {
-            assert_eq!((weights(), notes.best), (kept, before.best));
-        } else {
-            assert_eq!(notes.best.unwrap().epoch, rows.len());
-            weights();
-        }
+        });
+        assert_eq!(skipped, Vec::new());
     }
 }
 
@@ -405,7 +401,7 @@ fn an_abort_at_any_moment_leaves_a_checkpoint_from_which_the_run_ends_in_the_sam
                     std::thread::sleep(Duration::from_micros(300 * attempts));
                     flag.raise();
                 });
-                fit(&mut session, &data(22), Some(&data(6)), &config, &mut notes)
+                fit(&mut session, &data(22), Some(&data(6)), &config, &mut notes, &mut Alone)
             });
             match ended {
                 Ok(again) => {
@@ -446,6 +442,7 @@ fn a_checkpoint_that_an_abort_cannot_leave_is_told() {
         None,
         &FitConfig { course: CourseConfig::default(), ..config },
         &mut Removing(&dir),
+        &mut Alone,
     );
     assert_eq!(error.unwrap_err().code, Code::Io);
 }

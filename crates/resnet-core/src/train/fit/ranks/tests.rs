@@ -1,7 +1,7 @@
 //! What ranks come to together: the bits of one process with as many shards, the gradients of the joined batch; what is refused, and how
 //! one rank's end is that of all. Ranks are threads.
 
-use super::super::fit_among;
+use super::super::fit;
 use super::super::run::tests::{config, data, session, timeless};
 use super::*;
 use crate::data::{Augment, Batch, Dataset, Input};
@@ -69,7 +69,7 @@ fn runs(ranks: usize, make: fn() -> Session, config: &FitConfig, len: usize) -> 
     on_ranks(ranks, LIMIT, |mut rank| {
         let (mut session, mut listener) = (make(), Listener { left: None });
         let (train, validation) = (data(len), data(38));
-        let rows = fit_among(&mut session, &train, Some(&validation), config, &mut listener, &mut rank).unwrap();
+        let rows = fit(&mut session, &train, Some(&validation), config, &mut listener, &mut rank).unwrap();
         let gradients = session.gradients(&Default::default()).unwrap();
         (timeless(&rows), session.state_dict().unwrap(), gradients)
     })
@@ -173,7 +173,7 @@ fn one_shard_has_the_bits_of_a_whole_batch() {
 fn failed(ranks: usize, given: impl Fn(usize) -> (Session, Dataset, FitConfig, Option<usize>) + Sync) -> Vec<Error> {
     on_ranks(ranks, LIMIT, |mut rank| {
         let (mut session, train, config, left) = given(rank.rank());
-        fit_among(&mut session, &train, None, &config, &mut Listener { left }, &mut rank).unwrap_err()
+        fit(&mut session, &train, None, &config, &mut Listener { left }, &mut rank).unwrap_err()
     })
 }
 
@@ -252,7 +252,7 @@ fn a_rank_that_drifts_is_named() {
     for drifting in 0..3 {
         let errors = on_ranks(3, LIMIT, |mut rank| {
             let mut control = Drifting(if rank.rank() == drifting { 3 } else { 0 });
-            fit_among(&mut session(), &data(22), None, &sharded(3), &mut control, &mut rank).unwrap_err()
+            fit(&mut session(), &data(22), None, &sharded(3), &mut control, &mut rank).unwrap_err()
         });
         let message = "distributed: expected the same weights on every rank after 3 updates, got others on rank";
         for error in errors {
@@ -269,7 +269,7 @@ fn a_rank_that_does_not_come_is_named_in_time() {
             return None;
         }
         let (mut session, mut listener) = (session(), Listener { left: None });
-        fit_among(&mut session, &data(22), None, &sharded(3), &mut listener, &mut rank).err()
+        fit(&mut session, &data(22), None, &sharded(3), &mut listener, &mut rank).err()
     });
     assert!(began.elapsed() < Duration::from_secs(10));
     let message = "distributed: expected every rank within 0.3 s, got none of rank 1";

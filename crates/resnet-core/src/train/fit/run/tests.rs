@@ -94,7 +94,8 @@ fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bits() {
         for accumulate in [1, 4] {
             let config = FitConfig { accumulate, ..config(course.clone()) };
             let mut whole = session();
-            let rows = fit(&mut whole, &data(22), Some(&data(6)), &config, &mut Stopping(usize::MAX)).unwrap();
+            let rows =
+                fit(&mut whole, &data(22), Some(&data(6)), &config, &mut Stopping(usize::MAX), &mut Alone).unwrap();
             // Fewer events than an evaluation has would never see its end.
             for every in [2, 3, 7] {
                 let (ended, progress, stops) = interrupted(&config, every);
