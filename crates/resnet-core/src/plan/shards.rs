@@ -2,7 +2,7 @@
 //! all shards.
 
 use super::instruction::List;
-use super::ops::{Context, Merge};
+use super::ops::{Context, Merge, Together};
 use super::run::Operating;
 use super::slots::Slots;
 use super::Plan;
@@ -74,6 +74,12 @@ impl Plan {
                     shards[..1]
                         .iter_mut()
                         .try_for_each(|shard| self.call(shard, with, n, |context| instruction.run(context)))?;
+                    continue;
+                }
+                let (executor, parameters) = (with.executor, &with.weights.parameters);
+                let storage = shards.iter().filter(|shard| shard.n > 0);
+                let storage = storage.map(|shard| (self.buffers(&shard.slots), shard.n)).collect();
+                if instruction.run_together(&Together { executor, parameters, shards: storage })? {
                     continue;
                 }
                 for shard in shards.iter_mut().filter(|shard| shard.n > 0) {

@@ -184,12 +184,26 @@ pub fn elides_bias(executor: &Executor) -> bool {
 /// # Errors
 /// As for [`pack`].
 pub fn forward(executor: &Executor, conv: &Conv2d, call: Forward) -> Result<()> {
-    if let Some(Moments { op, .. }) = &call.moments {
+    forward_together(executor, conv, vec![call])
+}
+
+/// [`forward`] of several batches, to the bits of a call for each; what is worked out from the weights alone is worked out once.
+///
+/// # Errors
+/// As for [`pack`].
+pub fn forward_together(executor: &Executor, conv: &Conv2d, calls: Vec<Forward>) -> Result<()> {
+    for Moments { op, .. } in calls.iter().filter_map(|call| call.moments.as_ref()) {
         if (op.channels, op.size) != (conv.shape.out_channels, conv.shape.output()) {
             bail!("convolution: {op:?} does not read an output of {:?}", conv.shape);
         }
     }
-    by_backend!(executor, forward(conv, call))
+    match executor {
+        Executor::ReferenceF32 => calls.into_iter().try_for_each(|call| reference::forward::<f32>(conv, call)),
+        Executor::ReferenceF64 => calls.into_iter().try_for_each(|call| reference::forward::<f64>(conv, call)),
+        Executor::Cpu(cpu) => cpu::forward(cpu, conv, calls),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => calls.into_iter().try_for_each(|call| cuda::forward(cuda, conv, call)),
+    }
 }
 
 /// Writes the gradient of the input, or adds it to what is there. With a [`FusedNorm`] it begins that norm's backward, too.
@@ -198,11 +212,19 @@ pub fn forward(executor: &Executor, conv: &Conv2d, call: Forward) -> Result<()> 
 /// If the input is plain, for the CPU and GPU backends; if a norm is given to a backend that
 /// [does not fuse it](crate::batch_norm::fuses_backward), or one of another shape than the input; as for [`pack`].
 pub fn input_gradient(executor: &Executor, conv: &Conv2d, call: InputGradient) -> Result<()> {
+    input_gradient_together(executor, conv, vec![call])
+}
+
+/// [`input_gradient`] of several batches, as [`forward_together`].
+///
+/// # Errors
+/// As for [`input_gradient`].
+pub fn input_gradient_together(executor: &Executor, conv: &Conv2d, calls: Vec<InputGradient>) -> Result<()> {
     let ConvShape { plain_input, in_channels, input, .. } = conv.shape;
     if plain_input && !executor.is_reference() {
         bail!("convolution: a plain input has no gradient");
     }
-    if let Some(FusedNorm { op, .. }) = &call.norm {
+    for FusedNorm { op, .. } in calls.iter().filter_map(|call| call.norm.as_ref()) {
         if !fuses_backward(executor) {
             bail!("convolution: this backend does not begin the backward of a batch norm");
         }
@@ -210,7 +232,13 @@ pub fn input_gradient(executor: &Executor, conv: &Conv2d, call: InputGradient) -
             bail!("convolution: {op:?} did not make an input of {in_channels} channels of {input:?}");
         }
     }
-    by_backend!(executor, input_gradient(conv, call))
+    match executor {
+        Executor::ReferenceF32 => calls.into_iter().try_for_each(|call| reference::input_gradient::<f32>(conv, call)),
+        Executor::ReferenceF64 => calls.into_iter().try_for_each(|call| reference::input_gradient::<f64>(conv, call)),
+        Executor::Cpu(cpu) => cpu::input_gradient(cpu, conv, calls),
+        #[cfg(feature = "cuda-kernels")]
+        Executor::Cuda(cuda) => calls.into_iter().try_for_each(|call| cuda::input_gradient(cuda, conv, call)),
+    }
 }
 
 /// A convolution prepared for another backend than that which is to run it.

@@ -1,7 +1,7 @@
 //! Convolutions, with what a backend does in the same passes: bias, ReLU, the sum at the end of a block, the moments for the batch
 //! norm behind them, and the begin of the backward of the one before them.
 
-use super::{Activation, Context, Moments, Norm, PlanOp, ReluCall, Site, Tape};
+use super::{Activation, Context, Moments, Norm, PlanOp, ReluCall, Site, Tape, Together};
 use crate::error::Result;
 use crate::plan::instruction::{calls, Accumulated, Operands, Read, Request, Write};
 use crate::plan::slots::Class;
@@ -251,10 +251,8 @@ impl PlanOp for Convolution {
                 let target = target.view_mut(0..kernels.shape().params_len());
                 batch_norm::fold(executor, &norm.op, params, norm_params, running, target)
             }
-            ConvCall::Pack { pass, folded, packed } => {
-                let folded = folded.map(|folded| buffers.read(folded));
-                let params = folded.as_ref().map_or(params, |folded| folded.view(0..kernels.shape().params_len()));
-                conv2d::pack(executor, kernels, n, *pass, params, &mut buffers.write(*packed))
+            ConvCall::Pack { .. } | ConvCall::Forward { .. } | ConvCall::InputGradient { .. } => {
+                self.run_together(call, &context.alone()).map(drop)
             }
             ConvCall::PackTogether { every } => {
                 let mut packed: Vec<_> = every.iter().map(|packing| buffers.write(packing.packed)).collect();
@@ -263,26 +261,6 @@ impl PlanOp for Convolution {
                     conv2d::Packing { conv: &convolution.kernels, params, packed }
                 });
                 conv2d::pack_together(executor, &mut packings.collect::<Vec<_>>())
-            }
-            ConvCall::Forward { x, packed, shortcut, scratch, y, moments } => {
-                let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
-                let mut moments = moments.map(|moments| moments.borrow(buffers));
-                let call = conv2d::Forward {
-                    n,
-                    x: &buffers.read(*x),
-                    params,
-                    packed: &buffers.read(*packed),
-                    scratch: &mut buffers.write(*scratch),
-                    y: &mut buffers.write(*y),
-                    shortcut: shortcut.as_deref(),
-                    relu: self.relu,
-                    moments: self
-                        .normed
-                        .as_ref()
-                        .zip(moments.as_mut())
-                        .map(|(op, [sums, saved])| batch_norm::Moments { op, sums, saved }),
-                };
-                conv2d::forward(executor, kernels, call)
             }
             ConvCall::WeightGradient { x, dy, scratch } => {
                 let call = conv2d::WeightGradient {
@@ -316,31 +294,82 @@ impl PlanOp for Convolution {
                 });
                 conv2d::unpack_together(executor, &unpackings.collect::<Vec<_>>(), &mut weights.gradients)
             }
-            ConvCall::InputGradient { dy, packed, scratch, dx, norm } => {
-                let mut norm = norm.as_ref().map(|fused| {
-                    let y = fused.y.map(|y| buffers.read(y));
-                    (fused, buffers.read(fused.x), y, buffers.read(fused.saved), buffers.write(fused.sums))
-                });
-                let norm = norm.as_mut().map(|(fused, x, y, saved, sums)| conv2d::FusedNorm {
-                    op: &fused.norm.op,
-                    x,
-                    params: weights.parameters.view(fused.norm.params.clone()),
-                    saved,
-                    y: y.as_deref(),
-                    sums,
-                });
-                let mut dx = buffers.target(*dx);
-                let call = conv2d::InputGradient {
-                    n,
-                    dy: &buffers.read(*dy),
-                    params,
-                    packed: &buffers.read(*packed),
-                    scratch: &mut buffers.write(*scratch),
-                    dx: dx.gradient(),
-                    norm,
-                };
-                conv2d::input_gradient(executor, kernels, call)
-            }
         }
+    }
+
+    /// Shards share packed weights: those that the first has packed of those whose kernels read the same.
+    fn run_together(&self, call: &ConvCall, together: &Together) -> resnet_ops::Result<bool> {
+        let (Together { executor, parameters, shards }, kernels) = (together, &*self.kernels);
+        let params = || parameters.view(self.params.clone());
+        let packs = |n: usize| shards.iter().position(|&(_, first)| kernels.packs_alike(first, n)).unwrap_or_default();
+        match call {
+            ConvCall::Pack { pass, folded, packed } => {
+                for (_, &(buffers, n)) in shards.iter().enumerate().filter(|&(index, &(_, n))| packs(n) == index) {
+                    let folded = folded.map(|folded| buffers.read(folded));
+                    let params =
+                        folded.as_ref().map_or(params(), |folded| folded.view(0..kernels.shape().params_len()));
+                    conv2d::pack(executor, kernels, n, *pass, params, &mut buffers.write(*packed))?;
+                }
+            }
+            ConvCall::Forward { x, packed, shortcut, scratch, y, moments } => {
+                let mut held = Vec::with_capacity(shards.len());
+                for &(buffers, n) in shards {
+                    let read = [buffers.read(*x), shards[packs(n)].0.read(*packed)];
+                    let shortcut = shortcut.map(|shortcut| buffers.read(shortcut));
+                    let moments = moments.map(|moments| moments.borrow(buffers));
+                    held.push((n, read, shortcut, [buffers.write(*scratch), buffers.write(*y)], moments));
+                }
+                let calls = held.iter_mut().map(|(n, [x, packed], shortcut, [scratch, y], moments)| conv2d::Forward {
+                    n: *n,
+                    x,
+                    params: params(),
+                    packed,
+                    scratch,
+                    y,
+                    shortcut: shortcut.as_deref(),
+                    relu: self.relu,
+                    moments: self
+                        .normed
+                        .as_ref()
+                        .zip(moments.as_mut())
+                        .map(|(op, [sums, saved])| batch_norm::Moments { op, sums, saved }),
+                });
+                conv2d::forward_together(executor, kernels, calls.collect())?;
+            }
+            ConvCall::InputGradient { dy, packed, scratch, dx, norm } => {
+                let mut held = Vec::with_capacity(shards.len());
+                for &(buffers, n) in shards {
+                    let norm = norm.as_ref().map(|fused| {
+                        let y = fused.y.map(|y| buffers.read(y));
+                        (fused, buffers.read(fused.x), y, buffers.read(fused.saved), buffers.write(fused.sums))
+                    });
+                    let read = [buffers.read(*dy), shards[packs(n)].0.read(*packed)];
+                    held.push((n, read, buffers.write(*scratch), buffers.target(*dx), norm));
+                }
+                let calls = held.iter_mut().map(|(n, [dy, packed], scratch, dx, norm)| conv2d::InputGradient {
+                    n: *n,
+                    dy,
+                    params: params(),
+                    packed,
+                    scratch,
+                    dx: dx.gradient(),
+                    norm: norm.as_mut().map(|(fused, x, y, saved, sums)| conv2d::FusedNorm {
+                        op: &fused.norm.op,
+                        x,
+                        params: parameters.view(fused.norm.params.clone()),
+                        saved,
+                        y: y.as_deref(),
+                        sums,
+                    }),
+                });
+                conv2d::input_gradient_together(executor, kernels, calls.collect())?;
+            }
+            ConvCall::Fold { .. }
+            | ConvCall::PackTogether { .. }
+            | ConvCall::WeightGradient { .. }
+            | ConvCall::PackedGradient { .. }
+            | ConvCall::UnpackTogether { .. } => return Ok(false),
+        }
+        Ok(true)
     }
 }

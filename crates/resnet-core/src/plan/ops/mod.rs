@@ -59,6 +59,11 @@ pub(super) trait PlanOp: Clone {
     /// Runs a call.
     fn run(&self, call: &Self::Call, context: &mut Context) -> Result<()>;
 
+    /// Runs a call for several shards, to the bits of a run for each, if there is something in it that is done for all of them once.
+    fn run_together(&self, _call: &Self::Call, _shards: &Together) -> Result<bool> {
+        Ok(false)
+    }
+
     /// What a call needs of all shards of a batch, if it does more than to run for each of them; `synced` if statistics are the whole batch's.
     fn joint(&self, _call: &Self::Call, _synced: bool) -> Option<Joint> {
         None
@@ -145,7 +150,22 @@ pub(super) struct Context<'a> {
     pub dropout_seed: u64,
 }
 
+/// Shards that a call runs with, which does not touch gradients of parameters.
+pub(super) struct Together<'a> {
+    pub executor: &'a Executor,
+    /// Of the network.
+    pub parameters: &'a Buffer,
+    /// The storage of each, and its images.
+    pub shards: Vec<(Buffers<'a>, usize)>,
+}
+
 impl Context<'_> {
+    /// The batch as a shard.
+    fn alone(&self) -> Together<'_> {
+        let Self { executor, buffers, weights, n, .. } = self;
+        Together { executor, parameters: &weights.parameters, shards: vec![(*buffers, *n)] }
+    }
+
     /// Elements of a value of this shape in the batch at hand.
     fn len(&self, shape: Shape) -> usize {
         let [h, w] = shape.size();
@@ -220,6 +240,13 @@ macro_rules! ops {
         }
 
         impl Instruction {
+            /// See [`PlanOp::run_together`].
+            pub fn run_together(&self, shards: &Together) -> Result<bool> {
+                match self {
+                    $(Self::$op(op, call) => op.run_together(call, shards)),*
+                }
+            }
+
             /// See [`PlanOp::joint`].
             pub fn joint(&self, synced: bool) -> Option<Joint> {
                 match self {

@@ -118,49 +118,74 @@ pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, n: usize, pass: Pass, params: View,
     Ok(())
 }
 
-pub(super) fn forward(cpu: &Cpu, conv: &Conv2d, call: Forward) -> Result<()> {
-    let Forward { n, x, params, packed, scratch, y, shortcut, relu, moments } = call;
+pub(super) fn forward(cpu: &Cpu, conv: &Conv2d, calls: Vec<Forward>) -> Result<()> {
     let [height, width] = conv.shape.output();
-    let planes = n * blocked::blocks(conv.shape.out_channels);
-    let moments = moments.map(|moments| PlaneSums::new(moments.sums, planes)).transpose()?;
-    let post_op = moments.as_ref().map(|moments| {
-        // SAFETY: a plane is complete once.
-        |index: usize, y: &mut [f32]| plane::moments(cpu.isa, y, unsafe { moments.of(index) })
-    });
-    let post_op = post_op.as_ref().map(|post_op| post_op as PostOp);
-    let target = Target::new(y, [planes, height * width * LANES], shortcut, relu, post_op)?;
-    let (source, params, packed) = (x.slice()?, params.slice()?, packed.slice()?);
-    let call = OutputsCall { pass: Pass::Forward, n, source, params, packed, target };
-    outputs(cpu, conv, &call, scratch)
-}
-
-pub(super) fn input_gradient(cpu: &Cpu, conv: &Conv2d, call: InputGradient) -> Result<()> {
-    let InputGradient { n, dy, params, packed, scratch, dx: GradientTarget { buffer: dx, accumulate }, norm } = call;
-    let [height, width] = conv.shape.input;
-    let planes = n * blocked::blocks(conv.shape.in_channels);
-    let norm = norm.map(|FusedNorm { op, x, params, saved, y, sums }| -> Result<_> {
-        Ok((Summands::new(op, n, x, params, saved, y)?, PlaneSums::new(sums, planes)?))
-    });
-    let norm = norm.transpose()?;
-    let post_op = norm.as_ref().map(|(summands, sums)| {
-        // SAFETY: a plane is complete once.
-        |index: usize, dx: &mut [f32]| summands.sum(cpu.isa, index, dx, unsafe { sums.of(index) })
-    });
-    let post_op = post_op.as_ref().map(|post_op| post_op as PostOp);
-    let mut target = Target::new(dx, [planes, height * width * LANES], None, false, post_op)?;
-    if accumulate {
-        target = target.adding();
+    let planes = |n: usize| n * blocked::blocks(conv.shape.out_channels);
+    let (mut operands, mut moments) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
+    for Forward { n, x, params, packed, scratch, y, shortcut, relu, moments: wanted } in calls {
+        moments.push(wanted.map(|wanted| PlaneSums::new(wanted.sums, planes(n))).transpose()?);
+        operands.push((n, [x, packed], params, scratch, y, shortcut, relu));
     }
-    let (source, params, packed) = (dy.slice()?, params.slice()?, packed.slice()?);
-    let call = OutputsCall { pass: Pass::InputGradient, n, source, params, packed, target };
-    outputs(cpu, conv, &call, scratch)
+    let post_ops = moments.iter().map(|moments| {
+        let moments = moments.as_ref()?;
+        // SAFETY: a plane is complete once.
+        Some(|index: usize, y: &mut [f32]| plane::moments(cpu.isa, y, unsafe { moments.of(index) }))
+    });
+    let post_ops: Vec<_> = post_ops.collect();
+    let mut outputs = Vec::with_capacity(operands.len());
+    for ((n, [x, packed], params, scratch, y, shortcut, relu), post_op) in operands.into_iter().zip(&post_ops) {
+        let post_op = post_op.as_ref().map(|post_op| post_op as PostOp);
+        let target = Target::new(y, [planes(n), height * width * LANES], shortcut, relu, post_op)?;
+        let (source, params, packed) = (x.slice()?, params.slice()?, packed.slice()?);
+        outputs.push((OutputsCall { pass: Pass::Forward, n, source, params, packed, target }, scratch));
+    }
+    write_outputs(cpu, conv, outputs)
 }
 
-fn outputs(cpu: &Cpu, conv: &Conv2d, call: &OutputsCall, scratch: &mut Buffer) -> Result<()> {
-    match kernels(conv)?.of_batch(call.n) {
-        Chosen::Direct(direct) => direct.outputs(cpu, call, scratch.slice_mut()?),
-        Chosen::Grouped(grouped) => grouped.outputs(cpu, call),
-        Chosen::Winograd(winograd) => winograd.outputs(cpu, call, scratch.slice_mut()?),
+pub(super) fn input_gradient(cpu: &Cpu, conv: &Conv2d, calls: Vec<InputGradient>) -> Result<()> {
+    let [height, width] = conv.shape.input;
+    let planes = |n: usize| n * blocked::blocks(conv.shape.in_channels);
+    let (mut operands, mut norms) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
+    for InputGradient { n, dy, params, packed, scratch, dx, norm } in calls {
+        let norm = norm.map(|FusedNorm { op, x, params, saved, y, sums }| -> Result<_> {
+            Ok((Summands::new(op, n, x, params, saved, y)?, PlaneSums::new(sums, planes(n))?))
+        });
+        norms.push(norm.transpose()?);
+        operands.push((n, [dy, packed], params, scratch, dx));
+    }
+    let post_ops = norms.iter().map(|norm| {
+        let (summands, sums) = norm.as_ref()?;
+        // SAFETY: a plane is complete once.
+        Some(|index: usize, dx: &mut [f32]| summands.sum(cpu.isa, index, dx, unsafe { sums.of(index) }))
+    });
+    let post_ops: Vec<_> = post_ops.collect();
+    let mut outputs = Vec::with_capacity(operands.len());
+    for ((n, [dy, packed], params, scratch, dx), post_op) in operands.into_iter().zip(&post_ops) {
+        let GradientTarget { buffer: dx, accumulate } = dx;
+        let post_op = post_op.as_ref().map(|post_op| post_op as PostOp);
+        let mut target = Target::new(dx, [planes(n), height * width * LANES], None, false, post_op)?;
+        if accumulate {
+            target = target.adding();
+        }
+        let (source, params, packed) = (dy.slice()?, params.slice()?, packed.slice()?);
+        outputs.push((OutputsCall { pass: Pass::InputGradient, n, source, params, packed, target }, scratch));
+    }
+    write_outputs(cpu, conv, outputs)
+}
+
+/// Runs calls of one pass, each with its scratch space.
+fn write_outputs(cpu: &Cpu, conv: &Conv2d, calls: Vec<(OutputsCall, &mut Buffer)>) -> Result<()> {
+    let kernels = kernels(conv)?;
+    let mut by_winograd = Vec::new();
+    for (call, scratch) in calls {
+        match kernels.of_batch(call.n) {
+            Chosen::Direct(direct) => direct.outputs(cpu, &call, scratch.slice_mut()?),
+            Chosen::Grouped(grouped) => grouped.outputs(cpu, &call),
+            Chosen::Winograd(_) => by_winograd.push((call, scratch.slice_mut()?)),
+        }
+    }
+    if let CpuKernels::Winograd { winograd, .. } = kernels {
+        winograd.outputs(cpu, by_winograd);
     }
     Ok(())
 }

@@ -37,12 +37,17 @@ impl Winograd {
         self.threads * (self.tiling.size.points() + 1) * self.workspace_plane(pass, n)
     }
 
-    /// Computes every target pixel. The target's bits do not depend on how the tiles are cut into blocks.
-    pub(in crate::conv2d::cpu) fn outputs(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
+    /// Computes every target pixel of calls of one pass, each with its scratch space.
+    pub(in crate::conv2d::cpu) fn outputs(&self, cpu: &Cpu, calls: Vec<(OutputsCall, &mut [f32])>) {
         assert!(cpu.pool.threads() <= self.threads, "prepared for {} threads", self.threads);
-        if self.by_strips(call.pass) {
-            return self.outputs_by_strips(cpu, call, scratch);
+        if calls.iter().any(|(call, _)| self.by_strips(call.pass)) {
+            return self.outputs_by_strips(cpu, calls);
         }
+        calls.into_iter().for_each(|(call, scratch)| self.outputs_by_tiles(cpu, &call, scratch));
+    }
+
+    /// The target's bits do not depend on how the tiles are cut into blocks.
+    fn outputs_by_tiles(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
         let (ends, block) = (self.ends(call.pass), self.tiling.source(call.pass).block());
         let plane = self.workspace_plane(call.pass, call.n);
         let scratch = Disjoint::new(&mut scratch[..self.outputs_scratch(call.pass, call.n)]);

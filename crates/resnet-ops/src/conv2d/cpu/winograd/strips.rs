@@ -43,6 +43,28 @@ struct Cut {
     strip: usize,
 }
 
+/// Images of a call that are computed at a time, and where.
+struct Part<'a> {
+    call: &'a OutputsCall<'a>,
+    cut: &'a Cut,
+    v: &'a Disjoint<'a>,
+    strips: &'a Disjoint<'a>,
+    images: Range<usize>,
+    per_image: usize,
+}
+
+impl Part<'_> {
+    fn tiles(&self) -> Range<usize> {
+        self.images.start * self.per_image..self.images.end * self.per_image
+    }
+
+    /// Its V.
+    fn planes(&self) -> Planes {
+        // SAFETY: tasks write blocks and tiles of their own, and when all are done only read.
+        Planes { start: unsafe { self.v.at(0) }, point: self.cut.v, block: self.tiles().len() * LANES }
+    }
+}
+
 impl Winograd {
     /// Whether weights are brought to points where they are used, so that there is nothing to pack.
     pub(in crate::conv2d::cpu) fn by_strips(&self, pass: Pass) -> bool {
@@ -85,58 +107,79 @@ impl Winograd {
         source + self.threads * strip
     }
 
-    /// Computes every target pixel. The bits are those that packed weights give.
-    pub(super) fn outputs_by_strips(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
-        let (cut, ends, per_image) = (self.cut(call.pass, call.n), self.ends(call.pass), self.tiling.per_image());
-        let (v, strips) = scratch[..self.strips_scratch(call.pass, call.n)].split_at_mut(cut.source);
-        let (v, strips) = (Disjoint::new(v), Disjoint::new(strips));
-        for first in (0..call.n).step_by(cut.images) {
-            let images = first..(first + cut.images).min(call.n);
-            let tiles = images.start * per_image..images.end * per_image;
-            // SAFETY: tasks write blocks and tiles of their own, and when all are done only read.
-            let planes = || Planes { start: unsafe { v.at(0) }, point: cut.v, block: tiles.len() * LANES };
-            tiles::spread(cpu, ends.source, &tiles, planes(), |blocks, tiles, planes| {
-                tiles::source(cpu.isa, &self.tiling, call.pass, call.source.as_ptr(), blocks, tiles, planes);
+    /// Computes every target pixel of calls of one pass; a strip's U is worked out once for all of them. The bits are those that packed
+    /// weights give.
+    pub(super) fn outputs_by_strips(&self, cpu: &Cpu, calls: Vec<(OutputsCall, &mut [f32])>) {
+        let cuts = calls.into_iter().map(|(call, scratch)| {
+            let cut = self.cut(call.pass, call.n);
+            let (v, strips) = scratch[..self.strips_scratch(call.pass, call.n)].split_at_mut(cut.source);
+            let rounds = call.n.div_ceil(cut.images);
+            (call, cut, Disjoint::new(v), Disjoint::new(strips), rounds)
+        });
+        let cuts: Vec<_> = cuts.collect();
+        for round in 0..cuts.iter().map(|&(.., rounds)| rounds).max().unwrap_or_default() {
+            let parts = cuts.iter().filter(|&&(.., rounds)| round < rounds).map(|(call, cut, v, strips, _)| {
+                let images = round * cut.images..((round + 1) * cut.images).min(call.n);
+                Part { call, cut, v, strips, images, per_image: self.tiling.per_image() }
             });
-            cpu.pool.run_on(ends.target.div_ceil(BLOCKS), |thread, strip| {
-                // SAFETY: a thread has a workspace of its own.
-                let workspace = unsafe { strips.at(thread * cut.strip) };
-                let targets = strip * BLOCKS..((strip + 1) * BLOCKS).min(ends.target);
-                self.compute_strip(cpu, call, &cut, planes(), workspace, &targets, &tiles);
-                let ready = images.clone().flat_map(|image| targets.clone().map(move |k| image * ends.target + k));
-                call.target.complete(ready);
-            });
+            self.compute_parts(cpu, &parts.collect::<Vec<_>>());
         }
     }
 
-    /// Computes some target blocks of some tiles.
-    fn compute_strip(
-        &self,
-        cpu: &Cpu,
-        call: &OutputsCall,
-        cut: &Cut,
-        v: Planes,
-        workspace: *mut f32,
-        targets: &Range<usize>,
-        tiles: &Range<usize>,
-    ) {
-        let (ends, size) = (self.ends(call.pass), self.tiling.size);
-        let m = Planes { start: workspace, point: cut.m, block: tiles.len() * LANES };
-        let u = workspace.wrapping_add(size.points() * cut.m);
-        let bias = u.wrapping_add(size.weights() * cut.u);
-        // What micro-kernels cover: the first of the strip's blocks, and how many.
-        let covered = (0..targets.len()).step_by(self.vectors);
-        let covered = covered.map(|first| (first, self.vectors.min(targets.len() - first)));
-        for (first, vectors) in covered.clone() {
+    /// Computes the targets of some images of each of several calls.
+    fn compute_parts(&self, cpu: &Cpu, parts: &[Part]) {
+        let Some(first) = parts.first() else { return };
+        let (pass, ends) = (first.call.pass, self.ends(first.call.pass));
+        for part in parts {
+            tiles::spread(cpu, ends.source, &part.tiles(), part.planes(), |blocks, tiles, planes| {
+                tiles::source(cpu.isa, &self.tiling, pass, part.call.source.as_ptr(), blocks, tiles, planes);
+            });
+        }
+        cpu.pool.run_on(ends.target.div_ceil(BLOCKS), |thread, strip| {
+            let targets = strip * BLOCKS..((strip + 1) * BLOCKS).min(ends.target);
+            // SAFETY: a thread has a workspace of its own in each call's.
+            let workspace = |part: &Part| unsafe { part.strips.at(thread * part.cut.strip) };
+            let u = workspace(first).wrapping_add(self.tiling.size.points() * first.cut.m);
+            self.pack_strip(cpu, first, u, &targets);
+            for part in parts {
+                self.compute_strip(cpu, part, workspace(part), u, &targets);
+                let ready = part.images.clone().flat_map(|image| targets.clone().map(move |k| image * ends.target + k));
+                part.call.target.complete(ready);
+            }
+        });
+    }
+
+    /// What micro-kernels cover: the first of a strip's blocks, and how many.
+    fn covered(&self, targets: &Range<usize>) -> impl Iterator<Item = (usize, usize)> + Clone {
+        let (vectors, len) = (self.vectors, targets.len());
+        (0..len).step_by(vectors).map(move |first| (first, vectors.min(len - first)))
+    }
+
+    /// Works out a strip's U, and its bias behind.
+    fn pack_strip(&self, cpu: &Cpu, part: &Part, u: *mut f32, targets: &Range<usize>) {
+        let OutputsCall { pass, params, .. } = *part.call;
+        let (ends, plane) = (self.ends(pass), part.cut.u);
+        for (first, vectors) in self.covered(targets) {
             let start = u.wrapping_add(first * ends.source * PAIR);
             for (source, vector) in (0..ends.source).flat_map(|source| (0..vectors).map(move |vector| (source, vector)))
             {
                 let pair = [targets.start + first + vector, source];
                 let start = start.wrapping_add((source * LANES * vectors + vector) * LANES);
-                self.pack_pair(cpu, call.pass, call.params, pair, start, cut.u, vectors);
+                self.pack_pair(cpu, pass, params, pair, start, plane, vectors);
             }
         }
-        let blocks = Blocks { of: ends.target, range: targets.clone() };
+        let bias = u.wrapping_add(self.tiling.size.weights() * plane);
+        // SAFETY: there is room for the bias of all blocks after U.
+        pack_bias(&self.shape, pass, params, unsafe { std::slice::from_raw_parts_mut(bias, ends.target * LANES) });
+    }
+
+    /// Computes some target blocks of a part.
+    fn compute_strip(&self, cpu: &Cpu, part: &Part, workspace: *mut f32, u: *mut f32, targets: &Range<usize>) {
+        let (Part { call, cut, .. }, tiles, v) = (part, &part.tiles(), part.planes());
+        let (ends, size) = (self.ends(call.pass), self.tiling.size);
+        let m = Planes { start: workspace, point: cut.m, block: tiles.len() * LANES };
+        let bias = u.wrapping_add(size.weights() * cut.u);
+        let (covered, blocks) = (self.covered(targets), Blocks { of: ends.target, range: targets.clone() });
         let target = Prefetch::new(&self.tiling, &self.tiling.target(call.pass), call.target.place(0), &blocks, tiles);
         let products = (0..size.points()).flat_map(|point| covered.clone().map(move |covered| (point, covered)));
         let turns = products.clone().count();
@@ -153,9 +196,6 @@ impl Winograd {
             };
             gemm::output(cpu.isa, &product, vectors);
         }
-        // SAFETY: there is room for the bias of all blocks after U.
-        let biases = unsafe { std::slice::from_raw_parts_mut(bias, ends.target * LANES) };
-        pack_bias(&self.shape, call.pass, call.params, biases);
         tiles::target(cpu.isa, &self.tiling, call.pass, m, &blocks, tiles, bias, call.target);
     }
 
