@@ -8,13 +8,15 @@
 
 mod thread;
 
+use resnet_core::distributed::pieces::{Exchanged, Kind};
 use resnet_core::distributed::Communicator;
 use resnet_core::{Code, Error, Result};
+use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{channel, Sender};
+use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use thread::{Job, Kind, Started, LOST};
+use thread::{Answer, Job, Started, LOST};
 
 /// All processes that were started together, as one of them sees them.
 pub struct World {
@@ -22,9 +24,13 @@ pub struct World {
     rank: usize,
     size: usize,
     limit: Duration,
-    sent: Vec<u8>,
-    received: Vec<u8>,
+    /// Memory for pieces that are under way.
+    spare: Vec<(Vec<u8>, Vec<u8>)>,
 }
+
+/// Bytes that all ranks' parts have together of what is exchanged at a time: far below what MPI can count, and so few that the next piece
+/// is still in a cache when it is copied to where MPI reads it, while MPI moves the one before.
+const PIECE: usize = 4 << 20;
 
 static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 
@@ -35,7 +41,7 @@ static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 pub fn world(limit: Duration) -> Result<World> {
     let started = STARTED.get_or_init(|| thread::start().map(Mutex::new)).as_ref().map_err(Clone::clone)?;
     let Started { jobs, rank, size, .. } = &*started.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(World { jobs: jobs.clone(), rank: *rank, size: *size, limit, sent: Vec::new(), received: Vec::new() })
+    Ok(World { jobs: jobs.clone(), rank: *rank, size: *size, limit, spare: Vec::new() })
 }
 
 /// Has MPI end, if it has begun and no rank has failed, which waits for all processes to do so, so long at most.
@@ -58,22 +64,48 @@ impl Drop for World {
 }
 
 impl World {
-    fn exchange(&mut self, kind: Kind, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
+    /// Exchanges piece by piece, of which the thread of MPI has one while the next is got ready.
+    fn exchange(&mut self, kind: Kind, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
+        let exchange = Exchanged { kind, part, ranks: self.size };
+        let mut under_way = None;
+        for piece in exchange.pieces(PIECE) {
+            let answer = self.begin(exchange, mine, &piece)?;
+            if let Some((piece, answer)) = under_way.replace((piece, answer)) {
+                self.end(exchange, &piece, &answer, theirs)?;
+            }
+        }
+        under_way.map_or(Ok(()), |(piece, answer)| self.end(exchange, &piece, &answer, theirs))
+    }
+
+    fn begin(&mut self, exchange: Exchanged, mine: &[u8], piece: &Range<usize>) -> Result<Receiver<Answer>> {
         let (reply, answer) = channel();
-        let (mut sent, mut received) = (std::mem::take(&mut self.sent), std::mem::take(&mut self.received));
-        sent.clear();
-        sent.extend_from_slice(mine);
-        received.resize(theirs.len(), 0);
-        let gone = || Error::new(Code::Distributed, "distributed: MPI has ended in this process");
+        let (mut sent, mut received) = self.spare.pop().unwrap_or_default();
+        exchange.write(mine, piece, &mut sent);
+        received.resize(exchange.received(piece), 0);
         if LOST.load(Ordering::Acquire) {
             return Err(gone());
         }
-        let job = Job::Exchange { kind, sent, received, limit: self.limit, reply };
+        let job = Job::Exchange { kind: exchange.kind, sent, received, limit: self.limit, reply };
         self.jobs.send(job).map_err(|_| gone())?;
-        (self.sent, self.received) = answer.recv().map_err(|_| gone())??;
-        theirs.copy_from_slice(&self.received);
+        Ok(answer)
+    }
+
+    fn end(
+        &mut self,
+        exchange: Exchanged,
+        piece: &Range<usize>,
+        answer: &Receiver<Answer>,
+        theirs: &mut [u8],
+    ) -> Result<()> {
+        let (sent, received) = answer.recv().map_err(|_| gone())??;
+        exchange.read(&received, piece, theirs);
+        self.spare.push((sent, received));
         Ok(())
     }
+}
+
+fn gone() -> Error {
+    Error::new(Code::Distributed, "distributed: MPI has ended in this process")
 }
 
 impl Communicator for World {
@@ -85,12 +117,12 @@ impl Communicator for World {
         self.size
     }
 
-    fn all_gather(&mut self, mine: &[u8], all: &mut [u8]) -> Result<()> {
-        self.exchange(Kind::Gather, mine, all)
+    fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()> {
+        self.exchange(Kind::Gather, mine, part, all)
     }
 
-    fn all_to_all(&mut self, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
-        self.exchange(Kind::AllToAll, mine, theirs)
+    fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
+        self.exchange(Kind::AllToAll, mine, part, theirs)
     }
 
     fn fail(&mut self, error: &Error) {

@@ -5,6 +5,7 @@ use mpi::point_to_point::{Destination, MatchedReceiveVec, Source};
 use mpi::request::{scope, StaticScope};
 use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::{Tag, Threading};
+use resnet_core::distributed::pieces::Kind;
 use resnet_core::distributed::{late, of_rank};
 use resnet_core::{Code, Error, Result};
 use std::convert::Infallible;
@@ -30,25 +31,15 @@ pub static LOST: AtomicBool = AtomicBool::new(false);
 /// What is asked of the thread.
 pub enum Job {
     /// To exchange bytes; they come back with what came.
-    Exchange {
-        kind: Kind,
-        sent: Vec<u8>,
-        received: Vec<u8>,
-        limit: Duration,
-        reply: Sender<Result<(Vec<u8>, Vec<u8>)>>,
-    },
+    Exchange { kind: Kind, sent: Vec<u8>, received: Vec<u8>, limit: Duration, reply: Sender<Answer> },
     /// To tell all other ranks of an error, after which nothing more is exchanged.
     Fail { error: Error, told: Sender<()> },
     /// To have MPI end.
     Finish,
 }
 
-/// What is exchanged.
-#[derive(Clone, Copy)]
-pub enum Kind {
-    Gather,
-    AllToAll,
-}
+/// What was sent and what was received, or why nothing is any more.
+pub type Answer = Result<(Vec<u8>, Vec<u8>)>;
 
 /// MPI that has begun.
 pub struct Started {
@@ -128,14 +119,7 @@ struct Ranks {
 
 impl Ranks {
     /// Exchanges, and replies. After an error this does not return: MPI holds on to the bytes for good.
-    fn exchange(
-        &self,
-        kind: Kind,
-        sent: Vec<u8>,
-        mut received: Vec<u8>,
-        limit: Duration,
-        reply: &Sender<Result<(Vec<u8>, Vec<u8>)>>,
-    ) {
+    fn exchange(&self, kind: Kind, sent: Vec<u8>, mut received: Vec<u8>, limit: Duration, reply: &Sender<Answer>) {
         let began = Instant::now();
         scope(|scope| {
             let mut request = match kind {

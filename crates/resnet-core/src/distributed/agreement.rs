@@ -31,7 +31,7 @@ impl Agreement {
             return Ok(());
         }
         let mut all = vec![0; self.digests.len() * communicator.size()];
-        communicator.all_gather(&self.digests, &mut all)?;
+        communicator.all_gather(&self.digests, self.digests.len(), &mut all)?;
         let (first, others) = all.split_at(self.digests.len());
         for (rank, digests) in (1..).zip(others.chunks_exact(first.len())) {
             let differs = |(ours, theirs): (&[u8], &[u8])| ours != theirs;

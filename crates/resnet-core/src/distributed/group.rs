@@ -15,17 +15,16 @@ pub struct Group<'a> {
     pub sharding: Sharding,
 }
 
-/// Memory that gradients are exchanged through, kept from step to step.
+/// Memory for the gradients that come from other ranks, kept from step to step.
 #[derive(Default)]
 pub struct Exchange {
-    sent: Buffer,
     received: Buffer,
 }
 
 impl Exchange {
     /// Its memory, in bytes.
     pub fn bytes(&self) -> usize {
-        self.sent.bytes() + self.received.bytes()
+        self.received.bytes()
     }
 }
 
@@ -43,7 +42,7 @@ impl Group<'_> {
         let mut mine = allocate::zeros(room)?;
         mine[..own.len()].copy_from_slice(own);
         let mut all: Vec<f64> = allocate::zeros(ranks * room)?;
-        self.communicator.all_gather(cast_slice(&mine), cast_slice_mut(&mut all))?;
+        self.communicator.all_gather(cast_slice(&mine), size_of_val(&mine[..]), cast_slice_mut(&mut all))?;
         let mut ordered = allocate::with_room(shards * len)?;
         for rank in 0..ranks {
             ordered.extend_from_slice(&all[rank * room..][..self.sharding.of(rank).len() * len]);
@@ -96,43 +95,39 @@ impl Group<'_> {
         exchange: &mut Exchange,
         target: &mut Buffer,
     ) -> Result<()> {
-        let Sharding { shards, ranks, .. } = self.sharding;
+        let Sharding { shards, ranks, rank } = self.sharding;
         let of_ranks: Vec<Vec<Range<usize>>> =
             (0..ranks).map(|rank| tree::nodes(shards, &self.sharding.of(rank))).collect();
         let most = of_ranks.iter().map(Vec::len).max().unwrap_or_default();
         let (len, first) = (target.len(), self.sharding.own().start);
         let slice = len.div_ceil(ranks);
-        for buffer in [&mut exchange.sent, &mut exchange.received] {
-            if buffer.len() != ranks * most * slice {
-                *buffer = Buffer::empty();
-                *buffer = executor.zeros(target.dtype(), ranks * most * slice)?;
-            }
+        let [start, end] = [rank, rank + 1].map(|rank| (rank * slice).min(len));
+        let mine = end - start;
+        if exchange.received.len() != most * ranks * mine {
+            exchange.received = Buffer::empty();
+            exchange.received = executor.zeros(target.dtype(), most * ranks * mine)?;
         }
-        let (sent, received) = (exchange.sent.slice_mut::<T>()?, exchange.received.slice_mut::<T>()?);
-        for (index, node) in nodes.iter().enumerate() {
+        let received = exchange.received.slice_mut::<T>()?;
+        let part = slice * size_of::<T>();
+        for index in 0..most {
+            // A rank with fewer nodes gives one of them again, which nobody reads.
+            let node = &nodes[index.min(nodes.len() - 1)];
+            let theirs = &mut received[index * ranks * mine..][..ranks * mine];
             let sum = own[node.start - first].slice::<T>()?;
-            for rank in 0..ranks {
-                let part = (rank * slice).min(len)..((rank + 1) * slice).min(len);
-                sent[(rank * most + index) * slice..][..part.len()].copy_from_slice(&sum[part]);
-            }
+            self.communicator.all_to_all(cast_slice(sum), part, cast_slice_mut(theirs))?;
         }
-        self.communicator.all_to_all(cast_slice(sent), cast_slice_mut(received))?;
         let place = |range: &Range<usize>| {
             let found = |(rank, nodes): (usize, &Vec<Range<usize>>)| {
-                Some((rank * most + nodes.iter().position(|node| node == range)?) * slice)
+                Some((nodes.iter().position(|node| node == range)? * ranks + rank) * mine)
             };
             of_ranks.iter().enumerate().find_map(found)
         };
-        let start = tree::fold(0..shards, &mut |range| place(range), &mut |left: usize, right: usize| {
-            add_within(received, left, right, slice);
+        let sum = tree::fold(0..shards, &mut |range| place(range), &mut |left: usize, right: usize| {
+            add_within(received, left, right, mine);
             left
         });
-        let start = start.unwrap_or_default();
-        // What was sent has been read: its memory takes what all get.
-        let whole = &mut sent[..ranks * slice];
-        self.communicator.all_gather(cast_slice(&received[start..][..slice]), cast_slice_mut(whole))?;
-        target.slice_mut::<T>()?.copy_from_slice(&whole[..len]);
-        Ok(())
+        let sum = &received[sum.unwrap_or_default()..][..mine];
+        self.communicator.all_gather(cast_slice(sum), part, cast_slice_mut(target.slice_mut::<T>()?))
     }
 }
 
@@ -168,8 +163,10 @@ fn sum_in_place(executor: &Executor, shards: &mut [&mut Buffer]) -> Result<()> {
     Ok(accumulate(executor, left[0], 1.0, right[0], 1.0)?)
 }
 
-/// Adds `len` numbers from `right` on to those from `left` on, which come before.
+/// Adds `len` numbers from `right` on to those from `left` on.
 fn add_within<T: Real>(values: &mut [T], left: usize, right: usize, len: usize) {
-    let (before, after) = values.split_at_mut(right);
-    before[left..][..len].iter_mut().zip(&after[..len]).for_each(|(left, &right)| *left += right);
+    let (before, after) = values.split_at_mut(left.max(right));
+    let [before, after] = [&mut before[left.min(right)..][..len], &mut after[..len]];
+    let [left, right] = if left < right { [before, after] } else { [after, before] };
+    left.iter_mut().zip(&*right).for_each(|(left, &right)| *left += right);
 }

@@ -7,6 +7,7 @@
 
 mod agreement;
 mod group;
+pub mod pieces;
 mod sharding;
 pub mod threads;
 mod tree;
@@ -27,18 +28,19 @@ pub trait Communicator: Send {
     /// Number of ranks.
     fn size(&self) -> usize;
 
-    /// Fills `all` with what each rank gives, rank after rank; all give as much.
+    /// Fills `all` with what each rank gives, `part` bytes of it, rank after rank; the last ranks may give less, down to nothing, so that all
+    /// is full.
     ///
     /// # Errors
     /// `ERR_DISTRIBUTED` if a rank does not come in time or is lost; another rank's error, which names it.
-    fn all_gather(&mut self, mine: &[u8], all: &mut [u8]) -> Result<()>;
+    fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()>;
 
-    /// Cuts `mine` into as many equal parts as there are ranks, a part for each; fills `theirs` with those that are for this rank, rank after
-    /// rank.
+    /// Cuts `mine` into parts, `part` bytes of it for each rank, less for the last ones where it ends; fills `theirs` with those that are
+    /// for this rank, rank after rank.
     ///
     /// # Errors
     /// As for [`Communicator::all_gather`].
-    fn all_to_all(&mut self, mine: &[u8], theirs: &mut [u8]) -> Result<()>;
+    fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()>;
 
     /// Tells all other ranks of an error that ends what they do together. Does not wait for them.
     fn fail(&mut self, error: &Error);
@@ -56,12 +58,12 @@ impl Communicator for Alone {
         1
     }
 
-    fn all_gather(&mut self, mine: &[u8], all: &mut [u8]) -> Result<()> {
+    fn all_gather(&mut self, mine: &[u8], _: usize, all: &mut [u8]) -> Result<()> {
         all.copy_from_slice(mine);
         Ok(())
     }
 
-    fn all_to_all(&mut self, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
+    fn all_to_all(&mut self, mine: &[u8], _: usize, theirs: &mut [u8]) -> Result<()> {
         theirs.copy_from_slice(mine);
         Ok(())
     }

@@ -93,19 +93,19 @@ impl Communicator for ThreadRank {
         self.size
     }
 
-    fn all_gather(&mut self, mine: &[u8], all: &mut [u8]) -> Result<()> {
+    fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()> {
         self.exchange(mine, |given| {
-            for (part, given) in all.chunks_exact_mut(mine.len().max(1)).zip(given.iter().flatten()) {
+            for (part, given) in all.chunks_mut(part.max(1)).zip(given.iter().flatten()) {
                 part.copy_from_slice(given);
             }
         })
     }
 
-    fn all_to_all(&mut self, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
-        let (rank, len) = (self.rank, mine.len() / self.size);
+    fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
+        let [start, end] = [self.rank, self.rank + 1].map(|rank| (rank * part).min(mine.len()));
         self.exchange(mine, |given| {
-            for (part, given) in theirs.chunks_exact_mut(len.max(1)).zip(given.iter().flatten()) {
-                part.copy_from_slice(&given[rank * len..][..len]);
+            for (part, given) in theirs.chunks_exact_mut((end - start).max(1)).zip(given.iter().flatten()) {
+                part.copy_from_slice(&given[start..end]);
             }
         })
     }

@@ -135,7 +135,11 @@ impl Ranks<'_> {
 
     fn gather(&mut self, own: &[f64], len: usize) -> Result<Vec<f64>> {
         let mut all = vec![0.0; len * self.communicator.size()];
-        self.communicator.all_gather(bytemuck::cast_slice(own), bytemuck::cast_slice_mut(&mut all))?;
+        self.communicator.all_gather(
+            bytemuck::cast_slice(own),
+            size_of_val(own),
+            bytemuck::cast_slice_mut(&mut all),
+        )?;
         Ok(all)
     }
 }
