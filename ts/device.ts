@@ -1,8 +1,12 @@
 import { addon, origin } from "./binding.js";
 import { translated } from "./errors.js";
 import { boolean, integer, oneOf, type Rule, type Rules } from "./options.js";
+import { placeOf } from "./ranks.js";
 
-/** Where a model computes: `"cuda"` is the first GPU, `"auto"` the first GPU that can be used, else the CPU. */
+/**
+ * Where a model computes: `"cuda"` is the first GPU, `"auto"` the first GPU that can be used, else the CPU. In processes that `mpirun` or `srun` has
+ * started together both give each of a machine's processes the GPU of its number there, from the first one again where there are fewer.
+ */
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
 /** How a model computes. */
@@ -89,6 +93,17 @@ export const computeRules: Rules<ComputeOptions> = {
   precision: oneOf("tf32", "fp32", "bf16"),
   deterministic: boolean,
 };
+
+/** The same options with the GPU of a process that was started with others, by what the environment and {@link deviceInfo} tell. */
+export function placed<T extends ComputeOptions>(options: T, env = process.env, tells: () => Pick<DeviceInfo, "device" | "cuda"> = deviceInfo): T {
+  const { device = "auto" } = options;
+  const place = placeOf(env);
+  if (place === 0 || (device !== "auto" && device !== "cuda")) return options;
+  const { device: chosen, cuda } = tells();
+  // Where there is none, what becomes of it is the addon's to say.
+  if (cuda.gpus.length === 0 || (device === "auto" && chosen === "cpu")) return options;
+  return { ...options, device: `cuda:${place % cuda.gpus.length}` };
+}
 
 /**
  * What models compute with on this machine, and why, for reports of speed and of defects. Looking for GPUs takes up to a second the

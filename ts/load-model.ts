@@ -1,5 +1,5 @@
 import { addon } from "./binding.js";
-import { type ComputeOptions, computeRules } from "./device.js";
+import { type ComputeOptions, computeRules, placed } from "./device.js";
 import type { DownloadProgress } from "./download.js";
 import { ResNetError } from "./errors.js";
 import { findModel, type Found } from "./folder.js";
@@ -66,7 +66,7 @@ export async function loadModel(path: string | URL, options?: LoadModelOptions):
   const head = numClasses === undefined ? undefined : { numClasses, seed };
   const found = await findModel(filePath("path", path), signal, onProgress);
   const isOwn = "file" in found;
-  const model = isOwn ? new Network(await cancellable(signal, (flag) => addon.NativeModel.load(found.file, compute, head, flag))) : await modelOf(found, { signal, ...compute, ...head });
+  const model = isOwn ? new Network(await cancellable(signal, (flag) => addon.NativeModel.load(found.file, placed(compute), head, flag))) : await modelOf(found, { signal, ...compute, ...head });
   for (const note of isOwn ? found.notes : found.read.notes) onNote?.(note);
   return model;
 }

@@ -1,7 +1,7 @@
 import { addon, type NativeMatrix, type NativeModel } from "./binding.js";
 import { type ClassifyOptions, classifyWith, type Prediction } from "./classify.js";
 import type { Description } from "./description.js";
-import { type ComputeOptions, computeRules, type Device } from "./device.js";
+import { type ComputeOptions, computeRules, type Device, placed } from "./device.js";
 import { disposed, ResNetError, translated } from "./errors.js";
 import { licenseRule, type SaveFolderOptions, writeFolder } from "./folder.js";
 import { describeInterface, type ModelInterface, parseInterface } from "./interface.js";
@@ -445,7 +445,7 @@ export abstract class Model implements Disposable {
   async to(device: Device, options?: Omit<ComputeOptions, "device">): Promise<void> {
     const native = nativeOf(this, "this");
     const { device: rule, ...rules } = computeRules;
-    const compute = { ...checkOptions(options, rules), device: check("device", device, rule) };
+    const compute = placed({ ...checkOptions(options, rules), device: check("device", device, rule) });
     return cancellable(undefined, () => native.to(compute));
   }
 
@@ -463,7 +463,7 @@ export abstract class Model implements Disposable {
 
 function build(description: Description, options: ModelOptions): NativeModel {
   const { inChannels, seed = 0, ...compute } = options;
-  return translated(() => new addon.NativeModel(JSON.stringify(description), { inChannels, seed, compute }));
+  return translated(() => new addon.NativeModel(JSON.stringify(description), { inChannels, seed, compute: placed(compute) }));
 }
 
 /** The options that every model has, and the others. */

@@ -26,6 +26,15 @@ export function ranks(): Ranks | undefined {
   return ranksOf(process.env);
 }
 
+/** Where they leave which of its machine's processes one is: Open MPI; srun; torchrun; MPICH and Intel MPI. */
+const PLACES = ["OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "LOCAL_RANK", "MPI_LOCALRANKID"] as const;
+
+/** Which of those on its machine a process is that was started with others, from 0; 0 for one that was started by itself. */
+export function placeOf(env: Readonly<Record<string, string | undefined>>): number {
+  if (ranksOf(env) === undefined) return 0;
+  return Number(PLACES.map((name) => env[name]).find((text) => text !== undefined && /^\d{1,9}$/.test(text)) ?? 0);
+}
+
 /** What the first of the sources tells that there is; `undefined` for a process alone. */
 export function ranksOf(env: Readonly<Record<string, string | undefined>>): Ranks | undefined {
   for (const [source, sizes] of SOURCES) {

@@ -117,6 +117,10 @@ impl Communicator for World {
         self.size
     }
 
+    fn limit(&self) -> Duration {
+        self.limit
+    }
+
     fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()> {
         self.exchange(Kind::Gather, mine, part, all)
     }

@@ -289,6 +289,17 @@ impl Buffer {
         Self { home: Home::Device { memory, dtype }, len }
     }
 
+    /// The first elements of a GPU's, in the same memory.
+    #[cfg(all(feature = "cuda-kernels", target_os = "linux"))]
+    pub(crate) fn prefix(&self, len: usize) -> Result<Self> {
+        match &self.home {
+            Home::Device { memory, dtype } if len <= self.len => {
+                Ok(Self { home: Home::Device { memory: memory.clone(), dtype: *dtype }, len })
+            }
+            Home::Device { .. } | Home::Host { .. } => bail!("expected {len} elements or more on the device"),
+        }
+    }
+
     /// Where a part of the elements begins, if they are of that type and on a GPU.
     #[cfg(feature = "cuda-kernels")]
     pub(crate) fn device_address(&self, wanted: DType, range: Range<usize>) -> Result<Address> {
@@ -346,6 +357,14 @@ impl<'a> View<'a> {
         part(self.buffer.slice::<T>()?.get(self.range.clone()), &self.range, self.buffer.len)
     }
 
+    /// A copy of the elements, wherever they are; see [`Buffer::read`].
+    ///
+    /// # Errors
+    /// As for [`Buffer::read`].
+    pub fn read<V: Real>(&self) -> Result<Vec<V>> {
+        self.buffer.read(self.range.clone())
+    }
+
     /// Where it begins, if it is f32 and on a GPU, and has at least `len` elements.
     #[cfg(feature = "cuda-kernels")]
     pub(crate) fn device_address(&self, len: usize) -> Result<Address> {
@@ -374,6 +393,12 @@ impl<'a> ViewMut<'a> {
     /// The same part, to be read.
     pub fn view(&self) -> View<'_> {
         self.buffer.view(self.range.clone())
+    }
+
+    /// The same part, borrowed for a while.
+    #[cfg(feature = "cuda-kernels")]
+    pub(crate) fn reborrow(&mut self) -> ViewMut<'_> {
+        self.buffer.view_mut(self.range.clone())
     }
 
     /// The elements, mutable, if they are of type `T` and in host memory.

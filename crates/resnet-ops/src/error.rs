@@ -14,6 +14,8 @@ pub enum DeviceError {
     OutOfMemory(String),
     /// It failed; what it held may be lost.
     Failed(String),
+    /// It cannot reach the GPUs of other processes, or one of those has failed.
+    Peers(String),
 }
 
 impl DeviceError {
@@ -29,7 +31,8 @@ impl DeviceError {
 
 impl fmt::Display for DeviceError {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let (Self::Unavailable(message) | Self::OutOfMemory(message) | Self::Failed(message)) = self;
+        let (Self::Unavailable(message) | Self::OutOfMemory(message) | Self::Failed(message) | Self::Peers(message)) =
+            self;
         formatter.write_str(message)
     }
 }

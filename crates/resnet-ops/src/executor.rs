@@ -179,6 +179,18 @@ impl Executor {
         }
     }
 
+    /// What no other GPU has, of the GPU that computes, if one does.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn gpu_id(&self) -> Result<Option<[u8; 16]>> {
+        match self {
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(cuda) => cuda.id().map(Some),
+            Self::ReferenceF32 | Self::ReferenceF64 | Self::Cpu(_) => Ok(None),
+        }
+    }
+
     /// Bytes that nobody has taken of the GPU that computes, if one does.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ mod executor;
 mod gradient;
 mod matrix;
 mod outcome;
+#[cfg(not(all(feature = "cuda-kernels", target_os = "linux")))]
+mod peers;
 mod pool;
 mod precision;
 mod probe;
@@ -60,6 +62,10 @@ pub use buffer::{Buffer, View, ViewMut};
 pub use candle_core::{DType, Error, Result};
 #[cfg(all(feature = "cuda-host", feature = "cudnn"))]
 pub use cuda::cudnn::described::{plan_for_tests, Planned};
+#[cfg(all(feature = "cuda-host", target_os = "linux"))]
+pub use cuda::nccl::imitated::imitate_nccl_for_tests;
+#[cfg(all(feature = "cuda-kernels", target_os = "linux"))]
+pub use cuda::nccl::Peers;
 #[cfg(feature = "cuda-host")]
 pub use cuda::recorder::{Asked, AskedConvolution, AskedLaunch, Paper};
 pub use element::{Element, Real};
@@ -67,6 +73,8 @@ pub use error::DeviceError;
 pub use executor::{Capture, CapturedGraph, Cpu, Executor};
 pub use gradient::GradientTarget;
 pub use outcome::Outcome;
+#[cfg(not(all(feature = "cuda-kernels", target_os = "linux")))]
+pub use peers::Peers;
 pub use pool::Pool;
 pub use precision::Precision;
 pub use probe::{DeviceProbe, GpuDescription};

@@ -1,7 +1,7 @@
 //! What shards of a batch exchange: parts that are merged, and gradients that are added up.
 
-use super::{tree, Communicator, Sharding};
-use crate::error::Result;
+use super::{tree, Communicator, Gpus, Sharding};
+use crate::error::{Code, Error, Result};
 use bytemuck::{cast_slice, cast_slice_mut, Pod};
 use resnet_ops::accumulate::accumulate;
 use resnet_ops::{allocate, Buffer, DType, Executor, Real};
@@ -13,6 +13,8 @@ pub struct Group<'a> {
     pub communicator: &'a mut dyn Communicator,
     /// Which shards are whose.
     pub sharding: Sharding,
+    /// Where GPUs of several ranks compute, what they exchange gradients by.
+    pub gpus: Option<&'a mut Gpus>,
 }
 
 /// Memory for the gradients that come from other ranks, kept from step to step.
@@ -76,9 +78,19 @@ impl Group<'_> {
         for node in &nodes {
             sum_in_place(executor, &mut own[node.start - range.start..node.end - range.start])?;
         }
+        let on_gpu = executor.gpu().is_some();
+        if ranks == 1 && on_gpu {
+            // What has been captured for whole batches finds the gradients where they were.
+            return Ok(accumulate(executor, target, 0.0, own[0], 1.0)?);
+        }
         if ranks == 1 {
             std::mem::swap(own[0], target);
             return Ok(());
+        }
+        if on_gpu {
+            let nodes: Vec<&Buffer> = nodes.iter().map(|node| &*own[node.start - range.start]).collect();
+            let gpus = self.gpus.as_deref_mut().ok_or_else(|| Error::new(Code::Internal, "GPUs have not joined"))?;
+            return gpus.sum(executor, self.communicator, self.sharding, &nodes, target);
         }
         if target.dtype() == DType::F64 {
             return self.exchange::<f64>(executor, own, &nodes, exchange, target);

@@ -2,10 +2,11 @@
 //!
 //! A batch is cut into a number of shards that has nothing to do with the number of ranks (`sharding`). What has to be added up over the
 //! batch is worked out for each shard by itself and added up by a fixed `tree` over shards, so that results depend on how many shards
-//! there are, and not on which rank had them. Ranks exchange bytes through a [`Communicator`], which does no arithmetic; `Group` is what
-//! the engine sees of all that.
+//! there are, and not on which rank had them. Ranks exchange bytes through a [`Communicator`], which does no arithmetic, and gradients on GPUs
+//! by `gpus`; `Group` is what the engine sees of all that.
 
 mod agreement;
+mod gpus;
 mod group;
 pub mod pieces;
 mod sharding;
@@ -13,6 +14,7 @@ pub mod threads;
 mod tree;
 
 pub(crate) use agreement::Agreement;
+pub(crate) use gpus::Gpus;
 pub(crate) use group::{add, merged, Exchange, Group};
 pub(crate) use sharding::Sharding;
 
@@ -27,6 +29,9 @@ pub trait Communicator: Send {
 
     /// Number of ranks.
     fn size(&self) -> usize;
+
+    /// How long each exchange waits for all of them.
+    fn limit(&self) -> Duration;
 
     /// Fills `all` with what each rank gives, `part` bytes of it, rank after rank; the last ranks may give less, down to nothing, so that all
     /// is full.
@@ -56,6 +61,10 @@ impl Communicator for Alone {
 
     fn size(&self) -> usize {
         1
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::MAX
     }
 
     fn all_gather(&mut self, mine: &[u8], _: usize, all: &mut [u8]) -> Result<()> {

@@ -93,6 +93,10 @@ impl Communicator for ThreadRank {
         self.size
     }
 
+    fn limit(&self) -> Duration {
+        self.limit
+    }
+
     fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()> {
         self.exchange(mine, |given| {
             for (part, given) in all.chunks_mut(part.max(1)).zip(given.iter().flatten()) {

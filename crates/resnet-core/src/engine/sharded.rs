@@ -72,7 +72,7 @@ impl Engine {
     /// As [`Engine::prepare`], for batches whose largest shard has N images (N, C, H, W).
     ///
     /// # Errors
-    /// As [`Engine::prepare`]; `ERR_INVALID_ARGUMENT` on a GPU.
+    /// As [`Engine::prepare`].
     pub fn prepare_shards<'a>(
         &'a mut self,
         bound: BoundNetwork<'a>,
@@ -83,10 +83,6 @@ impl Engine {
     ) -> Result<ShardedExecution<'a>> {
         let (executor, room) = (&self.executor, &mut self.sharded);
         let BoundNetwork { network, params, weights, dropout_seed, cancel } = bound;
-        if executor.gpu().is_some() {
-            let expected = "1 where a GPU computes";
-            return Err(Error::expected(Code::InvalidArgument, "shards", expected, group.sharding.shards));
-        }
         let [n, channels, height, width] = shape;
         let input = Shape::map(channels, height, width);
         let own = group.sharding.own().len();

@@ -175,7 +175,7 @@ pub(in crate::train) fn go_on(
     let RunState { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
-    let mut ranks = Ranks { communicator, sharding, synced: config.sync_batch_norm };
+    let mut ranks = Ranks { communicator, sharding, synced: config.sync_batch_norm, gpus: None };
     check_training(session, trainer, train, [batch_size, last_batch], &mut ranks)?;
     session.check_loss(&config.loss, train)?;
     if let Some(validation) = validation {

@@ -3,6 +3,6 @@
 KERNEL(accumulate)(int64 len, float keep, float weight, const float *source, float *target) {
     const int64 i = thread_index();
     if (i >= len) return;
-    const float kept = keep == 0 ? 0 : keep * target[i];
-    target[i] = kept + weight * source[i];
+    // Without a sum where nothing is kept, so that a copy keeps the sign of zero.
+    target[i] = keep == 0 ? weight * source[i] : keep * target[i] + weight * source[i];
 }

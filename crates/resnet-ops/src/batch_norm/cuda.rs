@@ -5,6 +5,8 @@ use crate::cuda::sums::Slices;
 use crate::cuda::{arguments, padded, Address, Argument, Cuda, OCTET, THREADS};
 use crate::{Buffer, DType, Result, View, ViewMut};
 
+pub(crate) mod joint;
+
 /// Threads of a block that folds a channel.
 const FOLD_THREADS: usize = 256;
 /// Norms that the arguments of a launch have room for, and words that tell of one, as in batch_norm.cu.
@@ -81,13 +83,18 @@ fn apply(
 }
 
 pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()> {
-    let Backward { n, x, y, params, saved, sums: _, dy, dx, grads, statistics: whose } = call;
-    let (len, pixels) = (len(op, n), n * op.size[0] * op.size[1]);
-    let (x, dy, params) = (cuda.real(x, len)?, cuda.real(dy, len)?, params.device_address(2 * op.channels)?);
-    let y = y.map_or(Ok(Address::NULL), |y| cuda.real(y, len))?;
-    let dx = dx.map_or(Ok(dy), |dx| cuda.real(dx, len))?;
-    let [mean, inverse] = statistics(cuda, op, saved)?;
-    let (grads, channels) = (grads.device_address(2 * op.channels)?, op.channels as i32);
+    sum(cuda, op, &call)?;
+    let (grads, count) = (call.grads.device_address(2 * op.channels)?, call.n * op.size[0] * op.size[1]);
+    give(cuda, op, call, grads, count)
+}
+
+/// The gradients of the parameters. What a ReLU stopped, of which the output tells, is taken out of dy.
+fn sum(cuda: &Cuda, op: &BatchNorm, call: &Backward) -> Result<()> {
+    let (len, pixels) = (len(op, call.n), call.n * op.size[0] * op.size[1]);
+    let [x, dy, y] = maps(cuda, call, len)?;
+    let params = call.params.device_address(2 * op.channels)?;
+    let [mean, inverse] = statistics(cuda, op, call.saved)?;
+    let (grads, channels) = (call.grads.device_address(2 * op.channels)?, op.channels as i32);
     let slices = Slices::new(cuda, pixels, op.channels);
     let ([octets, per_block, per_slice], [sums, arrived]) = (slices.sizes(), slices.memory(cuda, 2)?);
     let arguments = arguments![
@@ -110,12 +117,28 @@ pub(crate) fn backward(cuda: &Cuda, op: &BatchNorm, call: Backward) -> Result<()
     let (blocks, threads) = slices.blocks();
     // SAFETY: the maps have so many pixels, parameters and statistics are there for each channel, two gradients too, and room for what the
     // slices sum and count.
-    unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments)? };
-    let (total, count) = ((len / OCTET) as i64, pixels as f32);
+    unsafe { cuda.launch_blocks("norm_backward_sums", blocks, threads, arguments) }
+}
+
+/// The gradient of x, after [`sum`], by the parameters' gradients of a batch with so many values of a channel.
+fn give(cuda: &Cuda, op: &BatchNorm, call: Backward, grads: Address, count: usize) -> Result<()> {
+    let len = len(op, call.n);
+    let [x, dy, y] = maps(cuda, &call, len)?;
+    let Backward { params, saved, dx, statistics: whose, .. } = call;
+    let params = params.device_address(2 * op.channels)?;
+    let dx = dx.map_or(Ok(dy), |dx| cuda.real(dx, len))?;
+    let [mean, inverse] = statistics(cuda, op, saved)?;
+    let (total, channels) = ((len / OCTET) as i64, op.channels as i32);
     let (constant, masks) = (whose == Statistics::Running, op.relu && y == Address::NULL);
-    let arguments = arguments![total, channels, count, x, dy, params, mean, inverse, grads, constant, masks, dx];
-    // SAFETY: likewise.
+    let arguments = arguments![total, channels, count as f32, x, dy, params, mean, inverse, grads, constant, masks, dx];
+    // SAFETY: the maps have so many octets, and parameters, statistics and two gradients are there for each channel.
     unsafe { cuda.launch_octets("norm_backward", len / OCTET, op.channels, arguments) }
+}
+
+/// x, dy and, if a shortcut was added, y.
+fn maps(cuda: &Cuda, call: &Backward, len: usize) -> Result<[Address; 3]> {
+    let y = call.y.map_or(Ok(Address::NULL), |y| cuda.real(y, len))?;
+    Ok([cuda.real(call.x, len)?, cuda.real(call.dy, len)?, y])
 }
 
 pub(super) fn update_running(cuda: &Cuda, op: &BatchNorm, call: UpdateRunning) -> Result<()> {

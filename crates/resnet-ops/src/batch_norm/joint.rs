@@ -5,10 +5,10 @@
 //!
 //! With one shard all is the same, to the last bit, as without shards.
 
+#[cfg(feature = "cuda-kernels")]
+use super::cuda;
 use super::{cpu, reference, Backward, BatchNorm, ForwardTrain, Total};
 use crate::{Buffer, Executor, Result};
-#[cfg(feature = "cuda-kernels")]
-use candle_core::bail;
 
 /// Has the moments of `n` images, at least one, take in those of `more` (Chan, Golub and LeVeque, 1983): both as [`moments_part`] writes
 /// them, of a norm with so many pixels.
@@ -26,24 +26,24 @@ pub fn merge_moments(pixels: usize, n: usize, part: &mut [f64], more: usize, oth
     }
 }
 
-/// Calls the form of an executor that can have shards.
-macro_rules! by_host {
+/// Calls the form of an executor.
+macro_rules! joint {
     ($executor:expr, $function:ident($($argument:expr),* $(,)?)) => {
         match $executor {
             Executor::ReferenceF32 => reference::joint::$function::<f32>($($argument),*),
             Executor::ReferenceF64 => reference::joint::$function::<f64>($($argument),*),
             Executor::Cpu(cpu) => cpu::joint::$function(cpu, $($argument),*),
             #[cfg(feature = "cuda-kernels")]
-            Executor::Cuda(_) => bail!("batch norm: shards of a batch are computed on CPUs alone"),
+            Executor::Cuda(cuda) => cuda::joint::$function(cuda, $($argument),*),
         }
     };
 }
 
-/// The part of `n` images, at least one: for each channel the mean and the squared distances from it. `moments` is what
+/// The part of `n` images, at least one: for each channel the mean and the squared distances from it. `moments` and `saved` are what
 /// [`moments`](super::moments), or the convolution before, wrote of x.
 ///
 /// # Errors
-/// On a GPU; if a buffer is of another type.
+/// If a buffer is of another type or on another device; if the device fails.
 ///
 /// # Panics
 /// If a buffer or the part is too short.
@@ -53,9 +53,10 @@ pub fn moments_part(
     n: usize,
     x: &Buffer,
     moments: &Buffer,
+    saved: &Buffer,
     part: &mut [f64],
 ) -> Result<()> {
-    by_host!(executor, moments_part(op, n, x, moments, part))
+    joint!(executor, moments_part(op, n, x, moments, saved, part))
 }
 
 /// Saves the whole batch's statistics, made of its moments, as [`forward_train`](super::forward_train) does.
@@ -63,7 +64,7 @@ pub fn moments_part(
 /// # Errors
 /// As for [`moments_part`].
 pub fn save(executor: &Executor, op: &BatchNorm, total: Total, saved: &mut Buffer) -> Result<()> {
-    by_host!(executor, save(op, total, saved))
+    joint!(executor, save(op, total, saved))
 }
 
 /// The part of `n` images, at least one, that have statistics of their own, for [`save_mean`]: what is saved of them.
@@ -75,7 +76,7 @@ pub fn saved_part(executor: &Executor, op: &BatchNorm, n: usize, saved: &Buffer,
         Executor::ReferenceF64 => reference::joint::saved_part::<f64>(op, n, saved, part),
         Executor::ReferenceF32 | Executor::Cpu(_) => reference::joint::saved_part::<f32>(op, n, saved, part),
         #[cfg(feature = "cuda-kernels")]
-        Executor::Cuda(_) => bail!("batch norm: shards of a batch are computed on CPUs alone"),
+        Executor::Cuda(_) => cuda::joint::saved_part(op, n, saved, part),
     }
 }
 
@@ -89,7 +90,7 @@ pub fn save_mean(executor: &Executor, op: &BatchNorm, total: Total, saved: &mut 
         Executor::ReferenceF64 => reference::joint::save_mean::<f64>(op, total, saved),
         Executor::ReferenceF32 | Executor::Cpu(_) => reference::joint::save_mean::<f32>(op, total, saved),
         #[cfg(feature = "cuda-kernels")]
-        Executor::Cuda(_) => bail!("batch norm: shards of a batch are computed on CPUs alone"),
+        Executor::Cuda(_) => cuda::joint::save_mean(op, total, saved),
     }
 }
 
@@ -98,7 +99,7 @@ pub fn save_mean(executor: &Executor, op: &BatchNorm, total: Total, saved: &mut 
 /// # Errors
 /// As for [`moments_part`].
 pub fn normalise(executor: &Executor, op: &BatchNorm, call: ForwardTrain) -> Result<()> {
-    by_host!(executor, normalise(op, call))
+    joint!(executor, normalise(op, call))
 }
 
 /// The first half of a [`backward`](super::backward), and its part. With `summed`, a convolution has begun it, as for
@@ -113,7 +114,7 @@ pub fn sums_part(
     summed: bool,
     part: &mut [f64],
 ) -> Result<()> {
-    by_host!(executor, sums_part(op, call, summed, part))
+    joint!(executor, sums_part(op, call, summed, part))
 }
 
 /// The second half: the gradients of x and the shortcut by the whole batch's sums, those of the parameters by the shard's own, which are to
@@ -122,5 +123,5 @@ pub fn sums_part(
 /// # Errors
 /// As for [`moments_part`].
 pub fn finish(executor: &Executor, op: &BatchNorm, call: Backward, total: Total) -> Result<()> {
-    by_host!(executor, finish(op, call, total))
+    joint!(executor, finish(op, call, total))
 }

@@ -125,6 +125,7 @@ pub(super) mod joint {
         n: usize,
         x: &Buffer,
         _: &Buffer,
+        _: &Buffer,
         part: &mut [f64],
     ) -> Result<()> {
         let (x, count) = (x.slice::<T>()?, count(op, n));

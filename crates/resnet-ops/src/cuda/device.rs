@@ -3,6 +3,7 @@
 use crate::algorithm::Pass;
 use crate::precision::Precision;
 use candle_core::{DType, Result};
+use std::ffi::c_void;
 
 /// A captured graph of a device's work.
 pub(crate) trait Graph: Send {
@@ -17,7 +18,15 @@ pub(crate) trait Graph: Send {
 pub(crate) type Captured = std::result::Result<Box<dyn Graph>, String>;
 
 /// What kernels need of a device. Everything happens in the order of the calls.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) trait Device: Send + Sync {
+    /// What no other GPU has.
+    fn id(&self) -> Result<[u8; 16]>;
+    /// The order of calls as libraries are told of it that put their work into it; whose device is this thread's from then on. Null where
+    /// work is done at once.
+    fn stream(&self) -> Result<*mut c_void>;
+    /// Whether all that was asked for is done.
+    fn is_done(&self) -> Result<bool>;
     /// The address of so many bytes, all zero.
     fn allocate(&self, bytes: usize) -> Result<u64>;
     /// Gives them back.

@@ -186,6 +186,25 @@ impl Gpu {
 }
 
 impl Device for Gpu {
+    fn id(&self) -> Result<[u8; 16]> {
+        let id = result::device::get_uuid(self.stream.context.device).map_err(failed("device"))?;
+        Ok(id.bytes.map(|byte| byte as u8))
+    }
+
+    fn stream(&self) -> Result<*mut c_void> {
+        self.bind()?;
+        Ok(self.stream.stream.cast())
+    }
+
+    fn is_done(&self) -> Result<bool> {
+        self.bind()?;
+        // SAFETY: the stream lives as long as this.
+        match unsafe { sys::cuStreamQuery(self.stream.stream) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            other => other.result().map(|()| true).map_err(failed("stream")),
+        }
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64> {
         self.bind()?;
         // SAFETY: the memory is given back by `free`, and set before anyone sees it.

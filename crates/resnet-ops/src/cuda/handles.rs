@@ -24,7 +24,7 @@ const NAMES: &[&str] = &include!(concat!(env!("OUT_DIR"), "/kernel_names.rs"));
 /// A GPU's context with the kernels in it, which all that computes there shares; given back with the last of them. Handles that could
 /// not be had are null.
 pub(super) struct Context {
-    device: sys::CUdevice,
+    pub(super) device: sys::CUdevice,
     context: sys::CUcontext,
     module: sys::CUmodule,
     functions: HashMap<&'static str, sys::CUfunction>,

@@ -10,9 +10,12 @@ use half::bf16;
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ffi::{c_char, c_int, c_uint, c_void, CString};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub struct Host {
+    /// How many were made before.
+    number: u64,
     captured: Mutex<Option<Vec<Call>>>,
     /// How many captures are still refused.
     refused: Mutex<usize>,
@@ -28,7 +31,9 @@ enum Call {
 
 impl Host {
     pub fn new(refused: usize, backwards: bool) -> Self {
-        Self { captured: Mutex::default(), refused: Mutex::new(refused), backwards }
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        Self { number, captured: Mutex::default(), refused: Mutex::new(refused), backwards }
     }
 
     /// Runs what is asked for, or writes it down.
@@ -116,6 +121,18 @@ fn layout(bytes: usize) -> Layout {
 }
 
 impl Device for Host {
+    fn id(&self) -> Result<[u8; 16]> {
+        Ok(u128::from(self.number).to_le_bytes())
+    }
+
+    fn stream(&self) -> Result<*mut c_void> {
+        Ok(std::ptr::null_mut())
+    }
+
+    fn is_done(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64> {
         // SAFETY: the layout has a size above 0; the head is written within it.
         unsafe {

@@ -23,6 +23,8 @@ mod handles;
 #[cfg(feature = "cuda-host")]
 mod host;
 pub(crate) mod memory;
+#[cfg(target_os = "linux")]
+pub(crate) mod nccl;
 #[cfg(feature = "cuda")]
 mod pinned;
 #[cfg(feature = "cuda-host")]
@@ -169,6 +171,11 @@ impl Cuda {
             Precision::Bf16 => DType::BF16,
             Precision::Tf32 | Precision::Fp32 => DType::F32,
         }
+    }
+
+    /// What no other GPU has.
+    pub(crate) fn id(&self) -> Result<[u8; 16]> {
+        self.stream.device.id()
     }
 
     /// The GPU's number.

@@ -36,7 +36,7 @@ pub(super) fn normalise(cpu: &Cpu, op: &NormPool, call: ForwardTrain) -> Result<
 
 pub(super) fn backward(cpu: &Cpu, op: &NormPool, mut call: Backward) -> Result<()> {
     sum(cpu, op, &mut call)?;
-    finish(cpu, op, call, None)
+    finish_with(cpu, op, call, None)
 }
 
 /// Scatters dy into dx and writes its sums.
@@ -66,7 +66,11 @@ pub(super) fn sums_part(cpu: &Cpu, op: &NormPool, call: &mut Backward, part: &mu
 }
 
 /// From dx and its sums, and those of the whole batch if this is a shard of one.
-pub(super) fn finish(cpu: &Cpu, op: &NormPool, call: Backward, total: Option<Total>) -> Result<()> {
+pub(super) fn finish(cpu: &Cpu, op: &NormPool, call: Backward, total: Total) -> Result<()> {
+    finish_with(cpu, op, call, Some(total))
+}
+
+fn finish_with(cpu: &Cpu, op: &NormPool, call: Backward, total: Option<Total>) -> Result<()> {
     let Backward { n, x, params, saved, argmax: _, sums, dy: _, dx, grads } = call;
     let (plane, _, blocks) = planes(op);
     let (saved, x, params) = (Saved::new(&op.norm, saved)?, x.slice::<f32>()?, params.slice::<f32>()?);

@@ -4,7 +4,7 @@
 use crate::batch_norm::{BatchNorm, Total};
 use crate::executor::by_backend;
 use crate::max_pool2d::MaxPool2d;
-use crate::{Buffer, Cpu, Executor, Result, View, ViewMut};
+use crate::{Buffer, Executor, Result, View, ViewMut};
 use candle_core::bail;
 
 mod cpu;
@@ -92,13 +92,25 @@ pub fn backward(executor: &Executor, op: &NormPool, call: Backward) -> Result<()
     by_backend!(executor, backward(op, call))
 }
 
+/// Calls the form of an executor that fuses the two: of the plain definitions nothing is fused.
+macro_rules! fused {
+    ($executor:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match $executor {
+            Executor::Cpu(cpu) => cpu::$function(cpu, $($argument),*),
+            Executor::ReferenceF32 | Executor::ReferenceF64 => bail!("norm and pooling: a plain form has no shards"),
+            #[cfg(feature = "cuda-kernels")]
+            Executor::Cuda(cuda) => cuda::$function(cuda, $($argument),*),
+        }
+    };
+}
+
 /// [`forward_train`] of a shard of a batch, with the statistics that [`crate::batch_norm::joint::save`] has saved.
 ///
 /// # Errors
-/// If the backend is none of CPU kernels; as for [`forward_train`].
+/// If the backend is a plain definition; as for [`forward_train`].
 pub fn normalise(executor: &Executor, op: &NormPool, call: ForwardTrain) -> Result<()> {
     op.check()?;
-    cpu::normalise(kernels(executor)?, op, call)
+    fused!(executor, normalise(op, call))
 }
 
 /// The first half of a [`backward`] and its part, as [`crate::batch_norm::joint::sums_part`] writes it.
@@ -107,7 +119,7 @@ pub fn normalise(executor: &Executor, op: &NormPool, call: ForwardTrain) -> Resu
 /// As for [`normalise`].
 pub fn sums_part(executor: &Executor, op: &NormPool, call: &mut Backward, part: &mut [f64]) -> Result<()> {
     op.check()?;
-    cpu::sums_part(kernels(executor)?, op, call, part)
+    fused!(executor, sums_part(op, call, part))
 }
 
 /// The second half, as [`crate::batch_norm::joint::finish`].
@@ -116,15 +128,5 @@ pub fn sums_part(executor: &Executor, op: &NormPool, call: &mut Backward, part: 
 /// As for [`normalise`].
 pub fn finish(executor: &Executor, op: &NormPool, call: Backward, total: Total) -> Result<()> {
     op.check()?;
-    cpu::finish(kernels(executor)?, op, call, Some(total))
-}
-
-/// What runs shards of a batch: of the plain definitions nothing is fused.
-fn kernels(executor: &Executor) -> Result<&Cpu> {
-    match executor {
-        Executor::Cpu(cpu) => Ok(cpu),
-        Executor::ReferenceF32 | Executor::ReferenceF64 => bail!("norm and pooling: a plain form has no shards"),
-        #[cfg(feature = "cuda-kernels")]
-        Executor::Cuda(_) => bail!("norm and pooling: shards of a batch are computed on CPUs alone"),
-    }
+    fused!(executor, finish(op, call, total))
 }

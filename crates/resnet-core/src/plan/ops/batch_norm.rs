@@ -246,27 +246,37 @@ impl PlanOp for Norm {
             NormCall::Backward { .. } => (synced && self.statistics == Statistics::Batch).then(|| self.joint_sums()),
             // Each shard has its own: their mean counts.
             NormCall::UpdateRunning { .. } => (!synced).then(|| self.joint_sums()),
-            NormCall::Moments { .. }
-            | NormCall::ForwardEval { .. }
-            | NormCall::SaveRunning { .. }
-            | NormCall::UpdateTogether { .. } => None,
+            NormCall::UpdateTogether { every } => {
+                let len = every.iter().map(|updating| updating.norm.op.part_len()).sum();
+                (!synced).then_some(Joint { len, merge: Merge::Sum })
+            }
+            NormCall::Moments { .. } | NormCall::ForwardEval { .. } | NormCall::SaveRunning { .. } => None,
         }
     }
 
     fn run_part(&self, call: &NormCall, context: &mut Context, part: &mut [f64]) -> Result<()> {
         let (executor, buffers, n, op) = (context.executor, context.buffers, context.n, &self.op);
         match *call {
-            NormCall::ForwardTrain { x, moments, .. } => {
-                joint::moments_part(executor, op, n, &buffers.read(x), &buffers.read(moments), part)
+            NormCall::ForwardTrain { x, moments, saved, .. } => {
+                let (x, moments, saved) = (buffers.read(x), buffers.read(moments), buffers.read(Read(saved.0)));
+                joint::moments_part(executor, op, n, &x, &moments, &saved, part)
             }
             NormCall::Backward { summed, .. } => {
                 self.with_backward(call, context, |mut call| joint::sums_part(executor, op, &mut call, summed, part))
             }
             NormCall::UpdateRunning { saved } => joint::saved_part(executor, op, n, &buffers.read(saved), part),
-            NormCall::Moments { .. }
-            | NormCall::ForwardEval { .. }
-            | NormCall::SaveRunning { .. }
-            | NormCall::UpdateTogether { .. } => self.run(call, context),
+            NormCall::UpdateTogether { ref every } => {
+                let mut left = part;
+                for Updating { norm: Self { op, .. }, saved } in every {
+                    let (part, rest) = left.split_at_mut(op.part_len());
+                    joint::saved_part(executor, op, n, &buffers.read(*saved), part)?;
+                    left = rest;
+                }
+                Ok(())
+            }
+            NormCall::Moments { .. } | NormCall::ForwardEval { .. } | NormCall::SaveRunning { .. } => {
+                self.run(call, context)
+            }
         }
     }
 
@@ -289,10 +299,18 @@ impl PlanOp for Norm {
                 joint::save_mean(executor, op, total, &mut buffers.write(Write(saved.0)))?;
                 self.run(call, context)
             }
-            NormCall::Moments { .. }
-            | NormCall::ForwardEval { .. }
-            | NormCall::SaveRunning { .. }
-            | NormCall::UpdateTogether { .. } => self.run(call, context),
+            NormCall::UpdateTogether { ref every } => {
+                let mut left = total.values;
+                for Updating { norm: Self { op, .. }, saved } in every {
+                    let (values, rest) = left.split_at(op.part_len());
+                    joint::save_mean(executor, op, Total { values, ..total }, &mut buffers.write(Write(saved.0)))?;
+                    left = rest;
+                }
+                self.run(call, context)
+            }
+            NormCall::Moments { .. } | NormCall::ForwardEval { .. } | NormCall::SaveRunning { .. } => {
+                self.run(call, context)
+            }
         }
     }
 }

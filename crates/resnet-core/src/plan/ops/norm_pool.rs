@@ -67,8 +67,9 @@ impl PlanOp for PooledNorm {
     fn run_part(&self, call: &NormPoolCall, context: &mut Context, part: &mut [f64]) -> Result<()> {
         let (executor, buffers, n) = (context.executor, context.buffers, context.n);
         match *call {
-            NormPoolCall::Forward { x, moments, .. } => {
-                joint::moments_part(executor, &self.norm.op, n, &buffers.read(x), &buffers.read(moments), part)
+            NormPoolCall::Forward { x, moments, saved, .. } => {
+                let (x, moments, saved) = (buffers.read(x), buffers.read(moments), buffers.read(Read(saved.0)));
+                joint::moments_part(executor, &self.norm.op, n, &x, &moments, &saved, part)
             }
             NormPoolCall::Backward { .. } => {
                 self.with_backward(call, context, |op, mut call| norm_pool::sums_part(executor, op, &mut call, part))

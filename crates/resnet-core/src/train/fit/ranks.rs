@@ -3,7 +3,7 @@
 use super::checkpoint::{Checkpoint, Identity};
 use super::FitConfig;
 use crate::data::ResidentDataset;
-use crate::distributed::{Agreement, Communicator, Group, Sharding};
+use crate::distributed::{Agreement, Communicator, Gpus, Group, Sharding};
 use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 use crate::session::Session;
@@ -20,6 +20,8 @@ pub(super) struct Ranks<'a> {
     pub sharding: Option<Sharding>,
     /// Whether batch norms have the statistics of all shards.
     pub synced: bool,
+    /// What GPUs of several ranks exchange gradients by, once they have joined.
+    pub gpus: Option<Gpus>,
 }
 
 impl FitConfig {
@@ -42,14 +44,14 @@ impl Ranks<'_> {
     /// What the trainer asks for, if batches of such images (N, C, H, W) are cut.
     pub fn prepared_for(&mut self, [n, channels, height, width]: [usize; 4]) -> Option<PreparedFor<'_>> {
         let sharding = self.sharding?;
-        let group = Group { communicator: &mut *self.communicator, sharding };
+        let group = Group { communicator: &mut *self.communicator, sharding, gpus: self.gpus.as_mut() };
         Some(PreparedFor { group, shape: [sharding.largest(n), channels, height, width], synced: self.synced })
     }
 
-    /// Refuses to begin where ranks differ.
+    /// Refuses to begin where ranks differ; brings their GPUs together, if they have any.
     ///
     /// # Errors
-    /// `ERR_DISTRIBUTED` names a rank and what it has otherwise; if one is lost or has failed.
+    /// `ERR_DISTRIBUTED` names a rank and what it has otherwise; if NCCL cannot be used; if one is lost or has failed.
     pub fn agree(&mut self, session: &Session, identity: &Identity, from: Option<&Checkpoint>) -> Result<()> {
         let described =
             |value: serde_json::Result<String>| value.map_err(|error| Error::new(Code::Internal, error.to_string()));
@@ -60,6 +62,8 @@ impl Ranks<'_> {
         let agreement = Agreement::default()
             .on("version", env!("CARGO_PKG_VERSION"))
             .on("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
+            .on("device (all CPUs or all GPUs)", [u8::from(session.executor().gpu().is_some())])
+            .on("precision", format!("{:?}", session.executor().dtype()))
             .on("network", network)
             .on("model's seed", session.seed().to_string())
             .on("seed", identity.option("seed"))
@@ -68,7 +72,9 @@ impl Ranks<'_> {
             .on("validation data", validation)
             .on("checkpoint to resume from", from.map_or(String::new(), Checkpoint::place))
             .on("weights", [bytes(&parameters), bytes(&running)].concat());
-        agreement.check(self.communicator)
+        agreement.check(self.communicator)?;
+        self.gpus = Gpus::join(session.executor(), self.communicator)?;
+        Ok(())
     }
 
     /// Refuses to go on where a rank has come to other weights: its memory or processor is not to be trusted. Most of the time it does nothing;

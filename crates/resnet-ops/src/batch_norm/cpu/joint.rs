@@ -11,6 +11,7 @@ pub(in crate::batch_norm) fn moments_part(
     n: usize,
     _: &Buffer,
     moments: &Buffer,
+    _: &Buffer,
     part: &mut [f64],
 ) -> Result<()> {
     let (moments, _) = moments.slice::<f64>()?[..op.sums_len(n)].as_chunks::<LANES>();

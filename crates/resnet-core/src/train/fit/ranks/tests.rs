@@ -10,7 +10,7 @@ use crate::distributed::Alone;
 use crate::model::recipe::layer;
 use crate::tensor::{Images, Named};
 use crate::train::{Control, CourseConfig, EmaConfig, EpochRow, Event, Flow, Monitor, Optimizer, Trainer, Watch};
-use resnet_ops::Executor;
+use resnet_ops::{Executor, Precision};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -44,6 +44,10 @@ fn on_ranks<R: Send>(size: usize, limit: Duration, run: impl Fn(ThreadRank) -> R
 
 /// A stem with pooling, stochastic depth, dropout, a shortcut with its own norm.
 fn network() -> Session {
+    network_on(Executor::cpu(1).unwrap())
+}
+
+fn network_on(executor: Executor) -> Session {
     let layers = [
         r#""type":"conv2d","out_channels":24,"kernel":[3,3],"stride":[1,1],"padding":[1,1],"groups":1,"bias":true"#,
         r#""type":"batch_norm2d","eps":1e-5,"momentum":0.1"#,
@@ -59,7 +63,7 @@ fn network() -> Session {
     let children: Vec<_> =
         children.map(|(index, layer)| format!(r#"{{"name":"{index}","layer":{{{layer}}}}}"#)).collect();
     let json = &format!(r#"{{"type":"sequential","children":[{}]}}"#, children.join(","));
-    Session::on(layer(json).unwrap(), Executor::cpu(1).unwrap(), 5)
+    Session::on(layer(json).unwrap(), executor, 5)
 }
 
 type Ended = (Vec<EpochRow>, Named, Named);
@@ -113,6 +117,67 @@ fn the_number_of_ranks_changes_no_bit() {
     }
 }
 
+/// A GPU's kernels on this processor, whose ranks exchange gradients by an imitation of NCCL.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn the_number_of_gpus_changes_no_bit() {
+    resnet_ops::imitate_nccl_for_tests();
+    let gpu = || network_on(Executor::refusing_for_tests(0));
+    let plain = FitConfig { epochs: 1, ..sharded(5) };
+    for config in [plain.clone(), FitConfig { accumulate: 2, sync_batch_norm: false, ..plain }] {
+        // The last batch has three images: some shards have none.
+        let alone = runs(1, gpu, &config, 11).remove(0);
+        for ranks in [2, 4] {
+            for (rank, found) in runs(ranks, gpu, &config, 11).into_iter().enumerate() {
+                assert!(found == alone, "rank {rank} of {ranks}: {config:?}");
+            }
+        }
+    }
+}
+
+/// Gradients of a whole batch after others, and after one in shards, with so many captures refused.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn after_shards(refused: usize) -> Named {
+    let mut session = Session::on(session().network().clone(), Executor::refusing_for_tests(refused), 5);
+    let mut trainer = Trainer::new(config(CourseConfig::default()).update());
+    let (n, sharding) = (6, Sharding { shards: 2, ranks: 1, rank: 0 });
+    let images: Vec<f32> = (0..n * 64).map(|i| ((i * i * 7 + i / 64 * 31) % 97) as f32 / 50.0 - 1.0).collect();
+    let (shape, input) = ([n, 1, 8, 8], || Input::from(Images { data: &images, shape: [n, 1, 8, 8] }));
+    let labels: Vec<u32> = (0..n as u32).map(|i| i % 2).collect();
+    let mut batch = Batch { labels: labels.into(), shape, ..Batch::default() };
+    for step in 0..5 {
+        if step == 3 {
+            batch.shards = vec![3, 3];
+            let mut ranks = Ranks { communicator: &mut Alone, sharding: Some(sharding), synced: true, gpus: None };
+            let shards = ranks.prepared_for(shape).unwrap();
+            trainer.step_on_shards(&mut session, shards, input(), &batch, true).unwrap().unwrap();
+        } else {
+            trainer.step_on(&mut session, input(), &batch, true).unwrap();
+        }
+    }
+    trainer.gradients(&session).unwrap()
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn what_was_captured_before_shards_holds_after_them() {
+    assert!(after_shards(0) == after_shards(usize::MAX));
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn gpus_join_gpus_alone() {
+    resnet_ops::imitate_nccl_for_tests();
+    let errors = failed(2, |rank| {
+        let executor = if rank == 0 { Executor::refusing_for_tests(0) } else { Executor::cpu(1).unwrap() };
+        (network_on(executor), data(22), sharded(2), None)
+    });
+    for error in errors {
+        assert_eq!(error.code, Code::Distributed);
+        assert!(error.message.ends_with("of rank 0, got another on rank 1"), "{error}");
+    }
+}
+
 /// Gradients and weights after a step on a batch, cut into so many shards by ourselves; in f64 by definition or by kernels.
 fn stepped<V: resnet_ops::Real>(executor: Executor, shards: Option<usize>, synced: bool, n: usize) -> [Named<V>; 2] {
     let mut session = Session::on(network().network().clone(), executor, 5);
@@ -127,7 +192,7 @@ fn stepped<V: resnet_ops::Real>(executor: Executor, shards: Option<usize>, synce
             Some(shards) => {
                 let sharding = Sharding { shards, ranks: 1, rank: 0 };
                 batch.shards = sharding.own().map(|shard| sharding.images(n, shard).len()).collect();
-                let mut ranks = Ranks { communicator: &mut Alone, sharding: Some(sharding), synced };
+                let mut ranks = Ranks { communicator: &mut Alone, sharding: Some(sharding), synced, gpus: None };
                 let shards = ranks.prepared_for(shape).unwrap();
                 trainer.step_on_shards(&mut session, shards, images, &batch, true).unwrap().unwrap();
             }
@@ -158,6 +223,10 @@ fn shards_give_the_joined_batch_s_gradients_and_statistics() {
         assert!(apart > 1e-3, "{n} images in {shards} shards with statistics of their own: {apart}");
         let kernels = distance(&stepped(Executor::cpu(2).unwrap(), Some(shards), true, n), &joined);
         assert!(kernels < 2e-3, "{n} images in {shards} shards by kernels: {kernels}");
+        if let Some(gpu) = Executor::cuda_for_tests(Precision::Fp32) {
+            let gpu = distance(&stepped(gpu, Some(shards), true, n), &joined);
+            assert!(gpu < 2e-3, "{n} images in {shards} shards on a GPU: {gpu}");
+        }
     }
 }
 

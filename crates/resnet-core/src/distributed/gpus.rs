@@ -1,0 +1,107 @@
+//! Gradients that GPUs exchange among themselves, over NCCL: what `group` does with bytes on the host, to the same bits.
+
+use super::{tree, Communicator, Sharding};
+use crate::error::{Code, Error, Result};
+use resnet_ops::accumulate::accumulate;
+use resnet_ops::{Buffer, Executor, Peers};
+use std::ops::Range;
+
+/// Bytes of what tells a GPU from all others.
+const GPU: usize = 16;
+
+/// This rank's GPU among those of all.
+pub struct Gpus {
+    peers: Peers,
+    /// A slice of each node of all ranks, rank after rank.
+    slices: Vec<Buffer>,
+}
+
+impl Gpus {
+    /// Brings the ranks' GPUs together; none where a CPU computes, as it then does on all ranks.
+    ///
+    /// # Errors
+    /// `ERR_DISTRIBUTED` if NCCL is missing or fails, or two ranks have one GPU; as [`Communicator::all_gather`].
+    pub fn join(executor: &Executor, communicator: &mut dyn Communicator) -> Result<Option<Self>> {
+        let Some(gpu) = executor.gpu_id()? else { return Ok(None) };
+        // First: what is missing here is told before anybody waits for it.
+        Peers::version()?;
+        let (rank, ranks) = (communicator.rank(), communicator.size());
+        let id = if rank == 0 { Peers::unique_id()? } else { [0; Peers::ID] };
+        let mut all = vec![0; ranks * (Peers::ID + GPU)];
+        communicator.all_gather(&[&id[..], &gpu[..]].concat(), Peers::ID + GPU, &mut all)?;
+        let of_ranks: Vec<&[u8]> = all.chunks_exact(Peers::ID + GPU).collect();
+        check_apart(&of_ranks.iter().map(|told| &told[Peers::ID..]).collect::<Vec<_>>())?;
+        let id = of_ranks[0].first_chunk().copied().unwrap_or(id);
+        let peers = Peers::join(executor, id, ranks, rank, communicator.limit())?;
+        Ok(Some(Self { peers, slices: Vec::new() }))
+    }
+
+    /// Writes the sum over all ranks to `target`, `nodes` being this one's: each gets its slice of all nodes, adds those up and gives what
+    /// comes of it to all.
+    ///
+    /// # Errors
+    /// `ERR_DISTRIBUTED` if NCCL fails or a rank does not come; as [`Communicator::all_gather`]; `ERR_OUT_OF_MEMORY`.
+    pub fn sum(
+        &mut self,
+        executor: &Executor,
+        communicator: &mut dyn Communicator,
+        sharding: Sharding,
+        nodes: &[&Buffer],
+        target: &mut Buffer,
+    ) -> Result<()> {
+        let Self { peers, slices } = self;
+        // Of whatever has ended another rank so far this one hears here, where it is told whose it is.
+        communicator.all_gather(&[0], 1, &mut vec![0; sharding.ranks])?;
+        let (mut from, mut ranges) = (Vec::new(), Vec::new());
+        for rank in 0..sharding.ranks {
+            for node in tree::nodes(sharding.shards, &sharding.of(rank)) {
+                from.push(rank);
+                ranges.push(node);
+            }
+        }
+        let slice = target.len().div_ceil(sharding.ranks);
+        if slices.len() != from.len() || slices.iter().any(|buffer| buffer.len() != slice) {
+            slices.clear();
+            for _ in &from {
+                slices.push(executor.zeros(target.dtype(), slice)?);
+            }
+        }
+        peers.scatter(nodes, slices, &from)?;
+        let mut known = |range: &Range<usize>| ranges.iter().position(|node| node == range).map(Ok);
+        let mut join = |left: Result<usize>, right: Result<usize>| {
+            let (left, right) = (left?, right?);
+            // Nodes lie in the order of their shards: the left one comes first.
+            let (before, after) = slices.split_at_mut(right);
+            accumulate(executor, &mut before[left], 1.0, &after[0], 1.0)?;
+            Ok(left)
+        };
+        let sum = tree::fold(0..sharding.shards, &mut known, &mut join).unwrap_or(Ok(0))?;
+        Ok(peers.all_gather(executor, &slices[sum], target)?)
+    }
+}
+
+/// Refuses ranks that share a GPU.
+fn check_apart(gpus: &[&[u8]]) -> Result<()> {
+    for (rank, gpu) in gpus.iter().enumerate() {
+        let Some(other) = gpus[..rank].iter().position(|other| other == gpu) else { continue };
+        let expected =
+            "a GPU of its own for each rank (device \"cuda\" takes that of the rank's number on its machine)";
+        let got = format!("one for ranks {other} and {rank}: start no more ranks on a machine than it has GPUs");
+        return Err(Error::expected(Code::Distributed, "distributed", expected, got));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_apart;
+
+    #[test]
+    fn ranks_that_share_a_gpu_are_named() {
+        assert_eq!(check_apart(&[b"a", b"b", b"c"]), Ok(()));
+        let error = check_apart(&[b"a", b"b", b"a", b"b"]).unwrap_err();
+        assert!(error
+            .message
+            .ends_with("got one for ranks 0 and 2: start no more ranks on a machine than it has GPUs"));
+    }
+}
