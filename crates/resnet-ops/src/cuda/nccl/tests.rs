@@ -30,8 +30,9 @@ fn what_is_wrong_with_a_library_is_told_with_its_fix() {
     assert_eq!(opened(&[]).ok().unwrap().version, [2, 28, 3]);
 }
 
-/// What becomes of so many ranks that join, and scatter and gather `len` numbers each, with an imitation of these properties.
-fn exchanged(properties: &[&str], ranks: usize, len: usize, limit: Duration) -> Vec<Result<Vec<f32>>> {
+/// What becomes of so many ranks that join, and scatter and gather `len` numbers each, with an imitation of these properties; they wait so
+/// long to join, and for each exchange.
+fn exchanged(properties: &[&str], ranks: usize, len: usize, limits: [Duration; 2]) -> Vec<Result<Vec<f32>>> {
     let library: &Library = Box::leak(Box::new(opened(properties).unwrap()));
     let mut id = UniqueId([0; 128]);
     // SAFETY: writes the id.
@@ -40,7 +41,8 @@ fn exchanged(properties: &[&str], ranks: usize, len: usize, limit: Duration) -> 
         let run = |rank: usize| {
             let executor = Executor::refusing_for_tests(0);
             let Executor::Cuda(cuda) = &executor else { panic!("expected kernels of a GPU") };
-            let mut nccl = Peers::join_by(library, cuda, id.0, ranks, rank, limit)?;
+            let mut nccl = Peers::join_by(library, cuda, id.0, ranks, rank, limits[0])?;
+            nccl.limit = limits[1];
             // Of the first rank two, of all others one.
             let counts: Vec<usize> = (0..ranks).map(|rank| if rank == 0 { 2 } else { 1 }).collect();
             let from: Vec<usize> = (0..ranks).flat_map(|rank| vec![rank; counts[rank]]).collect();
@@ -76,14 +78,14 @@ fn every_rank_gets_its_slices_and_all_get_the_whole() {
     // Slices of one length, a short last one, and ranks without any.
     for (ranks, len) in [(2, 10), (4, 10), (4, 5), (3, 1)] {
         let expected: Vec<f32> = (0..len).map(|place| place as f32).collect();
-        for found in exchanged(&[], ranks, len, LIMIT) {
+        for found in exchanged(&[], ranks, len, [LIMIT; 2]) {
             assert_eq!(found.unwrap(), expected, "{len} numbers, {ranks} ranks");
         }
     }
 }
 
-fn messages(properties: &[&str], limit: Duration) -> Vec<String> {
-    let failed = exchanged(properties, 2, 10, limit).into_iter().map(Result::unwrap_err);
+fn messages(properties: &[&str], limits: [Duration; 2]) -> Vec<String> {
+    let failed = exchanged(properties, 2, 10, limits).into_iter().map(Result::unwrap_err);
     failed
         .map(|error| match DeviceError::of(&error) {
             Some(DeviceError::Peers(message)) => message.clone(),
@@ -99,7 +101,7 @@ fn what_fails_is_told_in_nccl_s_words() {
         (["-DFAILS_SEND"], "exchange of gradients"),
         (["-DFAILS_LATER"], "exchange of gradients"),
     ] {
-        for message in messages(&properties, LIMIT) {
+        for message in messages(&properties, [LIMIT; 2]) {
             assert_eq!(message, format!("NCCL failed ({what}): an imaginary error, an imaginary reason"));
         }
     }
@@ -107,9 +109,11 @@ fn what_fails_is_told_in_nccl_s_words() {
 
 #[test]
 fn what_does_not_end_is_given_up() {
-    let what = ["exchange of gradients", "start"];
-    for (properties, what) in [["-DHANGS_LATER"], ["-DHANGS_START"]].into_iter().zip(what) {
-        for message in messages(&properties, Duration::from_millis(200)) {
+    let short = Duration::from_millis(200);
+    let cases =
+        [("-DHANGS_START", "start", [short, LIMIT]), ("-DHANGS_LATER", "exchange of gradients", [LIMIT, short])];
+    for (property, what, limits) in cases {
+        for message in messages(&[property], limits) {
             let expected =
                 format!("distributed: expected NCCL to end its {what} on every rank within 0.2 s, it did not");
             assert_eq!(message, expected);
