@@ -172,7 +172,12 @@ macro_rules! kernel {
                 // SAFETY: compiled for AVX-512.
                 unsafe { generic::<$crate::simd::Avx512, $($size),*>($($arg),*) }
             }
-            // A function of its own, as those are, so that its instructions can be looked at.
+            // Functions of their own, as those are: compiled once for all callers, and their instructions can be looked at.
+            #[inline(never)]
+            unsafe fn portable<$(const $size: usize),*>($($arg: $type),*) $(-> $ret)? {
+                // SAFETY: every machine runs it.
+                unsafe { generic::<$crate::simd::Portable, $($size),*>($($arg),*) }
+            }
             #[cfg(target_arch = "aarch64")]
             #[inline(never)]
             unsafe fn neon<$(const $size: usize),*>($($arg: $type),*) $(-> $ret)? {
@@ -182,7 +187,7 @@ macro_rules! kernel {
             // SAFETY: an `Isa` other than `Portable` exists only where the machine was found to have it.
             unsafe {
                 match isa {
-                    $crate::Isa::Portable => generic::<$crate::simd::Portable, $($size),*>($($arg),*),
+                    $crate::Isa::Portable => portable::<$($size),*>($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::Isa::Avx2 => avx2::<$($size),*>($($arg),*),
                     #[cfg(target_arch = "x86_64")]

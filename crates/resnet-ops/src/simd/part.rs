@@ -56,15 +56,17 @@ impl Part for Portable {
     }
     #[inline(always)]
     unsafe fn add(a: Self::R, b: Self::R) -> Self::R {
-        std::array::from_fn(|i| a[i] + b[i])
+        [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]]
     }
     #[inline(always)]
     unsafe fn max(a: Self::R, b: Self::R) -> Self::R {
-        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+        let larger = |i: usize| if a[i] > b[i] { a[i] } else { b[i] };
+        [larger(0), larger(1), larger(2), larger(3)]
     }
     #[inline(always)]
     unsafe fn fma(a: Self::R, b: Self::R, c: Self::R) -> Self::R {
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
+        // Written out, as there are thousands of these to compile.
+        [a[0] * b[0] + c[0], a[1] * b[1] + c[1], a[2] * b[2] + c[2], a[3] * b[3] + c[3]]
     }
     #[inline(always)]
     unsafe fn spread<const GROUP: usize>(p: *const f32, j: usize) -> Self::R {
