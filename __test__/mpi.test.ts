@@ -1,9 +1,11 @@
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -14,6 +16,7 @@ import { environment, main, records } from "./program.js";
 const child = fileURLToPath(new URL("children/rank.mjs", import.meta.url));
 /** What starts the processes: of the MPI that the addon was built for, which npm run test:mpi tells. */
 const mpirun = process.env["RESNET_NATIVE_MPIRUN"];
+const isMpich = mpirun?.includes("mpich") ?? false;
 const withMpi = describe.skipIf(mpirun === undefined);
 /** Open MPI refuses both unless it is told; MPICH knows neither variable. */
 const ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", OMPI_MCA_rmaps_base_oversubscribe: "1" };
@@ -21,9 +24,32 @@ const ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "
 /** Runs a program on so many ranks. */
 async function onRanks(ranks: number, args: readonly string[]) {
   const words = ranks === 1 ? args : ["-n", String(ranks), process.execPath, ...args];
-  const started = spawn(ranks === 1 ? process.execPath : mpirun!, words, { env: environment(ALLOWED), stdio: ["ignore", "pipe", "pipe"] });
+  return ended(spawn(ranks === 1 ? process.execPath : mpirun!, words, { env: environment(ALLOWED), stdio: ["ignore", "pipe", "pipe"] }));
+}
+
+async function ended(started: ChildProcessByStdio<null, Readable, Readable>) {
   const [stdout, stderr, [code]] = await Promise.all([text(started.stdout), text(started.stderr), once(started, "exit")]);
   return { code: code as number, stdout, stderr };
+}
+
+/** Runs the child in processes that are told of each other as torchrun and Kubeflow do; `run` of each tells its start from others. */
+async function byTorchrun(what: object, size: number, runs: readonly string[]): Promise<Told[]> {
+  const port = await freePort();
+  const started = runs.map(async (run, rank) => {
+    const told = { RANK: String(rank), WORLD_SIZE: String(size), MASTER_ADDR: "localhost", MASTER_PORT: String(port - 1), TORCHELASTIC_USE_AGENT_STORE: "True", TORCHELASTIC_RUN_ID: run };
+    return ended(spawn(process.execPath, [child, JSON.stringify(what)], { env: environment(told), stdio: ["ignore", "pipe", "pipe"] }));
+  });
+  return (await Promise.all(started)).map(({ stdout, stderr }) => JSON.parse(stdout || JSON.stringify({ message: stderr })) as Told);
+}
+
+/** A port that nobody listens at. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0);
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 interface Told {
@@ -97,6 +123,39 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
       const all = await run(then, { ...what, checkpoint: { dir }, resume: dir });
       expect(all.map(({ digest }) => digest)).toEqual(Array.from({ length: then }, () => whole!.digest));
     }
+  });
+
+  test("go on from a checkpoint that the first alone sees", async () => {
+    const what = { epochs: 2, shards: 2 };
+    const [whole] = await run(1, what);
+    const dir = await mkdtemp(join(tmpdir(), "resnet-native-"));
+    const checkpoint = { dir: join(dir, "of rank {rank}") };
+    await run(2, { ...what, epochs: 1, checkpoint });
+    const all = await run(2, { ...what, checkpoint, resume: checkpoint.dir });
+    expect(all.map(({ digest }) => digest)).toEqual([whole!.digest, whole!.digest]);
+    expect(readdirSync(dir)).toEqual(["of rank 0"]);
+  });
+
+  test.runIf(isMpich)("meet without a launcher of MPI, as torchrun's", async () => {
+    const what = { epochs: 1, shards: 4 };
+    const [alone] = await run(1, what);
+    const all = await byTorchrun(what, 3, ["a", "a", "a"]);
+    expect(all).toEqual([0, 1, 2].map((rank) => ({ ...alone, rank, heard: rank === 0 ? 1 : 0 })));
+    // One does not come; one is another start's.
+    const distributed = { timeout: 1 };
+    const late = "distributed: expected every rank within 1 s, got none of rank 2";
+    expect((await byTorchrun({ distributed }, 3, ["a", "a"])).map(({ message }) => message)).toEqual([late, late]);
+    const [first, other] = await byTorchrun({ distributed }, 2, ["a", "b"]);
+    expect(first!.message).toBe("distributed: expected every rank within 1 s, got none of rank 1");
+    expect(other!.message).toMatch(/^distributed: expected each rank once, of one version, number of processes and run, got ".* b/ 1" where rank 0 is ".* a/"$/);
+  });
+
+  test.skipIf(isMpich)("are told what starts them where a launcher does not know their MPI", async () => {
+    const message = (rank: number) => `distributed: expected MPI to reach 2 processes, of which this is rank ${rank}, as the environment tells, got rank 0 of 1: start them by Open MPI's mpirun or srun --mpi=pmix`;
+    expect((await byTorchrun({}, 2, ["a", "a"])).map((told) => told.message)).toEqual([message(0), message(1)]);
+    const bySrun = environment({ SLURM_PROCID: "0", SLURM_STEP_NUM_TASKS: "2" });
+    const { stdout } = await ended(spawn(process.execPath, [child, "{}"], { env: bySrun, stdio: ["ignore", "pipe", "pipe"] }));
+    expect(JSON.parse(stdout)).toMatchObject({ message: "distributed: expected processes started by Open MPI's mpirun or srun --mpi=pmix, got those of srun without MPI" });
   });
 
   test("are refused before the first step where one has something else", async () => {

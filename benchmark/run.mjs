@@ -1,6 +1,6 @@
-// npm run bench [-- step | blocks | cuda-model | dashboard | layers | groups | nested | pictures | ranks | recipes | records | scaling | start | strict | transfer | updates] [-- options]
+// npm run bench [-- step | blocks | cuda-model | dashboard | layers | groups | machines | nested | pictures | ranks | recipes | records | scaling | start | strict | transfer | updates] [-- options]
 
-const names = ["step", "blocks", "cuda-model", "dashboard", "layers", "groups", "nested", "pictures", "ranks", "recipes", "records", "scaling", "start", "strict", "transfer", "updates"];
+const names = ["step", "blocks", "cuda-model", "dashboard", "layers", "groups", "machines", "nested", "pictures", "ranks", "recipes", "records", "scaling", "start", "strict", "transfer", "updates"];
 const args = process.argv.slice(2);
 const name = args[0]?.startsWith("--") === false ? args.shift() : "step";
 try {

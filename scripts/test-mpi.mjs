@@ -1,6 +1,6 @@
 // npm run test:mpi: runs that processes of MPI share, under each MPI of Debian's that is installed (openmpi-bin with libopenmpi-dev, mpich with
 // libmpich-dev; both want libclang-dev to be built against), the addon built for one after the other. With --optional, where there is none, nothing is
-// tested. native/mpi has that of the last one then.
+// tested. native/mpi has that of the last one then. Faults are made once each, with --faults 20 so often.
 
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -8,6 +8,8 @@ import { setUp } from "./setup.mjs";
 import { finish, output, step } from "./steps.mjs";
 
 const MPIS = ["openmpi", "mpich"];
+const at = process.argv.indexOf("--faults");
+const faults = at < 0 ? 1 : Number(process.argv[at + 1]);
 const isThere = (program) => process.env.PATH.split(delimiter).some((folder) => existsSync(join(folder, program)));
 
 const found = MPIS.filter((mpi) => isThere(`mpicc.${mpi}`) && isThere(`mpirun.${mpi}`));
@@ -22,6 +24,8 @@ for (const mpi of found) {
   // It is asked for its compiler once, when its bindings are made.
   await step(`bindings of ${mpi}`, `cargo clean --release --target ${host} --package mpi-sys`);
   await step(`addon for ${mpi}`, "npm run --silent build:mpi", { MPICC: `mpicc.${mpi}` });
-  await step(`ranks of ${mpi}`, "npx vitest run mpi", { RESNET_NATIVE_MPIRUN: `mpirun.${mpi}` });
+  const environment = { RESNET_NATIVE_MPIRUN: `mpirun.${mpi}` };
+  await step(`ranks of ${mpi}`, "npx vitest run mpi", environment);
+  await step(`faults under ${mpi}`, `node scripts/mpi/faults.mjs ${faults}`, environment);
 }
 finish();

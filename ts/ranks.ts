@@ -19,7 +19,7 @@ const SOURCES = [
 ] as const;
 
 /**
- * The processes that share this one's runs with `distributed`, as the environment tells that `mpirun`, `srun` or another launcher has left, for programs that
+ * The processes that share this one's runs with `distributed`, as the environment tells that `mpirun`, `srun`, `torchrun` or another launcher has left, for programs that
  * do something in one of them alone; `undefined` in a process that was started by itself.
  */
 export function ranks(): Ranks | undefined {

@@ -14,11 +14,11 @@ export interface DistributedSettings {
 /** Options of how batches are cut, and who computes them. */
 export interface ShardOptions {
   /**
-   * Whether processes that were started together, by `mpirun` or `srun`, share this run; by default, and where the environment tells of no others,
+   * Whether processes that were started together, by `mpirun`, `srun` or `torchrun`, share this run; by default, and where the environment tells of no others,
    * this process is alone. Each of them calls `fit` with the same model, data and options, which is looked at before the first step, reads its part
-   * of each batch, and ends with the same weights and history. Rank 0 alone writes checkpoints, calls what is given as `onEvent` and has a
+   * of each batch, and ends with the same weights and history. Rank 0 alone reads and writes checkpoints, calls what is given as `onEvent` and has a
    * `dashboard`; other callbacks are called in each process. An error or abort in one of them is one in all. Needs an addon that was built
-   * for the MPI that is installed: `npm run build:mpi`.
+   * for the MPI that is installed, `npm run build:mpi`; see the guide "Several machines".
    */
   distributed?: "auto" | DistributedSettings;
   /**

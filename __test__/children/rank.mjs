@@ -1,9 +1,10 @@
-// A short run that the processes of mpirun share; writes a line of JSON: what this one ends with, or its error. What it is to do is the first argument.
+// A short run that the processes of mpirun share; writes a line of JSON: what this one ends with, or its error. What it is to do is the first argument,
+// in which {rank} stands for the number of each.
 import { createHash } from "node:crypto";
 import { batchNorm2d, conv2d, dropout, fit, flip, fromArrays, globalAvgPool2d, linear, maxPool2d, randomCrop, ranks, relu, residual, sequential, sgd } from "../../dist/index.js";
 
-const { differs, aborts, kills, stops, count = 50, ...more } = JSON.parse(process.argv[2]);
 const rank = ranks()?.rank ?? 0;
+const { differs, other, aborts, kills, stops, delay, digests, count = 50, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
 const isIt = (one) => one === rank;
 const body = sequential([conv2d(16, { padding: 1 }), batchNorm2d(), relu(), dropout({ p: 0.2 }), conv2d(16, { padding: 1 }), batchNorm2d()]);
 const layers = [conv2d(16, { padding: 1 }), batchNorm2d(), relu(), maxPool2d({ kernelSize: 3, stride: 2, padding: 1 }), residual({ body }), globalAvgPool2d(), linear(4)];
@@ -14,7 +15,18 @@ const set = (count) => {
   const images = Float32Array.from({ length: count * 256 }, random);
   return fromArrays({ images, shape: [count, 1, 16, 16], labels: Uint32Array.from({ length: count }, () => random() * 4) });
 };
-const data = { train: set(count), validation: set(37) };
+const data = { train: set(isIt(other) ? count - 1 : count), validation: set(37) };
+async function digest() {
+  const digest = createHash("sha256");
+  for (const [name, { data }] of await model.stateDict()) digest.update(name).update(new Uint8Array(data.buffer));
+  return digest.digest("hex");
+}
+function act() {
+  if (isIt(aborts)) controller.abort(new Error("enough"));
+  if (isIt(kills)) process.kill(process.pid, "SIGKILL");
+  if (isIt(stops)) process.kill(process.pid, "SIGSTOP");
+}
+const byEpoch = [];
 const controller = new AbortController();
 const heard = [];
 const options = {
@@ -24,11 +36,13 @@ const options = {
   distributed: "auto",
   onEvent: ({ type }) => void heard.push(type),
   signal: controller.signal,
-  onStep: ({ step }) => {
+  onStep: ({ epoch, step }) => {
     if (step < 2) return;
-    if (isIt(aborts)) controller.abort(new Error("enough"));
-    if (isIt(kills)) process.kill(process.pid, "SIGKILL");
-    if (isIt(stops)) process.kill(process.pid, "SIGSTOP");
+    if (delay === undefined) act();
+    else if (epoch === 1 && step === 2) setTimeout(act, delay);
+  },
+  onEpochEnd: async () => {
+    if (digests) byEpoch.push(await digest());
   },
   ...more,
 };
@@ -36,9 +50,7 @@ const began = performance.now();
 const told = { rank };
 try {
   const { rows } = await fit(model, data, options);
-  const digest = createHash("sha256");
-  for (const [name, { data }] of await model.stateDict()) digest.update(name).update(new Uint8Array(data.buffer));
-  Object.assign(told, { digest: digest.digest("hex"), rows: rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })), heard: heard.filter((type) => type === "epoch").length });
+  Object.assign(told, { digest: await digest(), ...(digests && { digests: byEpoch }), rows: rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })), heard: heard.filter((type) => type === "epoch").length });
 } catch (error) {
   Object.assign(told, { code: error.code ?? null, message: error.message, seconds: (performance.now() - began) / 1000 });
   process.exitCode = 1;

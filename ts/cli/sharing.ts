@@ -3,7 +3,7 @@ import { flag, type Values, whole } from "./option.js";
 
 /** Options of a training that several processes share. */
 export const sharingOptions = {
-  distributed: flag("shares the training with the other processes that mpirun or srun has started; the first one alone writes and tells"),
+  distributed: flag("shares the training with the other processes that mpirun, srun or torchrun has started; the first one alone writes and tells"),
   shards: whole("parts that each batch is cut into, by default as many as there are processes: with as many, other numbers of processes give the same bits", undefined, 1, 1024),
 };
 type Sharing = Values<typeof sharingOptions>;

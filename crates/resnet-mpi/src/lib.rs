@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod meeting;
 mod thread;
 
 use resnet_core::distributed::pieces::{Exchanged, Kind};
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use thread::{Answer, Job, Started, LOST};
+use thread::{launchers, Answer, Job, Started, LOST};
 
 /// All processes that were started together, as one of them sees them.
 pub struct World {
@@ -34,14 +35,21 @@ const PIECE: usize = 4 << 20;
 
 static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 
-/// Has MPI begin, if it has not yet, which waits for all processes to do so. Each exchange waits so long for the other ranks.
+/// Has MPI begin, if it has not yet, which waits for all processes to do so; where torchrun or the like has started them, so long at most. Each
+/// exchange waits so long for the other ranks.
 ///
 /// # Errors
-/// `ERR_DISTRIBUTED` if MPI cannot begin or has ended; `ERR_NO_THREAD`.
-pub fn world(limit: Duration) -> Result<World> {
-    let started = STARTED.get_or_init(|| thread::start().map(Mutex::new)).as_ref().map_err(Clone::clone)?;
-    let Started { jobs, rank, size, .. } = &*started.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(World { jobs: jobs.clone(), rank: *rank, size: *size, limit, spare: Vec::new() })
+/// `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a launcher has told this one of: not `size`
+/// of them, or this one not as `rank`; `ERR_NO_THREAD`.
+pub fn world(limit: Duration, [rank, size]: [usize; 2]) -> Result<World> {
+    let started = STARTED.get_or_init(|| thread::start(limit).map(Mutex::new)).as_ref().map_err(Clone::clone)?;
+    let started = started.lock().unwrap_or_else(PoisonError::into_inner);
+    if [started.rank, started.size] != [rank, size] {
+        let expected = format!("MPI to reach {size} processes, of which this is rank {rank}, as the environment tells");
+        let got = format!("rank {} of {}: start them by {}", started.rank, started.size, launchers());
+        return Err(Error::expected(Code::Distributed, "distributed", expected, got));
+    }
+    Ok(World { jobs: started.jobs.clone(), rank, size, limit, spare: Vec::new() })
 }
 
 /// Has MPI end, if it has begun and no rank has failed, which waits for all processes to do so, so long at most.

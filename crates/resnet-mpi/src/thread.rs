@@ -1,5 +1,6 @@
 //! The thread that makes all calls of MPI.
 
+use crate::meeting::{self, Meeting};
 use mpi::collective::CommunicatorCollectives;
 use mpi::point_to_point::{Destination, MatchedReceiveVec, Source};
 use mpi::request::{scope, StaticScope};
@@ -50,15 +51,25 @@ pub struct Started {
     pub ended: Receiver<Infallible>,
 }
 
-/// Starts the thread; returns when all processes have begun.
-pub fn start() -> Result<Started> {
+/// Starts the thread; returns when all processes have begun. Those that no launcher of MPI has started are waited for so long.
+pub fn start(limit: Duration) -> Result<Started> {
+    let version = mpi::environment::library_version().unwrap_or_default();
+    let is_mpich = version.contains("MPICH");
+    if version.contains("Open MPI") && !meeting::is_launched() && std::env::var_os("SLURM_PROCID").is_some() {
+        // It would end the process.
+        return Err(unusable(&format!("processes started by {}", launchers()), "those of srun without MPI"));
+    }
+    let meeting = if is_mpich { meeting::meet(limit)? } else { None };
+    let is_met = meeting.is_some();
     let ((jobs, asked), (begun, place), (end, ended)) = (channel(), channel(), channel::<Infallible>());
     let body = move || {
         let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
-            return drop(begun.send(Err(unusable("MPI that nobody else has begun in this process"))));
+            return drop(begun.send(Err(unusable("MPI that nobody else has begun in this process", "none"))));
         };
         if threading < Threading::Funneled {
-            return drop(begun.send(Err(unusable("an MPI that may be called from a thread (MPI_THREAD_FUNNELED)"))));
+            return drop(
+                begun.send(Err(unusable("an MPI that may be called from a thread (MPI_THREAD_FUNNELED)", "none"))),
+            );
         }
         let world = universe.world();
         let talk = world.duplicate();
@@ -67,7 +78,10 @@ pub fn start() -> Result<Started> {
         let ends = serve(&asked, &Ranks { world, talk });
         match ends {
             // MPI ends here, before anybody is told so.
-            true => drop(universe),
+            true => {
+                drop(universe);
+                meeting.iter().for_each(Meeting::end);
+            }
             // MPI knows exchanges that never end, and has no way to end with such: the process ends without.
             false => std::mem::forget(universe),
         }
@@ -75,12 +89,25 @@ pub fn start() -> Result<Started> {
     };
     Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error))?;
     let gone = |_| Error::new(Code::Internal, "the thread of MPI ended at once");
-    let (rank, size) = place.recv().map_err(gone)??;
+    let place = place.recv();
+    if is_met {
+        meeting::forget();
+    }
+    let (rank, size) = place.map_err(gone)??;
     Ok(Started { jobs, rank, size, ended })
 }
 
-fn unusable(expected: &str) -> Error {
-    Error::expected(Code::Distributed, "distributed", expected, "none")
+fn unusable(expected: &str, got: &str) -> Error {
+    Error::expected(Code::Distributed, "distributed", expected, got)
+}
+
+/// What starts processes of this MPI.
+pub fn launchers() -> &'static str {
+    match mpi::environment::library_version().unwrap_or_default() {
+        version if version.contains("Open MPI") => "Open MPI's mpirun or srun --mpi=pmix",
+        version if version.contains("MPICH") => "MPICH's mpirun, srun --mpi=pmi2 or torchrun",
+        _ => "the mpirun of the MPI that the addon was built for",
+    }
 }
 
 /// Does what is asked until the end; false where one cannot be.

@@ -2,7 +2,7 @@
 
 use napi_derive::napi;
 use resnet_core::distributed::{Alone, Communicator};
-use resnet_core::{Code, Error, Result};
+use resnet_core::Result;
 use std::time::Duration;
 
 /// The processes that the environment tells of.
@@ -19,26 +19,17 @@ pub struct GivenRanks {
 /// Reaches them; without any, this process is all.
 pub fn reached(given: Option<&GivenRanks>) -> Result<Box<dyn Communicator>> {
     let Some(&GivenRanks { size, rank, timeout }) = given else { return Ok(Box::new(Alone)) };
-    let reached = by_mpi(Duration::from_secs_f64(timeout))?;
-    if (reached.size(), reached.rank()) != (size as usize, rank as usize) {
-        let expected = format!("MPI to reach {size} processes, of which this is rank {rank}, as the environment tells");
-        let got = format!(
-            "rank {} of {}: start them by the MPI that the addon was built for",
-            reached.rank(),
-            reached.size()
-        );
-        return Err(Error::expected(Code::Distributed, "distributed", expected, got));
-    }
-    Ok(reached)
+    by_mpi(Duration::from_secs_f64(timeout), [rank as usize, size as usize])
 }
 
 #[cfg(feature = "mpi")]
-fn by_mpi(limit: Duration) -> Result<Box<dyn Communicator>> {
-    Ok(Box::new(resnet_mpi::world(limit)?))
+fn by_mpi(limit: Duration, told: [usize; 2]) -> Result<Box<dyn Communicator>> {
+    Ok(Box::new(resnet_mpi::world(limit, told)?))
 }
 
 #[cfg(not(feature = "mpi"))]
-fn by_mpi(_: Duration) -> Result<Box<dyn Communicator>> {
+fn by_mpi(_: Duration, _: [usize; 2]) -> Result<Box<dyn Communicator>> {
+    use resnet_core::{Code, Error};
     let expected = "the addon that is built for MPI (npm run build:mpi)";
     Err(Error::expected(Code::Distributed, "distributed", expected, "one without"))
 }

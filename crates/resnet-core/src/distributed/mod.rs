@@ -6,6 +6,7 @@
 //! by `gpus`; `Group` is what the engine sees of all that.
 
 mod agreement;
+mod broadcast;
 mod gpus;
 mod group;
 pub mod pieces;
@@ -14,6 +15,7 @@ pub mod threads;
 mod tree;
 
 pub(crate) use agreement::Agreement;
+pub(crate) use broadcast::broadcast;
 pub(crate) use gpus::Gpus;
 pub(crate) use group::{add, merged, Exchange, Group};
 pub(crate) use sharding::Sharding;

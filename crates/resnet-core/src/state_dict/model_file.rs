@@ -3,7 +3,7 @@
 use super::contents::{Contents, Entry};
 use super::digest;
 use super::matching::{matching, LoadOptions};
-use super::read::read;
+use super::read::{read, read_bytes};
 use super::write::{write, Values};
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
@@ -109,7 +109,18 @@ pub fn write_model(
 /// # Errors
 /// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is not such a file; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
 pub fn read_model(path: &Path, cancel: &Cancel) -> Result<ModelFile> {
-    let mut contents = read(path, cancel)?;
+    model_of(read(path, cancel)?, path)
+}
+
+/// [`read_model`] of the bytes of a file that was at this path.
+///
+/// # Errors
+/// As [`read_model`].
+pub fn read_model_bytes(bytes: &[u8], path: &Path, cancel: &Cancel) -> Result<ModelFile> {
+    model_of(read_bytes(bytes, path, cancel)?, path)
+}
+
+fn model_of(mut contents: Contents, path: &Path) -> Result<ModelFile> {
     let bad = |reason: &dyn std::fmt::Display| Error::new(Code::ModelFile, format!("{}: {reason}", path.display()));
     let Some(json) = contents.metadata.get(KEY) else {
         return Err(bad(&"not a model file of resnet-native; loadWeights takes weights alone"));

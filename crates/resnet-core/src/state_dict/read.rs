@@ -29,9 +29,21 @@ pub fn read(path: &Path, cancel: &Cancel) -> Result<Contents> {
     }
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
+    parsed(file, len, path, cancel)
+}
+
+/// Reads the bytes of such a file, which was at this path.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(bytes: &[u8], path: &Path, cancel: &Cancel) -> Result<Contents> {
+    parsed(io::Cursor::new(bytes), bytes.len() as u64, path, cancel)
+}
+
+fn parsed(file: impl Read + Seek, len: u64, path: &Path, cancel: &Cancel) -> Result<Contents> {
     let file = BufReader::with_capacity(1 << 16, Cancellable::new(file, cancel));
     parse(file, len).map_err(|problem| match problem {
-        Problem::Io(error) => cancel.check().err().unwrap_or_else(|| io(error)),
+        Problem::Io(error) => cancel.check().err().unwrap_or_else(|| Error::io("read", path, &error)),
         Problem::Damaged(reason) => Error::new(Code::ModelFile, format!("{}: {reason}", path.display())),
         Problem::OutOfMemory(reason) => Error::new(Code::OutOfMemory, format!("{}: {reason}", path.display())),
     })

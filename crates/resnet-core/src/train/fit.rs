@@ -100,6 +100,11 @@ impl FitConfig {
         (self.checkpoint.is_some() || self.resume.is_some()) && self.course.fast_dev_run.is_none()
     }
 
+    /// Whether it goes on from a checkpoint, if there is one.
+    fn resumes(&self) -> bool {
+        self.resume.is_some() && self.has_checkpoints()
+    }
+
     /// How updates are made.
     pub(super) fn update(&self) -> UpdateConfig {
         let Self { optimizer, ref parameters, clip, accumulate, ref loss, .. } = *self;
@@ -192,11 +197,12 @@ pub(in crate::train) fn go_on(
     let validation = validation.filter(|_| config.course.overfit_batches.is_none());
     let validation = validation.map(|data| session.resident(&data.take(course.evaluated)?)).transpose()?;
     if let Some(identity) = identity.filter(|_| ranks.communicator.size() > 1) {
-        ranks.agree(session, &identity, checkpoint.as_ref())?;
+        ranks.agree(session, &identity, config.resumes())?;
     }
     for (checkpoint, checkpoints) in checkpoint.iter_mut().zip(&checkpoints) {
         checkpoint.set_damaged_aside(checkpoints, session.cancel())?;
     }
+    let checkpoint = if config.resumes() { ranks.share(checkpoint, session.cancel())? } else { None };
     let resumed = checkpoint.map(|checkpoint| checkpoint.give(session, state)).transpose()?;
     // A step that was aborted may have left another count, by which dropout would drop otherwise.
     session.weights_mut()?.1.batch = state.trainer.updating.accumulation.batches() as u64;
@@ -208,7 +214,7 @@ pub(in crate::train) fn go_on(
     run.go(resumed)
 }
 
-/// The folder to write checkpoints to, if there is one, of rank 0 alone, and the checked checkpoint to resume from, if there is one.
+/// The folder to write checkpoints to, if there is one, and the checked checkpoint to resume from, if there is one; both of rank 0 alone.
 fn open_checkpoints(
     session: &Session,
     config: &FitConfig,
@@ -216,9 +222,8 @@ fn open_checkpoints(
     identity: Option<&Identity>,
 ) -> Result<(Option<Checkpoints>, Option<Checkpoint>)> {
     let FitConfig { checkpoint, resume, .. } = config;
-    let Some(identity) = identity.filter(|_| config.has_checkpoints()) else { return Ok((None, None)) };
-    let written = checkpoint.as_ref().filter(|_| rank == 0);
-    let checkpoints = written.map(|config| Checkpoints::take(config, identity.clone())).transpose()?;
+    let Some(identity) = identity.filter(|_| config.has_checkpoints() && rank == 0) else { return Ok((None, None)) };
+    let checkpoints = checkpoint.as_ref().map(|config| Checkpoints::take(config, identity.clone())).transpose()?;
     let begins = |from: &&Path| checkpoint.as_ref().is_some_and(|config| config.is_begun_by(from));
     let from = resume.as_deref().filter(|from| !begins(from));
     checkpoints.iter().try_for_each(|checkpoints| checkpoints.check(resume.as_deref()))?;

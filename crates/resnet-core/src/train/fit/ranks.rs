@@ -2,8 +2,9 @@
 
 use super::checkpoint::{Checkpoint, Identity};
 use super::FitConfig;
+use crate::cancel::Cancel;
 use crate::data::ResidentDataset;
-use crate::distributed::{Agreement, Communicator, Gpus, Group, Sharding};
+use crate::distributed::{broadcast, Agreement, Communicator, Gpus, Group, Sharding};
 use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 use crate::session::Session;
@@ -48,11 +49,13 @@ impl Ranks<'_> {
         Some(PreparedFor { group, shape: [sharding.largest(n), channels, height, width], synced: self.synced })
     }
 
-    /// Refuses to begin where ranks differ; brings their GPUs together, if they have any.
+    /// Refuses to begin where ranks differ, `resumes` if a checkpoint is gone on from; brings their GPUs together, if they have any.
     ///
     /// # Errors
     /// `ERR_DISTRIBUTED` names a rank and what it has otherwise; if NCCL cannot be used; if one is lost or has failed.
-    pub fn agree(&mut self, session: &Session, identity: &Identity, from: Option<&Checkpoint>) -> Result<()> {
+    pub fn agree(&mut self, session: &Session, identity: &Identity, resumes: bool) -> Result<()> {
+        // By itself: another version may compare other things.
+        Agreement::default().on("version", env!("CARGO_PKG_VERSION")).check(self.communicator)?;
         let described =
             |value: serde_json::Result<String>| value.map_err(|error| Error::new(Code::Internal, error.to_string()));
         let network = described(serde_json::to_string(session.network()))?;
@@ -60,7 +63,6 @@ impl Ranks<'_> {
         let bytes = |values: &Cow<[f32]>| bytemuck::cast_slice::<f32, u8>(values).to_vec();
         let [train, validation] = identity.data()?;
         let agreement = Agreement::default()
-            .on("version", env!("CARGO_PKG_VERSION"))
             .on("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
             .on("device (all CPUs or all GPUs)", [u8::from(session.executor().gpu().is_some())])
             .on("precision", format!("{:?}", session.executor().dtype()))
@@ -70,11 +72,27 @@ impl Ranks<'_> {
             .on("options", identity.options()?)
             .on("training data", train)
             .on("validation data", validation)
-            .on("checkpoint to resume from", from.map_or(String::new(), Checkpoint::place))
+            .on("resume", [u8::from(resumes)])
             .on("weights", [bytes(&parameters), bytes(&running)].concat());
         agreement.check(self.communicator)?;
         self.gpus = Gpus::join(session.executor(), self.communicator)?;
         Ok(())
+    }
+
+    /// Gives all ranks the checkpoint that rank 0 goes on from, if it does: others need not see its folder.
+    ///
+    /// # Errors
+    /// `ERR_IO`, `ERR_OUT_OF_MEMORY`, `ERR_ABORTED`; if a rank is lost or has failed.
+    pub fn share(&mut self, checkpoint: Option<Checkpoint>, cancel: &Cancel) -> Result<Option<Checkpoint>> {
+        if self.communicator.size() == 1 {
+            return Ok(checkpoint);
+        }
+        let mut bytes = checkpoint.as_ref().map(Checkpoint::to_bytes).transpose()?.unwrap_or_default();
+        broadcast(self.communicator, &mut bytes)?;
+        match checkpoint {
+            None if !bytes.is_empty() => Checkpoint::from_bytes(&bytes, cancel).map(Some),
+            own => Ok(own),
+        }
     }
 
     /// Refuses to go on where a rank has come to other weights: its memory or processor is not to be trusted. Most of the time it does nothing;

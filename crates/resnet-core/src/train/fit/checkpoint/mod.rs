@@ -3,6 +3,7 @@
 mod contents;
 mod folder;
 mod identity;
+mod shared;
 
 use folder::checkpoints_in;
 pub use identity::Identity;
@@ -251,12 +252,6 @@ impl Checkpoint {
             ));
         }
         self.described.identity.check(identity, &self.origin.path)
-    }
-
-    /// The file's name, and how far the run was, for ranks to see that they have the same.
-    pub fn place(&self) -> String {
-        let name = self.origin.path.file_name().unwrap_or_default();
-        format!("{name:?} {:?} {}", self.described.identity, self.file.updates)
     }
 
     /// Sets aside what was passed over in the folder of the run's own checkpoints, among which it would count, and a best model that is damaged.

@@ -275,6 +275,36 @@ fn ranks_that_differ_are_refused_before_the_first_step() {
 }
 
 #[test]
+fn all_go_on_from_a_checkpoint_that_the_first_rank_alone_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |place: &str, epochs, resumes: bool| {
+        let dir = folder.path().join(place);
+        let resume = resumes.then(|| dir.clone());
+        let checkpoint = serde_json::from_value(serde_json::json!({ "dir": dir, "keep": 1 })).unwrap();
+        FitConfig { epochs, checkpoint: Some(checkpoint), resume, accumulate: 2, ..sharded(3) }
+    };
+    let ends = |config: FitConfig, rank: &mut ThreadRank| {
+        let mut session = network();
+        let rows =
+            fit_among(&mut session, &data(22), Some(&data(9)), &config, &mut Listener { left: None }, rank).unwrap();
+        (timeless(&rows), session.state_dict().unwrap())
+    };
+    let whole = on_ranks(2, LIMIT, |mut rank| ends(FitConfig { checkpoint: None, ..at("", 2, false) }, &mut rank));
+    on_ranks(2, LIMIT, |mut rank| ends(at("of the first", 1, false), &mut rank));
+    let place = |rank: &ThreadRank| if rank.rank() == 0 { "of the first" } else { "nowhere" };
+    let resumed = on_ranks(3, LIMIT, |mut rank| ends(at(place(&rank), 2, true), &mut rank));
+    assert!(resumed.iter().all(|ended| *ended == whole[0]));
+    assert!(!folder.path().join("nowhere").exists());
+    // A folder without checkpoints begins the run on all.
+    let begun = on_ranks(2, LIMIT, |mut rank| ends(at(&format!("new {}", rank.rank()), 2, true), &mut rank));
+    assert!(begun.iter().all(|ended| *ended == whole[0]));
+    // One is told to go on, the other is not.
+    let errors = failed(2, |rank| (session(), data(22), at(&format!("else {rank}"), 2, rank == 1), None));
+    let message = "distributed: expected every rank to have the resume of rank 0, got another on rank 1";
+    assert!(errors.iter().all(|error| error.message == message), "{errors:?}");
+}
+
+#[test]
 fn what_ends_one_rank_ends_all() {
     // Stopped by its listener.
     let errors = failed(3, |rank| (session(), data(22), sharded(3), (rank == 1).then_some(4)));

@@ -1,0 +1,315 @@
+//! Where processes meet that no launcher of MPI has started, but one that tells them `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`, as
+//! torchrun and Kubeflow do. Rank 0 waits for all of them there, and then is what MPICH asks its own launcher for: a server of PMI's simple
+//! protocol, version 1.1, from which processes get their size and each other's addresses.
+
+use resnet_core::distributed::late;
+use resnet_core::{Code, Error, Result};
+use std::collections::HashMap;
+use std::env;
+use std::io::{BufRead, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{sleep, Builder};
+use std::time::{Duration, Instant};
+
+/// What the first line of a process begins with that says it is there.
+const HELLO: &str = "resnet-native";
+/// What it is told when all are.
+const GO: &str = "go";
+/// Between two looks for who has come, or for rank 0.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Bytes of a line at most, and how long a first line is waited for: whoever knocks may be nobody of ours.
+const LINE: u64 = 16 << 10;
+const FIRST_LINE: Duration = Duration::from_secs(5);
+/// How long rank 0 stays for others that end.
+const FAREWELL: Duration = Duration::from_secs(60);
+/// Variables by which MPI's own launchers, or Slurm for them, tell where they are.
+const LAUNCHED: [&str; 5] = ["PMI_FD", "PMI_PORT", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"];
+
+/// Whether one of MPI's launchers has started this process, or Slurm in its place.
+pub fn is_launched() -> bool {
+    LAUNCHED.iter().any(|name| env::var_os(name).is_some())
+}
+
+/// Where processes meet.
+struct Place {
+    rank: usize,
+    size: usize,
+    host: String,
+    port: u16,
+    /// Tells this start from others.
+    run: String,
+}
+
+impl Place {
+    /// What the environment tells.
+    fn told() -> Option<Self> {
+        let number = |name: &str| env::var(name).ok()?.parse::<usize>().ok();
+        let (rank, size) = (number("RANK")?, number("WORLD_SIZE")?);
+        // torchrun's own store may have that port.
+        let is_taken = env::var("TORCHELASTIC_USE_AGENT_STORE").is_ok_and(|value| value == "True");
+        let port = u16::try_from(number("MASTER_PORT")? + usize::from(is_taken)).ok()?;
+        let run = ["TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"].map(|name| env::var(name).unwrap_or_default());
+        let run = run.join("/").replace(char::is_whitespace, "_");
+        (rank < size).then_some(Self { rank, size, host: env::var("MASTER_ADDR").ok()?, port, run })
+    }
+
+    fn hello(&self) -> String {
+        format!("{HELLO} {} {} {}", env!("CARGO_PKG_VERSION"), self.size, self.run)
+    }
+
+    fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
+        let message = format!("distributed: rank 0 cannot be met at {}:{}: {what}{error}", self.host, self.port);
+        Error::new(Code::Distributed, message)
+    }
+}
+
+/// A meeting that all processes have come to.
+pub struct Meeting {
+    /// What all meet at, where this is rank 0.
+    host: Option<Arc<Host>>,
+}
+
+/// Meets the others, if it is for us to do so, and leaves MPICH the variables by which it finds rank 0; see [`forget`].
+///
+/// # Errors
+/// `ERR_DISTRIBUTED` names who has not come in time; `ERR_NO_THREAD`.
+pub fn meet(limit: Duration) -> Result<Option<Meeting>> {
+    let Some(place) = Place::told().filter(|_| !is_launched()) else { return Ok(None) };
+    let (address, host) = match place.rank {
+        0 => {
+            let host = Host::open(&place)?;
+            host.wait_for_all(limit)?;
+            ((Ipv4Addr::LOCALHOST, place.port).into(), Some(host))
+        }
+        _ => (arrive(&place, limit)?, None),
+    };
+    env::set_var("PMI_PORT", address.to_string());
+    env::set_var("PMI_ID", place.rank.to_string());
+    Ok(Some(Meeting { host }))
+}
+
+/// Takes back the variables that [`meet`] leaves where no launcher of MPI has: they are not for processes that this one starts.
+pub fn forget() {
+    ["PMI_PORT", "PMI_ID"].iter().for_each(|name| env::remove_var(name));
+}
+
+impl Meeting {
+    /// Where this is rank 0, waits for the others to have ended MPI too.
+    pub fn end(&self) {
+        if let Some(host) = &self.host {
+            drop(host.wait(FAREWELL, |state| state.ended >= host.size));
+        }
+    }
+}
+
+/// Says to rank 0 that this process is there, until all are; returns where rank 0 is.
+fn arrive(place: &Place, limit: Duration) -> Result<SocketAddr> {
+    let until = Instant::now() + limit;
+    loop {
+        let error = match knock(place, until) {
+            Ok((address, line)) if line == GO => return Ok(address),
+            Ok((_, line)) if !line.is_empty() => return Err(Error::new(Code::Distributed, line)),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        if Instant::now() >= until {
+            return Err(error.map_or_else(|| late("0", limit), |error| place.failed("", &error)));
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// The first line that rank 0 answers, empty if it leaves.
+fn knock(place: &Place, until: Instant) -> std::io::Result<(SocketAddr, String)> {
+    let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    // MPICH splits host and port at the first colon.
+    let mut addresses = (place.host.as_str(), place.port).to_socket_addrs()?.filter(SocketAddr::is_ipv4);
+    let address = addresses.next().ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "it has no IPv4 address"))?;
+    let mut stream = TcpStream::connect_timeout(&address, left())?;
+    stream.write_all(format!("{} {}\n", place.hello(), place.rank).as_bytes())?;
+    stream.set_read_timeout(Some(left()))?;
+    let mut line = String::new();
+    BufReader::new(stream).take(LINE).read_line(&mut line)?;
+    Ok((address, line.trim_end().to_owned()))
+}
+
+/// Rank 0, where all meet.
+struct Host {
+    size: usize,
+    hello: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    is_here: Vec<bool>,
+    /// Why nobody goes on, where that is so.
+    refused: Option<String>,
+    /// What processes have told each other.
+    values: HashMap<String, String>,
+    /// Processes that MPI has begun in, those that wait at the barrier, barriers that all have passed, processes that have ended.
+    begun: usize,
+    waiting: usize,
+    passed: usize,
+    ended: usize,
+    /// Whether one has ended in another way than by MPI's end.
+    is_lost: bool,
+}
+
+impl Host {
+    fn open(place: &Place) -> Result<Arc<Self>> {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, place.port)).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        let what = "the port, told by MASTER_PORT, is not free: ";
+        let listener = listener.map_err(|error| place.failed(what, &error))?;
+        let mut is_here = vec![false; place.size];
+        is_here[0] = true;
+        let values = HashMap::new();
+        let state = State { is_here, refused: None, values, begun: 0, waiting: 0, passed: 0, ended: 0, is_lost: false };
+        let hello = place.hello();
+        let host = Arc::new(Self { size: place.size, hello, state: Mutex::new(state), changed: Condvar::new() });
+        let for_all = host.clone();
+        let listen = move || for_all.listen(&listener);
+        Builder::new().name("resnet-meeting".into()).spawn(listen).map_err(|error| Error::no_thread(&error))?;
+        Ok(host)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the state is so, for so long at most.
+    fn wait(&self, limit: Duration, is_so: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let waited = self.changed.wait_timeout_while(self.state(), limit, |state| !is_so(state));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
+
+    fn wait_for_all(&self, limit: Duration) -> Result<()> {
+        let mut state = self.wait(limit, |state| state.refused.is_some() || state.is_here.iter().all(|&here| here));
+        let missing = (0..self.size).filter(|&rank| !state.is_here[rank]).map(|rank| rank.to_string());
+        let missing: Vec<String> = missing.collect();
+        if !missing.is_empty() {
+            state.refused.get_or_insert_with(|| late(&missing.join(", "), limit).message);
+            self.changed.notify_all();
+        }
+        state.refused.clone().map_or(Ok(()), |refused| Err(Error::new(Code::Distributed, refused)))
+    }
+
+    /// Takes in who comes, each on a thread of its own, until MPI has begun in all.
+    fn listen(self: Arc<Self>, listener: &TcpListener) {
+        while self.wait(Duration::ZERO, |_| true).begun < self.size {
+            let Ok((stream, _)) = listener.accept() else {
+                sleep(PAUSE);
+                continue;
+            };
+            let host = self.clone();
+            // Who finds no thread here comes again, or is missed.
+            let _ = Builder::new().name("resnet-meeting".into()).spawn(move || host.hear(stream));
+        }
+    }
+
+    fn hear(&self, mut stream: TcpStream) {
+        let prepared = stream
+            .set_nonblocking(false)
+            .and_then(|()| stream.set_nodelay(true))
+            .and_then(|()| stream.set_read_timeout(Some(FIRST_LINE)))
+            .and_then(|()| stream.try_clone());
+        let Ok(mut lines) = prepared.map(BufReader::new) else { return };
+        let Some(first) = next_line(&mut lines) else { return };
+        if let Some(theirs) = first.strip_prefix(HELLO).and(Some(first.as_str())) {
+            let answer = self.welcome(theirs);
+            // Who has left meanwhile is missed by MPI.
+            let _ = writeln!(stream, "{answer}");
+        } else if first.starts_with("cmd=initack") && stream.set_read_timeout(None).is_ok() {
+            let is_ended = self.serve(&first, &mut lines, &mut stream).is_some();
+            self.change(|state| {
+                state.ended += 1;
+                state.is_lost |= !is_ended;
+            });
+        }
+    }
+
+    /// What a process is told that says it is there, when that is known.
+    fn welcome(&self, line: &str) -> String {
+        let Some((hello, rank)) = line.rsplit_once(' ') else { return String::new() };
+        let rank = rank.parse::<usize>().ok().filter(|&rank| rank < self.size);
+        let is_new = |rank: usize| !std::mem::replace(&mut self.state().is_here[rank], true);
+        if hello != self.hello || !rank.is_some_and(is_new) {
+            let got = format!("\"{line}\" where rank 0 is \"{}\"", self.hello);
+            let expected = "each rank once, of one version, number of processes and run";
+            return Error::expected(Code::Distributed, "distributed", expected, got).message;
+        }
+        self.changed.notify_all();
+        let state = self.wait(Duration::MAX, |state| state.refused.is_some() || state.is_here.iter().all(|&here| here));
+        state.refused.clone().unwrap_or_else(|| GO.to_owned())
+    }
+
+    /// PMI's server for one process, to its end; `None` if that was another than MPI's.
+    fn serve(&self, first: &str, lines: &mut impl BufRead, stream: &mut TcpStream) -> Option<()> {
+        let mut line = first.to_owned();
+        loop {
+            let words: HashMap<&str, &str> = line.split_whitespace().filter_map(|word| word.split_once('=')).collect();
+            let word = |name: &str| words.get(name).copied().unwrap_or_default();
+            let answer = match word("cmd") {
+                "initack" => {
+                    self.change(|state| state.begun += 1);
+                    let (size, rank) = (self.size, word("pmiid"));
+                    format!("cmd=initack rc=0\ncmd=set size={size}\ncmd=set rank={rank}\ncmd=set debug=0")
+                }
+                "init" => "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0".to_owned(),
+                "get_maxes" => "cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024".to_owned(),
+                "get_appnum" => "cmd=appnum appnum=0".to_owned(),
+                "get_universe_size" => format!("cmd=universe_size size={}", self.size),
+                "get_my_kvsname" => "cmd=my_kvsname kvsname=run".to_owned(),
+                "put" => {
+                    self.state().values.insert(word("key").to_owned(), word("value").to_owned());
+                    "cmd=put_result rc=0 msg=success".to_owned()
+                }
+                "get" => match self.state().values.get(word("key")) {
+                    Some(value) => format!("cmd=get_result rc=0 msg=success value={value}"),
+                    None => "cmd=get_result rc=-1 msg=unknown value=unknown".to_owned(),
+                },
+                "barrier_in" => {
+                    self.pass()?;
+                    "cmd=barrier_out".to_owned()
+                }
+                "finalize" => {
+                    let _ = stream.write_all(b"cmd=finalize_ack\n");
+                    return Some(());
+                }
+                _ => "cmd=unknown rc=-1".to_owned(),
+            };
+            stream.write_all(format!("{answer}\n").as_bytes()).ok()?;
+            line = next_line(lines)?;
+        }
+    }
+
+    /// Waits at the barrier for all; `None` where one is lost, and so never comes.
+    fn pass(&self) -> Option<()> {
+        let mut passed = 0;
+        self.change(|state| {
+            passed = state.passed;
+            state.waiting += 1;
+            if state.waiting == self.size {
+                (state.waiting, state.passed) = (0, passed + 1);
+            }
+        });
+        let state = self.wait(Duration::MAX, |state| state.passed > passed || state.is_lost);
+        (state.passed > passed).then_some(())
+    }
+}
+
+/// The next line without its end; `None` where there is none, or it is too long.
+fn next_line(lines: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    lines.by_ref().take(LINE).read_line(&mut line).ok()?;
+    line.strip_suffix('\n').map(str::to_owned)
+}

@@ -1,0 +1,179 @@
+// Faults of runs that processes of MPI share, as npm run test:mpi has them made: each so often as the first argument says, under the mpirun that
+// $RESNET_NATIVE_MPIRUN names. The run must end everywhere within ten seconds of the limit, say why, leave no process, and of those that had begun the
+// last checkpoint must lead to the bits of a run that nothing has happened to. Prints a table.
+
+import { spawn, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { table } from "../../dist/table.js";
+import { root } from "../steps.mjs";
+
+const times = Number(process.argv[2] ?? 1);
+const mpirun = process.env.RESNET_NATIVE_MPIRUN;
+const RANKS = 3;
+/** Seconds that a rank waits for the others, and that a run may take to end after that. */
+const [LIMIT, GRACE] = [2, 10];
+/** Milliseconds within which something happens, from the first epoch on. */
+const WITHIN = 1500;
+/** Updates of an epoch of __test__/children/rank.mjs. */
+const UPDATES = 3;
+const ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", OMPI_MCA_rmaps_base_oversubscribe: "1" };
+const { PATH, HOME } = process.env;
+const env = { PATH, HOME, ...ALLOWED };
+const scratch = mkdtempSync(join(tmpdir(), "resnet-native-faults-"));
+const child = join("__test__", "children", "rank.mjs");
+const common = { shards: RANKS, ema: 0.9 };
+
+/** Runs the child on so many ranks; what it wrote, how it ended, and what is left of it. */
+async function run(ranks, what, programs = [join(root, child)]) {
+  const mark = `mark-${Math.random().toString(36).slice(2)}`;
+  const words = (program, count) => ["-n", String(count), process.execPath, program, JSON.stringify({ ...common, ...what }), mark];
+  const parts = programs.length === 1 ? [words(programs[0], ranks)] : programs.map((program) => words(program, 1));
+  const command = ranks === 1 ? [process.execPath, ...parts[0].slice(3)] : [mpirun, ...parts.flatMap((part, index) => (index === 0 ? part : [":", ...part]))];
+  const began = performance.now();
+  const started = spawn(command[0], command.slice(1), { env, stdio: ["ignore", "pipe", "pipe"] });
+  const patience = setTimeout(() => started.kill("SIGKILL"), 120_000);
+  const ended = new Promise((resolve) => started.once("exit", (code, signal) => resolve({ code, signal, seconds: (performance.now() - began) / 1000 })));
+  const [stdout, stderr, end] = await Promise.all([text(started.stdout), text(started.stderr), ended]);
+  clearTimeout(patience);
+  const told = stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+  return { ...end, told, said: stdout + stderr, left: await orphans(mark) };
+}
+
+/** Processes of a run that are there a second after its launcher's end. */
+async function orphans(mark) {
+  const found = () => readdirSync("/proc").filter((id) => /^\d+$/.test(id) && commandOf(id).includes(mark));
+  for (let tries = 0; tries < 10 && found().length > 0; tries += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  const left = found();
+  left.forEach((id) => process.kill(Number(id), "SIGKILL"));
+  return left.length;
+}
+
+function commandOf(id) {
+  try {
+    return readFileSync(`/proc/${id}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** Digests of the weights after each epoch of a run by one process that nothing happens to. */
+async function unbroken(epochs) {
+  const { told, said } = await run(1, { epochs, digests: true });
+  if (told[0]?.digests?.length !== epochs) throw new Error(`the run that nothing happens to ended: ${said}`);
+  return told[0].digests;
+}
+
+/** A package like this one whose addon says that it is of another version. */
+function otherVersion() {
+  const folder = join(scratch, "other");
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const other = version.replace(/\d$/, (digit) => String((Number(digit) + 1) % 10));
+  for (const part of ["dist", child, "native/mpi", "package.json"]) cpSync(join(root, part), join(folder, part), { recursive: true });
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  for (const file of readdirSync(join(folder, "native/mpi")).filter((name) => name.endsWith(".node"))) {
+    const path = join(folder, "native/mpi", file);
+    const bytes = readFileSync(path);
+    for (let at = bytes.indexOf(version); at >= 0; at = bytes.indexOf(version, at + 1)) bytes.write(other, at);
+    writeFileSync(path, bytes);
+  }
+  return join(folder, child);
+}
+
+/** A folder that holds so little that checkpoints soon find no room; undefined where it cannot be made. */
+function smallFolder() {
+  const folder = mkdtempSync(join(scratch, "small-"));
+  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", folder]);
+  return status === 0 ? folder : undefined;
+}
+
+const one = () => Math.floor(Math.random() * RANKS);
+const another = () => 1 + Math.floor(Math.random() * (RANKS - 1));
+const delay = () => Math.floor(Math.random() * WITHIN);
+const agreed = (what, rank) => `distributed: expected every rank to have the ${what} of rank 0, got another on rank ${rank}`;
+
+/** What is done, by name: what the ranks are told, which programs they are, whether the run has begun and so left checkpoints, and what is to be said. */
+const FAULTS = {
+  "a rank is killed": () => ({ what: { kills: one(), delay: delay() }, says: /signal 9|EXIT CODE: 9|KILLED BY|ERR_DISTRIBUTED/i }),
+  "a rank stands still": () => {
+    const rank = one();
+    return { what: { stops: rank, delay: delay() }, says: new RegExp(`expected every rank within ${LIMIT} s, got none of rank ${rank}`) };
+  },
+  "a rank aborts": () => {
+    const rank = one();
+    return { what: { aborts: rank, delay: delay() }, says: new RegExp(`rank ${rank}: the training run was cancelled`) };
+  },
+  "no room for checkpoints": () => ({ folder: smallFolder, what: {}, says: /"rank":0,"code":"ERR_IO".*No space left on device/ }),
+  "other data": () => {
+    const rank = another();
+    return { refused: true, what: { other: rank }, says: new RegExp(agreed("training data", rank)) };
+  },
+  "another seed": () => {
+    const rank = another();
+    return { refused: true, what: { differs: rank }, says: new RegExp(agreed("model's seed", rank)) };
+  },
+  "another version": () => {
+    const rank = another();
+    const programs = Array.from({ length: RANKS }, (_, index) => (index === rank ? other : join(root, child)));
+    return { refused: true, programs, what: {}, says: new RegExp(agreed("version", rank)) };
+  },
+};
+
+/** Makes a fault once; what is wrong then, and how long it took to end. */
+async function make(fault) {
+  const { what, programs, folder = () => mkdtempSync(join(scratch, "run-")), refused = false, says } = fault();
+  const dir = folder();
+  if (dir === undefined) return { skipped: "a small file system cannot be mounted" };
+  const checkpoint = { dir, everySteps: 2, keep: dir.includes("small-") ? 1000 : 3 };
+  const settings = { epochs: 100_000, checkpoint, distributed: { timeout: LIMIT } };
+  const { code, signal, seconds, said, left } = await run(RANKS, { ...settings, ...what }, programs);
+  const wrong = [];
+  const most = LIMIT + GRACE + (what.delay === undefined ? 0 : what.delay / 1000);
+  if (code === 0) wrong.push("it ended as if nothing had been");
+  if (signal !== null || seconds > most) wrong.push(`it ended after ${seconds.toFixed(1)} s, expected ${most.toFixed(1)}`);
+  if (left > 0) wrong.push(`${left} processes were left`);
+  if (!says.test(said)) wrong.push(`expected ${says}, got ${said.slice(0, 2000)}`);
+  if (!refused) wrong.push(...(await goesOn(dir)));
+  else if (readdirSync(dir).some((name) => name.startsWith("step-"))) wrong.push("a checkpoint was written");
+  if (dir.includes("small-")) spawnSync("umount", [dir]);
+  return { wrong, seconds };
+}
+
+/** What is wrong with a run that goes on from the last checkpoint of a folder to the end of the epoch after it. */
+async function goesOn(dir) {
+  const last = readdirSync(dir).filter((name) => /^step-\d+\.safetensors$/.test(name)).sort().at(-1);
+  if (last === undefined) return ["there is no checkpoint"];
+  const epochs = Math.ceil(Number(/\d+/.exec(last)[0]) / UPDATES) + 1;
+  if (reference.length < epochs) reference = await unbroken(2 * epochs);
+  const place = mkdtempSync(join(scratch, "on-"));
+  const { told, said, code } = await run(RANKS, { epochs, checkpoint: { dir: place }, resume: dir });
+  const same = told.filter(({ digest }) => digest === reference[epochs - 1]).length;
+  return code === 0 && same === RANKS ? [] : [`from ${last} on ${same} of ${RANKS} came to the bits of an unbroken run: ${said.slice(0, 2000)}`];
+}
+
+let reference = [];
+const other = otherVersion();
+const rows = [];
+let failed = false;
+try {
+  for (const [name, fault] of Object.entries(FAULTS)) {
+    const longest = { seconds: 0 };
+    let [passed, skipped] = [0, ""];
+    for (let index = 0; index < times && skipped === ""; index += 1) {
+      const found = await make(fault);
+      skipped = found.skipped ?? "";
+      if (skipped !== "") continue;
+      longest.seconds = Math.max(longest.seconds, found.seconds);
+      if (found.wrong.length === 0) passed += 1;
+      for (const wrong of found.wrong) console.log(`${name}: ${wrong}`);
+    }
+    failed ||= skipped === "" && passed < times;
+    rows.push([name, skipped || `${passed} of ${times}`, skipped ? "" : `${longest.seconds.toFixed(1)} s`]);
+  }
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+console.log(table(["fault", "as it should be", "longest"], rows));
+process.exitCode = failed ? 1 : 0;
