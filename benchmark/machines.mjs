@@ -179,8 +179,8 @@ function modelled({ compute, parameters, exchanges }, { bandwidth, latency }, ra
   return { bytes, seconds: compute + (8 * bytes) / (bandwidth * 1e6) + (messages * latency) / 1000 };
 }
 
-/** Small exchanges of a step: weights of the labels, the loss, and two of each norm that has the whole batch's statistics. */
-const exchanges = (side, norms) => 2 + (side === "shared" ? 2 * norms : 0);
+/** Small exchanges of a step: weights of the labels, the loss, and of each norm two for the whole batch's statistics, or one for its running ones. */
+const exchanges = (side, norms) => 2 + (side === "shared" ? 2 : 1) * norms;
 
 function show(results, { ranks, batchSize, sides }) {
   const images = (seconds, count) => (count * batchSize) / seconds;

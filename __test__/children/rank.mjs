@@ -1,10 +1,11 @@
 // A short run that the processes of mpirun share; writes a line of JSON: what this one ends with, or its error. What it is to do is the first argument,
 // in which {rank} stands for the number of each.
 import { createHash } from "node:crypto";
+import { writeSync } from "node:fs";
 import { batchNorm2d, conv2d, dropout, fit, flip, fromArrays, globalAvgPool2d, linear, maxPool2d, randomCrop, ranks, relu, residual, sequential, sgd } from "../../dist/index.js";
 
 const rank = ranks()?.rank ?? 0;
-const { differs, other, aborts, kills, stops, delay, digests, count = 50, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
+const { differs, other, aborts, kills, stops, delay, digests, tells = true, count = 50, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
 const isIt = (one) => one === rank;
 const body = sequential([conv2d(16, { padding: 1 }), batchNorm2d(), relu(), dropout({ p: 0.2 }), conv2d(16, { padding: 1 }), batchNorm2d()]);
 const layers = [conv2d(16, { padding: 1 }), batchNorm2d(), relu(), maxPool2d({ kernelSize: 3, stride: 2, padding: 1 }), residual({ body }), globalAvgPool2d(), linear(4)];
@@ -22,6 +23,7 @@ async function digest() {
   return digest.digest("hex");
 }
 function act() {
+  if ([aborts, kills, stops].some(isIt)) writeSync(2, `acts ${Date.now()}\n`);
   if (isIt(aborts)) controller.abort(new Error("enough"));
   if (isIt(kills)) process.kill(process.pid, "SIGKILL");
   if (isIt(stops)) process.kill(process.pid, "SIGSTOP");
@@ -50,7 +52,7 @@ const began = performance.now();
 const told = { rank };
 try {
   const { rows } = await fit(model, data, options);
-  Object.assign(told, { digest: await digest(), ...(digests && { digests: byEpoch }), rows: rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })), heard: heard.filter((type) => type === "epoch").length });
+  Object.assign(told, { digest: await digest(), ...(digests && { digests: byEpoch }), ...(tells && { rows: rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })), heard: heard.filter((type) => type === "epoch").length }) });
 } catch (error) {
   Object.assign(told, { code: error.code ?? null, message: error.message, seconds: (performance.now() - began) / 1000 });
   process.exitCode = 1;
