@@ -17,20 +17,17 @@ pub fn broadcast(communicator: &mut dyn Communicator, bytes: &mut Vec<u8>) -> Re
         return Ok(());
     }
     let mut lengths: Vec<u64> = vec![0; ranks];
-    communicator.all_gather(&(bytes.len() as u64).to_le_bytes(), bytemuck::cast_slice_mut(&mut lengths))?;
-    let len = u64::from_le(lengths[0]) as usize;
+    let len = (bytes.len() as u64).to_le_bytes();
+    communicator.all_gather(&len, len.len(), bytemuck::cast_slice_mut(&mut lengths))?;
     if rank > 0 {
-        *bytes = allocate::zeros(len)?;
+        *bytes = allocate::zeros(u64::from_le(lengths[0]) as usize)?;
     }
-    let part = PIECE.min(len).div_ceil(ranks);
-    let (mut sent, mut parts): (Vec<u8>, Vec<u8>) = (allocate::zeros(ranks * part)?, allocate::zeros(ranks * part)?);
-    for piece in bytes.chunks_mut((ranks * part).max(1)) {
-        if rank == 0 {
-            sent[..piece.len()].copy_from_slice(piece);
-        }
-        communicator.all_to_all(&sent, &mut parts)?;
-        communicator.all_gather(&parts[..part], &mut sent)?;
-        piece.copy_from_slice(&sent[..piece.len()]);
+    for piece in bytes.chunks_mut(PIECE) {
+        let part = piece.len().div_ceil(ranks);
+        let own = (rank * part).min(piece.len())..((rank + 1) * part).min(piece.len());
+        let mut theirs: Vec<u8> = allocate::zeros(ranks * own.len())?;
+        communicator.all_to_all(piece, part, &mut theirs)?;
+        communicator.all_gather(&theirs[..own.len()], part, piece)?;
     }
     Ok(())
 }
