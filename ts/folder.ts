@@ -10,7 +10,7 @@ import type { Header, Read } from "./hub/folders.js";
 import { parseInterface } from "./interface.js";
 import { type Rule, shown, unexpected } from "./options.js";
 import { cancellable, type SignalOptions } from "./signal.js";
-import { Staging } from "./staging.js";
+import { Staging, syncFolder } from "./staging.js";
 
 /** Options of {@link Model.saveFolder}. */
 export interface SaveFolderOptions extends SignalOptions {
@@ -72,9 +72,10 @@ export async function writeFolder(native: NativeModel, to: string, { license, si
     await io(async () => writeFile(card, cardOf(basename(folder), written, license, made), { flush: true }));
     signal?.throwIfAborted();
     if (!(await isThere())) {
+      await io(() => syncFolder(staging.folder));
       staging.unlock();
       const cause = await rename(staging.folder, folder).then(() => undefined, (cause: Error) => cause);
-      if (cause === undefined) return;
+      if (cause === undefined) return await io(() => syncFolder(above));
       // Another call may have made it in between.
       if (!(await isThere())) throw failed(cause);
     }
@@ -85,6 +86,7 @@ export async function writeFolder(native: NativeModel, to: string, { license, si
     await io(() => {
       renameSync(config, join(folder, CONFIG));
       renameSync(weights, join(folder, MODEL));
+      syncFolder(folder);
     });
   } finally {
     staging.remove();

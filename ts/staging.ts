@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { addon, type NativeReplacement } from "./binding.js";
 import { translated } from "./errors.js";
@@ -22,7 +22,12 @@ export class Staging {
     removeLeft(dirname(target), prefix);
     this.folder = join(dirname(target), `${prefix}${crypto.randomUUID()}${SUFFIX}`);
     mkdirSync(this.folder);
-    this.#lock = lockOf(this.folder);
+    try {
+      this.#lock = lockOf(this.folder);
+    } catch (error) {
+      removeFolder(this.folder);
+      throw error;
+    }
   }
 
   /** Leaves it as it is, to be renamed. */
@@ -33,7 +38,29 @@ export class Staging {
   /** Removes it, and what is in it. */
   remove(): void {
     this.unlock();
-    rmSync(this.folder, { recursive: true, force: true });
+    removeFolder(this.folder);
+  }
+}
+
+/** Makes what a folder has in it, by which names, outlast a power cut, where folders can be synced. */
+export function syncFolder(folder: string): void {
+  if (process.platform === "win32") return;
+  const opened = openSync(folder, "r");
+  try {
+    fsyncSync(opened);
+  } catch (error) {
+    // Some network and user file systems let nobody do that.
+    if (!["EINVAL", "EPERM", "EACCES", "ENOTSUP", "ENOSYS"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+  } finally {
+    closeSync(opened);
+  }
+}
+
+function removeFolder(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch {
+    // What stays is in nobody's way.
   }
 }
 
@@ -48,7 +75,7 @@ function removeLeft(above: string, prefix: string): void {
     const left = join(above, name);
     try {
       const there = statSync(left);
-      if (there.isDirectory() && Date.now() - there.mtimeMs > YOUNG && !isOpen(left)) rmSync(left, { recursive: true, force: true });
+      if (there.isDirectory() && Date.now() - there.mtimeMs > YOUNG && !isOpen(left)) removeFolder(left);
     } catch {
       // What stays is in nobody's way.
     }

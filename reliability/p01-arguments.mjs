@@ -1,0 +1,61 @@
+// P1. Whatever a call is given, it does what it should or throws an error of the package's with a documented code; the process lives, and the next right
+// call works.
+
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../benchmark/report.mjs";
+import { hold, promise } from "./harness.mjs";
+import { surface } from "./surface.mjs";
+
+/** Constructors of plain classes, and a promise's methods, which pass on what they are given. */
+const NOT_CALLED = /^new (ResNetError|LayerSummary|History)\b|^FitRun\.(then|catch|finally)$/;
+
+/** Callables of a process. */
+const GROUP = 8;
+
+const described = surface();
+const ids = described.callables.map(({ id }) => id).filter((id) => !NOT_CALLED.test(id));
+
+export default promise("P1", "Whatever a call is given, it does what it should or throws an error with a documented code; the process lives, the next right call works", [
+  {
+    name: "arguments",
+    // Spread, so that those that take long are not in the same process.
+    trials: Array.from({ length: Math.ceil(ids.length / GROUP) }, (_, i, of = Math.ceil(ids.length / GROUP)) => ids.filter((_, at) => at % of === i)),
+    async run(trial) {
+      const folder = await trial.folder();
+      const file = join(folder, "surface.json");
+      const inside = join(folder, "inside");
+      mkdirSync(inside);
+      writeFileSync(file, JSON.stringify(described));
+      const data = {
+        surface: file,
+        ids: trial.item,
+        seed: trial.random.seed(),
+        calls: trial.amount([12, 150, 20_000]),
+        folder: inside,
+        fixtures: join(root, "crates/resnet-core/tests/fixtures"),
+        milliseconds: trial.amount([2000, 20_000, 600_000]),
+      };
+      const environment = { RESNET_NATIVE_DATA: inside, HOME: inside, XDG_CACHE_HOME: inside };
+      let result;
+      try {
+        ({ result } = await trial.run("arguments", data, { environment, cwd: inside, timeout: GROUP * (data.milliseconds + 20_000) }));
+      } catch (error) {
+        error.message = `${lastCall(inside)}: ${error.message}`;
+        throw error;
+      }
+      const { failures, made, longest } = result;
+      trial.count(made, made - failures.length);
+      trial.figure("longest call", longest, "ms");
+      hold(failures.length === 0, failures.join("\n"));
+    },
+  },
+]);
+
+function lastCall(folder) {
+  try {
+    return readFileSync(join(folder, "last-call"), "utf8").slice(0, 1000);
+  } catch {
+    return "before the first call";
+  }
+}
