@@ -16,8 +16,8 @@ export const SIZES = ["tenth", "usual", "full"];
 const MOST_LETTERS = 2 ** 20;
 
 /**
- * A promise, for `run.mjs`. Each experiment has a name, the number of its trials in each size or a list of them, and `run`, which throws where the
- * promise fell short. One that is `alone` measures times, which a trial beside it would change; `missing` tells what a machine lacks for it.
+ * A promise, for `run.mjs`. Each experiment has a name, its trials, which are a number for each size, a list or a function that gives one, and `run`, which
+ * throws where the promise fell short. One that is `alone` measures times, which a trial beside it would change; `missing` tells what a machine lacks for it.
  */
 export function promise(id, says, experiments) {
   return { id, says, experiments };

@@ -1,11 +1,11 @@
 // P1. Whatever a call is given, it does what it should or throws an error of the package's with a documented code; the process lives, and the next right
 // call works.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../benchmark/report.mjs";
 import { hold, promise } from "./harness.mjs";
-import { surface } from "./surface.mjs";
+import { readSurface, surfaceFile } from "./surface.mjs";
 
 /** Constructors of plain classes, and a promise's methods, which pass on what they are given. */
 const NOT_CALLED = /^new (ResNetError|LayerSummary|History)\b|^FitRun\.(then|catch|finally)$/;
@@ -13,22 +13,19 @@ const NOT_CALLED = /^new (ResNetError|LayerSummary|History)\b|^FitRun\.(then|cat
 /** Callables of a process. */
 const GROUP = 8;
 
-const described = surface();
-const ids = described.callables.map(({ id }) => id).filter((id) => !NOT_CALLED.test(id));
-
 export default promise("P1", "Whatever a call is given, it does what it should or throws an error with a documented code; the process lives, the next right call works", [
   {
     name: "arguments",
-    // Spread, so that those that take long are not in the same process.
-    trials: Array.from({ length: Math.ceil(ids.length / GROUP) }, (_, i, of = Math.ceil(ids.length / GROUP)) => ids.filter((_, at) => at % of === i)),
+    trials: () => {
+      const ids = readSurface().callables.map(({ id }) => id).filter((id) => !NOT_CALLED.test(id));
+      const groups = Math.ceil(ids.length / GROUP);
+      // Spread, so that those that take long are not in the same process.
+      return Array.from({ length: groups }, (_, i) => ids.filter((_, at) => at % groups === i));
+    },
     async run(trial) {
-      const folder = await trial.folder();
-      const file = join(folder, "surface.json");
-      const inside = join(folder, "inside");
-      mkdirSync(inside);
-      writeFileSync(file, JSON.stringify(described));
+      const inside = await trial.folder();
       const data = {
-        surface: file,
+        surface: surfaceFile(),
         ids: trial.item,
         seed: trial.random.seed(),
         calls: trial.amount([12, 150, 20_000]),
@@ -39,7 +36,9 @@ export default promise("P1", "Whatever a call is given, it does what it should o
       const environment = { RESNET_NATIVE_DATA: inside, HOME: inside, XDG_CACHE_HOME: inside };
       let result;
       try {
-        ({ result } = await trial.run("arguments", data, { environment, cwd: inside, timeout: GROUP * (data.milliseconds + 20_000) }));
+        const end = await trial.run("arguments", data, { environment, cwd: inside, timeout: GROUP * (data.milliseconds + 20_000) });
+        hold(end.result?.failures, `ends before its last call, having said ${JSON.stringify(end.stdout.slice(-200))}`);
+        result = end.result;
       } catch (error) {
         error.message = `${lastCall(inside)}: ${error.message}`;
         throw error;

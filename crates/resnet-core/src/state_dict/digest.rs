@@ -1,12 +1,23 @@
 //! The digest over every byte of our own files: SHA-256, with zeros in its own place.
 
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 /// The entry of a header's metadata that holds it, in hexadecimal digits.
 pub(super) const KEY: &str = "resnet_native_sha256";
 /// What stands in its place while it is worked out.
 pub(super) const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The entry that describes a network, as JSON.
+pub(super) const DESCRIPTION: &str = "resnet_native";
+/// How the description begins of the files that have a digest.
+const WITH_DIGEST: &str = r#"{"version":2,"#;
+
+/// Whether a file of ours says that it has a digest, so that one whose name was damaged is no foreign file's.
+pub(super) fn is_due(metadata: &HashMap<String, String>) -> bool {
+    metadata.get(DESCRIPTION).is_some_and(|json| json.starts_with(WITH_DIGEST))
+}
 
 /// Bytes on their way from or to a file, and the digest of those that passed.
 pub(super) struct Digesting<F> {

@@ -15,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The header's entry that holds the description, as JSON.
-const KEY: &str = "resnet_native";
 /// That of what a training run keeps, likewise.
 const TRAINING: &str = "resnet_native_training";
 /// The form of the description that this version writes.
@@ -94,7 +92,7 @@ pub fn write_model(
     let description = Description { version: VERSION, network, in_channels: *in_channels, seed: *seed, interface };
     let json = serde_json::to_string(&description).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     let described = training.map(|training| (TRAINING, training));
-    let metadata: BTreeMap<_, _> = [(KEY, json)].into_iter().chain(described).collect();
+    let metadata: BTreeMap<_, _> = [(digest::DESCRIPTION, json)].into_iter().chain(described).collect();
     if let Some(json) = metadata.values().find(|json| json.len() > MAX_LEN) {
         let given = format!("{} bytes", json.len());
         let expected = format!("a description of at most {MAX_LEN} bytes");
@@ -122,10 +120,10 @@ pub fn read_model_bytes(bytes: &[u8], path: &Path, cancel: &Cancel) -> Result<Mo
 
 fn model_of(mut contents: Contents, path: &Path) -> Result<ModelFile> {
     let bad = |reason: &dyn std::fmt::Display| Error::new(Code::ModelFile, format!("{}: {reason}", path.display()));
-    let Some(json) = contents.metadata.get(KEY) else {
+    let Some(json) = contents.metadata.get(digest::DESCRIPTION) else {
         return Err(bad(&"not a model file of resnet-native; loadWeights takes weights alone"));
     };
-    let header = parse(json, contents.metadata.contains_key(digest::KEY)).map_err(|error| bad(&error))?;
+    let header = parse(json).map_err(|error| bad(&error))?;
     check(&header, &contents).map_err(|error| bad(&error))?;
     let described = contents.metadata.remove(TRAINING);
     let training = described.map(|description| TrainingPart { description, entries: contents.beside });
@@ -144,16 +142,14 @@ pub fn is_whole(path: &Path, cancel: &Cancel) -> Result<bool> {
     }
 }
 
-fn parse(json: &str, has_digest: bool) -> std::result::Result<ModelHeader, String> {
+fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
     if json.len() > MAX_LEN {
         return Err(format!("the network's description is longer than {MAX_LEN} bytes"));
     }
     let reason = |error: serde_json::Error| format!("the network's description: {error}");
     let Version { version } = serde_json::from_str(json).map_err(reason)?;
     match version {
-        WITHOUT_DIGEST => {}
-        VERSION if has_digest => {}
-        VERSION => return Err("its digest is missing".into()),
+        WITHOUT_DIGEST | VERSION => {}
         newer => {
             return Err(format!(
                 "expected a description of version {VERSION}, got {newer}: a newer resnet-native may read it"
@@ -303,13 +299,12 @@ mod tests {
         let with = |version: &str, network: &str| {
             format!(r#"{{"version":{version},"network":{network},"in_channels":1,"seed":0}}"#)
         };
-        assert!(parse(&with("1", relu), false).is_ok());
-        assert!(parse(&with("2", relu), true).is_ok());
-        assert_eq!(parse(&with("2", relu), false).unwrap_err(), "its digest is missing");
-        assert!(parse(&with("3", r#"{"unknown":1}"#), true).unwrap_err().contains("version 2, got 3"));
+        assert!(parse(&with("1", relu)).is_ok());
+        assert!(parse(&with("2", relu)).is_ok());
+        assert!(parse(&with("3", r#"{"unknown":1}"#)).unwrap_err().contains("version 2, got 3"));
         let deep = format!("{}{}", r#"{"type":"residual","body":"#.repeat(100_000), "}".repeat(100_000));
         for json in [with("\"1\"", relu), with("1", "{}"), with("1", &deep), "{".into(), " ".repeat(MAX_LEN + 1)] {
-            assert!(parse(&json, true).is_err());
+            assert!(parse(&json).is_err());
         }
     }
 
@@ -327,7 +322,7 @@ mod tests {
             for byte in *b"\"{}[]:,09-enx" {
                 let mut damaged = json.clone().into_bytes();
                 damaged[i] = byte;
-                if let Ok(header) = parse(&String::from_utf8_lossy(&damaged), true) {
+                if let Ok(header) = parse(&String::from_utf8_lossy(&damaged)) {
                     let _ = check(&header, &Contents::default());
                 }
             }

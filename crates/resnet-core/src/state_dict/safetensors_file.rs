@@ -1,7 +1,7 @@
 //! Named tensors out of safetensors files, which may be damaged or hostile.
 
 use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED, BESIDE};
-use super::digest::{Digesting, KEY, ZEROS};
+use super::digest::{is_due, Digesting, KEY, ZEROS};
 use super::problem::{damaged, Outcome};
 use resnet_ops::allocate;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -37,6 +37,7 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
     }
     let text = metadata.metadata().clone().unwrap_or_default();
     let digest = match text.get(KEY).map(|digest| (digest, without_digest(&mut header, digest))) {
+        None if is_due(&text) => return damaged("its digest is missing"),
         None => None,
         Some((digest, true)) => Some(digest.clone()),
         Some((_, false)) => return damaged("its digest is not where it was written"),

@@ -1,0 +1,33 @@
+// P9. Memory, threads and descriptors stay flat, whatever ends: models with or without dispose, calls that fail, loops that are left early.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { root } from "../benchmark/report.mjs";
+import { hold, promise } from "./harness.mjs";
+
+/** Mebibytes by which a process may have grown after all cycles, and threads beyond those of the start while it goes on. */
+const MOST_GROWN = 16;
+const MOST_THREADS = 150;
+
+const source = readFileSync(fileURLToPath(new URL("children/cycling.mjs", import.meta.url)), "utf8");
+const kinds = [...source.split("\nconst kinds = {")[1].split("\n};")[0].matchAll(/^ {2}"(.*)": /gm)].map(([, kind]) => kind);
+
+export default promise("P9", "Memory, threads and descriptors stay flat, with and without dispose, when calls fail and when loops are left early", [
+  {
+    name: "cycles",
+    missing: () => (process.platform === "linux" ? undefined : "it reads /proc"),
+    trials: kinds,
+    async run(trial) {
+      const picture = join(root, "crates/resnet-core/tests/fixtures/pictures/rgb.jpg");
+      const data = { kind: trial.item, cycles: trial.amount([60, 600, 10_000]), picture, folder: await trial.folder() };
+      const { result } = await trial.run("cycling", data, { node: ["--expose-gc"], timeout: 3_600_000 });
+      trial.figure("grown", result.grown, "MiB");
+      trial.figure("threads", result.mostThreads);
+      const told = `${trial.item}: ${JSON.stringify(result)}`;
+      hold(result.grown <= MOST_GROWN, `grows: ${told}`);
+      hold(result.threads <= 0 && result.mostThreads <= MOST_THREADS, `threads stay: ${told}`);
+      hold(result.descriptors <= 0, `descriptors stay: ${told}`);
+    },
+  },
+]);
