@@ -4,8 +4,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../benchmark/report.mjs";
+import { callables, surfaceFile } from "./callables.mjs";
 import { hold, promise } from "./harness.mjs";
-import { readSurface, surfaceFile } from "./surface.mjs";
 
 /** Constructors of plain classes, and a promise's methods, which pass on what they are given. */
 const NOT_CALLED = /^new (ResNetError|LayerSummary|History)\b|^FitRun\.(then|catch|finally)$/;
@@ -16,8 +16,8 @@ const GROUP = 8;
 export default promise("P1", "Whatever a call is given, it does what it should or throws an error with a documented code; the process lives, the next right call works", [
   {
     name: "arguments",
-    trials: () => {
-      const ids = readSurface().callables.map(({ id }) => id).filter((id) => !NOT_CALLED.test(id));
+    trials: async () => {
+      const ids = (await callables()).map(({ id }) => id).filter((id) => !NOT_CALLED.test(id));
       const groups = Math.ceil(ids.length / GROUP);
       // Spread, so that those that take long are not in the same process.
       return Array.from({ length: groups }, (_, i) => ids.filter((_, at) => at % groups === i));
@@ -25,7 +25,7 @@ export default promise("P1", "Whatever a call is given, it does what it should o
     async run(trial) {
       const inside = await trial.folder();
       const data = {
-        surface: surfaceFile(),
+        surface: await surfaceFile(),
         ids: trial.item,
         seed: trial.random.seed(),
         calls: trial.amount([12, 150, 20_000]),

@@ -46,7 +46,7 @@ async function conduct(id, experiment) {
     console.log(`  - ${experiment.name}: not tried, ${missing}`);
     return { tried: 0, held: 0, worst: `not tried: ${missing}` };
   }
-  const trials = typeof experiment.trials === "function" ? experiment.trials() : experiment.trials;
+  const trials = typeof experiment.trials === "function" ? await experiment.trials() : experiment.trials;
   const items = Array.isArray(trials) ? trials : Array.from({ length: trials[size] });
   const indices = given.trial === undefined ? items.keys() : [Number(given.trial)].values();
   const found = { tried: 0, held: 0, figures: new Map() };

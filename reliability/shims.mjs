@@ -26,8 +26,13 @@ export function shim(name) {
   return library;
 }
 
-/** The environment of a process whose system calls on files in a folder are seen; `control` and `log` are files, the first of which is made. */
-export function watched(folder, control, log) {
+/** The environment of a process that has a library loaded; `control` is a file by which it is told what to do, and is made. */
+export function shimmed(name, control) {
   writeFileSync(control, new Uint8Array(5 * 8));
-  return { LD_PRELOAD: shim("files"), FAULTS_FOLDER: folder, FAULTS_CONTROL: control, ...(log && { FAULTS_LOG: log }) };
+  return { LD_PRELOAD: shim(name), FAULTS_CONTROL: control };
+}
+
+/** That of one whose system calls on files in a folder are seen, and written down in the file `log`. */
+export function watched(folder, control, log) {
+  return { ...shimmed("files", control), FAULTS_FOLDER: folder, ...(log && { FAULTS_LOG: log }) };
 }

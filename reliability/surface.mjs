@@ -1,34 +1,16 @@
 // What the package exports, read from its declarations by the TypeScript compiler: every function, constructor, method and accessor with the types of
 // its parameters, as plain data. A new export is in it without a word here.
 
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { root } from "../benchmark/report.mjs";
 
-const folder = join(root, "dist");
-const declarations = join(folder, "index.d.ts");
+const declarations = join(root, "dist/index.d.ts");
 /** Types within types beyond this are anything. */
 const DEEPEST = 7;
 
-/** A file with all callables, in the order of their names, and the codes of errors; made once for these declarations, as that takes seconds. */
-export function surfaceFile() {
-  const hash = createHash("sha256").update(readFileSync(new URL(import.meta.url)));
-  for (const name of readdirSync(folder).filter((name) => name.endsWith(".d.ts"))) hash.update(name).update(readFileSync(join(folder, name)));
-  const kept = join(root, "out/reliability");
-  const file = join(kept, `surface-${hash.digest("hex").slice(0, 16)}.json`);
-  mkdirSync(kept, { recursive: true });
-  if (!existsSync(file)) writeFileSync(file, JSON.stringify(surface()));
-  return file;
-}
-
-/** The same as data. */
-export function readSurface() {
-  return JSON.parse(readFileSync(surfaceFile(), "utf8"));
-}
-
-function surface() {
+/** All callables, in the order of their names, and the codes of errors. */
+export function surface() {
   const options = { module: ts.ModuleKind.NodeNext, target: ts.ScriptTarget.ES2022, lib: ["lib.es2022.d.ts"], types: ["node"], strict: true };
   const program = ts.createProgram([declarations], options);
   const checker = program.getTypeChecker();

@@ -1,0 +1,29 @@
+// P17. Where there is no memory for something whose size comes from data, a network or a file, the call says so by its code, and the next one works.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { root } from "../benchmark/report.mjs";
+import { hold, promise } from "./harness.mjs";
+import { missingShims, shimmed } from "./shims.mjs";
+
+const source = readFileSync(fileURLToPath(new URL("children/starving.mjs", import.meta.url)), "utf8");
+const calls = [...source.split("\nconst calls = {")[1].split("\n};")[0].matchAll(/^ {2}"?([\w' ]+)"?: /gm)].map(([, call]) => call);
+
+export default promise("P17", "Whichever large allocation of a call fails, it rejects with ERR_OUT_OF_MEMORY, the process lives, and the next call is right", [
+  {
+    name: "the nth large allocation fails",
+    missing: missingShims,
+    trials: calls.flatMap((call) => [false, true].map((isLasting) => ({ call, isLasting }))),
+    async run(trial) {
+      if (trial.size === "tenth" && trial.item.isLasting) return trial.count(0);
+      const [folder, aside] = [await trial.folder(), await trial.folder()];
+      const control = join(aside, "control");
+      const picture = join(root, "crates/resnet-core/tests/fixtures/pictures/rgb.jpg");
+      const { result } = await trial.run("starving", { ...trial.item, folder, control, picture, most: trial.amount([12, 200, 10_000]) }, { environment: shimmed("memory", control) });
+      const { tried, failures } = result;
+      trial.count(tried, tried - failures.length);
+      hold(failures.length === 0, `${JSON.stringify(trial.item)}: ${failures.slice(0, 3).join("\n")}`);
+    },
+  },
+]);
