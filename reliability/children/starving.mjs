@@ -44,7 +44,7 @@ const calls = {
     return (await trainer.gradients()).size;
   }),
   fit: () => using(make(), async (other) => (await fit(other, data, { epochs: 1, batchSize: 64, seed: 1 })).rows[0].loss),
-  "fit with a checkpoint": () => using(make(), async (other) => (await fit(other, data, { epochs: 1, batchSize: 64, seed: 1, checkpoint: { dir: join(folder, "run") } })).rows[0].loss),
+  "fit with a checkpoint": () => using(make(), async (other) => (await fit(other, data, { epochs: 1, batchSize: 64, seed: 1, checkpoint: { dir: join(folder, `run-${crypto.randomUUID()}`) } })).rows[0].loss),
   stateDict: () => digest(model),
   save: () => model.save(path),
   saveFolder: () => model.saveFolder(join(folder, "model")),
