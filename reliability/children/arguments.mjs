@@ -3,8 +3,7 @@
 
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
-import * as all from "resnet-native";
+import * as fc from "fast-check";
 import { given, tell } from "./given.mjs";
 import { argumentsOf } from "./recipes.mjs";
 import { digest, images, spots, tinyModel } from "./subjects.mjs";
@@ -16,6 +15,7 @@ const STUCK = 10_000;
 /** After so many calls a right one is made. */
 const EVERY = 40;
 
+const all = await import("resnet-native");
 const { surface, ids, seed, calls, folder, fixtures, milliseconds } = given;
 const { callables, codes } = JSON.parse(readFileSync(surface, "utf8"));
 process.chdir(folder);

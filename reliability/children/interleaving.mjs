@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { evaluate, fit, ResNetError, Trainer } from "resnet-native";
 import { given, tell } from "./given.mjs";
 import { digest, images, spots, tinyModel } from "./subjects.mjs";
@@ -19,12 +19,12 @@ const calls = {
   "endless fit": { writes: true, isEndless: true, does: (model, signal) => fit(model, data, { epochs: 1e6, batchSize: 4, signal }) },
   step: { writes: true, does: (model, signal) => new Trainer(model).step(images(4), [0, 1, 2, 3], { signal }) },
   loadWeights: { writes: true, does: (model, signal) => model.loadWeights(file, { signal }) },
-  to: { writes: true, hasNoSignal: true, does: (model) => model.to("cpu", { threads: 2 }) },
+  to: { writes: true, does: (model) => model.to("cpu", { threads: 2 }) },
   training: { writes: true, does: (model, signal) => model.forward(images(4), { training: true, signal }) },
   predict: { does: (model, signal) => model.predict(images(4), { signal }) },
   evaluate: { does: (model, signal) => evaluate(model, data, { signal }) },
   save: { does: (model, signal) => model.save(file, { signal }) },
-  stateDict: { hasNoSignal: true, does: (model) => model.stateDict() },
+  stateDict: { does: (model) => model.stateDict() },
 };
 
 /** The plain model: which calls are under way, whether the model was disposed of. */
@@ -46,19 +46,19 @@ class Begin {
   }
   check = () => true;
   async run(state, real) {
-    const { writes = false, isEndless = false, hasNoSignal = false, does } = calls[this.name];
+    const { writes = false, isEndless = false, does } = calls[this.name];
     const controller = new AbortController();
-    const began = { name: this.name, writes, isEndless, controller, wasDisposed: state.isDisposed, hasNoSignal };
+    const began = { name: this.name, writes, isEndless, controller, wasDisposed: state.isDisposed };
     // Another writer that is under way, or may still be, has it refused.
     began.mayBeBusy = writes && state.pending.some((other) => other.writes);
     began.mustBeBusy = writes && state.pending.some((other) => other.isRunning && !other.controller.signal.aborted);
     began.isRunning = isEndless && !began.mayBeBusy && !state.isDisposed;
     state.pending.push(began);
-    began.state = state;
-    began.end = Promise.resolve().then(() => does(real.model, controller.signal)).then((value) => ({ value }), (error) => ({ error })).then(({ error }) => {
+    began.end = Promise.resolve().then(() => does(real.model, controller.signal)).then(() => undefined, (error) => ({ error })).then((thrown) => {
       state.pending = state.pending.filter((other) => other !== began);
-      const problem = judge(began, state, error);
+      const problem = judge(began, state, thrown?.error);
       if (problem) real.problems.push(`${this.name}: ${problem}`);
+      return problem;
     });
   }
   toString = () => this.name;

@@ -125,7 +125,7 @@ const changes = [
     if (bytes.length < size) return bytes;
     const number = Buffer.alloc(8);
     number.writeBigUInt64LE(random.pick(NUMBERS));
-    const given = random.chance(0.5) ? number.subarray(0, size) : Buffer.from(number.subarray(0, size)).reverse();
+    const given = random.chance(0.5) ? number.subarray(0, size) : Buffer.from(number.subarray(0, size).toReversed());
     given.copy(bytes, random.below(bytes.length - size + 1));
     return bytes;
   },

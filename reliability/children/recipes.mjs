@@ -1,6 +1,6 @@
 // Arguments as recipes: plain data that fast-check draws, shrinks and prints, and of which values are made when a call needs them.
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { hostiles, made } from "./values.mjs";
 
 const integers = fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 4 }) }, { weight: 1, arbitrary: fc.constantFrom(0, 5, 8, 16) });

@@ -9,7 +9,7 @@ import { digest, images, spots, tinyModel } from "./subjects.mjs";
 
 /** Bytes from which on a size comes from data, a network or a file: buffers for files are shorter. */
 const LEAST = 2 ** 18 + 1;
-const CODES = ["ERR_OUT_OF_MEMORY", "ERR_NO_THREAD"];
+const CODES = new Set(["ERR_OUT_OF_MEMORY", "ERR_NO_THREAD"]);
 
 const { call, folder, control: file, most, isLasting, picture } = given;
 const control = new Control(file);
@@ -83,7 +83,7 @@ for (let at = 1; at <= most; at++) {
   if (done === 0) break;
   tried++;
   const { error, value } = found;
-  if (error && !(error instanceof ResNetError && CODES.includes(error.code))) failures.push(`allocation ${at}: ${error.stack}`);
+  if (error && !(error instanceof ResNetError && CODES.has(error.code))) failures.push(`allocation ${at}: ${error.stack}`);
   if (!error && value !== right) failures.push(`allocation ${at}: passes with ${value}, not with ${right}`);
   const next = await Promise.resolve().then(run).catch((error) => error);
   if (next !== right) failures.push(`after allocation ${at}: the next call gives ${next}, not ${right}`);

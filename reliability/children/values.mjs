@@ -1,11 +1,11 @@
 // Values by recipes (recipes.mjs).
 
-import * as all from "resnet-native";
 import { images, spots, tinyModel } from "./subjects.mjs";
 
 /** What callbacks and getters of ours throw, which calls may pass on. */
 export class Ours extends Error {}
 
+const all = await import("resnet-native");
 const { adam, cosine, crossEntropy, flip, focal, sgd, balancedSampler } = all;
 
 /** How to make an instance or a value of a type, by its name; `kept` is told what has to be disposed of. */

@@ -1,0 +1,27 @@
+// P12. The main thread stays free while the package works.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { root } from "../benchmark/report.mjs";
+import { hold, promise } from "./harness.mjs";
+
+/** Milliseconds of work between two turns of the loop. */
+const MOST = 100;
+
+const source = readFileSync(fileURLToPath(new URL("children/stalling.mjs", import.meta.url)), "utf8");
+const works = [...source.split("\nconst works = {")[1].split("\n};")[0].matchAll(/^ {2}"?([\w ]+)"?: /gm)].map(([, what]) => what);
+
+export default promise("P12", "While the package works, no turn of the event loop takes 100 ms of the main thread's time", [
+  {
+    name: "the longest turn",
+    missing: () => (process.platform === "linux" ? undefined : "it reads /proc"),
+    trials: works,
+    async run(trial) {
+      const picture = join(root, "crates/resnet-core/tests/fixtures/pictures/rgb.jpg");
+      const { result } = await trial.run("stalling", { what: trial.item, folder: await trial.folder(), scale: trial.amount([1, 4, 64]), picture }, { timeout: 1_800_000 });
+      trial.figure("longest turn", result.longest, "ms of work");
+      hold(result.longest < MOST, `${trial.item}: a turn of the loop takes ${result.longest.toFixed(0)} ms of work`);
+    },
+  },
+]);
