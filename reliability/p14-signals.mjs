@@ -40,10 +40,8 @@ export default promise("P14", "SIGINT, SIGTERM and SIGHUP have the command line 
       }
       const wanted = 128 + constants.signals[signal];
       const end = await train.ended({ code: wanted, isSilent: false }).catch(async (error) => {
-        // Before it has a handler, and by the second one, the signal is the system's.
-        await train.ended({ signal, isSilent: false }).catch(() => {
-          throw error;
-        });
+        // By the second one the system may end it.
+        if (!isTwice || !(await train.ended({ signal, isSilent: false }).catch(() => undefined))) throw error;
         return undefined;
       });
       const ms = performance.now() - began;

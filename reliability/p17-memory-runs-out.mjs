@@ -20,7 +20,7 @@ export default promise("P17", "Whichever large allocation of a call fails, it re
       const [folder, aside] = [await trial.folder(), await trial.folder()];
       const control = join(aside, "control");
       const picture = join(root, "crates/resnet-core/tests/fixtures/pictures/rgb.jpg");
-      const { result } = await trial.run("starving", { ...trial.item, folder, control, picture, most: trial.amount([12, 200, 10_000]) }, { environment: shimmed("memory", control) });
+      const { result } = await trial.run("starving", { ...trial.item, folder, control, picture, most: trial.amount([8, 60, 10_000]) }, { environment: shimmed("memory", control) });
       const { tried, failures } = result;
       trial.count(tried, tried - failures.length);
       hold(failures.length === 0, `${JSON.stringify(trial.item)}: ${failures.slice(0, 3).join("\n")}`);
