@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
+import fs from "node:fs";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { CifarResNet, conv2d, fit, globalAvgPool2d, GoogLeNet, linear, loadModel, type Model, type PictureTransform, preprocess, relu, ResNet, ResNet18, sequential, sgd, tensor } from "resnet-native";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { MARK } from "../ts/hub/card.js";
 import { architectureOf, ARCHITECTURES, classesOf } from "../ts/hub/architectures.js";
 import { parseConfig } from "../ts/hub/config.js";
@@ -30,6 +32,10 @@ beforeAll(async () => {
   timm = JSON.parse(await readFile(new URL("../crates/resnet-core/tests/fixtures/hub.json", import.meta.url), "utf8")) as Told;
 });
 afterAll(async () => rm(folder, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+});
 
 const tiny = (options: object = {}) => new CifarResNet({ depth: 8, inChannels: 3, numClasses: 4, ...options });
 const json = async (file: string) => JSON.parse(await readFile(file, "utf8")) as Record<string, unknown>;
@@ -173,6 +179,45 @@ test("what a killed save leaves is told, and goes with the next one; what anothe
   notes.length = 0;
   using again = await loadModel(to, { onNote: (note) => notes.push(note) });
   expect([await digest(again), notes]).toEqual([await digest(next), []]);
+});
+
+test.skipIf(process.platform === "win32")("a folder outlasts a power cut: its names are synced before it has its place, and its place after", async () => {
+  const within = await mkdtemp(join(folder, "synced-"));
+  const to = join(within, "one");
+  const synced: string[][] = [];
+  const opened = vi.spyOn(fs, "openSync");
+  vi.spyOn(fs, "fsyncSync").mockImplementation((file) => {
+    const place = opened.mock.calls[opened.mock.results.findLastIndex(({ value }) => value === file)]![0] as string;
+    synced.push([place === within ? "above" : "folder", ...fs.readdirSync(place).filter((name) => !name.startsWith("."))]);
+  });
+  syncBuiltinESMExports();
+  const files = ["README.md", "config.json", "model.safetensors"];
+  using model = tiny();
+  await model.saveFolder(to);
+  expect(synced.splice(0)).toEqual([["folder", ...files], ["above", "one"]]);
+  await model.saveFolder(to);
+  expect(synced).toEqual([["folder", ...files]]);
+});
+
+test("a folder that cannot be begun or removed leaves its error, or none", async () => {
+  const within = await mkdtemp(join(folder, "begun-"));
+  const to = join(within, "one");
+  using model = tiny();
+  vi.spyOn(fs, "rmSync").mockImplementationOnce(() => {
+    throw new Error("EIO");
+  });
+  syncBuiltinESMExports();
+  await model.saveFolder(to);
+  (await loadModel(to)).dispose();
+  const make = fs.mkdirSync;
+  vi.spyOn(fs, "mkdirSync").mockImplementation((path) => {
+    make(path);
+    // In the lock's place.
+    return make(join(path as string, "lock")) as never;
+  });
+  syncBuiltinESMExports();
+  expect(await rejection(model.saveFolder(to))).toMatchObject({ code: "ERR_IO" });
+  expect(await readdir(within)).toEqual(["one"]);
 });
 
 test("config.json that is damaged or claims another model is refused by its field, and weights that are cut off are told", async () => {

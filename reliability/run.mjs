@@ -29,7 +29,7 @@ const chosen = all.filter(({ id }) => positionals.length === 0 || positionals.so
 const rows = [];
 let shortfalls = 0;
 for (const { id, says, experiments } of chosen) {
-  const named = experiments.filter(({ name }) => name.includes(given.only ?? ""));
+  const named = experiments.filter(({ name, trials }) => name.includes(given.only ?? "") && trials[size] !== 0);
   if (named.length > 0) console.log(`${id}  ${says}`);
   for (const experiment of named) rows.push({ id, says, name: experiment.name, ...(await conduct(id, experiment)) });
 }
