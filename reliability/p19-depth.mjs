@@ -22,7 +22,7 @@ export default promise("P19", "Networks of any depth and files that nest are use
       const { result } = await trial.run("deep", { ...trial.item, folder: await trial.folder() }, { timeout: 600_000 });
       const isNetwork = /row|within|network/.test(what);
       hold(!isNetwork || depth !== DEPTHS[what][0] || result.end === "done", `${what}, ${depth} deep: ${JSON.stringify(result)}`);
-      if (result.end === "done") trial.figure(`deepest ${what}`, depth);
+      if (result.end === "done") trial.figure("deepest", depth, "layers");
     },
   },
 ]);

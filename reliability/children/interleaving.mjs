@@ -16,7 +16,7 @@ const reason = new Error("aborted");
 /** What calls do, whether they write to the model, and what else may come of them than that they are done. */
 const calls = {
   fit: { writes: true, does: (model, signal) => fit(model, data, { epochs: 2, batchSize: 4, signal }) },
-  "endless fit": { writes: true, isEndless: true, does: (model, signal) => fit(model, data, { epochs: 1e6, batchSize: 4, signal }) },
+  "endless fit": { writes: true, isEndless: true, does: (model, signal, onStep) => fit(model, data, { epochs: 1e6, batchSize: 4, signal, onStep }) },
   step: { writes: true, does: (model, signal) => new Trainer(model).step(images(4), [0, 1, 2, 3], { signal }) },
   loadWeights: { writes: true, does: (model, signal) => model.loadWeights(file, { signal }) },
   to: { writes: true, does: (model) => model.to("cpu", { threads: 2 }) },
@@ -49,12 +49,11 @@ class Begin {
     const { writes = false, isEndless = false, does } = calls[this.name];
     const controller = new AbortController();
     const began = { name: this.name, writes, isEndless, controller, wasDisposed: state.isDisposed };
-    // Another writer that is under way, or may still be, has it refused.
+    // Another writer that is under way, or may still be, has it refused; one that has made a step certainly.
     began.mayBeBusy = writes && state.pending.some((other) => other.writes);
     began.mustBeBusy = writes && state.pending.some((other) => other.isRunning && !other.controller.signal.aborted);
-    began.isRunning = isEndless && !began.mayBeBusy && !state.isDisposed;
     state.pending.push(began);
-    began.end = Promise.resolve().then(() => does(real.model, controller.signal)).then(() => undefined, (error) => ({ error })).then((thrown) => {
+    began.end = Promise.resolve().then(() => does(real.model, controller.signal, () => { began.isRunning = true; })).then(() => undefined, (error) => ({ error })).then((thrown) => {
       state.pending = state.pending.filter((other) => other !== began);
       const problem = judge(began, state, thrown?.error);
       if (problem) real.problems.push(`${this.name}: ${problem}`);
