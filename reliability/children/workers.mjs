@@ -1,7 +1,6 @@
 // Worker threads that load, train, predict and save are ended at random moments, some beside each other; in the end the main thread, which may load the addon
 // only then, does right.
 
-import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { Random } from "../random.mjs";
@@ -27,8 +26,10 @@ async function lead() {
     const ends = workers.map(async (worker) => {
       const errors = [];
       worker.on("error", (error) => errors.push(error));
-      const exit = once(worker, "exit");
-      if (random.chance(0.7)) await Promise.race([once(worker, "message"), exit]);
+      // Not once(), which an error of the worker's would reject.
+      const heard = (event) => new Promise((resolve) => { worker.on(event, resolve); });
+      const exit = heard("exit");
+      if (random.chance(0.7)) await Promise.race([heard("message"), exit]);
       await sleep(random.between(0, 40));
       await worker.terminate();
       await exit;
