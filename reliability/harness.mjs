@@ -36,6 +36,7 @@ export class Trial {
   tried = 0;
   held = 0;
   figures = new Map();
+  isSkipped = false;
   #folders = [];
   #running = new Set();
 
@@ -55,6 +56,11 @@ export class Trial {
   count(tried, held = tried) {
     this.tried += tried;
     this.held += held;
+  }
+
+  /** Leaves this trial out, in a size that has no time for it. */
+  skip() {
+    this.isSkipped = true;
   }
 
   /** Takes note of a number, of which the largest is told. */

@@ -16,7 +16,7 @@ export default promise("P17", "Whichever large allocation of a call fails, it re
     missing: missingShims,
     trials: calls.flatMap((call) => [false, true].map((isLasting) => ({ call, isLasting }))),
     async run(trial) {
-      if (trial.size === "tenth" && trial.item.isLasting) return trial.count(0);
+      if (trial.size === "tenth" && trial.item.isLasting) return trial.skip();
       const [folder, aside] = [await trial.folder(), await trial.folder()];
       const control = join(aside, "control");
       const picture = join(root, "crates/resnet-core/tests/fixtures/pictures/rgb.jpg");

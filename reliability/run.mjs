@@ -68,6 +68,7 @@ async function attempt(id, experiment, trial, found) {
     failure = error;
   }
   await trial.end();
+  if (trial.isSkipped) return;
   if (trial.tried === 0) trial.count(1, failure ? 0 : 1);
   else if (failure && trial.held === trial.tried) trial.count(1, 0);
   found.tried += trial.tried;
