@@ -285,8 +285,7 @@ fn all_go_on_from_a_checkpoint_that_the_first_rank_alone_sees() {
     };
     let ends = |config: FitConfig, rank: &mut ThreadRank| {
         let mut session = network();
-        let rows =
-            fit_among(&mut session, &data(22), Some(&data(9)), &config, &mut Listener { left: None }, rank).unwrap();
+        let rows = fit(&mut session, &data(22), Some(&data(9)), &config, &mut Listener { left: None }, rank).unwrap();
         (timeless(&rows), session.state_dict::<f32>().unwrap())
     };
     let whole = on_ranks(2, LIMIT, |mut rank| ends(FitConfig { checkpoint: None, ..at("", 2, false) }, &mut rank));
