@@ -98,7 +98,8 @@ export class Trial {
   /** Ends what still runs, and removes the folders. */
   async end() {
     for (const running of this.#running) running.kill("SIGKILL");
-    for (const folder of this.#folders) await rm(folder, { recursive: true, force: true });
+    // What a killed process was writing may come while its folder goes.
+    for (const folder of this.#folders) await rm(folder, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 

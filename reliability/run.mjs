@@ -1,7 +1,7 @@
 // npm run reliability [-- P5 P9] [-- --tenth | --full] [--only NAME] [--seed N] [--trial N]
 //
 //   P5 P9        these promises alone, else all
-//   --tenth      a tenth of what is usual, about a minute; --full is hours
+//   --tenth      a tenth of what is usual, a minute or two; --full is hours
 //   --only NAME  experiments whose name has this in it
 //   --seed N     repeats a run's random numbers; --trial N, of an experiment, only this trial
 //
@@ -17,7 +17,7 @@ import { SIZES, Trial } from "./harness.mjs";
 const options = { tenth: { type: "boolean" }, full: { type: "boolean" }, only: { type: "string" }, seed: { type: "string" }, trial: { type: "string" } };
 const { values: given, positionals } = parseArgs({ options, allowPositionals: true });
 const size = SIZES.find((size) => given[size]) ?? "usual";
-const seed = Number(given.seed ?? Math.floor(Math.random() * 1e9));
+const seed = whole("seed") ?? Math.floor(Math.random() * 1e9);
 const began = performance.now();
 
 const files = (await readdir(new URL(".", import.meta.url))).filter((name) => /^p\d\d-.*\.mjs$/.test(name)).toSorted();
@@ -26,10 +26,13 @@ const unknown = positionals.find((id) => !all.some((promise) => promise.id === i
 if (unknown) throw new Error(`expected some of ${all.map(({ id }) => id).join(", ")}, got ${unknown}`);
 const chosen = all.filter(({ id }) => positionals.length === 0 || positionals.some((other) => other.toUpperCase() === id));
 
+const isNamed = ({ name }) => name.includes(given.only ?? "");
+if (!chosen.some(({ experiments }) => experiments.some(isNamed))) throw new Error(`--only: no experiment has ${given.only} in its name`);
+
 const rows = [];
 let shortfalls = 0;
 for (const { id, says, experiments } of chosen) {
-  const named = experiments.filter(({ name, trials }) => name.includes(given.only ?? "") && trials[size] !== 0);
+  const named = experiments.filter((experiment) => isNamed(experiment) && experiment.trials[size] !== 0);
   if (named.length > 0) console.log(`${id}  ${says}`);
   for (const experiment of named) rows.push({ id, says, name: experiment.name, ...(await conduct(id, experiment)) });
 }
@@ -37,6 +40,13 @@ const table = tableOf(rows);
 console.log(`\n${table}\nseed ${seed}, ${((performance.now() - began) / 1000).toFixed(0)} s`);
 if (chosen.length === all.length && given.only === undefined && given.trial === undefined && size !== "tenth") await writeResults();
 process.exitCode = shortfalls > 0 ? 1 : 0;
+
+/** The whole number that is given as an option, if one is. */
+function whole(name) {
+  if (given[name] === undefined) return undefined;
+  if (!/^\d{1,9}$/.test(given[name])) throw new Error(`--${name}: expected a whole number, got ${given[name]}`);
+  return Number(given[name]);
+}
 
 /** Makes an experiment's trials, as many beside each other as there are cores. */
 async function conduct(id, experiment) {
@@ -48,7 +58,9 @@ async function conduct(id, experiment) {
   }
   const trials = typeof experiment.trials === "function" ? await experiment.trials() : experiment.trials;
   const items = Array.isArray(trials) ? trials : Array.from({ length: trials[size] });
-  const indices = given.trial === undefined ? items.keys() : [Number(given.trial)].values();
+  const only = whole("trial");
+  if (only >= items.length) throw new Error(`--trial: expected below ${items.length}, got ${only}`);
+  const indices = only === undefined ? items.keys() : [only].values();
   const found = { tried: 0, held: 0, figures: new Map() };
   const beside = experiment.alone ? 1 : Math.min(availableParallelism(), items.length);
   await Promise.all(Array.from({ length: beside }, async () => {
@@ -63,11 +75,14 @@ async function conduct(id, experiment) {
 async function attempt(id, experiment, trial, found) {
   let failure;
   try {
-    await experiment.run(trial);
+    try {
+      await experiment.run(trial);
+    } finally {
+      await trial.end();
+    }
   } catch (error) {
     failure = error;
   }
-  await trial.end();
   if (trial.isSkipped) return;
   if (trial.tried === 0) trial.count(1, failure ? 0 : 1);
   else if (failure && trial.held === trial.tried) trial.count(1, 0);

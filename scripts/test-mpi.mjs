@@ -10,6 +10,7 @@ import { finish, output, step } from "./steps.mjs";
 const MPIS = ["openmpi", "mpich"];
 const at = process.argv.indexOf("--faults");
 const faults = at < 0 ? 1 : Number(process.argv[at + 1]);
+if (!(Number.isInteger(faults) && faults > 0)) throw new Error(`--faults: expected how often each is made, got ${process.argv[at + 1] ?? "nothing"}`);
 const isThere = (program) => process.env.PATH.split(delimiter).some((folder) => existsSync(join(folder, program)));
 
 const found = MPIS.filter((mpi) => isThere(`mpicc.${mpi}`) && isThere(`mpirun.${mpi}`));

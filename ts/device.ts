@@ -4,8 +4,8 @@ import { boolean, integer, oneOf, type Rule, type Rules } from "./options.js";
 import { placeOf } from "./ranks.js";
 
 /**
- * Where a model computes: `"cuda"` is the first GPU, `"auto"` the first GPU that can be used, else the CPU. In processes that `mpirun` or `srun` has
- * started together both give each of a machine's processes the GPU of its number there, from the first one again where there are fewer.
+ * Where a model computes: `"cuda"` is the first GPU, `"auto"` the first GPU that can be used, else the CPU. In a process that a launcher has started with others, both
+ * take the GPU whose number is the process's number on its machine, from the first one again where there are fewer.
  */
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
@@ -95,7 +95,7 @@ export const computeRules: Rules<ComputeOptions> = {
 };
 
 /** The same options with the GPU of a process that was started with others, by what the environment and {@link deviceInfo} tell. */
-export function placed<T extends ComputeOptions>(options: T, env = process.env, tells: () => Pick<DeviceInfo, "device" | "cuda"> = deviceInfo): T {
+export function placed<T extends ComputeOptions>(options: T, env: Readonly<Record<string, string | undefined>> = process.env, tells: () => Pick<DeviceInfo, "device" | "cuda"> = deviceInfo): T {
   const { device = "auto" } = options;
   const place = placeOf(env);
   if (place === 0 || (device !== "auto" && device !== "cuda")) return options;

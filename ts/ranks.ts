@@ -26,8 +26,8 @@ export function ranks(): Ranks | undefined {
   return ranksOf(process.env);
 }
 
-/** Where they leave which of its machine's processes one is: Open MPI; srun; torchrun; MPICH and Intel MPI. */
-const PLACES = ["OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "LOCAL_RANK", "MPI_LOCALRANKID"] as const;
+/** Where they leave which of its machine's processes one is, in the order of the sources above: srun may have started launchers of the others. */
+const PLACES = ["LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"] as const;
 
 /** Which of those on its machine a process is that was started with others, from 0; 0 for one that was started by itself. */
 export function placeOf(env: Readonly<Record<string, string | undefined>>): number {

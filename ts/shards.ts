@@ -25,8 +25,8 @@ export interface ShardOptions {
    * Shards that each batch is cut into, by default as many as there are processes. What is summed over a batch, gradients, losses and the
    * statistics of batch norms, is summed for each shard and then over shards in one fixed order, so that results depend on this number alone, not
    * on how many processes compute them: one with 4 shards has the bits of four. Images are the same as without shards, and dropout drops the same;
-   * `mixup` and `cutmix` mix within a shard. On GPUs the same
-   * holds for those of one kind with `deterministic`; processes exchange gradients by NCCL there, each with a GPU of its own.
+   * `mixup` and `cutmix` mix within a shard. On GPUs of one kind this holds with
+   * `deterministic`; processes exchange gradients by NCCL there, each with a GPU of its own.
    */
   shards?: number;
   /**

@@ -12,6 +12,7 @@ import { root } from "../steps.mjs";
 
 const times = Number(process.argv[2] ?? 1);
 const mpirun = process.env.RESNET_NATIVE_MPIRUN;
+if (!(Number.isInteger(times) && times > 0) || !mpirun) throw new Error("expected how often each fault is made, and the mpirun in RESNET_NATIVE_MPIRUN");
 const RANKS = 3;
 /** Seconds that a rank waits for the others, and that a run may take to end after that, from the fault on, or from its beginning. */
 const [LIMIT, GRACE] = [2, 10];

@@ -13,7 +13,7 @@ use resnet_core::distributed::pieces::{Exchanged, Kind};
 use resnet_core::distributed::Communicator;
 use resnet_core::{Code, Error, Result};
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -33,6 +33,9 @@ pub struct World {
 /// is still in a cache when it is copied to where MPI reads it, while MPI moves the one before.
 const PIECE: usize = 4 << 20;
 
+/// Whether a run has the world: two at once would exchange with each other.
+static IN_USE: AtomicBool = AtomicBool::new(false);
+
 static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 
 /// Has MPI begin, if it has not yet, which waits for all processes to do so; where torchrun or the like has started them, so long at most. Each
@@ -40,7 +43,7 @@ static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 ///
 /// # Errors
 /// `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a launcher has told this one of: not `size`
-/// of them, or this one not as `rank`; `ERR_NO_THREAD`.
+/// of them, or this one not as `rank`; `ERR_BUSY` while another run has them; `ERR_NO_THREAD`.
 pub fn world(limit: Duration, [rank, size]: [usize; 2]) -> Result<World> {
     let started = STARTED.get_or_init(|| thread::start(limit).map(Mutex::new)).as_ref().map_err(Clone::clone)?;
     let started = started.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,6 +51,12 @@ pub fn world(limit: Duration, [rank, size]: [usize; 2]) -> Result<World> {
         let expected = format!("MPI to reach {size} processes, of which this is rank {rank}, as the environment tells");
         let got = format!("rank {} of {}: start them by {}", started.rank, started.size, launchers());
         return Err(Error::expected(Code::Distributed, "distributed", expected, got));
+    }
+    if IN_USE.swap(true, Ordering::AcqRel) {
+        return Err(Error::new(
+            Code::Busy,
+            "distributed: another run of this process shares its processes: await it first",
+        ));
     }
     Ok(World { jobs: started.jobs.clone(), rank, size, limit, spare: Vec::new() })
 }
@@ -68,6 +77,7 @@ impl Drop for World {
         if std::thread::panicking() {
             self.fail(&Error::new(Code::Internal, "a thread panicked"));
         }
+        IN_USE.store(false, Ordering::Release);
     }
 }
 

@@ -21,6 +21,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a line at most, and how long a first line is waited for: whoever knocks may be nobody of ours.
 const LINE: u64 = 16 << 10;
 const FIRST_LINE: Duration = Duration::from_secs(5);
+/// How much longer than rank 0 others wait to be told who has not come.
+const GRACE: Duration = Duration::from_secs(5);
+/// Values that processes may leave for each other, for each of them: MPICH leaves a few.
+const MOST_VALUES: usize = 1024;
 /// How long rank 0 stays for others that end.
 const FAREWELL: Duration = Duration::from_secs(60);
 /// Variables by which MPI's own launchers, or Slurm for them, tell where they are.
@@ -103,9 +107,9 @@ impl Meeting {
     }
 }
 
-/// Says to rank 0 that this process is there, until all are; returns where rank 0 is.
+/// Says to rank 0 that this process is there, until all are; returns where rank 0 is. Waits a little longer than rank 0 does, which knows who is missing.
 fn arrive(place: &Place, limit: Duration) -> Result<SocketAddr> {
-    let until = Instant::now() + limit;
+    let until = Instant::now() + limit + GRACE;
     loop {
         let error = match knock(place, until) {
             Ok((address, line)) if line == GO => return Ok(address),
@@ -163,7 +167,7 @@ impl Host {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
-        let what = "the port, told by MASTER_PORT, is not free: ";
+        let what = "it cannot listen at the port that MASTER_PORT tells: ";
         let listener = listener.map_err(|error| place.failed(what, &error))?;
         let mut is_here = vec![false; place.size];
         is_here[0] = true;
@@ -205,7 +209,11 @@ impl Host {
 
     /// Takes in who comes, each on a thread of its own, until MPI has begun in all.
     fn listen(self: Arc<Self>, listener: &TcpListener) {
-        while self.wait(Duration::ZERO, |_| true).begun < self.size {
+        let is_open = || {
+            let state = self.state();
+            state.begun < self.size && state.refused.is_none()
+        };
+        while is_open() {
             let Ok((stream, _)) = listener.accept() else {
                 sleep(PAUSE);
                 continue;
@@ -224,17 +232,23 @@ impl Host {
             .and_then(|()| stream.try_clone());
         let Ok(mut lines) = prepared.map(BufReader::new) else { return };
         let Some(first) = next_line(&mut lines) else { return };
-        if let Some(theirs) = first.strip_prefix(HELLO).and(Some(first.as_str())) {
-            let answer = self.welcome(theirs);
+        if first.starts_with(HELLO) {
+            let answer = self.welcome(&first);
             // Who has left meanwhile is missed by MPI.
             let _ = writeln!(stream, "{answer}");
-        } else if first.starts_with("cmd=initack") && stream.set_read_timeout(None).is_ok() {
+        } else if first.starts_with("cmd=initack") && self.is_complete() && stream.set_read_timeout(None).is_ok() {
             let is_ended = self.serve(&first, &mut lines, &mut stream).is_some();
             self.change(|state| {
                 state.ended += 1;
                 state.is_lost |= !is_ended;
             });
         }
+    }
+
+    /// Whether all are there and MPI has yet to begin in some.
+    fn is_complete(&self) -> bool {
+        let state = self.state();
+        state.is_here.iter().all(|&here| here) && state.begun < self.size
     }
 
     /// What a process is told that says it is there, when that is known.
@@ -269,6 +283,9 @@ impl Host {
                 "get_appnum" => "cmd=appnum appnum=0".to_owned(),
                 "get_universe_size" => format!("cmd=universe_size size={}", self.size),
                 "get_my_kvsname" => "cmd=my_kvsname kvsname=run".to_owned(),
+                "put" if self.state().values.len() >= MOST_VALUES * self.size => {
+                    "cmd=put_result rc=-1 msg=full".to_owned()
+                }
                 "put" => {
                     self.state().values.insert(word("key").to_owned(), word("value").to_owned());
                     "cmd=put_result rc=0 msg=success".to_owned()

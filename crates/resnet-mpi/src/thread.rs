@@ -87,13 +87,13 @@ pub fn start(limit: Duration) -> Result<Started> {
         }
         drop(end);
     };
-    Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error))?;
+    let spawned = Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error));
     let gone = |_| Error::new(Code::Internal, "the thread of MPI ended at once");
-    let place = place.recv();
+    let place = spawned.and_then(|_| place.recv().map_err(gone));
     if is_met {
         meeting::forget();
     }
-    let (rank, size) = place.map_err(gone)??;
+    let (rank, size) = place??;
     Ok(Started { jobs, rank, size, ended })
 }
 

@@ -36,6 +36,11 @@ impl Gpus {
         Ok(Some(Self { peers, slices: Vec::new() }))
     }
 
+    /// Ends where all ranks have done all that they were to do together.
+    pub fn finish(self) {
+        self.peers.finish();
+    }
+
     /// Writes the sum over all ranks to `target`, `nodes` being this one's: each gets its slice of all nodes, adds those up and gives what
     /// comes of it to all.
     ///

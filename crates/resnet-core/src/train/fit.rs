@@ -12,7 +12,7 @@ use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
 use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
-use crate::distributed::Communicator;
+use crate::distributed::{Communicator, Gpus};
 use crate::engine::BatchExecution;
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
@@ -211,7 +211,9 @@ pub(in crate::train) fn go_on(
     let checkpoints = checkpoints.as_mut();
     let mut run =
         Run { session, config, control, course, train, validation, state, since, checkpoints, tells_best, ranks };
-    run.go(resumed)
+    run.go(resumed)?;
+    run.ranks.gpus.into_iter().for_each(Gpus::finish);
+    Ok(())
 }
 
 /// The folder to write checkpoints to, if there is one, and the checked checkpoint to resume from, if there is one; both of rank 0 alone.

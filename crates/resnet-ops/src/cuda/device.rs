@@ -22,8 +22,7 @@ pub(crate) type Captured = std::result::Result<Box<dyn Graph>, String>;
 pub(crate) trait Device: Send + Sync {
     /// What no other GPU has.
     fn id(&self) -> Result<[u8; 16]>;
-    /// The order of calls as libraries are told of it that put their work into it; whose device is this thread's from then on. Null where
-    /// work is done at once.
+    /// The CUDA stream, for libraries that put work on it; makes its context current on this thread. Null where work is done at once.
     fn stream(&self) -> Result<*mut c_void>;
     /// Whether all that was asked for is done.
     fn is_done(&self) -> Result<bool>;

@@ -89,10 +89,8 @@ impl Ranks<'_> {
         }
         let mut bytes = checkpoint.as_ref().map(Checkpoint::to_bytes).transpose()?.unwrap_or_default();
         broadcast(self.communicator, &mut bytes)?;
-        match checkpoint {
-            None if !bytes.is_empty() => Checkpoint::from_bytes(&bytes, cancel).map(Some),
-            own => Ok(own),
-        }
+        // Rank 0 reads them too: the file may have been replaced since.
+        (!bytes.is_empty()).then(|| Checkpoint::from_bytes(&bytes, cancel)).transpose()
     }
 
     /// Refuses to go on where a rank has come to other weights: its memory or processor is not to be trusted. Most of the time it does nothing;

@@ -74,7 +74,6 @@ functions! {
     get_unique_id = c"ncclGetUniqueId": fn(*mut UniqueId) -> c_int;
     init = c"ncclCommInitRankConfig": fn(*mut Handle, c_int, UniqueId, c_int, *mut Config) -> c_int;
     finalize = c"ncclCommFinalize": fn(Handle) -> c_int;
-    destroy = c"ncclCommDestroy": fn(Handle) -> c_int;
     abort = c"ncclCommAbort": fn(Handle) -> c_int;
     async_error = c"ncclCommGetAsyncError": fn(Handle, *mut c_int) -> c_int;
     error_string = c"ncclGetErrorString": fn(c_int) -> *const c_char;

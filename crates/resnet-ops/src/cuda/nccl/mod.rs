@@ -160,6 +160,16 @@ impl Peers {
         accumulate(executor, target, 0.0, &self.whole.prefix(target.len())?, 1.0)
     }
 
+    /// Ends when all have come to their end, whose last messages may still be on their way. Nothing is exchanged any more then, so an error
+    /// harms nobody.
+    pub fn finish(mut self) {
+        if !self.handle.is_null() && self.stream.device.stream().is_ok() {
+            // SAFETY: it has done all that it was asked for; what the network still has of it is waited for.
+            let code = unsafe { (self.library.finalize)(self.handle) };
+            let _ = self.settle("end", code, Instant::now());
+        }
+    }
+
     /// Asks for some exchanges at once, and waits until they are done.
     fn group(&mut self, what: &str, ask: impl FnOnce(&Library, Handle, *mut c_void) -> c_int) -> Result<()> {
         if self.handle.is_null() {
@@ -182,11 +192,18 @@ impl Peers {
             }
         };
         self.settle(what, code, began)?;
-        while !self.stream.device.is_done()? {
+        loop {
+            match self.stream.device.is_done() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.abort();
+                    return Err(error);
+                }
+            }
             self.pause(what, began)?;
             self.settle(what, SUCCESS, began)?;
         }
-        Ok(())
     }
 
     /// Waits until the communicator has done what it was asked for, or put it on the GPU's stream.
@@ -236,20 +253,9 @@ impl Peers {
 }
 
 impl Drop for Peers {
+    /// Waits for nobody: others may not know yet why this one goes.
     fn drop(&mut self) {
-        if self.handle.is_null() {
-            return;
-        }
-        if std::thread::panicking() || self.stream.device.stream().is_err() {
-            return self.abort();
-        }
-        // SAFETY: it has done all that it was asked for; what the network still has of it is waited for.
-        let code = unsafe { (self.library.finalize)(self.handle) };
-        // An error has aborted it.
-        if self.settle("end", code, Instant::now()).is_ok() {
-            // SAFETY: nobody uses it any more.
-            unsafe { (self.library.destroy)(self.handle) };
-        }
+        self.abort();
     }
 }
 
