@@ -16,7 +16,7 @@ export default promise("P7", "Files of every format that were changed at random 
     trials: FORMATS,
     async run(trial) {
       const format = trial.item;
-      // What once fell short is in a folder of the format's name, and is tried first.
+      // What falls short is to be kept in a folder of the format's name: it is tried first from then on.
       const corpus = fileURLToPath(new URL(`corpus/${format.replaceAll(/\W+/g, "-")}`, import.meta.url));
       const keep = join(root, "out/reliability");
       mkdirSync(keep, { recursive: true });
