@@ -58,6 +58,7 @@ interface Told {
   readonly rows?: object[];
   readonly heard?: number;
   readonly code?: string;
+  readonly another?: string;
   readonly message?: string;
   readonly seconds?: number;
 }
@@ -168,6 +169,12 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     const [first, second] = await run(2, { aborts: 1, epochs: 1000 });
     expect(second).toMatchObject({ code: null, message: "enough" });
     expect(first).toMatchObject({ code: "ERR_ABORTED", message: "rank 1: the training run was cancelled" });
+  });
+
+  test("share one run at a time, which another leaves as it is", async () => {
+    const [alone] = await run(1, { shards: 2 });
+    const expected = [0, 1].map((rank) => ({ rank, another: "ERR_BUSY", digest: alone!.digest }));
+    expect(await run(2, { shards: 2, another: true })).toMatchObject(expected);
   });
 
   test("end where one does not answer, which is named", async () => {

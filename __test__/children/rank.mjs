@@ -5,7 +5,7 @@ import { writeSync } from "node:fs";
 import { batchNorm2d, conv2d, dropout, fit, flip, fromArrays, globalAvgPool2d, linear, maxPool2d, randomCrop, ranks, relu, residual, sequential, sgd } from "../../dist/index.js";
 
 const rank = ranks()?.rank ?? 0;
-const { differs, other, aborts, kills, stops, delay, digests, tells = true, count = 50, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
+const { differs, other, aborts, kills, stops, delay, digests, another, tells = true, count = 50, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
 const isIt = (one) => one === rank;
 const body = sequential([conv2d(16, { padding: 1 }), batchNorm2d(), relu(), dropout({ p: 0.2 }), conv2d(16, { padding: 1 }), batchNorm2d()]);
 const layers = [conv2d(16, { padding: 1 }), batchNorm2d(), relu(), maxPool2d({ kernelSize: 3, stride: 2, padding: 1 }), residual({ body }), globalAvgPool2d(), linear(4)];
@@ -29,6 +29,7 @@ function act() {
   if (isIt(stops)) process.kill(process.pid, "SIGSTOP");
 }
 const byEpoch = [];
+const told = { rank };
 const controller = new AbortController();
 const heard = [];
 const options = {
@@ -45,11 +46,12 @@ const options = {
   },
   onEpochEnd: async () => {
     if (digests) byEpoch.push(await digest());
+    // Another run while this one goes on.
+    if (another) told.another = await fit(sequential(layers, { threads: 1 }), data, { ...options, onEpochEnd: undefined }).catch(({ code }) => code);
   },
   ...more,
 };
 const began = performance.now();
-const told = { rank };
 try {
   const { rows } = await fit(model, data, options);
   Object.assign(told, { digest: await digest(), ...(digests && { digests: byEpoch }), ...(tells && { rows: rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })), heard: heard.filter((type) => type === "epoch").length }) });
