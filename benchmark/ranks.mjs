@@ -35,7 +35,7 @@ export async function main(args) {
   const options = parse(args, { ranks: threads, network: "ResNet-18", batchSize: 128, rounds: 5, steps: 8, sides, data: sample });
   const { ranks, network, batchSize, rounds, steps, data } = options;
   const program = (threads, ...more) => {
-    return [peerFile("native_ranks.mjs"), ...workload({ network, data, threads, batchSize, channels: 1, size: 96 }), "--steps", String(steps), ...more];
+    return [peerFile("native_rank.mjs"), ...workload({ network, data, threads, batchSize, channels: 1, size: 96 }), "--steps", String(steps), ...more];
   };
   // Open MPI would have all threads of a rank on one core.
   const started = (count, threads) => [mpirun, ["-n", String(count), "-bind-to", "none", process.execPath, ...program(threads)]];

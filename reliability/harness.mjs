@@ -2,6 +2,7 @@
 // a process does to itself, the campaign goes on and tells.
 
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -192,6 +193,13 @@ function withResolvers() {
   const all = {};
   all.promise = new Promise((resolve, reject) => Object.assign(all, { resolve, reject }));
   return all;
+}
+
+/** The names in an object of this name in a program of children/, which a trial can be made for each of without running it. */
+export function namesIn(program, object) {
+  const source = readFileSync(new URL(`children/${program}.mjs`, import.meta.url), "utf8");
+  const entries = source.split(`\nconst ${object} = {`)[1].split("\n};")[0];
+  return [...entries.matchAll(/^ {2}(?:"([^"]+)"|(\w+)): /gm)].map(([, quoted, plain]) => quoted ?? plain);
 }
 
 /** The value below which a share of all lies. */

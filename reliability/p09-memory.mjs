@@ -1,10 +1,8 @@
 // P9. Memory, threads and descriptors stay flat, whatever ends: models with or without dispose, calls that fail, loops that are left early.
 
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { root } from "../benchmark/report.mjs";
-import { hold, promise } from "./harness.mjs";
+import { hold, namesIn, promise } from "./harness.mjs";
 
 /** Mebibytes by which a process may have grown after all cycles, and threads beyond those of the start while it goes on. */
 const MOST_GROWN = 16;
@@ -15,8 +13,7 @@ const MOST_THREADS = 256;
 /** glibc gives back what is freed, and has one heap for all threads: what is scattered is no leak. */
 const GIVING_BACK = { MALLOC_ARENA_MAX: "1", MALLOC_MMAP_THRESHOLD_: "65536", MALLOC_TRIM_THRESHOLD_: "65536" };
 
-const source = readFileSync(fileURLToPath(new URL("children/cycling.mjs", import.meta.url)), "utf8");
-const kinds = [...source.split("\nconst kinds = {")[1].split("\n};")[0].matchAll(/^ {2}"(.*)": /gm)].map(([, kind]) => kind);
+const kinds = namesIn("cycling", "kinds");
 
 export default promise("P9", "Memory, threads and descriptors stay flat, with and without dispose, when calls fail and when loops are left early", [
   {

@@ -1,16 +1,13 @@
 // P12. The main thread stays free while the package works.
 
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { root } from "../benchmark/report.mjs";
-import { hold, promise } from "./harness.mjs";
+import { hold, namesIn, promise } from "./harness.mjs";
 
 /** Milliseconds of work between two turns of the loop. */
 const MOST = 100;
 
-const source = readFileSync(fileURLToPath(new URL("children/stalling.mjs", import.meta.url)), "utf8");
-const works = [...source.split("\nconst works = {")[1].split("\n};")[0].matchAll(/^ {2}"?([\w ]+)"?: /gm)].map(([, what]) => what);
+const works = namesIn("stalling", "works");
 
 export default promise("P12", "While the package works, no turn of the event loop takes 100 ms of the main thread's time", [
   {

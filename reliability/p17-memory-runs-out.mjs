@@ -1,14 +1,11 @@
 // P17. Where there is no memory for something whose size comes from data, a network or a file, the call says so by its code, and the next one works.
 
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { root } from "../benchmark/report.mjs";
-import { hold, promise } from "./harness.mjs";
+import { hold, namesIn, promise } from "./harness.mjs";
 import { missingShims, shimmed } from "./shims.mjs";
 
-const source = readFileSync(fileURLToPath(new URL("children/starving.mjs", import.meta.url)), "utf8");
-const calls = [...source.split("\nconst calls = {")[1].split("\n};")[0].matchAll(/^ {2}"?([\w' ]+)"?: /gm)].map(([, call]) => call);
+const calls = namesIn("starving", "calls");
 
 export default promise("P17", "Whichever large allocation of a call fails, it rejects with ERR_OUT_OF_MEMORY, the process lives, and the next call is right", [
   {

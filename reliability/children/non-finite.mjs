@@ -6,12 +6,11 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { adam, fit, fromArrays, loadModel, ResNetError, sgd, Trainer } from "resnet-native";
 import { Random } from "../random.mjs";
-import { given, tell } from "./given.mjs";
+import { given, inTurn, tell } from "./given.mjs";
 import { digest, images, spots, tinyModel } from "./subjects.mjs";
 
 const { folder, seed, injections } = given;
 const random = new Random(seed);
-const failures = [];
 let worst = 0;
 const failed = (error, ...codes) => error instanceof ResNetError && codes.includes(error.code);
 const rejection = async (promise) => promise.then(() => undefined, (error) => error);
@@ -96,11 +95,4 @@ const kinds = {
   },
 };
 
-let tried = 0;
-for (; tried < injections; tried++) {
-  const kind = Object.keys(kinds)[tried % Object.keys(kinds).length];
-  const found = [];
-  await kinds[kind]((what) => void found.push(`${kind}: ${what}`));
-  if (found.length > 0) failures.push(found.join("; "));
-}
-tell({ tried, failures, worst });
+tell({ tried: injections, failures: await inTurn(kinds, injections), worst });

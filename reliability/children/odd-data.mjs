@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSy
 import { join } from "node:path";
 import { evaluate, fit, fromArrays, fromIterable, imageFolder, ResNet, ResNetError, Trainer } from "resnet-native";
 import { Random } from "../random.mjs";
-import { given, tell } from "./given.mjs";
+import { given, inTurn, tell } from "./given.mjs";
 import { digest, images, spots, tinyModel } from "./subjects.mjs";
 
 const { seed, rounds, folder, fixtures } = given;
@@ -120,13 +120,5 @@ const kinds = {
   },
 };
 
-const failures = [];
-let tried = 0;
-for (; tried < rounds; tried++) {
-  const name = Object.keys(kinds)[tried % Object.keys(kinds).length];
-  const found = [];
-  await kinds[name]((what) => void found.push(`${name}: ${what}`));
-  if (found.length > 0) failures.push(found.join("; "));
-}
-tell({ tried, failures });
+tell({ tried: rounds, failures: await inTurn(kinds, rounds) });
 process.exit();
