@@ -140,16 +140,15 @@ test("an abort leaves a checkpoint if it is asked to, and says so if it cannot",
   const options: FitOptions = { ...usual, checkpoint: { dir, everyEpochs: 9, onAbort: true }, resume: dir };
   const aborted = async (after: number, options: FitOptions, then = () => {}) => {
     const ends = new AbortController();
-    const run = fit(tiny(), data, { ...options, signal: ends.signal });
     const events: FitEvent[] = [];
-    const error = await rejection((async () => {
-      for await (const event of run) {
-        events.push(event);
-        if (event.type !== "evaluation" || event.epoch !== after) continue;
-        then();
-        ends.abort("enough");
-      }
-    })());
+    // The run waits for it, as it does not for one who iterates.
+    const onEvent = (event: FitEvent) => {
+      events.push(event);
+      if (event.type !== "evaluation" || event.epoch !== after) return;
+      then();
+      ends.abort("enough");
+    };
+    const error = await rejection(fit(tiny(), data, { ...options, signal: ends.signal, onEvent }));
     return { error, last: events.at(-1) };
   };
   expect(await aborted(1, { ...options, checkpoint: { dir, everyEpochs: 9 } })).toMatchObject({ error: "enough", last: { type: "evaluation" } });

@@ -154,6 +154,11 @@ impl Part for Neon {
     }
     #[inline(always)]
     unsafe fn spread<const GROUP: usize>(p: *const f32, j: usize) -> float32x4_t {
-        unsafe { vdupq_n_f32(*p.add(j)) }
+        unsafe {
+            match GROUP {
+                1 => vld1q_f32(p),
+                _ => vdupq_n_f32(*p.add(j)),
+            }
+        }
     }
 }

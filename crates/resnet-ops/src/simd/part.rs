@@ -25,8 +25,8 @@ pub(crate) trait Part: Copy + 'static {
     unsafe fn max(a: Self::R, b: Self::R) -> Self::R;
     /// a·b + c, rounded once where the hardware does.
     unsafe fn fma(a: Self::R, b: Self::R, c: Self::R) -> Self::R;
-    /// Lane by lane: value number `j` of the lane's group, where groups of GROUP (4, 8 or 16) values begin at `p`; all
-    /// lanes are of the first if it is as wide as the register.
+    /// Lane by lane: value number `j` of the lane's group, where groups of GROUP (1, 4, 8 or 16) values begin at `p`; all
+    /// lanes are of the first if it is as wide as the register. Never wider, but `j` may be.
     unsafe fn spread<const GROUP: usize>(p: *const f32, j: usize) -> Self::R;
     /// Makes the compiler finish `r` here, before it loads what the code after this loads.
     #[inline(always)]
@@ -70,8 +70,13 @@ impl Part for Portable {
     }
     #[inline(always)]
     unsafe fn spread<const GROUP: usize>(p: *const f32, j: usize) -> Self::R {
-        // SAFETY: the caller grants a group of 4 values or more at `p`.
-        [unsafe { *p.add(j) }; QUARTER]
+        // SAFETY: the caller grants a register of values at `p`, or value `j` of a group.
+        unsafe {
+            match GROUP {
+                1 => Self::load(p),
+                _ => [*p.add(j); QUARTER],
+            }
+        }
     }
 }
 
@@ -133,6 +138,7 @@ mod x86 {
         unsafe fn spread<const GROUP: usize>(p: *const f32, j: usize) -> __m512 {
             unsafe {
                 match GROUP {
+                    1 => _mm512_loadu_ps(p),
                     4 => {
                         let values = _mm512_loadu_ps(p);
                         match j {
@@ -191,6 +197,7 @@ mod x86 {
         unsafe fn spread<const GROUP: usize>(p: *const f32, j: usize) -> __m256 {
             unsafe {
                 match GROUP {
+                    1 => _mm256_loadu_ps(p),
                     4 => {
                         let values = _mm256_loadu_ps(p);
                         match j {

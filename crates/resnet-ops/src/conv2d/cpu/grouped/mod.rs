@@ -1,8 +1,9 @@
-//! Grouped convolution without a loop over groups, for groups of 4, 8, 16 or, with AVX-512, 32 channels, as many in as out.
+//! Grouped convolution without a loop over groups, for groups of 1 (depthwise), 4, 8, 16 or, with AVX-512, 32 channels, as
+//! many in as out.
 //!
-//! A vector of 16 output channels holds 4, 2 or 1 groups, or half of one. Each lane sums over the channels of its own group,
-//! so the source pixel is spread: every lane gets channel j of its group, for one j after the other. One spread pixel serves
-//! all taps of a kernel row, each of which takes it to another column of the tile:
+//! A vector of 16 output channels holds 16, 4, 2 or 1 groups, or half of one. Each lane sums over the channels of its own
+//! group, so the source pixel is spread: every lane gets channel j of its group, for one j after the other. One spread pixel
+//! serves all taps of a kernel row, each of which takes it to another column of the tile:
 //!
 //! ```text
 //!   source pixel  a b c d | e f g h | …      (groups of 4)
@@ -62,7 +63,7 @@ impl Grouped {
     pub(in crate::conv2d::cpu) fn new(cpu: &Cpu, shape: &ConvShape) -> Option<Self> {
         let group = shape.in_channels / shape.groups;
         // Of 32 channels, direct kernels waste nothing either, and with fewer registers they are faster on small maps.
-        let widths: &[usize] = if cpu.isa == Isa::Avx512 { &[4, 8, 16, 32] } else { &[4, 8, 16] };
+        let widths: &[usize] = if cpu.isa == Isa::Avx512 { &[1, 4, 8, 16, 32] } else { &[1, 4, 8, 16] };
         let suits = widths.contains(&group)
             && shape.groups > 1
             && shape.in_channels == shape.out_channels

@@ -39,10 +39,11 @@ struct LineTile<'a> {
 
 /// Computes all pixels of some images for one block of target channels.
 pub(super) fn run(isa: Isa, task: &BlockTask, images: Range<usize>) {
-    match task.width {
-        4 => sweep::<4>(isa, task, images),
+    match task.width.min(register(isa)) {
+        1 => sweep::<1>(isa, task, images),
         8 => sweep::<8>(isa, task, images),
-        _ => sweep::<16>(isa, task, images),
+        16 => sweep::<16>(isa, task, images),
+        _ => sweep::<4>(isa, task, images),
     }
 }
 
@@ -57,7 +58,7 @@ fn tiles(columns: usize, sums: usize) -> usize {
     (1..).find(suits).expect("a tile for any column")
 }
 
-fn sweep<const WIDTH: usize>(isa: Isa, task: &BlockTask, images: Range<usize>) {
+fn sweep<const SPREAD: usize>(isa: Isa, task: &BlockTask, images: Range<usize>) {
     let sums = most_sums(isa);
     // Short lines would leave too few sums to keep the multiply-add units busy: those of several images then.
     let longest = task.sweep.columns[0].count;
@@ -75,7 +76,7 @@ fn sweep<const WIDTH: usize>(isa: Isa, task: &BlockTask, images: Range<usize>) {
                         macro_rules! pick {
                             ($($images:literal: $($columns:literal)*;)*) => {
                                 match (count, end - first) {
-                                    $($(($images, $columns) => compute::<WIDTH, $images, $columns>(isa, &tile),)*)*
+                                    $($(($images, $columns) => compute::<SPREAD, $images, $columns>(isa, &tile),)*)*
                                     (images, columns) => unreachable!("a tile of {columns} columns of {images} images"),
                                 }
                             };
@@ -97,13 +98,20 @@ kernel! {
 }
 
 kernel! {
-    fn compute<S, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
-        if IMAGES * COLUMNS > <S::Part as Part>::SUMS {
-            unreachable!("more sums than registers");
+    /// Lanes of a register.
+    fn register<S>() -> usize {
+        <S::Part as Part>::LANES
+    }
+}
+
+kernel! {
+    fn compute<S, const SPREAD: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
+        if IMAGES * COLUMNS > <S::Part as Part>::SUMS || SPREAD > <S::Part as Part>::LANES {
+            unreachable!("more sums than registers, or a group wider than one");
         }
         tile.prefetch::<S>(IMAGES, COLUMNS);
         // SAFETY: whoever makes the task gives it source, target and weights of the sizes that the sweep was made for.
-        unsafe { sum::<S::Part, WIDTH, IMAGES, COLUMNS>(tile) }
+        unsafe { sum::<S::Part, SPREAD, IMAGES, COLUMNS>(tile) }
     }
 }
 
@@ -138,12 +146,13 @@ impl LineTile<'_> {
 }
 
 #[inline(always)]
-unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
-    let BlockTask { sweep, span, kernel: [rows, columns], source, target, block, weights, bias, .. } = *tile.task;
+unsafe fn sum<P: Part, const SPREAD: usize, const IMAGES: usize, const COLUMNS: usize>(tile: &LineTile) {
+    let BlockTask { sweep, width, span, kernel: [rows, columns], source, target, block, weights, bias, .. } =
+        *tile.task;
     let line = tile.lines.target.0 + tile.line * tile.lines.target.1;
     let column = tile.columns.first + tile.first * tile.columns.step;
     let target_step = tile.columns.step * LANES;
-    let tap_weights = WIDTH * LANES;
+    let tap_weights = width * LANES;
     // SAFETY: lines and columns of a sweep are inside its source and target, but for columns of a run that are checked.
     unsafe {
         let place = block + tile.image * sweep.target.image + line * sweep.target.line + column * LANES;
@@ -160,7 +169,7 @@ unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: u
             }
             for block in 0..span {
                 let x = source.as_ptr().add(tile.image * sweep.source.image + block * sweep.source.block);
-                let x = x.add(lane / WIDTH * WIDTH);
+                let x = x.add(lane / width * width);
                 let w = weights.as_ptr().add(block * rows * columns * tap_weights + lane);
                 for &(row, first_line) in &tile.lines.taps {
                     let x = x.add((first_line + tile.line * tile.lines.source_step) * sweep.source.line);
@@ -174,12 +183,13 @@ unsafe fn sum<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: u
                             x_step: run.step * LANES,
                             w: w.add(run.tap * tap_weights),
                             w_step: run.tap_step * tap_weights as isize,
+                            width,
                             inside: inside.start.saturating_sub(tile.first)..inside.end.saturating_sub(tile.first),
                         };
                         match run.taps {
-                            1 => add::<P, WIDTH, IMAGES, COLUMNS, 1>(&terms, &mut sums),
-                            2 => add::<P, WIDTH, IMAGES, COLUMNS, 2>(&terms, &mut sums),
-                            _ => add::<P, WIDTH, IMAGES, COLUMNS, WIDEST>(&terms, &mut sums),
+                            1 => add::<P, SPREAD, IMAGES, COLUMNS, 1>(&terms, &mut sums),
+                            2 => add::<P, SPREAD, IMAGES, COLUMNS, 2>(&terms, &mut sums),
+                            _ => add::<P, SPREAD, IMAGES, COLUMNS, WIDEST>(&terms, &mut sums),
                         }
                     }
                 }
@@ -209,26 +219,29 @@ struct Terms {
     x_step: usize,
     w: *const f32,
     w_step: isize,
+    width: usize,
     inside: Range<usize>,
 }
 
 /// Adds the products of a run of `TAPS` taps.
 #[inline(always)]
-unsafe fn add<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize, const TAPS: usize>(
+unsafe fn add<P: Part, const SPREAD: usize, const IMAGES: usize, const COLUMNS: usize, const TAPS: usize>(
     terms: &Terms,
     sums: &mut [[P::R; COLUMNS]; IMAGES],
 ) {
     // SAFETY: as in `sum`.
     unsafe {
-        if WIDTH == 4 {
+        if SPREAD == 1 {
+            add_channel::<P, SPREAD, IMAGES, COLUMNS, TAPS>(terms, 0, sums);
+        } else if SPREAD == 4 && P::LANES > 4 {
             // Written out, because spreading a constant channel takes a register less.
-            add_channel::<P, WIDTH, IMAGES, COLUMNS, TAPS>(terms, 0, sums);
-            add_channel::<P, WIDTH, IMAGES, COLUMNS, TAPS>(terms, 1, sums);
-            add_channel::<P, WIDTH, IMAGES, COLUMNS, TAPS>(terms, 2, sums);
-            add_channel::<P, WIDTH, IMAGES, COLUMNS, TAPS>(terms, 3, sums);
+            add_channel::<P, SPREAD, IMAGES, COLUMNS, TAPS>(terms, 0, sums);
+            add_channel::<P, SPREAD, IMAGES, COLUMNS, TAPS>(terms, 1, sums);
+            add_channel::<P, SPREAD, IMAGES, COLUMNS, TAPS>(terms, 2, sums);
+            add_channel::<P, SPREAD, IMAGES, COLUMNS, TAPS>(terms, 3, sums);
         } else {
-            for j in 0..WIDTH {
-                add_channel::<P, WIDTH, IMAGES, COLUMNS, TAPS>(terms, j, sums);
+            for j in 0..terms.width {
+                add_channel::<P, SPREAD, IMAGES, COLUMNS, TAPS>(terms, j, sums);
             }
         }
     }
@@ -236,7 +249,7 @@ unsafe fn add<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: u
 
 /// Adds the products of channel `j` of each group.
 #[inline(always)]
-unsafe fn add_channel<P: Part, const WIDTH: usize, const IMAGES: usize, const COLUMNS: usize, const TAPS: usize>(
+unsafe fn add_channel<P: Part, const SPREAD: usize, const IMAGES: usize, const COLUMNS: usize, const TAPS: usize>(
     terms: &Terms,
     j: usize,
     sums: &mut [[P::R; COLUMNS]; IMAGES],
@@ -254,7 +267,7 @@ unsafe fn add_channel<P: Part, const WIDTH: usize, const IMAGES: usize, const CO
                 ($($number:literal)*) => {$(
                     if $number < COLUMNS + TAPS - 1 {
                         let x = x.wrapping_add($number * terms.x_step);
-                        add_column::<P, WIDTH, COLUMNS, TAPS, $number>(x, j, &weights, &terms.inside, &mut sums[image]);
+                        add_column::<P, SPREAD, COLUMNS, TAPS, $number>(x, j, &weights, &terms.inside, &mut sums[image]);
                     }
                 )*};
             }
@@ -265,7 +278,7 @@ unsafe fn add_channel<P: Part, const WIDTH: usize, const IMAGES: usize, const CO
 
 /// Adds the products of one source column to the sums of those that it meets.
 #[inline(always)]
-unsafe fn add_column<P: Part, const WIDTH: usize, const COLUMNS: usize, const TAPS: usize, const NUMBER: usize>(
+unsafe fn add_column<P: Part, const SPREAD: usize, const COLUMNS: usize, const TAPS: usize, const NUMBER: usize>(
     x: *const f32,
     j: usize,
     weights: &[P::R; TAPS],
@@ -280,7 +293,7 @@ unsafe fn add_column<P: Part, const WIDTH: usize, const COLUMNS: usize, const TA
     }
     // SAFETY: the column is inside the source.
     unsafe {
-        let value = P::spread::<WIDTH>(x, j);
+        let value = P::spread::<SPREAD>(x, j);
         for tap in 0..TAPS {
             if NUMBER >= tap && NUMBER - tap < COLUMNS {
                 sums[NUMBER - tap] = P::fma(value, weights[tap], sums[NUMBER - tap]);

@@ -88,6 +88,7 @@ struct Pair<'a> {
 /// Pixels of some images whose products are added to a tile's sums. Steps are of images, lines; counts likewise.
 struct LinePatch<'a> {
     run: &'a TapRun,
+    width: usize,
     x: *const f32,
     dy: *const f32,
     counts: [usize; 2],
@@ -107,21 +108,25 @@ kernel! {
     fn add_images<S>(pair: &Pair, images: Range<usize>, sums: &mut [f32]) {
         // SAFETY: a pair's activations and sums have the sizes of the convolution.
         unsafe {
-            match pair.grouped.width {
-                4 => patches::<S, S::Part, 4>(pair, images, sums),
+            match pair.grouped.width.min(<S::Part as Part>::LANES) {
+                1 => patches::<S, S::Part, 1>(pair, images, sums),
                 8 => patches::<S, S::Part, 8>(pair, images, sums),
-                _ => patches::<S, S::Part, 16>(pair, images, sums),
+                16 => patches::<S, S::Part, 16>(pair, images, sums),
+                _ => patches::<S, S::Part, 4>(pair, images, sums),
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Range<usize>, sums: &mut [f32]) {
-    let Grouped { shape, forward, weight_gradient: cut, .. } = pair.grouped;
+unsafe fn patches<S: Simd, P: Part, const SPREAD: usize>(pair: &Pair, images: Range<usize>, sums: &mut [f32]) {
+    if SPREAD > P::LANES {
+        unreachable!("a group wider than a register");
+    }
+    let Grouped { shape, width, forward, weight_gradient: cut, .. } = pair.grouped;
     let [height, columns] = shape.output();
     let [Columns { runs, .. }] = &forward.columns[..] else { unreachable!("one set of output columns") };
-    let tap_sums = WIDTH * LANES;
+    let tap_sums = width * LANES;
     for first_image in images.clone().step_by(cut.patches.images) {
         let count = cut.patches.images.min(images.end - first_image);
         for top in (0..height).step_by(cut.patches.lines) {
@@ -145,6 +150,7 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                     let dy = first_image * forward.target.image + lines.start * forward.target.line;
                     let mut patch = LinePatch {
                         run,
+                        width: *width,
                         x: pair.x.as_ptr().wrapping_add(x).wrapping_offset(run.first * LANES as isize),
                         dy: pair.dy[dy..].as_ptr(),
                         counts: [count, lines.len()],
@@ -157,22 +163,19 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
                     };
                     for lane in (0..LANES).step_by(P::LANES) {
                         // Eight channels where registers allow: spreading takes some too unless it gives all lanes the same.
-                        let spare = P::SUMS >= 14 && P::LANES <= WIDTH;
-                        let wide = WIDTH > 4 && (spare || run.taps == 1);
-                        for first in (0..WIDTH).step_by(if wide { 8 } else { 4 }) {
+                        let spare = P::SUMS >= 14 && P::LANES <= *width;
+                        let at_once = if *width > 4 && (spare || run.taps == 1) { 8 } else { *width.min(&4) };
+                        for first in (0..*width).step_by(at_once) {
                             // Pixels and gradients in turn: both at once are more than a core can wait for.
                             let turn = |row: usize| (lane, first, index) == (0, 0, row);
                             let turns = [turn(0), turn(cut.rows.len() / 2)];
                             patch.prefetch = [0, 1].map(|i| if turns[i] { prefetch[i] } else { 0 });
                             // SAFETY: the patch lies inside activations and sums.
                             unsafe {
-                                match (run.taps, wide) {
-                                    (1, false) => tile::<S, P, WIDTH, 1, 4>(&patch, lane, first),
-                                    (2, false) => tile::<S, P, WIDTH, 2, 4>(&patch, lane, first),
-                                    (_, false) => tile::<S, P, WIDTH, WIDEST, 4>(&patch, lane, first),
-                                    (1, true) => tile::<S, P, WIDTH, 1, 8>(&patch, lane, first),
-                                    (2, true) => tile::<S, P, WIDTH, 2, 8>(&patch, lane, first),
-                                    (_, true) => tile::<S, P, WIDTH, WIDEST, 8>(&patch, lane, first),
+                                match at_once {
+                                    1 => taps::<S, P, SPREAD, 1>(&patch, lane, first),
+                                    4 => taps::<S, P, SPREAD, 4>(&patch, lane, first),
+                                    _ => taps::<S, P, SPREAD, 8>(&patch, lane, first),
                                 }
                             }
                         }
@@ -183,10 +186,30 @@ unsafe fn patches<S: Simd, P: Part, const WIDTH: usize>(pair: &Pair, images: Ran
     }
 }
 
+/// Calls [`tile`] for as many taps as the patch's run has.
+#[inline(always)]
+unsafe fn taps<S: Simd, P: Part, const SPREAD: usize, const CHANNELS: usize>(
+    patch: &LinePatch,
+    lane: usize,
+    first: usize,
+) {
+    if (SPREAD == 1) != (CHANNELS == 1) {
+        unreachable!("a channel for each lane");
+    }
+    // SAFETY: see `LinePatch`.
+    unsafe {
+        match patch.run.taps {
+            1 => tile::<S, P, SPREAD, 1, CHANNELS>(patch, lane, first),
+            2 => tile::<S, P, SPREAD, 2, CHANNELS>(patch, lane, first),
+            _ => tile::<S, P, SPREAD, WIDEST, CHANNELS>(patch, lane, first),
+        }
+    }
+}
+
 /// Adds a patch to the sums of `TAPS` taps, of the lanes from `lane` and of the channels `first..first + CHANNELS` of the
 /// group.
 #[inline(always)]
-unsafe fn tile<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHANNELS: usize>(
+unsafe fn tile<S: Simd, P: Part, const SPREAD: usize, const TAPS: usize, const CHANNELS: usize>(
     patch: &LinePatch,
     lane: usize,
     first: usize,
@@ -198,17 +221,17 @@ unsafe fn tile<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CH
     // SAFETY: see `LinePatch`.
     unsafe {
         if partial - all < LONG {
-            add::<S, P, WIDTH, TAPS, CHANNELS, true>(patch, lane, first, [start..end, 0..0]);
+            add::<S, P, SPREAD, TAPS, CHANNELS, true>(patch, lane, first, [start..end, 0..0]);
         } else {
-            add::<S, P, WIDTH, TAPS, CHANNELS, true>(patch, lane, first, [start..all, partial..end]);
-            add::<S, P, WIDTH, TAPS, CHANNELS, false>(patch, lane, first, [all..partial, 0..0]);
+            add::<S, P, SPREAD, TAPS, CHANNELS, true>(patch, lane, first, [start..all, partial..end]);
+            add::<S, P, SPREAD, TAPS, CHANNELS, false>(patch, lane, first, [all..partial, 0..0]);
         }
     }
 }
 
 /// Adds the source columns of the given numbers; `EDGES` if some lack a tap.
 #[inline(always)]
-unsafe fn add<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHANNELS: usize, const EDGES: bool>(
+unsafe fn add<S: Simd, P: Part, const SPREAD: usize, const TAPS: usize, const CHANNELS: usize, const EDGES: bool>(
     patch: &LinePatch,
     lane: usize,
     first: usize,
@@ -228,7 +251,9 @@ unsafe fn add<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHA
         let x_step = patch.run.step * LANES;
         for image in 0..patch.counts[0] {
             for line in 0..patch.counts[1] {
-                let x = patch.x.wrapping_add(image * patch.x_steps[0] + line * patch.x_steps[1] + lane / WIDTH * WIDTH);
+                let x = patch.x.wrapping_add(
+                    image * patch.x_steps[0] + line * patch.x_steps[1] + lane / patch.width * patch.width,
+                );
                 let dy = patch.dy.add(image * patch.dy_steps[0] + line * patch.dy_steps[1] + lane);
                 for numbers in &numbers[..1 + usize::from(EDGES)] {
                     let (mut x, mut dy) =
@@ -243,7 +268,7 @@ unsafe fn add<S: Simd, P: Part, const WIDTH: usize, const TAPS: usize, const CHA
                             }
                         }
                         for channel in 0..CHANNELS {
-                            let value = P::spread::<WIDTH>(x, first + channel);
+                            let value = P::spread::<SPREAD>(x, first + channel);
                             for tap in 0..TAPS {
                                 sums[tap][channel] = P::fma(value, gradients[tap], sums[tap][channel]);
                             }
