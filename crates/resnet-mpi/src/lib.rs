@@ -30,8 +30,11 @@ pub struct World {
 }
 
 /// Bytes that all ranks' parts have together of what is exchanged at a time: far below what MPI can count, and so few that the next piece
-/// is still in a cache when it is copied to where MPI reads it, while MPI moves the one before.
-const PIECE: usize = 4 << 20;
+/// is still in a core's cache when MPI reads it, which moves the one before meanwhile.
+const PIECE: usize = 1 << 20;
+
+/// Bytes of each part in a piece, however many ranks there are, as messages of fewer bytes wait for each other more than they move.
+const LEAST: usize = 256 << 10;
 
 /// Whether a run has the world: two at once would exchange with each other.
 static IN_USE: AtomicBool = AtomicBool::new(false);
@@ -86,7 +89,7 @@ impl World {
     fn exchange(&mut self, kind: Kind, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
         let exchange = Exchanged { kind, part, ranks: self.size };
         let mut under_way = None;
-        for piece in exchange.pieces(PIECE) {
+        for piece in exchange.pieces(PIECE.max(self.size * LEAST)) {
             let answer = self.begin(exchange, mine, &piece)?;
             if let Some((piece, answer)) = under_way.replace((piece, answer)) {
                 self.end(exchange, &piece, &answer, theirs)?;
