@@ -35,6 +35,7 @@ if (quick) {
     types,
     ["TypeScript docs", "npm run --silent docs"],
     ["TypeScript tests", "npm run --silent test:ts"],
+    ["licences", "npm run --silent notices"],
     ["packages", "node scripts/packages.mjs"],
   ];
   await beside(rust, typescript);

@@ -1,12 +1,15 @@
 // What must hold of packed tarballs before anybody installs them.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { readFileSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseTriple } from "@napi-rs/cli";
+import { importsOf } from "../imports.mjs";
 import { root } from "../steps.mjs";
 import { neededGlibc } from "./glibc.mjs";
-import { CUDA, CUDA_TARGET, folder } from "./stage.mjs";
+import { CUDA, CUDA_TARGET, MADE } from "./names.mjs";
+import { folder } from "./stage.mjs";
 
 /** Bytes of a packed package. */
 const LARGEST = 15e6;
@@ -38,6 +41,8 @@ export function inspect(tarballs, release = false) {
   expect(Object.keys(named).every((name) => name in wanted), "optionalDependencies has other packages than napi.targets");
   const files = tar("-tzf", basename(tarball)).trim().split("\n");
   expect(!files.some((name) => name.endsWith(".node")), "it has an addon, which belongs to the platforms' packages");
+
+  for (const name of bundled()) wrong.push(`${main.name}: ${name} is in a bundle; build:ts names it as external`);
 
   for (const { tarball, manifest } of packages) {
     const { size } = statSync(tarball);
@@ -71,12 +76,35 @@ function platform({ manifest, tarball }, main, release) {
   const wrong = [];
   if (version !== main.version) wrong.push(`${name}: version ${version}, where ${main.name} has ${main.version}`);
   if ([os, cpu, libc].join() !== chosen) wrong.push(`${name}: it is for ${[os, cpu, libc].join()}, not ${chosen}`);
-  if (!tar("-tzf", basename(tarball)).includes(`package/${addon}\n`)) wrong.push(`${name}: ${addon} is not in it`);
+  const files = tar("-tzf", basename(tarball)).split("\n");
+  const lacking = [addon, "LICENSE", ...Object.values(MADE)].filter((file) => !files.includes(`package/${file}`));
+  wrong.push(...lacking.map((file) => `${name}: ${file} is not in it`));
+  wrong.push(...contents(suffix, addon).map((text) => `${name}: ${text}`));
   if (release && abi === "gnu") {
     const needed = neededGlibc(join(folder, "npm", suffix, addon));
     if (needed[0] > GLIBC[0] || needed[1] > GLIBC[1]) wrong.push(`${name}: it needs glibc ${needed.join(".")}, not ${GLIBC.join(".")}`);
   }
   return wrong;
+}
+
+/** What is wrong with what a package says is in its addon: it is of this very file, and the notices name all of it. */
+function contents(suffix, addon) {
+  const read = (file) => readFileSync(join(folder, "npm", suffix, file), "utf8");
+  const { metadata, components } = JSON.parse(read(MADE["cdx.json"]));
+  const [file] = metadata.component.components;
+  const digest = createHash("sha256").update(readFileSync(join(folder, "npm", suffix, addon))).digest("hex");
+  if (file.hashes[0].content !== digest) return [`${MADE["cdx.json"]} is of another ${addon}: npm run notices`];
+  const notices = read(MADE["notices.txt"]);
+  const unnamed = components.filter(({ name, version }) => name !== "std" && !notices.includes(`\n${name} ${version} | `));
+  return unnamed.map(({ name }) => `${MADE["notices.txt"]} does not name ${name}`);
+}
+
+/** Packages that the sources import and a bundle has taken in, whose licences would have to come with it. */
+function bundled() {
+  const texts = (below, ending) => readdirSync(below, { recursive: true }).filter((file) => file.endsWith(ending)).map((file) => [file, readFileSync(join(below, file), "utf8")]);
+  const imported = (files) => new Set(files.flatMap(([file, text]) => importsOf(file, text)).map(({ path }) => path).filter((path) => !path.startsWith("node:")));
+  const left = imported(texts(join(folder, "package", "dist"), ".js"));
+  return [...imported(texts(join(root, "ts"), ".ts"))].filter((path) => !path.endsWith(".ts") && !left.has(path));
 }
 
 function lint(command, name, ...args) {

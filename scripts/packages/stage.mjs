@@ -3,15 +3,13 @@
 
 import { execFileSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { root } from "../steps.mjs";
+import { billOf } from "./bill.mjs";
+import { beside, CUDA, CUDA_TARGET, MADE } from "./names.mjs";
 
 /** Where the tarballs are. */
 export const folder = join(root, "out", "packages");
-
-/** What the package with CUDA's addon is called after the main one, and what it runs on. */
-export const CUDA = "cuda13";
-export const CUDA_TARGET = "linux-x64-gnu";
 
 const shell = process.platform === "win32";
 const npm = (cwd, ...args) => execFileSync("npm", args, { cwd, shell, stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" });
@@ -35,10 +33,13 @@ export function stage(addons, standIns = false) {
     const name = `resnet.${target}.node`;
     const built = addons.map((from) => join(root, from, name)).find(existsSync);
     const place = join(main, "npm", target);
-    if (built) copyFileSync(built, join(place, name));
-    else if (standIns) writeFileSync(join(place, name), "A stand-in: this machine cannot build the addon.\n");
+    if (built) stageAddon(built, place);
+    else if (standIns) stageStandIn(name, place);
     else missing.push(name);
     copyFileSync(join(root, "LICENSE"), join(place, "LICENSE"));
+    const manifest = JSON.parse(readFileSync(join(place, "package.json"), "utf8"));
+    manifest.files.push(...Object.values(MADE));
+    writeFileSync(join(place, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   }
   const gpu = stageCuda(main, addons);
   if (gpu.length === 0 && !standIns) missing.push(`cuda/resnet.${CUDA_TARGET}.node`);
@@ -52,6 +53,25 @@ export function stage(addons, standIns = false) {
   return pack(folder, ...[...targets, ...gpu].map((target) => `./npm/${target}`), "./package");
 }
 
+/** Copies an addon, and what `npm run notices` has made beside it. */
+function stageAddon(built, place) {
+  copyFileSync(built, join(place, basename(built)));
+  for (const [ending, name] of Object.entries(MADE)) {
+    const made = beside(built, ending);
+    if (!existsSync(made)) throw new Error(`there is no ${made}: npm run notices makes it, where the addon was built`);
+    copyFileSync(made, join(place, name));
+  }
+}
+
+/** Something in the place of an addon, in which nothing is linked. */
+function stageStandIn(name, place) {
+  const text = "A stand-in: this machine cannot build the addon.\n";
+  writeFileSync(join(place, name), text);
+  for (const made of Object.values(MADE)) writeFileSync(join(place, made), text);
+  const { name: own, version } = JSON.parse(readFileSync(join(place, "package.json"), "utf8"));
+  writeFileSync(join(place, MADE["cdx.json"]), billOf({ name: own, version, addon: name, bytes: text }, []));
+}
+
 /** The folder of the package with CUDA's addon, where that was built: the platform's package, with another name and addon. */
 function stageCuda(main, addons) {
   const name = `resnet.${CUDA_TARGET}.node`;
@@ -59,7 +79,7 @@ function stageCuda(main, addons) {
   if (!built) return [];
   const [from, to] = [CUDA_TARGET, CUDA].map((folder) => join(main, "npm", folder));
   cpSync(from, to, { recursive: true });
-  copyFileSync(built, join(to, name));
+  stageAddon(built, to);
   const manifest = JSON.parse(readFileSync(join(to, "package.json"), "utf8"));
   manifest.name = manifest.name.replace(CUDA_TARGET, CUDA);
   manifest.description = "resnet-native's addon for NVIDIA GPUs: CUDA 13, driver 580 or newer, cuDNN 9";
