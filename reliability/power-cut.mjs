@@ -16,11 +16,11 @@ export function recorded(log, folder) {
   const bytes = readFileSync(log);
   const calls = [];
   for (let at = 0; at < bytes.length;) {
-    const [kind, a, b, made] = [0, 4, 8, 12].map((field) => bytes.readInt32LE(at + field));
+    const [kind, a, b, truncates] = [0, 4, 8, 12].map((field) => bytes.readInt32LE(at + field));
     const [offset, length] = [16, 24].map((field) => Number(bytes.readBigInt64LE(at + field)));
     const paths = [bytes.toString("utf8", at + 32, at + 32 + a), bytes.toString("utf8", at + 32 + a, at + 32 + a + b)];
     at += 32 + a + b;
-    const call = { kind: KINDS[kind], isMade: made === 1, offset, length, path: inside(paths[0], folder), to: inside(paths[1], folder) };
+    const call = { kind: KINDS[kind], truncates: truncates === 1, offset, length, path: inside(paths[0], folder), to: inside(paths[1], folder) };
     if (call.kind === "write") {
       call.bytes = bytes.subarray(at, at + length);
       at += length;
@@ -55,7 +55,7 @@ export function afterCut(calls, { isThere, upTo }) {
       folder.names.set(name, made);
       change(folder, (there) => there.set(folder, name, made));
     } else if (call.kind === "open") {
-      node.pieces.push({ end: 0, isSafe: false });
+      if (call.truncates) node.pieces.push({ end: 0, isSafe: false });
     } else if (call.kind === "write") {
       // A file that has no name any more is nobody's.
       if (!node) continue;

@@ -79,10 +79,6 @@ const calls = {
   report: (signal) => report(model, undefined, data, { file: join(folder, "report.html"), signal }),
 };
 
-if (call === undefined) {
-  tell(Object.keys(calls));
-  process.exit();
-}
 const run = calls[call];
 const failures = [];
 /** Milliseconds from the signal to the end: what the process computed, and on the clock. */

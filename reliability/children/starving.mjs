@@ -65,10 +65,6 @@ const calls = {
   preprocess: async () => sum(await preprocess([picture, picture], { size: [400, 400], fit: "crop", channels: 3, background: [0, 0, 0] })),
   gradCam: async () => (await gradCam(model, batch)).length,
 };
-if (call === undefined) {
-  tell(Object.keys(calls));
-  process.exit();
-}
 
 const run = calls[call];
 const right = await run();

@@ -69,7 +69,7 @@ enum kind { OPEN = 1, WRITE, SYNC, RENAME, LINK, UNLINK, MKDIR, RMDIR, TRUNCATE,
 struct record {
   int32_t kind;
   int32_t length_a, length_b; // of two paths that follow, the second of a rename or link
-  int32_t made;               // of an open, whether the file was not there before
+  int32_t truncates;          // of an open, whether what was in the file goes
   int64_t offset, length; // of a write, whose bytes follow the paths; of a truncation the new length
 };
 
@@ -120,6 +120,7 @@ struct call {
   char a[PATH_MAX], b[PATH_MAX];
   const void *bytes;
   long length, offset; // an offset of -1 is the file's own
+  int truncates;       // of an open
 };
 
 // What a call is; 0 if it is not on a file of the folder or changes nothing.
@@ -131,14 +132,14 @@ static int classify(long number, ucontext_t *context, struct call *call) {
   call->offset = -1;
   switch (number) {
 #ifdef SYS_open
-  case SYS_open: call->kind = OPEN; return (arguments[1] & (O_CREAT | O_TRUNC)) && path_of_name(AT_FDCWD, name, call->a);
+  case SYS_open: call->kind = OPEN; call->truncates = (arguments[1] & O_TRUNC) != 0; return (arguments[1] & (O_CREAT | O_TRUNC)) && path_of_name(AT_FDCWD, name, call->a);
   case SYS_rename: call->kind = RENAME; return path_of_name(AT_FDCWD, name, call->a) && path_of_name(AT_FDCWD, second, call->b);
   case SYS_link: call->kind = LINK; return path_of_name(AT_FDCWD, name, call->a) && path_of_name(AT_FDCWD, second, call->b);
   case SYS_unlink: call->kind = UNLINK; return path_of_name(AT_FDCWD, name, call->a);
   case SYS_mkdir: call->kind = MKDIR; return path_of_name(AT_FDCWD, name, call->a);
   case SYS_rmdir: call->kind = RMDIR; return path_of_name(AT_FDCWD, name, call->a);
 #endif
-  case SYS_openat: call->kind = OPEN; return (arguments[2] & (O_CREAT | O_TRUNC)) && path_of_name(arguments[0], second, call->a);
+  case SYS_openat: call->kind = OPEN; call->truncates = (arguments[2] & O_TRUNC) != 0; return (arguments[2] & (O_CREAT | O_TRUNC)) && path_of_name(arguments[0], second, call->a);
 #ifdef SYS_renameat
   case SYS_renameat:
 #endif
@@ -175,8 +176,8 @@ static int classify(long number, ucontext_t *context, struct call *call) {
   return path_of_descriptor(call->descriptor, call->a);
 }
 
-static void write_down(struct call *call, long result, int is_made) {
-  struct record record = {.kind = call->kind, .length_a = strlen(call->a), .length_b = strlen(call->b), .made = is_made, .length = call->length};
+static void write_down(struct call *call, long result) {
+  struct record record = {.kind = call->kind, .length_a = strlen(call->a), .length_b = strlen(call->b), .truncates = call->truncates, .length = call->length};
   if (call->kind == WRITE) {
     record.length = result;
     record.offset = call->offset >= 0 ? call->offset : CALL(SYS_lseek, call->descriptor, 0, SEEK_CUR) - result;
@@ -198,7 +199,7 @@ static void handle(int signal_number, siginfo_t *info, void *given) {
   while (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE)) faults_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
   memset(&call.kind, 0, sizeof call.kind);
   call.a[0] = call.b[0] = 0;
-  call.length = 0;
+  call.length = call.truncates = 0;
   long result;
   if (!classify(number, context, &call)) {
     __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
@@ -209,12 +210,11 @@ static void handle(int signal_number, siginfo_t *info, void *given) {
     if (what != 0) control->done++;
     if (what == KILL) CALL(SYS_kill, CALL(SYS_getpid, 0, 0, 0), SIGKILL, 0);
     if ((what == SHORT || what == KILL_HALF) && call.kind == WRITE && call.length > 1) call.length /= 2;
-    int is_made = call.kind == OPEN && faults_call(SYS_faccessat, AT_FDCWD, (long)call.a, F_OK, 0, 0, 0) != 0;
     if (what > 0) result = -what;
     else if (call.kind == WRITE) result = call.offset >= 0 ? faults_call(SYS_pwrite64, arguments[0], (long)call.bytes, call.length, call.offset, 0, 0) : CALL(SYS_write, arguments[0], call.bytes, call.length);
     else result = faults_call(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
     if (what == KILL_HALF) CALL(SYS_kill, CALL(SYS_getpid, 0, 0, 0), SIGKILL, 0);
-    if (log_fd >= 0 && result >= 0) write_down(&call, result, is_made);
+    if (log_fd >= 0 && result >= 0) write_down(&call, result);
     __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
   }
   RESULT(context) = result;
