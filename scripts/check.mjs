@@ -9,7 +9,7 @@ import { brokenRooms } from "./rooms.mjs";
 import { root } from "./steps.mjs";
 
 const FOLDERS = ["crates", "ts", "__test__", "examples", "benchmark", "reliability", "scripts", "tools"];
-const DOCUMENTS = ["README.md", "INSTALL.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", ...guides()];
+const DOCUMENTS = ["README.md", "INSTALL.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", ...guides()];
 /** Folders within which no two modules use each other, but a parent and its children. */
 const WITHOUT_CIRCLES = ["crates/resnet-ops/src/", "crates/resnet-core/src/", "crates/resnet-napi/src/", "crates/resnet-mpi/src/", "ts/"];
 const MOST_LINES = 500;

@@ -24,8 +24,8 @@ export const licenseRule: Rule<string> = {
   accepts: (value) => typeof value === "string" && /^[a-z0-9][\w.+-]{0,60}$/i.test(value),
 };
 
-/** What a path leads to: a file that tells its network, or weights and what a folder tells of theirs. */
-export type Found = { readonly file: string; readonly notes: readonly string[] } | { readonly weights: string; readonly read: Read };
+/** What a path leads to: a file that tells its network, with notes for who has read it, or weights and what a folder tells of theirs. */
+export type Found = { readonly file: string; readonly notes: () => readonly string[] } | { readonly weights: string; readonly read: Read };
 
 const [MODEL, CONFIG, CARD] = ["model.safetensors", "config.json", "README.md"] as const;
 /** More than the header of any network's file. */
@@ -104,7 +104,7 @@ function described(recipe: Description): string {
 /** Finds the model of a path, or of a name of the Hugging Face hub, which is downloaded first. */
 export async function findModel(path: string, signal: AbortSignal | undefined, onProgress: ((progress: DownloadProgress) => void) | undefined): Promise<Found> {
   const folder = path.startsWith("hf://") ? await download(path, signal, onProgress) : path;
-  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) return { file: folder, notes: [] };
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) return { file: folder, notes: () => [] };
   const { notesOn, parseConfig, WEIGHTS } = await folders();
   const unreadable = (file: string) => (cause: Error) => {
     throw new ResNetError("ERR_IO", `cannot read ${file}: ${systemReason(cause)}`, { cause });
@@ -124,7 +124,7 @@ export async function findModel(path: string, signal: AbortSignal | undefined, o
     }
   };
   const header = await ownHeader(file);
-  if (header !== undefined) return { file, notes: text === undefined ? [] : read(() => notesOn(text, header, described)) };
+  if (header !== undefined) return { file, notes: () => (text === undefined ? [] : read(() => notesOn(text, header, described))) };
   const why = weights === MODEL ? await cutOff(file) : undefined;
   if (why !== undefined) throw new ResNetError("ERR_MODEL_FILE", `${file}: expected weights, got ${why}`);
   if (text === undefined) throw wrong(`a description in ${MODEL}, or ${CONFIG} beside it`, "neither");

@@ -67,8 +67,14 @@ export async function loadModel(path: string | URL, options?: LoadModelOptions):
   const found = await findModel(filePath("path", path), signal, onProgress);
   const isOwn = "file" in found;
   const model = isOwn ? new Network(await cancellable(signal, (flag) => addon.NativeModel.load(found.file, placed(compute), head, flag))) : await modelOf(found, { signal, ...compute, ...head });
-  for (const note of isOwn ? found.notes : found.read.notes) onNote?.(note);
-  return model;
+  try {
+    // Only what is read knows that a newer version has written it.
+    for (const note of isOwn ? found.notes() : found.read.notes) onNote?.(note);
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
 }
 
 /** The model of a folder that timm wrote. */

@@ -152,11 +152,16 @@ fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
         WITHOUT_DIGEST | VERSION => {}
         newer => {
             return Err(format!(
-                "expected a description of version {VERSION}, got {newer}: a newer resnet-native may read it"
+                "expected a description of version {VERSION}, got {newer}: a newer resnet-native wrote it, update to read it"
             ));
         }
     }
-    let Description { network, in_channels, seed, interface, .. } = serde_json::from_str(json).map_err(reason)?;
+    // The same version may have come to know more layers.
+    let unknown = |error: serde_json::Error| match error.is_data() {
+        true => format!("{}; a newer resnet-native may have written it, update to read it", reason(error)),
+        false => reason(error),
+    };
+    let Description { network, in_channels, seed, interface, .. } = serde_json::from_str(json).map_err(unknown)?;
     Ok(ModelHeader { network, in_channels, seed, interface: interface.unwrap_or_default() })
 }
 
@@ -229,7 +234,7 @@ mod tests {
 
     #[test]
     fn files_of_the_first_version_are_read() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/model_0_1.safetensors");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats/model_1.safetensors");
         let model = read_model(&path, &Cancel::default()).unwrap();
         assert_eq!((model.header.in_channels, model.header.seed, model.entries.len()), (1, 7, 8));
     }
@@ -301,7 +306,10 @@ mod tests {
         };
         assert!(parse(&with("1", relu)).is_ok());
         assert!(parse(&with("2", relu)).is_ok());
-        assert!(parse(&with("3", r#"{"unknown":1}"#)).unwrap_err().contains("version 2, got 3"));
+        let newer = parse(&with("3", r#"{"unknown":1}"#)).unwrap_err();
+        assert!(newer.contains("version 2, got 3") && newer.contains("update"), "{newer}");
+        let newer = parse(&with("2", r#"{"type":"gelu"}"#)).unwrap_err();
+        assert!(newer.contains("unknown variant `gelu`") && newer.contains("update"), "{newer}");
         let deep = format!("{}{}", r#"{"type":"residual","body":"#.repeat(100_000), "}".repeat(100_000));
         for json in [with("\"1\"", relu), with("1", "{}"), with("1", &deep), "{".into(), " ".repeat(MAX_LEN + 1)] {
             assert!(parse(&json).is_err());

@@ -71,9 +71,9 @@ impl Described {
         let Version { version } = serde_json::from_str(json).map_err(reason)?;
         match version {
             VERSION => serde_json::from_str(json).map_err(reason),
-            other => {
-                Err(format!("expected a checkpoint of version {VERSION}, got {other}: another resnet-native wrote it"))
-            }
+            newer => Err(format!(
+                "expected a checkpoint of version {VERSION}, got {newer}: a newer resnet-native wrote it, update to go on from it"
+            )),
         }
     }
 }
