@@ -29,7 +29,12 @@ pub(super) struct DirectWeightGradient {
     /// Tasks that the channels give.
     strips: usize,
     patches: Patches,
+    /// Whether a patch has the next one brought near meanwhile: a kernel of one tap multiplies each value too little to wait for it too.
+    brings_next: bool,
 }
+
+/// Fewest pixels of a map that a patch asks ahead for: in smaller ones asking takes longer than waiting.
+const ASKED_AHEAD: usize = 16;
 
 /// The output pixels that meet some taps, which lie next to each other in source and partial sum.
 struct TapJob {
@@ -51,7 +56,8 @@ impl DirectWeightGradient {
         let strips = forward.strips() * forward.span;
         let line = shape.stride[0] * forward.source.line + forward.vectors * width * LANES;
         let jobs = if shape.plain_input { plain_jobs(shape) } else { blocked_jobs(shape, forward) };
-        Self { jobs, sums, strips, patches: Patches::new(height, line, strips) }
+        let brings_next = jobs.len() == 1 && height * width >= ASKED_AHEAD;
+        Self { jobs, sums, strips, patches: Patches::new(height, line, strips), brings_next }
     }
 
     pub(super) fn scratch_len(&self, n: usize) -> usize {
@@ -156,28 +162,37 @@ impl PairTask<'_> {
             return;
         }
         let [oh, ow] = self.shape.output();
+        let stride = self.shape.stride[0];
         for first_image in images.clone().step_by(cut.patches.images) {
             let count = cut.patches.images.min(images.end - first_image);
             let x = &self.x[first_image * sweep.source.image + source_block * sweep.source.block..];
             let dy = &self.dy[first_image * sweep.target.image + self.block * sweep.target.block..];
             for top in (0..oh).step_by(cut.patches.lines) {
+                // The next patch: lines further down, or the first of other images.
+                let next = |line: usize, image: usize| match top + cut.patches.lines < oh {
+                    true => cut.patches.lines * line,
+                    false => (cut.patches.images * image).saturating_sub(top * line),
+                };
+                let next = [next(stride * sweep.source.line, sweep.source.image), next(ow * LANES, sweep.target.image)];
                 for job in &cut.jobs {
                     let lines = job.y.start.max(top)..job.y.end.min(top + cut.patches.lines);
                     if lines.is_empty() {
                         continue;
                     }
-                    let source = job.source + (lines.start - job.y.start) * self.shape.stride[0] * sweep.source.line;
+                    let source = job.source + (lines.start - job.y.start) * stride * sweep.source.line;
                     let patch = Patch {
                         x: x[source..].as_ptr(),
                         dy: dy[(lines.start * ow + job.x.start) * LANES..].as_ptr(),
                         counts: [count, lines.len(), job.x.len()],
                         x_steps: [
                             sweep.source.image,
-                            self.shape.stride[0] * sweep.source.line,
+                            stride * sweep.source.line,
                             self.shape.stride[1] * sweep.source.pixel,
                         ],
                         dy_steps: [sweep.target.image, ow * LANES, LANES],
                         dy_vector: sweep.target.block,
+                        next,
+                        brings_next: cut.brings_next,
                         // SAFETY: the job's part of a pair's partial sum.
                         sums: unsafe { sums.add(job.sum) },
                         sums_vector: vector,
@@ -197,9 +212,18 @@ struct Patch {
     x_steps: [usize; 3],
     dy_steps: [usize; 3],
     dy_vector: usize,
+    /// Floats from source and gradients to those that the next patch begins with.
+    next: [usize; 2],
+    /// Whether it has those brought near meanwhile.
+    brings_next: bool,
     sums: *mut f32,
     sums_vector: usize,
 }
+
+/// What of the next patch a tile asks for.
+const NOTHING: usize = 0;
+const SOURCE: usize = 1;
+const GRADIENTS: usize = 2;
 
 /// Most rows of a tile: more would not share the loads of output gradients any better.
 const MOST_ROWS: usize = 8;
@@ -210,23 +234,27 @@ kernel! {
         for index in 0..tiles {
             let (first, end) = (rows * index / tiles, rows * (index + 1) / tiles);
             macro_rules! pick {
-                ($($rows:literal)*) => {
+                ($next:ident: $($rows:literal)*) => {
                     match (end - first, vectors) {
                         // SAFETY: `PairTask::run` made the patch from pixels inside the activations.
-                        $(($rows, 1) if S::ROWS >= $rows => unsafe { tile::<S, $rows, 1>(patch, first) },)*
+                        $(($rows, 1) if S::ROWS >= $rows => unsafe { tile::<S, $rows, 1, $next>(patch, first) },)*
                         // SAFETY: as above.
-                        $(($rows, 2) if S::ROWS >= $rows && S::VECTORS >= 2 => unsafe { tile::<S, $rows, 2>(patch, first) },)*
+                        $(($rows, 2) if S::ROWS >= $rows && S::VECTORS >= 2 => unsafe { tile::<S, $rows, 2, $next>(patch, first) },)*
                         (rows, _) => unreachable!("a tile of {rows} rows and {vectors} vectors"),
                     }
                 };
             }
-            pick!(1 2 3 4 5 6 7 8)
+            match index {
+                0 if patch.brings_next => pick!(SOURCE: 1 2 3 4 5 6 7 8),
+                1 if patch.brings_next => pick!(GRADIENTS: 1 2 3 4 5 6 7 8),
+                _ => pick!(NOTHING: 1 2 3 4 5 6 7 8),
+            }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, first: usize) {
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const NEXT: usize>(patch: &Patch, first: usize) {
     // SAFETY: see `Patch`; the rows `first..first + ROWS` follow each other in source and partial sum.
     unsafe {
         let out = patch.sums.add(first * LANES);
@@ -243,7 +271,13 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(patch: &Patch, 
                 let mut dy = patch.dy.add(image * patch.dy_steps[0] + line * patch.dy_steps[1]);
                 for _ in 0..pixels {
                     let mut gradients = [S::splat(0.0); VECTORS];
+                    if NEXT == SOURCE {
+                        S::prefetch(x.wrapping_add(patch.next[0]));
+                    }
                     for v in 0..VECTORS {
+                        if NEXT == GRADIENTS {
+                            S::prefetch(dy.wrapping_add(patch.next[1] + v * patch.dy_vector));
+                        }
                         gradients[v] = S::load(dy.add(v * patch.dy_vector));
                     }
                     for row in 0..ROWS {
