@@ -7,10 +7,17 @@
 
 use crate::denormals::FlushDenormals;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+
+// A model of it, in `reliability/loom`, goes through the orders in which threads can take their steps.
+#[cfg(loom)]
+use loom::{sync, thread};
+#[cfg(not(loom))]
+use std::{sync, thread};
+use sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use sync::{Arc, Condvar, Mutex, MutexGuard};
+use thread::{Builder, JoinHandle};
 
 /// How long a thread looks for work, or for the end of the others' work, before it sleeps: waking up takes tens of microseconds,
 /// and between two ops of a network there are fewer.
@@ -74,7 +81,7 @@ impl Pool {
         let spawn = |index| {
             let shared = Arc::clone(&shared);
             let name = format!("resnet-kernel-{index}");
-            std::thread::Builder::new().name(name).spawn(move || work(&shared, index)).ok()
+            Builder::new().name(name).spawn(move || work(&shared, index)).ok()
         };
         let workers = (1..threads).map_while(spawn).collect();
         Self { shared, workers, turn: Mutex::new(()) }
@@ -246,6 +253,9 @@ fn work(shared: &Shared, thread: usize) {
 
 /// Waits for a condition while [`PATIENCE`] lasts; whether it came.
 fn comes_soon(condition: impl Fn() -> bool) -> bool {
+    if cfg!(loom) {
+        return condition();
+    }
     let mut began = None;
     loop {
         // Between two looks at the clock.
