@@ -166,6 +166,7 @@ fn pickles_that_lie_are_refused() {
     }
     refused("a protocol", &zip(&[entry("a/data.pkl", b"\x80\x06N.")]), "protocol 2 to 5, got 6");
     refused_object("a memo's index", b"]r\xff\xff\xff\x7f", "remembers");
+    refused_object("a memo larger than what was made", b"]r\x02\0\0\0", "remembers value 2, and made only 1");
     refused_object("no UTF-8", b"X\x02\0\0\0\xff\xff", "not UTF-8");
     let deep = [b"(", &vec![0x85; 10][..]].concat();
     refused_object("a value from before a mark", &[b"N", &deep[..]].concat(), "never made");

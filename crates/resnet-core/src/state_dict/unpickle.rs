@@ -19,8 +19,8 @@ const MAX_GLOBAL: usize = 256;
 pub(super) fn unpickle(source: impl BufRead, most: usize) -> Outcome<Pickle> {
     let pickle =
         Pickle { root: Value::None, containers: vec![], storages: vec![], tensors: vec![], texts: String::new() };
-    let mut machine =
-        Machine { source, taken: 0, left: most, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), pickle };
+    let (stack, marks, memo) = (Vec::new(), Vec::new(), Vec::new());
+    let mut machine = Machine { source, taken: 0, most, left: most, stack, marks, memo, pickle };
     while !machine.step()? {}
     machine.pickle.root = machine.pop()?;
     Ok(machine.pickle)
@@ -30,7 +30,9 @@ struct Machine<R> {
     source: R,
     /// Bytes read.
     taken: usize,
-    /// Values that may still be made.
+    /// Values that may be made.
+    most: usize,
+    /// Those of them that still may.
     left: usize,
     stack: Vec<Value>,
     /// Lengths of the stack at open marks.
@@ -233,8 +235,10 @@ impl<R: BufRead> Machine<R> {
     }
 
     fn remember(&mut self, index: usize) -> Outcome<()> {
-        if index >= MAX_VALUES {
-            return damaged(format!("a pickle remembers more than {MAX_VALUES} values"));
+        // Picklers number what they remember from 0, Python 2's from 1.
+        let made = self.most - self.left;
+        if index > made {
+            return damaged(format!("a pickle remembers value {index}, and made only {made}"));
         }
         if index >= self.memo.len() {
             self.memo.resize(index + 1, None);
