@@ -1,0 +1,5 @@
+//! Weights as safetensors.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| resnet_fuzz::weights(bytes));
