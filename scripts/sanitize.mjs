@@ -1,0 +1,58 @@
+// npm run sanitize -- address | thread | loom, or all that there is for.
+//   address  unit tests and ops' tests under AddressSanitizer, whose library rustup's Rust for Linux has
+//   thread   the same under ThreadSanitizer; the standard library is built with it too, from its sources, which are rustup's component rust-src;
+//            else, on Debian, from its archive (145 MB, to target/thread-toolchain)
+//   loom     models of the thread pool, in every order of their threads' steps
+
+import { copyFileSync, existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { debianRust } from "./debian-rust.mjs";
+import { finish, output, root, step } from "./steps.mjs";
+
+const CRATES = "-p resnet-ops -p resnet-core";
+const [, host] = /^host: (.*)$/m.exec(output("rustc", "-vV") ?? "") ?? [];
+const checks = { address, thread, loom };
+const asked = process.argv.slice(2);
+const unknown = asked.find((name) => !(name in checks));
+if (unknown) throw new Error(`expected some of ${Object.keys(checks).join(", ")}, got ${unknown}`);
+for (const name of asked.length > 0 ? asked : Object.keys(checks)) await checks[name]();
+finish();
+
+async function address() {
+  // The compiler's own switch for what is unstable, so that the toolchain of everything else will do.
+  const environment = { RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-Zsanitizer=address", CARGO_TARGET_DIR: join(root, "target/address"), ASAN_OPTIONS: "detect_leaks=0" };
+  await step("AddressSanitizer", `cargo test --locked --target ${host} ${CRATES} --lib --test ops`, environment);
+}
+
+async function thread() {
+  const folder = join(root, "target/thread-toolchain");
+  let rustc;
+  await step("toolchain", () => {
+    rustc = [process.env.RUSTC, "rustc", join(folder, "rustc")].find(hasSources) ?? [debianRust(folder, 600, () => ["rust-web-src"])].find(hasSources);
+    if (!rustc) return "the sources of the standard library are missing: rustup component add rust-src";
+    // Debian's compiler comes without ThreadSanitizer's own library.
+    const [has, others] = [rustc, "rustc"].map(runtime);
+    if (!has && others) copyFileSync(others, join(output(rustc, "--print", "target-libdir"), "librustc-stable_rt.tsan.a"));
+    console.log(rustc);
+    return has || others ? undefined : "ThreadSanitizer's library is missing, which rustup's Rust for Linux has";
+  });
+  const environment = { RUSTC: rustc, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-Zsanitizer=thread", CARGO_TARGET_DIR: join(root, "target/thread") };
+  await step("ThreadSanitizer", `cargo test --locked -Zbuild-std --target ${host} ${CRATES} --lib --test ops`, environment);
+}
+
+/** ThreadSanitizer's library, if a compiler has it. */
+function runtime(rustc) {
+  const folder = output(rustc, "--print", "target-libdir");
+  const name = folder && readdirSync(folder).find((name) => name.endsWith("_rt.tsan.a"));
+  return name && join(folder, name);
+}
+
+async function loom() {
+  await step("models", "cargo test --locked --manifest-path reliability/loom/Cargo.toml --test pool", { CARGO_TARGET_DIR: join(root, "target/loom") });
+}
+
+/** Whether a compiler has the sources of its standard library. */
+function hasSources(rustc) {
+  const sysroot = rustc && output(rustc, "--print", "sysroot");
+  return Boolean(sysroot) && existsSync(join(sysroot, "lib/rustlib/src/rust/library/Cargo.lock"));
+}
