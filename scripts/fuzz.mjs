@@ -19,19 +19,21 @@ const TARGETS = {
   idx: { kept: "idx-packed-or-not" },
   image_list: { kept: "list-of-pictures" },
   jpeg: { kept: "jpeg", more: ["pictures", ".jpg"] },
-  model: { kept: "model-file", more: [".", ".safetensors"] },
+  model: { kept: "model-file", more: ["formats", ".safetensors"] },
   png: { kept: "png", more: ["pictures", ".png"] },
-  safetensors: { kept: "weights-as-safetensors", more: [".", ".safetensors"] },
+  safetensors: { kept: "weights-as-safetensors", more: ["formats", ".safetensors"] },
   torch: { kept: "weights-of-PyTorch", more: ["torch_files", ".pth"] },
   webp: { kept: "webp", more: ["pictures", ".webp"] },
 };
 /** The crates of which it is seen what a file reaches. */
 const SEEN = ["resnet-core", "safetensors", "flate2", "miniz_oxide", "image", "png", "fdeflate", "image-webp", "zune-jpeg", "zune-core", "moxcms"];
 const COVERAGE = ["-Cpasses=sancov-module", ...["level=4", "inline-8bit-counters", "pc-table", "trace-compares"].map((what) => `-Cllvm-args=-sanitizer-coverage-${what}`)];
+/** Seconds of the clock after which a file is a finding: many, as a program may be stopped for a while. */
+const MOST_SECONDS = 300;
 /** The longest file: fixtures are no longer. */
 const MOST_BYTES = 8192;
 /** Most bytes of all files that are kept of a target. */
-const MOST_KEPT = 90_000;
+const MOST_KEPT = 40_000;
 
 const { values: given, positionals } = parseArgs({ options: { minutes: { type: "string" }, keep: { type: "boolean" }, again: { type: "string" } }, allowPositionals: true });
 const minutes = Number(given.minutes ?? 1);
@@ -120,7 +122,7 @@ async function run(name, args, budget = Infinity) {
   const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "fuzz-"));
   mkdirSync(join(folder, "seeds"));
   const program = join(root, "target/fuzz", target, "release", name);
-  const options = ["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048", `-max_len=${MOST_BYTES}`, `-artifact_prefix=${join(out, `${name}-`)}`];
+  const options = ["-print_final_stats=1", `-timeout=${MOST_SECONDS}`, "-rss_limit_mb=2048", `-max_len=${MOST_BYTES}`, `-artifact_prefix=${join(out, `${name}-`)}`];
   const env = { ...process.env, ASAN_OPTIONS: "detect_leaks=0:quarantine_size_mb=4" };
   const child = spawn(program, [...options, ...args], { cwd: folder, env, stdio: ["ignore", "ignore", "pipe"] });
   let [said, seconds] = ["", 0];
@@ -157,9 +159,10 @@ async function keep(name) {
   // What was once a finding has a name.
   for (const file of readdirSync(kept).filter((file) => /^[0-9a-f]{12}$/.test(file))) rmSync(join(kept, file));
   let bytes = 0;
-  const files = readdirSync(fewest).map((file) => ({ file, size: statSync(join(fewest, file)).size })).toSorted((a, b) => a.size - b.size);
-  for (const { file, size } of files) {
-    bytes += size;
+  const files = readdirSync(fewest).toSorted();
+  // Their names are digests: what there is no room for is any of them.
+  for (const file of files) {
+    bytes += statSync(join(fewest, file)).size;
     if (bytes <= MOST_KEPT) renameSync(join(fewest, file), join(kept, file.slice(0, 12)));
   }
   rmSync(fewest, { recursive: true });
