@@ -114,6 +114,17 @@ pub struct Error {
     pub message: String,
 }
 
+/// What another reader says of a file: where it quotes that at length, the beginning and the end of what it says.
+pub(crate) fn brief(error: &impl fmt::Display) -> String {
+    const KEPT: usize = 200;
+    let text = error.to_string();
+    let cut = |at: usize| text.char_indices().nth(at).map(|(place, _)| place);
+    match (cut(KEPT), cut(text.chars().count().saturating_sub(KEPT))) {
+        (Some(start), Some(end)) if start < end => format!("{} … {}", &text[..start], &text[end..]),
+        _ => text,
+    }
+}
+
 /// A number as JavaScript writes it, in messages about those that are not finite.
 pub(crate) fn named(value: f64) -> String {
     match value {

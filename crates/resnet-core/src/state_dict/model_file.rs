@@ -6,7 +6,7 @@ use super::matching::{matching, LoadOptions};
 use super::read::{read, read_bytes};
 use super::write::{write, Values};
 use crate::cancel::Cancel;
-use crate::error::{Code, Error, Result};
+use crate::error::{brief, Code, Error, Result};
 use crate::interface::Interface;
 use crate::model::graph::trace_channels;
 use crate::model::params::Params;
@@ -146,7 +146,7 @@ fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
     if json.len() > MAX_LEN {
         return Err(format!("the network's description is longer than {MAX_LEN} bytes"));
     }
-    let reason = |error: serde_json::Error| format!("the network's description: {error}");
+    let reason = |error: serde_json::Error| format!("the network's description: {}", brief(&error));
     let Version { version } = serde_json::from_str(json).map_err(reason)?;
     match version {
         WITHOUT_DIGEST | VERSION => {}

@@ -3,6 +3,7 @@
 use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED, BESIDE};
 use super::digest::{is_due, Digesting, KEY, ZEROS};
 use super::problem::{damaged, Outcome};
+use crate::error::brief;
 use resnet_ops::allocate;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -87,10 +88,10 @@ fn without_digest(header: &mut [u8], digest: &str) -> bool {
 }
 
 fn parse_header(json: &[u8]) -> std::result::Result<Metadata, String> {
-    let mut header: Header = serde_json::from_slice(json).map_err(|error| format!("header: {error}"))?;
+    let mut header: Header = serde_json::from_slice(json).map_err(|error| format!("header: {}", brief(&error)))?;
     header.tensors.sort_by_key(|(_, info)| info.data_offsets);
     // Checks that the tensors' data follow each other without gaps and are as long as shape and type say.
-    Metadata::new(header.metadata, header.tensors).map_err(|error| format!("header: {error}"))
+    Metadata::new(header.metadata, header.tensors).map_err(|error| format!("header: {}", brief(&error)))
 }
 
 /// A header as it stands in the file; other readers let the last of two tensors with the same name win.
@@ -156,6 +157,18 @@ mod tests {
             "b":{"dtype":"BF16","shape":[1,1],"data_offsets":[16,18]}}"#;
         let data: [&[u8]; 4] = [&1f32.to_le_bytes(), &(-2f32).to_le_bytes(), &7i64.to_le_bytes(), &[0x80, 0x3f]];
         file(header, &data.concat())
+    }
+
+    #[test]
+    fn what_is_quoted_of_a_header_is_short() {
+        let dtype = "é".repeat(5000);
+        let header = format!(r#"{{"x":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,4]}}}}"#);
+        let reason = reason(&file(&header, &[0; 4]));
+        assert!(
+            reason.starts_with("header: unknown variant `ééé") && reason.contains(" at line 1 column "),
+            "{reason}"
+        );
+        assert!(reason.chars().count() < 500, "{} characters", reason.chars().count());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::run_state::RunState;
 use super::identity::Identity;
-use crate::error::{Code, Error, Result};
+use crate::error::{brief, Code, Error, Result};
 use crate::session::Session;
 use crate::state_dict::{Beside, Entry, ModelFile};
 use crate::train::best::Best;
@@ -67,7 +67,7 @@ impl Described {
 
     /// What [`Self::to_json`] gave, or why it is none.
     pub fn from_json(json: &str) -> std::result::Result<Self, String> {
-        let reason = |error: serde_json::Error| format!("what it says of its run: {error}");
+        let reason = |error: serde_json::Error| format!("what it says of its run: {}", brief(&error));
         let Version { version } = serde_json::from_str(json).map_err(reason)?;
         match version {
             VERSION => serde_json::from_str(json).map_err(reason),
