@@ -20,7 +20,8 @@ const calls = {
   step: { writes: true, does: (model, signal) => new Trainer(model).step(images(4), [0, 1, 2, 3], { signal }) },
   loadWeights: { writes: true, does: (model, signal) => model.loadWeights(file, { signal }) },
   to: { writes: true, does: (model) => model.to("cpu", { threads: 2 }) },
-  training: { writes: true, does: (model, signal) => model.forward(images(4), { training: true, signal }) },
+  // Running statistics never change.
+  training: { does: (model, signal) => model.forward(images(4), { training: true, signal }) },
   predict: { does: (model, signal) => model.predict(images(4), { signal }) },
   evaluate: { does: (model, signal) => evaluate(model, data, { signal }) },
   save: { does: (model, signal) => model.save(file, { signal }) },
