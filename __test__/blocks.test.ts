@@ -50,6 +50,7 @@ test("a block with a 1x1 convolution changes channels and size (row 1)", async (
 test("a block without one cannot change them", async () => {
   using block = new Residual(6);
   expect(await rejection(block.forward(x))).toMatchObject({ code: "ERR_SHAPE" });
+  expect(await rejection(block.forward(tensor([1], [])))).toMatchObject({ code: "ERR_SHAPE" });
   expect(block.inChannels).toBeUndefined();
 });
 

@@ -67,6 +67,9 @@ test("what is no sample is refused by its place, and what the iterable throws co
   };
   await refused("ERR_INVALID_ARGUMENT", "samples: expected an iterable or async iterable of { image, label }, got 3", 3);
   await refused("ERR_INVALID_ARGUMENT", "samples: expected at least one sample", []);
+  const detached = new Float32Array(2);
+  structuredClone(detached, { transfer: [detached.buffer] });
+  await refused("ERR_INVALID_ARGUMENT", "samples: expected an iterable or async iterable of { image, label }, got ", detached);
   await refused("ERR_INVALID_ARGUMENT", "samples[0].image: expected a picture: a path, a file URL, the bytes of a file, or pixels { data, info: { width, height, channels } }, got undefined", [{ label: 1 }]);
   await refused("ERR_LABEL", "samples[0].label: expected a name or an integer", [{ image, label: -1 }]);
   await refused("ERR_INVALID_ARGUMENT", "samples[1].label: expected names or numbers, not both", [{ image, label: 1 }, { image, label: "a" }]);

@@ -59,7 +59,8 @@ const iterableRule: Rule<Iterable<Sample> | AsyncIterable<Sample>> = {
   expected: "an iterable or async iterable of { image, label }",
   accepts(value) {
     const { [Symbol.iterator]: sync, [Symbol.asyncIterator]: async } = value as Partial<Iterable<Sample> & AsyncIterable<Sample>>;
-    return typeof value === "object" && (typeof sync === "function" || typeof async === "function");
+    // A typed array has numbers, and none where its memory has gone elsewhere.
+    return typeof value === "object" && !ArrayBuffer.isView(value) && (typeof sync === "function" || typeof async === "function");
   },
 };
 

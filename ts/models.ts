@@ -186,7 +186,7 @@ export abstract class Model implements Disposable {
     const { training = false, signal } = checkOptions(options, { ...signalRules, training: boolean });
     const native = nativeOf(this, "this");
     const { data, shape } = checkTensor("images", images);
-    return cancellable(signal, (flag) => native.forward(data, shape, training, false, shape[0]!, flag));
+    return cancellable(signal, (flag) => native.forward(data, shape, training, false, shape[0] ?? 0, flag));
   }
 
   /**

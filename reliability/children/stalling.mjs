@@ -55,5 +55,5 @@ const watch = (async () => {
 await works[what]();
 progress.isDone = true;
 await watch;
-tell({ longest: Math.max(...turns), turns: turns.length });
+tell({ longest: turns.reduce((longest, turn) => Math.max(longest, turn), 0), turns: turns.length });
 process.exit();
