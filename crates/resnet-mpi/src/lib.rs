@@ -33,7 +33,7 @@ pub struct World {
 /// is still in a core's cache when MPI reads it, which moves the one before meanwhile.
 const PIECE: usize = 1 << 20;
 
-/// Bytes of each part in a piece, however many ranks there are, as messages of fewer bytes wait for each other more than they move.
+/// Fewest bytes of each part in a piece, as where many ranks share one, messages would wait for each other longer than they move.
 const LEAST: usize = 256 << 10;
 
 /// Whether a run has the world: two at once would exchange with each other.

@@ -168,12 +168,8 @@ impl PairTask<'_> {
             let x = &self.x[first_image * sweep.source.image + source_block * sweep.source.block..];
             let dy = &self.dy[first_image * sweep.target.image + self.block * sweep.target.block..];
             for top in (0..oh).step_by(cut.patches.lines) {
-                // The next patch: lines further down, or the first of other images.
-                let next = |line: usize, image: usize| match top + cut.patches.lines < oh {
-                    true => cut.patches.lines * line,
-                    false => (cut.patches.images * image).saturating_sub(top * line),
-                };
-                let next = [next(stride * sweep.source.line, sweep.source.image), next(ow * LANES, sweep.target.image)];
+                let next = |map, stride| cut.patches.to_next(top, map, stride);
+                let next = [next(&sweep.source, stride), next(&sweep.target, 1)];
                 for job in &cut.jobs {
                     let lines = job.y.start.max(top)..job.y.end.min(top + cut.patches.lines);
                     if lines.is_empty() {

@@ -16,7 +16,6 @@ use crate::conv2d::call::WeightGradient;
 use crate::conv2d::cpu::axis::reach;
 use crate::conv2d::cpu::bias::bias_gradients;
 use crate::conv2d::cpu::blocking::Patches;
-use crate::conv2d::cpu::map::Map;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::{kernel, Part, Simd};
@@ -130,15 +129,8 @@ unsafe fn patches<S: Simd, P: Part, const SPREAD: usize>(pair: &Pair, images: Ra
     for first_image in images.clone().step_by(cut.patches.images) {
         let count = cut.patches.images.min(images.end - first_image);
         for top in (0..height).step_by(cut.patches.lines) {
-            // The next patch: lines further down, or the first of other images.
-            let step = |map: &Map, stride: usize| {
-                if top + cut.patches.lines < height {
-                    cut.patches.lines * stride * map.line
-                } else {
-                    (cut.patches.images * map.image).saturating_sub(top * stride * map.line)
-                }
-            };
-            let prefetch = [step(&forward.source, shape.stride[0]), step(&forward.target, 1)];
+            let next = |map, stride| cut.patches.to_next(top, map, stride);
+            let prefetch = [next(&forward.source, shape.stride[0]), next(&forward.target, 1)];
             for (index, (row, reached, first_line)) in cut.rows.iter().enumerate() {
                 let lines = reached.start.max(top)..reached.end.min(top + cut.patches.lines);
                 if lines.is_empty() {
