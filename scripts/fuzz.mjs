@@ -9,7 +9,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFile
 import { availableParallelism, tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { finish, output, root, step } from "./steps.mjs";
+import { finish, output, root, rustHost, step } from "./steps.mjs";
 
 const fixtures = join(root, "crates/resnet-core/tests/fixtures");
 /** Of each target the folder of its kept files, as P7 calls the format, and where there are more to begin with. */
@@ -42,7 +42,7 @@ const unknown = positionals.find((name) => !(name in TARGETS));
 if (unknown) throw new Error(`expected some of ${Object.keys(TARGETS).join(", ")}, got ${unknown}`);
 if (given.again && positionals.length !== 1) throw new Error("--again: expected one target");
 const chosen = positionals.length > 0 ? positionals : Object.keys(TARGETS);
-const target = /^host: (.*)$/m.exec(output("rustc", "-vV") ?? "")?.[1];
+const target = rustHost();
 const out = join(root, "out/fuzz");
 
 await step("requirements", () => {

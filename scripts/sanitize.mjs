@@ -7,12 +7,12 @@
 import { copyFileSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { debianRust } from "./debian-rust.mjs";
-import { finish, output, root, step } from "./steps.mjs";
+import { finish, output, root, rustHost, step } from "./steps.mjs";
 
 const CRATES = "-p resnet-ops -p resnet-core";
 /** Tests ask for more memory than there is, and want to hear so. */
 const OPTIONS = "allocator_may_return_null=1";
-const [, host] = /^host: (.*)$/m.exec(output("rustc", "-vV") ?? "") ?? [];
+const host = rustHost();
 const checks = { address, thread, loom };
 const asked = process.argv.slice(2);
 const unknown = asked.find((name) => !(name in checks));

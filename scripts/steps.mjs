@@ -81,6 +81,11 @@ export function output(program, ...args) {
   return status === 0 ? stdout.trim() : undefined;
 }
 
+/** The triple of the platform that rustc is for, which it compiles for unless it is told another; undefined without rustc. */
+export function rustHost() {
+  return /^host: (.*)$/m.exec(output("rustc", "-vV") ?? "")?.[1];
+}
+
 function start(program, args, stdio, environment) {
   return spawnSync(program, args, { ...options(stdio, environment), encoding: "utf8" });
 }

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { setUp } from "./setup.mjs";
-import { finish, output, step } from "./steps.mjs";
+import { finish, rustHost, step } from "./steps.mjs";
 
 const MPIS = ["openmpi", "mpich"];
 const at = process.argv.indexOf("--faults");
@@ -20,7 +20,7 @@ if (found.length === 0) {
 }
 await setUp();
 // Where napi has cargo build.
-const [, host] = /^host: (.*)$/m.exec(output("rustc", "-vV"));
+const host = rustHost();
 for (const mpi of found) {
   // It is asked for its compiler once, when its bindings are made.
   await step(`bindings of ${mpi}`, `cargo clean --release --target ${host} --package mpi-sys`);
