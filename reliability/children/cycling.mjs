@@ -3,7 +3,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { evaluate, fit, fromIterable, gradCam, loadModel, preprocess, Trainer } from "resnet-native";
+import { evaluate, fashionMnist, fit, fromIterable, gradCam, loadModel, preprocess, Trainer } from "resnet-native";
 import { given, tell } from "./given.mjs";
 import { images, spots, tinyModel } from "./subjects.mjs";
 
@@ -62,6 +62,7 @@ const kinds = {
     await fromIterable([{ image: picture, label: 1 }], { size: 16 });
   },
   "data sets dropped": () => spots(64).split({ fraction: 0.5 }).train.take(3).length,
+  "data sets loaded and dropped": () => fashionMnist({ source: "sample" }),
   "never disposed of": async () => void (await tinyModel().predict(image)),
   "trained, never disposed of": () => fit(tinyModel(), data, { epochs: 1, batchSize: 8 }),
 };

@@ -3,9 +3,10 @@
 use crate::batches::{pass_of, BatchOptions, NativeBatches};
 use crate::error::raise;
 use crate::labels::{labels_of, labels_ref_to_js, NativeMatrix};
+use crate::memory::HeldImages;
 use crate::options::{image_shape, sizes_to_js, NativeTensor};
 use crate::reply::{on_thread, CancelFlag};
-use napi::bindgen_prelude::{ClassInstance, Either, Float32Array, PromiseRaw, Uint32Array, Uint8Array};
+use napi::bindgen_prelude::{ClassInstance, Either, Float32Array, ObjectFinalize, PromiseRaw, Uint32Array, Uint8Array};
 use napi::Env;
 use napi_derive::napi;
 use resnet_core::cancel::Cancel;
@@ -18,8 +19,11 @@ use resnet_core::Error;
 use std::path::PathBuf;
 
 /// Images with their labels.
-#[napi]
-pub struct NativeDataset(Dataset);
+#[napi(custom_finalize)]
+pub struct NativeDataset {
+    data: Dataset,
+    images: HeldImages,
+}
 
 /// The two parts of a data set, and what was left out when it was loaded.
 #[napi]
@@ -99,6 +103,7 @@ impl NativeDataset {
     /// A data set of images (N, C, H, W), bytes or floats, with a label each or any number.
     #[napi(factory)]
     pub fn from_arrays(
+        env: &Env,
         images: Either<Uint8Array, Float32Array>,
         shape: Vec<u32>,
         labels: Either<Uint32Array, NativeMatrix>,
@@ -113,12 +118,13 @@ impl NativeDataset {
         };
         let (pixels, labels) = copied().map_err(raise)?;
         let shape = image_shape("shape", &shape).map_err(raise)?;
-        Dataset::from_arrays(pixels, shape, labels, class_names).map(Self).map_err(raise)
+        Dataset::from_arrays(pixels, shape, labels, class_names).map(|data| Self::new(env, data)).map_err(raise)
     }
 
     /// A data set of pictures that a transform, as JSON, brought to bytes, in several parts.
     #[napi(factory)]
     pub fn from_fitted(
+        env: &Env,
         parts: Vec<Uint8Array>,
         transform: String,
         labels: Either<Uint32Array, NativeMatrix>,
@@ -127,7 +133,7 @@ impl NativeDataset {
         let transform = PictureTransform::from_json(&transform).map_err(raise)?;
         let copied = || Ok((joined(&parts)?, labels_of(&labels)?));
         let (images, labels) = copied().map_err(raise)?;
-        Dataset::of_fitted(images, transform, labels, class_names).map(Self).map_err(raise)
+        Dataset::of_fitted(images, transform, labels, class_names).map(|data| Self::new(env, data)).map_err(raise)
     }
 
     /// The first batch of a pass as a PNG, below a line of text.
@@ -138,44 +144,44 @@ impl NativeDataset {
         options: BatchOptions,
         title: String,
     ) -> napi::Result<PromiseRaw<'env, Uint8Array>> {
-        let (pass, _) = pass_of(&self.0, &options).map_err(raise)?;
+        let (pass, _) = pass_of(&self.data, &options).map_err(raise)?;
         on_thread(env, move || pass.preview(&title))
     }
 
     /// Number of samples.
     #[napi(getter)]
     pub fn length(&self) -> u32 {
-        self.0.len() as u32
+        self.data.len() as u32
     }
 
     /// Channels, height and width of an image.
     #[napi(getter)]
     pub fn image_shape(&self) -> Vec<u32> {
-        sizes_to_js(&self.0.image_shape())
+        sizes_to_js(&self.data.image_shape())
     }
 
     /// Number of classes.
     #[napi(getter)]
     pub fn num_classes(&self) -> u32 {
-        self.0.num_classes() as u32
+        self.data.num_classes() as u32
     }
 
     /// Names of the classes, if there are any.
     #[napi(getter)]
     pub fn class_names(&self) -> Option<Vec<String>> {
-        self.0.class_names().map(<[String]>::to_vec)
+        self.data.class_names().map(<[String]>::to_vec)
     }
 
     /// A label for each sample, or (N, classes) as [`Labels::Multi`](resnet_core::data::Labels::Multi) has it.
     #[napi(getter)]
     pub fn labels(&self) -> Either<Uint32Array, Uint8Array> {
-        labels_ref_to_js(self.0.labels())
+        labels_ref_to_js(self.data.labels())
     }
 
     /// `single` or `multi`: how many classes a sample may be of.
     #[napi(getter)]
     pub fn label_kind(&self) -> &'static str {
-        match self.0.labels().kind() {
+        match self.data.labels().kind() {
             LabelKind::Single => "single",
             LabelKind::Multi => "multi",
         }
@@ -184,46 +190,48 @@ impl NativeDataset {
     /// What is done to a picture to become an image of this set, as JSON; null where that cannot be told.
     #[napi(getter)]
     pub fn transform(&self) -> Option<String> {
-        self.0.picture_transform().map(|transform| transform.to_json())
+        self.data.picture_transform().map(|transform| transform.to_json())
     }
 
     /// The files that passes have left out so far.
     #[napi]
     pub fn unreadable(&self) -> NativeLeftOut {
-        let unreadable = self.0.unreadable();
+        let unreadable = self.data.unreadable();
         NativeLeftOut { count: unreadable.count as u32, files: named(unreadable.files) }
     }
 
     /// The samples at these places.
     #[napi]
-    pub fn subset(&self, indices: Uint32Array) -> napi::Result<Self> {
-        self.0.subset(&indices).map(Self).map_err(raise)
+    pub fn subset(&self, env: &Env, indices: Uint32Array) -> napi::Result<Self> {
+        self.data.subset(&indices).map(|data| Self::new(env, data)).map_err(raise)
     }
 
     /// Two parts; see [`Dataset::split`].
     #[napi]
     pub fn split(&self, fraction: f64, stratified: bool, seed: i64) -> napi::Result<NativeSplits> {
-        let splits = self.0.split(fraction, stratified, seed as u64).map_err(raise)?;
+        let splits = self.data.split(fraction, stratified, seed as u64).map_err(raise)?;
         Ok((splits, Skipped::default()).into())
     }
 
     /// The samples of several sets.
     #[napi(factory)]
-    pub fn concat(parts: Vec<ClassInstance<NativeDataset>>) -> napi::Result<Self> {
-        Dataset::concat(parts.iter().map(|part| part.0.clone()).collect()).map(Self).map_err(raise)
+    pub fn concat(env: &Env, parts: Vec<ClassInstance<NativeDataset>>) -> napi::Result<Self> {
+        Dataset::concat(parts.iter().map(|part| part.data.clone()).collect())
+            .map(|data| Self::new(env, data))
+            .map_err(raise)
     }
 
     /// A weight for each class; see [`Dataset::class_weights`].
     #[napi]
     pub fn class_weights(&self, power: f64) -> napi::Result<Vec<f64>> {
-        self.0.class_weights(power).map_err(raise)
+        self.data.class_weights(power).map_err(raise)
     }
 
     /// The same samples, normalised in this way or not at all.
     #[napi]
-    pub fn normalised(&self, normalise: Option<NativeNormalise>) -> napi::Result<Self> {
+    pub fn normalised(&self, env: &Env, normalise: Option<NativeNormalise>) -> napi::Result<Self> {
         let normalise = normalise.map(|NativeNormalise { mean, std }| Normalise { mean, std });
-        self.0.normalised(normalise).map(Self).map_err(raise)
+        self.data.normalised(normalise).map(|data| Self::new(env, data)).map_err(raise)
     }
 
     /// Mean and deviation of each channel.
@@ -233,7 +241,7 @@ impl NativeDataset {
         env: &'env Env,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, NativeNormalise>> {
-        let (data, cancel) = (self.0.clone(), Cancel::by([cancel.0.clone()]));
+        let (data, cancel) = (self.data.clone(), Cancel::by([cancel.0.clone()]));
         on_thread(env, move || data.measure(&cancel))
     }
 
@@ -244,34 +252,45 @@ impl NativeDataset {
         env: &'env Env,
         cancel: &CancelFlag,
     ) -> napi::Result<PromiseRaw<'env, Vec<NativeDetails>>> {
-        let (data, cancel) = (self.0.clone(), Cancel::by([cancel.0.clone()]));
+        let (data, cancel) = (self.data.clone(), Cancel::by([cancel.0.clone()]));
         on_thread(env, move || data.inspect(&cancel).map(Inspected))
     }
 
     /// Reads all images once.
     #[napi]
     pub fn verify<'env>(&self, env: &'env Env, cancel: &CancelFlag) -> napi::Result<PromiseRaw<'env, ()>> {
-        let (data, cancel) = (self.0.clone(), Cancel::by([cancel.0.clone()]));
+        let (data, cancel) = (self.data.clone(), Cancel::by([cancel.0.clone()]));
         on_thread(env, move || data.verify(&cancel))
     }
 
     /// The first `count` samples.
     #[napi]
-    pub fn take(&self, count: u32) -> napi::Result<Self> {
-        self.0.take(count as usize).map(Self).map_err(raise)
+    pub fn take(&self, env: &Env, count: u32) -> napi::Result<Self> {
+        self.data.take(count as usize).map(|data| Self::new(env, data)).map_err(raise)
     }
 
     /// A pass over the data.
     #[napi]
     pub fn batches(&self, options: BatchOptions) -> napi::Result<NativeBatches> {
-        NativeBatches::new(&self.0, &options).map_err(raise)
+        NativeBatches::new(&self.data, &options).map_err(raise)
+    }
+}
+
+impl ObjectFinalize for NativeDataset {
+    fn finalize(self, env: Env) -> napi::Result<()> {
+        self.images.forget(&env);
+        Ok(())
     }
 }
 
 impl NativeDataset {
+    fn new(env: &Env, data: Dataset) -> Self {
+        Self { images: HeldImages::new(env, &data), data }
+    }
+
     /// The core's data set, which shares its images.
     pub fn shared(&self) -> Dataset {
-        self.0.clone()
+        self.data.clone()
     }
 }
 
@@ -279,14 +298,14 @@ impl NativeDataset {
 impl NativeSplits {
     /// The part for training.
     #[napi(getter)]
-    pub fn train(&self) -> NativeDataset {
-        NativeDataset(self.splits.train.clone())
+    pub fn train(&self, env: &Env) -> NativeDataset {
+        NativeDataset::new(env, self.splits.train.clone())
     }
 
     /// The part for validation, if there is one.
     #[napi(getter)]
-    pub fn validation(&self) -> Option<NativeDataset> {
-        self.splits.validation.clone().map(NativeDataset)
+    pub fn validation(&self, env: &Env) -> Option<NativeDataset> {
+        self.splits.validation.clone().map(|data| NativeDataset::new(env, data))
     }
 
     /// What was left out.

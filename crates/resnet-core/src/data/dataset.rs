@@ -1,6 +1,9 @@
 //! Images with their labels, in memory or in files.
 
 mod fingerprint;
+mod memory;
+
+pub use memory::ImageMemory;
 
 use super::augment::{Augment, Canvas};
 use super::classes::Classes;

@@ -20,7 +20,7 @@ pub mod transform;
 
 pub use augment::Augment;
 pub use classes::check_class_names;
-pub use dataset::{Dataset, Splits};
+pub use dataset::{Dataset, ImageMemory, Splits};
 pub use labels::{LabelKind, Labels, LabelsRef};
 pub use loader::Loader;
 pub use pass::{Batch, DataPass, Mixed, Order};

@@ -26,6 +26,14 @@ impl Pixels {
         }
     }
 
+    /// What they take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::U8(pixels) => pixels.len(),
+            Self::F32(pixels) => size_of_val(&pixels[..]),
+        }
+    }
+
     /// The first value that is NaN or infinite, and its place.
     pub(super) fn non_finite(&self) -> Option<(usize, f32)> {
         match self {

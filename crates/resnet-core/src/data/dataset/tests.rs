@@ -54,6 +54,19 @@ fn a_part_shares_the_images_and_keeps_the_classes() {
 }
 
 #[test]
+fn the_memory_of_images_is_that_of_all_their_parts() {
+    let data = bytes([4, 1, 2, 2], &[0, 1, 2, 9]);
+    let [memory] = data.memory()[..] else { panic!() };
+    assert_eq!(memory.bytes, 16);
+    let other = bytes([3, 1, 2, 2], &[0, 1, 9]);
+    let both = Dataset::concat(vec![data.take(2).unwrap(), other.clone()]).unwrap();
+    assert_eq!(both.subset(&[0]).unwrap().memory(), [data.memory(), other.memory()].concat());
+    assert_ne!(data.memory(), other.memory());
+    let floats = Dataset::from_arrays(Pixels::F32(vec![0.0; 4]), [2, 2, 1, 1], vec![0, 1], None).unwrap();
+    assert_eq!(floats.memory()[0].bytes, 16);
+}
+
+#[test]
 fn resizes_when_a_batch_is_made() {
     let data = bytes([2, 2, 3, 3], &[0, 1]);
     for interpolation in [Interpolation::Pil, Interpolation::Float] {

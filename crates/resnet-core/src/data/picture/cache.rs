@@ -6,13 +6,19 @@ use std::sync::OnceLock;
 /// A place for each picture. What comes first is kept, until the room is used up: what is kept never changes what a batch holds.
 pub(super) struct Cache {
     places: Vec<OnceLock<Box<[u8]>>>,
+    room: usize,
     left: AtomicUsize,
 }
 
 impl Cache {
     pub fn new(count: usize, bytes: usize) -> Self {
         let places = if bytes == 0 { 0 } else { count };
-        Self { places: (0..places).map(|_| OnceLock::new()).collect(), left: AtomicUsize::new(bytes) }
+        Self { places: (0..places).map(|_| OnceLock::new()).collect(), room: bytes, left: AtomicUsize::new(bytes) }
+    }
+
+    /// Bytes that it keeps at most.
+    pub fn room(&self) -> usize {
+        self.room
     }
 
     pub fn get(&self, index: usize) -> Option<&[u8]> {

@@ -69,6 +69,12 @@ impl PictureSet {
         &self.transform
     }
 
+    /// Bytes that fitted pictures take at most when they are kept.
+    pub(in crate::data) fn most_kept(&self) -> usize {
+        let picture = self.transform.output().iter().product::<usize>();
+        self.cache.room().min(picture * self.files.len())
+    }
+
     /// All files.
     pub(in crate::data) fn files(&self) -> &[PathBuf] {
         &self.files
