@@ -1,22 +1,24 @@
-// npm run reliability [-- P5 P9] [-- --tenth | --full] [--only NAME] [--seed N] [--trial N]
+// npm run reliability [-- P5 P9] [-- --tenth | --full] [--only NAME] [--seed N] [--trial N] [--keep]
 //
 //   P5 P9        these promises alone, else all
 //   --tenth      a tenth of what is usual, a minute or two; --full is hours
 //   --only NAME  experiments whose name has this in it
 //   --seed N     repeats a run's random numbers; --trial N, of an experiment, only this trial
+//   --keep       RESULTS.md gets each experiment's row, in the usual size or the full one
 //
-// A table of what was tried and what held is printed; a whole run in the usual size or with --full writes RESULTS.md too. Exit code 1 if anything fell
-// short, each with the command that repeats it.
+// A table of what was tried and what held is printed. Exit code 1 if anything fell short, each with the command that repeats it.
 
-import { readdir, writeFile } from "node:fs/promises";
-import { availableParallelism, totalmem } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { machine } from "../benchmark/report.mjs";
 import { SIZES, Trial } from "./harness.mjs";
+import { pageWith, tableOf } from "./results.mjs";
 
-const options = { tenth: { type: "boolean" }, full: { type: "boolean" }, only: { type: "string" }, seed: { type: "string" }, trial: { type: "string" } };
+const options = { tenth: { type: "boolean" }, full: { type: "boolean" }, only: { type: "string" }, seed: { type: "string" }, trial: { type: "string" }, keep: { type: "boolean" } };
 const { values: given, positionals } = parseArgs({ options, allowPositionals: true });
 const size = SIZES.find((size) => given[size]) ?? "usual";
+if (given.keep && (size === "tenth" || given.trial !== undefined)) throw new Error("--keep: expected whole experiments in the usual or the full size");
 const seed = whole("seed") ?? Math.floor(Math.random() * 1e9);
 const began = performance.now();
 
@@ -34,11 +36,10 @@ let shortfalls = 0;
 for (const { id, says, experiments } of chosen) {
   const named = experiments.filter((experiment) => isNamed(experiment) && experiment.trials[size] !== 0);
   if (named.length > 0) console.log(`${id}  ${says}`);
-  for (const experiment of named) rows.push({ id, says, name: experiment.name, ...(await conduct(id, experiment)) });
+  for (const experiment of named) rows.push(rowOf(id, experiment.name, await conduct(id, experiment)));
 }
-const table = tableOf(rows);
-console.log(`\n${table}\nseed ${seed}, ${((performance.now() - began) / 1000).toFixed(0)} s`);
-if (chosen.length === all.length && given.only === undefined && given.trial === undefined && size !== "tenth") await writeResults();
+console.log(`\n${tableOf(["promise", "experiment", "tried", "held", "worst figure"], rows)}\nseed ${seed}, ${((performance.now() - began) / 1000).toFixed(0)} s`);
+if (given.keep) await keep();
 process.exitCode = shortfalls > 0 ? 1 : 0;
 
 /** The whole number that is given as an option, if one is. */
@@ -102,26 +103,13 @@ function rounded(value) {
   return Number.isInteger(value) ? String(value) : value.toPrecision(3);
 }
 
-function tableOf(rows) {
-  const head = ["promise", "experiment", "tried", "held", "worst figure"];
-  const cells = rows.map(({ id, name, tried, held, worst }) => [id, name, String(tried), held === tried ? String(held) : `**${held}**`, worst]);
-  const widths = head.map((title, column) => Math.max(...[title, ...cells.map((row) => row[column])].map((text) => text.length)));
-  const line = (row) => `| ${row.map((text, column) => text.padEnd(widths[column])).join(" | ")} |`;
-  return [line(head), `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`, ...cells.map(line)].join("\n");
+function rowOf(promise, experiment, { tried, held, worst }) {
+  return { promise, experiment, tried: String(tried), held: held === tried ? String(held) : `**${held}**`, "worst figure": worst };
 }
 
-async function writeResults() {
-  const { cpu, cores, instructionSet, system, node, commit } = await machine();
-  const lines = [
-    "# What was tried, and what held",
-    "",
-    `\`npm run reliability${size === "full" ? " -- --full" : ""}\` wrote this page: commit ${commit}, seed ${seed}, ${((performance.now() - began) / 60_000).toFixed(0)} minutes.`,
-    `${cpu}, ${cores} cores, ${instructionSet}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB; ${system}; Node ${node}.`,
-    "",
-    table,
-    "",
-    ...chosen.map(({ id, says }) => `- ${id}: ${says}`),
-    "",
-  ];
-  await writeFile(new URL("RESULTS.md", import.meta.url), lines.join("\n"));
+async function keep() {
+  const { cpu, cores, instructionSet, node, commit } = await machine();
+  const made = { size, seed: String(seed), commit, machine: `${cpu}, ${cores} cores, ${instructionSet}, Node ${node}` };
+  const file = new URL("RESULTS.md", import.meta.url);
+  await writeFile(file, pageWith(await readFile(file, "utf8").catch(() => ""), rows.map((row) => ({ ...row, ...made })), all));
 }
