@@ -29,6 +29,7 @@ export const workloads = {
   resnet18: { network: "ResNet-18", channels: 1, size: 96 },
   resnext18: { network: "ResNeXt-18", channels: 1, size: 96 },
   resnet50: { network: "torchvision's ResNet-50", channels: 3, size: 64 },
+  resnet50_224: { network: "torchvision's ResNet-50", channels: 3, size: 224 },
 };
 
 /** A new network; options are a model's, such as `seed`. */

@@ -1,6 +1,7 @@
 // What users could pick instead, each as a side of `npm run bench`, and where each is found.
 //
-//   RESNET_NATIVE_PYTHON      a Python with torch and numpy, torchvision (resnet50), onnx and onnxscript (ONNX Runtime); default python3
+//   RESNET_NATIVE_PYTHON      a Python with torch and numpy, torchvision (resnet50), onnx and onnxscript (ONNX Runtime, OpenVINO), openvino;
+//                             default python3
 //   RESNET_NATIVE_TF_PYTHON   a Python with tensorflow and keras, default the one above
 //   RESNET_NATIVE_ORT         the folder where onnxruntime-node is installed, default the working folder
 
@@ -17,6 +18,7 @@ const runtime = resolve(process.env["RESNET_NATIVE_ORT"] || ".");
 const KEEP_MEMORY = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: String(2 ** 33), MALLOC_TOP_PAD_: String(2 ** 28) };
 
 export const TORCH = "a Python with torch and numpy: RESNET_NATIVE_PYTHON";
+const OPENVINO = "a Python with torch, onnx, onnxscript and openvino: RESNET_NATIVE_PYTHON";
 const everywhere = Object.keys(workloads);
 
 /** By the word that `--peers` takes: its name, the runs and networks that it is compared in, what it needs, and a side that it is. */
@@ -36,6 +38,20 @@ export const peers = {
     needs: TORCH,
     start: torch(["--channels-last", "--compile"], KEEP_MEMORY),
   },
+  bf16: {
+    name: "PyTorch bf16, channels_last",
+    runs: ["train", "predict", "latency"],
+    networks: everywhere,
+    needs: TORCH,
+    start: torch(["--channels-last", "--bf16"]),
+  },
+  bf16_compiled: {
+    name: "PyTorch bf16 compiled, channels_last, malloc",
+    runs: ["train", "predict"],
+    networks: everywhere,
+    needs: TORCH,
+    start: torch(["--channels-last", "--compile", "--bf16"], KEEP_MEMORY),
+  },
   keras: {
     name: "Keras on TensorFlow",
     runs: ["train", "predict"],
@@ -52,6 +68,8 @@ export const peers = {
       return new Peer(name, process.execPath, [peerFile("onnx_step.mjs"), ...workload(options), "--runtime", runtime, "--python", python]);
     },
   },
+  openvino: { name: "OpenVINO f32", runs: ["predict", "latency"], networks: everywhere, needs: OPENVINO, start: openvino("f32") },
+  openvino_bf16: { name: "OpenVINO bf16", runs: ["predict", "latency"], networks: everywhere, needs: OPENVINO, start: openvino("bf16") },
 };
 
 /** PyTorch's convolutions, layer by layer; memory is kept, so that kernels are compared and not page faults. */
@@ -74,4 +92,8 @@ export function torchRecord({ threads, recipe }) {
 
 function torch(flags = [], environment = {}) {
   return (name, options) => new Peer(name, python, [peerFile("torch_step.py"), ...workload(options), ...flags], environment);
+}
+
+function openvino(precision) {
+  return (name, options) => new Peer(name, python, [peerFile("openvino_step.py"), ...workload(options), "--precision", precision]);
 }

@@ -1,8 +1,8 @@
 // npm run bench: the training step of the chapter's ResNet-18 (1x96x96, SGD, loader included), inference in batches and the
 // latency of one image, beside each peer (peers.mjs): ours and the peer in turns, each in a process of its own.
 //
-//   --network NAME   resnet18 (default), resnext18 or resnet50 (torchvision's, 3x64x64)
-//   --peers A,B      default eager,channels_last,compiled,keras,onnx
+//   --network NAME   resnet18 (default), resnext18, resnet50 (torchvision's, 3x64x64) or resnet50_224 (3x224x224)
+//   --peers A,B      default all: eager,channels_last,compiled,bf16,bf16_compiled,keras,onnx,openvino,openvino_bf16
 //   --runs A,B       default train,predict,latency
 //   --threads N      threads of each side, default all cores
 //   --rounds N       turns of each side, default 5

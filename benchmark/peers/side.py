@@ -25,7 +25,7 @@ COLOUR_IMAGES = 4096
 def parser(description):
     """The options that every side has."""
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--network", required=True, help="resnet18, resnext18 or resnet50")
+    options.add_argument("--network", required=True, help="resnet18, resnext18, resnet50 or resnet50_224")
     options.add_argument("--data", required=True, help="folder of the four Fashion-MNIST files")
     options.add_argument("--threads", type=int, required=True, help="threads that compute")
     options.add_argument("--batch-size", type=int, required=True)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 def build(name, channels, seed=42):
     """The network of that name for images of so many channels."""
     torch.manual_seed(seed)
-    if name == "resnet50":
+    if name in ("resnet50", "resnet50_224"):
         from torchvision.models import resnet50
 
         return resnet50(num_classes=10)
