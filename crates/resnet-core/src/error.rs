@@ -182,7 +182,7 @@ impl From<resnet_ops::Error> for Error {
         let code = match DeviceError::of(&error) {
             Some(DeviceError::OutOfMemory(_)) => Code::OutOfMemory,
             Some(DeviceError::Unavailable(_) | DeviceError::Failed(_)) => Code::Device,
-            Some(DeviceError::Peers(_)) => Code::Distributed,
+            Some(DeviceError::Nccl(_)) => Code::Distributed,
             None => Code::Internal,
         };
         Self::new(code, error.to_string())

@@ -6,10 +6,10 @@
 
 #![forbid(unsafe_code)]
 
-mod meeting;
+mod rendezvous;
 mod thread;
 
-use resnet_core::distributed::pieces::{Exchanged, Kind};
+use resnet_core::distributed::pieces::{Collective, Exchanged};
 use resnet_core::distributed::Communicator;
 use resnet_core::{Code, Error, Result};
 use std::ops::Range;
@@ -86,8 +86,8 @@ impl Drop for World {
 
 impl World {
     /// Exchanges piece by piece, of which the thread of MPI has one while the next is got ready.
-    fn exchange(&mut self, kind: Kind, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
-        let exchange = Exchanged { kind, part, ranks: self.size };
+    fn exchange(&mut self, collective: Collective, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
+        let exchange = Exchanged { collective, part, ranks: self.size };
         let mut under_way = None;
         for piece in exchange.pieces(PIECE.max(self.size * LEAST)) {
             let answer = self.begin(exchange, mine, &piece)?;
@@ -106,7 +106,7 @@ impl World {
         if LOST.load(Ordering::Acquire) {
             return Err(gone());
         }
-        let job = Job::Exchange { kind: exchange.kind, sent, received, limit: self.limit, reply };
+        let job = Job::Exchange { collective: exchange.collective, sent, received, limit: self.limit, reply };
         self.jobs.send(job).map_err(|_| gone())?;
         Ok(answer)
     }
@@ -143,11 +143,11 @@ impl Communicator for World {
     }
 
     fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()> {
-        self.exchange(Kind::Gather, mine, part, all)
+        self.exchange(Collective::AllGather, mine, part, all)
     }
 
     fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
-        self.exchange(Kind::AllToAll, mine, part, theirs)
+        self.exchange(Collective::AllToAll, mine, part, theirs)
     }
 
     fn fail(&mut self, error: &Error) {

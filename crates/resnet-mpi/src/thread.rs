@@ -1,12 +1,12 @@
 //! The thread that makes all calls of MPI.
 
-use crate::meeting::{self, Meeting};
+use crate::rendezvous::{self, Rendezvous};
 use mpi::collective::CommunicatorCollectives;
 use mpi::point_to_point::{Destination, MatchedReceiveVec, Source};
 use mpi::request::{scope, StaticScope};
 use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::{Tag, Threading};
-use resnet_core::distributed::pieces::Kind;
+use resnet_core::distributed::pieces::Collective;
 use resnet_core::distributed::{late, of_rank};
 use resnet_core::{Code, Error, Result};
 use std::convert::Infallible;
@@ -32,7 +32,7 @@ pub static LOST: AtomicBool = AtomicBool::new(false);
 /// What is asked of the thread.
 pub enum Job {
     /// To exchange bytes; they come back with what came.
-    Exchange { kind: Kind, sent: Vec<u8>, received: Vec<u8>, limit: Duration, reply: Sender<Answer> },
+    Exchange { collective: Collective, sent: Vec<u8>, received: Vec<u8>, limit: Duration, reply: Sender<Answer> },
     /// To tell all other ranks of an error, after which nothing more is exchanged.
     Fail { error: Error, told: Sender<()> },
     /// To have MPI end.
@@ -55,12 +55,12 @@ pub struct Started {
 pub fn start(limit: Duration) -> Result<Started> {
     let version = mpi::environment::library_version().unwrap_or_default();
     let is_mpich = version.contains("MPICH");
-    if version.contains("Open MPI") && !meeting::is_launched() && std::env::var_os("SLURM_PROCID").is_some() {
+    if version.contains("Open MPI") && !rendezvous::is_launched() && std::env::var_os("SLURM_PROCID").is_some() {
         // It would end the process.
         return Err(unusable(&format!("processes started by {}", launchers()), "those of srun without MPI"));
     }
-    let meeting = if is_mpich { meeting::meet(limit)? } else { None };
-    let is_met = meeting.is_some();
+    let rendezvous = if is_mpich { rendezvous::meet(limit)? } else { None };
+    let has_met = rendezvous.is_some();
     let ((jobs, asked), (begun, place), (end, ended)) = (channel(), channel(), channel::<Infallible>());
     let body = move || {
         let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
@@ -80,7 +80,7 @@ pub fn start(limit: Duration) -> Result<Started> {
             // MPI ends here, before anybody is told so.
             true => {
                 drop(universe);
-                meeting.iter().for_each(Meeting::end);
+                rendezvous.iter().for_each(Rendezvous::end);
             }
             // MPI knows exchanges that never end, and has no way to end with such: the process ends without.
             false => std::mem::forget(universe),
@@ -90,8 +90,8 @@ pub fn start(limit: Duration) -> Result<Started> {
     let spawned = Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error));
     let gone = |_| Error::new(Code::Internal, "the thread of MPI ended at once");
     let place = spawned.and_then(|_| place.recv().map_err(gone));
-    if is_met {
-        meeting::forget();
+    if has_met {
+        rendezvous::forget();
     }
     let (rank, size) = place??;
     Ok(Started { jobs, rank, size, ended })
@@ -114,7 +114,9 @@ pub fn launchers() -> &'static str {
 fn serve(asked: &Receiver<Job>, ranks: &Ranks) -> bool {
     for job in asked {
         match job {
-            Job::Exchange { kind, sent, received, limit, reply } => ranks.exchange(kind, sent, received, limit, &reply),
+            Job::Exchange { collective, sent, received, limit, reply } => {
+                ranks.exchange(collective, sent, received, limit, &reply)
+            }
             Job::Fail { error, told } => {
                 ranks.tell(&error);
                 let _ = told.send(());
@@ -146,12 +148,19 @@ struct Ranks {
 
 impl Ranks {
     /// Exchanges, and replies. After an error this does not return: MPI holds on to the bytes for good.
-    fn exchange(&self, kind: Kind, sent: Vec<u8>, mut received: Vec<u8>, limit: Duration, reply: &Sender<Answer>) {
+    fn exchange(
+        &self,
+        collective: Collective,
+        sent: Vec<u8>,
+        mut received: Vec<u8>,
+        limit: Duration,
+        reply: &Sender<Answer>,
+    ) {
         let began = Instant::now();
         scope(|scope| {
-            let mut request = match kind {
-                Kind::Gather => self.world.immediate_all_gather_into(scope, &sent[..], &mut received[..]),
-                Kind::AllToAll => self.world.immediate_all_to_all_into(scope, &sent[..], &mut received[..]),
+            let mut request = match collective {
+                Collective::AllGather => self.world.immediate_all_gather_into(scope, &sent[..], &mut received[..]),
+                Collective::AllToAll => self.world.immediate_all_to_all_into(scope, &sent[..], &mut received[..]),
             };
             loop {
                 match request.test() {

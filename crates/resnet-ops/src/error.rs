@@ -15,7 +15,7 @@ pub enum DeviceError {
     /// It failed; what it held may be lost.
     Failed(String),
     /// It cannot reach the GPUs of other processes, or one of those has failed.
-    Peers(String),
+    Nccl(String),
 }
 
 impl DeviceError {
@@ -31,7 +31,7 @@ impl DeviceError {
 
 impl fmt::Display for DeviceError {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let (Self::Unavailable(message) | Self::OutOfMemory(message) | Self::Failed(message) | Self::Peers(message)) =
+        let (Self::Unavailable(message) | Self::OutOfMemory(message) | Self::Failed(message) | Self::Nccl(message)) =
             self;
         formatter.write_str(message)
     }

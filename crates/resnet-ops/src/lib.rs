@@ -49,9 +49,9 @@ mod error;
 mod executor;
 mod gradient;
 mod matrix;
-mod outcome;
 #[cfg(not(all(feature = "cuda-kernels", target_os = "linux")))]
-mod peers;
+mod nccl_stub;
+mod outcome;
 mod pool;
 mod precision;
 mod probe;
@@ -65,16 +65,16 @@ pub use cuda::cudnn::described::{plan_for_tests, Planned};
 #[cfg(all(feature = "cuda-host", target_os = "linux"))]
 pub use cuda::nccl::imitated::imitate_nccl_for_tests;
 #[cfg(all(feature = "cuda-kernels", target_os = "linux"))]
-pub use cuda::nccl::Peers;
+pub use cuda::nccl::NcclCommunicator;
 #[cfg(feature = "cuda-host")]
 pub use cuda::recorder::{Asked, AskedConvolution, AskedLaunch, Paper};
 pub use element::{Element, Real};
 pub use error::DeviceError;
 pub use executor::{Capture, CapturedGraph, Cpu, Executor};
 pub use gradient::GradientTarget;
-pub use outcome::Outcome;
 #[cfg(not(all(feature = "cuda-kernels", target_os = "linux")))]
-pub use peers::Peers;
+pub use nccl_stub::NcclCommunicator;
+pub use outcome::Outcome;
 pub use pool::Pool;
 pub use precision::Precision;
 pub use probe::{DeviceProbe, GpuDescription};

@@ -1,6 +1,6 @@
 //! What shards of a batch exchange: parts that are merged, and gradients that are added up.
 
-use super::{tree, Communicator, Gpus, Sharding};
+use super::{tree, Communicator, GpuAllReduce, Sharding};
 use crate::error::{Code, Error, Result};
 use bytemuck::{cast_slice, cast_slice_mut, Pod};
 use resnet_ops::accumulate::accumulate;
@@ -14,7 +14,7 @@ pub struct Group<'a> {
     /// Which shards are whose.
     pub sharding: Sharding,
     /// Where GPUs of several ranks compute, what they exchange gradients by.
-    pub gpus: Option<&'a mut Gpus>,
+    pub all_reduce: Option<&'a mut GpuAllReduce>,
 }
 
 /// Memory for the gradients that come from other ranks, kept from step to step.
@@ -89,8 +89,9 @@ impl Group<'_> {
         }
         if on_gpu {
             let nodes: Vec<&Buffer> = nodes.iter().map(|node| &*own[node.start - range.start]).collect();
-            let gpus = self.gpus.as_deref_mut().ok_or_else(|| Error::new(Code::Internal, "GPUs have not joined"))?;
-            return gpus.sum(executor, self.communicator, self.sharding, &nodes, target);
+            let all_reduce =
+                self.all_reduce.as_deref_mut().ok_or_else(|| Error::new(Code::Internal, "GPUs have not joined"))?;
+            return all_reduce.sum(executor, self.communicator, self.sharding, &nodes, target);
         }
         if target.dtype() == DType::F64 {
             return self.exchange::<f64>(executor, own, &nodes, exchange, target);

@@ -3,11 +3,11 @@
 //! A batch is cut into a number of shards that has nothing to do with the number of ranks (`sharding`). What has to be added up over the
 //! batch is worked out for each shard by itself and added up by a fixed `tree` over shards, so that results depend on how many shards
 //! there are, and not on which rank had them. Ranks exchange bytes through a [`Communicator`], which does no arithmetic, and gradients on GPUs
-//! by `gpus`; `Group` is what the engine sees of all that.
+//! by `gpu_all_reduce`; `Group` is what the engine sees of all that.
 
 mod agreement;
 mod broadcast;
-mod gpus;
+mod gpu_all_reduce;
 mod group;
 pub mod pieces;
 mod sharding;
@@ -16,7 +16,7 @@ mod tree;
 
 pub(crate) use agreement::Agreement;
 pub(crate) use broadcast::broadcast;
-pub(crate) use gpus::Gpus;
+pub(crate) use gpu_all_reduce::GpuAllReduce;
 pub(crate) use group::{add, merged, Exchange, Group};
 pub(crate) use sharding::Sharding;
 

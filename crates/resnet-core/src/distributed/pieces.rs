@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-/// An exchange among ranks.
+/// An exchange that all ranks make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Collective {
     /// As [`Communicator::all_gather`](super::Communicator::all_gather).
-    Gather,
+    AllGather,
     /// As [`Communicator::all_to_all`](super::Communicator::all_to_all).
     AllToAll,
 }
@@ -16,7 +16,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Exchanged {
     /// What it is.
-    pub kind: Kind,
+    pub collective: Collective,
     /// Bytes of each rank's part, of which the last ones may have less.
     pub part: usize,
     /// Number of ranks.
@@ -37,9 +37,9 @@ impl Exchanged {
 
     /// What goes out with a piece: the same of each part of `mine`, zeros where one ends before.
     pub fn write(self, mine: &[u8], piece: &Range<usize>, sent: &mut Vec<u8>) {
-        let parts = match self.kind {
-            Kind::Gather => 1,
-            Kind::AllToAll => self.ranks,
+        let parts = match self.collective {
+            Collective::AllGather => 1,
+            Collective::AllToAll => self.ranks,
         };
         sent.clear();
         sent.reserve(parts * piece.len());
@@ -51,9 +51,9 @@ impl Exchanged {
 
     /// Takes what has come in with a piece to its places.
     pub fn read(self, received: &[u8], piece: &Range<usize>, theirs: &mut [u8]) {
-        let part = match self.kind {
-            Kind::Gather => self.part,
-            Kind::AllToAll => theirs.len() / self.ranks,
+        let part = match self.collective {
+            Collective::AllGather => self.part,
+            Collective::AllToAll => theirs.len() / self.ranks,
         };
         for (rank, received) in received.chunks_exact(piece.len()).enumerate() {
             let end = theirs.len().min((rank + 1) * part);
@@ -72,17 +72,17 @@ fn within(part: usize, index: usize, end: usize, piece: &Range<usize>) -> Range<
 
 #[cfg(test)]
 mod tests {
-    use super::{Exchanged, Kind};
+    use super::{Collective, Exchanged};
 
     /// What each rank has of an exchange that goes in pieces, where rank r gives bytes that begin with 10 (r + 1).
-    fn exchanged(kind: Kind, len: usize, part: usize, ranks: usize, most: usize) -> Vec<Vec<u8>> {
+    fn exchanged(collective: Collective, len: usize, part: usize, ranks: usize, most: usize) -> Vec<Vec<u8>> {
         let of = |rank: usize| (rank * part).min(len)..((rank + 1) * part).min(len);
         let given = |rank: usize| -> Vec<u8> {
-            let len = if kind == Kind::Gather { of(rank).len() } else { len };
+            let len = if collective == Collective::AllGather { of(rank).len() } else { len };
             (0..len).map(|byte| (10 * (rank + 1) + byte) as u8).collect()
         };
-        let exchange = Exchanged { kind, part, ranks };
-        let room = |rank| if kind == Kind::Gather { len } else { ranks * of(rank).len() };
+        let exchange = Exchanged { collective, part, ranks };
+        let room = |rank| if collective == Collective::AllGather { len } else { ranks * of(rank).len() };
         let mut all: Vec<Vec<u8>> = (0..ranks).map(|rank| vec![0; room(rank)]).collect();
         for piece in exchange.pieces(most) {
             let sent = (0..ranks).map(|rank| {
@@ -92,9 +92,9 @@ mod tests {
             });
             let sent: Vec<_> = sent.collect();
             for (rank, theirs) in all.iter_mut().enumerate() {
-                let received = sent.iter().flat_map(|sent| match kind {
-                    Kind::Gather => sent.clone(),
-                    Kind::AllToAll => sent[rank * piece.len()..][..piece.len()].to_vec(),
+                let received = sent.iter().flat_map(|sent| match collective {
+                    Collective::AllGather => sent.clone(),
+                    Collective::AllToAll => sent[rank * piece.len()..][..piece.len()].to_vec(),
                 });
                 let received: Vec<u8> = received.collect();
                 assert_eq!(received.len(), exchange.received(&piece));
@@ -113,9 +113,9 @@ mod tests {
             let gathered: Vec<u8> =
                 (0..ranks).flat_map(|rank| (0..of(rank).len()).map(move |at| byte(rank, at))).collect();
             for most in [1, 3, 6, 7, 1000] {
-                let all = exchanged(Kind::Gather, len, part, ranks, most);
+                let all = exchanged(Collective::AllGather, len, part, ranks, most);
                 assert!(all.iter().all(|found| *found == gathered), "{all:?}");
-                for (rank, found) in exchanged(Kind::AllToAll, len, part, ranks, most).into_iter().enumerate() {
+                for (rank, found) in exchanged(Collective::AllToAll, len, part, ranks, most).into_iter().enumerate() {
                     let expected: Vec<u8> =
                         (0..ranks).flat_map(|from| of(rank).map(move |at| byte(from, at))).collect();
                     assert_eq!(found, expected, "{len} bytes, rank {rank} of {ranks}, pieces of {most}");

@@ -12,7 +12,7 @@ use super::schedule::Schedule;
 use super::settings::{one, UpdateConfig};
 use super::{Clip, Control, EpochRow, Optimizer, ParameterSettings, Trainer};
 use crate::data::{Augment, DataPass, Dataset, Order, ResidentDataset};
-use crate::distributed::{Communicator, Gpus};
+use crate::distributed::{Communicator, GpuAllReduce};
 use crate::engine::BatchExecution;
 use crate::error::{Code, Error, Result};
 use crate::interface::Interface;
@@ -180,7 +180,7 @@ pub(in crate::train) fn go_on(
     let RunState { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
-    let mut ranks = Ranks { communicator, sharding, synced: config.sync_batch_norm, gpus: None };
+    let mut ranks = Ranks { communicator, sharding, synced: config.sync_batch_norm, all_reduce: None };
     check_training(session, trainer, train, [batch_size, last_batch], &mut ranks)?;
     session.check_loss(&config.loss, train)?;
     if let Some(validation) = validation {
@@ -212,7 +212,7 @@ pub(in crate::train) fn go_on(
     let mut run =
         Run { session, config, control, course, train, validation, state, since, checkpoints, tells_best, ranks };
     run.go(resumed)?;
-    run.ranks.gpus.into_iter().for_each(Gpus::finish);
+    run.ranks.all_reduce.into_iter().for_each(GpuAllReduce::finish);
     Ok(())
 }
 

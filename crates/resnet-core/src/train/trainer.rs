@@ -29,8 +29,9 @@ pub(crate) struct PreparedFor<'a> {
 impl PreparedFor<'_> {
     /// The same for a while.
     fn lent(&mut self) -> PreparedFor<'_> {
-        let Self { group: Group { communicator, sharding, gpus }, shape, synced } = self;
-        let group = Group { communicator: &mut **communicator, sharding: *sharding, gpus: gpus.as_deref_mut() };
+        let Self { group: Group { communicator, sharding, all_reduce }, shape, synced } = self;
+        let group =
+            Group { communicator: &mut **communicator, sharding: *sharding, all_reduce: all_reduce.as_deref_mut() };
         PreparedFor { group, shape: *shape, synced: *synced }
     }
 }

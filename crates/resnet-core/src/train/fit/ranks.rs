@@ -4,7 +4,7 @@ use super::checkpoint::{Checkpoint, Identity};
 use super::FitConfig;
 use crate::cancel::Cancel;
 use crate::data::ResidentDataset;
-use crate::distributed::{broadcast, Agreement, Communicator, Gpus, Group, Sharding};
+use crate::distributed::{broadcast, Agreement, Communicator, GpuAllReduce, Group, Sharding};
 use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 use crate::session::Session;
@@ -22,7 +22,7 @@ pub(super) struct Ranks<'a> {
     /// Whether batch norms have the statistics of all shards.
     pub synced: bool,
     /// What GPUs of several ranks exchange gradients by, once they have joined.
-    pub gpus: Option<Gpus>,
+    pub all_reduce: Option<GpuAllReduce>,
 }
 
 impl FitConfig {
@@ -45,7 +45,7 @@ impl Ranks<'_> {
     /// What the trainer asks for, if batches of such images (N, C, H, W) are cut.
     pub fn prepared_for(&mut self, [n, channels, height, width]: [usize; 4]) -> Option<PreparedFor<'_>> {
         let sharding = self.sharding?;
-        let group = Group { communicator: &mut *self.communicator, sharding, gpus: self.gpus.as_mut() };
+        let group = Group { communicator: &mut *self.communicator, sharding, all_reduce: self.all_reduce.as_mut() };
         Some(PreparedFor { group, shape: [sharding.largest(n), channels, height, width], synced: self.synced })
     }
 
@@ -75,7 +75,7 @@ impl Ranks<'_> {
             .on("resume", [u8::from(resumes)])
             .on("weights", [bytes(&parameters), bytes(&running)].concat());
         agreement.check(self.communicator)?;
-        self.gpus = Gpus::join(session.executor(), self.communicator)?;
+        self.all_reduce = GpuAllReduce::join(session.executor(), self.communicator)?;
         Ok(())
     }
 

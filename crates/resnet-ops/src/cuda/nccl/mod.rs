@@ -26,7 +26,7 @@ const EAGER: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_micros(50);
 
 /// A GPU's place among those of all ranks, which all make the same calls in the same order. An error leaves nothing that can be called.
-pub struct Peers {
+pub struct NcclCommunicator {
     library: &'static Library,
     /// Null when it has been aborted.
     handle: Handle,
@@ -39,10 +39,10 @@ pub struct Peers {
 }
 
 // SAFETY: one thread at a time calls it, and each call makes the GPU's context current.
-unsafe impl Send for Peers {}
+unsafe impl Send for NcclCommunicator {}
 
 fn found() -> Result<&'static Library> {
-    Library::find().map_err(|why| DeviceError::Peers(why).into())
+    Library::find().map_err(|why| DeviceError::Nccl(why).into())
 }
 
 fn failed(library: &Library, handle: Handle, what: &str, code: c_int) -> candle_core::Error {
@@ -51,17 +51,17 @@ fn failed(library: &Library, handle: Handle, what: &str, code: c_int) -> candle_
         // SAFETY: as above; null stands for none.
         .map(|text| if text.is_null() { "".into() } else { unsafe { CStr::from_ptr(text) }.to_string_lossy() });
     let reason = if reason.trim().is_empty() { String::new() } else { format!(", {}", reason.trim()) };
-    DeviceError::Peers(format!("NCCL failed ({what}): {name}{reason}")).into()
+    DeviceError::Nccl(format!("NCCL failed ({what}): {name}{reason}")).into()
 }
 
-impl Peers {
+impl NcclCommunicator {
     /// Bytes by which ranks find each other.
     pub const ID: usize = 128;
 
     /// NCCL's version: major, minor, patch.
     ///
     /// # Errors
-    /// [`DeviceError::Peers`] if there is none that can be used: the message says what to install.
+    /// [`DeviceError::Nccl`] if there is none that can be used: the message says what to install.
     pub fn version() -> Result<[usize; 3]> {
         Ok(found()?.version)
     }
@@ -69,7 +69,7 @@ impl Peers {
     /// What ranks find each other by: one of them makes it for all.
     ///
     /// # Errors
-    /// As for [`Peers::version`]; if NCCL fails.
+    /// As for [`NcclCommunicator::version`]; if NCCL fails.
     pub fn unique_id() -> Result<[u8; Self::ID]> {
         let (library, mut id) = (found()?, UniqueId([0; Self::ID]));
         // SAFETY: writes the id.
@@ -82,7 +82,7 @@ impl Peers {
     /// Joins as one of so many ranks, for which this call, and each exchange later, waits so long.
     ///
     /// # Errors
-    /// [`DeviceError::Peers`] if NCCL is missing or fails, or a rank does not come; if the executor is none of a GPU.
+    /// [`DeviceError::Nccl`] if NCCL is missing or fails, or a rank does not come; if the executor is none of a GPU.
     pub fn join(executor: &Executor, id: [u8; Self::ID], ranks: usize, rank: usize, limit: Duration) -> Result<Self> {
         let Executor::Cuda(cuda) = executor else { bail!("expected a GPU to join others") };
         Self::join_by(found()?, cuda, id, ranks, rank, limit)
@@ -112,7 +112,7 @@ impl Peers {
     /// those that are for this rank, of `from` each of these ranks the next one. Waits until that is done.
     ///
     /// # Errors
-    /// [`DeviceError::Peers`] if a rank does not come or fails; if a buffer is too short or elsewhere.
+    /// [`DeviceError::Nccl`] if a rank does not come or fails; if a buffer is too short or elsewhere.
     pub fn scatter(&mut self, own: &[&Buffer], theirs: &mut [Buffer], from: &[usize]) -> Result<()> {
         let Some(len) = own.first().map(|buffer| buffer.len()) else { bail!("nothing to exchange") };
         let slice = len.div_ceil(self.ranks);
@@ -144,7 +144,7 @@ impl Peers {
     /// Fills `target` with what each rank has in `mine`, rank after rank, as far as it goes. Waits until that is done.
     ///
     /// # Errors
-    /// As for [`Peers::scatter`]; if there is no memory.
+    /// As for [`NcclCommunicator::scatter`]; if there is no memory.
     pub fn all_gather(&mut self, executor: &Executor, mine: &Buffer, target: &mut Buffer) -> Result<()> {
         let (len, all) = (mine.len(), mine.len() * self.ranks);
         if self.whole.len() != all {
@@ -173,7 +173,7 @@ impl Peers {
     /// Asks for some exchanges at once, and waits until they are done.
     fn group(&mut self, what: &str, ask: impl FnOnce(&Library, Handle, *mut c_void) -> c_int) -> Result<()> {
         if self.handle.is_null() {
-            return Err(DeviceError::Peers(format!("NCCL failed ({what}): an exchange before has failed")).into());
+            return Err(DeviceError::Nccl(format!("NCCL failed ({what}): an exchange before has failed")).into());
         }
         let (began, stream) = (Instant::now(), self.stream.device.stream()?);
         // SAFETY: a group that is begun is ended, by the same thread.
@@ -234,7 +234,7 @@ impl Peers {
             let limit = self.limit.as_secs_f64();
             let message =
                 format!("distributed: expected NCCL to end its {what} on every rank within {limit} s, it did not");
-            return Err(DeviceError::Peers(message).into());
+            return Err(DeviceError::Nccl(message).into());
         }
         match waited < EAGER {
             true => std::thread::yield_now(),
@@ -252,7 +252,7 @@ impl Peers {
     }
 }
 
-impl Drop for Peers {
+impl Drop for NcclCommunicator {
     /// Waits for nobody: others may not know yet why this one goes.
     fn drop(&mut self) {
         self.abort();

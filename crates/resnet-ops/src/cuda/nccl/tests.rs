@@ -41,7 +41,7 @@ fn exchanged(properties: &[&str], ranks: usize, len: usize, limits: [Duration; 2
         let run = |rank: usize| {
             let executor = Executor::refusing_for_tests(0);
             let Executor::Cuda(cuda) = &executor else { panic!("expected kernels of a GPU") };
-            let mut nccl = Peers::join_by(library, cuda, id.0, ranks, rank, limits[0])?;
+            let mut nccl = NcclCommunicator::join_by(library, cuda, id.0, ranks, rank, limits[0])?;
             nccl.limit = limits[1];
             // Of the first rank two, of all others one.
             let counts: Vec<usize> = (0..ranks).map(|rank| if rank == 0 { 2 } else { 1 }).collect();
@@ -88,7 +88,7 @@ fn messages(properties: &[&str], limits: [Duration; 2]) -> Vec<String> {
     let failed = exchanged(properties, 2, 10, limits).into_iter().map(Result::unwrap_err);
     failed
         .map(|error| match DeviceError::of(&error) {
-            Some(DeviceError::Peers(message)) => message.clone(),
+            Some(DeviceError::Nccl(message)) => message.clone(),
             other => panic!("{other:?}"),
         })
         .collect()

@@ -148,7 +148,8 @@ fn after_shards(refused: usize) -> Named {
     for step in 0..5 {
         if step == 3 {
             batch.shards = vec![3, 3];
-            let mut ranks = Ranks { communicator: &mut Alone, sharding: Some(sharding), synced: true, gpus: None };
+            let mut ranks =
+                Ranks { communicator: &mut Alone, sharding: Some(sharding), synced: true, all_reduce: None };
             let shards = ranks.prepared_for(shape).unwrap();
             trainer.step_on_shards(&mut session, shards, input(), &batch, true).unwrap().unwrap();
         } else {
@@ -192,7 +193,7 @@ fn stepped<V: resnet_ops::Real>(executor: Executor, shards: Option<usize>, synce
             Some(shards) => {
                 let sharding = Sharding { shards, ranks: 1, rank: 0 };
                 batch.shards = sharding.own().map(|shard| sharding.images(n, shard).len()).collect();
-                let mut ranks = Ranks { communicator: &mut Alone, sharding: Some(sharding), synced, gpus: None };
+                let mut ranks = Ranks { communicator: &mut Alone, sharding: Some(sharding), synced, all_reduce: None };
                 let shards = ranks.prepared_for(shape).unwrap();
                 trainer.step_on_shards(&mut session, shards, images, &batch, true).unwrap().unwrap();
             }

@@ -4,9 +4,9 @@ use crate::{Buffer, DeviceError, Executor, Result};
 use std::time::Duration;
 
 /// The GPUs of all ranks: in this build there are none.
-pub enum Peers {}
+pub enum NcclCommunicator {}
 
-impl Peers {
+impl NcclCommunicator {
     /// Bytes by which ranks find each other.
     pub const ID: usize = 128;
 
@@ -57,5 +57,5 @@ impl Peers {
 }
 
 fn none() -> crate::Error {
-    DeviceError::Peers("NCCL is there for CUDA's addon on Linux alone".into()).into()
+    DeviceError::Nccl("NCCL is there for CUDA's addon on Linux alone".into()).into()
 }

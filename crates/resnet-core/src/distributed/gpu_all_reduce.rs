@@ -3,20 +3,20 @@
 use super::{tree, Communicator, Sharding};
 use crate::error::{Code, Error, Result};
 use resnet_ops::accumulate::accumulate;
-use resnet_ops::{Buffer, Executor, Peers};
+use resnet_ops::{Buffer, Executor, NcclCommunicator};
 use std::ops::Range;
 
 /// Bytes of what tells a GPU from all others.
 const GPU: usize = 16;
 
 /// This rank's GPU among those of all.
-pub struct Gpus {
-    peers: Peers,
+pub struct GpuAllReduce {
+    nccl: NcclCommunicator,
     /// A slice of each node of all ranks, rank after rank.
     slices: Vec<Buffer>,
 }
 
-impl Gpus {
+impl GpuAllReduce {
     /// Brings the ranks' GPUs together; none where a CPU computes, as it then does on all ranks.
     ///
     /// # Errors
@@ -24,21 +24,21 @@ impl Gpus {
     pub fn join(executor: &Executor, communicator: &mut dyn Communicator) -> Result<Option<Self>> {
         let Some(gpu) = executor.gpu_id()? else { return Ok(None) };
         // First: what is missing here is told before anybody waits for it.
-        Peers::version()?;
+        NcclCommunicator::version()?;
         let (rank, ranks) = (communicator.rank(), communicator.size());
-        let id = if rank == 0 { Peers::unique_id()? } else { [0; Peers::ID] };
-        let mut all = vec![0; ranks * (Peers::ID + GPU)];
-        communicator.all_gather(&[&id[..], &gpu[..]].concat(), Peers::ID + GPU, &mut all)?;
-        let of_ranks: Vec<&[u8]> = all.chunks_exact(Peers::ID + GPU).collect();
-        check_apart(&of_ranks.iter().map(|told| &told[Peers::ID..]).collect::<Vec<_>>())?;
+        let id = if rank == 0 { NcclCommunicator::unique_id()? } else { [0; NcclCommunicator::ID] };
+        let mut all = vec![0; ranks * (NcclCommunicator::ID + GPU)];
+        communicator.all_gather(&[&id[..], &gpu[..]].concat(), NcclCommunicator::ID + GPU, &mut all)?;
+        let of_ranks: Vec<&[u8]> = all.chunks_exact(NcclCommunicator::ID + GPU).collect();
+        check_apart(&of_ranks.iter().map(|told| &told[NcclCommunicator::ID..]).collect::<Vec<_>>())?;
         let id = of_ranks[0].first_chunk().copied().unwrap_or(id);
-        let peers = Peers::join(executor, id, ranks, rank, communicator.limit())?;
-        Ok(Some(Self { peers, slices: Vec::new() }))
+        let nccl = NcclCommunicator::join(executor, id, ranks, rank, communicator.limit())?;
+        Ok(Some(Self { nccl, slices: Vec::new() }))
     }
 
     /// Ends where all ranks have done all that they were to do together.
     pub fn finish(self) {
-        self.peers.finish();
+        self.nccl.finish();
     }
 
     /// Writes the sum over all ranks to `target`, `nodes` being this one's: each gets its slice of all nodes, adds those up and gives what
@@ -54,7 +54,7 @@ impl Gpus {
         nodes: &[&Buffer],
         target: &mut Buffer,
     ) -> Result<()> {
-        let Self { peers, slices } = self;
+        let Self { nccl, slices } = self;
         // Of whatever has ended another rank so far this one hears here, where it is told whose it is.
         communicator.all_gather(&[0], 1, &mut vec![0; sharding.ranks])?;
         let (mut from, mut ranges) = (Vec::new(), Vec::new());
@@ -71,7 +71,7 @@ impl Gpus {
                 slices.push(executor.zeros(target.dtype(), slice)?);
             }
         }
-        peers.scatter(nodes, slices, &from)?;
+        nccl.scatter(nodes, slices, &from)?;
         let mut known = |range: &Range<usize>| ranges.iter().position(|node| node == range).map(Ok);
         let mut join = |left: Result<usize>, right: Result<usize>| {
             let (left, right) = (left?, right?);
@@ -81,7 +81,7 @@ impl Gpus {
             Ok(left)
         };
         let sum = tree::fold(0..sharding.shards, &mut known, &mut join).unwrap_or(Ok(0))?;
-        Ok(peers.all_gather(executor, &slices[sum], target)?)
+        Ok(nccl.all_gather(executor, &slices[sum], target)?)
     }
 }
 

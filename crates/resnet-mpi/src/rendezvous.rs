@@ -1,4 +1,4 @@
-//! Where processes meet that no launcher of MPI has started, but one that tells them `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`, as
+//! The rendezvous of processes that no launcher of MPI has started, but one that tells them `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`, as
 //! torchrun and Kubeflow do. Rank 0 waits for all of them there, and then is what MPICH asks its own launcher for: a server of PMI's simple
 //! protocol, version 1.1, from which processes get their size and each other's addresses.
 
@@ -30,13 +30,13 @@ const FAREWELL: Duration = Duration::from_secs(60);
 /// Variables by which MPI's own launchers, or Slurm for them, tell where they are.
 const LAUNCHED: [&str; 5] = ["PMI_FD", "PMI_PORT", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"];
 
-/// Whether one of MPI's launchers has started this process, or Slurm in its place.
+/// Whether one of MPI's launchers has started this process, or Slurm in its endpoint.
 pub fn is_launched() -> bool {
     LAUNCHED.iter().any(|name| env::var_os(name).is_some())
 }
 
 /// Where processes meet.
-struct Place {
+struct Endpoint {
     rank: usize,
     size: usize,
     host: String,
@@ -45,7 +45,7 @@ struct Place {
     run: String,
 }
 
-impl Place {
+impl Endpoint {
     /// What the environment tells.
     fn told() -> Option<Self> {
         let number = |name: &str| env::var(name).ok()?.parse::<usize>().ok();
@@ -63,13 +63,13 @@ impl Place {
     }
 
     fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
-        let message = format!("distributed: rank 0 cannot be met at {}:{}: {what}{error}", self.host, self.port);
+        let message = format!("distributed: rank 0 cannot be reached at {}:{}: {what}{error}", self.host, self.port);
         Error::new(Code::Distributed, message)
     }
 }
 
-/// A meeting that all processes have come to.
-pub struct Meeting {
+/// A rendezvous that all processes have come to.
+pub struct Rendezvous {
     /// What all meet at, where this is rank 0.
     host: Option<Arc<Host>>,
 }
@@ -78,19 +78,19 @@ pub struct Meeting {
 ///
 /// # Errors
 /// `ERR_DISTRIBUTED` names who has not come in time; `ERR_NO_THREAD`.
-pub fn meet(limit: Duration) -> Result<Option<Meeting>> {
-    let Some(place) = Place::told().filter(|_| !is_launched()) else { return Ok(None) };
-    let (address, host) = match place.rank {
+pub fn meet(limit: Duration) -> Result<Option<Rendezvous>> {
+    let Some(endpoint) = Endpoint::told().filter(|_| !is_launched()) else { return Ok(None) };
+    let (address, host) = match endpoint.rank {
         0 => {
-            let host = Host::open(&place)?;
+            let host = Host::open(&endpoint)?;
             host.wait_for_all(limit)?;
-            ((Ipv4Addr::LOCALHOST, place.port).into(), Some(host))
+            ((Ipv4Addr::LOCALHOST, endpoint.port).into(), Some(host))
         }
-        _ => (arrive(&place, limit)?, None),
+        _ => (arrive(&endpoint, limit)?, None),
     };
     env::set_var("PMI_PORT", address.to_string());
-    env::set_var("PMI_ID", place.rank.to_string());
-    Ok(Some(Meeting { host }))
+    env::set_var("PMI_ID", endpoint.rank.to_string());
+    Ok(Some(Rendezvous { host }))
 }
 
 /// Takes back the variables that [`meet`] leaves where no launcher of MPI has: they are not for processes that this one starts.
@@ -98,7 +98,7 @@ pub fn forget() {
     ["PMI_PORT", "PMI_ID"].iter().for_each(|name| env::remove_var(name));
 }
 
-impl Meeting {
+impl Rendezvous {
     /// Where this is rank 0, waits for the others to have ended MPI too.
     pub fn end(&self) {
         if let Some(host) = &self.host {
@@ -108,30 +108,30 @@ impl Meeting {
 }
 
 /// Says to rank 0 that this process is there, until all are; returns where rank 0 is. Waits a little longer than rank 0 does, which knows who is missing.
-fn arrive(place: &Place, limit: Duration) -> Result<SocketAddr> {
+fn arrive(endpoint: &Endpoint, limit: Duration) -> Result<SocketAddr> {
     let until = Instant::now() + limit + GRACE;
     loop {
-        let error = match knock(place, until) {
+        let error = match knock(endpoint, until) {
             Ok((address, line)) if line == GO => return Ok(address),
             Ok((_, line)) if !line.is_empty() => return Err(Error::new(Code::Distributed, line)),
             Ok(_) => None,
             Err(error) => Some(error),
         };
         if Instant::now() >= until {
-            return Err(error.map_or_else(|| late("0", limit), |error| place.failed("", &error)));
+            return Err(error.map_or_else(|| late("0", limit), |error| endpoint.failed("", &error)));
         }
         sleep(PAUSE);
     }
 }
 
 /// The first line that rank 0 answers, empty if it leaves.
-fn knock(place: &Place, until: Instant) -> std::io::Result<(SocketAddr, String)> {
+fn knock(endpoint: &Endpoint, until: Instant) -> std::io::Result<(SocketAddr, String)> {
     let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     // MPICH splits host and port at the first colon.
-    let mut addresses = (place.host.as_str(), place.port).to_socket_addrs()?.filter(SocketAddr::is_ipv4);
+    let mut addresses = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?.filter(SocketAddr::is_ipv4);
     let address = addresses.next().ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "it has no IPv4 address"))?;
     let mut stream = TcpStream::connect_timeout(&address, left())?;
-    stream.write_all(format!("{} {}\n", place.hello(), place.rank).as_bytes())?;
+    stream.write_all(format!("{} {}\n", endpoint.hello(), endpoint.rank).as_bytes())?;
     stream.set_read_timeout(Some(left()))?;
     let mut line = String::new();
     BufReader::new(stream).take(LINE).read_line(&mut line)?;
@@ -162,22 +162,22 @@ struct State {
 }
 
 impl Host {
-    fn open(place: &Place) -> Result<Arc<Self>> {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, place.port)).and_then(|listener| {
+    fn open(endpoint: &Endpoint) -> Result<Arc<Self>> {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, endpoint.port)).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
         let what = "it cannot listen at the port that MASTER_PORT tells: ";
-        let listener = listener.map_err(|error| place.failed(what, &error))?;
-        let mut is_here = vec![false; place.size];
+        let listener = listener.map_err(|error| endpoint.failed(what, &error))?;
+        let mut is_here = vec![false; endpoint.size];
         is_here[0] = true;
         let values = HashMap::new();
         let state = State { is_here, refused: None, values, begun: 0, waiting: 0, passed: 0, ended: 0, is_lost: false };
-        let hello = place.hello();
-        let host = Arc::new(Self { size: place.size, hello, state: Mutex::new(state), changed: Condvar::new() });
+        let hello = endpoint.hello();
+        let host = Arc::new(Self { size: endpoint.size, hello, state: Mutex::new(state), changed: Condvar::new() });
         let for_all = host.clone();
         let listen = move || for_all.listen(&listener);
-        Builder::new().name("resnet-meeting".into()).spawn(listen).map_err(|error| Error::no_thread(&error))?;
+        Builder::new().name("resnet-rendezvous".into()).spawn(listen).map_err(|error| Error::no_thread(&error))?;
         Ok(host)
     }
 
@@ -220,7 +220,7 @@ impl Host {
             };
             let host = self.clone();
             // Who finds no thread here comes again, or is missed.
-            let _ = Builder::new().name("resnet-meeting".into()).spawn(move || host.hear(stream));
+            let _ = Builder::new().name("resnet-rendezvous".into()).spawn(move || host.hear(stream));
         }
     }
 
