@@ -1,6 +1,7 @@
 // An imitation of NCCL, whose ranks are threads of one process and whose memory is the host's. It waits for other ranks on threads of its own, as
 // a communicator that does not block. VERSION is its number; LACKS_FINALIZE leaves a function out; FAILS_START, FAILS_SEND and FAILS_LATER fail
-// when a communicator is made, when an exchange is asked for, and while it is under way; HANGS_START and HANGS_LATER come to no end.
+// when a communicator is made, when an exchange is asked for, and while it is under way, of the rank FAILS_OF alone if there is one; HANGS_START and
+// HANGS_LATER come to no end. With TELLS_ABORT other ranks are told of an abort, as NCCL is by connections that break.
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +10,20 @@
 #define VERSION 22803
 #endif
 
-enum { SUCCESS = 0, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, IN_PROGRESS = 7 };
+#ifdef FAILS_OF
+#define FAILS(number) ((number) == FAILS_OF)
+#else
+#define FAILS(number) 1
+#endif
+
+enum { SUCCESS = 0, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, REMOTE_ERROR = 6, IN_PROGRESS = 7 };
 
 typedef struct { char bytes[128]; } id;
 typedef struct { size_t size; unsigned magic, version; int blocking; } config;
 
 /// Bytes from one rank to another, which lie with the sender until they are taken.
 struct message { struct world *world; int from, to; const void *data; size_t bytes; int taken; struct message *next; };
-struct world { id id; int size, joined; struct message *first; struct world *next; };
+struct world { id id; int size, joined, aborted; struct message *first; struct world *next; };
 struct ask { int sends, peer; void *data; size_t bytes; struct ask *next; };
 struct rank { struct world *world; int rank, state, aborted; pthread_t thread; int runs; struct ask *asks; };
 
@@ -82,7 +89,7 @@ int ncclCommInitRankConfig(struct rank **made, int size, id given, int number, c
     *rank = (struct rank){.world = world, .rank = number};
     pthread_mutex_unlock(&lock);
 #ifdef FAILS_START
-    return SYSTEM_ERROR;
+    if (FAILS(number)) return SYSTEM_ERROR;
 #endif
     begin_thread(rank, wait_for_all);
     return IN_PROGRESS;
@@ -91,6 +98,9 @@ int ncclCommInitRankConfig(struct rank **made, int size, id given, int number, c
 int ncclCommGetAsyncError(struct rank *rank, int *state) {
     pthread_mutex_lock(&lock);
     *state = rank->state;
+#ifdef TELLS_ABORT
+    if (rank->world->aborted) *state = REMOTE_ERROR;
+#endif
     pthread_mutex_unlock(&lock);
     return SUCCESS;
 }
@@ -109,7 +119,7 @@ static int asked(struct rank *rank, int sends, int peer, const void *data, size_
 
 int ncclSend(const void *data, size_t count, int type, int peer, struct rank *rank, void *stream) {
 #ifdef FAILS_SEND
-    return SYSTEM_ERROR;
+    if (FAILS(rank->rank)) return SYSTEM_ERROR;
 #endif
     return asked(rank, 1, peer, data, count, type);
 }
@@ -169,7 +179,7 @@ static void *exchange(void *given) {
     while (!rank->aborted) pthread_cond_wait(&changed, &lock);
 #endif
 #ifdef FAILS_LATER
-    state = SYSTEM_ERROR;
+    if (FAILS(rank->rank)) state = SYSTEM_ERROR;
 #endif
     rank->state = state;
     pthread_mutex_unlock(&lock);
@@ -188,7 +198,7 @@ int ncclCommFinalize(struct rank *rank) { return SUCCESS; }
 
 int ncclCommAbort(struct rank *rank) {
     pthread_mutex_lock(&lock);
-    rank->aborted = 1;
+    rank->aborted = rank->world->aborted = 1;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
     end_thread(rank);

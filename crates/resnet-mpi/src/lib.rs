@@ -150,6 +150,13 @@ impl Communicator for World {
         self.exchange(Collective::AllToAll, mine, part, theirs)
     }
 
+    fn heard(&mut self) -> Option<Error> {
+        let (reply, answer) = channel();
+        let is_asked = !LOST.load(Ordering::Acquire) && self.jobs.send(Job::Hear { reply }).is_ok();
+        let heard = if is_asked { answer.recv().ok() } else { None };
+        heard.unwrap_or_else(|| Some(gone()))
+    }
+
     fn fail(&mut self, error: &Error) {
         if LOST.load(Ordering::Acquire) {
             // It is another's error, or all others have gone.

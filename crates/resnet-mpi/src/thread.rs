@@ -33,6 +33,8 @@ pub static LOST: AtomicBool = AtomicBool::new(false);
 pub enum Job {
     /// To exchange bytes; they come back with what came.
     Exchange { collective: Collective, sent: Vec<u8>, received: Vec<u8>, limit: Duration, reply: Sender<Answer> },
+    /// To say whether another rank has told of an error, after which nothing more is exchanged either.
+    Hear { reply: Sender<Option<Error>> },
     /// To tell all other ranks of an error, after which nothing more is exchanged.
     Fail { error: Error, told: Sender<()> },
     /// To have MPI end.
@@ -117,6 +119,13 @@ fn serve(asked: &Receiver<Job>, ranks: &Ranks) -> bool {
             Job::Exchange { collective, sent, received, limit, reply } => {
                 ranks.exchange(collective, sent, received, limit, &reply)
             }
+            Job::Hear { reply } => {
+                let heard = ranks.message(FAILED).map(|(rank, text)| of_rank(rank, &read(&text)));
+                let _ = reply.send(heard.clone());
+                if let Some(error) = heard {
+                    return fail_all(asked, &error);
+                }
+            }
             Job::Fail { error, told } => {
                 ranks.tell(&error);
                 let _ = told.send(());
@@ -133,6 +142,7 @@ fn fail_all(asked: &Receiver<Job>, error: &Error) -> bool {
     for job in asked {
         match job {
             Job::Exchange { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Job::Hear { reply } => drop(reply.send(Some(error.clone()))),
             Job::Fail { told, .. } => drop(told.send(())),
             Job::Finish => return false,
         }

@@ -30,7 +30,14 @@ impl NcclCommunicator {
     ///
     /// # Errors
     /// Always.
-    pub fn join(_: &Executor, _: [u8; Self::ID], _: usize, _: usize, _: Duration) -> Result<Self> {
+    pub fn join(
+        _: &Executor,
+        _: [u8; Self::ID],
+        _: usize,
+        _: usize,
+        _: Duration,
+        _: &mut dyn FnMut() -> bool,
+    ) -> Result<Self> {
         Err(none())
     }
 
@@ -38,7 +45,7 @@ impl NcclCommunicator {
     ///
     /// # Errors
     /// Never.
-    pub fn scatter(&mut self, _: &[&Buffer], _: &mut [Buffer], _: &[usize]) -> Result<()> {
+    pub fn scatter(&mut self, _: &[&Buffer], _: &mut [Buffer], _: &[usize], _: &mut dyn FnMut() -> bool) -> Result<()> {
         match *self {}
     }
 
@@ -46,7 +53,14 @@ impl NcclCommunicator {
     ///
     /// # Errors
     /// Never.
-    pub fn all_gather(&mut self, _: &Executor, _: &Buffer, _: &mut Buffer) -> Result<()> {
+    pub fn all_gather(
+        &mut self,
+        _: &Executor,
+        _: &Buffer,
+        _: &mut Buffer,
+        _: &mut Buffer,
+        _: &mut dyn FnMut() -> bool,
+    ) -> Result<()> {
         match *self {}
     }
 

@@ -1,6 +1,6 @@
 //! Gradients that GPUs exchange among themselves, over NCCL: what `group` does with bytes on the host, to the same bits.
 
-use super::{tree, Communicator, Sharding};
+use super::{tree, Communicator, Exchange, Sharding};
 use crate::error::{Code, Error, Result};
 use resnet_ops::accumulate::accumulate;
 use resnet_ops::{Buffer, Executor, NcclCommunicator};
@@ -10,11 +10,7 @@ use std::ops::Range;
 const GPU: usize = 16;
 
 /// This rank's GPU among those of all.
-pub struct GpuAllReduce {
-    nccl: NcclCommunicator,
-    /// A slice of each node of all ranks, rank after rank.
-    slices: Vec<Buffer>,
-}
+pub struct GpuAllReduce(NcclCommunicator);
 
 impl GpuAllReduce {
     /// Brings the ranks' GPUs together; none where a CPU computes, as it then does on all ranks.
@@ -32,29 +28,32 @@ impl GpuAllReduce {
         let of_ranks: Vec<&[u8]> = all.chunks_exact(NcclCommunicator::ID + GPU).collect();
         check_apart(&of_ranks.iter().map(|told| &told[NcclCommunicator::ID..]).collect::<Vec<_>>())?;
         let id = of_ranks[0].first_chunk().copied().unwrap_or(id);
-        let nccl = NcclCommunicator::join(executor, id, ranks, rank, communicator.limit())?;
-        Ok(Some(Self { nccl, slices: Vec::new() }))
+        let limit = communicator.limit();
+        let join = |has_failed: Heed| NcclCommunicator::join(executor, id, ranks, rank, limit, has_failed);
+        Ok(Some(Self(heeding(communicator, join)?)))
     }
 
     /// Ends where all ranks have done all that they were to do together.
     pub fn finish(self) {
-        self.nccl.finish();
+        self.0.finish();
     }
 
     /// Writes the sum over all ranks to `target`, `nodes` being this one's: each gets its slice of all nodes, adds those up and gives what
     /// comes of it to all.
     ///
     /// # Errors
-    /// `ERR_DISTRIBUTED` if NCCL fails or a rank does not come; as [`Communicator::all_gather`]; `ERR_OUT_OF_MEMORY`.
+    /// `ERR_DISTRIBUTED` if NCCL fails or a rank does not come; another rank's error, which names it; as [`Communicator::all_gather`];
+    /// `ERR_OUT_OF_MEMORY`.
     pub fn sum(
         &mut self,
         executor: &Executor,
         communicator: &mut dyn Communicator,
         sharding: Sharding,
         nodes: &[&Buffer],
+        exchange: &mut Exchange,
         target: &mut Buffer,
     ) -> Result<()> {
-        let Self { nccl, slices } = self;
+        let (nccl, Exchange { slices, received }) = (&mut self.0, exchange);
         // Of whatever has ended another rank so far this one hears here, where it is told whose it is.
         communicator.all_gather(&[0], 1, &mut vec![0; sharding.ranks])?;
         let (mut from, mut ranges) = (Vec::new(), Vec::new());
@@ -71,7 +70,7 @@ impl GpuAllReduce {
                 slices.push(executor.zeros(target.dtype(), slice)?);
             }
         }
-        nccl.scatter(nodes, slices, &from)?;
+        heeding(communicator, |has_failed| nccl.scatter(nodes, slices, &from, has_failed))?;
         let mut known = |range: &Range<usize>| ranges.iter().position(|node| node == range).map(Ok);
         let mut join = |left: Result<usize>, right: Result<usize>| {
             let (left, right) = (left?, right?);
@@ -81,7 +80,27 @@ impl GpuAllReduce {
             Ok(left)
         };
         let sum = tree::fold(0..sharding.shards, &mut known, &mut join).unwrap_or(Ok(0))?;
-        Ok(nccl.all_gather(executor, &slices[sum], target)?)
+        if received.len() != slice * sharding.ranks {
+            *received = Buffer::empty();
+            *received = executor.zeros(target.dtype(), slice * sharding.ranks)?;
+        }
+        heeding(communicator, |has_failed| nccl.all_gather(executor, &slices[sum], received, target, has_failed))
+    }
+}
+
+/// Says whether another rank has failed.
+type Heed<'a> = &'a mut dyn FnMut() -> bool;
+
+/// Runs what NCCL waits in for others: where one of them says that it fails, its error comes of it.
+fn heeding<T>(communicator: &mut dyn Communicator, run: impl FnOnce(Heed) -> resnet_ops::Result<T>) -> Result<T> {
+    let mut heard = None;
+    let done = run(&mut || {
+        heard = communicator.heard();
+        heard.is_some()
+    });
+    match heard {
+        Some(error) if done.is_err() => Err(error),
+        Some(_) | None => Ok(done?),
     }
 }
 

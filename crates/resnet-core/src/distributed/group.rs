@@ -1,6 +1,6 @@
 //! What shards of a batch exchange: parts that are merged, and gradients that are added up.
 
-use super::{tree, Communicator, GpuAllReduce, Sharding};
+use super::{tree, Communicator, Exchange, GpuAllReduce, Sharding};
 use crate::error::{Code, Error, Result};
 use bytemuck::{cast_slice, cast_slice_mut, Pod};
 use resnet_ops::accumulate::accumulate;
@@ -15,19 +15,6 @@ pub struct Group<'a> {
     pub sharding: Sharding,
     /// Where GPUs of several ranks compute, what they exchange gradients by.
     pub all_reduce: Option<&'a mut GpuAllReduce>,
-}
-
-/// Memory for the gradients that come from other ranks, kept from step to step.
-#[derive(Default)]
-pub struct Exchange {
-    received: Buffer,
-}
-
-impl Exchange {
-    /// Its memory, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.received.bytes()
-    }
 }
 
 impl Group<'_> {
@@ -91,7 +78,7 @@ impl Group<'_> {
             let nodes: Vec<&Buffer> = nodes.iter().map(|node| &*own[node.start - range.start]).collect();
             let all_reduce =
                 self.all_reduce.as_deref_mut().ok_or_else(|| Error::new(Code::Internal, "GPUs have not joined"))?;
-            return all_reduce.sum(executor, self.communicator, self.sharding, &nodes, target);
+            return all_reduce.sum(executor, self.communicator, self.sharding, &nodes, exchange, target);
         }
         if target.dtype() == DType::F64 {
             return self.exchange::<f64>(executor, own, &nodes, exchange, target);

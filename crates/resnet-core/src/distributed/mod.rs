@@ -7,6 +7,7 @@
 
 mod agreement;
 mod broadcast;
+mod exchange;
 mod gpu_all_reduce;
 mod group;
 pub mod pieces;
@@ -16,8 +17,9 @@ mod tree;
 
 pub(crate) use agreement::Agreement;
 pub(crate) use broadcast::broadcast;
+pub(crate) use exchange::Exchange;
 pub(crate) use gpu_all_reduce::GpuAllReduce;
-pub(crate) use group::{add, merged, Exchange, Group};
+pub(crate) use group::{add, merged, Group};
 pub(crate) use sharding::Sharding;
 
 use crate::error::{Code, Error, Result};
@@ -49,6 +51,9 @@ pub trait Communicator: Send {
     /// As for [`Communicator::all_gather`].
     fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()>;
 
+    /// The error of another rank, if one has told of it: for waits in which nothing is exchanged by this. Does not wait.
+    fn heard(&mut self) -> Option<Error>;
+
     /// Tells all other ranks of an error that ends what they do together. Does not wait for them.
     fn fail(&mut self, error: &Error);
 }
@@ -77,6 +82,10 @@ impl Communicator for Alone {
     fn all_to_all(&mut self, mine: &[u8], _: usize, theirs: &mut [u8]) -> Result<()> {
         theirs.copy_from_slice(mine);
         Ok(())
+    }
+
+    fn heard(&mut self) -> Option<Error> {
+        None
     }
 
     fn fail(&mut self, _: &Error) {}

@@ -114,6 +114,12 @@ impl Communicator for ThreadRank {
         })
     }
 
+    fn heard(&mut self) -> Option<Error> {
+        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (rank, error) = state.failed.as_ref().filter(|(rank, _)| *rank != self.rank)?;
+        Some(of_rank(*rank, error))
+    }
+
     fn fail(&mut self, error: &Error) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failed.get_or_insert((self.rank, error.clone()));

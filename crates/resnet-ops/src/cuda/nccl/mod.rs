@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SUCCESS: c_int = 0;
+/// Another rank has failed or is gone.
+const REMOTE_ERROR: c_int = 6;
 const IN_PROGRESS: c_int = 7;
 /// As NCCL numbers types.
 const FLOAT: c_int = 7;
@@ -24,6 +26,10 @@ const FLOAT: c_int = 7;
 const EAGER: Duration = Duration::from_millis(1);
 /// A pause.
 const PAUSE: Duration = Duration::from_micros(50);
+/// Between two looks whether another rank has said that it fails, of which NCCL may tell nothing.
+const HEED: Duration = Duration::from_millis(5);
+/// How long NCCL's word that another rank has failed waits for that rank's own, which says why.
+const HEARSAY: Duration = Duration::from_secs(2);
 
 /// A GPU's place among those of all ranks, which all make the same calls in the same order. An error leaves nothing that can be called.
 pub struct NcclCommunicator {
@@ -34,8 +40,23 @@ pub struct NcclCommunicator {
     ranks: usize,
     rank: usize,
     limit: Duration,
-    /// What is gathered, in slices of one length.
-    whole: Buffer,
+}
+
+/// Something that is waited for.
+struct Wait<'a> {
+    what: &'a str,
+    began: Instant,
+    /// When `has_failed` was asked last.
+    heeded: Instant,
+    /// Says whether another rank has failed.
+    has_failed: &'a mut dyn FnMut() -> bool,
+}
+
+impl<'a> Wait<'a> {
+    fn of(what: &'a str, has_failed: &'a mut dyn FnMut() -> bool) -> Self {
+        let began = Instant::now();
+        Self { what, began, heeded: began, has_failed }
+    }
 }
 
 // SAFETY: one thread at a time calls it, and each call makes the GPU's context current.
@@ -79,13 +100,21 @@ impl NcclCommunicator {
         }
     }
 
-    /// Joins as one of so many ranks, for which this call, and each exchange later, waits so long.
+    /// Joins as one of so many ranks, for which this call, and each exchange later, waits so long, or until `has_failed` says that another
+    /// rank has.
     ///
     /// # Errors
-    /// [`DeviceError::Nccl`] if NCCL is missing or fails, or a rank does not come; if the executor is none of a GPU.
-    pub fn join(executor: &Executor, id: [u8; Self::ID], ranks: usize, rank: usize, limit: Duration) -> Result<Self> {
+    /// [`DeviceError::Nccl`] if NCCL is missing or fails, or a rank fails or does not come; if the executor is none of a GPU.
+    pub fn join(
+        executor: &Executor,
+        id: [u8; Self::ID],
+        ranks: usize,
+        rank: usize,
+        limit: Duration,
+        has_failed: &mut dyn FnMut() -> bool,
+    ) -> Result<Self> {
         let Executor::Cuda(cuda) = executor else { bail!("expected a GPU to join others") };
-        Self::join_by(found()?, cuda, id, ranks, rank, limit)
+        Self::join_by(found()?, cuda, id, ranks, rank, limit, has_failed)
     }
 
     fn join_by(
@@ -95,25 +124,33 @@ impl NcclCommunicator {
         ranks: usize,
         rank: usize,
         limit: Duration,
+        has_failed: &mut dyn FnMut() -> bool,
     ) -> Result<Self> {
         let stream = cuda.stream.clone();
         // Makes the context current, on whose GPU the communicator is made.
         stream.device.stream()?;
-        let mut this = Self { library, handle: null_mut(), stream, ranks, rank, limit, whole: Buffer::empty() };
-        let (began, mut config) = (Instant::now(), Config::unblocked());
+        let mut this = Self { library, handle: null_mut(), stream, ranks, rank, limit };
+        let (mut wait, mut config) = (Wait::of("start", has_failed), Config::unblocked());
         // SAFETY: writes the handle; the configuration is only read.
         let code =
             unsafe { (library.init)(&mut this.handle, ranks as c_int, UniqueId(id), rank as c_int, &mut config) };
-        this.settle("start", code, began)?;
+        this.settle(code, &mut wait)?;
         Ok(this)
     }
 
     /// Sends every rank its slice of each of `own`, f32 of one length on this GPU, cut into as many slices as there are ranks. `theirs` gets
-    /// those that are for this rank, of `from` each of these ranks the next one. Waits until that is done.
+    /// those that are for this rank, of `from` each of these ranks the next one. Waits until that is done, or `has_failed` says that another
+    /// rank has.
     ///
     /// # Errors
     /// [`DeviceError::Nccl`] if a rank does not come or fails; if a buffer is too short or elsewhere.
-    pub fn scatter(&mut self, own: &[&Buffer], theirs: &mut [Buffer], from: &[usize]) -> Result<()> {
+    pub fn scatter(
+        &mut self,
+        own: &[&Buffer],
+        theirs: &mut [Buffer],
+        from: &[usize],
+        has_failed: &mut dyn FnMut() -> bool,
+    ) -> Result<()> {
         let Some(len) = own.first().map(|buffer| buffer.len()) else { bail!("nothing to exchange") };
         let slice = len.div_ceil(self.ranks);
         let part = |rank: usize| (rank * slice).min(len)..((rank + 1) * slice).min(len);
@@ -128,7 +165,7 @@ impl NcclCommunicator {
         for (buffer, &peer) in theirs.iter_mut().zip(from).filter(|_| mine > 0) {
             receives.push((buffer.device_address(DType::F32, 0..mine)?.0, mine, peer as c_int));
         }
-        self.group("exchange of gradients", |library, handle, stream| {
+        self.group(Wait::of("exchange of gradients", has_failed), |library, handle, stream| {
             // SAFETY: there are so many numbers at the addresses, which stay until the group has ended.
             let sends = sends.iter().map(|&(address, len, peer)| unsafe {
                 (library.send)(address as *const c_void, len, FLOAT, peer, handle, stream)
@@ -141,23 +178,27 @@ impl NcclCommunicator {
         })
     }
 
-    /// Fills `target` with what each rank has in `mine`, rank after rank, as far as it goes. Waits until that is done.
+    /// Fills `target` with what each rank has in `mine`, rank after rank, as far as it goes; `whole` has room for all of that. Waits until that is done,
+    /// or `has_failed` says that another rank has.
     ///
     /// # Errors
-    /// As for [`NcclCommunicator::scatter`]; if there is no memory.
-    pub fn all_gather(&mut self, executor: &Executor, mine: &Buffer, target: &mut Buffer) -> Result<()> {
-        let (len, all) = (mine.len(), mine.len() * self.ranks);
-        if self.whole.len() != all {
-            self.whole = Buffer::empty();
-            self.whole = executor.zeros(DType::F32, all)?;
-        }
+    /// As for [`NcclCommunicator::scatter`].
+    pub fn all_gather(
+        &mut self,
+        executor: &Executor,
+        mine: &Buffer,
+        whole: &mut Buffer,
+        target: &mut Buffer,
+        has_failed: &mut dyn FnMut() -> bool,
+    ) -> Result<()> {
+        let len = mine.len();
         let from = mine.device_address(DType::F32, 0..len)?.0;
-        let to = self.whole.device_address(DType::F32, 0..all)?.0;
-        self.group("gathering of gradients", |library, handle, stream| {
+        let to = whole.device_address(DType::F32, 0..len * self.ranks)?.0;
+        self.group(Wait::of("gathering of gradients", has_failed), |library, handle, stream| {
             // SAFETY: there are so many numbers at the addresses, which stay until the group has ended.
             unsafe { (library.all_gather)(from as *const c_void, to as *mut c_void, len, FLOAT, handle, stream) }
         })?;
-        accumulate(executor, target, 0.0, &self.whole.prefix(target.len())?, 1.0)
+        accumulate(executor, target, 0.0, &whole.prefix(target.len())?, 1.0)
     }
 
     /// Ends when all have come to their end, whose last messages may still be on their way. Nothing is exchanged any more then, so an error
@@ -166,16 +207,17 @@ impl NcclCommunicator {
         if !self.handle.is_null() && self.stream.device.stream().is_ok() {
             // SAFETY: it has done all that it was asked for; what the network still has of it is waited for.
             let code = unsafe { (self.library.finalize)(self.handle) };
-            let _ = self.settle("end", code, Instant::now());
+            let _ = self.settle(code, &mut Wait::of("end", &mut || false));
         }
     }
 
     /// Asks for some exchanges at once, and waits until they are done.
-    fn group(&mut self, what: &str, ask: impl FnOnce(&Library, Handle, *mut c_void) -> c_int) -> Result<()> {
+    fn group(&mut self, mut wait: Wait, ask: impl FnOnce(&Library, Handle, *mut c_void) -> c_int) -> Result<()> {
         if self.handle.is_null() {
+            let what = wait.what;
             return Err(DeviceError::Nccl(format!("NCCL failed ({what}): an exchange before has failed")).into());
         }
-        let (began, stream) = (Instant::now(), self.stream.device.stream()?);
+        let stream = self.stream.device.stream()?;
         // SAFETY: a group that is begun is ended, by the same thread.
         let code = unsafe {
             match (self.library.group_start)() {
@@ -191,7 +233,7 @@ impl NcclCommunicator {
                 code => code,
             }
         };
-        self.settle(what, code, began)?;
+        self.settle(code, &mut wait)?;
         loop {
             match self.stream.device.is_done() {
                 Ok(true) => return Ok(()),
@@ -201,25 +243,29 @@ impl NcclCommunicator {
                     return Err(error);
                 }
             }
-            self.pause(what, began)?;
-            self.settle(what, SUCCESS, began)?;
+            self.pause(&mut wait)?;
+            self.settle(SUCCESS, &mut wait)?;
         }
     }
 
     /// Waits until the communicator has done what it was asked for, or put it on the GPU's stream.
-    fn settle(&mut self, what: &str, code: c_int, began: Instant) -> Result<()> {
+    fn settle(&mut self, code: c_int, wait: &mut Wait) -> Result<()> {
         let (mut code, mut asked) = (code, false);
         loop {
             if code != SUCCESS && code != IN_PROGRESS {
-                let error = failed(self.library, self.handle, what, code);
+                let error = failed(self.library, self.handle, wait.what, code);
                 self.abort();
+                let heard = Instant::now();
+                while code == REMOTE_ERROR && heard.elapsed() < HEARSAY && !(wait.has_failed)() {
+                    std::thread::sleep(HEED);
+                }
                 return Err(error);
             }
             if code == SUCCESS && asked {
                 return Ok(());
             }
             if code == IN_PROGRESS && asked {
-                self.pause(what, began)?;
+                self.pause(wait)?;
             }
             // SAFETY: writes the state.
             let got = unsafe { (self.library.async_error)(self.handle, &mut code) };
@@ -227,8 +273,16 @@ impl NcclCommunicator {
         }
     }
 
-    fn pause(&mut self, what: &str, began: Instant) -> Result<()> {
-        let waited = began.elapsed();
+    /// Gives up where another rank has failed, or the time is over.
+    fn pause(&mut self, wait: &mut Wait) -> Result<()> {
+        let (what, waited) = (wait.what, wait.began.elapsed());
+        if wait.heeded.elapsed() >= HEED {
+            if (wait.has_failed)() {
+                self.abort();
+                return Err(DeviceError::Nccl(format!("NCCL's {what} was given up, as another rank has failed")).into());
+            }
+            wait.heeded = Instant::now();
+        }
         if waited >= self.limit {
             self.abort();
             let limit = self.limit.as_secs_f64();

@@ -1,6 +1,7 @@
 use super::imitated::{built, remove};
 use super::library::{c_path, Library};
 use super::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -31,8 +32,15 @@ fn what_is_wrong_with_a_library_is_told_with_its_fix() {
 }
 
 /// What becomes of so many ranks that join, and scatter and gather `len` numbers each, with an imitation of these properties; they wait so
-/// long to join, and for each exchange.
-fn exchanged(properties: &[&str], ranks: usize, len: usize, limits: [Duration; 2]) -> Vec<Result<Vec<f32>>> {
+/// long to join, and for each exchange, and hear of one that fails if they are `told`.
+fn exchanged(
+    properties: &[&str],
+    ranks: usize,
+    len: usize,
+    limits: [Duration; 2],
+    told: bool,
+) -> Vec<Result<Vec<f32>>> {
+    let has_failed = AtomicBool::new(false);
     let library: &Library = Box::leak(Box::new(opened(properties).unwrap()));
     let mut id = UniqueId([0; 128]);
     // SAFETY: writes the id.
@@ -41,7 +49,9 @@ fn exchanged(properties: &[&str], ranks: usize, len: usize, limits: [Duration; 2
         let run = |rank: usize| {
             let executor = Executor::refusing_for_tests(0);
             let Executor::Cuda(cuda) = &executor else { panic!("expected kernels of a GPU") };
-            let mut nccl = NcclCommunicator::join_by(library, cuda, id.0, ranks, rank, limits[0])?;
+            let mut hears = || told && has_failed.load(Ordering::Acquire);
+            let hears = &mut hears;
+            let mut nccl = NcclCommunicator::join_by(library, cuda, id.0, ranks, rank, limits[0], hears)?;
             nccl.limit = limits[1];
             // Of the first rank two, of all others one.
             let counts: Vec<usize> = (0..ranks).map(|rank| if rank == 0 { 2 } else { 1 }).collect();
@@ -55,7 +65,7 @@ fn exchanged(properties: &[&str], ranks: usize, len: usize, limits: [Duration; 2
                 .collect();
             let slice = len.div_ceil(ranks);
             let mut theirs: Vec<Buffer> = from.iter().map(|_| executor.zeros(DType::F32, slice).unwrap()).collect();
-            nccl.scatter(&own.iter().collect::<Vec<_>>(), &mut theirs, &from)?;
+            nccl.scatter(&own.iter().collect::<Vec<_>>(), &mut theirs, &from, hears)?;
             let mine = (rank * slice).min(len)..((rank + 1) * slice).min(len);
             let mut place = (0, 0);
             for (found, &peer) in theirs.iter().zip(&from) {
@@ -64,10 +74,13 @@ fn exchanged(properties: &[&str], ranks: usize, len: usize, limits: [Duration; 2
                 assert_eq!(found.read::<f32>(0..mine.len()).unwrap(), expected);
                 place.1 += 1;
             }
+            let mut whole = executor.zeros(DType::F32, slice * ranks).unwrap();
             let mut target = executor.upload(DType::F32, &vec![9f32; len]).unwrap();
-            nccl.all_gather(&executor, &theirs[0], &mut target)?;
+            nccl.all_gather(&executor, &theirs[0], &mut whole, &mut target, hears)?;
             target.read(0..len)
         };
+        let run = |rank: usize| run(rank).inspect_err(|_| has_failed.store(true, Ordering::Release));
+        let run = &run;
         let threads: Vec<_> = (0..ranks).map(|rank| scope.spawn(move || run(rank))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
@@ -78,14 +91,14 @@ fn every_rank_gets_its_slices_and_all_get_the_whole() {
     // Slices of one length, a short last one, and ranks without any.
     for (ranks, len) in [(2, 10), (4, 10), (4, 5), (3, 1)] {
         let expected: Vec<f32> = (0..len).map(|place| place as f32).collect();
-        for found in exchanged(&[], ranks, len, [LIMIT; 2]) {
+        for found in exchanged(&[], ranks, len, [LIMIT; 2], false) {
             assert_eq!(found.unwrap(), expected, "{len} numbers, {ranks} ranks");
         }
     }
 }
 
-fn messages(properties: &[&str], limits: [Duration; 2]) -> Vec<String> {
-    let failed = exchanged(properties, 2, 10, limits).into_iter().map(Result::unwrap_err);
+fn messages(properties: &[&str], limits: [Duration; 2], told: bool) -> Vec<String> {
+    let failed = exchanged(properties, 2, 10, limits, told).into_iter().map(Result::unwrap_err);
     failed
         .map(|error| match DeviceError::of(&error) {
             Some(DeviceError::Nccl(message)) => message.clone(),
@@ -101,7 +114,7 @@ fn what_fails_is_told_in_nccl_s_words() {
         (["-DFAILS_SEND"], "exchange of gradients"),
         (["-DFAILS_LATER"], "exchange of gradients"),
     ] {
-        for message in messages(&properties, [LIMIT; 2]) {
+        for message in messages(&properties, [LIMIT; 2], false) {
             assert_eq!(message, format!("NCCL failed ({what}): an imaginary error, an imaginary reason"));
         }
     }
@@ -113,10 +126,22 @@ fn what_does_not_end_is_given_up() {
     let cases =
         [("-DHANGS_START", "start", [short, LIMIT]), ("-DHANGS_LATER", "exchange of gradients", [LIMIT, short])];
     for (property, what, limits) in cases {
-        for message in messages(&[property], limits) {
+        for message in messages(&[property], limits, false) {
             let expected =
                 format!("distributed: expected NCCL to end its {what} on every rank within 0.2 s, it did not");
             assert_eq!(message, expected);
         }
+    }
+}
+
+#[test]
+fn a_rank_that_fails_is_waited_for_no_longer() {
+    let (given_up, failed) = ("was given up, as another rank has failed", "an imaginary error, an imaginary reason");
+    for property in ["-DFAILS_START", "-DFAILS_SEND", "-DFAILS_LATER"] {
+        let found = messages(&[property, "-DFAILS_OF=1"], [LIMIT; 2], true);
+        assert!(found[0].ends_with(given_up) && found[1].ends_with(failed), "{found:?}");
+        // Where NCCL notices it, either may come first.
+        let found = messages(&[property, "-DFAILS_OF=1", "-DTELLS_ABORT"], [LIMIT; 2], true);
+        assert!(found[0].ends_with(given_up) || found[0].ends_with(failed), "{found:?}");
     }
 }

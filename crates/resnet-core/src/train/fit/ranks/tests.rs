@@ -179,6 +179,58 @@ fn gpus_join_gpus_alone() {
     }
 }
 
+/// A rank that fails where the others wait for it in NCCL: behind the exchange of one byte that gradients begin with.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+struct Failing(ThreadRank);
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+impl Communicator for Failing {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn limit(&self) -> Duration {
+        self.0.limit()
+    }
+
+    fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()> {
+        self.0.all_gather(mine, part, all)?;
+        if self.rank() == 1 && part == 1 {
+            return Err(Error::new(Code::OutOfMemory, "an imaginary error"));
+        }
+        Ok(())
+    }
+
+    fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
+        self.0.all_to_all(mine, part, theirs)
+    }
+
+    fn heard(&mut self) -> Option<Error> {
+        self.0.heard()
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.0.fail(error);
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn a_rank_that_fails_while_gpus_exchange_is_named_by_all() {
+    resnet_ops::imitate_nccl_for_tests();
+    let errors = on_ranks(3, LIMIT, |rank| {
+        let (mut session, mut listener) = (network_on(Executor::refusing_for_tests(0)), Listener { left: None });
+        fit(&mut session, &data(11), None, &sharded(3), &mut listener, &mut Failing(rank)).unwrap_err()
+    });
+    let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(messages, ["rank 1: an imaginary error", "an imaginary error", "rank 1: an imaginary error"]);
+    assert!(errors.iter().all(|error| error.code == Code::OutOfMemory));
+}
+
 /// Gradients and weights after a step on a batch, cut into so many shards by ourselves; in f64 by definition or by kernels.
 fn stepped<V: resnet_ops::Real>(executor: Executor, shards: Option<usize>, synced: bool, n: usize) -> [Named<V>; 2] {
     let mut session = Session::on(network().network().clone(), executor, 5);
