@@ -20,6 +20,6 @@ pub use contents::{Contents, Entry, Other};
 pub use fitting::{in_channels, is_of_head};
 pub use matching::{matching, LoadOptions, LoadReport, Matched};
 pub use model_file::{is_whole, read_model, read_model_bytes, write_model, ModelFile, ModelHeader, TrainingPart};
-pub use read::read;
+pub use read::{bytes_of, read};
 pub use rename::Renaming;
 pub use write::{write, Beside, Values};

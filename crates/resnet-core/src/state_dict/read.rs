@@ -5,6 +5,7 @@ use super::problem::{damaged, Outcome, Problem};
 use super::{safetensors_file, torch_file};
 use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
+use resnet_ops::allocate;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
@@ -22,6 +23,23 @@ const MAX_FILE: u64 = 8 << 30;
 /// `ERR_IO` if it cannot be read; `ERR_MODEL_FILE`, with path and reason, if it is neither, is damaged, needs code to
 /// be loaded, or is a file of ours with other bytes than were written; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
 pub fn read(path: &Path, cancel: &Cancel) -> Result<Contents> {
+    let (file, len) = opened(path)?;
+    parsed(file, len, path, cancel)
+}
+
+/// All bytes of a file, of whatever kind.
+///
+/// # Errors
+/// `ERR_IO` if it cannot be read; `ERR_OUT_OF_MEMORY`.
+pub fn bytes_of(path: &Path) -> Result<Vec<u8>> {
+    let (mut file, len) = opened(path)?;
+    let mut bytes = allocate::zeros(len as usize)?;
+    file.read_exact(&mut bytes).map_err(|error| Error::io("read", path, &error))?;
+    Ok(bytes)
+}
+
+/// An open file and its length.
+fn opened(path: &Path) -> Result<(File, u64)> {
     let io = |error: io::Error| Error::io("read", path, &error);
     // Opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(io)?.is_file() {
@@ -29,7 +47,7 @@ pub fn read(path: &Path, cancel: &Cancel) -> Result<Contents> {
     }
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
-    parsed(file, len, path, cancel)
+    Ok((file, len))
 }
 
 /// Reads the bytes of such a file, which was at this path.

@@ -176,7 +176,7 @@ pub(in crate::train) fn go_on(
     session.check_data("images", train)?;
     let is_told = communicator.size() > 1 || config.has_checkpoints();
     let identity = is_told.then(|| Identity::of(config, train, validation)).transpose()?;
-    let (mut checkpoints, mut checkpoint) = open_checkpoints(session, config, communicator.rank(), identity.as_ref())?;
+    let (mut checkpoints, mut checkpoint) = open_checkpoints(session, config, communicator, identity.as_ref())?;
     let RunState { trainer, .. } = &mut *state;
     // Before anything that may be cancelled: from here on the weights are this data set's.
     session.set_interface(Interface::of(train))?;
@@ -220,16 +220,18 @@ pub(in crate::train) fn go_on(
 fn open_checkpoints(
     session: &Session,
     config: &FitConfig,
-    rank: usize,
+    communicator: &dyn Communicator,
     identity: Option<&Identity>,
 ) -> Result<(Option<Checkpoints>, Option<Checkpoint>)> {
     let FitConfig { checkpoint, resume, .. } = config;
-    let Some(identity) = identity.filter(|_| config.has_checkpoints() && rank == 0) else { return Ok((None, None)) };
+    let Some(identity) = identity.filter(|_| config.has_checkpoints() && communicator.rank() == 0) else {
+        return Ok((None, None));
+    };
     let checkpoints = checkpoint.as_ref().map(|config| Checkpoints::take(config, identity.clone())).transpose()?;
     let begins = |from: &&Path| checkpoint.as_ref().is_some_and(|config| config.is_begun_by(from));
     let from = resume.as_deref().filter(|from| !begins(from));
     checkpoints.iter().try_for_each(|checkpoints| checkpoints.check(resume.as_deref()))?;
-    let checkpoint = from.map(|from| Checkpoint::read(from, session.cancel())).transpose()?;
+    let checkpoint = from.map(|from| Checkpoint::read(from, communicator.size() > 1, session.cancel())).transpose()?;
     checkpoint.iter().try_for_each(|checkpoint| checkpoint.check(session, config.epochs, identity))?;
     Ok((checkpoints, checkpoint))
 }

@@ -82,14 +82,16 @@ impl Ranks<'_> {
     /// Gives all ranks the checkpoint that rank 0 goes on from, if it does: others need not see its folder.
     ///
     /// # Errors
-    /// `ERR_IO`, `ERR_OUT_OF_MEMORY`, `ERR_ABORTED`; if a rank is lost or has failed.
-    pub fn share(&mut self, checkpoint: Option<Checkpoint>, cancel: &Cancel) -> Result<Option<Checkpoint>> {
+    /// `ERR_OUT_OF_MEMORY`, `ERR_ABORTED`; if a rank is lost or has failed.
+    pub fn share(&mut self, mut checkpoint: Option<Checkpoint>, cancel: &Cancel) -> Result<Option<Checkpoint>> {
         if self.communicator.size() == 1 {
             return Ok(checkpoint);
         }
-        let mut bytes = checkpoint.as_ref().map(Checkpoint::to_bytes).transpose()?.unwrap_or_default();
+        let mut bytes = checkpoint.as_mut().map(Checkpoint::take_bytes).transpose()?.unwrap_or_default();
         broadcast(self.communicator, &mut bytes)?;
-        // Rank 0 reads them too: the file may have been replaced since.
+        if checkpoint.is_some() {
+            return Ok(checkpoint);
+        }
         (!bytes.is_empty()).then(|| Checkpoint::from_bytes(&bytes, cancel)).transpose()
     }
 

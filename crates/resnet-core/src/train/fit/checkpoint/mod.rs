@@ -12,7 +12,7 @@ use super::run_state::RunState;
 use crate::cancel::Cancel;
 use crate::error::{Code, Error, Result};
 use crate::session::Session;
-use crate::state_dict::{is_whole, read_model, ModelFile};
+use crate::state_dict::{bytes_of, is_whole, read_model, read_model_bytes, ModelFile};
 use crate::train::progress::Progress;
 use crate::train::SkippedCheckpoint;
 use contents::{beside, go_on_from, Described};
@@ -181,25 +181,38 @@ pub struct Checkpoint {
     origin: Origin,
     file: ModelFile,
     described: Described,
+    /// The file's bytes, where other ranks are to get them.
+    bytes: Vec<u8>,
 }
 
 impl Checkpoint {
     /// Reads the file, or the last one of the folder whose bytes are those that were written: one that is damaged costs the time since the
-    /// one before, and no more, for the run goes on to the same bits from either.
+    /// one before, and no more, for the run goes on to the same bits from either. Keeps its bytes if it is to be given to other ranks.
     ///
     /// # Errors
     /// `ERR_IO` if there is none; `ERR_MODEL_FILE` if it is damaged, of a folder if all are, or no checkpoint; `ERR_ABORTED`.
-    pub fn read(from: &Path, cancel: &Cancel) -> Result<Self> {
+    pub fn read(from: &Path, is_shared: bool, cancel: &Cancel) -> Result<Self> {
+        let read = |path: &Path| -> Result<(ModelFile, Vec<u8>)> {
+            if !is_shared {
+                return Ok((read_model(path, cancel)?, Vec::new()));
+            }
+            let bytes = bytes_of(path)?;
+            Ok((read_model_bytes(&bytes, path, cancel)?, bytes))
+        };
         if !from.is_dir() {
-            return Self::of(from.to_owned(), read_model(from, cancel)?, Vec::new());
+            let (file, bytes) = read(from)?;
+            return Self::of(from.to_owned(), file, bytes, Vec::new());
         }
         let mut skipped = Vec::new();
         for path in checkpoints_in(from)?.into_iter().rev() {
-            match read_model(&path, cancel) {
+            match read(&path) {
                 Err(error) if error.code == Code::ModelFile && !is_whole(&path, cancel)? => {
                     skipped.push(SkippedCheckpoint { path, reason: error.message });
                 }
-                file => return Self::of(path, file?, skipped),
+                found => {
+                    let (file, bytes) = found?;
+                    return Self::of(path, file, bytes, skipped);
+                }
             }
         }
         Err(match skipped.into_iter().next() {
@@ -210,7 +223,7 @@ impl Checkpoint {
         })
     }
 
-    fn of(path: PathBuf, mut file: ModelFile, skipped: Vec<SkippedCheckpoint>) -> Result<Self> {
+    fn of(path: PathBuf, mut file: ModelFile, bytes: Vec<u8>, skipped: Vec<SkippedCheckpoint>) -> Result<Self> {
         let Some(training) = file.training.take() else {
             let message = format!("{}: a model without what a run needs to go on: no checkpoint", path.display());
             return Err(Error::new(Code::ModelFile, message));
@@ -218,7 +231,7 @@ impl Checkpoint {
         let described = Described::from_json(&training.description)
             .map_err(|error| Error::new(Code::ModelFile, format!("{}: {error}", path.display())))?;
         file.training = Some(training);
-        Ok(Self { origin: Origin { path, skipped, lacks_best: false }, file, described })
+        Ok(Self { origin: Origin { path, skipped, lacks_best: false }, file, described, bytes })
     }
 
     /// Refuses one of another run.
@@ -278,7 +291,7 @@ impl Checkpoint {
     ///
     /// Returns where it was read from.
     pub fn give(self, session: &mut Session, state: &mut RunState) -> Result<Origin> {
-        let Self { origin, file, described } = self;
+        let Self { origin, file, described, bytes: _ } = self;
         match go_on_from(&file, described, session, state) {
             Ok(()) => Ok(origin),
             Err(error) if error.code == Code::ModelFile => {

@@ -201,6 +201,18 @@ fn tiny() -> Session {
     Session::on(Layer::sequential(children.collect()), Executor::cpu(1).unwrap(), 5)
 }
 
+#[test]
+fn a_checkpoint_for_other_ranks_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut tiny(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
+    let path = checkpoints_in(folder.path()).unwrap().remove(7);
+    let cancel = Cancel::default();
+    let mut read = Checkpoint::read(&path, true, &cancel).unwrap();
+    fs::remove_file(&path).unwrap();
+    let given = Checkpoint::from_bytes(&read.take_bytes().unwrap(), &cancel).unwrap();
+    assert!(given.file.entries == read.file.entries && given.origin.path == path);
+}
+
 /// Every byte is changed at least once, and the file cut to every length.
 #[test]
 fn damaged_checkpoints_are_refused_nothing_is_loaded_and_the_one_beside_stays() {
@@ -221,7 +233,7 @@ fn damaged_checkpoints_are_refused_nothing_is_loaded_and_the_one_beside_stays() 
         // A run looks at nothing else of it; a sample of them is enough to see that it does.
         let error = match count % 100 {
             0 => run(&mut session, &config).map(drop).unwrap_err(),
-            _ => Checkpoint::read(&damaged, &Cancel::default()).map(drop).unwrap_err(),
+            _ => Checkpoint::read(&damaged, count % 2 == 0, &Cancel::default()).map(drop).unwrap_err(),
         };
         assert_eq!(error.code, Code::ModelFile, "{what}: {error}");
         assert!(error.message.contains("damaged.safetensors: "), "{what}: {error}");
