@@ -162,7 +162,7 @@ describe.skipIf(process.platform !== "linux" || !existsSync(cuda))("CUDA's addon
 
   test("no cuDNN, an old one, one without cuBLASLt, and a GPU without kernels are errors too, and the GPUs are told", async () => {
     library("libcuda.so.1", {});
-    const gpus = [{ name: "Imaginary GPU", computeCapability: "9.0", memory: 2 ** 34 }];
+    const gpus = [{ name: "Imaginary GPU", computeCapability: "9.0", memory: 2 ** 34, usable: false }];
     const { info: first } = await devices();
     expect(first).toMatchObject({ device: "cpu", cuda: { version: "13.0", gpus } });
     expect(first.why).toMatch(/there is no cuDNN \(libcudnn\.so\.9\): install cuDNN 9 for CUDA 13/);

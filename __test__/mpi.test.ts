@@ -84,21 +84,24 @@ test("ranks are what the launcher has left", () => {
 });
 
 test("each of a machine's processes has a GPU of its own, as far as there are", () => {
-  const gpu = { name: "Imaginary GPU", computeCapability: "9.0", memory: 1 };
-  const on = (device: "auto" | "cuda" | "cuda:0" | undefined, env: Record<string, string>, gpus = 4, chosen = "cuda:0") =>
-    placed({ device }, env, () => ({ device: chosen, cuda: { gpus: Array.from({ length: gpus }, () => gpu) } })).device;
+  const on = (device: "auto" | "cuda" | "cuda:0" | undefined, env: Record<string, string>, usable = [true, true, true, true]) =>
+    placed({ device }, env, () => ({ cuda: { gpus: usable.map((usable) => ({ name: "Imaginary GPU", computeCapability: "9.0", memory: 1, usable })) } })).device;
   const shared = { OMPI_COMM_WORLD_RANK: "5", OMPI_COMM_WORLD_SIZE: "8" };
   expect(on("cuda", { ...shared, OMPI_COMM_WORLD_LOCAL_RANK: "1" })).toBe("cuda:1");
   expect(on(undefined, { ...shared, SLURM_LOCALID: "3" })).toBe("cuda:3");
   expect(on("auto", { RANK: "1", WORLD_SIZE: "2", LOCAL_RANK: "1" })).toBe("cuda:1");
   // A launcher that shows each process one GPU; ranks that then turn out to share one are refused.
-  expect(on("cuda", { ...shared, MPI_LOCALRANKID: "5" }, 1)).toBe("cuda:0");
+  expect(on("cuda", { ...shared, MPI_LOCALRANKID: "5" }, [true])).toBe("cuda:0");
+  // Those that cannot be used do not count, as one without kernels between others.
+  const some = [false, true, false, true];
+  expect(["0", "1", "2", "3"].map((place) => on("cuda", { ...shared, SLURM_LOCALID: place }, some))).toEqual(["cuda:1", "cuda:3", "cuda:1", "cuda:3"]);
   // What was chosen, machines without a GPU that can be used, processes alone.
   expect(on("cuda:0", { ...shared, SLURM_LOCALID: "3" })).toBe("cuda:0");
-  expect(on("auto", { ...shared, SLURM_LOCALID: "3" }, 4, "cpu")).toBe("auto");
-  expect(on("cuda", { ...shared, SLURM_LOCALID: "3" }, 0, "cpu")).toBe("cuda");
+  expect(on("auto", { ...shared, SLURM_LOCALID: "3" }, [false, false])).toBe("auto");
+  expect(on("cuda", { ...shared, SLURM_LOCALID: "3" }, [])).toBe("cuda");
   expect(on("cuda", { SLURM_LOCALID: "3", LOCAL_RANK: "3" })).toBe("cuda");
-  expect(on("cuda", shared)).toBe("cuda");
+  // A launcher that does not tell.
+  expect(on("cuda", shared)).toBe("cuda:0");
 });
 
 withMpi("processes of MPI", { timeout: 120_000 }, () => {

@@ -1,11 +1,11 @@
 import { addon, origin } from "./binding.js";
 import { translated } from "./errors.js";
 import { boolean, integer, oneOf, type Rule, type Rules } from "./options.js";
-import { placeOf } from "./ranks.js";
+import { placeOf, ranksOf } from "./ranks.js";
 
 /**
  * Where a model computes: `"cuda"` is the first GPU, `"auto"` the first GPU that can be used, else the CPU. In a process that a launcher has started with others, both
- * take the GPU whose number is the process's number on its machine, from the first one again where there are fewer.
+ * take that of the GPUs that can be used whose place among them is the process's number on its machine, from the first one again where there are fewer.
  */
 export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
@@ -79,6 +79,8 @@ export interface Gpu {
   readonly computeCapability: string;
   /** Bytes in all. */
   readonly memory: number;
+  /** Whether models can compute on it: there are kernels for it, and driver and libraries are as they should be. */
+  readonly usable: boolean;
 }
 
 export const deviceRule: Rule<Device> = {
@@ -95,14 +97,12 @@ export const computeRules: Rules<ComputeOptions> = {
 };
 
 /** The same options with the GPU of a process that was started with others, by what the environment and {@link deviceInfo} tell. */
-export function placed<T extends ComputeOptions>(options: T, env: Readonly<Record<string, string | undefined>> = process.env, tells: () => Pick<DeviceInfo, "device" | "cuda"> = deviceInfo): T {
+export function placed<T extends ComputeOptions>(options: T, env: Readonly<Record<string, string | undefined>> = process.env, tells: () => Pick<DeviceInfo, "cuda"> = deviceInfo): T {
   const { device = "auto" } = options;
-  const place = placeOf(env);
-  if (place === 0 || (device !== "auto" && device !== "cuda")) return options;
-  const { device: chosen, cuda } = tells();
+  if (ranksOf(env) === undefined || (device !== "auto" && device !== "cuda")) return options;
+  const usable = tells().cuda.gpus.flatMap((gpu, number) => (gpu.usable ? [number] : []));
   // Where there is none, what becomes of it is the addon's to say.
-  if (cuda.gpus.length === 0 || (device === "auto" && chosen === "cpu")) return options;
-  return { ...options, device: `cuda:${place % cuda.gpus.length}` };
+  return usable.length === 0 ? options : { ...options, device: `cuda:${usable[placeOf(env) % usable.length]!}` };
 }
 
 /**

@@ -29,9 +29,8 @@ export function ranks(): Ranks | undefined {
 /** Where they leave which of its machine's processes one is, in the order of the sources above: srun may have started launchers of the others. */
 const PLACES = ["LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"] as const;
 
-/** Which of those on its machine a process is that was started with others, from 0; 0 for one that was started by itself. */
+/** Which of those on its machine a process is that was started with others, from 0, as far as that is told. */
 export function placeOf(env: Readonly<Record<string, string | undefined>>): number {
-  if (ranksOf(env) === undefined) return 0;
   return Number(PLACES.map((name) => env[name]).find((text) => text !== undefined && /^\d{1,9}$/.test(text)) ?? 0);
 }
 

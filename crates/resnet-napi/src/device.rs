@@ -26,6 +26,7 @@ pub struct NativeGpu {
     pub name: String,
     pub compute_capability: String,
     pub memory: f64,
+    pub usable: bool,
 }
 
 /// What a model without options of its own computes with, and what else there is. `ERR_INVALID_ARGUMENT` if
@@ -35,11 +36,13 @@ pub fn device_info() -> napi::Result<NativeDeviceInfo> {
     let DeviceInfo { device, why, instruction_set, instruction_sets, threads, probe } =
         DeviceInfo::new().map_err(raise)?;
     let dotted = |(major, minor)| format!("{major}.{minor}");
-    let gpus = probe.gpus.into_iter().map(|gpu| NativeGpu {
-        name: gpu.name,
+    let gpus = probe.gpus.iter().map(|gpu| NativeGpu {
+        name: gpu.name.clone(),
         compute_capability: dotted(gpu.compute_capability),
         memory: gpu.memory as f64,
+        usable: probe.can_use(gpu),
     });
+    let gpus = gpus.collect();
     Ok(NativeDeviceInfo {
         device: device.to_string(),
         why,
@@ -49,7 +52,7 @@ pub fn device_info() -> napi::Result<NativeDeviceInfo> {
         driver: probe.driver,
         version: probe.cuda.map(dotted),
         cudnn: probe.cudnn.map(|version| version.map(|part| part.to_string()).join(".")),
-        gpus: gpus.collect(),
+        gpus,
         problem: probe.problem.map(|problem| problem.to_string()),
         refused_capture: probe.refused_capture,
     })

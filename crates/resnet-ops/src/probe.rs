@@ -41,7 +41,12 @@ impl GpuDescription {
 impl DeviceProbe {
     /// The number of the first GPU that can be used.
     pub fn first_usable(&self) -> Option<usize> {
-        self.gpus.iter().position(|gpu| self.problem.is_none() && gpu.is_supported())
+        self.gpus.iter().position(|gpu| self.can_use(gpu))
+    }
+
+    /// Whether one of its GPUs can be used.
+    pub fn can_use(&self, gpu: &GpuDescription) -> bool {
+        self.problem.is_none() && gpu.is_supported()
     }
 }
 
