@@ -10,7 +10,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { placed } from "../ts/device.js";
-import { ranksOf } from "../ts/ranks.js";
+import { agreedRanks, ranksOf } from "../ts/ranks.js";
 import { environment, main, records } from "./program.js";
 
 const child = fileURLToPath(new URL("children/rank.mjs", import.meta.url));
@@ -72,8 +72,8 @@ async function run(ranks: number, what: object): Promise<Told[]> {
 }
 
 test("ranks are what the launcher has left", () => {
-  const launched = (env: Record<string, string>) => ranksOf(env);
-  expect(launched({ RANK: "1", WORLD_SIZE: "4", OMPI_COMM_WORLD_RANK: "0", OMPI_COMM_WORLD_SIZE: "2" })).toEqual({ rank: 1, size: 4, source: "RANK" });
+  const launched = (env: Record<string, string>) => agreedRanks(env);
+  expect(launched({ RANK: "1", WORLD_SIZE: "4" })).toEqual({ rank: 1, size: 4, source: "RANK" });
   expect(launched({ OMPI_COMM_WORLD_RANK: "0", OMPI_COMM_WORLD_SIZE: "2" })).toEqual({ rank: 0, size: 2, source: "OMPI_COMM_WORLD_RANK" });
   expect(launched({ PMI_RANK: "2", PMI_SIZE: "3" })).toEqual({ rank: 2, size: 3, source: "PMI_RANK" });
   expect(launched({ SLURM_PROCID: "3", SLURM_STEP_NUM_TASKS: "4", SLURM_NTASKS: "4" })).toEqual({ rank: 3, size: 4, source: "SLURM_PROCID" });
@@ -81,6 +81,32 @@ test("ranks are what the launcher has left", () => {
   for (const env of [{}, { SLURM_PROCID: "0", SLURM_NTASKS: "4" }, { RANK: "0", WORLD_SIZE: "1" }, { RANK: "4", WORLD_SIZE: "4" }, { RANK: "", WORLD_SIZE: "x" }]) {
     expect(launched(env as Record<string, string>)).toBe(undefined);
   }
+});
+
+test("ranks that are told twice are refused where they differ, but for an outer launcher's", () => {
+  const by = (rank: string, size: string) => ({ RANK: rank, WORLD_SIZE: size });
+  const step = { SLURM_PROCID: "1", SLURM_STEP_NUM_TASKS: "2" };
+  const torchrun = { TORCHELASTIC_RUN_ID: "none" };
+  const fix = ": unset the pair that is left over; torchrun within srun wants srun --mpi=none";
+  for (const [env, other, told, got] of [
+    // A container's variables of one process, in each process of mpirun; torchrun where srun has told MPI too.
+    [{ ...by("0", "1"), OMPI_COMM_WORLD_RANK: "1", OMPI_COMM_WORLD_SIZE: "2" }, "OMPI_COMM_WORLD_RANK and OMPI_COMM_WORLD_SIZE", "1 of 2", "0 of 1"],
+    [{ ...by("0", "1"), PMI_RANK: "3", PMI_SIZE: "4" }, "PMI_RANK and PMI_SIZE", "3 of 4", "0 of 1"],
+    [{ ...by("2", "4"), ...torchrun, ...step, PMI_RANK: "1", PMI_SIZE: "2" }, "PMI_RANK and PMI_SIZE", "1 of 2", "2 of 4"],
+    [{ ...by("2", "4"), ...torchrun, ...step, PMIX_RANK: "1" }, "PMIX_RANK and SLURM_STEP_NUM_TASKS", "1 of 2", "2 of 4"],
+    // What a batch script has exported for all tasks.
+    [{ ...by("0", "2"), ...step }, "SLURM_PROCID and SLURM_STEP_NUM_TASKS", "1 of 2", "0 of 2"],
+  ] as const) {
+    expect(() => agreedRanks(env)).toThrow(expect.objectContaining({ code: "ERR_DISTRIBUTED", message: `distributed: expected RANK and WORLD_SIZE to tell what ${other} do, rank ${told}, got rank ${got}${fix}` }));
+    // Which addon is taken and which GPU must not end a program that shares nothing.
+    expect(() => ranksOf(env)).not.toThrow();
+  }
+  const rank = (env: Record<string, string>) => agreedRanks(env);
+  expect(rank({ ...by("2", "4"), ...torchrun, ...step })).toEqual({ rank: 2, size: 4, source: "RANK" });
+  expect(rank({ ...by("1", "2"), SLURM_PROCID: "0", SLURM_STEP_NUM_TASKS: "1" })).toEqual({ rank: 1, size: 2, source: "RANK" });
+  expect(rank({ ...by("1", "2"), ...step, PMI_RANK: "1", PMI_SIZE: "2" })).toEqual({ rank: 1, size: 2, source: "RANK" });
+  // mpirun starts its own programs by srun.
+  expect(rank({ OMPI_COMM_WORLD_RANK: "3", OMPI_COMM_WORLD_SIZE: "4", ...step })).toEqual({ rank: 3, size: 4, source: "OMPI_COMM_WORLD_RANK" });
 });
 
 test("each of a machine's processes has a GPU of its own, as far as there are", () => {

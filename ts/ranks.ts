@@ -1,3 +1,5 @@
+import { ResNetError } from "./errors.js";
+
 /** The processes that were started together, as the environment of one of them tells. */
 export interface Ranks {
   /** Which one it is, from 0. */
@@ -8,22 +10,29 @@ export interface Ranks {
   readonly source: string;
 }
 
-/** Where launchers leave rank and size: torchrun and Kubeflow; Open MPI; MPICH, Intel MPI and Slurm's PMI; srun. */
+/**
+ * Where launchers leave rank and size: torchrun and Kubeflow; Open MPI; MPICH, Intel MPI and Slurm's PMI; Slurm's PMIx; srun. The first pair that is there
+ * counts, since launchers of the earlier ones are started within steps of the later ones, which leave theirs too.
+ */
 const SOURCES = [
   ["RANK", "WORLD_SIZE"],
   ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
   ["PMI_RANK", "PMI_SIZE"],
   ["PMIX_RANK", "PMIX_SIZE"],
+  ["PMIX_RANK", "SLURM_STEP_NUM_TASKS"],
   // Those of a step alone: in a batch script, outside of srun, the others tell of tasks that nobody has started.
   ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
 ] as const;
 
 /**
  * The processes that share this one's runs with `distributed`, as the environment tells that `mpirun`, `srun`, `torchrun` or another launcher has left, for programs that
- * do something in one of them alone; `undefined` in a process that was started by itself.
+ * do something in one of them alone; `undefined` in a process that was started by itself. `RANK` and `WORLD_SIZE` come first, then the variables of MPI's launchers, then
+ * those of a step of srun.
+ *
+ * @throws `ERR_DISTRIBUTED` if `RANK` and `WORLD_SIZE` tell otherwise than what MPI would start by, or, but for torchrun within a step of srun, than the step.
  */
 export function ranks(): Ranks | undefined {
-  return ranksOf(process.env);
+  return agreedRanks(process.env);
 }
 
 /** Where they leave which of its machine's processes one is, in the order of the sources above: srun may have started launchers of the others. */
@@ -34,11 +43,28 @@ export function placeOf(env: Readonly<Record<string, string | undefined>>): numb
   return Number(PLACES.map((name) => env[name]).find((text) => text !== undefined && /^\d{1,9}$/.test(text)) ?? 0);
 }
 
-/** What the first of the sources tells that there is; `undefined` for a process alone. */
+/** What the first of the sources tells that there is, whatever others tell; `undefined` for a process alone. */
 export function ranksOf(env: Readonly<Record<string, string | undefined>>): Ranks | undefined {
-  for (const [source, sizes] of SOURCES) {
+  const [first] = allTold(env);
+  return first && first.size > 1 ? { rank: first.rank, size: first.size, source: first.source } : undefined;
+}
+
+/** The same, where no other source contradicts it: else several processes would each be rank 0. */
+export function agreedRanks(env: Readonly<Record<string, string | undefined>>): Ranks | undefined {
+  const [first, ...others] = allTold(env);
+  if (first?.source !== "RANK") return ranksOf(env);
+  // torchrun starts processes of its own within a step of srun, and so does who types a command in the shell of a step of one task.
+  const isOutside = ({ source, size }: Ranks) => source === "SLURM_PROCID" && (size === 1 || env["TORCHELASTIC_RUN_ID"] !== undefined);
+  const other = others.find((told) => (told.rank !== first.rank || told.size !== first.size) && !isOutside(told));
+  if (other === undefined) return ranksOf(env);
+  const expected = `RANK and WORLD_SIZE to tell what ${other.source} and ${other.sizes} do, rank ${other.rank} of ${other.size}`;
+  const fix = "unset the pair that is left over; torchrun within srun wants srun --mpi=none";
+  throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected ${expected}, got rank ${first.rank} of ${first.size}: ${fix}`);
+}
+
+function allTold(env: Readonly<Record<string, string | undefined>>): (Ranks & { readonly sizes: string })[] {
+  return SOURCES.flatMap(([source, sizes]) => {
     const [rank, size] = [env[source], env[sizes]].map((text) => (text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined));
-    if (rank !== undefined && size !== undefined && rank < size) return size > 1 ? { rank, size, source } : undefined;
-  }
-  return undefined;
+    return rank !== undefined && size !== undefined && rank < size ? [{ rank, size, source, sizes }] : [];
+  });
 }

@@ -1,6 +1,6 @@
 import { addon } from "./binding.js";
 import { boolean, checkOptions, count, either, number, object, oneOf, type Rules } from "./options.js";
-import { type Ranks, ranksOf } from "./ranks.js";
+import { agreedRanks, type Ranks } from "./ranks.js";
 
 /** Settings of {@link ShardOptions.distributed}. */
 export interface DistributedSettings {
@@ -48,11 +48,11 @@ export interface GivenRanks extends Ranks {
   timeout: number;
 }
 
-/** What the environment tells, if it is asked for. */
+/** What the environment tells, if it is asked for. `ERR_DISTRIBUTED` where it contradicts itself. */
 export function givenRanks(distributed: ShardOptions["distributed"]): GivenRanks | undefined {
   if (distributed === undefined) return undefined;
   const { timeout = 300 } = checkOptions(distributed === "auto" ? {} : distributed, settingsRules, "distributed");
-  const ranks = ranksOf(process.env);
+  const ranks = agreedRanks(process.env);
   if (ranks === undefined) return undefined;
   finishAtExit();
   return { ...ranks, timeout };
