@@ -10,7 +10,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { placed } from "../ts/device.js";
-import { agreedRanks, ranksOf } from "../ts/ranks.js";
+import { agreedRanks, pmiOf, ranksOf, rendezvousOf } from "../ts/ranks.js";
 import { environment, main, records } from "./program.js";
 
 const child = fileURLToPath(new URL("children/rank.mjs", import.meta.url));
@@ -33,11 +33,11 @@ async function ended(started: ChildProcessByStdio<null, Readable, Readable>) {
 }
 
 /** Runs the child in processes that are told of each other as torchrun and Kubeflow do; `run` of each tells its start from others. */
-async function byTorchrun(what: object, size: number, runs: readonly string[]): Promise<Told[]> {
+async function byTorchrun(what: object, size: number, runs: readonly string[], program: readonly string[] = [child]): Promise<Told[]> {
   const port = await freePort();
   const started = runs.map(async (run, rank) => {
     const told = { RANK: String(rank), WORLD_SIZE: String(size), MASTER_ADDR: "localhost", MASTER_PORT: String(port - 1), TORCHELASTIC_USE_AGENT_STORE: "True", TORCHELASTIC_RUN_ID: run };
-    return ended(spawn(process.execPath, [child, JSON.stringify(what)], { env: environment(told), stdio: ["ignore", "pipe", "pipe"] }));
+    return ended(spawn(process.execPath, [...program, JSON.stringify(what)], { env: environment(told), stdio: ["ignore", "pipe", "pipe"] }));
   });
   return (await Promise.all(started)).map(({ stdout, stderr }) => JSON.parse(stdout || JSON.stringify({ message: stderr })) as Told);
 }
@@ -109,6 +109,22 @@ test("ranks that are told twice are refused where they differ, but for an outer 
   expect(rank({ OMPI_COMM_WORLD_RANK: "3", OMPI_COMM_WORLD_SIZE: "4", ...step })).toEqual({ rank: 3, size: 4, source: "OMPI_COMM_WORLD_RANK" });
 });
 
+test("processes of torchrun and Kubeflow meet where they are told, unless MPI has a launcher", () => {
+  const env = { RANK: "1", WORLD_SIZE: "2", MASTER_ADDR: "one", MASTER_PORT: "29500" };
+  const found = { host: "one", port: 29_500, run: "/" };
+  expect(rendezvousOf(env)).toEqual(found);
+  const torchrun = { ...env, TORCHELASTIC_USE_AGENT_STORE: "True", TORCHELASTIC_RUN_ID: "a b", TORCHELASTIC_RESTART_COUNT: "3" };
+  expect(rendezvousOf(torchrun)).toEqual({ host: "one", port: 29_501, run: "a_b/3" });
+  const pmi = pmiOf({ rank: 1, size: 2, source: "RANK" }, found);
+  expect(pmi).toEqual({ PMI_PORT: "one:29500", PMI_ID: "1" });
+  expect(pmiOf({ rank: 0, size: 2, source: "RANK" }, found)).toEqual({ PMI_PORT: "127.0.0.1:29500", PMI_ID: "0" });
+  // Another thread of the process finds what the first one has left.
+  expect(rendezvousOf({ ...env, ...pmi })).toEqual(found);
+  for (const more of [{ PMI_PORT: "else:1" }, { PMI_FD: "5" }, { PMIX_RANK: "1" }, { MASTER_PORT: "" }, { MASTER_PORT: "65536" }, { MASTER_ADDR: "" }, { WORLD_SIZE: "1", RANK: "0" }]) {
+    expect(rendezvousOf({ ...env, ...more })).toBe(undefined);
+  }
+});
+
 test("each of a machine's processes has a GPU of its own, as far as there are", () => {
   const on = (device: "auto" | "cuda" | "cuda:0" | undefined, env: Record<string, string>, usable = [true, true, true, true]) =>
     placed({ device }, env, () => ({ cuda: { gpus: usable.map((usable) => ({ name: "Imaginary GPU", computeCapability: "9.0", memory: 1, usable })) } })).device;
@@ -178,6 +194,16 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     const [first, other] = await byTorchrun({ distributed }, 2, ["a", "b"]);
     expect(first!.message).toBe("distributed: expected every rank within 1 s, got none of rank 1");
     expect(other!.message).toMatch(/^distributed: expected each rank once, of one version, number of processes and run, got ".* b\/ 1" where rank 0 is ".* a\/"$/);
+  });
+
+  test.runIf(isMpich)("meet in workers where the main thread has loaded the addon", async () => {
+    const what = { epochs: 1, shards: 2 };
+    const worker = `new (require("node:worker_threads").Worker)(${JSON.stringify(child)}, { argv: process.argv.slice(1) })`;
+    const [alone] = await run(1, what);
+    const after = ["-e", `import(${JSON.stringify(join(main, "../../index.js"))}).then(() => ${worker})`];
+    expect((await byTorchrun(what, 2, ["a", "a"], after)).map(({ digest }) => digest)).toEqual([alone!.digest, alone!.digest]);
+    const message = "distributed: expected resnet-native to be loaded by the main thread first, whose environment tells MPICH where rank 0 is, got a worker alone";
+    expect((await byTorchrun(what, 2, ["a", "a"], ["-e", worker])).map((told) => told.message)).toEqual([message, message]);
   });
 
   test.skipIf(isMpich)("are told what starts them where a launcher does not know their MPI", async () => {

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type * as Addon from "../native/index.js";
 import { addonError, AGAIN, Unfit } from "./addon-error.js";
 import { ResNetError } from "./errors.js";
-import { ranksOf } from "./ranks.js";
+import { pmiOf, ranksOf, rendezvousOf } from "./ranks.js";
 import { glibcVersion, isTruncated, type Machine, targetOf, targets, thisMachine } from "./platform.js";
 
 /** Which addon was taken, and why. */
@@ -92,6 +92,9 @@ function locate(require: NodeJS.Require, name: string): string {
 function openedForAll(file: string): unknown {
   // UCX, a library of both MPIs, replaces functions of memory as it is loaded, while V8's threads use them: some processes crash then.
   process.env["UCX_MEM_EVENTS"] ??= "no";
+  // Here, since who reads the environment while it changes may crash: Node locks it for itself, and no thread of the addon or of MPI is there yet.
+  const [ranks, rendezvous] = [ranksOf(process.env), rendezvousOf(process.env)];
+  if (ranks && rendezvous) Object.assign(process.env, pmiOf(ranks, rendezvous));
   const module = { exports: {} };
   process.dlopen(module, file, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
   return module.exports;

@@ -62,6 +62,36 @@ export function agreedRanks(env: Readonly<Record<string, string | undefined>>): 
   throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected ${expected}, got rank ${first.rank} of ${first.size}: ${fix}`);
 }
 
+/** Where processes meet that no launcher of MPI has started. */
+export interface Rendezvous {
+  /** Where rank 0 is. */
+  readonly host: string;
+  readonly port: number;
+  /** Tells this start from others. */
+  readonly run: string;
+}
+
+/** Variables by which MPI's own launchers, or Slurm for them, tell where they are. */
+const LAUNCHED = ["PMI_FD", "PMI_PORT", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"];
+
+/** Where the processes that torchrun or Kubeflow has started are to meet; `undefined` where MPI has a launcher, or nothing tells. */
+export function rendezvousOf(env: Readonly<Record<string, string | undefined>>): Rendezvous | undefined {
+  const { MASTER_ADDR: host, MASTER_PORT, TORCHELASTIC_USE_AGENT_STORE, TORCHELASTIC_RUN_ID = "", TORCHELASTIC_RESTART_COUNT = "" } = env;
+  const ranks = ranksOf(env);
+  // torchrun's own store may have that port.
+  const port = Number(MASTER_PORT || NaN) + (TORCHELASTIC_USE_AGENT_STORE === "True" ? 1 : 0);
+  if (ranks === undefined || !host || !(Number.isInteger(port) && port > 0 && port < 65_536)) return undefined;
+  const rendezvous = { host, port, run: `${TORCHELASTIC_RUN_ID}/${TORCHELASTIC_RESTART_COUNT}`.replaceAll(/\s/g, "_") };
+  // What this package has left itself counts for nothing.
+  const own = pmiOf(ranks, rendezvous);
+  return LAUNCHED.some((name) => env[name] !== undefined && env[name] !== own[name]) ? undefined : rendezvous;
+}
+
+/** The variables by which MPICH finds its launcher's server, which is rank 0 of a rendezvous. */
+export function pmiOf({ rank }: Ranks, { host, port }: Rendezvous): Readonly<Record<string, string>> {
+  return { PMI_PORT: `${rank === 0 ? "127.0.0.1" : host}:${port}`, PMI_ID: String(rank) };
+}
+
 function allTold(env: Readonly<Record<string, string | undefined>>): (Ranks & { readonly sizes: string })[] {
   return SOURCES.flatMap(([source, sizes]) => {
     const [rank, size] = [env[source], env[sizes]].map((text) => (text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined));

@@ -1,6 +1,6 @@
 import { addon } from "./binding.js";
 import { boolean, checkOptions, count, either, number, object, oneOf, type Rules } from "./options.js";
-import { agreedRanks, type Ranks } from "./ranks.js";
+import { agreedRanks, type Ranks, type Rendezvous, rendezvousOf } from "./ranks.js";
 
 /** Settings of {@link ShardOptions.distributed}. */
 export interface DistributedSettings {
@@ -46,6 +46,7 @@ export const shardRules: Rules<ShardOptions> = {
 /** The processes that share a run, with how long they wait for each other. */
 export interface GivenRanks extends Ranks {
   timeout: number;
+  rendezvous?: Rendezvous;
 }
 
 /** What the environment tells, if it is asked for. `ERR_DISTRIBUTED` where it contradicts itself. */
@@ -55,7 +56,8 @@ export function givenRanks(distributed: ShardOptions["distributed"]): GivenRanks
   const ranks = agreedRanks(process.env);
   if (ranks === undefined) return undefined;
   finishAtExit();
-  return { ...ranks, timeout };
+  const rendezvous = rendezvousOf(process.env);
+  return { ...ranks, timeout, ...(rendezvous && { rendezvous }) };
 }
 
 /** What the addon is told of shards. */

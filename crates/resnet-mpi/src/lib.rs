@@ -9,6 +9,7 @@
 mod rendezvous;
 mod thread;
 
+pub use rendezvous::Endpoint;
 use resnet_core::distributed::pieces::{Collective, Exchanged};
 use resnet_core::distributed::Communicator;
 use resnet_core::{Code, Error, Result};
@@ -41,14 +42,15 @@ static IN_USE: AtomicBool = AtomicBool::new(false);
 
 static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 
-/// Has MPI begin, if it has not yet, which waits for all processes to do so; where torchrun or the like has started them, so long at most. Each
+/// Has MPI begin, if it has not yet, which waits for all processes to do so; where they meet at an endpoint, so long at most. Each
 /// exchange waits so long for the other ranks.
 ///
 /// # Errors
 /// `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a launcher has told this one of: not `size`
 /// of them, or this one not as `rank`; `ERR_BUSY` while another run has them; `ERR_NO_THREAD`.
-pub fn world(limit: Duration, [rank, size]: [usize; 2]) -> Result<World> {
-    let started = STARTED.get_or_init(|| thread::start(limit).map(Mutex::new)).as_ref().map_err(Clone::clone)?;
+pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoint>) -> Result<World> {
+    let started =
+        STARTED.get_or_init(|| thread::start(limit, endpoint).map(Mutex::new)).as_ref().map_err(Clone::clone)?;
     let started = started.lock().unwrap_or_else(PoisonError::into_inner);
     if [started.rank, started.size] != [rank, size] {
         let expected = format!("MPI to reach {size} processes, of which this is rank {rank}, as the environment tells");

@@ -27,39 +27,22 @@ const GRACE: Duration = Duration::from_secs(5);
 const MOST_VALUES: usize = 1024;
 /// How long rank 0 stays for others that end.
 const FAREWELL: Duration = Duration::from_secs(60);
-/// Variables by which MPI's own launchers, or Slurm for them, tell where they are.
-const LAUNCHED: [&str; 5] = ["PMI_FD", "PMI_PORT", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"];
-
-/// Whether one of MPI's launchers has started this process, or Slurm in its endpoint.
-pub fn is_launched() -> bool {
-    LAUNCHED.iter().any(|name| env::var_os(name).is_some())
-}
 
 /// Where processes meet.
-struct Endpoint {
-    rank: usize,
-    size: usize,
-    host: String,
-    port: u16,
+pub struct Endpoint {
+    /// Which one this is, of how many.
+    pub place: [usize; 2],
+    /// Where rank 0 is.
+    pub host: String,
+    /// At which port.
+    pub port: u16,
     /// Tells this start from others.
-    run: String,
+    pub run: String,
 }
 
 impl Endpoint {
-    /// What the environment tells.
-    fn told() -> Option<Self> {
-        let number = |name: &str| env::var(name).ok()?.parse::<usize>().ok();
-        let (rank, size) = (number("RANK")?, number("WORLD_SIZE")?);
-        // torchrun's own store may have that port.
-        let is_taken = env::var("TORCHELASTIC_USE_AGENT_STORE").is_ok_and(|value| value == "True");
-        let port = u16::try_from(number("MASTER_PORT")? + usize::from(is_taken)).ok()?;
-        let run = ["TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"].map(|name| env::var(name).unwrap_or_default());
-        let run = run.join("/").replace(char::is_whitespace, "_");
-        (rank < size).then_some(Self { rank, size, host: env::var("MASTER_ADDR").ok()?, port, run })
-    }
-
     fn hello(&self) -> String {
-        format!("{HELLO} {} {} {}", env!("CARGO_PKG_VERSION"), self.size, self.run)
+        format!("{HELLO} {} {} {}", env!("CARGO_PKG_VERSION"), self.place[1], self.run)
     }
 
     fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
@@ -74,28 +57,24 @@ pub struct Rendezvous {
     host: Option<Arc<Host>>,
 }
 
-/// Meets the others, if it is for us to do so, and leaves MPICH the variables by which it finds rank 0; see [`forget`].
+/// Meets the others; see `PMI_PORT` of `ts/ranks.ts`, by which MPICH then finds rank 0.
 ///
 /// # Errors
-/// `ERR_DISTRIBUTED` names who has not come in time; `ERR_NO_THREAD`.
-pub fn meet(limit: Duration) -> Result<Option<Rendezvous>> {
-    let Some(endpoint) = Endpoint::told().filter(|_| !is_launched()) else { return Ok(None) };
-    let (address, host) = match endpoint.rank {
-        0 => {
-            let host = Host::open(&endpoint)?;
-            host.wait_for_all(limit)?;
-            ((Ipv4Addr::LOCALHOST, endpoint.port).into(), Some(host))
-        }
-        _ => (arrive(&endpoint, limit)?, None),
-    };
-    env::set_var("PMI_PORT", address.to_string());
-    env::set_var("PMI_ID", endpoint.rank.to_string());
-    Ok(Some(Rendezvous { host }))
-}
-
-/// Takes back the variables that [`meet`] leaves where no launcher of MPI has: they are not for processes that this one starts.
-pub fn forget() {
-    ["PMI_PORT", "PMI_ID"].iter().for_each(|name| env::remove_var(name));
+/// `ERR_DISTRIBUTED` names who has not come in time; if MPICH would find nobody; `ERR_NO_THREAD`.
+pub fn meet(endpoint: &Endpoint, limit: Duration) -> Result<Rendezvous> {
+    if env::var_os("PMI_PORT").is_none() {
+        // A worker has a copy of the environment, which MPI does not see.
+        let expected =
+            "resnet-native to be loaded by the main thread first, whose environment tells MPICH where rank 0 is";
+        return Err(Error::expected(Code::Distributed, "distributed", expected, "a worker alone"));
+    }
+    if endpoint.place[0] > 0 {
+        arrive(endpoint, limit)?;
+        return Ok(Rendezvous { host: None });
+    }
+    let host = Host::open(endpoint)?;
+    host.wait_for_all(limit)?;
+    Ok(Rendezvous { host: Some(host) })
 }
 
 impl Rendezvous {
@@ -107,13 +86,13 @@ impl Rendezvous {
     }
 }
 
-/// Says to rank 0 that this process is there, until all are; returns where rank 0 is. Waits a little longer than rank 0 does, which knows who is missing.
-fn arrive(endpoint: &Endpoint, limit: Duration) -> Result<SocketAddr> {
+/// Says to rank 0 that this process is there, until all are. Waits a little longer than rank 0 does, which knows who is missing.
+fn arrive(endpoint: &Endpoint, limit: Duration) -> Result<()> {
     let until = Instant::now() + limit + GRACE;
     loop {
         let error = match knock(endpoint, until) {
-            Ok((address, line)) if line == GO => return Ok(address),
-            Ok((_, line)) if !line.is_empty() => return Err(Error::new(Code::Distributed, line)),
+            Ok(line) if line == GO => return Ok(()),
+            Ok(line) if !line.is_empty() => return Err(Error::new(Code::Distributed, line)),
             Ok(_) => None,
             Err(error) => Some(error),
         };
@@ -125,17 +104,17 @@ fn arrive(endpoint: &Endpoint, limit: Duration) -> Result<SocketAddr> {
 }
 
 /// The first line that rank 0 answers, empty if it leaves.
-fn knock(endpoint: &Endpoint, until: Instant) -> std::io::Result<(SocketAddr, String)> {
+fn knock(endpoint: &Endpoint, until: Instant) -> std::io::Result<String> {
     let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    // MPICH splits host and port at the first colon.
+    // As MPICH looks for it.
     let mut addresses = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?.filter(SocketAddr::is_ipv4);
     let address = addresses.next().ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "it has no IPv4 address"))?;
     let mut stream = TcpStream::connect_timeout(&address, left())?;
-    stream.write_all(format!("{} {}\n", endpoint.hello(), endpoint.rank).as_bytes())?;
+    stream.write_all(format!("{} {}\n", endpoint.hello(), endpoint.place[0]).as_bytes())?;
     stream.set_read_timeout(Some(left()))?;
     let mut line = String::new();
     BufReader::new(stream).take(LINE).read_line(&mut line)?;
-    Ok((address, line.trim_end().to_owned()))
+    Ok(line.trim_end().to_owned())
 }
 
 /// Rank 0, where all meet.
@@ -169,12 +148,12 @@ impl Host {
         });
         let what = "it cannot listen at the port that MASTER_PORT tells: ";
         let listener = listener.map_err(|error| endpoint.failed(what, &error))?;
-        let mut is_here = vec![false; endpoint.size];
+        let mut is_here = vec![false; endpoint.place[1]];
         is_here[0] = true;
         let values = HashMap::new();
         let state = State { is_here, refused: None, values, begun: 0, waiting: 0, passed: 0, ended: 0, is_lost: false };
         let hello = endpoint.hello();
-        let host = Arc::new(Self { size: endpoint.size, hello, state: Mutex::new(state), changed: Condvar::new() });
+        let host = Arc::new(Self { size: endpoint.place[1], hello, state: Mutex::new(state), changed: Condvar::new() });
         let for_all = host.clone();
         let listen = move || for_all.listen(&listener);
         Builder::new().name("resnet-rendezvous".into()).spawn(listen).map_err(|error| Error::no_thread(&error))?;

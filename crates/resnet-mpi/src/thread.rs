@@ -1,6 +1,6 @@
 //! The thread that makes all calls of MPI.
 
-use crate::rendezvous::{self, Rendezvous};
+use crate::rendezvous::{self, Endpoint, Rendezvous};
 use mpi::collective::CommunicatorCollectives;
 use mpi::point_to_point::{Destination, MatchedReceiveVec, Source};
 use mpi::request::{scope, StaticScope};
@@ -53,16 +53,15 @@ pub struct Started {
     pub ended: Receiver<Infallible>,
 }
 
-/// Starts the thread; returns when all processes have begun. Those that no launcher of MPI has started are waited for so long.
-pub fn start(limit: Duration) -> Result<Started> {
+/// Starts the thread; returns when all processes have begun. Those that meet at an endpoint are waited for so long.
+pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
     let version = mpi::environment::library_version().unwrap_or_default();
-    let is_mpich = version.contains("MPICH");
-    if version.contains("Open MPI") && !rendezvous::is_launched() && std::env::var_os("SLURM_PROCID").is_some() {
+    if version.contains("Open MPI") && !is_launched() && std::env::var_os("SLURM_PROCID").is_some() {
         // It would end the process.
         return Err(unusable(&format!("processes started by {}", launchers()), "those of srun without MPI"));
     }
-    let rendezvous = if is_mpich { rendezvous::meet(limit)? } else { None };
-    let has_met = rendezvous.is_some();
+    let endpoint = endpoint.filter(|_| version.contains("MPICH"));
+    let rendezvous = endpoint.map(|endpoint| rendezvous::meet(&endpoint, limit)).transpose()?;
     let ((jobs, asked), (begun, place), (end, ended)) = (channel(), channel(), channel::<Infallible>());
     let body = move || {
         let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
@@ -91,12 +90,13 @@ pub fn start(limit: Duration) -> Result<Started> {
     };
     let spawned = Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error));
     let gone = |_| Error::new(Code::Internal, "the thread of MPI ended at once");
-    let place = spawned.and_then(|_| place.recv().map_err(gone));
-    if has_met {
-        rendezvous::forget();
-    }
-    let (rank, size) = place??;
+    let (rank, size) = spawned.and_then(|_| place.recv().map_err(gone))??;
     Ok(Started { jobs, rank, size, ended })
+}
+
+/// Whether one of MPI's launchers has started this process, or Slurm in its place.
+fn is_launched() -> bool {
+    ["PMI_FD", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
 fn unusable(expected: &str, got: &str) -> Error {

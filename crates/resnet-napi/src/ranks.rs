@@ -3,6 +3,7 @@
 use napi_derive::napi;
 use resnet_core::distributed::{Alone, Communicator};
 use resnet_core::Result;
+#[cfg(feature = "mpi")]
 use std::time::Duration;
 
 /// The processes that the environment tells of.
@@ -14,21 +15,40 @@ pub struct GivenRanks {
     pub rank: u32,
     /// Seconds that each exchange waits for all of them.
     pub timeout: f64,
+    /// Where they meet, if no launcher of MPI has started them.
+    pub rendezvous: Option<GivenRendezvous>,
+}
+
+/// Where processes meet that no launcher of MPI has started.
+#[napi(object)]
+pub struct GivenRendezvous {
+    /// Where rank 0 is.
+    pub host: String,
+    /// At which port.
+    pub port: u32,
+    /// Tells this start from others.
+    pub run: String,
 }
 
 /// Reaches them; without any, this process is all.
 pub fn reached(given: Option<&GivenRanks>) -> Result<Box<dyn Communicator>> {
-    let Some(&GivenRanks { size, rank, timeout }) = given else { return Ok(Box::new(Alone)) };
-    by_mpi(Duration::from_secs_f64(timeout), [rank as usize, size as usize])
+    given.map_or_else(|| Ok(Box::new(Alone) as _), by_mpi)
 }
 
 #[cfg(feature = "mpi")]
-fn by_mpi(limit: Duration, told: [usize; 2]) -> Result<Box<dyn Communicator>> {
-    Ok(Box::new(resnet_mpi::world(limit, told)?))
+fn by_mpi(given: &GivenRanks) -> Result<Box<dyn Communicator>> {
+    let place = [given.rank, given.size].map(|number| number as usize);
+    let endpoint = given.rendezvous.as_ref().map(|GivenRendezvous { host, port, run }| resnet_mpi::Endpoint {
+        place,
+        host: host.clone(),
+        port: *port as u16,
+        run: run.clone(),
+    });
+    Ok(Box::new(resnet_mpi::world(Duration::from_secs_f64(given.timeout), place, endpoint)?))
 }
 
 #[cfg(not(feature = "mpi"))]
-fn by_mpi(_: Duration, _: [usize; 2]) -> Result<Box<dyn Communicator>> {
+fn by_mpi(_: &GivenRanks) -> Result<Box<dyn Communicator>> {
     use resnet_core::{Code, Error};
     let expected = "the addon that is built for MPI (npm run build:mpi)";
     Err(Error::expected(Code::Distributed, "distributed", expected, "one without"))
