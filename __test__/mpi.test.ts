@@ -9,22 +9,20 @@ import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { allowed, isMpirunNamed, mpirun } from "../scripts/mpi/mpirun.mjs";
 import { placed } from "../ts/device.js";
 import { agreedRanks, pmiOf, ranksOf, rendezvousOf } from "../ts/ranks.js";
 import { environment, main, records } from "./program.js";
 
 const child = fileURLToPath(new URL("children/rank.mjs", import.meta.url));
-/** What starts the processes: of the MPI that the addon was built for, which npm run test:mpi tells. */
-const mpirun = process.env["RESNET_NATIVE_MPIRUN"];
-const isMpich = mpirun?.includes("mpich") ?? false;
-const withMpi = describe.skipIf(mpirun === undefined);
-/** Open MPI refuses both unless it is told; MPICH knows neither variable. */
-const ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", OMPI_MCA_rmaps_base_oversubscribe: "1" };
+const isMpich = mpirun.includes("mpich");
+/** npm run test:mpi names what starts the processes. */
+const withMpi = describe.skipIf(!isMpirunNamed);
 
 /** Runs a program on so many ranks. */
 async function onRanks(ranks: number, args: readonly string[]) {
   const words = ranks === 1 ? args : ["-n", String(ranks), process.execPath, ...args];
-  return ended(spawn(ranks === 1 ? process.execPath : mpirun!, words, { env: environment(ALLOWED), stdio: ["ignore", "pipe", "pipe"] }));
+  return ended(spawn(ranks === 1 ? process.execPath : mpirun, words, { env: environment(allowed), stdio: ["ignore", "pipe", "pipe"] }));
 }
 
 async function ended(started: ChildProcessByStdio<null, Readable, Readable>) {

@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { table } from "../dist/table.js";
+import { allowed, mpirun } from "../scripts/mpi/mpirun.mjs";
 import { parse, sample } from "./options.mjs";
 import { TORCH } from "./peers.mjs";
 import { machine, median, save } from "./report.mjs";
@@ -145,7 +146,7 @@ async function measure({ ranks, batchSize, size, steps, rounds, sides, mpirun },
 }
 
 /** Of what Open MPI and MPICH take in common: TCP on the machines' network and nothing that only ranks of one machine have. */
-const MPI = { UCX_TLS: "tcp,self", UCX_NET_DEVICES: INTERFACE, OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" };
+const MPI = { UCX_TLS: "tcp,self", UCX_NET_DEVICES: INTERFACE, ...allowed };
 
 function byMpi(mpirun, agent, ranks, command) {
   const addresses = Array.from({ length: ranks }, (_, host) => address(host)).join(",");

@@ -13,14 +13,12 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 import { table } from "../dist/table.js";
+import { allowed, mpirun } from "../scripts/mpi/mpirun.mjs";
 import { makeSides, parse, sample, threads } from "./options.mjs";
 import { Peer } from "./peer.mjs";
 import { machine, median, save } from "./report.mjs";
 import { peerFile, ratio, spreadText, workload } from "./turns.mjs";
 
-const mpirun = process.env["RESNET_NATIVE_MPIRUN"] || "mpirun";
-/** Open MPI refuses both unless it is told; MPICH knows neither variable. */
-const ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", OMPI_MCA_rmaps_base_oversubscribe: "1" };
 /** Milliseconds between turns, so that one side's threads are gone when the other's start. */
 const REST = 300;
 /** What is told of a side beside another. */
@@ -63,7 +61,7 @@ export async function main(args) {
 
 /** Seconds of the steps of processes that are started for them. */
 async function turn(name, [command, args]) {
-  const peer = new Peer(name, command, args, ALLOWED);
+  const peer = new Peer(name, command, args, allowed);
   try {
     return (await peer.read()).seconds;
   } finally {

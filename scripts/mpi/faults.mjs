@@ -9,10 +9,10 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { table } from "../../dist/table.js";
 import { root } from "../steps.mjs";
+import { allowed, isMpirunNamed, mpirun } from "./mpirun.mjs";
 
 const times = Number(process.argv[2] ?? 1);
-const mpirun = process.env.RESNET_NATIVE_MPIRUN;
-if (!(Number.isInteger(times) && times > 0) || !mpirun) throw new Error("expected how often each fault is made, and the mpirun in RESNET_NATIVE_MPIRUN");
+if (!(Number.isInteger(times) && times > 0 && isMpirunNamed)) throw new Error("expected how often each fault is made, and the mpirun in RESNET_NATIVE_MPIRUN");
 const RANKS = 3;
 /** Seconds that a rank waits for the others, and that a run may take to end after that, from the fault on, or from its beginning. */
 const [LIMIT, GRACE] = [2, 10];
@@ -20,9 +20,8 @@ const [LIMIT, GRACE] = [2, 10];
 const WITHIN = 1500;
 /** Updates of an epoch of __test__/children/rank.mjs. */
 const UPDATES = 3;
-const ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", OMPI_MCA_rmaps_base_oversubscribe: "1" };
 const { PATH, HOME } = process.env;
-const env = { PATH, HOME, ...ALLOWED };
+const env = { PATH, HOME, ...allowed };
 const scratch = mkdtempSync(join(tmpdir(), "resnet-native-faults-"));
 const child = join("__test__", "children", "rank.mjs");
 /** Long lines of several ranks get mixed up on their way. */
