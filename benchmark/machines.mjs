@@ -10,7 +10,8 @@
 //   --steps N          default 6, measured in each turn
 //   --rounds N         turns, default 3
 //   --sides A,B        default shared,own,ddp: batch norms with the whole batch's statistics, with each rank's own, PyTorch
-//   --mpirun PROGRAM   of the MPI that the addon was built for, default mpirun
+//
+// RESNET_NATIVE_MPIRUN names what starts processes of the MPI that the addon was built for, default mpirun.
 
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -32,7 +33,7 @@ const python = process.env["RESNET_NATIVE_PYTHON"] || "python3";
 const NAMES = { shared: "ours", own: "ours, own statistics", ddp: "PyTorch DDP" };
 
 export async function main(args) {
-  const defaults = { bandwidths: "100,1000,10000", latencies: "0.1,1", ranks: 2, batchSize: 16, size: 96, steps: 6, rounds: 3, sides: "shared,own,ddp", mpirun: "mpirun" };
+  const defaults = { bandwidths: "100,1000,10000", latencies: "0.1,1", ranks: 2, batchSize: 16, size: 96, steps: 6, rounds: 3, sides: "shared,own,ddp" };
   const options = parse(args, defaults);
   if (process.getuid?.() !== 0) throw new Error("network namespaces want root");
   if (options.sides.includes("ddp") && spawnSync(python, ["-c", "import torch, numpy"]).status !== 0) throw new Error(`--sides ddp: expected ${TORCH}`);
@@ -57,7 +58,7 @@ export async function main(args) {
     await rm(folder, { recursive: true });
   }
   show(results, options);
-  console.log(await save("machines", { machine: await machine(), options, results }));
+  console.log(await save("machines", { machine: await machine(), options, mpirun, results }));
 }
 
 /** Machines that are namespaces of the network. */
@@ -115,15 +116,15 @@ async function writeAgent(folder) {
 }
 
 /** All sides in turns: by side, the seconds of a step with and without the other ranks, and the bytes that a rank sends in one. */
-async function measure({ ranks, batchSize, size, steps, rounds, sides, mpirun }, agent) {
+async function measure({ ranks, batchSize, size, steps, rounds, sides }, agent) {
   const common = { data: sample, threads: 1, channels: 1, size };
   const ours = (batch, sync) => [process.execPath, peerFile("native_rank.mjs"), ...workload({ ...common, network: "ResNet-18", batchSize: batch }), "--steps", String(steps), "--sync", String(sync), "--interface", INTERFACE];
   const theirs = [python, peerFile("torch_ddp.py"), ...workload({ ...common, network: "resnet18", batchSize }), "--steps", String(steps), "--interface", INTERFACE];
   const each = (make) => Promise.all(Array.from({ length: ranks }, (_, host) => run(on(host, make(host)), environmentOf(host, ranks))));
   const alone = (command) => Promise.all(Array.from({ length: ranks }, (_, host) => run(on(host, command))));
   const makers = {
-    shared: { together: () => run(on(0, byMpi(mpirun, agent, ranks, ours(ranks * batchSize, true))), MPI), apart: () => alone(ours(batchSize, true)) },
-    own: { together: () => run(on(0, byMpi(mpirun, agent, ranks, ours(ranks * batchSize, false))), MPI), apart: () => alone(ours(batchSize, false)) },
+    shared: { together: () => run(on(0, byMpi(agent, ranks, ours(ranks * batchSize, true))), MPI), apart: () => alone(ours(batchSize, true)) },
+    own: { together: () => run(on(0, byMpi(agent, ranks, ours(ranks * batchSize, false))), MPI), apart: () => alone(ours(batchSize, false)) },
     ddp: { together: () => each(() => theirs), apart: () => alone(theirs) },
   };
   const chosen = sides.split(",");
@@ -148,7 +149,7 @@ async function measure({ ranks, batchSize, size, steps, rounds, sides, mpirun },
 /** Of what Open MPI and MPICH take in common: TCP on the machines' network and nothing that only ranks of one machine have. */
 const MPI = { UCX_TLS: "tcp,self", UCX_NET_DEVICES: INTERFACE, ...allowed };
 
-function byMpi(mpirun, agent, ranks, command) {
+function byMpi(agent, ranks, command) {
   const addresses = Array.from({ length: ranks }, (_, host) => address(host)).join(",");
   const isOpen = execFileSync(mpirun, ["--version"]).includes("Open");
   const open = `--host ${addresses} --mca plm_rsh_agent ${agent} --mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include ${INTERFACE} --mca oob_tcp_if_include ${INTERFACE}`;
