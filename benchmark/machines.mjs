@@ -14,11 +14,13 @@
 // RESNET_NATIVE_MPIRUN names what starts processes of the MPI that the addon was built for, default mpirun.
 
 import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { table } from "../dist/table.js";
+import { cleanUpAtExit } from "../scripts/clean-up.mjs";
 import { allowed, mpirun } from "../scripts/mpi/mpirun.mjs";
 import { parse, sample } from "./options.mjs";
 import { TORCH } from "./peers.mjs";
@@ -38,24 +40,21 @@ export async function main(args) {
   if (process.getuid?.() !== 0) throw new Error("network namespaces want root");
   if (options.sides.includes("ddp") && spawnSync(python, ["-c", "import torch, numpy"]).status !== 0) throw new Error(`--sides ddp: expected ${TORCH}`);
   const folder = await mkdtemp(join(tmpdir(), "resnet-bench-"));
+  const hosts = new Hosts(options.ranks);
+  cleanUpAtExit(() => {
+    hosts.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  hosts.open();
+  const agent = await writeAgent(folder);
+  const has = hosts.canDelay();
+  if (!has) console.log("This kernel has no netem: latency is its own alone.");
   const results = [];
-  try {
-    const hosts = new Hosts(options.ranks);
-    try {
-      const agent = await writeAgent(folder);
-      const has = hosts.canDelay();
-      if (!has) console.log("This kernel has no netem: latency is its own alone.");
-      for (const bandwidth of options.bandwidths.split(",").map(Number)) {
-        for (const latency of has ? options.latencies.split(",").map(Number) : [0]) {
-          hosts.limit(bandwidth, latency);
-          results.push({ bandwidth, latency, ...(await measure(options, agent)) });
-        }
-      }
-    } finally {
-      hosts.close();
+  for (const bandwidth of options.bandwidths.split(",").map(Number)) {
+    for (const latency of has ? options.latencies.split(",").map(Number) : [0]) {
+      hosts.limit(bandwidth, latency);
+      results.push({ bandwidth, latency, ...(await measure(options, agent)) });
     }
-  } finally {
-    await rm(folder, { recursive: true });
   }
   show(results, options);
   console.log(await save("machines", { machine: await machine(), options, mpirun, results }));
@@ -67,13 +66,17 @@ class Hosts {
 
   constructor(count) {
     this.#count = count;
+  }
+
+  /** Makes them, in place of what a run has left that was killed. */
+  open() {
     this.close();
     const ip = (words) => execFileSync("ip", words.split(" "));
     const bridge = `${NAME}-bridge`;
     ip(`netns add ${bridge}`);
     ip(`-n ${bridge} link add name bridge type bridge`);
     ip(`-n ${bridge} link set bridge up`);
-    for (let host = 0; host < count; host += 1) {
+    for (let host = 0; host < this.#count; host += 1) {
       ip(`netns add ${place(host)}`);
       ip(`-n ${bridge} link add port${host} type veth peer name ${INTERFACE} netns ${place(host)}`);
       ip(`-n ${bridge} link set port${host} master bridge up`);
@@ -98,9 +101,14 @@ class Hosts {
     }
   }
 
+  /** Ends what runs on them, and removes them. */
   close() {
     const names = [`${NAME}-bridge`, ...Array.from({ length: this.#count }, (_, host) => place(host))];
-    for (const name of names) spawnSync("ip", ["netns", "delete", name]);
+    for (const name of names) {
+      const { stdout } = spawnSync("ip", ["netns", "pids", name], { encoding: "utf8" });
+      spawnSync("kill", ["-KILL", ...(stdout ?? "").split("\n").filter(Boolean)], { stdio: "ignore" });
+      spawnSync("ip", ["netns", "delete", name]);
+    }
   }
 }
 
