@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--interface", required=True, help="the one whose bytes are counted")
     options = parser.parse_args()
-    options.channels_last, options.compile = True, False
+    options.channels_last, options.compile, options.bf16 = True, False, False
     torch.set_num_threads(options.threads)
     bench = torch_step.Bench(options)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
