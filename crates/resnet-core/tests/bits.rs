@@ -1,19 +1,11 @@
 //! What the kernels of one processor compute, beside those of another. `RESNET_NATIVE_TESTS_BITS` names a file: the first machine writes
 //! it, the next compares its own results with it.
 
+use crate::order::order;
 use crate::plan::{distance, every_kind, small_resnet, train};
 use crate::tell::tell;
 use resnet_ops::{Executor, Isa};
 use std::collections::BTreeMap;
-
-/// How sums run, and whether a product is rounded before it is added: sets of kernels that have both in common give the same bits.
-fn order(isa: Isa) -> Option<&'static str> {
-    match isa {
-        Isa::Portable => Some("portable"),
-        Isa::Avx2 | Isa::Neon => Some("AVX2 and NEON"),
-        Isa::Avx512 => None,
-    }
-}
 
 #[test]
 fn another_processor_computes_the_same() {

@@ -15,6 +15,8 @@ mod load_weights;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod on_paper;
 mod optimizers;
+#[path = "../../resnet-ops/tests/support/order.rs"]
+mod order;
 mod parity;
 mod pictures;
 mod plan;

@@ -18,7 +18,8 @@ const BF16_TOLERANCE: f64 = 2e-2;
 const BF16_GRADIENT_TOLERANCE: f64 = 0.25;
 
 type Executors = Vec<(resnet_ops::Isa, [Executor; 2])>;
-type Named = Vec<(String, Vec<f64>)>;
+/// What an op computes, by name.
+pub type Named = Vec<(String, Vec<f64>)>;
 
 /// Holds `compute`, which gives named values, of each backend in f32 against the same in f64.
 fn compare(case: &dyn Debug, executors: &Executors, compute: impl Fn(&Executor) -> Named) {
@@ -63,7 +64,7 @@ fn check<O: Op>(cases: Vec<O>) {
 }
 
 /// Hands on each case and what computes it: the output, and the gradients over and onto what is there.
-fn each<O: Op>(cases: Vec<O>, hold: impl Fn(&O, &dyn Fn(&Executor) -> Named)) {
+pub fn each<O: Op>(cases: Vec<O>, mut hold: impl FnMut(&O, &dyn Fn(&Executor) -> Named)) {
     assert!(cases.len() >= 20);
     for (seed, case) in cases.iter().enumerate() {
         let mut random = Random::new(seed as u64);

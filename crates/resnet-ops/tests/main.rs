@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod binary_cross_entropy;
+mod bits;
 mod buffer;
 mod capture;
 mod cross_entropy;

@@ -7,7 +7,7 @@ use crate::support::ops::Op;
 use crate::support::padding::ChannelPadding;
 use crate::support::pooling::{AveragePooling, MaxPooling};
 use crate::support::{
-    activation, assert_close, blank_activation, buffer, elements, every_executor, flat, garbage, note,
+    activation, assert_close, blank_activation, buffer, cpu_executors, elements, every_executor, flat, garbage, note,
 };
 use crate::support::{read_flat, shapes, Parameters, Random};
 use candle_core::{Device, Tensor};
@@ -19,7 +19,7 @@ use resnet_ops::max_pool2d::MaxPool2d;
 use resnet_ops::norm_pool::NormPool;
 use resnet_ops::pad_channels::PadChannels;
 use resnet_ops::update::Clip;
-use resnet_ops::{add, cross_entropy, relu, sgd, Buffer, DType, Executor, GradientTarget, Pass};
+use resnet_ops::{accumulate, add, cross_entropy, relu, sgd, Buffer, DType, Executor, GradientTarget, Pass};
 
 const NAN: f64 = f64::NAN;
 
@@ -392,6 +392,25 @@ fn nothing_to_do_is_done() {
         let logits = blank_activation(&executor, [1, 3, 1, 1]);
         let found = cross_entropy::evaluate(&executor, 3, &logits, [][..].into(), None).unwrap();
         assert_eq!((found.loss_sum, found.correct), (0.0, 0));
+    }
+}
+
+/// So that a convolution's last products, which nobody would miss, do not make it several times slower.
+#[test]
+fn kernels_take_denormals_for_zero_where_the_processor_can() {
+    let [smallest, half] = [f32::MIN_POSITIVE, f32::MIN_POSITIVE / 2.0].map(f64::from);
+    for (isa, [one, two]) in cpu_executors() {
+        for executor in [one, two] {
+            let dtype = executor.parameter_dtype();
+            let (mut target, source) =
+                (buffer(&executor, dtype, &[0.0; 2]), buffer(&executor, dtype, &[smallest, half]));
+            accumulate::accumulate(&executor, &mut target, 1.0, &source, 0.5).unwrap();
+            let flushes = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+            let expected = if flushes { [0.0, 0.0] } else { [smallest / 2.0, half / 2.0] };
+            assert_same(&elements(&target), &expected);
+            let here = std::hint::black_box(f32::MIN_POSITIVE) * std::hint::black_box(0.5);
+            assert_eq!(f64::from(here), half, "{isa:?}: the caller's own arithmetic");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod losses;
 pub mod norm_pool;
 pub mod normalisation;
 pub mod ops;
+mod order;
 pub mod padding;
 pub mod pooling;
 pub mod shapes;
@@ -16,6 +17,7 @@ mod tell;
 
 use resnet_ops::{layout, Buffer, DType, Executor, Isa, Precision, Result, View, ViewMut};
 
+pub use order::order;
 pub use tell::tell;
 
 /// SplitMix64.

@@ -88,8 +88,11 @@ pub fn convolutions() -> Vec<Convolution> {
             list.push(conv(n, [channels, channels, channels / width], [3, 3], [stride; 2], [1, 1], input));
         }
     }
+    // Groups of four and of one channel: lines of every cut, then kernels and strides of every kind.
     for columns in [1, 2, 4, 6, 9, 11, 15, 17, 27, 29] {
-        list.push(conv(1, [16, 16, 4], [3, 3], [1, 1 + columns % 2], [1, 1], [2, columns]));
+        for groups in [4, 16] {
+            list.push(conv(1, [16, 16, groups], [3, 3], [1, 1 + columns % 2], [1, 1], [2, columns]));
+        }
     }
     for (kernel, stride, padding) in [
         ([3, 3], [1, 1], [0, 0]),
@@ -101,7 +104,9 @@ pub fn convolutions() -> Vec<Convolution> {
         ([3, 5], [1, 1], [1, 2]),
         ([3, 3], [1, 1], [1, 3]),
     ] {
-        list.push(conv(5, [32, 32, 4], kernel, stride, padding, [6, 7]));
+        for groups in [4, 32] {
+            list.push(conv(5, [32, 32, groups], kernel, stride, padding, [6, 7]));
+        }
     }
     let mut random = Random::new(1);
     for _ in 0..19 {
