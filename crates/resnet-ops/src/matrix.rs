@@ -1,7 +1,7 @@
 //! Products of matrices in tiles of accumulators that stay in registers.
 
 use crate::blocked::LANES;
-use crate::simd::{kernel, Simd};
+use crate::simd::{kernel, Part, Simd};
 
 /// A matrix with a step of its own for either index, so that it can be read transposed.
 #[derive(Clone, Copy)]
@@ -52,12 +52,18 @@ kernel! {
     pub(crate) fn dots<S>(product: Dots, y: &mut Output) {
         // SAFETY: compiled for the instruction set of S.
         unsafe {
-            match S::ACCUMULATORS {
-                16.. => product.in_tiles::<S, 4, 4>(y),
+            match (S::ACCUMULATORS, sums::<S>()) {
+                (16.., _) => product.in_tiles::<S, 4, 4>(y),
+                (_, 24..) => product.in_tiles::<S, 2, 3>(y),
                 _ => product.in_tiles::<S, 2, 2>(y),
             }
         }
     }
+}
+
+/// Registers of sums that fit beside what they are made of.
+const fn sums<S: Simd>() -> usize {
+    S::ACCUMULATORS * (LANES / <S::Part as Part>::LANES)
 }
 
 // SAFETY (all unsafe functions): as for those of `Simd`.
@@ -113,12 +119,15 @@ impl Dots<'_> {
     ) {
         // SAFETY: as for the caller.
         unsafe {
+            if WHOLE {
+                return S::add_products(sums, x, self.x.row, weights, self.weights.row);
+            }
             let mut w = [S::splat(0.0); O];
             for o in 0..O {
-                w[o] = load::<S, WHOLE>(weights.add(o * self.weights.row), self.depth % LANES);
+                w[o] = S::load_first(weights.add(o * self.weights.row), self.depth % LANES);
             }
             for n in 0..N {
-                let x = load::<S, WHOLE>(x.add(n * self.x.row), self.depth % LANES);
+                let x = S::load_first(x.add(n * self.x.row), self.depth % LANES);
                 for o in 0..O {
                     sums[n][o] = S::fma(x, w[o], sums[n][o]);
                 }
@@ -142,8 +151,9 @@ kernel! {
     pub(crate) fn sum_rows<S>(sums: RowSums, c: &mut Output) {
         // SAFETY: compiled for the instruction set of S.
         unsafe {
-            match S::ACCUMULATORS {
-                24.. => sums.in_tiles::<S, 8, 3>(c),
+            match (S::ACCUMULATORS, self::sums::<S>()) {
+                (24.., _) => sums.in_tiles::<S, 8, 3>(c),
+                (_, 24..) => sums.in_tiles::<S, 4, 1>(c),
                 _ => sums.in_tiles::<S, 2, 2>(c),
             }
         }

@@ -74,6 +74,30 @@ pub(crate) trait Simd: Copy + 'static {
         }
     }
 
+    /// sums\[n\]\[o\] += the 16 values of row n of a, lane by lane times those of row o of b. Pitches are floats between rows.
+    #[inline(always)]
+    unsafe fn add_products<const N: usize, const O: usize>(
+        sums: &mut [[Self::V; O]; N],
+        a: *const f32,
+        a_pitch: usize,
+        b: *const f32,
+        b_pitch: usize,
+    ) {
+        // SAFETY: the caller grants the rows.
+        unsafe {
+            let mut rows = [Self::splat(0.0); O];
+            for o in 0..O {
+                rows[o] = Self::load(b.add(o * b_pitch));
+            }
+            for n in 0..N {
+                let a = Self::load(a.add(n * a_pitch));
+                for o in 0..O {
+                    sums[n][o] = Self::fma(a, rows[o], sums[n][o]);
+                }
+            }
+        }
+    }
+
     /// Exchanges rows and columns of 16 x 16 values: value j of row i goes to place i of row j. Pitches are floats between rows.
     #[inline(always)]
     unsafe fn transpose(source: *const f32, source_pitch: usize, target: *mut f32, target_pitch: usize) {

@@ -1,6 +1,6 @@
 //! The micro-kernel of forward and input gradient: some columns of a target line, of a few images, in registers.
 
-use super::columns::Columns;
+use super::columns::{Columns, TapRun};
 use super::{LineSweep, WIDEST};
 use crate::conv2d::cpu::axis::Axis;
 use crate::conv2d::cpu::target::Target;
@@ -171,6 +171,11 @@ unsafe fn sum<P: Part, const SPREAD: usize, const IMAGES: usize, const COLUMNS: 
                 let x = source.as_ptr().add(tile.image * sweep.source.image + block * sweep.source.block);
                 let x = x.add(lane / width * width);
                 let w = weights.as_ptr().add(block * rows * columns * tap_weights + lane);
+                // Of few products a row, so that what a row is reached by counts.
+                if let (1, [run @ TapRun { taps: WIDEST, step: 1, .. }]) = (SPREAD, &tile.columns.runs[..]) {
+                    add_rows::<P, SPREAD, IMAGES, COLUMNS>(tile, run, x, w, &mut sums);
+                    continue;
+                }
                 for &(row, first_line) in &tile.lines.taps {
                     let x = x.add((first_line + tile.line * tile.lines.source_step) * sweep.source.line);
                     let w = w.add(row * columns * tap_weights);
@@ -208,6 +213,33 @@ unsafe fn sum<P: Part, const SPREAD: usize, const IMAGES: usize, const COLUMNS: 
                     P::store(target.y.add(at), sums[image][column]);
                 }
             }
+        }
+    }
+}
+
+/// Adds the products of all kernel rows, whose taps are one run of neighbours: what depends on the run alone is worked out once,
+/// and columns are at constant distances.
+#[inline(always)]
+unsafe fn add_rows<P: Part, const SPREAD: usize, const IMAGES: usize, const COLUMNS: usize>(
+    tile: &LineTile,
+    run: &TapRun,
+    x: *const f32,
+    w: *const f32,
+    sums: &mut [[P::R; COLUMNS]; IMAGES],
+) {
+    let BlockTask { sweep, width, kernel: [_, columns], .. } = *tile.task;
+    let (line, x_image, tap_weights) = (sweep.source.line, sweep.source.image, width * LANES);
+    let inside = run.inside.start.saturating_sub(tile.first)..run.inside.end.saturating_sub(tile.first);
+    let x = x.wrapping_offset((run.first + tile.first as isize) * LANES as isize);
+    let x = x.wrapping_add(tile.line * tile.lines.source_step * line);
+    let w_step = run.tap_step * tap_weights as isize;
+    // SAFETY: as in `sum`.
+    unsafe {
+        let w = w.add(run.tap * tap_weights);
+        for &(row, first_line) in &tile.lines.taps {
+            let (x, w) = (x.wrapping_add(first_line * line), w.add(row * columns * tap_weights));
+            let terms = Terms { x, x_image, x_step: LANES, w, w_step, width, inside: inside.clone() };
+            add::<P, SPREAD, IMAGES, COLUMNS, WIDEST>(&terms, sums);
         }
     }
 }

@@ -153,7 +153,8 @@ unsafe fn patches<S: Simd, P: Part, const SPREAD: usize>(pair: &Pair, images: Ra
                         sums: sums[(row * shape.kernel[1] + run.tap) * tap_sums..].as_mut_ptr(),
                         sums_step: run.tap_step * tap_sums as isize,
                     };
-                    for lane in (0..LANES).step_by(P::LANES) {
+                    // Of depthwise convolutions all of a vector: a register alone would wait for its own sums.
+                    for lane in (0..LANES).step_by(if SPREAD == 1 { LANES } else { P::LANES }) {
                         // Eight channels where registers allow: spreading takes some too unless it gives all lanes the same.
                         let spare = P::SUMS >= 14 && P::LANES <= *width;
                         let at_once = if *width > 4 && (spare || run.taps == 1) { 8 } else { *width.min(&4) };
@@ -164,9 +165,10 @@ unsafe fn patches<S: Simd, P: Part, const SPREAD: usize>(pair: &Pair, images: Ra
                             patch.prefetch = [0, 1].map(|i| if turns[i] { prefetch[i] } else { 0 });
                             // SAFETY: the patch lies inside activations and sums.
                             unsafe {
-                                match at_once {
-                                    1 => taps::<S, P, SPREAD, 1>(&patch, lane, first),
-                                    4 => taps::<S, P, SPREAD, 4>(&patch, lane, first),
+                                match (at_once, LANES / P::LANES) {
+                                    (1, 1) => taps::<S, P, SPREAD, 1>(&patch, lane, first),
+                                    (1, 2) => taps::<S, P, SPREAD, 2>(&patch, lane, first),
+                                    (1 | 4, _) => taps::<S, P, SPREAD, 4>(&patch, lane, first),
                                     _ => taps::<S, P, SPREAD, 8>(&patch, lane, first),
                                 }
                             }
@@ -185,8 +187,9 @@ unsafe fn taps<S: Simd, P: Part, const SPREAD: usize, const CHANNELS: usize>(
     lane: usize,
     first: usize,
 ) {
-    if (SPREAD == 1) != (CHANNELS == 1) {
-        unreachable!("a channel for each lane");
+    let depthwise = SPREAD == 1;
+    if depthwise && CHANNELS != LANES / P::LANES || !depthwise && CHANNELS < 4 {
+        unreachable!("depthwise, the registers of a vector");
     }
     // SAFETY: see `LinePatch`.
     unsafe {
@@ -199,7 +202,7 @@ unsafe fn taps<S: Simd, P: Part, const SPREAD: usize, const CHANNELS: usize>(
 }
 
 /// Adds a patch to the sums of `TAPS` taps, of the lanes from `lane` and of the channels `first..first + CHANNELS` of the
-/// group.
+/// group; depthwise, of `CHANNELS` registers of lanes.
 #[inline(always)]
 unsafe fn tile<S: Simd, P: Part, const SPREAD: usize, const TAPS: usize, const CHANNELS: usize>(
     patch: &LinePatch,
@@ -231,8 +234,9 @@ unsafe fn add<S: Simd, P: Part, const SPREAD: usize, const TAPS: usize, const CH
 ) {
     // SAFETY: see `LinePatch`.
     unsafe {
+        let step = if SPREAD == 1 { P::LANES } else { LANES };
         let out = |tap: usize, channel: usize| {
-            patch.sums.offset(tap as isize * patch.sums_step).add((first + channel) * LANES + lane)
+            patch.sums.offset(tap as isize * patch.sums_step).add(first * LANES + channel * step + lane)
         };
         let mut sums = [[P::splat(0.0); CHANNELS]; TAPS];
         for tap in 0..TAPS {
@@ -254,14 +258,18 @@ unsafe fn add<S: Simd, P: Part, const SPREAD: usize, const TAPS: usize, const CH
                         S::prefetch(x.wrapping_add(patch.prefetch[0]));
                         S::prefetch(dy.wrapping_add(patch.prefetch[1]));
                         let mut gradients = [P::splat(0.0); TAPS];
-                        for tap in 0..TAPS {
-                            if !EDGES || number >= tap && number - tap < patch.columns {
-                                gradients[tap] = P::load(dy.wrapping_sub(tap * LANES));
-                            }
-                        }
                         for channel in 0..CHANNELS {
-                            let value = P::spread::<SPREAD>(x, first + channel);
+                            let value = match SPREAD {
+                                1 => P::load(x.wrapping_add(channel * P::LANES)),
+                                _ => P::spread::<SPREAD>(x, first + channel),
+                            };
                             for tap in 0..TAPS {
+                                // All channels of a group have the same.
+                                let reached = !EDGES || number >= tap && number - tap < patch.columns;
+                                if reached && (SPREAD == 1 || channel == 0) {
+                                    let lanes = if SPREAD == 1 { channel * P::LANES } else { 0 };
+                                    gradients[tap] = P::load(dy.wrapping_sub(tap * LANES).wrapping_add(lanes));
+                                }
                                 sums[tap][channel] = P::fma(value, gradients[tap], sums[tap][channel]);
                             }
                             // LLVM would spread all channels first and then lack registers for the sums.
