@@ -4,9 +4,9 @@
 //            else, on Debian, from its archive (145 MB, to target/thread-toolchain)
 //   loom     models of the thread pool, in every order of their threads' steps
 
-import { copyFileSync, existsSync, readdirSync } from "node:fs";
+import { copyFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { debianRust } from "./debian-rust.mjs";
+import { rustWithSources } from "./rust-toolchains.mjs";
 import { finish, output, root, rustHost, step } from "./steps.mjs";
 
 const CRATES = "-p resnet-ops -p resnet-core";
@@ -27,10 +27,9 @@ async function address() {
 }
 
 async function thread() {
-  const folder = join(root, "target/thread-toolchain");
   let rustc;
   await step("toolchain", () => {
-    rustc = [process.env.RUSTC, "rustc", join(folder, "rustc")].find(hasSources) ?? [debianRust(folder, 600, () => ["rust-web-src"])].find(hasSources);
+    rustc = rustWithSources(join(root, "target/thread-toolchain"));
     if (!rustc) return "the sources of the standard library are missing: rustup component add rust-src";
     // Debian's compiler comes without ThreadSanitizer's own library.
     const [has, others] = [rustc, "rustc"].map(runtime);
@@ -58,10 +57,4 @@ function runtime(rustc) {
 
 async function loom() {
   await step("models", "cargo test --locked --manifest-path reliability/loom/Cargo.toml --test pool", { CARGO_TARGET_DIR: join(root, "target/loom") });
-}
-
-/** Whether a compiler has the sources of its standard library. */
-function hasSources(rustc) {
-  const sysroot = rustc && output(rustc, "--print", "sysroot");
-  return Boolean(sysroot) && existsSync(join(sysroot, "lib/rustlib/src/rust/library/Cargo.lock"));
 }

@@ -4,6 +4,7 @@ mod batch_norm;
 mod binary_cross_entropy;
 mod bits;
 mod buffer;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod capture;
 mod cross_entropy;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

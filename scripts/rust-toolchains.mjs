@@ -1,8 +1,24 @@
-// A Rust compiler from Debian's archive, for those who have none with what a check needs.
+// Rust compilers with what a check needs: one that is installed, else one from Debian's archive.
 
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { output } from "./steps.mjs";
+
+/** Whether a compiler has the standard library of a target. */
+export function compilesFor(rustc, target) {
+  const folder = rustc && output(rustc, "--print", "target-libdir", "--target", target);
+  return Boolean(folder) && existsSync(folder) && readdirSync(folder).some((name) => name.startsWith("libstd-"));
+}
+
+/** A compiler that has the sources of its standard library: $RUSTC, the installed one, or Debian's, unpacked to that folder. */
+export function rustWithSources(unpacked) {
+  const has = (rustc) => {
+    const sysroot = rustc && output(rustc, "--print", "sysroot");
+    return Boolean(sysroot) && existsSync(join(sysroot, "lib/rustlib/src/rust/library/Cargo.lock"));
+  };
+  return [process.env.RUSTC, "rustc", join(unpacked, "rustc")].find(has) ?? [debianRust(unpacked, 600, () => ["rust-web-src"])].find(has);
+}
 
 /**
  * Has Debian's archive give a compiler and its standard library, and what `more` names of this library, to a folder, with lists of its own:
