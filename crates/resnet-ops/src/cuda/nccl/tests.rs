@@ -40,7 +40,7 @@ fn exchanged(
     limits: [Duration; 2],
     told: bool,
 ) -> Vec<Result<Vec<f32>>> {
-    let has_failed = AtomicBool::new(false);
+    let has_failed = &AtomicBool::new(false);
     let library: &Library = Box::leak(Box::new(opened(properties).unwrap()));
     let mut id = UniqueId([0; 128]);
     // SAFETY: writes the id.
@@ -79,8 +79,7 @@ fn exchanged(
             nccl.all_gather(&executor, &theirs[0], &mut whole, &mut target, hears)?;
             target.read(0..len)
         };
-        let run = |rank: usize| run(rank).inspect_err(|_| has_failed.store(true, Ordering::Release));
-        let run = &run;
+        let run = move |rank: usize| run(rank).inspect_err(|_| has_failed.store(true, Ordering::Release));
         let threads: Vec<_> = (0..ranks).map(|rank| scope.spawn(move || run(rank))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
