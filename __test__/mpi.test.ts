@@ -1,8 +1,8 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, openSync, readdirSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -12,6 +12,7 @@ import { describe, expect, test } from "vitest";
 import { allowed, isMpirunNamed, mpirun } from "../scripts/mpi/mpirun.mjs";
 import { placed } from "../ts/device.js";
 import { agreedRanks, pmiOf, ranksOf, rendezvousOf } from "../ts/ranks.js";
+import { checkDescriptor } from "../ts/shards.js";
 import { environment, main, records } from "./program.js";
 
 const child = fileURLToPath(new URL("children/rank.mjs", import.meta.url));
@@ -76,9 +77,32 @@ test("ranks are what the launcher has left", () => {
   expect(launched({ PMI_RANK: "2", PMI_SIZE: "3" })).toEqual({ rank: 2, size: 3, source: "PMI_RANK" });
   expect(launched({ SLURM_PROCID: "3", SLURM_STEP_NUM_TASKS: "4", SLURM_NTASKS: "4" })).toEqual({ rank: 3, size: 4, source: "SLURM_PROCID" });
   // A batch script of so many tasks, a process alone, what is no rank.
-  for (const env of [{}, { SLURM_PROCID: "0", SLURM_NTASKS: "4" }, { RANK: "0", WORLD_SIZE: "1" }, { RANK: "4", WORLD_SIZE: "4" }, { RANK: "", WORLD_SIZE: "x" }]) {
+  for (const env of [{}, { SLURM_PROCID: "0", SLURM_NTASKS: "4" }, { RANK: "0", WORLD_SIZE: "1" }, { RANK: "", WORLD_SIZE: "" }]) {
     expect(launched(env as Record<string, string>)).toBe(undefined);
   }
+  // Each of several would train alone, and write what the others do.
+  for (const [env, got] of [
+    [{ RANK: "4", WORLD_SIZE: "4" }, "RANK 4 and WORLD_SIZE 4"],
+    [{ RANK: "x", WORLD_SIZE: "2" }, "RANK x and WORLD_SIZE 2"],
+    [{ RANK: "0" }, "RANK 0 and WORLD_SIZE missing"],
+    [{ WORLD_SIZE: "2", PMI_RANK: "0", PMI_SIZE: "2" }, "RANK missing and WORLD_SIZE 2"],
+  ] as const) {
+    expect(() => launched(env)).toThrow(expect.objectContaining({ code: "ERR_DISTRIBUTED", message: `distributed: expected RANK to be a whole number below WORLD_SIZE, got ${got}: set both, or unset them` }));
+  }
+});
+
+test("a descriptor that npx has closed is told, as MPICH would end the process", async () => {
+  const server = createServer().listen(0);
+  await once(server, "listening");
+  const socket = connect((server.address() as AddressInfo).port);
+  await once(socket, "connect");
+  const { fd } = Reflect.get(socket, "_handle") as { fd: number };
+  for (const env of [{}, { PMI_FD: String(fd) }]) expect(() => checkDescriptor(env)).not.toThrow();
+  for (const PMI_FD of ["1000", String(openSync(import.meta.filename, "r"))]) {
+    expect(() => checkDescriptor({ PMI_FD })).toThrow(expect.objectContaining({ code: "ERR_DISTRIBUTED", message: expect.stringContaining(`PMI_FD ${PMI_FD}, to be open, got a closed one: start the program itself instead of npm or npx, as `) }));
+  }
+  socket.destroy();
+  server.close();
 });
 
 test("ranks that are told twice are refused where they differ, but for an outer launcher's", () => {
@@ -210,6 +234,11 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     const bySrun = environment({ SLURM_PROCID: "0", SLURM_STEP_NUM_TASKS: "2" });
     const { stdout } = await ended(spawn(process.execPath, [child, "{}"], { env: bySrun, stdio: ["ignore", "pipe", "pipe"] }));
     expect(JSON.parse(stdout)).toMatchObject({ message: "distributed: expected processes started by Open MPI's mpirun or srun --mpi=pmix, got those of srun without MPI" });
+  });
+
+  test("are waited for no longer than told where one never shares a run", async () => {
+    const message = "distributed: expected every rank to share a run within 1 s, got fewer: another has ended, is late, or asks for none";
+    expect(await run(2, { absent: 1, distributed: { timeout: 1 } })).toEqual([expect.objectContaining({ rank: 0, code: "ERR_DISTRIBUTED", message })]);
   });
 
   test("are refused before the first step where one has something else", async () => {

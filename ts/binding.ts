@@ -46,9 +46,9 @@ export function load({ root, machine, env }: Place): { addon: typeof Addon; orig
       throw addonError({ wanted, cause, machine, versions, tried, others });
     }
   };
-  if (env["RESNET_NATIVE_ADDON"]) return open(resolve(env["RESNET_NATIVE_ADDON"]), "cpu", "RESNET_NATIVE_ADDON names it");
-
   const ranks = ranksOf(env);
+  if (env["RESNET_NATIVE_ADDON"]) return open(resolve(env["RESNET_NATIVE_ADDON"]), "cpu", "RESNET_NATIVE_ADDON names it", ranks !== undefined);
+
   const byMpi = join(root, "native", "mpi", `resnet.${target}.node`);
   if (ranks !== undefined && mayExist(byMpi)) {
     return open(byMpi, "cpu", `it was built here for MPI, and ${ranks.source} tells of ${ranks.size} processes`, true);

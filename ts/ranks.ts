@@ -29,7 +29,8 @@ const SOURCES = [
  * do something in one of them alone; `undefined` in a process that was started by itself. `RANK` and `WORLD_SIZE` come first, then the variables of MPI's launchers, then
  * those of a step of srun.
  *
- * @throws `ERR_DISTRIBUTED` if `RANK` and `WORLD_SIZE` tell otherwise than what MPI would start by, or, but for torchrun within a step of srun, than the step.
+ * @throws `ERR_DISTRIBUTED` if `RANK` and `WORLD_SIZE` tell no place, as where one of them is missing, or tell otherwise than what MPI would start by, or, but for
+ * torchrun within a step of srun, than the step.
  */
 export function ranks(): Ranks | undefined {
   return agreedRanks(process.env);
@@ -49,9 +50,14 @@ export function ranksOf(env: Readonly<Record<string, string | undefined>>): Rank
   return first && first.size > 1 ? { rank: first.rank, size: first.size, source: first.source } : undefined;
 }
 
-/** The same, where no other source contradicts it: else several processes would each be rank 0. */
+/** The same, where torchrun's variables tell a place and no other source contradicts it: else several processes would each be rank 0. */
 export function agreedRanks(env: Readonly<Record<string, string | undefined>>): Ranks | undefined {
   const [first, ...others] = allTold(env);
+  const { RANK, WORLD_SIZE } = env;
+  if ((RANK || WORLD_SIZE) && first?.source !== "RANK") {
+    const got = `RANK ${RANK || "missing"} and WORLD_SIZE ${WORLD_SIZE || "missing"}`;
+    throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected RANK to be a whole number below WORLD_SIZE, got ${got}: set both, or unset them`);
+  }
   if (first?.source !== "RANK") return ranksOf(env);
   // torchrun starts processes of its own within a step of srun, and so does who types a command in the shell of a step of one task.
   const isOutside = ({ source, size }: Ranks) => source === "SLURM_PROCID" && (size === 1 || env["TORCHELASTIC_RUN_ID"] !== undefined);

@@ -1,4 +1,6 @@
+import { fstatSync } from "node:fs";
 import { addon } from "./binding.js";
+import { ResNetError } from "./errors.js";
 import { boolean, checkOptions, count, either, number, object, oneOf, type Rules } from "./options.js";
 import { agreedRanks, type Ranks, type Rendezvous, rendezvousOf } from "./ranks.js";
 
@@ -49,15 +51,31 @@ export interface GivenRanks extends Ranks {
   rendezvous?: Rendezvous;
 }
 
-/** What the environment tells, if it is asked for. `ERR_DISTRIBUTED` where it contradicts itself. */
+/** What the environment tells, if it is asked for. `ERR_DISTRIBUTED` where it contradicts itself, or this process has lost what MPICH talks to it by. */
 export function givenRanks(distributed: ShardOptions["distributed"]): GivenRanks | undefined {
   if (distributed === undefined) return undefined;
   const { timeout = 300 } = checkOptions(distributed === "auto" ? {} : distributed, settingsRules, "distributed");
   const ranks = agreedRanks(process.env);
   if (ranks === undefined) return undefined;
+  checkDescriptor(process.env);
   finishAtExit();
   const rendezvous = rendezvousOf(process.env);
   return { ...ranks, timeout, ...(rendezvous && { rendezvous }) };
+}
+
+/** MPICH ends a process that it cannot talk to by the descriptor which its mpirun has left open; npm and npx pass on none. */
+export function checkDescriptor({ PMI_FD }: Readonly<Record<string, string | undefined>>): void {
+  if (!PMI_FD || isSocket(Number(PMI_FD))) return;
+  const fix = "start the program itself instead of npm or npx, as mpirun -n 2 node_modules/.bin/resnet-native train pictures/ --distributed";
+  throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected the descriptor of MPICH's mpirun, PMI_FD ${PMI_FD}, to be open, got a closed one: ${fix}`);
+}
+
+function isSocket(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isSocket();
+  } catch {
+    return false;
+  }
 }
 
 /** What the addon is told of shards. */

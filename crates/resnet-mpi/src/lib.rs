@@ -42,8 +42,7 @@ static IN_USE: AtomicBool = AtomicBool::new(false);
 
 static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 
-/// Has MPI begin, if it has not yet, which waits for all processes to do so; where they meet at an endpoint, so long at most. Each
-/// exchange waits so long for the other ranks.
+/// Has MPI begin, if it has not yet, which waits so long for all processes to do so. Each exchange waits as long for the other ranks.
 ///
 /// # Errors
 /// `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a launcher has told this one of: not `size`

@@ -11,7 +11,7 @@ use resnet_core::distributed::{late, of_rank};
 use resnet_core::{Code, Error, Result};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::thread::{sleep, yield_now, Builder};
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ pub struct Started {
     pub ended: Receiver<Infallible>,
 }
 
-/// Starts the thread; returns when all processes have begun. Those that meet at an endpoint are waited for so long.
+/// Starts the thread; returns when all processes have begun, which are waited for so long.
 pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
     let version = mpi::environment::library_version().unwrap_or_default();
     if version.contains("Open MPI") && !is_launched() && std::env::var_os("SLURM_PROCID").is_some() {
@@ -89,8 +89,15 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
         drop(end);
     };
     let spawned = Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error));
-    let gone = |_| Error::new(Code::Internal, "the thread of MPI ended at once");
-    let (rank, size) = spawned.and_then(|_| place.recv().map_err(gone))??;
+    let began = |error| match error {
+        RecvTimeoutError::Disconnected => Error::new(Code::Internal, "the thread of MPI ended at once"),
+        // MPI does not tell who, and waits on.
+        RecvTimeoutError::Timeout => {
+            let expected = format!("every rank to share a run within {} s", limit.as_secs_f64());
+            unusable(&expected, "fewer: another has ended, is late, or asks for none")
+        }
+    };
+    let (rank, size) = spawned.and_then(|_| place.recv_timeout(limit).map_err(began))??;
     Ok(Started { jobs, rank, size, ended })
 }
 
