@@ -40,7 +40,7 @@ export interface Trained {
 
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
 export async function trainAndSave({ model, data, options, again, output, report: page, title, keep }: Training, screen: Screen): Promise<Trained> {
-  if (isOther(options)) return { exit: EXIT.success, history: await followed({ model, data, options, keep }, screen), saved: 0 };
+  if (isOther(options)) return followed({ model, data, options, keep }, screen);
   const began = performance.now();
   let saved = 0;
   const onEpochEnd: FitOptions["onEpochEnd"] = async ({ epoch }, { best }) => {
@@ -93,9 +93,14 @@ export async function trainAndSave({ model, data, options, again, output, report
 }
 
 /** What a run of a process does that is not the first: all that the first one does but to write. */
-async function followed({ model, data, options, keep }: Pick<Training, "model" | "data" | "options" | "keep">, screen: Screen): Promise<History> {
+async function followed({ model, data, options, keep }: Pick<Training, "model" | "data" | "options" | "keep">, screen: Screen): Promise<Trained> {
   const { signal } = screen.interrupt;
-  return fit(model, data, { ...options, ...restored(keep), signal });
+  const history = await fit(model, data, { ...options, ...restored(keep), signal }).catch((error: unknown) => {
+    // An interrupt is the first one's to tell.
+    if (error !== signal.reason) throw error;
+    return new History();
+  });
+  return { exit: signal.aborted ? screen.interrupt.code! : EXIT.success, history, saved: 0 };
 }
 
 function restored(keep: Training["keep"]): Pick<FitOptions, "restoreBest"> {
