@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, openSync, readdirSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -98,9 +98,11 @@ test("a descriptor that npx has closed is told, as MPICH would end the process",
   await once(socket, "connect");
   const { fd } = Reflect.get(socket, "_handle") as { fd: number };
   for (const env of [{}, { PMI_FD: String(fd) }]) expect(() => checkDescriptor(env)).not.toThrow();
-  for (const PMI_FD of ["1000", String(openSync(import.meta.filename, "r"))]) {
+  const file = openSync(import.meta.filename, "r");
+  for (const PMI_FD of ["1000", String(file)]) {
     expect(() => checkDescriptor({ PMI_FD })).toThrow(expect.objectContaining({ code: "ERR_DISTRIBUTED", message: expect.stringContaining(`PMI_FD ${PMI_FD}, to be open, got a closed one: start the program itself instead of npm or npx, as `) }));
   }
+  closeSync(file);
   socket.destroy();
   server.close();
 });

@@ -13,14 +13,20 @@ export function tableOf(titles, rows) {
 
 /** The page with new rows in place of those of the same experiment and size, in the order of the promises. */
 export function pageWith(page, rows, promises) {
-  const lines = page.split("\n").filter((line) => line.startsWith("| "));
-  const before = lines.map((line) => line.slice(2, -2).split(" | ").map((text) => text.trim())).slice(1);
-  const all = new Map([...before.map((cells) => Object.fromEntries(HEAD.map((title, i) => [title, cells[i] ?? ""]))), ...rows].map((row) => [keyOf(row), row]));
-  const inOrder = promises.flatMap(({ id, experiments }) => experiments.flatMap(({ name }) => ["usual", "full"].flatMap((size) => all.get([id, name, size].join()) ?? [])));
+  const all = new Map([...rowsOf(page), ...rows].map((row) => [keyOf(row.promise, row.experiment, row.size), row]));
+  const keys = promises.flatMap(({ id, experiments }) => experiments.flatMap(({ name }) => ["usual", "full"].map((size) => keyOf(id, name, size))));
+  const inOrder = keys.filter((key) => all.has(key)).map((key) => all.get(key));
   const says = promises.map(({ id, says }) => `- ${id}: ${says}`);
   return ["# What was tried, and what held", "", "`npm run reliability -- --keep` writes the rows of this page, with `--full` those of that size.", "", tableOf(HEAD, inOrder), "", ...says, ""].join("\n");
 }
 
-function keyOf(row) {
-  return [row.promise, row.experiment, row.size].join();
+/** The rows of a page's table, as `tableOf` takes them. */
+function rowsOf(page) {
+  const [, ...lines] = page.split("\n").filter((line) => line.startsWith("| "));
+  return lines.map((line) => {
+    const cells = line.slice(2, -2).split(" | ");
+    return Object.fromEntries(HEAD.map((title, i) => [title, cells[i]?.trim() ?? ""]));
+  });
 }
+
+const keyOf = (promise, experiment, size) => [promise, experiment, size].join();

@@ -53,12 +53,12 @@ export function ranksOf(env: Readonly<Record<string, string | undefined>>): Rank
 /** The same, where torchrun's variables tell a place and no other source contradicts it: else several processes would each be rank 0. */
 export function agreedRanks(env: Readonly<Record<string, string | undefined>>): Ranks | undefined {
   const [first, ...others] = allTold(env);
-  const { RANK, WORLD_SIZE } = env;
-  if ((RANK || WORLD_SIZE) && first?.source !== "RANK") {
+  if (first?.source !== "RANK") {
+    const { RANK, WORLD_SIZE } = env;
+    if (!RANK && !WORLD_SIZE) return ranksOf(env);
     const got = `RANK ${RANK || "missing"} and WORLD_SIZE ${WORLD_SIZE || "missing"}`;
     throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected RANK to be a whole number below WORLD_SIZE, got ${got}: set both, or unset them`);
   }
-  if (first?.source !== "RANK") return ranksOf(env);
   // torchrun starts processes of its own within a step of srun, and so does who types a command in the shell of a step of one task.
   const isOutside = ({ source, size }: Ranks) => source === "SLURM_PROCID" && (size === 1 || env["TORCHELASTIC_RUN_ID"] !== undefined);
   const other = others.find((told) => (told.rank !== first.rank || told.size !== first.size) && !isOutside(told));
