@@ -10,47 +10,56 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 const bold = (text) => (process.stdout.isTTY && !process.env.NO_COLOR ? `\x1b[1m${text}\x1b[22m` : text);
 const began = performance.now();
 const since = (time) => `${((performance.now() - time) / 1000).toFixed(1)} s`;
-let [passed, failed] = [0, 0];
+let passed = 0;
+const failed = [];
 
 /** Runs a step: a function, or a command with its arguments in one string and what it needs in the environment. */
 export async function step(title, run, environment = {}) {
   const start = performance.now();
   const command = typeof run === "string" ? run : undefined;
   console.log(heading(title, command));
-  tell(title, start, command ? execute(command, environment) : await run());
-  if (failed > 0) finish();
+  const failure = command ? execute(command, environment) : await run();
+  tell(title, since(start), failure);
+  if (failed.length > 0) finish();
 }
 
 /**
  * Runs lists of steps beside each other: of each a title, a command and what it needs in the environment. Each tells that it begins; what it
- * says is shown when it has ended. After one that fails none begins any more.
+ * says is shown when it has ended. After one that fails none begins any more, and what it said comes last, where it is looked for.
  */
 export async function beside(...lists) {
+  const failures = [];
   await Promise.all(lists.map(async (list) => {
     for (const [title, command, environment] of list) {
-      if (failed > 0) return;
+      if (failures.length > 0) return;
       const start = performance.now();
       console.log(`… ${title}`);
       const { said, failure } = await overhear(command, environment);
-      process.stdout.write(`${heading(title, command)}\n${said}`);
-      tell(title, start, failure);
+      const took = since(start);
+      const show = () => {
+        process.stdout.write(`${heading(title, command)}\n${said}`);
+        tell(title, took, failure);
+      };
+      if (failure) failures.push(show);
+      else show();
     }
   }));
-  if (failed > 0) finish();
+  for (const show of failures) show();
+  if (failures.length > 0) finish();
 }
 
 const heading = (title, command) => `\n${bold(`▸ ${title}`)}${command ? `: ${command}` : ""}`;
 
-function tell(title, start, failure) {
-  if (failure) failed += 1;
+function tell(title, took, failure) {
+  if (failure) failed.push(title);
   else passed += 1;
-  console.log(failure ? `\n${bold(`✗ ${title} failed`)} after ${since(start)}: ${failure}` : `✓ ${title}, ${since(start)} (${since(began)} in all)`);
+  console.log(failure ? `\n${bold(`✗ ${title} failed`)} after ${took}: ${failure}` : `✓ ${title}, ${took} (${since(began)} in all)`);
 }
 
 /** Says how many steps there were; ends the script if one has failed. */
 export function finish() {
-  console.log(`\n${passed} passed, ${failed} failed`);
-  if (failed > 0) process.exit(1);
+  console.log(`\n${passed} passed, ${failed.length} failed${failed.length > 0 ? `: ${failed.join(", ")}` : ""}`);
+  if (failed.length > 0) process.exit(1);
 }
 
 /** Runs a command that shows its own output; returns what went wrong, if something did. */
