@@ -10,7 +10,9 @@ export default defineConfig({
     isolate: false,
     // Training uses more cores already, and a file waits for the programs that it starts.
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // They end what hangs; a slow machine decides no test.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 120_000 } },
   },
 });

@@ -218,11 +218,8 @@ describe("long lists", () => {
       () => sgd({ lr: long }),
       () => sgd(long),
     ];
-    for (const call of calls) {
-      const start = performance.now();
-      expect(await failure(call)).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
-      expect(performance.now() - start).toBeLessThan(2000);
-    }
+    // To look at four thousand million items would take minutes each.
+    for (const call of calls) expect(await failure(call)).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
     expect(await failure(() => sequential(long))).toMatchObject({
       message: "blocks: expected at most 1048576 items, got 4294967295",
     });
@@ -249,13 +246,8 @@ describe("long lists", () => {
 
   test("of layers become a network in a time that grows as they do", () => {
     const layer = relu();
-    const took = (count: number) => {
-      const start = performance.now();
-      sequential(Array.from({ length: count }, () => layer));
-      return performance.now() - start;
-    };
-    took(1000);
-    expect(took(100_000)).toBeLessThan(5000);
+    // What grows as their square would take longer than any test may.
+    sequential(Array.from({ length: 300_000 }, () => layer));
   });
 });
 

@@ -6,16 +6,26 @@ import { chromium, NO_CHROMIUM } from "../scripts/chromium.mjs";
 
 const axe = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
 
+/** Milliseconds after which a browser that does nothing is given up. */
+const PATIENCE = 120_000;
+
 export { NO_CHROMIUM };
 
 /** A browser, if there is one here. A sandbox wants rights that a container may lack; nothing but our own pages is opened. */
 export async function browserHere(): Promise<Browser | undefined> {
-  return chromium === undefined ? undefined : launch({ executablePath: chromium, args: ["--no-sandbox"] });
+  return chromium === undefined ? undefined : launch({ executablePath: chromium, args: ["--no-sandbox"], timeout: PATIENCE });
+}
+
+/** A page that waits as long as a slow machine may need. */
+export async function newPage(browser: Browser): Promise<Page> {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  return page;
 }
 
 /** Opens an address, does something there, and fails for whatever the page complained of or asked for elsewhere. */
 export async function opened<T>(browser: Browser, address: string, width: number, scheme: "light" | "dark", does: (page: Page) => Promise<T>, isScripted = true): Promise<T> {
-  const page = await browser.newPage();
+  const page = await newPage(browser);
   const wrong: string[] = [];
   page.on("console", (message) => wrong.push(`console: ${message.text()}`));
   page.on("pageerror", (error) => wrong.push(`error: ${String(error)}`));

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from "node:net";
 import type { Browser, Page } from "puppeteer-core";
 import { fit, type FitOptions, flip, fromArrays, ResNet } from "resnet-native";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { audit, browserHere, opened, told, NO_CHROMIUM } from "./chromium.js";
+import { audit, browserHere, newPage, opened, told, NO_CHROMIUM } from "./chromium.js";
 import { collect, pictures, rejection } from "./pictures.js";
 
 /** What a page must not make of names. */
@@ -30,7 +30,7 @@ async function held(before: readonly number[], options: FitOptions = {}) {
 
 const text = async (page: Page, id: string) => told<string>(page, `document.getElementById("${id}").textContent`);
 /** Waits until an expression is true of the page. */
-const until = async (page: Page, expression: string) => page.waitForFunction(expression, { timeout: 20_000, polling: 50 });
+const until = async (page: Page, expression: string) => page.waitForFunction(expression, { polling: 50 });
 
 test.each([[1280, "light"], [1280, "dark"], [390, "light"]] as const)("at %i pixels, %s: numbers are the history's, nothing beyond the edge, accessible, and no name is more than text", async (width, scheme) => {
   const { run, url, go } = await held([1, 4]);
@@ -105,7 +105,7 @@ test("eight pages of a browser are told through one connection, and one that is 
   const { run, url, go } = await held([3]);
   const pages: Page[] = [];
   for (let i = 0; i < 8; i++) {
-    const page = await browser!.newPage();
+    const page = await newPage(browser!);
     await page.goto(url, { waitUntil: "domcontentloaded" });
     pages.push(page);
   }
@@ -143,7 +143,7 @@ test("through a tunnel that breaks a page says so, comes back by itself, and sta
   };
   await listen(0);
   const own = (tunnel.address() as { port: number }).port;
-  const page = await browser!.newPage();
+  const page = await newPage(browser!);
   await page.goto(`http://localhost:${own}${pathname}`);
   await until(page, `run.rows.length === 2`);
   cut();

@@ -38,7 +38,7 @@ describe.skipIf(process.platform !== "linux")("the thread of a pass", () => {
   beforeAll(async () => {
     before = new Set(await readdir("/proc/self/task"));
   });
-  const ended = async () => expect.poll(threads, { timeout: 10_000 }).toEqual([]);
+  const ended = async () => expect.poll(threads).toEqual([]);
   const data = pictures(400, { side: 8 });
   const pass = () => data.batches({ batchSize: 4, shuffle: true });
 
@@ -83,7 +83,7 @@ describe.skipIf(process.platform !== "linux")("the thread of a pass", () => {
       await setTimeout(10);
       return threads();
     };
-    await expect.poll(left, { timeout: 10_000 }).toEqual([]);
+    await expect.poll(left).toEqual([]);
   });
 });
 

@@ -8,7 +8,7 @@ import { expect, test } from "vitest";
 const child = (name: string) => fileURLToPath(new URL(`children/${name}`, import.meta.url));
 const dist = fileURLToPath(new URL("../dist/index.js", import.meta.url));
 const run = async (name: string, env: Record<string, string> = {}) => {
-  return promisify(execFile)(process.execPath, [child(name)], { timeout: 50_000, env: { ...process.env, ...env } });
+  return promisify(execFile)(process.execPath, [child(name)], { timeout: 200_000, env: { ...process.env, ...env } });
 };
 
 async function whenRunning(): Promise<ChildProcess> {
@@ -52,7 +52,7 @@ test("a failure that nobody hears of is reported, any other is not", async () =>
 
 // Only root can run a process as a user of whom there is no other, and limits do not hold for root itself.
 test.skipIf(process.getuid?.() !== 0)("a model that got no thread gets one later", async ({ skip }) => {
-  const as = { uid: 54_321, gid: 54_321, timeout: 50_000 };
+  const as = { uid: 54_321, gid: 54_321, timeout: 200_000 };
   const readable = await promisify(execFile)("cat", [child("threads.mjs"), dist], as).then(() => true, () => false);
   skip(!readable, "another user cannot read this folder");
   // Shells differ in the limit's letter.
