@@ -246,12 +246,14 @@ unsafe fn gradient_of<S: Simd, T: Transform>(sums: *const f32, groups: usize, pl
     unsafe {
         for source in 0..LANES {
             let column = |j: usize| {
+                let first = |i: usize| sums.add((i * T::FROM + j) * plane + source * LANES);
                 let mut line: Line<S> = [S::splat(0.0); MOST_SIDE];
                 for i in 0..T::FROM {
-                    let first = sums.add((i * T::FROM + j) * plane + source * LANES);
-                    line[i] = S::load(first);
-                    for group in 1..groups {
-                        line[i] = S::add(line[i], S::load(first.add(group * group_len)));
+                    line[i] = S::load(first(i));
+                }
+                for group in 1..groups {
+                    for i in 0..T::FROM {
+                        line[i] = S::add(line[i], S::load(first(i).add(group * group_len)));
                     }
                 }
                 line
