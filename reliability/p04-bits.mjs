@@ -5,7 +5,7 @@ import { hold, promise } from "./harness.mjs";
 export default promise("P4", "A seed gives the same bits whatever the number of threads, in this process and in another", [
   {
     name: "random networks, on 1, 2, 3 and 4 threads and again",
-    trials: { tenth: 6, usual: 60, full: 3000 },
+    trials: { tenth: 6, usual: 60, full: 300 },
     async run(trial) {
       const seed = trial.random.seed();
       const results = [];

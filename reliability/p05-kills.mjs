@@ -16,7 +16,7 @@ const EPOCHS = 6;
 export default promise("P5", "kill -9 at any moment, writes that fail and power cuts lose nothing that was acknowledged; a killed run ends with the weights it would have had", [
   {
     name: "kill -9 while something is written",
-    trials: { tenth: 6, usual: 60, full: 2000 },
+    trials: { tenth: 6, usual: 60, full: 400 },
     run: async (trial) => killWriter(trial, {}, async (writer) => {
       await writer.line();
       await sleep(trial.random.between(0, 80));
@@ -26,7 +26,7 @@ export default promise("P5", "kill -9 at any moment, writes that fail and power 
   {
     name: "kill -9 at each call on files of a write",
     missing: missingShims,
-    trials: { tenth: 6, usual: 60, full: 1000 },
+    trials: { tenth: 6, usual: 60, full: 300 },
     async run(trial) {
       const control = join(await trial.folder(), "control");
       const kill = { control, at: 1 + trial.random.below(40), what: trial.random.pick([KILL, KILL_HALF]) };
@@ -35,13 +35,13 @@ export default promise("P5", "kill -9 at any moment, writes that fail and power 
   },
   {
     name: "kill -9 of a run with checkpoints, which then goes on",
-    trials: { tenth: 4, usual: 30, full: 1000 },
+    trials: { tenth: 4, usual: 30, full: 200 },
     run: killRun,
   },
   {
     name: "kill -9 of such a run at each call on files",
     missing: missingShims,
-    trials: { tenth: 4, usual: 30, full: 1000 },
+    trials: { tenth: 4, usual: 30, full: 200 },
     run: async (trial) => killRun(trial, trial.random.pick([KILL, KILL_HALF])),
   },
   {
@@ -159,7 +159,7 @@ async function cut(trial, program, data) {
   };
   const states = [];
   for (let length = 1; length <= calls.length; length++) {
-    for (const choice of [lost, all, ...Array.from({ length: trial.amount([2, 12, 200]) }, some)]) {
+    for (const choice of [lost, all, ...Array.from({ length: trial.amount([2, 12, 100]) }, some)]) {
       const state = join(cuts, String(states.length));
       await lay(afterCut(calls.slice(0, length), choice), state);
       const { kind, path } = calls[length - 1];

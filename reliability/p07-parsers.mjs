@@ -20,7 +20,7 @@ export default promise("P7", "Files of every format that were changed at random 
       const corpus = fileURLToPath(new URL(`corpus/${format.replaceAll(/\W+/g, "-")}`, import.meta.url));
       const keep = join(root, "out/reliability");
       mkdirSync(keep, { recursive: true });
-      const [least, ...more] = format.startsWith("idx") ? [20, 100, 5000] : [120, 1000, 100_000];
+      const [least, ...more] = format.startsWith("idx") ? [20, 100, 1000] : [120, 1000, 10_000];
       const data = {
         format,
         folder: await trial.folder("/dev/shm"),

@@ -5,7 +5,7 @@ import { hold, promise } from "./harness.mjs";
 export default promise("P10", "Worker threads end at any moment of a load, fit, predict or save, and the process lives", [
   {
     name: "workers are ended at random moments",
-    trials: { tenth: 3, usual: 12, full: 200 },
+    trials: { tenth: 3, usual: 12, full: 50 },
     async run(trial) {
       const data = { seed: trial.random.seed(), rounds: trial.amount([3, 6, 12]), beside: trial.random.pick([1, 2, 4, 8]), isFirst: trial.random.chance(0.5), folder: await trial.folder() };
       const { result } = await trial.run("workers", data, { timeout: 300_000 });

@@ -10,7 +10,7 @@ const MOST = 2000;
 export default promise("P11", "process.exit at any moment ends the process within 2 s with its code, an error that nobody catches with code 1, and one that has done all ends by itself", [
   {
     name: "ends at random moments",
-    trials: { tenth: 26, usual: 156, full: 5200 },
+    trials: { tenth: 26, usual: 156, full: 520 },
     async run(trial) {
       const busy = BUSY[trial.index % BUSY.length];
       const end = busy === "nothing" ? "exit" : trial.random.pick(ENDS);

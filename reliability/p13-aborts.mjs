@@ -17,7 +17,7 @@ export default promise("P13", "Every call that takes a signal rejects with its r
       // Each takes a second to begin.
       if (trial.size === "tenth" && trial.index % 3 !== trial.random.below(3)) return trial.skip();
       const call = trial.item;
-      const data = { call, aborts: trial.amount([5, 15, 400]), seed: trial.random.seed(), folder: await trial.folder(), fixtures: join(root, "crates/resnet-core/tests/fixtures"), sample: join(root, "data/fashion-mnist-sample") };
+      const data = { call, aborts: trial.amount([5, 15, 100]), seed: trial.random.seed(), folder: await trial.folder(), fixtures: join(root, "crates/resnet-core/tests/fixtures"), sample: join(root, "data/fashion-mnist-sample") };
       const { result } = await trial.run("aborting", data, { timeout: 1_800_000 });
       const { computed, waited, failures, done } = result;
       const [p99, most] = [quantile(computed, 0.99) ?? 0, Math.max(0, ...waited)];

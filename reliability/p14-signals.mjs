@@ -15,7 +15,7 @@ export default promise("P14", "SIGINT, SIGTERM and SIGHUP have the command line 
   {
     name: "signals at random moments of train",
     missing: () => (process.platform === "win32" ? "Windows has no such signals" : undefined),
-    trials: { tenth: 6, usual: 40, full: 600 },
+    trials: { tenth: 6, usual: 40, full: 120 },
     async run(trial) {
       const folder = await trial.folder();
       const output = join(folder, "model.safetensors");

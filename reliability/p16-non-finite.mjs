@@ -5,7 +5,7 @@ import { hold, promise } from "./harness.mjs";
 export default promise("P16", "Numbers that are not finite are told within a step, and are written over no good file", [
   {
     name: "injections",
-    trials: { tenth: 2, usual: 10, full: 400 },
+    trials: { tenth: 2, usual: 10, full: 20 },
     async run(trial) {
       const { result } = await trial.run("non-finite", { folder: await trial.folder(), seed: trial.random.seed(), injections: trial.amount([28, 52, 100]) });
       const { tried, failures, worst } = result;

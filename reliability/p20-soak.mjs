@@ -12,7 +12,7 @@ export default promise("P20", "Everything at random for a long time: no failure,
   {
     name: "soak",
     missing: () => (process.platform === "linux" ? undefined : "it reads /proc"),
-    trials: { tenth: 1, usual: 2, full: 2 },
+    trials: { tenth: 1, usual: 2, full: 1 },
     async run(trial) {
       const seconds = trial.amount([6, 45, 7200]);
       const data = { seed: trial.random.seed(), seconds, folder: await trial.folder(), fixtures: join(root, "crates/resnet-core/tests/fixtures") };
