@@ -139,6 +139,25 @@ test("what is wrong is told on one line, and as JSON", async () => {
   }
 });
 
+test("several processes that would each train by themselves are refused, unless they are to; each names itself in its errors", async () => {
+  const second = { OMPI_COMM_WORLD_RANK: "1", OMPI_COMM_WORLD_SIZE: "2" };
+  const train = [...TRAIN, "--epochs", "1", "--output"];
+  const got = "expected it, to share one training, or --alone, got neither where OMPI_COMM_WORLD_RANK tells of 2 processes, which would each write the same files";
+  expect(await run([...train, "lone.safetensors"], second)).toEqual({ code: 2, stdout: "", stderr: `error: rank 1: --distributed: ${got}. See npx resnet-native train fashion-mnist --help\n` });
+  expect(await run([...train, "lone.safetensors", "--alone", "--distributed"])).toMatchObject({ code: 2, stderr: expect.stringContaining("--alone: expected without --distributed, got both") });
+  expect(await run([...train, "lone.safetensors", "--alone"], second)).toMatchObject({ code: 0, stderr: "" });
+  expect(await loads("lone.safetensors")).toBe(true);
+  // What tells of no other process, or contradicts itself, is in nobody's way who shares nothing.
+  for (const env of [{ SLURM_PROCID: "0", SLURM_NTASKS: "4" }, { WORLD_SIZE: "2" }] as Record<string, string>[]) expect(await run([...train, "lone.safetensors", "--force"], env)).toMatchObject({ code: 0 });
+  // A program is told the number too, by each of them.
+  const [line] = records((await run(["train", "nowhere", "--distributed", "--json"], second)).stdout);
+  expect(line).toEqual({ error: { code: "ERR_DATA_NOT_FOUND", message: expect.stringMatching(/^FOLDER: /), rank: 1 } });
+});
+
+test("shards have the library's limit", async () => {
+  expect(await run([...TRAIN, "--shards", "1048577", "--output", "shards.safetensors"])).toMatchObject({ code: 2, stderr: "error: shards: expected an integer from 1 to 1048576, got 1048577\n" });
+});
+
 /** Runs a training in a shell; what it says on stderr if it fails. */
 async function refused(before: string, output: string, after = ""): Promise<string> {
   const program = `${process.execPath} ${main} ${SAMPLE.join(" ")} --epochs 1 --force --output ${output}`;

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { allowed, isMpirunNamed, mpirun } from "../scripts/mpi/mpirun.mjs";
 import { placed } from "../ts/device.js";
-import { agreedRanks, pmiOf, ranksOf, rendezvousOf } from "../ts/ranks.js";
+import { agreedRanks, agreedRendezvous, pmiOf, ranksOf, rendezvousOf } from "../ts/ranks.js";
 import { checkDescriptor } from "../ts/shards.js";
 import { environment, main, records } from "./program.js";
 
@@ -76,10 +76,9 @@ test("ranks are what the launcher has left", () => {
   expect(launched({ OMPI_COMM_WORLD_RANK: "0", OMPI_COMM_WORLD_SIZE: "2" })).toEqual({ rank: 0, size: 2, source: "OMPI_COMM_WORLD_RANK" });
   expect(launched({ PMI_RANK: "2", PMI_SIZE: "3" })).toEqual({ rank: 2, size: 3, source: "PMI_RANK" });
   expect(launched({ SLURM_PROCID: "3", SLURM_STEP_NUM_TASKS: "4", SLURM_NTASKS: "4" })).toEqual({ rank: 3, size: 4, source: "SLURM_PROCID" });
-  // A batch script of so many tasks, a process alone, what is no rank.
-  for (const env of [{}, { SLURM_PROCID: "0", SLURM_NTASKS: "4" }, { RANK: "0", WORLD_SIZE: "1" }, { RANK: "", WORLD_SIZE: "" }]) {
-    expect(launched(env as Record<string, string>)).toBe(undefined);
-  }
+  // A process alone, one of a step or of a batch script of one task, what is no rank.
+  const lone = [{}, { SLURM_PROCID: "0", SLURM_NTASKS: "4", SLURM_STEP_NUM_TASKS: "1" }, { SLURM_PROCID: "0", SLURM_NTASKS: "1" }, { RANK: "0", WORLD_SIZE: "1" }, { RANK: "", WORLD_SIZE: "" }, { PMI_RANK: "0", PMI_SIZE: "1", PMI_FD: "5" }];
+  for (const env of lone) expect(launched(env as unknown as Record<string, string>)).toBe(undefined);
   // Each of several would train alone, and write what the others do.
   for (const [env, got] of [
     [{ RANK: "4", WORLD_SIZE: "4" }, "RANK 4 and WORLD_SIZE 4"],
@@ -89,6 +88,38 @@ test("ranks are what the launcher has left", () => {
   ] as const) {
     expect(() => launched(env)).toThrow(expect.objectContaining({ code: "ERR_DISTRIBUTED", message: `distributed: expected RANK to be a whole number below WORLD_SIZE, got ${got}: set both, or unset them` }));
   }
+});
+
+test("a launcher that tells of others, but not of all, is refused: each process would train alone", () => {
+  for (const [env, got, fix] of [
+    [{ PMI_PORT: "one:4000", PMI_ID: "1" }, "PMI_PORT alone", "start MPICH's mpirun without -pmi-port; unset it to train alone"],
+    [{ PMIX_RANK: "0" }, "PMIX_RANK alone", "start the program by mpirun, srun or torchrun itself; unset it to train alone"],
+    [{ OMPI_COMM_WORLD_RANK: "2" }, "OMPI_COMM_WORLD_RANK alone", "start the program by mpirun, srun or torchrun itself; unset it to train alone"],
+  ] as const) {
+    expect(() => agreedRanks(env)).toThrow(expect.objectContaining({ code: "ERR_DISTRIBUTED", message: `distributed: expected a launcher that tells rank and number of processes, got ${got}: ${fix}` }));
+    // What shares nothing goes on.
+    expect(ranksOf(env)).toBe(undefined);
+  }
+  for (const rank of ["0", "3"]) {
+    expect(() => agreedRanks({ SLURM_PROCID: rank, SLURM_NTASKS: "4" })).toThrow(
+      `distributed: expected a task that srun has started, of the 4 of this job, got SLURM_PROCID ${rank} without SLURM_STEP_NUM_TASKS, as in a batch script: put srun --mpi=pmix or --mpi=pmi2 before node, or unset SLURM_NTASKS to train alone`,
+    );
+  }
+});
+
+test("what torchrun or Kubeflow should have told of rank 0 is named where it is missing or wrong", () => {
+  const env = { RANK: "1", WORLD_SIZE: "2", MASTER_ADDR: "one", MASTER_PORT: "29500" };
+  const fix = ": torchrun and Kubeflow set MASTER_ADDR and MASTER_PORT, by which processes find rank 0; MPICH's mpirun needs neither";
+  for (const [MASTER_PORT, got] of [["", "none"], ["port", '"port"'], ["0", '"0"'], ["65536", '"65536"'], ["1e3", '"1e3"'], ["-1", '"-1"']] as const) {
+    expect(() => agreedRendezvous({ ...env, MASTER_PORT })).toThrow(expect.objectContaining({ code: "ERR_DISTRIBUTED", message: `distributed: expected MASTER_PORT to be a port from 1 to 65535, with torchrun to 65534, got ${got}${fix}` }));
+  }
+  expect(() => agreedRendezvous({ ...env, MASTER_PORT: "65535", TORCHELASTIC_USE_AGENT_STORE: "True" })).toThrow("MASTER_PORT");
+  expect(() => agreedRendezvous({ ...env, MASTER_ADDR: "" })).toThrow(`distributed: expected MASTER_ADDR to be the name or address of rank 0's machine, got none${fix}`);
+  expect(agreedRendezvous(env)).toEqual({ host: "one", port: 29_500, run: "/" });
+  // Processes that MPI's launcher has started find each other by that, those of other variables and those alone by none.
+  expect(agreedRendezvous({ ...env, MASTER_PORT: "", PMI_FD: "5" })).toBe(undefined);
+  expect(agreedRendezvous({ SLURM_PROCID: "1", SLURM_STEP_NUM_TASKS: "2" })).toBe(undefined);
+  expect(agreedRendezvous({})).toBe(undefined);
 });
 
 test("a descriptor that npx has closed is told, as MPICH would end the process", async () => {
@@ -217,7 +248,28 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     expect((await byTorchrun({ distributed }, 3, ["a", "a"])).map(({ message }) => message)).toEqual([late, late]);
     const [first, other] = await byTorchrun({ distributed }, 2, ["a", "b"]);
     expect(first!.message).toBe("distributed: expected every rank within 1 s, got none of rank 1");
-    expect(other!.message).toMatch(/^distributed: expected each rank once, of one version, number of processes and run, got ".* b\/ 1" where rank 0 is ".* a\/"$/);
+    expect(other!.message).toBe("distributed: expected a process of the start a/, which is at this port, got one of b/: end one of both starts, or give another MASTER_PORT (torchrun: --master-port)");
+  });
+
+  test.runIf(isMpich)("say what is at the port of the rendezvous instead of rank 0, and how long they have waited", async () => {
+    const server = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n")).listen(0);
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const told = async (rank: string, more: object) => {
+      const env = environment({ RANK: rank, WORLD_SIZE: "2", MASTER_ADDR: "localhost", MASTER_PORT: String(port), ...more });
+      const { stdout } = await ended(spawn(process.execPath, [child, JSON.stringify({ distributed: { timeout: 1 } })], { env, stdio: ["ignore", "pipe", "pipe"] }));
+      return (JSON.parse(stdout) as Told).message;
+    };
+    const fix = "see that rank 0 has started, that MASTER_ADDR and MASTER_PORT lead to it, and that no firewall is between";
+    const [nobody] = [await freePort()];
+    const messages = await Promise.all([told("0", {}), told("1", {}), told("1", { MASTER_PORT: String(nobody) }), told("1", { MASTER_PORT: "no port" })]);
+    server.close();
+    expect(messages).toEqual([
+      `distributed: expected rank 0 to listen at the port that MASTER_PORT tells, got ${port}, which is in use: another start is there, or two processes have RANK 0; end it or them, or give another MASTER_PORT (torchrun: --master-port)`,
+      `distributed: rank 0 cannot be reached at localhost:${port} within 1 s: another program is there, so give another MASTER_PORT (torchrun: --master-port); ${fix}`,
+      `distributed: rank 0 cannot be reached at localhost:${nobody} within 1 s: nobody listens there; ${fix}`,
+      expect.stringContaining('expected MASTER_PORT to be a port from 1 to 65535, with torchrun to 65534, got "no port"'),
+    ]);
   });
 
   test.runIf(isMpich)("meet in workers where the main thread has loaded the addon", async () => {
@@ -244,15 +296,30 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
   });
 
   test("are refused before the first step where one has something else", async () => {
-    const message = "distributed: expected every rank to have the model's seed of rank 0, got another on rank 1";
-    const expected = [0, 1].map((rank) => ({ rank, code: "ERR_DISTRIBUTED", message, seconds: expect.any(Number) as number }));
-    expect(await run(2, { differs: 1 })).toEqual(expected);
+    const refused = (what: string) => {
+      const message = `distributed: expected every rank to have the ${what} on rank 1`;
+      return [0, 1].map((rank) => ({ rank, code: "ERR_DISTRIBUTED", message, seconds: expect.any(Number) as number }));
+    };
+    expect(await run(2, { differs: 1 })).toEqual(refused("model's seed of rank 0, got 8 instead of 7"));
+    expect(await run(2, { optionsOf: { 1: { batchSize: 10, shuffle: false } } })).toEqual(refused("options of rank 0, got batchSize 10 instead of 20, shuffle false instead of true"));
   });
 
   test("stop together when one is aborted", async () => {
     const [first, second] = await run(2, { aborts: 1, epochs: 1000 });
     expect(second).toMatchObject({ code: null, message: "enough" });
-    expect(first).toMatchObject({ code: "ERR_ABORTED", message: "rank 1: the training run was cancelled" });
+    expect(first).toMatchObject({ code: "ERR_ABORTED", message: "rank 1: Error: enough" });
+  });
+
+  test("stop together, and for the same reason, when a callback of one throws", async () => {
+    expect(await run(2, { throws: 1, epochs: 1000 })).toMatchObject([
+      { rank: 0, code: "ERR_ABORTED", message: "rank 1: TypeError: no such thing" },
+      { rank: 1, code: null, message: "no such thing" },
+    ]);
+    // An error of this package keeps its code.
+    expect(await run(2, { throws: 0, own: true, epochs: 1000 })).toMatchObject([
+      { rank: 0, code: "ERR_IO", message: expect.stringMatching(/^cannot write/) },
+      { rank: 1, code: "ERR_IO", message: expect.stringMatching(/^rank 0: cannot write/) },
+    ]);
   });
 
   test("share one run at a time, which another leaves as it is", async () => {
@@ -284,5 +351,26 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     expect(code).toBe(0);
     expect(records(stdout).map(({ type }) => type)).toEqual(["start", "epoch", "end"]);
     expect(existsSync(output)).toBe(true);
+  });
+
+  test("of the command line stop after the step where one of them gets a signal, as one process does: the first one saves", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+    const output = join(folder, "model.safetensors");
+    const train = ["train", "fashion-mnist", "--sample", "--network", "cifar_resnet20", "--size", "16", "--epochs", "1000", "--threads", "1", "--distributed", "--output", output, "--checkpoint", join(folder, "checkpoints")];
+    // A shell tells which process the second rank is.
+    const words = ["-n", "2", "sh", "-c", `[ "$\{OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && echo "second $$" >&2; exec "$@"`, "sh", process.execPath, main, ...train];
+    const started = spawn(mpirun, words, { env: environment(allowed), stdio: ["ignore", "pipe", "pipe"] });
+    let [said, told] = ["", ""];
+    started.stderr.on("data", (chunk) => (said += String(chunk)));
+    started.stdout.on("data", (chunk) => {
+      told += String(chunk);
+      const [, second] = /^second (\d+)$/m.exec(said) ?? [];
+      // After the first epoch.
+      if (second !== undefined && /validation/.test(told)) process.kill(Number(second), "SIGTERM");
+    });
+    const [code] = (await once(started, "close")) as [number];
+    expect([code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
+    expect(existsSync(output)).toBe(true);
+    expect(readdirSync(join(folder, "checkpoints")).some((name) => name.startsWith("step-"))).toBe(true);
   });
 });

@@ -41,6 +41,8 @@ export interface DeviceInfo {
     readonly file: string;
     /** Why that one. */
     readonly why: string;
+    /** The MPI that it was built for, with its version, such as MPICH 4.0.2, if it was for one. */
+    readonly mpi?: string;
   };
   /** The CPU. */
   readonly cpu: {
@@ -118,5 +120,6 @@ export function placed<T extends ComputeOptions>(options: T, env: Readonly<Recor
 export function deviceInfo(): DeviceInfo {
   const { device: chosen, why, instructionSet, instructionSets, threads, ...cuda } = translated(() => addon.deviceInfo());
   const { file, why: whyAddon } = origin;
-  return { device: chosen, why, addon: { file, why: whyAddon }, cpu: { instructionSet, instructionSets, threads }, cuda };
+  const mpi = addon.mpiLibrary() ?? undefined;
+  return { device: chosen, why, addon: { file, why: whyAddon, ...(mpi !== undefined && { mpi }) }, cpu: { instructionSet, instructionSets, threads }, cuda };
 }

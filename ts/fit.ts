@@ -5,7 +5,7 @@ import { type CourseOptions, courseRules, describeCourse } from "./course.js";
 import { checkDashboard, type DashboardOptions, dashboardRule, openDashboard, type Page } from "./dashboard.js";
 import { type Dataset, loaderThreadsRule, nativeDataOf } from "./data.js";
 import { fields } from "./description.js";
-import { type ResNetError, translate, translated } from "./errors.js";
+import { type ErrorCode, ResNetError, translate, translated } from "./errors.js";
 import { type CheckpointEvent, type EpochBeginEvent, type EvaluationEvent, EventQueue, type FitEvent, type FitListener, type StepEvent } from "./events.js";
 import { type BestEpoch, type EpochRow, History, settingsOf } from "./history.js";
 import { type Model, nativeOf } from "./models.js";
@@ -314,7 +314,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
       canceller.check();
       return history;
     } catch (error) {
-      const failure = translate(error);
+      const failure = translatedOf(error);
       // A checkpoint that an abort was to leave and could not is not kept secret by the abort.
       const isOwn = failure !== error && UNWRITTEN.has((failure as ResNetError).code);
       throw withHistory(canceller.cancelled && !isOwn ? canceller.reason : failure, history);
@@ -349,7 +349,7 @@ class Canceller {
     if (this.cancelled) return;
     this.cancelled = true;
     this.reason = reason;
-    this.#run.cancel();
+    this.#run.cancel(toldOf(reason));
     this.#release();
   }
 
@@ -368,6 +368,23 @@ class Canceller {
   check(): void {
     if (this.cancelled) throw this.reason;
   }
+}
+
+/** An error as other processes are told of it: with its code, or else its name. */
+function toldOf(reason: unknown): string {
+  try {
+    const { name, code, message } = reason as Partial<ResNetError>;
+    return reason instanceof Error || reason instanceof DOMException ? `${name === "ResNetError" ? code : name}: ${message}` : String(reason);
+  } catch {
+    return "an error that cannot be read";
+  }
+}
+
+/** An error of this package that another process was ended by, as it would be here. */
+function translatedOf(error: unknown): unknown {
+  const translated = translate(error);
+  const [, rank, code, message] = (translated instanceof ResNetError && translated.code === "ERR_ABORTED" && /^(rank \d+: )(ERR_[A-Z_]+): (.*)$/s.exec(translated.message)) || [];
+  return code === undefined ? translated : new ResNetError(code as ErrorCode, `${rank}${message}`);
 }
 
 /** What starts the run; wrong options and data are refused before. */

@@ -50,12 +50,18 @@ export function ranksOf(env: Readonly<Record<string, string | undefined>>): Rank
   return first && first.size > 1 ? { rank: first.rank, size: first.size, source: first.source } : undefined;
 }
 
-/** The same, where torchrun's variables tell a place and no other source contradicts it: else several processes would each be rank 0. */
+/**
+ * The same, where torchrun's variables tell a place and no other source contradicts it, and no launcher has told half of it: else several processes would each be
+ * rank 0.
+ */
 export function agreedRanks(env: Readonly<Record<string, string | undefined>>): Ranks | undefined {
   const [first, ...others] = allTold(env);
   if (first?.source !== "RANK") {
     const { RANK, WORLD_SIZE } = env;
-    if (!RANK && !WORLD_SIZE) return ranksOf(env);
+    if (!RANK && !WORLD_SIZE) {
+      if (first === undefined) checkUntold(env);
+      return ranksOf(env);
+    }
     const got = `RANK ${RANK || "missing"} and WORLD_SIZE ${WORLD_SIZE || "missing"}`;
     throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected RANK to be a whole number below WORLD_SIZE, got ${got}: set both, or unset them`);
   }
@@ -66,6 +72,20 @@ export function agreedRanks(env: Readonly<Record<string, string | undefined>>): 
   const expected = `RANK and WORLD_SIZE to tell what ${other.source} and ${other.sizes} do, rank ${other.rank} of ${other.size}`;
   const fix = "unset the pair that is left over; torchrun within srun wants srun --mpi=none";
   throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected ${expected}, got rank ${first.rank} of ${first.size}: ${fix}`);
+}
+
+/** Refuses what shows that there are others, but not how many or which one this is. */
+function checkUntold(env: Readonly<Record<string, string | undefined>>): void {
+  const untold = (expected: string, got: string, fix: string) => new ResNetError("ERR_DISTRIBUTED", `distributed: expected ${expected}, got ${got}: ${fix}`);
+  const launched = LAUNCHED.find((name) => env[name] !== undefined);
+  if (launched !== undefined) {
+    const fix = launched === "PMI_PORT" ? "start MPICH's mpirun without -pmi-port" : "start the program by mpirun, srun or torchrun itself";
+    throw untold("a launcher that tells rank and number of processes", `${launched} alone`, `${fix}; unset it to train alone`);
+  }
+  const { SLURM_PROCID: rank, SLURM_NTASKS: tasks } = env;
+  if (rank !== undefined && Number(tasks) > 1) {
+    throw untold(`a task that srun has started, of the ${tasks} of this job`, `SLURM_PROCID ${rank} without SLURM_STEP_NUM_TASKS, as in a batch script`, "put srun --mpi=pmix or --mpi=pmi2 before node, or unset SLURM_NTASKS to train alone");
+  }
 }
 
 /** Where processes meet that no launcher of MPI has started. */
@@ -82,15 +102,33 @@ const LAUNCHED = ["PMI_FD", "PMI_PORT", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORL
 
 /** Where the processes that torchrun or Kubeflow has started are to meet; `undefined` where MPI has a launcher, or nothing tells. */
 export function rendezvousOf(env: Readonly<Record<string, string | undefined>>): Rendezvous | undefined {
-  const { MASTER_ADDR: host, MASTER_PORT, TORCHELASTIC_USE_AGENT_STORE, TORCHELASTIC_RUN_ID = "", TORCHELASTIC_RESTART_COUNT = "" } = env;
-  const ranks = ranksOf(env);
-  // torchrun's own store may have that port.
-  const port = Number(MASTER_PORT || NaN) + (TORCHELASTIC_USE_AGENT_STORE === "True" ? 1 : 0);
-  if (ranks === undefined || !host || !(Number.isInteger(port) && port > 0 && port < 65_536)) return undefined;
+  const { MASTER_ADDR: host, TORCHELASTIC_RUN_ID = "", TORCHELASTIC_RESTART_COUNT = "" } = env;
+  const [ranks, port] = [ranksOf(env), portOf(env)];
+  if (ranks === undefined || !host || port === undefined) return undefined;
   const rendezvous = { host, port, run: `${TORCHELASTIC_RUN_ID}/${TORCHELASTIC_RESTART_COUNT}`.replaceAll(/\s/g, "_") };
   // What this package has left itself counts for nothing.
   const own = pmiOf(ranks, rendezvous);
   return LAUNCHED.some((name) => env[name] !== undefined && env[name] !== own[name]) ? undefined : rendezvous;
+}
+
+/** The port that is left for the rendezvous. */
+function portOf({ MASTER_PORT = "", TORCHELASTIC_USE_AGENT_STORE }: Readonly<Record<string, string | undefined>>): number | undefined {
+  // torchrun's own store may have that port.
+  const port = /^\d{1,5}$/.test(MASTER_PORT) ? Number(MASTER_PORT) + (TORCHELASTIC_USE_AGENT_STORE === "True" ? 1 : 0) : 0;
+  return port > 0 && port < 65_536 ? port : undefined;
+}
+
+/** The same, for processes of MPICH that only `RANK` and `WORLD_SIZE` tell of: they have no other way to meet. */
+export function agreedRendezvous(env: Readonly<Record<string, string | undefined>>): Rendezvous | undefined {
+  const { MASTER_ADDR, MASTER_PORT } = env;
+  const needsOne = ranksOf(env)?.source === "RANK" && LAUNCHED.every((name) => env[name] === undefined);
+  const wrong = (expected: string, name: string, got: string | undefined) => {
+    const fix = "torchrun and Kubeflow set MASTER_ADDR and MASTER_PORT, by which processes find rank 0; MPICH's mpirun needs neither";
+    return new ResNetError("ERR_DISTRIBUTED", `distributed: expected ${name} to be ${expected}, got ${got ? `"${got}"` : "none"}: ${fix}`);
+  };
+  if (needsOne && !MASTER_ADDR) throw wrong("the name or address of rank 0's machine", "MASTER_ADDR", MASTER_ADDR);
+  if (needsOne && portOf(env) === undefined) throw wrong("a port from 1 to 65535, with torchrun to 65534", "MASTER_PORT", MASTER_PORT);
+  return rendezvousOf(env);
 }
 
 /** The variables by which MPICH finds its launcher's server, which is rank 0 of a rendezvous. */

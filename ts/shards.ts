@@ -2,7 +2,7 @@ import { fstatSync } from "node:fs";
 import { addon } from "./binding.js";
 import { ResNetError } from "./errors.js";
 import { boolean, checkOptions, count, either, number, object, oneOf, type Rules } from "./options.js";
-import { agreedRanks, type Ranks, type Rendezvous, rendezvousOf } from "./ranks.js";
+import { agreedRanks, agreedRendezvous, type Ranks, type Rendezvous } from "./ranks.js";
 
 /** Settings of {@link ShardOptions.distributed}. */
 export interface DistributedSettings {
@@ -58,8 +58,8 @@ export function givenRanks(distributed: ShardOptions["distributed"]): GivenRanks
   const ranks = agreedRanks(process.env);
   if (ranks === undefined) return undefined;
   checkDescriptor(process.env);
+  const rendezvous = addon.mpiLibrary()?.startsWith("MPICH") ? agreedRendezvous(process.env) : undefined;
   finishAtExit();
-  const rendezvous = rendezvousOf(process.env);
   return { ...ranks, timeout, ...(rendezvous && { rendezvous }) };
 }
 
@@ -93,7 +93,9 @@ function finishAtExit(): void {
   if (finishes) return;
   finishes = true;
   process.once("exit", (code) => {
-    if (code === 0) addon.finishRanks(86_400);
-    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_WORDS);
+    // Nobody else hears it any more: it ends the process while that waits for others.
+    process.removeAllListeners("SIGINT");
+    const isDone = addon.finishRanks(code === 0);
+    if (!isDone || code !== 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_WORDS);
   });
 }

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { batchNorm2d, conv2d, dropout, fit, flip, fromArrays, globalAvgPool2d, linear, maxPool2d, randomCrop, ranks, relu, residual, sequential, sgd } from "../../dist/index.js";
 
 const rank = ranks()?.rank ?? 0;
-const { absent, differs, other, aborts, kills, stops, delay, digests, another, tells = true, count = 50, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
+const { absent, differs, other, aborts, throws, own, kills, stops, delay, digests, another, tells = true, count = 50, optionsOf = {}, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
 const isIt = (one) => one === rank;
 if (isIt(absent)) {
   await sleep(3000);
@@ -33,6 +33,9 @@ function act() {
   if (isIt(kills)) process.kill(process.pid, "SIGKILL");
   if (isIt(stops)) process.kill(process.pid, "SIGSTOP");
 }
+function raise() {
+  throw new TypeError("no such thing");
+}
 const byEpoch = [];
 const told = { rank };
 const controller = new AbortController();
@@ -45,9 +48,11 @@ const options = {
   onEvent: ({ type }) => void heard.push(type),
   signal: controller.signal,
   onStep: ({ epoch, step }) => {
-    if (step < 2) return;
+    if (step < 2) return undefined;
+    if (isIt(throws)) return own ? model.save("/no/such/folder/model.safetensors") : raise();
     if (delay === undefined) act();
     else if (epoch === 1 && step === 2) setTimeout(act, delay);
+    return undefined;
   },
   onEpochEnd: async () => {
     if (digests) byEpoch.push(await digest());
@@ -55,6 +60,7 @@ const options = {
     if (another) told.another = await fit(sequential(layers, { threads: 1 }), data, { ...options, onEpochEnd: undefined }).catch(({ code }) => code);
   },
   ...more,
+  ...optionsOf[rank],
 };
 const began = performance.now();
 try {

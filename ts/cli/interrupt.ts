@@ -19,9 +19,17 @@ export class Interrupt {
     for (const signal of SIGNALS) process.on(signal, () => this.#wish(signal));
   }
 
-  /** Does what a Ctrl-C does that comes first, under another name; nothing if something has come. */
-  press(name: string): void {
-    if (this.#code === undefined) this.#wish("SIGINT", name);
+  /** Does what a signal does that comes first, by default that of Ctrl-C, under another name; nothing if something has come. */
+  press(name: string, signal: (typeof SIGNALS)[number] = "SIGINT"): void {
+    if (this.#code === undefined) this.#wish(signal, name);
+  }
+
+  /** Takes it for a signal of this process where an error tells that another one, which shared its training, was stopped by one; whether it does. */
+  heeds(error: unknown): boolean {
+    const [, rank, told] = /^(rank \d+): AbortError: stopped by (SIG[A-Z]+)$/.exec((error as Error)?.message) ?? [];
+    const signal = SIGNALS.find((signal) => signal === told);
+    if (signal !== undefined) this.press(`${signal} to ${rank}`, signal);
+    return signal !== undefined;
   }
 
   #wish(signal: (typeof SIGNALS)[number], name = signal === "SIGINT" ? "Ctrl-C" : signal): void {
@@ -34,7 +42,7 @@ export class Interrupt {
     }
     this.#code = code;
     this.#pressed = performance.now();
-    this.#controller.abort();
+    this.#controller.abort(new DOMException(`stopped by ${signal}`, "AbortError"));
     this.#onFirst(name);
   }
 

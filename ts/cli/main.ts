@@ -5,7 +5,7 @@ import type { Command } from "./command.js";
 import { EXIT, explained, Misuse } from "./failure.js";
 import { helpOf, overview, PROGRAM } from "./help.js";
 import { flag } from "./option.js";
-import { painted, Screen } from "./screen.js";
+import { Screen } from "./screen.js";
 import { didYouMean } from "./suggestion.js";
 
 /** The commands, a file each, loaded when they are needed: `doctor` also works where the addon does not. */
@@ -74,9 +74,7 @@ try {
 } catch (error) {
   const { code, message: line, hint, exit } = explained(error);
   const message = [line, hint].filter(Boolean).join(". ");
-  screen.status.clear();
-  screen.record({ error: { code, message } });
-  if (!screen.json) process.stderr.write(`${painted(process.stderr, 31, "error:")} ${message}\n`);
+  screen.fail(code, message);
   if (process.env["RESNET_NATIVE_DEBUG"]) process.stderr.write(`${(error as Error)?.stack ?? error}\n`);
   process.exitCode = exit;
 }

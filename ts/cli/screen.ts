@@ -11,6 +11,8 @@ export class Screen {
   readonly status: StatusLine;
   /** Ctrl-C and its like. */
   readonly interrupt: Interrupt;
+  /** Which one this is of several processes that a launcher has started. */
+  rank: number | undefined;
   /** Whether something could not be written. */
   #isLossy = false;
   #isMute = false;
@@ -42,6 +44,13 @@ export class Screen {
     this.status.mute();
   }
 
+  /** Writes why this process ends without success. */
+  fail(code: string, message: string): void {
+    this.status.clear();
+    if (this.json) process.stdout.write(`${JSON.stringify({ error: { code, message, rank: this.rank } })}\n`);
+    else process.stderr.write(`${painted(process.stderr, 31, "error:")} ${this.rank === undefined ? message : named(this.rank, message)}\n`);
+  }
+
   /** Writes a text for a person. */
   print(text: string): void {
     if (this.json || this.#isMute) return;
@@ -55,6 +64,11 @@ export class Screen {
     this.status.clear();
     process.stdout.write(`${JSON.stringify(value)}\n`);
   }
+}
+
+/** A message of one of several processes, which may have been ended by another. */
+function named(rank: number, message: string): string {
+  return `rank ${rank}: ${/^rank \d+: /.test(message) ? "ended by " : ""}${message}`;
 }
 
 /** A text in one of the terminal's styles (ECMA-48's numbers), where there are colours and nobody has asked for none. */

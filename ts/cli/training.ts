@@ -97,7 +97,7 @@ async function followed({ model, data, options, keep }: Pick<Training, "model" |
   const { signal } = screen.interrupt;
   const history = await fit(model, data, { ...options, ...restored(keep), signal }).catch((error: unknown) => {
     // An interrupt is the first one's to tell.
-    if (error !== signal.reason) throw error;
+    if (!screen.interrupt.heeds(error) && error !== signal.reason) throw error;
     return new History();
   });
   return { exit: signal.aborted ? screen.interrupt.code! : EXIT.success, history, saved: 0 };
@@ -126,9 +126,10 @@ async function conduct(model: Model, data: TrainingData, options: Training["opti
     }
     return { history: await run };
   } catch (error) {
+    const isHeeded = screen.interrupt.heeds(error);
     if (!signal.aborted) throw error;
     const history = (error as { history?: History }).history ?? new History();
-    if (error === signal.reason) return { history };
+    if (isHeeded || error === signal.reason) return { history };
     if (!(error instanceof ResNetError)) throw error;
     return { history, failure: error };
   }

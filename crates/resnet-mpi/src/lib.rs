@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use thread::{launchers, Answer, Job, Started, LOST};
+use thread::{launchers, Answer, Job, Started, FAILED};
 
 /// All processes that were started together, as one of them sees them.
 pub struct World {
@@ -36,6 +36,12 @@ const PIECE: usize = 1 << 20;
 
 /// Fewest bytes of each part in a piece, as where many ranks share one, messages would wait for each other longer than they move.
 const LEAST: usize = 256 << 10;
+
+/// How long processes that have succeeded wait for others that still work.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// How much longer than for another rank the thread of MPI is waited for.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether a run has the world: two at once would exchange with each other.
 static IN_USE: AtomicBool = AtomicBool::new(false);
@@ -56,6 +62,10 @@ pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoin
         let got = format!("rank {} of {}: start them by {}", started.rank, started.size, launchers());
         return Err(Error::expected(Code::Distributed, "distributed", expected, got));
     }
+    if let Some(error) = FAILED.get() {
+        let got = format!("an earlier run of them that has failed, \"{}\": start them anew", error.message);
+        return Err(Error::expected(Code::Distributed, "distributed", "processes that reach each other", got));
+    }
     if IN_USE.swap(true, Ordering::AcqRel) {
         return Err(Error::new(
             Code::Busy,
@@ -65,14 +75,24 @@ pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoin
     Ok(World { jobs: started.jobs.clone(), rank, size, limit, spare: Vec::new() })
 }
 
-/// Has MPI end, if it has begun and no rank has failed, which waits for all processes to do so, so long at most.
-pub fn finish(limit: Duration) {
-    if let (Some(Ok(started)), false) = (STARTED.get(), LOST.load(Ordering::Acquire)) {
-        let started = started.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it has ended or not: there is nothing more to be done.
-        let _ = started.jobs.send(Job::Finish);
-        let _ = started.ended.recv_timeout(limit);
+/// The MPI that this was built for, with its version, such as "MPICH 4.0.2".
+pub fn library() -> String {
+    thread::library()
+}
+
+/// Has MPI end, if it has begun: where this process has `succeeded` and no rank has failed, all are waited for to do so; after an abort the first
+/// rank is, for as long as an exchange would be. Whether there is nothing left that others would miss.
+pub fn finish(succeeded: bool) -> bool {
+    let Some(Ok(started)) = STARTED.get() else { return true };
+    let has_failed = FAILED.get().is_some();
+    if !(succeeded || has_failed) {
+        return false;
     }
+    let started = started.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whether it has ended or not: there is nothing more to be done.
+    let _ = started.jobs.send(Job::Finish { limit: started.limit });
+    let _ = started.ended.recv_timeout(if has_failed { started.limit + GRACE } else { A_DAY });
+    !has_failed
 }
 
 impl Drop for World {
@@ -104,9 +124,6 @@ impl World {
         let (mut sent, mut received) = self.spare.pop().unwrap_or_default();
         exchange.write(mine, piece, &mut sent);
         received.resize(exchange.received(piece), 0);
-        if LOST.load(Ordering::Acquire) {
-            return Err(gone());
-        }
         let job = Job::Exchange { collective: exchange.collective, sent, received, limit: self.limit, reply };
         self.jobs.send(job).map_err(|_| gone())?;
         Ok(answer)
@@ -151,18 +168,14 @@ impl Communicator for World {
         self.exchange(Collective::AllToAll, mine, part, theirs)
     }
 
-    fn heard(&mut self) -> Option<Error> {
+    fn heard(&mut self, waited: Duration) -> Option<Error> {
         let (reply, answer) = channel();
-        let is_asked = !LOST.load(Ordering::Acquire) && self.jobs.send(Job::Hear { reply }).is_ok();
+        let is_asked = self.jobs.send(Job::Hear { waited, limit: self.limit, reply }).is_ok();
         let heard = if is_asked { answer.recv().ok() } else { None };
         heard.unwrap_or_else(|| Some(gone()))
     }
 
     fn fail(&mut self, error: &Error) {
-        if LOST.load(Ordering::Acquire) {
-            // It is another's error, or all others have gone.
-            return;
-        }
         let (told, heard) = channel();
         if self.jobs.send(Job::Fail { error: error.clone(), told }).is_ok() {
             // The others are told before this process can end.

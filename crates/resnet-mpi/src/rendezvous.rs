@@ -8,19 +8,23 @@ use std::collections::HashMap;
 use std::env;
 use std::io::{BufRead, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{sleep, Builder};
 use std::time::{Duration, Instant};
 
 /// What the first line of a process begins with that says it is there.
 const HELLO: &str = "resnet-native";
-/// What it is told when all are.
+/// What it is told when all are, and what errors begin with that it is told else.
 const GO: &str = "go";
+const REFUSED: &str = "distributed: ";
 /// Between two looks for who has come, or for rank 0.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a line at most, and how long a first line is waited for: whoever knocks may be nobody of ours.
 const LINE: u64 = 16 << 10;
 const FIRST_LINE: Duration = Duration::from_secs(5);
+/// What helps where the port has another.
+const ANOTHER_PORT: &str = "give another MASTER_PORT (torchrun: --master-port)";
 /// How much longer than rank 0 others wait to be told who has not come.
 const GRACE: Duration = Duration::from_secs(5);
 /// Values that processes may leave for each other, for each of them: MPICH leaves a few.
@@ -45,9 +49,24 @@ impl Endpoint {
         format!("{HELLO} {} {} {}", env!("CARGO_PKG_VERSION"), self.place[1], self.run)
     }
 
-    fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> Error {
-        let message = format!("distributed: rank 0 cannot be reached at {}:{}: {what}{error}", self.host, self.port);
+    /// Where rank 0 was not found within so long.
+    fn unreached(&self, limit: Duration, why: &str) -> Error {
+        let (host, port, limit) = (&self.host, self.port, limit.as_secs_f64());
+        let fix =
+            "see that rank 0 has started, that MASTER_ADDR and MASTER_PORT lead to it, and that no firewall is between";
+        let message = format!("distributed: rank 0 cannot be reached at {host}:{port} within {limit} s: {why}; {fix}");
         Error::new(Code::Distributed, message)
+    }
+
+    /// Where this one is rank 0 and cannot be found by others.
+    fn unopened(&self, error: &std::io::Error) -> Error {
+        let (expected, port) = ("rank 0 to listen at the port that MASTER_PORT tells", self.port);
+        let got = match error.kind() {
+            ErrorKind::AddrInUse => format!("{port}, which is in use: another start is there, or two processes have RANK 0; end it or them, or {ANOTHER_PORT}"),
+            ErrorKind::PermissionDenied => format!("{port}, which this user may not take: {ANOTHER_PORT}"),
+            _ => format!("{port}: {error}"),
+        };
+        Error::expected(Code::Distributed, "distributed", expected, got)
     }
 }
 
@@ -78,6 +97,11 @@ pub fn meet(endpoint: &Endpoint, limit: Duration) -> Result<Rendezvous> {
 }
 
 impl Rendezvous {
+    /// Where this is rank 0, one whose process has ended without the end of MPI.
+    pub fn lost(&self) -> Option<usize> {
+        self.host.as_ref()?.lost.get().copied()
+    }
+
     /// Where this is rank 0, waits for the others to have ended MPI too.
     pub fn end(&self) {
         if let Some(host) = &self.host {
@@ -86,35 +110,49 @@ impl Rendezvous {
     }
 }
 
-/// Says to rank 0 that this process is there, until all are. Waits a little longer than rank 0 does, which knows who is missing.
+/// Says to rank 0 that this process is there, until all are.
 fn arrive(endpoint: &Endpoint, limit: Duration) -> Result<()> {
-    let until = Instant::now() + limit + GRACE;
+    let began = Instant::now();
     loop {
-        let error = match knock(endpoint, until) {
+        let why = match knock(endpoint, began, limit) {
             Ok(line) if line == GO => return Ok(()),
-            Ok(line) if !line.is_empty() => return Err(Error::new(Code::Distributed, line)),
-            Ok(_) => None,
-            Err(error) => Some(error),
+            Ok(line) if line.starts_with(REFUSED) => return Err(Error::new(Code::Distributed, line)),
+            Ok(line) if line.is_empty() => "it leaves without a word".to_owned(),
+            Ok(_) => format!("another program is there, so {ANOTHER_PORT}"),
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => "it does not answer".to_owned(),
+                _ => error.to_string(),
+            },
         };
-        if Instant::now() >= until {
-            return Err(error.map_or_else(|| late("0", limit), |error| endpoint.failed("", &error)));
+        if began.elapsed() >= limit {
+            return Err(endpoint.unreached(limit, &why));
         }
         sleep(PAUSE);
     }
 }
 
-/// The first line that rank 0 answers, empty if it leaves.
-fn knock(endpoint: &Endpoint, until: Instant) -> std::io::Result<String> {
-    let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    // As MPICH looks for it.
-    let mut addresses = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?.filter(SocketAddr::is_ipv4);
-    let address = addresses.next().ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "it has no IPv4 address"))?;
-    let mut stream = TcpStream::connect_timeout(&address, left())?;
+/// The first line that rank 0 answers, empty if it leaves. Whoever listens is waited for a little longer than the limit: rank 0 then knows who is missing.
+fn knock(endpoint: &Endpoint, began: Instant, limit: Duration) -> std::io::Result<String> {
+    let left = |limit: Duration| limit.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+    let mut stream = TcpStream::connect_timeout(&address(endpoint, left(limit))?, left(limit))?;
     stream.write_all(format!("{} {}\n", endpoint.hello(), endpoint.place[0]).as_bytes())?;
-    stream.set_read_timeout(Some(left()))?;
+    stream.set_read_timeout(Some(left(limit + GRACE)))?;
     let mut line = String::new();
     BufReader::new(stream).take(LINE).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())
+}
+
+/// Where rank 0 is, as MPICH looks for it; servers of names that do not answer are waited for no longer than so.
+fn address(Endpoint { host, port, .. }: &Endpoint, limit: Duration) -> std::io::Result<SocketAddr> {
+    let ((told, found), place) = (channel(), (host.clone(), *port));
+    let look = move || {
+        let _ = told.send((place.0.as_str(), place.1).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    };
+    Builder::new().name("resnet-rendezvous".into()).spawn(look)?;
+    let late = |_| std::io::Error::other(format!("the address of {host} is not told"));
+    let mut addresses = found.recv_timeout(limit).map_err(late)??.into_iter().filter(SocketAddr::is_ipv4);
+    addresses.next().ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "it has no IPv4 address"))
 }
 
 /// Rank 0, where all meet.
@@ -123,6 +161,8 @@ struct Host {
     hello: String,
     state: Mutex<State>,
     changed: Condvar,
+    /// One that has ended in another way than by MPI's end.
+    lost: OnceLock<usize>,
 }
 
 struct State {
@@ -136,8 +176,6 @@ struct State {
     waiting: usize,
     passed: usize,
     ended: usize,
-    /// Whether one has ended in another way than by MPI's end.
-    is_lost: bool,
 }
 
 impl Host {
@@ -146,14 +184,14 @@ impl Host {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
-        let what = "it cannot listen at the port that MASTER_PORT tells: ";
-        let listener = listener.map_err(|error| endpoint.failed(what, &error))?;
+        let listener = listener.map_err(|error| endpoint.unopened(&error))?;
         let mut is_here = vec![false; endpoint.place[1]];
         is_here[0] = true;
         let values = HashMap::new();
-        let state = State { is_here, refused: None, values, begun: 0, waiting: 0, passed: 0, ended: 0, is_lost: false };
+        let state = State { is_here, refused: None, values, begun: 0, waiting: 0, passed: 0, ended: 0 };
         let hello = endpoint.hello();
-        let host = Arc::new(Self { size: endpoint.place[1], hello, state: Mutex::new(state), changed: Condvar::new() });
+        let (state, changed, lost) = (Mutex::new(state), Condvar::new(), OnceLock::new());
+        let host = Arc::new(Self { size: endpoint.place[1], hello, state, changed, lost });
         let for_all = host.clone();
         let listen = move || for_all.listen(&listener);
         Builder::new().name("resnet-rendezvous".into()).spawn(listen).map_err(|error| Error::no_thread(&error))?;
@@ -177,10 +215,9 @@ impl Host {
 
     fn wait_for_all(&self, limit: Duration) -> Result<()> {
         let mut state = self.wait(limit, |state| state.refused.is_some() || state.is_here.iter().all(|&here| here));
-        let missing = (0..self.size).filter(|&rank| !state.is_here[rank]).map(|rank| rank.to_string());
-        let missing: Vec<String> = missing.collect();
+        let missing: Vec<usize> = (0..self.size).filter(|&rank| !state.is_here[rank]).collect();
         if !missing.is_empty() {
-            state.refused.get_or_insert_with(|| late(&missing.join(", "), limit).message);
+            state.refused.get_or_insert_with(|| late(&missing, limit).message);
             self.changed.notify_all();
         }
         state.refused.clone().map_or(Ok(()), |refused| Err(Error::new(Code::Distributed, refused)))
@@ -216,11 +253,11 @@ impl Host {
             // Who has left meanwhile is missed by MPI.
             let _ = writeln!(stream, "{answer}");
         } else if first.starts_with("cmd=initack") && self.is_complete() && stream.set_read_timeout(None).is_ok() {
-            let is_ended = self.serve(&first, &mut lines, &mut stream).is_some();
-            self.change(|state| {
-                state.ended += 1;
-                state.is_lost |= !is_ended;
-            });
+            if self.serve(&first, &mut lines, &mut stream).is_none() {
+                let rank = first.split_whitespace().find_map(|word| word.strip_prefix("pmiid=")?.parse().ok());
+                self.lost.get_or_init(|| rank.unwrap_or_default());
+            }
+            self.change(|state| state.ended += 1);
         }
     }
 
@@ -232,17 +269,37 @@ impl Host {
 
     /// What a process is told that says it is there, when that is known.
     fn welcome(&self, line: &str) -> String {
-        let Some((hello, rank)) = line.rsplit_once(' ') else { return String::new() };
-        let rank = rank.parse::<usize>().ok().filter(|&rank| rank < self.size);
-        let is_new = |rank: usize| !std::mem::replace(&mut self.state().is_here[rank], true);
-        if hello != self.hello || !rank.is_some_and(is_new) {
-            let got = format!("\"{line}\" where rank 0 is \"{}\"", self.hello);
-            let expected = "each rank once, of one version, number of processes and run";
+        if let Some((expected, got)) = self.refusal(line) {
             return Error::expected(Code::Distributed, "distributed", expected, got).message;
         }
         self.changed.notify_all();
         let state = self.wait(Duration::MAX, |state| state.refused.is_some() || state.is_here.iter().all(|&here| here));
         state.refused.clone().unwrap_or_else(|| GO.to_owned())
+    }
+
+    /// What was expected of a process that says it is there and what it is, if it is none that is waited for; else it counts as there from now on.
+    fn refusal(&self, line: &str) -> Option<(String, String)> {
+        let [ours, theirs] = [self.hello.as_str(), line].map(|line| line.split(' ').collect::<Vec<_>>());
+        let (&[_, version, size, run], &[_, their_version, their_size, their_run, rank]) = (&ours[..], &theirs[..])
+        else {
+            return Some((format!("a process of {}", self.hello), line.to_owned()));
+        };
+        let fix = format!("end one of both starts, or {ANOTHER_PORT}");
+        if their_run != run {
+            let expected = format!("a process of the start {run}, which is at this port");
+            return Some((expected, format!("one of {their_run}: {fix}")));
+        }
+        if their_version != version {
+            return Some((format!("version {version} of rank 0"), format!("{their_version} on rank {rank}")));
+        }
+        if their_size != size {
+            return Some((format!("WORLD_SIZE {size} of rank 0"), format!("{their_size} on rank {rank}: {fix}")));
+        }
+        let number = rank.parse::<usize>().ok().filter(|&rank| rank < self.size);
+        let is_new = number.is_some_and(|rank| !std::mem::replace(&mut self.state().is_here[rank], true));
+        let got =
+            || format!("rank {rank} again: two processes have RANK {rank}, or another start is at this port; {fix}");
+        (!is_new).then(|| (format!("each of {size} ranks once"), got()))
     }
 
     /// PMI's server for one process, to its end; `None` if that was another than MPI's.
@@ -298,7 +355,7 @@ impl Host {
                 (state.waiting, state.passed) = (0, passed + 1);
             }
         });
-        let state = self.wait(Duration::MAX, |state| state.passed > passed || state.is_lost);
+        let state = self.wait(Duration::MAX, |state| state.passed > passed || self.lost.get().is_some());
         (state.passed > passed).then_some(())
     }
 }

@@ -10,15 +10,17 @@ use resnet_core::distributed::pieces::Collective;
 use resnet_core::distributed::{late, of_rank};
 use resnet_core::{Code, Error, Result};
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
+use std::sync::OnceLock;
 use std::thread::{sleep, yield_now, Builder};
 use std::time::{Duration, Instant};
 
 /// Of messages that tell an error.
-const FAILED: Tag = 1;
+const FAILED_HERE: Tag = 1;
 /// Of those by which ranks that have waited too long find out who is there.
 const HERE: Tag = 2;
+/// Of rank 0's, after an abort, that it has nothing more to do.
+const DONE: Tag = 3;
 /// How long a rank that has waited too long hears who else does.
 const ROLL_CALL: Duration = Duration::from_secs(2);
 /// How long an exchange is looked at without a pause.
@@ -26,19 +28,20 @@ const EAGER: Duration = Duration::from_millis(1);
 /// A pause.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// Whether the thread is in an exchange that never ends, and hears nothing more.
-pub static LOST: AtomicBool = AtomicBool::new(false);
+/// What has ended the exchanges of this process for good, if something has.
+pub static FAILED: OnceLock<Error> = OnceLock::new();
 
 /// What is asked of the thread.
 pub enum Job {
     /// To exchange bytes; they come back with what came.
     Exchange { collective: Collective, sent: Vec<u8>, received: Vec<u8>, limit: Duration, reply: Sender<Answer> },
-    /// To say whether another rank has told of an error, after which nothing more is exchanged either.
-    Hear { reply: Sender<Option<Error>> },
+    /// To say what has ended another rank, or which ones do not answer where this one has waited beyond the limit, after which nothing more is
+    /// exchanged either.
+    Hear { waited: Duration, limit: Duration, reply: Sender<Option<Error>> },
     /// To tell all other ranks of an error, after which nothing more is exchanged.
     Fail { error: Error, told: Sender<()> },
-    /// To have MPI end.
-    Finish,
+    /// To have MPI end; after an abort, to wait so long for rank 0 to have nothing more to do.
+    Finish { limit: Duration },
 }
 
 /// What was sent and what was received, or why nothing is any more.
@@ -49,6 +52,8 @@ pub struct Started {
     pub jobs: Sender<Job>,
     pub rank: usize,
     pub size: usize,
+    /// How long others are waited for.
+    pub limit: Duration,
     /// Told when MPI has ended.
     pub ended: Receiver<Infallible>,
 }
@@ -64,6 +69,7 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
     let rendezvous = endpoint.map(|endpoint| rendezvous::meet(&endpoint, limit)).transpose()?;
     let ((jobs, asked), (begun, place), (end, ended)) = (channel(), channel(), channel::<Infallible>());
     let body = move || {
+        let mut end = Some(end);
         let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
             return drop(begun.send(Err(unusable("MPI that nobody else has begun in this process", "none"))));
         };
@@ -76,17 +82,14 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
         let talk = world.duplicate();
         let place = (world.rank() as usize, world.size() as usize);
         let _ = begun.send(Ok(place));
-        let ends = serve(&asked, &Ranks { world, talk });
-        match ends {
+        if serve(&asked, &Ranks { world, talk, rendezvous: rendezvous.as_ref() }, &mut end) {
             // MPI ends here, before anybody is told so.
-            true => {
-                drop(universe);
-                rendezvous.iter().for_each(Rendezvous::end);
-            }
+            drop(universe);
+            rendezvous.iter().for_each(Rendezvous::end);
+        } else {
             // MPI knows exchanges that never end, and has no way to end with such: the process ends without.
-            false => std::mem::forget(universe),
+            std::mem::forget(universe);
         }
-        drop(end);
     };
     let spawned = Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error));
     let began = |error| match error {
@@ -98,7 +101,7 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
         }
     };
     let (rank, size) = spawned.and_then(|_| place.recv_timeout(limit).map_err(began))??;
-    Ok(Started { jobs, rank, size, ended })
+    Ok(Started { jobs, rank, size, limit, ended })
 }
 
 /// Whether one of MPI's launchers has started this process, or Slurm in its place.
@@ -110,6 +113,17 @@ fn unusable(expected: &str, got: &str) -> Error {
     Error::expected(Code::Distributed, "distributed", expected, got)
 }
 
+/// Its name and version, from words such as "MPICH Version:      4.0.2" and "Open MPI v4.1.4, package: …".
+pub fn library() -> String {
+    let told = mpi::environment::library_version().unwrap_or_default();
+    let line = told.lines().next().unwrap_or_default();
+    let name = line.split([',', ':']).next().unwrap_or_default().replace(" v", " ").replace(" Version", "");
+    match line.strip_prefix("MPICH Version:") {
+        Some(version) => format!("MPICH {}", version.trim()),
+        None => name.trim_matches(['\0', ' ']).to_owned(),
+    }
+}
+
 /// What starts processes of this MPI.
 pub fn launchers() -> &'static str {
     match mpi::environment::library_version().unwrap_or_default() {
@@ -119,60 +133,91 @@ pub fn launchers() -> &'static str {
     }
 }
 
-/// Does what is asked until the end; false where one cannot be.
-fn serve(asked: &Receiver<Job>, ranks: &Ranks) -> bool {
+/// Does what is asked until MPI is to end; false where it cannot.
+fn serve(asked: &Receiver<Job>, ranks: &Ranks, end: &mut Option<Sender<Infallible>>) -> bool {
     for job in asked {
-        match job {
+        let failed = match job {
             Job::Exchange { collective, sent, received, limit, reply } => {
-                ranks.exchange(collective, sent, received, limit, &reply)
+                let lost = |error| {
+                    let _ = reply.send(Err(error));
+                    ranks.stay(asked);
+                    *end = None;
+                };
+                let exchanged = ranks.exchange(collective, sent, received, limit, lost);
+                let _ = reply.send(Ok(exchanged));
+                false
             }
-            Job::Hear { reply } => {
-                let heard = ranks.message(FAILED).map(|(rank, text)| of_rank(rank, &read(&text)));
-                let _ = reply.send(heard.clone());
-                if let Some(error) = heard {
-                    return fail_all(asked, &error);
-                }
+            Job::Hear { waited, limit, reply } => {
+                let heard =
+                    ranks.heard(waited, limit).filter(|ended| !matches!(ended, Ended::Late(ranks) if ranks.is_empty()));
+                let error = heard.map(|ended| ended.error(limit));
+                error.iter().for_each(note);
+                let _ = reply.send(error.clone());
+                error.is_some()
             }
             Job::Fail { error, told } => {
+                note(&error);
                 ranks.tell(&error);
                 let _ = told.send(());
-                return fail_all(asked, &error);
+                true
             }
-            Job::Finish => return true,
+            Job::Finish { .. } => return true,
+        };
+        if failed {
+            ranks.stay(asked);
+            return false;
         }
     }
     true
 }
 
-/// After an error nothing is exchanged any more.
-fn fail_all(asked: &Receiver<Job>, error: &Error) -> bool {
-    for job in asked {
-        match job {
-            Job::Exchange { reply, .. } => drop(reply.send(Err(error.clone()))),
-            Job::Hear { reply } => drop(reply.send(Some(error.clone()))),
-            Job::Fail { told, .. } => drop(told.send(())),
-            Job::Finish => return false,
-        }
-    }
-    false
+/// Notes what has ended all exchanges.
+fn note(error: &Error) {
+    FAILED.get_or_init(|| error.clone());
 }
 
-struct Ranks {
+/// What ends exchanges.
+enum Ended {
+    /// Another rank, which has told why.
+    Failed(Error),
+    /// This rank, whose process has ended.
+    Gone(usize),
+    /// These ranks, which do not answer.
+    Late(Vec<usize>),
+}
+
+impl Ended {
+    fn error(&self, limit: Duration) -> Error {
+        match self {
+            Self::Failed(error) => error.clone(),
+            Self::Gone(rank) => unusable(
+                &format!("rank {rank} to share the run to its end"),
+                "the end of its process, which its machine or launcher may tell of",
+            ),
+            Self::Late(ranks) => late(ranks, limit),
+        }
+    }
+}
+
+struct Ranks<'a> {
     world: SimpleCommunicator,
     /// For what ranks tell each other beside exchanges.
     talk: SimpleCommunicator,
+    /// Where they have met, if no launcher of MPI has started them.
+    rendezvous: Option<&'a Rendezvous>,
 }
 
-impl Ranks {
-    /// Exchanges, and replies. After an error this does not return: MPI holds on to the bytes for good.
+impl Ranks<'_> {
+    /// Exchanges, and gives back the bytes with what came. After an error, of which `lost` is told, this does not return: MPI holds on to the bytes
+    /// for good.
     fn exchange(
         &self,
         collective: Collective,
         sent: Vec<u8>,
         mut received: Vec<u8>,
         limit: Duration,
-        reply: &Sender<Answer>,
-    ) {
+        lost: impl FnOnce(Error),
+    ) -> (Vec<u8>, Vec<u8>) {
         let began = Instant::now();
         scope(|scope| {
             let mut request = match collective {
@@ -185,9 +230,10 @@ impl Ranks {
                     Err(unfinished) => request = unfinished,
                 }
                 let waited = began.elapsed();
-                if let Some(error) = self.heard(waited, limit) {
-                    LOST.store(true, Ordering::Release);
-                    let _ = reply.send(Err(error));
+                if let Some(ended) = self.heard(waited, limit) {
+                    let error = ended.error(limit);
+                    note(&error);
+                    lost(error);
                     std::mem::forget(request);
                     loop {
                         std::thread::park();
@@ -200,13 +246,18 @@ impl Ranks {
                 }
             }
         });
-        let _ = reply.send(Ok((sent, received)));
+        (sent, received)
     }
 
-    /// Why an exchange that has waited so long is not waited for any longer.
-    fn heard(&self, waited: Duration, limit: Duration) -> Option<Error> {
-        if let Some((rank, text)) = self.message(FAILED) {
-            return Some(of_rank(rank, &read(&text)));
+    /// Why what has been waited for so long is not waited for any longer.
+    fn heard(&self, waited: Duration, limit: Duration) -> Option<Ended> {
+        if let Some((rank, text)) = self.message(FAILED_HERE) {
+            return Some(Ended::Failed(of_rank(rank, &read(&text))));
+        }
+        if let Some(rank) = self.rendezvous.and_then(Rendezvous::lost) {
+            let gone = Ended::Gone(rank);
+            self.tell(&gone.error(limit));
+            return Some(gone);
         }
         let called = self.message(HERE);
         if called.is_none() && waited < limit {
@@ -219,26 +270,60 @@ impl Ranks {
         called.into_iter().for_each(|(rank, _)| is_there[rank] = true);
         let began = Instant::now();
         while began.elapsed() < ROLL_CALL {
-            if let Some((rank, text)) = self.message(FAILED) {
-                return Some(of_rank(rank, &read(&text)));
+            if let Some((rank, text)) = self.message(FAILED_HERE) {
+                return Some(Ended::Failed(of_rank(rank, &read(&text))));
             }
             match self.message(HERE) {
                 Some((rank, _)) => is_there[rank] = true,
                 None => sleep(PAUSE),
             }
         }
-        let missing = is_there.iter().enumerate().filter(|(_, &is_there)| !is_there);
-        let missing: Vec<String> = missing.map(|(rank, _)| rank.to_string()).collect();
-        Some(late(&missing.join(", "), limit))
+        Some(Ended::Late((0..is_there.len()).filter(|&rank| !is_there[rank]).collect()))
+    }
+
+    /// After an error nothing is exchanged any more. After an abort the first rank may still have to save what there is, while launchers end all
+    /// ranks as soon as one has ended: the others stay until it has nothing more to do.
+    fn stay(&self, asked: &Receiver<Job>) {
+        let gone = || Error::new(Code::Internal, "nothing has failed");
+        let error = FAILED.get().cloned().unwrap_or_else(gone);
+        for job in asked {
+            match job {
+                Job::Exchange { reply, .. } => drop(reply.send(Err(error.clone()))),
+                Job::Hear { reply, .. } => drop(reply.send(Some(error.clone()))),
+                Job::Fail { told, .. } => drop(told.send(())),
+                Job::Finish { limit } => {
+                    if error.code == Code::Aborted {
+                        self.part(limit);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Rank 0 says that it has nothing more to do, for which others wait so long.
+    fn part(&self, limit: Duration) {
+        if self.world.rank() == 0 {
+            self.send(DONE, Vec::new());
+            return self.let_leave();
+        }
+        let began = Instant::now();
+        while began.elapsed() < limit && self.message(DONE).is_none() {
+            sleep(10 * PAUSE);
+        }
     }
 
     /// Tells all others of an error.
     fn tell(&self, error: &Error) {
-        self.send(FAILED, format!("{}\n{}", error.code.name(), error.message).into_bytes());
-        // What has been sent leaves while MPI is asked for something.
+        self.send(FAILED_HERE, format!("{}\n{}", error.code.name(), error.message).into_bytes());
+        self.let_leave();
+    }
+
+    /// What has been sent leaves while MPI is asked for something.
+    fn let_leave(&self) {
         let began = Instant::now();
         while began.elapsed() < Duration::from_millis(200) {
-            let _ = self.talk.any_process().immediate_probe_with_tag(FAILED);
+            let _ = self.talk.any_process().immediate_probe_with_tag(FAILED_HERE);
             sleep(PAUSE);
         }
     }

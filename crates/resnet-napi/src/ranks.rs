@@ -54,11 +54,21 @@ fn by_mpi(_: &GivenRanks) -> Result<Box<dyn Communicator>> {
     Err(Error::expected(Code::Distributed, "distributed", expected, "one without"))
 }
 
-/// Ends what has been begun for runs of several processes: waits so many seconds at most for the others to do the same.
+/// The MPI that this addon was built for, with its version, if it was for one.
 #[napi]
-pub fn finish_ranks(seconds: f64) {
+pub fn mpi_library() -> Option<String> {
     #[cfg(feature = "mpi")]
-    resnet_mpi::finish(Duration::from_secs_f64(seconds));
+    return Some(resnet_mpi::library());
     #[cfg(not(feature = "mpi"))]
-    let _ = seconds;
+    None
+}
+
+/// Ends what has been begun for runs of several processes, in one that has `succeeded` or not: waits for the others to do the same, after an abort for
+/// the first one. Whether there is nothing left that others would miss.
+#[napi]
+pub fn finish_ranks(succeeded: bool) -> bool {
+    #[cfg(feature = "mpi")]
+    return resnet_mpi::finish(succeeded);
+    #[cfg(not(feature = "mpi"))]
+    succeeded
 }

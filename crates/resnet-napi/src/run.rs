@@ -161,9 +161,10 @@ impl NativeRun {
         self.wake();
     }
 
-    /// Stops the run after the step that it is at.
+    /// Stops the run after the step that it is at; other processes that share it are told why.
     #[napi]
-    pub fn cancel(&self) {
+    pub fn cancel(&self, reason: String) {
+        self.mailbox.lock().reason.get_or_insert(reason);
         self.cancel.raise();
         self.wake();
     }
@@ -229,6 +230,8 @@ struct MailboxState {
     reply: Option<Reply<NativeNews>>,
     /// Events that have held the run.
     held: u32,
+    /// Why it was cancelled, if it was.
+    reason: Option<String>,
 }
 
 impl Mailbox {
@@ -374,6 +377,10 @@ impl Control for Listener<'_> {
         } else {
             Flow::Continue
         }
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.mailbox.lock().reason.clone()
     }
 }
 

@@ -1,4 +1,6 @@
+import { execFile } from "node:child_process";
 import { availableParallelism, release, totalmem } from "node:os";
+import { promisify } from "node:util";
 import type * as Library from "../../index.js";
 import { command } from "../command.js";
 import { EXIT, explained, Failure } from "../failure.js";
@@ -49,6 +51,7 @@ async function examine(_: object, screen: Screen): Promise<number> {
     await look("device", () => `${device}: ${why}`);
     await look("CUDA", () => driver(cuda));
     for (const [number, gpu] of cuda.gpus.entries()) await look(`GPU ${number}`, () => described(gpu));
+    await look("MPI", async () => whichMpi(library!.deviceInfo().addon));
     await look("instruction set", () => `${cpu.instructionSet}, of ${cpu.instructionSets.join(", ")}`);
     await look("threads", () => `${cpu.threads} by default, for ${availableParallelism()} cores`);
     await look("Fashion-MNIST", () => whereabouts(library!));
@@ -94,6 +97,20 @@ function target(): string {
   const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
   const glibc = header?.glibcVersionRuntime;
   return `${platform} ${arch} ${glibc === undefined ? "musl" : `glibc ${glibc}`}`;
+}
+
+/** The MPI of the addon that processes of a launcher load, which is looked at by one that takes itself for such. */
+async function whichMpi(own: Library.DeviceInfo["addon"]): Promise<string> {
+  const look = async () => {
+    const program = `import(process.argv[1]).then(({ deviceInfo }) => process.stdout.write(JSON.stringify(deviceInfo().addon)), ({ message }) => process.stdout.write(JSON.stringify({ message })))`;
+    const env = { ...process.env, RANK: "0", WORLD_SIZE: "2" };
+    const { stdout } = await promisify(execFile)(process.execPath, ["-e", program, new URL("../../index.js", import.meta.url).href], { env });
+    return JSON.parse(stdout) as Library.DeviceInfo["addon"] & { readonly message?: string };
+  };
+  const { file, mpi, message } = own.mpi === undefined ? await look() : { ...own, message: undefined };
+  if (message !== undefined) throw new Failure("ERR_ADDON", message);
+  if (mpi !== undefined) return `${mpi}, for trainings that processes share: ${file}`;
+  return "no addon for trainings that processes share: npm run build:mpi in the repository makes one";
 }
 
 async function whereabouts({ fashionMnist, ResNetError }: typeof Library): Promise<string> {

@@ -10,7 +10,7 @@ import { machineOptions, network, networkName, networkOptions } from "../network
 import { flag, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
 import type { Screen } from "../screen.js";
-import { isOther, sharing, sharingOptions } from "../sharing.js";
+import { isOther, sharing, sharingOptions, takePlace } from "../sharing.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
 const options = {
@@ -49,11 +49,12 @@ export default command({
 });
 
 async function train(settings: Settings, screen: Screen): Promise<number> {
-  if (isOther(settings)) screen.mute();
+  takePlace(settings, screen);
   const output = settings.output ?? `${settings.network}-fashion-mnist.safetensors`;
   const { flavor, seed, device, precision, threads, epochs, batchSize, lr, momentum, weightDecay } = settings;
   using model = network(settings.network, { flavor, seed, device, precision, threads, inChannels: 1, numClasses: 10 });
-  await checkFiles(settings, output);
+  // Others need not see the first one's files.
+  if (!isOther(settings)) await checkFiles(settings, output);
   const data = await loadOrStop(() => loadImages(settings, screen, screen.interrupt.signal), screen);
   if (data === undefined) return screen.interrupt.code!;
   showStart(settings, model, data, screen);

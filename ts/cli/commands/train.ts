@@ -30,7 +30,7 @@ import { machineOptions, network, networkName, networkOptions } from "../network
 import { choice, flag, oneLine, type Option, real, shellWord, text, typedAgain, type Values, whole } from "../option.js";
 import { reportOption } from "../reporting.js";
 import type { Screen } from "../screen.js";
-import { isOther, sharing, sharingOptions } from "../sharing.js";
+import { isOther, sharing, sharingOptions, takePlace } from "../sharing.js";
 import { loadOrStop, trainAndSave } from "../training.js";
 
 /** Ways to change pictures at random, from none to strong, for pictures of a size. */
@@ -109,13 +109,14 @@ export default command({
 });
 
 async function train(settings: Settings, screen: Screen): Promise<number> {
-  if (isOther(settings)) screen.mute();
+  takePlace(settings, screen);
   const folder = settings.folder!;
   const { name, flavor } = named(settings);
   const subject = basename(resolve(folder)) || "pictures";
   const output = settings.output ?? `${name}-${subject.replace(/\.(csv|jsonl)$/i, "")}.safetensors`;
   await checkFolder(folder);
-  await checkFiles(settings, output);
+  // Others need not see the first one's files.
+  if (!isOther(settings)) await checkFiles(settings, output);
   screen.status.show(`Looking at ${oneLine(folder)}`);
   const data = await loadOrStop(() => pictures(folder, settings, screen), screen);
   if (data === undefined) return screen.interrupt.code!;

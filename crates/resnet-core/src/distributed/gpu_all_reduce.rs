@@ -5,6 +5,7 @@ use crate::error::{Code, Error, Result};
 use resnet_ops::accumulate::accumulate;
 use resnet_ops::{Buffer, Executor, NcclCommunicator};
 use std::ops::Range;
+use std::time::Instant;
 
 /// Bytes of what tells a GPU from all others.
 const GPU: usize = 16;
@@ -91,11 +92,11 @@ impl GpuAllReduce {
 /// Says whether another rank has failed.
 type Heed<'a> = &'a mut dyn FnMut() -> bool;
 
-/// Runs what NCCL waits in for others: where one of them says that it fails, its error comes of it.
+/// Runs what NCCL waits in for others: where one of them says that it fails, its error comes of it; where one does not answer, that which names it.
 fn heeding<T>(communicator: &mut dyn Communicator, run: impl FnOnce(Heed) -> resnet_ops::Result<T>) -> Result<T> {
-    let mut heard = None;
+    let (began, mut heard) = (Instant::now(), None);
     let done = run(&mut || {
-        heard = communicator.heard();
+        heard = communicator.heard(began.elapsed());
         heard.is_some()
     });
     match heard {

@@ -51,8 +51,9 @@ pub trait Communicator: Send {
     /// As for [`Communicator::all_gather`].
     fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()>;
 
-    /// The error of another rank, if one has told of it: for waits in which nothing is exchanged by this. Does not wait.
-    fn heard(&mut self) -> Option<Error>;
+    /// For waits, of so long so far, in which nothing is exchanged by this: the error of another rank, if one has told of it; beyond the limit that
+    /// which names the ranks that do not answer, if there are any. Only then it waits, for their answers.
+    fn heard(&mut self, waited: Duration) -> Option<Error>;
 
     /// Tells all other ranks of an error that ends what they do together. Does not wait for them.
     fn fail(&mut self, error: &Error);
@@ -84,7 +85,7 @@ impl Communicator for Alone {
         Ok(())
     }
 
-    fn heard(&mut self) -> Option<Error> {
+    fn heard(&mut self, _: Duration) -> Option<Error> {
         None
     }
 
@@ -96,9 +97,18 @@ pub fn of_rank(rank: usize, error: &Error) -> Error {
     Error::new(error.code, format!("rank {rank}: {}", error.message))
 }
 
-/// The error where ranks do not come in time.
-pub fn late(ranks: &str, limit: Duration) -> Error {
-    let message =
-        format!("distributed: expected every rank within {} s, got none of rank {ranks}", limit.as_secs_f64());
-    Error::new(Code::Distributed, message)
+/// The error where these ranks do not come in time; without any, where all are there and yet nothing comes.
+pub fn late(ranks: &[usize], limit: Duration) -> Error {
+    let got = match ranks {
+        [] => "nothing more, though all answer".to_owned(),
+        ranks => format!("none of {}", numbered(ranks)),
+    };
+    let expected = format!("every rank within {} s", limit.as_secs_f64());
+    Error::expected(Code::Distributed, "distributed", expected, got)
+}
+
+/// Ranks as messages name them.
+pub(crate) fn numbered(ranks: &[usize]) -> String {
+    let numbers: Vec<String> = ranks.iter().map(usize::to_string).collect();
+    format!("rank{} {}", if ranks.len() > 1 { "s" } else { "" }, numbers.join(", "))
 }

@@ -2,6 +2,7 @@
 
 use super::{late, of_rank, Communicator};
 use crate::error::{Error, Result};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,12 @@ struct State {
     read: usize,
     /// The first error and whose it is.
     failed: Option<(usize, Error)>,
+    /// Who answers where some have waited too long.
+    answered: BTreeSet<usize>,
 }
+
+/// How long answers are waited for.
+const ROLL_CALL: Duration = Duration::from_secs(1);
 
 /// As many ranks, which wait for each other for so long.
 pub fn ranks(size: usize, limit: Duration) -> Vec<ThreadRank> {
@@ -54,9 +60,8 @@ impl ThreadRank {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let missing: Vec<String> =
-                    (0..self.size).filter(|&rank| state.given[rank].is_none()).map(|rank| rank.to_string()).collect();
-                return Err(late(&missing.join(", "), self.limit));
+                let missing: Vec<usize> = (0..self.size).filter(|&rank| state.given[rank].is_none()).collect();
+                return Err(late(&missing, self.limit));
             }
             state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -114,10 +119,21 @@ impl Communicator for ThreadRank {
         })
     }
 
-    fn heard(&mut self) -> Option<Error> {
-        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (rank, error) = state.failed.as_ref().filter(|(rank, _)| *rank != self.rank)?;
-        Some(of_rank(*rank, error))
+    fn heard(&mut self, waited: Duration) -> Option<Error> {
+        let shared = self.shared.clone();
+        let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if waited >= self.limit || !state.answered.is_empty() {
+            state.answered.insert(self.rank);
+            shared.changed.notify_all();
+            let is_open = |state: &mut State| state.answered.len() < self.size && state.failed.is_none();
+            let waited = shared.changed.wait_timeout_while(state, ROLL_CALL, is_open);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if let Some((rank, error)) = &state.failed {
+            return (*rank != self.rank).then(|| of_rank(*rank, error));
+        }
+        let missing: Vec<usize> = (0..self.size).filter(|rank| !state.answered.contains(rank)).collect();
+        (!state.answered.is_empty() && !missing.is_empty()).then(|| late(&missing, self.limit))
     }
 
     fn fail(&mut self, error: &Error) {

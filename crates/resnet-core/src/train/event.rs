@@ -130,4 +130,9 @@ pub enum Flow {
 pub trait Control {
     /// Called after each event. May read the session, and may take its time: the run waits.
     fn on_event(&mut self, session: &mut Session, event: &Event) -> Flow;
+
+    /// Why it stops the run, for other ranks; by default nothing is known.
+    fn reason(&self) -> Option<String> {
+        None
+    }
 }

@@ -140,7 +140,8 @@ pub fn fit(
     let mut state = RunState::new(config);
     let ended = go_on(session, train, validation, config, control, communicator, &mut state);
     if let Err(error) = &ended {
-        communicator.fail(error);
+        let reason = control.reason().filter(|_| error.code == Code::Aborted);
+        communicator.fail(&reason.map_or_else(|| error.clone(), |reason| Error::new(Code::Aborted, reason)));
     }
     ended.map(|()| state.progress.rows)
 }

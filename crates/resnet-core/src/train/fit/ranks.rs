@@ -4,7 +4,7 @@ use super::checkpoint::{Checkpoint, Identity};
 use super::FitConfig;
 use crate::cancel::Cancel;
 use crate::data::ResidentDataset;
-use crate::distributed::{broadcast, Agreement, Communicator, GpuAllReduce, Group, Sharding};
+use crate::distributed::{broadcast, numbered, Agreement, Communicator, GpuAllReduce, Group, Sharding};
 use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 use crate::session::Session;
@@ -56,23 +56,24 @@ impl Ranks<'_> {
     pub fn agree(&mut self, session: &Session, identity: &Identity, resumes: bool) -> Result<()> {
         // By itself: another version may compare other things.
         Agreement::default().on("version", env!("CARGO_PKG_VERSION")).check(self.communicator)?;
-        let described =
-            |value: serde_json::Result<String>| value.map_err(|error| Error::new(Code::Internal, error.to_string()));
-        let network = described(serde_json::to_string(session.network()))?;
+        let network =
+            serde_json::to_value(session.network()).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
         let [parameters, running] = session.weights()?.values()?;
         let bytes = |values: &Cow<[f32]>| bytemuck::cast_slice::<f32, u8>(values).to_vec();
-        let [train, validation] = identity.data()?;
+        let [train, validation] = identity.data();
         let agreement = Agreement::default()
-            .on("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
-            .on("device (all CPUs or all GPUs)", [u8::from(session.executor().gpu().is_some())])
-            .on("precision", format!("{:?}", session.executor().dtype()))
-            .on("network", network)
-            .on("model's seed", session.seed().to_string())
-            .on("seed", identity.option("seed"))
-            .on("options", identity.options()?)
-            .on("training data", train)
-            .on("validation data", validation)
-            .on("resume", [u8::from(resumes)])
+            .on_value("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
+            .on_value(
+                "device (all CPUs or all GPUs)",
+                if session.executor().gpu().is_some() { "a GPU" } else { "a CPU" },
+            )
+            .on_value("precision", format!("{:?}", session.executor().dtype()))
+            .on_value("network", network)
+            .on_value("model's seed", session.seed())
+            .on_value("options", identity.options())
+            .on_value("training data", train)
+            .on_value("validation data", validation)
+            .on_value("resume", if resumes { "one" } else { "none" })
             .on("weights", [bytes(&parameters), bytes(&running)].concat());
         agreement.check(self.communicator)?;
         self.all_reduce = GpuAllReduce::join(session.executor(), self.communicator)?;
@@ -113,18 +114,12 @@ impl Ranks<'_> {
         let count = |value: f64| all.iter().filter(|&&other| other == value).count();
         // Of equally many the first rank's count.
         let usual = all.iter().rev().copied().max_by_key(|&value| count(value)).unwrap_or_default();
-        let others = (0..all.len()).filter(|&rank| all[rank] != usual).map(|rank| rank.to_string());
-        let others: Vec<String> = others.collect();
+        let others: Vec<usize> = (0..all.len()).filter(|&rank| all[rank] != usual).collect();
         if others.is_empty() {
             return Ok(());
         }
         let expected = format!("the same weights on every rank after {updates} updates");
-        Err(Error::expected(
-            Code::Distributed,
-            "distributed",
-            expected,
-            format!("others on rank {}", others.join(", ")),
-        ))
+        Err(Error::expected(Code::Distributed, "distributed", expected, format!("others on {}", numbered(&others))))
     }
 
     /// Loss and accuracy over a data set: each rank has a part of its batches, and all the same figures, to the bit those of one rank.

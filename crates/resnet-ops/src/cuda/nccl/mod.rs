@@ -276,14 +276,16 @@ impl NcclCommunicator {
     /// Gives up where another rank has failed, or the time is over.
     fn pause(&mut self, wait: &mut Wait) -> Result<()> {
         let (what, waited) = (wait.what, wait.began.elapsed());
-        if wait.heeded.elapsed() >= HEED {
+        let is_late = waited >= self.limit;
+        // In the end too: whoever says whether others have failed knows which one does not come.
+        if is_late || wait.heeded.elapsed() >= HEED {
             if (wait.has_failed)() {
                 self.abort();
                 return Err(DeviceError::Nccl(format!("NCCL's {what} was given up, as another rank has failed")).into());
             }
             wait.heeded = Instant::now();
         }
-        if waited >= self.limit {
+        if is_late {
             self.abort();
             let limit = self.limit.as_secs_f64();
             let message =

@@ -4,7 +4,7 @@ use super::super::FitConfig;
 use crate::data::Dataset;
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{json, Map, Value};
 use std::path::Path;
 
 /// A run's options and data.
@@ -53,25 +53,18 @@ impl Identity {
         Ok(Self { options, train: DataIdentity::of(train), validation: validation.map(DataIdentity::of) })
     }
 
-    /// The options, as JSON.
-    ///
-    /// # Errors
-    /// `ERR_INTERNAL` if they have no description.
-    pub fn options(&self) -> Result<String> {
-        json(&self.options)
+    /// The options, by the names that users know.
+    pub fn options(&self) -> Value {
+        self.options.iter().map(|(name, value)| (camel_case(name), value.clone())).collect()
     }
 
-    /// One of them, as JSON.
-    pub fn option(&self, name: &str) -> String {
-        self.options.get(name).unwrap_or(&Value::Null).to_string()
-    }
-
-    /// The sets for training and validation, as JSON.
-    ///
-    /// # Errors
-    /// `ERR_INTERNAL` if they have no description.
-    pub fn data(&self) -> Result<[String; 2]> {
-        Ok([json(&self.train)?, json(&self.validation)?])
+    /// The sets for training and validation.
+    pub fn data(&self) -> [Value; 2] {
+        let described = |set: &DataIdentity| {
+            let DataIdentity { samples, image, class_names, fingerprint } = set;
+            json!({ "samples": samples, "image": image, "class names": class_names, "digest of the contents": fingerprint })
+        };
+        [described(&self.train), self.validation.as_ref().map_or(Value::Null, described)]
     }
 
     /// Refuses another run's; `path` is where this one was read.
@@ -133,10 +126,6 @@ impl DataIdentity {
     fn contents(&self) -> String {
         format!("contents whose digest is {}", &self.fingerprint.get(..12).unwrap_or(&self.fingerprint))
     }
-}
-
-fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
 /// An option's name as users know it.

@@ -32,6 +32,19 @@ impl Control for Listener {
     }
 }
 
+/// The same, which says why.
+struct Explaining(Listener);
+
+impl Control for Explaining {
+    fn on_event(&mut self, session: &mut Session, event: &Event) -> Flow {
+        self.0.on_event(session, event)
+    }
+
+    fn reason(&self) -> Option<String> {
+        Some("TypeError: it is none".to_owned())
+    }
+}
+
 /// Runs something on as many ranks.
 fn on_ranks<R: Send>(size: usize, limit: Duration, run: impl Fn(ThreadRank) -> R + Sync) -> Vec<R> {
     std::thread::scope(|scope| {
@@ -175,60 +188,84 @@ fn gpus_join_gpus_alone() {
     });
     for error in errors {
         assert_eq!(error.code, Code::Distributed);
-        assert!(error.message.ends_with("of rank 0, got another on rank 1"), "{error}");
+        assert!(error.message.ends_with("of rank 0, got a CPU instead of a GPU on rank 1"), "{error}");
     }
 }
 
-/// A rank that fails where the others wait for it in NCCL: behind the exchange of one byte that gradients begin with.
+/// Ranks of which the second one fails, or stands still, where the others wait for it in NCCL: behind the exchange of one byte that gradients begin with.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-struct Failing(ThreadRank);
+struct Failing {
+    rank: ThreadRank,
+    stands_still: bool,
+    /// Whether it has come there.
+    is_there: bool,
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn failing(stands_still: bool) -> Vec<Error> {
+    resnet_ops::imitate_nccl_for_tests();
+    on_ranks(3, LIMIT, |rank| {
+        let (mut session, mut listener) = (network_on(Executor::refusing_for_tests(0)), Listener { left: None });
+        let mut rank = Failing { rank, stands_still, is_there: false };
+        fit(&mut session, &data(11), None, &sharded(3), &mut listener, &mut rank).unwrap_err()
+    })
+}
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 impl Communicator for Failing {
     fn rank(&self) -> usize {
-        self.0.rank()
+        self.rank.rank()
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.rank.size()
     }
 
     fn limit(&self) -> Duration {
-        self.0.limit()
+        self.rank.limit()
     }
 
     fn all_gather(&mut self, mine: &[u8], part: usize, all: &mut [u8]) -> Result<()> {
-        self.0.all_gather(mine, part, all)?;
-        if self.rank() == 1 && part == 1 {
-            return Err(Error::new(Code::OutOfMemory, "an imaginary error"));
+        self.rank.all_gather(mine, part, all)?;
+        self.is_there |= part == 1;
+        match self.stands_still {
+            _ if !self.is_there || self.rank() != 1 => Ok(()),
+            // Nobody else comes to this one.
+            true => self.rank.all_gather(mine, part, all),
+            false => Err(Error::new(Code::OutOfMemory, "an imaginary error")),
         }
-        Ok(())
     }
 
     fn all_to_all(&mut self, mine: &[u8], part: usize, theirs: &mut [u8]) -> Result<()> {
-        self.0.all_to_all(mine, part, theirs)
+        self.rank.all_to_all(mine, part, theirs)
     }
 
-    fn heard(&mut self) -> Option<Error> {
-        self.0.heard()
+    fn heard(&mut self, waited: Duration) -> Option<Error> {
+        // As if the time were over.
+        self.rank.heard(if self.stands_still && self.is_there { LIMIT } else { waited })
     }
 
     fn fail(&mut self, error: &Error) {
-        self.0.fail(error);
+        self.rank.fail(error);
     }
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn a_rank_that_fails_while_gpus_exchange_is_named_by_all() {
-    resnet_ops::imitate_nccl_for_tests();
-    let errors = on_ranks(3, LIMIT, |rank| {
-        let (mut session, mut listener) = (network_on(Executor::refusing_for_tests(0)), Listener { left: None });
-        fit(&mut session, &data(11), None, &sharded(3), &mut listener, &mut Failing(rank)).unwrap_err()
-    });
+    let errors = failing(false);
     let messages: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
     assert_eq!(messages, ["rank 1: an imaginary error", "an imaginary error", "rank 1: an imaginary error"]);
     assert!(errors.iter().all(|error| error.code == Code::OutOfMemory));
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn a_rank_that_stands_still_while_gpus_exchange_is_named_by_the_others() {
+    for error in failing(true) {
+        assert!(error.message.ends_with("distributed: expected every rank within 20 s, got none of rank 1"), "{error}");
+        assert_eq!(error.code, Code::Distributed);
+    }
 }
 
 /// Gradients and weights after a step on a batch, cut into so many shards by ourselves; in f64 by definition or by kernels.
@@ -303,14 +340,18 @@ fn failed(ranks: usize, given: impl Fn(usize) -> (Session, Dataset, FitConfig, O
 fn ranks_that_differ_are_refused_before_the_first_step() {
     let same = || (session(), data(22), sharded(3), None);
     type Change = fn(&mut (Session, Dataset, FitConfig, Option<usize>));
-    let changes: [(&str, Change); 5] = [
-        ("model's seed", |given| given.0 = Session::on(given.0.network().clone(), Executor::cpu(2).unwrap(), 6)),
-        ("network", |given| given.0 = network()),
-        ("seed", |given| given.2.seed = Some(1)),
-        ("options", |given| given.2.batch_size = 6),
-        ("training data", |given| given.1 = data(24)),
+    let changes: [(&str, &str, Change); 5] = [
+        ("model's seed", "6 instead of 5", |given| {
+            given.0 = Session::on(given.0.network().clone(), Executor::cpu(2).unwrap(), 6);
+        }),
+        ("network", "children [", |given| given.0 = network()),
+        ("options", "seed 1 instead of none", |given| given.2.seed = Some(1)),
+        ("options", "batchSize 6 instead of 8, schedule none instead of ", |given| {
+            (given.2.batch_size, given.2.schedule) = (6, None);
+        }),
+        ("training data", "digest of the contents ", |given| given.1 = data(24)),
     ];
-    for (name, change) in changes {
+    for (name, got, change) in changes {
         let errors = failed(3, |rank| {
             let mut given = same();
             if rank == 2 {
@@ -318,11 +359,19 @@ fn ranks_that_differ_are_refused_before_the_first_step() {
             }
             given
         });
-        let expected = format!("distributed: expected every rank to have the {name} of rank 0, got another on rank 2");
-        for error in errors {
-            assert_eq!((error.code, error.message), (Code::Distributed, expected.clone()));
+        let expected = format!("distributed: expected every rank to have the {name} of rank 0, got {got}");
+        for error in &errors {
+            assert!(error.message.starts_with(&expected) && error.message.ends_with(" on rank 2"), "{error}");
+            assert_eq!(*error, errors[0]);
+            assert_eq!(error.code, Code::Distributed);
         }
     }
+    // Several that have the same are named together.
+    let errors = failed(3, |rank| {
+        let (session, data, config, left) = same();
+        (session, data, FitConfig { shuffle: config.shuffle ^ (rank > 0), ..config }, left)
+    });
+    assert!(errors.iter().all(|error| error.message.ends_with(" on ranks 1, 2")), "{}", errors[0]);
     let errors = failed(3, |_| (session(), data(22), sharded(2), None));
     assert!(errors.iter().all(|error| error.message == "shards: expected at least the number of ranks, 3, got 2"));
 }
@@ -352,7 +401,7 @@ fn all_go_on_from_a_checkpoint_that_the_first_rank_alone_sees() {
     assert!(begun.iter().all(|ended| *ended == whole[0]));
     // One is told to go on, the other is not.
     let errors = failed(2, |rank| (session(), data(22), at(&format!("else {rank}"), 2, rank == 1), None));
-    let message = "distributed: expected every rank to have the resume of rank 0, got another on rank 1";
+    let message = "distributed: expected every rank to have the resume of rank 0, got one instead of none on rank 1";
     assert!(errors.iter().all(|error| error.message == message), "{errors:?}");
 }
 
@@ -367,6 +416,13 @@ fn what_ends_one_rank_ends_all() {
     ];
     assert_eq!(errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>(), expected);
     assert!(errors.iter().all(|error| error.code == Code::Aborted));
+
+    // The others are told why, where that is known.
+    let errors = on_ranks(2, LIMIT, |mut rank| {
+        let left = (rank.rank() == 1).then_some(4);
+        fit(&mut session(), &data(22), None, &sharded(2), &mut Explaining(Listener { left }), &mut rank).unwrap_err()
+    });
+    assert_eq!(errors[0], Error::new(Code::Aborted, "rank 1: TypeError: it is none"));
 
     // Refused by it alone, before the others know of anything.
     let errors = failed(2, |rank| (session(), data(22), FitConfig { epochs: rank, ..sharded(2) }, None));
