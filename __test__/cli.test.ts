@@ -362,7 +362,7 @@ test.skipIf(process.platform === "win32")("SIGTERM and SIGHUP, also twice, end a
 test("doctor finds a machine healthy, and says what is missing where the addon is", async () => {
   const healthy = await run(["doctor"]);
   expect(healthy).toMatchObject({ code: 0, stderr: "" });
-  const names = ["platform", "Node", "memory", "addon", "device", "CUDA", "instruction set", "threads", "Fashion-MNIST", "self-test"];
+  const names = ["platform", "Node", "memory", "addon", "device", "CUDA", "MPI", "instruction set", "threads", "Fashion-MNIST", "self-test"];
   for (const name of names) expect(healthy.stdout).toMatch(new RegExp(`^${name} +✓ \\S`, "m"));
   expect(healthy.stdout).toMatch(/steps of a ResNet-20, loss \d\.\d+ to \d\.\d+, [\d,]+ images\/s/);
 

@@ -360,13 +360,15 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     // A shell tells which process the second rank is.
     const words = ["-n", "2", "sh", "-c", `[ "$\{OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && echo "second $$" >&2; exec "$@"`, "sh", process.execPath, main, ...train];
     const started = spawn(mpirun, words, { env: environment(allowed), stdio: ["ignore", "pipe", "pipe"] });
-    let [said, told] = ["", ""];
+    let [said, told, isSent] = ["", "", false];
     started.stderr.on("data", (chunk) => (said += String(chunk)));
     started.stdout.on("data", (chunk) => {
       told += String(chunk);
       const [, second] = /^second (\d+)$/m.exec(said) ?? [];
       // After the first epoch.
-      if (second !== undefined && /validation/.test(told)) process.kill(Number(second), "SIGTERM");
+      if (isSent || second === undefined || !told.includes("validation accuracy")) return;
+      isSent = true;
+      process.kill(Number(second), "SIGTERM");
     });
     const [code] = (await once(started, "close")) as [number];
     expect([code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
