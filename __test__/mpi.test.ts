@@ -329,10 +329,10 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
   });
 
   test("end where one does not answer, which is named", async () => {
-    const what = JSON.stringify({ stops: 1, epochs: 1000, distributed: { timeout: 2 } });
+    const what = JSON.stringify({ stops: 1, epochs: 1000, distributed: { timeout: 4 } });
     const { code, stdout } = await onRanks(2, [child, what]);
     expect(code).not.toBe(0);
-    expect(stdout).toMatch(/"rank":0,"code":"ERR_DISTRIBUTED","message":"distributed: expected every rank within 2 s, got none of rank 1"/);
+    expect(stdout).toMatch(/"rank":0,"code":"ERR_DISTRIBUTED","message":"distributed: expected every rank within 4 s, got none of rank 1"/);
   });
 
   test("end where one is killed", async () => {
@@ -340,6 +340,12 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     expect(code).not.toBe(0);
     // It is the launcher that says so.
     expect(stdout + stderr).toMatch(/rank 1 .*signal 9|KILLED BY|EXIT CODE: 9/i);
+  });
+
+  test.runIf(isMpich)("that no launcher of MPI has started name one that is killed at once, whatever the limit", async () => {
+    const [first, , third] = await byTorchrun({ kills: 1, epochs: 1000 }, 3, ["a", "a", "a"]);
+    const message = "distributed: expected rank 1 to share the run to its end, got the end of its process, which its machine or launcher may tell of";
+    expect([first, third]).toMatchObject([{ code: "ERR_DISTRIBUTED", message }, { code: "ERR_DISTRIBUTED", message: `rank 0: ${message}` }]);
   });
 
   test("write once from the command line", async () => {
@@ -371,7 +377,8 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
       process.kill(Number(second), "SIGTERM");
     });
     const [code] = (await once(started, "close")) as [number];
-    expect([code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
+    // MPICH's mpirun kills the rest when the first of them has ended, and then has that for its own code.
+    expect([isMpich && code === 9 ? 143 : code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
     expect(existsSync(output)).toBe(true);
     expect(readdirSync(join(folder, "checkpoints")).some((name) => name.startsWith("step-"))).toBe(true);
   });

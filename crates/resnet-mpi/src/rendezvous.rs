@@ -112,22 +112,26 @@ impl Rendezvous {
 
 /// Says to rank 0 that this process is there, until all are.
 fn arrive(endpoint: &Endpoint, limit: Duration) -> Result<()> {
-    let began = Instant::now();
+    let (began, mut why) = (Instant::now(), None);
     loop {
-        let why = match knock(endpoint, began, limit) {
+        let found = match knock(endpoint, began, limit) {
             Ok(line) if line == GO => return Ok(()),
             Ok(line) if line.starts_with(REFUSED) => return Err(Error::new(Code::Distributed, line)),
             Ok(line) if line.is_empty() => "it leaves without a word".to_owned(),
             Ok(_) => format!("another program is there, so {ANOTHER_PORT}"),
             Err(error) => match error.kind() {
                 ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
-                ErrorKind::TimedOut | ErrorKind::WouldBlock => "it does not answer".to_owned(),
+                // The last time is too short for an answer: what came before counts.
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => {
+                    why.take().unwrap_or_else(|| "it does not answer".to_owned())
+                }
                 _ => error.to_string(),
             },
         };
         if began.elapsed() >= limit {
-            return Err(endpoint.unreached(limit, &why));
+            return Err(endpoint.unreached(limit, &found));
         }
+        why = Some(found);
         sleep(PAUSE);
     }
 }
@@ -150,7 +154,7 @@ fn address(Endpoint { host, port, .. }: &Endpoint, limit: Duration) -> std::io::
         let _ = told.send((place.0.as_str(), place.1).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
     };
     Builder::new().name("resnet-rendezvous".into()).spawn(look)?;
-    let late = |_| std::io::Error::other(format!("the address of {host} is not told"));
+    let late = |_| std::io::Error::from(ErrorKind::TimedOut);
     let mut addresses = found.recv_timeout(limit).map_err(late)??.into_iter().filter(SocketAddr::is_ipv4);
     addresses.next().ok_or_else(|| std::io::Error::new(ErrorKind::NotFound, "it has no IPv4 address"))
 }
