@@ -62,11 +62,11 @@ impl Ranks<'_> {
         let bytes = |values: &Cow<[f32]>| bytemuck::cast_slice::<f32, u8>(values).to_vec();
         let [train, validation] = identity.data();
         let agreement = Agreement::default()
-            .on_value("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
             .on_value(
                 "device (all CPUs or all GPUs)",
                 if session.executor().gpu().is_some() { "a GPU" } else { "a CPU" },
             )
+            .on_value("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
             .on_value("precision", format!("{:?}", session.executor().dtype()))
             .on_value("network", network)
             .on_value("model's seed", session.seed())
