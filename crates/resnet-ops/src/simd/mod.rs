@@ -130,6 +130,23 @@ pub(crate) trait Simd: Copy + 'static {
         let _ = p;
     }
 
+    /// Starts to bring the cache line at `p`, which may be any address, to the second-level cache.
+    #[inline(always)]
+    fn prefetch_far(p: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: likewise.
+        unsafe {
+            std::arch::asm!("prfm pldl2keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = p;
+    }
+
     /// The first `count` (at most 16) values at `p`, the rest zero.
     #[inline(always)]
     unsafe fn load_first(p: *const f32, count: usize) -> Self::V {

@@ -67,6 +67,15 @@ impl<'a> Target<'a> {
         self.y.wrapping_add(at)
     }
 
+    /// Starts to bring a place near the core, and what is added there.
+    #[inline(always)]
+    pub(super) fn prefetch<S: Simd>(&self, at: usize) {
+        S::prefetch(self.place(at));
+        if !self.addend.is_null() {
+            S::prefetch(self.addend.wrapping_add(at));
+        }
+    }
+
     /// Writes `ROWS` times `VECTORS` sums: those of a row at its place and, for its next vectors, every `pitch` floats.
     #[inline(always)]
     pub(super) unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(

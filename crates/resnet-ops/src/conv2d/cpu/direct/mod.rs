@@ -16,14 +16,13 @@
 mod border;
 mod pack;
 mod regions;
+mod tasks;
 mod tile;
 mod weights;
 
 use super::axis::Axis;
-use super::blocking::{CACHED_IMAGES, CACHED_WEIGHTS, SHARED_SOURCE};
 use super::call::OutputsCall;
 use super::map::Map;
-use super::target::Target;
 use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
 use crate::conv2d::call::WeightGradient;
@@ -33,7 +32,7 @@ use crate::Result;
 use border::Bordered;
 use regions::Region;
 use std::ops::Range;
-use tile::{Tap, Tile, MOST_ROWS};
+use tile::Tap;
 use weights::DirectWeightGradient;
 
 /// What depends on the shape alone.
@@ -161,50 +160,6 @@ impl RegionSweep {
         let span = spans.iter().map(Range::len).max().unwrap_or(0);
         Self { regions, source, target, spans, span, pair, rows, vectors }
     }
-
-    /// Strips that the blocks of target channels are cut into, as many blocks in each as a tile can cover.
-    fn strips(&self) -> usize {
-        self.spans.len().div_ceil(self.vectors)
-    }
-
-    /// The tiles' parts of a strip, as first block and number of blocks: those of one tile must see the same source blocks.
-    fn strip(&self, strip: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let first = strip * self.vectors;
-        let blocks = &self.spans[first..(first + self.vectors).min(self.spans.len())];
-        let parts = blocks.chunk_by(|a, b| a == b);
-        parts.scan(first, |next, part| Some((std::mem::replace(next, *next + part.len()), part.len())))
-    }
-
-    /// Computes every target pixel of `n` images.
-    fn run(&self, cpu: &Cpu, n: usize, source: &[f32], packed: &[f32], target: Target) {
-        if n == 0 {
-            return;
-        }
-        let source = &source[..n * self.source.image];
-        let blocks = self.spans.len();
-        let (weights, bias) =
-            packed[..blocks * (self.span * self.pair + LANES)].split_at(blocks * self.span * self.pair);
-
-        let chunk = (CACHED_IMAGES / (self.source.image + self.target.image)).max(1);
-        let (chunks, strips) = (n.div_ceil(chunk), self.strips());
-        // Strip after strip over some chunks, so that a strip's weights are at hand and the chunks not far.
-        let turn = if weights.len() <= CACHED_WEIGHTS {
-            1
-        } else {
-            (SHARED_SOURCE / (chunk * self.source.image)).clamp(1, chunks)
-        };
-        cpu.pool.run(chunks * strips, |task| {
-            let first = task / (turn * strips) * turn;
-            let (place, turn) = (task - first * strips, turn.min(chunks - first));
-            let (strip, chunk) = (place / turn, first + place % turn);
-            let images = n * chunk / chunks..n * (chunk + 1) / chunks;
-            for (block, vectors) in self.strip(strip) {
-                let task = RegionTask { cpu, sweep: self, source, target, weights, bias, block, vectors };
-                task.run(images.clone());
-                target.complete(images.clone().flat_map(|image| (0..vectors).map(move |v| image * blocks + block + v)));
-            }
-        });
-    }
 }
 
 /// For each block of `targets` channels, the blocks of `sources` channels that its groups see.
@@ -241,57 +196,4 @@ fn plain_taps(shape: &ConvShape, y: &Axis, x: &Axis) -> Vec<Tap> {
         }
     }
     taps
-}
-
-/// All pixels of some images for one or two blocks of target channels.
-struct RegionTask<'a> {
-    cpu: &'a Cpu,
-    sweep: &'a RegionSweep,
-    source: &'a [f32],
-    target: Target<'a>,
-    weights: &'a [f32],
-    bias: &'a [f32],
-    block: usize,
-    vectors: usize,
-}
-
-impl RegionTask<'_> {
-    fn run(&self, images: Range<usize>) {
-        for region in &self.sweep.regions {
-            if region.taps.is_empty() && self.target.accumulates() {
-                continue;
-            }
-            let pixels = images.len() * region.y.count * region.x.count;
-            let tiles = pixels.div_ceil(self.sweep.rows);
-            let mut offsets = region.offsets(images.clone(), self.sweep.source.image, self.sweep.target.image);
-            for index in 0..tiles {
-                let rows = pixels * (index + 1) / tiles - pixels * index / tiles;
-                self.tile(region, rows, &mut offsets);
-            }
-        }
-    }
-
-    /// Computes the next `rows` pixels.
-    fn tile(&self, region: &Region, rows: usize, offsets: &mut impl Iterator<Item = (usize, usize)>) {
-        let sweep = self.sweep;
-        let span = &sweep.spans[self.block];
-        let mut tile = Tile {
-            x: [std::ptr::null(); MOST_ROWS],
-            y: [0; MOST_ROWS],
-            target: self.target,
-            taps: &region.taps,
-            blocks: span.len(),
-            x_block: sweep.source.block,
-            w: self.weights[self.block * sweep.span * sweep.pair..].as_ptr(),
-            w_block: sweep.pair,
-            w_vector: sweep.span * sweep.pair,
-            y_vector: sweep.target.block,
-            bias: self.bias[self.block * LANES..].as_ptr(),
-        };
-        for (row, (source, target)) in offsets.take(rows).enumerate() {
-            tile.x[row] = self.source[source + span.start * sweep.source.block..].as_ptr();
-            tile.y[row] = target + self.block * sweep.target.block;
-        }
-        tile::run(self.cpu.isa, &tile, rows, self.vectors);
-    }
 }

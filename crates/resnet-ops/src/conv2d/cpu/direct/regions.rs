@@ -15,6 +15,13 @@ pub(super) struct Steps {
     pub(super) target: usize,
 }
 
+/// One of the parts that images are cut into.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) index: usize,
+    pub(super) of: usize,
+}
+
 /// A rectangle of target pixels that touch the same taps.
 pub(super) struct Region {
     pub(super) y: Steps,
@@ -40,12 +47,23 @@ impl Region {
         Self { y, x, target: first, taps }
     }
 
-    /// Its pixels in some images, across, then down, then image by image: where each is in source and target. The source
-    /// place is the one that the taps' offsets count from.
-    pub(super) fn offsets(&self, images: Range<usize>, source_image: usize, target_image: usize) -> Offsets<'_> {
-        let mut offsets =
-            Offsets { region: self, image: images.start, line: 0, pixel: 0, source_image, target_image, next: (0, 0) };
+    /// Its pixels in some images, and which of them are a part's.
+    pub(super) fn pixels(&self, images: &Range<usize>, part: Part) -> Range<usize> {
+        let pixels = images.len() * self.y.count * self.x.count;
+        pixels * part.index / part.of..pixels * (part.index + 1) / part.of
+    }
+
+    /// Its pixels from one on, across, then down, then image by image: where each is in source and target. The source
+    /// place is the one that the taps' offsets count from. Maps begin at the first image's.
+    pub(super) fn offsets(&self, first_image: usize, first: usize, source: &Map, target: &Map) -> Offsets<'_> {
+        let (line, pixel) = (first / self.x.count, first % self.x.count);
+        let (image, line) = (first_image + line / self.y.count, line % self.y.count);
+        let images = (source.image, target.image);
+        let mut offsets = Offsets { region: self, image, line, pixel: 0, images, next: (0, 0) };
         offsets.begin_line();
+        offsets.next.0 += pixel * self.x.source;
+        offsets.next.1 += pixel * self.x.target;
+        offsets.pixel = pixel;
         offsets
     }
 }
@@ -56,16 +74,16 @@ pub(super) struct Offsets<'a> {
     image: usize,
     line: usize,
     pixel: usize,
-    source_image: usize,
-    target_image: usize,
+    /// Floats of an image in source and target.
+    images: (usize, usize),
     next: (usize, usize),
 }
 
 impl Offsets<'_> {
     fn begin_line(&mut self) {
         let Region { y, target, .. } = self.region;
-        self.next.0 = self.image * self.source_image + self.line * y.source;
-        self.next.1 = self.image * self.target_image + self.line * y.target + target;
+        self.next.0 = self.image * self.images.0 + self.line * y.source;
+        self.next.1 = self.image * self.images.1 + self.line * y.target + target;
     }
 }
 

@@ -6,6 +6,9 @@ use crate::simd::{kernel, Simd, LANES};
 /// Most rows of a tile on any instruction set.
 pub(super) const MOST_ROWS: usize = 12;
 
+/// Source values that a tile takes at a time.
+pub(super) const VALUES: usize = 8;
+
 /// A kernel tap, or a run of taps, of a region.
 pub(super) struct Tap {
     /// Floats from a row's place in the source to its first source value.
@@ -33,6 +36,9 @@ pub(super) struct Tile<'a> {
     pub(super) w_vector: usize,
     pub(super) y_vector: usize,
     pub(super) bias: *const f32,
+    /// What is brought to the second-level cache meanwhile, so many lines at a time: weights that come next.
+    pub(super) next: *const f32,
+    pub(super) next_lines: usize,
 }
 
 kernel! {
@@ -60,43 +66,66 @@ kernel! {
     }
 }
 
+/// For each row, sums += source values · their weights, of so many neighbours; then goes on to the next ones. Written out, so that
+/// places are constants: to work out each would take as many instructions as the products.
+macro_rules! add_values {
+    ($sums:ident += $x:ident * $w:ident, $pitch:expr, $($value:literal)*) => {{
+        $(
+            let weights = vectors::<S, VECTORS>($w.add($value * LANES), $pitch);
+            for row in 0..ROWS {
+                S::add_scaled::<VECTORS, $value>(&mut $sums[row], $x[row], &weights);
+            }
+        )*
+        const COUNT: usize = [$($value),*].len();
+        for row in 0..ROWS {
+            $x[row] = $x[row].add(COUNT);
+        }
+        $w = $w.add(COUNT * LANES);
+    }};
+}
+
+/// Starts to bring a source value to the second-level cache.
+pub(super) fn prefetch(p: *const f32) {
+    crate::simd::Portable::prefetch_far(p);
+}
+
 #[inline(always)]
 unsafe fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     // SAFETY: rows are pixels of the activations, taps stay inside the source, and the weights hold `blocks` blocks of
     // every tap for each vector: so it was laid out when the convolution was prepared.
     unsafe {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
+        let mut next = tile.next;
         for row in 0..ROWS {
             for v in 0..VECTORS {
                 sums[row][v] = S::load(tile.bias.add(v * LANES));
                 // In time for the sums.
-                S::prefetch(tile.target.place(tile.y[row] + v * tile.y_vector));
+                tile.target.prefetch::<S>(tile.y[row] + v * tile.y_vector);
             }
         }
         for block in 0..tile.blocks {
             for tap in tile.taps {
-                let offset = block * tile.x_block + tap.x;
                 let mut w = tile.w.add(block * tile.w_block + tap.w);
-                let mut c = 0;
-                // Where registers allow, two source values at a time, so that each row's address serves two loads.
-                while S::VECTORS > 1 && c + 2 <= tap.depth {
-                    let (even, odd) =
-                        (vectors::<S, VECTORS>(w, tile.w_vector), vectors::<S, VECTORS>(w.add(LANES), tile.w_vector));
-                    for row in 0..ROWS {
-                        let x = tile.x[row].add(offset + c);
-                        S::add_scaled::<VECTORS, 0>(&mut sums[row], x, &even);
-                        S::add_scaled::<VECTORS, 1>(&mut sums[row], x, &odd);
-                    }
-                    c += 2;
-                    w = w.add(2 * LANES);
+                let mut x = [std::ptr::null(); ROWS];
+                for row in 0..ROWS {
+                    x[row] = tile.x[row].add(block * tile.x_block + tap.x);
                 }
-                while c < tap.depth {
-                    let weights = vectors::<S, VECTORS>(w, tile.w_vector);
-                    for row in 0..ROWS {
-                        S::add_scaled::<VECTORS, 0>(&mut sums[row], tile.x[row].add(offset + c), &weights);
+                let mut left = tap.depth;
+                while left >= VALUES {
+                    for _ in 0..tile.next_lines {
+                        S::prefetch_far(next);
+                        next = next.wrapping_add(LANES);
                     }
-                    c += 1;
-                    w = w.add(LANES);
+                    add_values!(sums += x * w, tile.w_vector, 0 1 2 3 4 5 6 7);
+                    left -= VALUES;
+                }
+                if left >= 4 {
+                    add_values!(sums += x * w, tile.w_vector, 0 1 2 3);
+                    left -= 4;
+                }
+                while left > 0 {
+                    add_values!(sums += x * w, tile.w_vector, 0);
+                    left -= 1;
                 }
             }
         }
