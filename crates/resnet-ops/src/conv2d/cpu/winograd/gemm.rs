@@ -42,6 +42,8 @@ pub(super) struct OutputProduct {
     pub(super) blocks: usize,
     /// U as \[channel\]\[block of K\]\[16\].
     pub(super) u: *const f32,
+    /// The weights of the product that comes next.
+    pub(super) next_u: *const f32,
     /// Rows of M, and floats between blocks of K.
     pub(super) m: *mut f32,
     pub(super) m_block: usize,
@@ -92,7 +94,11 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         let mut u = product.u.add(first_block * LANES * VECTORS * LANES);
         // The first rows prefetch the weights that come next in turn.
-        let next = if first == 0 { DEPTH * LANES * VECTORS * LANES } else { 0 };
+        let mut next = match (first, first_block + DEPTH < product.blocks) {
+            (0, true) => u.wrapping_add(DEPTH * LANES * VECTORS * LANES),
+            (0, false) => product.next_u,
+            _ => u,
+        };
         for block in first_block..(first_block + DEPTH).min(product.blocks) {
             let mut x = product.v.add(block * product.v_block + first * LANES);
             // The next block of channels, in time for its turn.
@@ -102,8 +108,9 @@ unsafe fn output_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
             product.prefetch.share(index * product.blocks + block, tiles * product.blocks).fetch::<S>();
             for _ in 0..LANES / 2 {
                 for v in 0..2 * VECTORS {
-                    S::prefetch(u.wrapping_add(next + v * LANES));
+                    S::prefetch(next.wrapping_add(v * LANES));
                 }
+                next = next.wrapping_add(2 * VECTORS * LANES);
                 let even = vectors::<S, VECTORS>(u);
                 add_rows!(sums += x[row * LANES + 0] * even, 0 1 2 3 4 5 6 7 8 9 10 11);
                 S::load_later();

@@ -15,6 +15,7 @@
 
 mod choice;
 mod factors;
+mod few;
 mod form;
 mod gemm;
 mod outputs;

@@ -8,7 +8,7 @@
 //!                                                         point before, used up, was
 //! ```
 //!
-//! Layers with many weights are worked out otherwise in training, see [`super::strips`].
+//! Few tiles are worked out otherwise, see [`super::few`], and, in training, layers with many weights, see [`super::strips`].
 
 use super::prefetch::Prefetch;
 use super::tiles::{self, Blocks, Planes};
@@ -34,7 +34,8 @@ impl Winograd {
         if self.by_strips(pass) {
             return self.strips_scratch(pass, n);
         }
-        self.threads * (self.tiling.size.points() + 1) * self.workspace_plane(pass, n)
+        let by_tiles = self.threads * (self.tiling.size.points() + 1) * self.workspace_plane(pass, n);
+        by_tiles.max(self.few_scratch(pass, n))
     }
 
     /// Computes every target pixel of calls of one pass, each with its scratch space.
@@ -43,7 +44,12 @@ impl Winograd {
         if calls.iter().any(|(call, _)| self.by_strips(call.pass)) {
             return self.outputs_by_strips(cpu, calls);
         }
-        calls.into_iter().for_each(|(call, scratch)| self.outputs_by_tiles(cpu, &call, scratch));
+        for (call, scratch) in calls {
+            match self.are_few(call.pass, call.n) {
+                true => self.outputs_of_few(cpu, &call, scratch),
+                false => self.outputs_by_tiles(cpu, &call, scratch),
+            }
+        }
     }
 
     /// The target's bits do not depend on how the tiles are cut into blocks.
@@ -116,6 +122,7 @@ impl Operands<'_> {
                     v_block: v.block,
                     blocks: ends.source,
                     u: u[self.winograd.strip(ends, strip)..].as_ptr(),
+                    next_u: u.as_ptr().wrapping_add(self.winograd.strip(ends, strip + 1)),
                     m: m.start.wrapping_add(point * plane + first * m.block),
                     m_block: m.block,
                     tiles: tiles.len(),

@@ -189,6 +189,7 @@ impl Winograd {
                 v_block: v.block,
                 blocks: ends.source,
                 u: u.wrapping_add(size.weights_of(point) * cut.u + first * ends.source * PAIR),
+                next_u: u.wrapping_add(size.weights_of(point) * cut.u + (first + vectors) * ends.source * PAIR),
                 m: m.start.wrapping_add(point * m.point + first * m.block),
                 m_block: m.block,
                 tiles: tiles.len(),
