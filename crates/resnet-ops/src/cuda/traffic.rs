@@ -154,7 +154,11 @@ pub(super) fn bytes(kernel: &str, blocks: u32, arguments: &[Argument]) -> Option
         "linear_input_gradient" => at.linear([0, 2, 1], at.is(5)),
         "linear_weight_gradient" => at.linear([0, 1, 2], 0),
         "lion" => at.passes(5),
-        "max_pool_forward" | "norm_pool_forward" => {
+        "max_pool_forward" => {
+            let [input, output] = at.pooled(true);
+            at.octets(input + output) + output * LANES * at.is(14)
+        }
+        "norm_pool_forward" => {
             let [input, output] = at.pooled(true);
             at.octets(input + output) + output * LANES
         }

@@ -63,7 +63,7 @@ template <typename E, typename U> INLINE void each_pixel(const Pooling &pooling,
     }
 }
 
-/// The eight maxima of a window and their numbers in it, of what `made` makes of the octets.
+/// The eight maxima of a window and, where `argmax` is not null, their numbers in it, of what `made` makes of the octets.
 template <typename E, typename M>
 INLINE Octet maxima(const Pooling &pooling, const Place &at, int octets, const E *x, M made, unsigned char *argmax) {
     Octet best = {};
@@ -81,6 +81,6 @@ INLINE Octet maxima(const Pooling &pooling, const Place &at, int octets, const E
         }
         found = true;
     });
-    *reinterpret_cast<Numbers *>(argmax) = numbers;
+    if (argmax != nullptr) *reinterpret_cast<Numbers *>(argmax) = numbers;
     return best;
 }

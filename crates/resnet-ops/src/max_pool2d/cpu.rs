@@ -13,7 +13,12 @@ pub(super) fn forward(cpu: &Cpu, op: &MaxPool2d, call: Forward) -> Result<()> {
     let (plane, output_plane) = (height * width * LANES, output[0] * output[1] * LANES);
     let x = &x.slice::<f32>()?[..blocked_len(n, op.channels, height, width)];
     let len = blocked_len(n, op.channels, output[0], output[1]);
-    let (y, argmax) = (&mut y.slice_mut::<f32>()?[..len], &mut argmax.slice_mut::<u8>()?[..len]);
+    let y = &mut y.slice_mut::<f32>()?[..len];
+    let Some(argmax) = argmax else {
+        cpu.pool.chunks_mut(y, output_plane, |index, y| maxima(cpu.isa, op, &x[index * plane..][..plane], y));
+        return Ok(());
+    };
+    let argmax = &mut argmax.slice_mut::<u8>()?[..len];
     cpu.pool.zip_chunks_mut(y, output_plane, argmax, output_plane, |index, y, argmax| {
         pool::<0>(cpu.isa, op, &x[index * plane..][..plane], &Affine::NONE, false, y, argmax);
     });
@@ -107,6 +112,30 @@ kernel! {
                 for lane in 0..LANES {
                     // SAFETY: a whole number from 0 to 254. The checked conversion would take longer than the maximum.
                     argmax[lane] = unsafe { numbers[lane].to_int_unchecked::<i32>() } as u8;
+                }
+            }
+        }
+    }
+}
+
+kernel! {
+    /// Pools x, and keeps no places.
+    fn maxima<S>(op: &MaxPool2d, x: &[f32], y: &mut [f32]) {
+        let (x, y, [width, output_width]) = (x.as_chunks::<LANES>().0, y.as_chunks_mut::<LANES>().0, [op.input[1], op.output()[1]]);
+        for (p, y) in y.chunks_mut(output_width).enumerate() {
+            let (rows, top) = window(op, 0, p);
+            for (q, y) in y.iter_mut().enumerate() {
+                let (columns, left) = window(op, 1, q);
+                // SAFETY: every pointer is to an array of 16 values.
+                unsafe {
+                    let mut best = S::load(x[top * width + left].as_ptr());
+                    for row in top..top + rows.len() {
+                        for pixel in &x[row * width + left..][..columns.len()] {
+                            let value = S::load(pixel.as_ptr());
+                            best = S::where_above(value, best, value, best);
+                        }
+                    }
+                    S::store(y.as_mut_ptr(), best);
                 }
             }
         }
@@ -210,8 +239,12 @@ mod tests {
                 let mut y = Buffer::from_slice(&vec![9f32; dy_blocked.len()]).unwrap();
                 let mut argmax = Buffer::zeros(DType::U8, dy_blocked.len()).unwrap();
                 let mut dx = Buffer::from_slice(&vec![9f32; x_blocked.len()]).unwrap();
-                let call = Forward { n, x: &x_blocked, y: &mut y, argmax: &mut argmax };
-                forward(&cpu, &op, call).unwrap();
+                let mut alone = Buffer::from_slice(&vec![9f32; dy_blocked.len()]).unwrap();
+                for (y, argmax) in [(&mut y, Some(&mut argmax)), (&mut alone, None)] {
+                    forward(&cpu, &op, Forward { n, x: &x_blocked, y, argmax }).unwrap();
+                }
+                let bits = |y: &Buffer| y.slice::<f32>().unwrap().iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&alone), bits(&y));
                 for accumulate in [false, true] {
                     let dx = GradientTarget { buffer: &mut dx, accumulate };
                     backward(&cpu, &op, n, &dy_blocked, &argmax, dx).unwrap();

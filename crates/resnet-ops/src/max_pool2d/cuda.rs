@@ -1,13 +1,14 @@
 //! Max-pooling on a GPU.
 
 use super::{Forward, MaxPool2d};
-use crate::cuda::{arguments, padded, window_sizes, Cuda, OCTET};
+use crate::cuda::{arguments, padded, window_sizes, Address, Cuda, OCTET};
 use crate::{Buffer, DType, GradientTarget, Result};
 
 pub(super) fn forward(cuda: &Cuda, op: &MaxPool2d, call: Forward) -> Result<()> {
     let Forward { n, x, y, argmax } = call;
     let [input, output] = lengths(op, n);
-    let (x, y, argmax) = (cuda.real(x, input)?, cuda.real(y, output)?, cuda.address(argmax, DType::U8, output)?);
+    let argmax = argmax.map_or(Ok(Address(0)), |argmax| cuda.address(argmax, DType::U8, output))?;
+    let (x, y) = (cuda.real(x, input)?, cuda.real(y, output)?);
     let [octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw] = sizes(op);
     let total = (output / OCTET) as i64;
     let arguments = arguments![total, octets, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw, x, y, argmax];

@@ -9,7 +9,7 @@ KERNEL(max_pool_forward)(int64 total, int octets, int ih, int iw, int oh, int ow
     if (i >= total) return;
     const Place at(i, pooling.output, octets);
     const auto made = [](const Octet &values) { return values; };
-    store(y + i * OCTET, maxima(pooling, at, octets, x, made, argmax + i * OCTET));
+    store(y + i * OCTET, maxima(pooling, at, octets, x, made, argmax == nullptr ? nullptr : argmax + i * OCTET));
 }
 
 /// The gradients of a window's maxima, and which of its pixels these are.

@@ -60,11 +60,11 @@ pub struct Forward<'a> {
     pub x: &'a Buffer,
     /// Output activation.
     pub y: &'a mut Buffer,
-    /// Where the place of each maximum goes: u8, as long as y, the pixel's number in its window, in reading order.
-    pub argmax: &'a mut Buffer,
+    /// Where the place of each maximum goes, if a gradient is wanted: u8, as long as y, the pixel's number in its window, in reading order.
+    pub argmax: Option<&'a mut Buffer>,
 }
 
-/// Takes the maximum of each window and keeps where it was.
+/// Takes the maximum of each window and, for the gradient, keeps where it was.
 ///
 /// # Errors
 /// If a buffer is of another type or on another device; if the device fails.

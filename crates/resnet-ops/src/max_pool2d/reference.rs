@@ -5,7 +5,8 @@ use crate::{Buffer, GradientTarget, Result};
 pub(super) fn forward<T: Real>(op: &MaxPool2d, call: Forward) -> Result<()> {
     let Forward { n, x, y, argmax } = call;
     let [height, width] = op.output();
-    let (x, y, argmax) = (x.slice::<T>()?, y.slice_mut::<T>()?, argmax.slice_mut::<u8>()?);
+    let (x, y) = (x.slice::<T>()?, y.slice_mut::<T>()?);
+    let mut argmax = argmax.map(Buffer::slice_mut::<u8>).transpose()?;
     for plane in 0..n * op.channels {
         for p in 0..height {
             for q in 0..width {
@@ -19,7 +20,10 @@ pub(super) fn forward<T: Real>(op: &MaxPool2d, call: Forward) -> Result<()> {
                 }
                 let output = (plane * height + p) * width + q;
                 let (maximum, number) = best.expect("padding of at most half the kernel leaves a pixel");
-                (y[output], argmax[output]) = (maximum, number as u8);
+                y[output] = maximum;
+                if let Some(argmax) = &mut argmax {
+                    argmax[output] = number as u8;
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ pub(super) fn forward_train<T: Real>(op: &NormPool, call: ForwardTrain) -> Resul
     let mut normalised = Buffer::zeros(T::DTYPE, x.len())?;
     let call = batch_norm::ForwardTrain { n, x, shortcut: None, params, moments, saved, y: &mut normalised };
     batch_norm::forward_train(&executor, &op.norm, call)?;
-    max_pool2d::forward(&executor, &op.pool, max_pool2d::Forward { n, x: &normalised, y, argmax })
+    max_pool2d::forward(&executor, &op.pool, max_pool2d::Forward { n, x: &normalised, y, argmax: Some(argmax) })
 }
 
 pub(super) fn backward<T: Real>(op: &NormPool, call: Backward) -> Result<()> {

@@ -15,7 +15,7 @@ pub(in crate::plan) struct MaxPool {
 
 calls! {
     MaxPoolCall {
-        Forward { x: Read, y: Write, argmax: Write },
+        Forward { x: Read, y: Write, argmax: Option<Write> },
         Backward { dy: Read, argmax: Read, dx: Accumulated },
     }
 }
@@ -34,8 +34,9 @@ impl PlanOp for MaxPool {
     fn write<'a>(&'a self, wires: &'a Wires, tape: &mut Tape<'a>) {
         let input = wires.inputs[0];
         let (x, y) = (Read(tape.value(input)), tape.new_value(wires.output));
-        let argmax = tape.request(Class::Index, tape.len_of(y));
-        tape.forward(self, MaxPoolCall::Forward { x, y: Write(y), argmax: Write(argmax) });
+        let argmax = tape.is_differentiated(wires).then(|| tape.request(Class::Index, tape.len_of(y)));
+        tape.forward(self, MaxPoolCall::Forward { x, y: Write(y), argmax: argmax.map(Write) });
+        let Some(argmax) = argmax else { return };
         tape.on_backward(wires, move |tape, dy| {
             tape.accumulate(input, |tape, dx| {
                 tape.backward(self, MaxPoolCall::Backward { dy: Read(dy), argmax: Read(argmax), dx });
@@ -47,8 +48,9 @@ impl PlanOp for MaxPool {
         let (executor, buffers, n) = (context.executor, context.buffers, context.n);
         match *call {
             MaxPoolCall::Forward { x, y, argmax } => {
-                let (x, mut y, mut argmax) = (buffers.read(x), buffers.write(y), buffers.write(argmax));
-                let call = max_pool2d::Forward { n, x: &x, y: &mut y, argmax: &mut argmax };
+                let (x, mut y, mut argmax) =
+                    (buffers.read(x), buffers.write(y), argmax.map(|argmax| buffers.write(argmax)));
+                let call = max_pool2d::Forward { n, x: &x, y: &mut y, argmax: argmax.as_deref_mut() };
                 max_pool2d::forward(executor, &self.op, call)
             }
             MaxPoolCall::Backward { dy, argmax, dx } => {
