@@ -15,8 +15,10 @@ use crate::tensor::{Images, Tensor};
 use resnet_ops::{allocate, Outcome, Real};
 use std::ops::Range;
 
-/// Most images that an evaluation runs at a time: what a layer writes should be in a cache when the next one reads it.
+/// Most images that an evaluation runs at a time, and, of one channel of more than one image, most pixels: what a layer writes should be in
+/// a cache when the next one reads it.
 pub(crate) const EVALUATED_TOGETHER: usize = 32;
+const EVALUATED_PIXELS: usize = 32 * 96 * 96;
 
 /// What is to be measured of a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -277,7 +279,8 @@ impl Session {
         mut then: impl FnMut(&mut Execution, Range<usize>) -> Result<()>,
     ) -> Result<()> {
         let [n, channels, height, width] = images.shape;
-        let parts = if self.device() == Device::Cpu { n.div_ceil(EVALUATED_TOGETHER) } else { 1 };
+        let together = (EVALUATED_PIXELS / (height * width).max(1)).clamp(1, EVALUATED_TOGETHER);
+        let parts = if self.device() == Device::Cpu { n.div_ceil(together) } else { 1 };
         for part in (0..parts).map(|part| n * part / parts..n * (part + 1) / parts) {
             let mut execution = self.prepare([n.div_ceil(parts), channels, height, width], mode)?;
             execution.forward(images.part(part.clone()))?;
