@@ -5,7 +5,8 @@
 //!   a thread, strip by strip of target blocks:  V ── point by point, · U ──▶ M ── Aᵀ · A ──▶ target
 //! ```
 //!
-//! U is then most of what is read. A thread reads its strips' alone, each once; where tiles are shared out, each reads all of it.
+//! Of layers with many weights U is then most of what is read. A thread reads its strips' alone, each once; where tiles are shared
+//! out, each reads all of it.
 
 use super::prefetch::Prefetch;
 use super::tiles::{self, Blocks, Planes};
@@ -17,11 +18,15 @@ use crate::executor::Cpu;
 
 /// Up to how many tiles there are few.
 const FEW: usize = 64;
+/// Floats of U that each thread may as well read.
+const SMALL_WEIGHTS: usize = 512 * 1024;
 
 impl Winograd {
-    /// Whether the tiles of `n` images are few, and there are strips for all threads.
+    /// Whether the tiles of `n` images are few, the weights many, and there are strips for all threads.
     pub(super) fn are_few(&self, pass: Pass, n: usize) -> bool {
-        n * self.tiling.per_image() <= FEW && self.ends(pass).target.div_ceil(self.vectors) >= self.threads
+        let (ends, per_image) = (self.ends(pass), self.tiling.per_image());
+        let weights = self.tiling.size.weights() * Self::plane(ends);
+        n * per_image <= FEW && weights > SMALL_WEIGHTS && ends.target.div_ceil(self.vectors) >= self.threads
     }
 
     /// Scratch space for up to `n` images, if their tiles are few.
