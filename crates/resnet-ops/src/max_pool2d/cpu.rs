@@ -121,11 +121,17 @@ kernel! {
 kernel! {
     /// Pools x, and keeps no places.
     fn maxima<S>(op: &MaxPool2d, x: &[f32], y: &mut [f32]) {
+        // As in `pool`.
+        let (start, share) = (x.as_ptr(), x.len() / y.len());
         let (x, y, [width, output_width]) = (x.as_chunks::<LANES>().0, y.as_chunks_mut::<LANES>().0, [op.input[1], op.output()[1]]);
         for (p, y) in y.chunks_mut(output_width).enumerate() {
             let (rows, top) = window(op, 0, p);
             for (q, y) in y.iter_mut().enumerate() {
                 let (columns, left) = window(op, 1, q);
+                let later = start.wrapping_add(((p + 2) * output_width + q) * share * LANES);
+                for pixel in 0..share {
+                    S::prefetch(later.wrapping_add(pixel * LANES));
+                }
                 // SAFETY: every pointer is to an array of 16 values.
                 unsafe {
                     let mut best = S::load(x[top * width + left].as_ptr());
