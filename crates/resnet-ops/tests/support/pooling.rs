@@ -49,7 +49,8 @@ impl Op for MaxPooling {
             (activation(executor, self.input_shape(), &inputs[0])?, blank_activation(executor, self.output_shape()));
         max_pool2d::forward(executor, &self.op, max_pool2d::Forward { n: self.n, x: &x, y: &mut y, argmax: None })?;
         let maxima = read_activation(executor, self.output_shape(), &y)?;
-        assert_eq!(maxima, with_places);
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&maxima), bits(&with_places));
         Ok(maxima)
     }
 
