@@ -15,8 +15,8 @@ use crate::tensor::{Images, Tensor};
 use resnet_ops::{allocate, Outcome, Real};
 use std::ops::Range;
 
-/// Most images that an evaluation runs at a time, and, of one channel of more than one image, most pixels: what a layer writes should be in
-/// a cache when the next one reads it.
+/// Most images that an evaluation runs at a time, and most pixels of theirs unless one image has more: what a layer writes should be in a
+/// cache when the next one reads it.
 pub(crate) const EVALUATED_TOGETHER: usize = 32;
 const EVALUATED_PIXELS: usize = 32 * 96 * 96;
 
