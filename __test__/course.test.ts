@@ -277,13 +277,14 @@ test("a run is paused between steps, serves readers meanwhile, and goes on to th
   using model = tiny();
   let steps = 0;
   let reached = () => {};
-  const second = new Promise<void>((resolve) => (reached = resolve));
-  const onEpochBegin = ({ epoch }: { epoch: number }) => {
-    if (epoch !== 2) return;
+  const fifth = new Promise<void>((resolve) => (reached = resolve));
+  const onStep = ({ step, epoch }: { step: number; epoch: number }) => (steps = (epoch - 1) * 24 + step);
+  const onEvaluate = ({ epoch, step }: { epoch: number; step: number }) => {
+    if (epoch > 1 || step !== 5) return;
     run.pause();
     reached();
   };
-  const run = fit(model, sets(), { ...options, batchSize: 4, onEpochBegin, onStep: ({ step, epoch }) => (steps = (epoch - 1) * 24 + step) });
+  const run = fit(model, sets(), { ...options, batchSize: 4, validateEvery: { steps: 5 }, onEvaluate, onStep });
   run.pause();
   expect(run.paused).toBe(true);
   expect(() => run.pause()).not.toThrow();
@@ -299,8 +300,8 @@ test("a run is paused between steps, serves readers meanwhile, and goes on to th
   await quiet();
   run.resume();
   expect(run.paused).toBe(false);
-  await second;
-  expect(await quiet()).toBe(24);
+  await fifth;
+  expect(await quiet()).toBe(5);
   run.resume();
   run.resume();
   const { rows } = await run;
@@ -310,7 +311,7 @@ test("a run is paused between steps, serves readers meanwhile, and goes on to th
   expect(run.paused).toBe(false);
   expect(rows).toHaveLength(4);
   using other = tiny();
-  await fit(other, sets(), { ...options, batchSize: 4 });
+  await fit(other, sets(), { ...options, batchSize: 4, validateEvery: { steps: 5 } });
   expect(await digest(model)).toBe(await digest(other));
 });
 
