@@ -23,17 +23,28 @@ impl CancelFlag {
 
 /// The flags that end a call: any one of them does. By default there are none.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Vec<CancelFlag>);
+pub struct Cancel {
+    flags: Vec<CancelFlag>,
+    #[cfg(test)]
+    looks: Option<tests::Looks>,
+}
 
 impl Cancel {
     /// Ended by any of these flags.
     pub fn by(flags: impl IntoIterator<Item = CancelFlag>) -> Self {
-        Self(flags.into_iter().collect())
+        let flags = flags.into_iter().collect();
+        Self {
+            flags,
+            #[cfg(test)]
+            looks: None,
+        }
     }
 
     /// Whether the call should end.
     pub fn is_raised(&self) -> bool {
-        self.0.iter().any(CancelFlag::is_raised)
+        #[cfg(test)]
+        tests::look(self.looks.as_ref());
+        self.flags.iter().any(CancelFlag::is_raised)
     }
 
     /// # Errors
@@ -83,5 +94,31 @@ impl<F: Write> Write for Cancellable<'_, F> {
 impl<F: Seek> Seek for Cancellable<'_, F> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cancel, CancelFlag};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Arc;
+
+    /// How many looks are left, and what is raised after them.
+    #[derive(Clone, Debug)]
+    pub(super) struct Looks(Arc<AtomicUsize>, CancelFlag);
+
+    pub(super) fn look(looks: Option<&Looks>) {
+        let Some(Looks(left, flag)) = looks else { return };
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+            flag.raise();
+        }
+    }
+
+    impl Cancel {
+        /// What is raised when it has been looked at so often: the same moment on any machine.
+        pub(crate) fn after_looks(looks: usize) -> Self {
+            let flag = CancelFlag::default();
+            Self { flags: vec![flag.clone()], looks: Some(Looks(Arc::new(AtomicUsize::new(looks)), flag)) }
+        }
     }
 }

@@ -40,6 +40,14 @@ pub fn zeros<T: Element>(len: usize) -> Result<Vec<T>> {
     Ok(unsafe { Vec::from_raw_parts(first.cast(), len, len) })
 }
 
+/// Asks for so many bytes and gives them back, before a task that allocates about as much in pieces that cannot fail one by one.
+///
+/// # Errors
+/// [`DeviceError::OutOfMemory`] if there is not so much memory.
+pub fn check_room(bytes: usize) -> Result<()> {
+    with_room::<u8>(bytes).map(drop)
+}
+
 fn none_left<T>(len: usize) -> DeviceError {
     DeviceError::OutOfMemory(format!("out of memory: {} bytes asked for", len.saturating_mul(size_of::<T>())))
 }
@@ -75,6 +83,7 @@ mod tests {
             with_room::<u64>(most).unwrap_err(),
             zeros::<f64>(most).unwrap_err(),
             zeros::<f64>(usize::MAX).unwrap_err(),
+            check_room(isize::MAX as usize).unwrap_err(),
         ] {
             assert!(matches!(DeviceError::of(&error), Some(DeviceError::OutOfMemory(_))), "{error}");
         }

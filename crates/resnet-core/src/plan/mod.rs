@@ -33,9 +33,12 @@ use lower::Graph;
 use ops::{Instruction, Op, PooledNorm, Tape};
 use resnet_ops::batch_norm::BatchNorm;
 use resnet_ops::conv2d::Conv2d;
-use resnet_ops::Executor;
+use resnet_ops::{allocate, Executor};
 use std::sync::Arc;
 use tape::Lists;
+
+/// More than a node takes in all lists while they are written.
+const BYTES_OF_A_NODE: usize = 16 << 10;
 
 /// A network lowered for a backend, an input size, a largest batch and a [`Mode`].
 pub struct Plan {
@@ -54,7 +57,8 @@ impl Plan {
     /// Lowers and writes a network for batches of up to `capacity` images.
     ///
     /// # Errors
-    /// `ERR_SHAPE` if the network does not fit the input; `ERR_INVALID_ARGUMENT` if the mode names a layer that is none.
+    /// `ERR_SHAPE` if the network does not fit the input; `ERR_INVALID_ARGUMENT` if the mode names a layer that is none;
+    /// `ERR_OUT_OF_MEMORY`.
     pub fn new(
         executor: &Executor,
         root: &Layer,
@@ -64,6 +68,7 @@ impl Plan {
         mode: Mode,
     ) -> Result<Self> {
         let trace = trace(root, input)?;
+        allocate::check_room(trace.nodes.len() * BYTES_OF_A_NODE)?;
         let mut graph = lower::lower(executor, &trace, params, &mode)?;
         if !executor.is_reference() {
             fuse::fuse(&mut graph, executor)?;
