@@ -4,6 +4,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setUp } from "./setup.mjs";
 import { finish, output, root, step } from "./steps.mjs";
 
 /** Bytes that a kit may have. */
@@ -17,6 +18,9 @@ const kit = join(root, "target/gpu-kit");
 const folder = join(kit, "kit");
 rmSync(kit, { recursive: true, force: true });
 mkdirSync(join(folder, "package"), { recursive: true });
+
+// The package's TypeScript is built against the types of the usual addon, which are CUDA's too.
+await setUp();
 
 /** The programs that cargo has built, by name. */
 const programs = {};
@@ -32,7 +36,6 @@ await step("tests and the program that trains", () => {
   return lacking.length > 0 ? `cargo has not built ${lacking.join(", ")}` : undefined;
 });
 await step("CUDA's addon", "npm run --silent build:cuda");
-await step("TypeScript", "npm run --silent build:ts");
 await step("kit", () => {
   const addon = readdirSync(join(root, "native/cuda")).find((name) => name.endsWith(".node"));
   for (const [name, program] of Object.entries({ ...programs, node: process.execPath, "resnet.node": join(root, "native/cuda", addon) })) {
