@@ -18,12 +18,17 @@ void __syncthreads();
 #define SYNCING_KERNEL(name) static void NAME(name)
 #define INLINE inline
 #ifdef __SANITIZE_ADDRESS__
-// It sees to the ends of what all threads of the processor share alone: only one of them may then run kernels. And arguments are read
+// It sees to the ends of what all threads of the processor share alone: they then take turns at kernels. And arguments are read
 // to their ends, as a GPU's driver does.
 #define SHARED static
 #define BY_VALUE(type) const type
+#include <mutex>
+#define TAKE_TURNS               \
+    static std::mutex turns;     \
+    const std::lock_guard<std::mutex> turn(turns)
 #else
 #define SHARED static thread_local
+#define TAKE_TURNS
 /// What is larger than a word is not copied for each thread.
 #define BY_VALUE(type) const type &
 #endif
