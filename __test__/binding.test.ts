@@ -211,6 +211,10 @@ onLinux("files that do not load", () => {
     }
   });
 
+  test.runIf(process.platform === "linux")("a folder in place of the file", () => {
+    expect(refusal(linux, { RESNET_NATIVE_ADDON: root })).toMatch(/but it is a folder: EISDIR[^]*fix it: name the file in it/);
+  });
+
   test("a newer glibc than there is", async () => {
     expect(await refused(patched(/GLIBC_2\.\d\d(?=\0)/, "GLIBC_9.99"))).toMatch(/needs glibc 9\.99, and this system has \d\.\d+/);
   });

@@ -378,7 +378,7 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     });
     const [code] = (await once(started, "close")) as [number];
     // MPICH's mpirun kills the rest when the first of them has ended, and then has that for its own code.
-    expect([isMpich && code === 9 ? 143 : code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
+    expect([isMpich && code === 9 ? 143 : code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*: node_modules\/\.bin\/resnet-native train.* --distributed.*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
     expect(existsSync(output)).toBe(true);
     expect(readdirSync(join(folder, "checkpoints")).some((name) => name.startsWith("step-"))).toBe(true);
   });

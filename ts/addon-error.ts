@@ -61,6 +61,7 @@ const reasons: readonly [said: RegExp, why: string, fix: string][] = [
     "macOS's policy for this program forbids it",
     "take the mark of a download off: xattr -dr com.apple.quarantine node_modules; or sign the file as the program is signed",
   ],
+  [/EISDIR/, "it is a folder", "name the file in it that ends with .node"],
   [/ld-musl|libc\.musl|ld-linux|libc\.so:/, "it was built for another C library", `${AGAIN}, on this system`],
   [
     /wrong ELF class|incompatible architecture|\.node: cannot open shared object/,

@@ -2,7 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type FitOptions, loadModel } from "../index.js";
 import { Failure, Misuse } from "./failure.js";
-import { PROGRAM } from "./help.js";
+import { PROGRAM, SHARED_PROGRAM } from "./help.js";
 import { isTable } from "./logging.js";
 import { oneLine, type Options, text, typedAgain, type Values } from "./option.js";
 import { chartBeside, checkTargets } from "./target.js";
@@ -72,8 +72,8 @@ export function placesOf({ checkpoint, resume }: Values<typeof checkpointOptions
   return { checkpoint: checkpoint ?? resume, resume };
 }
 
-/** The words of a training that goes on from its checkpoints: those that it began with. */
+/** The words of a training that goes on from its checkpoints: those that it began with, but for a launcher's before them. */
 export function wordsToGoOn(command: string, options: Options, settings: Readonly<Record<string, unknown>>): string {
-  const { checkpoint, resume } = settings;
-  return `${PROGRAM} ${command}${typedAgain(options, { ...settings, checkpoint: undefined, resume: checkpoint ?? resume, force: false })}`;
+  const { checkpoint, resume, distributed } = settings;
+  return `${distributed ? SHARED_PROGRAM : PROGRAM} ${command}${typedAgain(options, { ...settings, checkpoint: undefined, resume: checkpoint ?? resume, force: false })}`;
 }

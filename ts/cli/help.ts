@@ -4,6 +4,8 @@ import { painted } from "./screen.js";
 
 /** How commands are started; npx finds the program in the project or in the registry. */
 export const PROGRAM = "npx resnet-native";
+/** The same behind a launcher of several processes: npx would close what MPICH's talks to them by. */
+export const SHARED_PROGRAM = "node_modules/.bin/resnet-native";
 const WIDTH = 100;
 
 const EXITS = "Exit codes: 0 done, 1 failed, 2 wrong words, 130, 143 or 129 stopped by Ctrl-C, SIGTERM or SIGHUP.";

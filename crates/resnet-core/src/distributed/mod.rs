@@ -92,8 +92,11 @@ impl Communicator for Alone {
     fn fail(&mut self, _: &Error) {}
 }
 
-/// Another rank's error, as it is told here.
+/// Another rank's error, as it is told here. What is said of every rank names those that it means, and is the same wherever it is found.
 pub fn of_rank(rank: usize, error: &Error) -> Error {
+    if error.code == Code::Distributed && error.message.contains(" every rank") {
+        return error.clone();
+    }
     Error::new(error.code, format!("rank {rank}: {}", error.message))
 }
 
@@ -111,4 +114,17 @@ pub fn late(ranks: &[usize], limit: Duration) -> Error {
 pub(crate) fn numbered(ranks: &[usize]) -> String {
     let numbers: Vec<String> = ranks.iter().map(usize::to_string).collect();
     format!("rank{} {}", if ranks.len() > 1 { "s" } else { "" }, numbers.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_every_rank_is_told_alike_by_all() {
+        let own = Error::new(Code::OutOfMemory, "no room");
+        assert_eq!(of_rank(2, &own), Error::new(Code::OutOfMemory, "rank 2: no room"));
+        let late = late(&[1], Duration::from_secs(5));
+        assert_eq!(of_rank(2, &late), late);
+    }
 }
