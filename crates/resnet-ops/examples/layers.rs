@@ -1,14 +1,15 @@
-//! Speed of the CPU convolution kernels on each layer of ResNet-18 at 1x96x96; with `--groups`, on one layer divided into
-//! more and more groups.
+//! Speed of the CPU convolution kernels on each layer of ResNet-18 at 1x96x96; with `--bottlenecks`, of ResNet-50 at 64x64; with
+//! `--groups`, on one layer divided into more and more groups.
 //!
-//! `cargo run --release -p resnet-ops --example layers -- [--groups [--channels N]] [--direct] [--threads N] [--batch N]
-//! [--runs N]` shows a table on stderr and writes a line of JSON for each layer to stdout; with `--direct`, of the direct
-//! kernels alone, with `--peak`, of nothing but multiply-adds. Packing of weights is included; rates count two operations for
-//! a multiply-add, taps on padding as well.
+//! `cargo run --release -p resnet-ops --example layers -- [--bottlenecks | --groups [--channels N]] [--direct | --bf16 | --half]
+//! [--threads N] [--batch N] [--runs N] [--least]` shows a table on stderr and writes a line of JSON for each layer to stdout; with
+//! `--direct`, of the direct kernels alone, with `--bf16`, of what the precision of that name has, with `--half`, of those that round to
+//! bf16 wherever they are defined, with `--peak`, of nothing but multiply-adds. Times are medians, or the least, which other programs
+//! change least. Packing of weights is included; rates count two operations for a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
 use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, InputGradient, WeightGradient};
-use resnet_ops::{Algorithm, Buffer, DType, Executor, GradientTarget, Isa, Pass, Result};
+use resnet_ops::{Algorithm, Bf16Products, Buffer, DType, Executor, GradientTarget, Isa, Pass, Precision, Result};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -27,6 +28,31 @@ const LAYERS: [Layer; 11] = [
     ("256-512 1x1/2", 256, 512, 1, 2, 6, 1),
     ("512 3x3", 512, 512, 3, 1, 3, 3),
 ];
+/// The same of a ResNet-50.
+const BOTTLENECKS: [Layer; 22] = [
+    ("64 1x1", 64, 64, 1, 1, 16, 1),
+    ("64 3x3", 64, 64, 3, 1, 16, 3),
+    ("64-256 1x1", 64, 256, 1, 1, 16, 4),
+    ("256-64 1x1", 256, 64, 1, 1, 16, 2),
+    ("256-128 1x1", 256, 128, 1, 1, 16, 1),
+    ("128 3x3/2", 128, 128, 3, 2, 16, 1),
+    ("256-512 1x1/2", 256, 512, 1, 2, 16, 1),
+    ("128-512 1x1", 128, 512, 1, 1, 8, 4),
+    ("512-128 1x1", 512, 128, 1, 1, 8, 3),
+    ("128 3x3", 128, 128, 3, 1, 8, 3),
+    ("512-256 1x1", 512, 256, 1, 1, 8, 1),
+    ("256 3x3/2", 256, 256, 3, 2, 8, 1),
+    ("512-1024 1x1/2", 512, 1024, 1, 2, 8, 1),
+    ("256-1024 1x1", 256, 1024, 1, 1, 4, 6),
+    ("1024-256 1x1", 1024, 256, 1, 1, 4, 5),
+    ("256 3x3", 256, 256, 3, 1, 4, 5),
+    ("1024-512 1x1", 1024, 512, 1, 1, 4, 1),
+    ("512 3x3/2", 512, 512, 3, 2, 4, 1),
+    ("1024-2048 1x1/2", 1024, 2048, 1, 2, 4, 1),
+    ("512-2048 1x1", 512, 2048, 1, 1, 2, 3),
+    ("2048-512 1x1", 2048, 512, 1, 1, 2, 2),
+    ("512 3x3", 512, 512, 3, 1, 2, 2),
+];
 /// By default wide enough to be divided as far as the papers do, and large enough that arithmetic is what one group spends
 /// its time on.
 fn divided(channels: usize) -> Layer {
@@ -38,15 +64,25 @@ const PASSES: [&str; 3] = ["forward", "input gradient", "weight gradient"];
 fn main() -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (threads, batch, runs) = (option("--threads", cores), option("--batch", 128), option("--runs", 9));
-    let algorithm = if flag("--direct") { Algorithm::Direct } else { Algorithm::Auto };
-    let (executor, isa) = (Executor::cpu(threads)?.with_convolution(algorithm), Isa::from_environment()?);
+    let isa = Isa::from_environment()?;
+    let algorithm = match Bf16Products::fastest(isa) {
+        Some(products) if flag("--half") => Algorithm::Bf16(products),
+        _ if flag("--direct") => Algorithm::Direct,
+        _ => Algorithm::Auto,
+    };
+    let precision = if flag("--bf16") { Precision::Bf16 } else { Precision::Fp32 };
+    let executor = Executor::cpu(threads)?.with_convolution(algorithm).with_precision(precision);
     let peak = (0..20).map(|_| fma_peak(isa, threads)).fold(0.0, f64::max);
-    eprintln!("{} on {threads} threads, batch {batch}, medians of {runs}; FMA peak {peak:.0} GF/s\n", isa.name());
+    eprintln!(
+        "{} on {threads} threads, batch {batch}, {} of {runs}; FMA peak {peak:.0} GF/s\n",
+        isa.name(),
+        if flag("--least") { "the least" } else { "medians" }
+    );
     println!(r#"{{"isa":"{}","threads":{threads},"batch":{batch},"runs":{runs},"peakGflops":{peak:.1}}}"#, isa.name());
     if flag("--peak") {
         return Ok(());
     }
-    eprintln!("{:<14} {:>2} {:>20} {:>20} {:>20}", "layer", "x", PASSES[0], PASSES[1], PASSES[2]);
+    eprintln!("{:<15} {:>2} {:>20} {:>20} {:>20}", "layer", "x", PASSES[0], PASSES[1], PASSES[2]);
     let (mut work, mut total) = ([0.0; 3], [0.0; 3]);
     let by_groups = flag("--groups");
     let layers: Vec<(String, ConvShape, usize)> = if by_groups {
@@ -56,7 +92,8 @@ fn main() -> Result<()> {
             .map(|groups| (format!("groups {groups}"), ConvShape { groups, ..shape(divided(channels)) }, 1))
             .collect()
     } else {
-        LAYERS.map(|layer| (layer.0.to_owned(), shape(layer), layer.6)).into()
+        let layers = if flag("--bottlenecks") { &BOTTLENECKS[..] } else { &LAYERS };
+        layers.iter().map(|&layer| (layer.0.to_owned(), shape(layer), layer.6)).collect()
     };
     for (name, shape, count) in layers {
         let [height, width] = shape.output();
@@ -68,7 +105,7 @@ fn main() -> Result<()> {
                 total[i] += seconds * count as f64;
             }
         }
-        eprintln!("{name:<14} {count:>2} {}", cells(seconds.map(|seconds| seconds.map(|s| (gflop / s, s)))));
+        eprintln!("{name:<15} {count:>2} {}", cells(seconds.map(|seconds| seconds.map(|s| (gflop / s, s)))));
         let rates = seconds.map(|seconds| seconds.map_or("null".to_owned(), |s| format!("{:.2}", gflop / s)));
         let ConvShape {
             in_channels,
@@ -88,7 +125,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let sums: [_; 3] = std::array::from_fn(|i| Some((work[i] / total[i], total[i])));
-    eprintln!("{:<14} {:>2} {}", "all", "", cells(sums));
+    eprintln!("{:<15} {:>2} {}", "all", "", cells(sums));
     let (work, total): (f64, f64) = (work.iter().sum(), total.iter().sum());
     eprintln!("\nall passes of a step: {:.0} ms, {:.0} GF/s", total * 1e3, work / total);
     Ok(())
@@ -182,7 +219,7 @@ fn noise(len: usize) -> Result<Buffer> {
     Buffer::from_slice(&values)
 }
 
-/// Median seconds of a call, after one that is not counted.
+/// Median seconds of a call, or the least, after one that is not counted.
 fn median(runs: usize, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     call()?;
     let mut seconds = Vec::with_capacity(runs);
@@ -192,7 +229,7 @@ fn median(runs: usize, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
-    Ok(seconds[seconds.len() / 2])
+    Ok(seconds[if flag("--least") { 0 } else { seconds.len() / 2 }])
 }
 
 /// GF/s of `threads` threads that do nothing but multiply-adds on registers.

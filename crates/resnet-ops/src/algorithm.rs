@@ -1,5 +1,7 @@
 //! Which convolution kernels, and which of a convolution's passes.
 
+use crate::Bf16Products;
+
 /// Which kernels the CPU backend runs convolutions with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -10,6 +12,8 @@ pub enum Algorithm {
     Direct,
     /// Winograd's wherever it is defined (3x3 kernels of stride 1 or 2 and padding 1, one group), fast or not.
     Winograd,
+    /// Those that round to bf16 wherever they are defined (one group, blocked inputs), fast or not; others as by `Auto`.
+    Bf16(Bf16Products),
 }
 
 /// One of a convolution's three passes.

@@ -2,7 +2,7 @@
 
 use crate::algorithm::Algorithm;
 use crate::precision::Precision;
-use crate::{blocked, Buffer, DeviceProbe, Element, Isa, Pool};
+use crate::{blocked, Bf16Products, Buffer, DeviceProbe, Element, Isa, Pool};
 use candle_core::{bail, DType, Result};
 use std::sync::{Arc, OnceLock};
 
@@ -53,6 +53,19 @@ pub struct Cpu {
     pub(crate) pool: Pool,
     pub(crate) isa: Isa,
     pub(crate) convolution: Algorithm,
+    /// How the fastest convolutions may add up products that are rounded to bf16.
+    pub(crate) bf16: Option<Bf16Products>,
+}
+
+impl Cpu {
+    /// How products of convolutions are added up that are rounded to bf16, if any are.
+    pub(crate) fn bf16_products(&self) -> Option<Bf16Products> {
+        match self.convolution {
+            Algorithm::Auto => self.bf16,
+            Algorithm::Direct | Algorithm::Winograd => None,
+            Algorithm::Bf16(products) => Some(products),
+        }
+    }
 }
 
 impl Executor {
@@ -73,7 +86,7 @@ impl Executor {
         if !Isa::available().contains(&isa) {
             bail!("this machine lacks {}", isa.name());
         }
-        Ok(Self::Cpu(Cpu { pool: Pool::new(threads), isa, convolution: Algorithm::default() }))
+        Ok(Self::Cpu(Cpu { pool: Pool::new(threads), isa, convolution: Algorithm::default(), bf16: None }))
     }
 
     /// The GPU of this number. `deterministic` makes cuDNN give the same bits each time.
@@ -140,10 +153,37 @@ impl Executor {
         self
     }
 
+    /// The same with other rounding in convolutions that are prepared from now on, where the CPU backend has it; a GPU's is that with which it
+    /// was made.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        match &mut self {
+            Self::Cpu(cpu) => {
+                cpu.bf16 = match precision {
+                    Precision::Tf32 | Precision::Fp32 => None,
+                    Precision::Bf16 => Bf16Products::fastest(cpu.isa),
+                }
+            }
+            Self::ReferenceF32 | Self::ReferenceF64 => {}
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => {}
+        }
+        self
+    }
+
     /// The instruction set that kernels are chosen for, as `RESNET_NATIVE_ISA` names it; of plain definitions and GPUs none.
     pub fn instruction_set(&self) -> Option<&'static str> {
         match self {
             Self::Cpu(cpu) => Some(cpu.isa.name()),
+            Self::ReferenceF32 | Self::ReferenceF64 => None,
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => None,
+        }
+    }
+
+    /// How the CPU backend adds up products that it rounds to bf16; None where all is f32, and of other backends.
+    pub fn bf16_products(&self) -> Option<Bf16Products> {
+        match self {
+            Self::Cpu(cpu) => cpu.bf16_products(),
             Self::ReferenceF32 | Self::ReferenceF64 => None,
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(_) => None,

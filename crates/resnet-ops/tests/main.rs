@@ -1,6 +1,7 @@
 //! What the ops compute, in one program: linked once.
 
 mod batch_norm;
+mod bf16;
 mod binary_cross_entropy;
 mod bits;
 mod buffer;

@@ -4,6 +4,7 @@
 //! A kernel is written once, generic over [`Simd`], inside [`kernel!`], which compiles it for every instruction set and
 //! picks one at run time from an [`Isa`].
 
+mod bf16;
 mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -12,6 +13,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use bf16::Bf16Products;
 pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;

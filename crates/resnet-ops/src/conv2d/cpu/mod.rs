@@ -1,8 +1,10 @@
 //! Convolution on blocked activations: which kernels run it.
 //!
-//! [`direct`] serves any shape, [`grouped`] narrow groups, [`winograd`] 3x3 kernels where it pays.
+//! [`direct`] serves any shape, [`grouped`] narrow groups, [`winograd`] 3x3 kernels where it pays; [`bf16`] rounds operands where that is
+//! asked for and faster.
 
 mod axis;
+mod bf16;
 mod bias;
 mod blocking;
 mod call;
@@ -19,6 +21,7 @@ use crate::batch_norm::cpu::{plane, Summands};
 use crate::blocked::{self, LANES};
 use crate::executor::Cpu;
 use crate::{Buffer, GradientTarget, Result, View};
+use bf16::Bf16;
 use call::OutputsCall;
 use direct::Direct;
 use disjoint::PlaneSums;
@@ -35,6 +38,11 @@ pub(super) enum CpuKernels {
         winograd: Winograd,
         small: Direct,
     },
+    /// Those that round to bf16, and others for passes that are faster without.
+    Bf16 {
+        bf16: Bf16,
+        other: Box<CpuKernels>,
+    },
 }
 
 /// The kernels of a batch.
@@ -42,10 +50,20 @@ enum Chosen<'a> {
     Direct(&'a Direct),
     Grouped(&'a Grouped),
     Winograd(&'a Winograd),
+    Bf16(&'a Bf16),
 }
 
 impl CpuKernels {
     pub(super) fn new(cpu: &Cpu, shape: &ConvShape) -> Self {
+        let other = Self::exact(cpu, shape);
+        match Bf16::new(cpu, shape) {
+            Some(bf16) => Self::Bf16 { bf16, other: Box::new(other) },
+            None => other,
+        }
+    }
+
+    /// Those that do not round operands.
+    fn exact(cpu: &Cpu, shape: &ConvShape) -> Self {
         if let Some(grouped) = Grouped::new(cpu, shape) {
             return Self::Grouped(grouped);
         }
@@ -61,6 +79,7 @@ impl CpuKernels {
         match self {
             Self::Direct(_) | Self::Grouped(_) => {}
             Self::Winograd { winograd, .. } => winograd.train(),
+            Self::Bf16 { other, .. } => other.train(),
         }
     }
 
@@ -69,6 +88,8 @@ impl CpuKernels {
             Self::Direct(direct) => direct.packed_len(pass),
             Self::Grouped(grouped) => grouped.packed_len(pass),
             Self::Winograd { winograd, small } => winograd.packed_len(pass).max(small.packed_len(pass)),
+            Self::Bf16 { bf16, .. } if bf16.takes(pass) => bf16.packed_len(pass),
+            Self::Bf16 { other, .. } => other.packed_len(pass),
         }
     }
 
@@ -77,6 +98,8 @@ impl CpuKernels {
             Self::Direct(direct) => direct.scratch_len(pass, n),
             Self::Grouped(grouped) => grouped.scratch_len(pass, n),
             Self::Winograd { winograd, small } => winograd.scratch_len(pass, n).max(small.scratch_len(pass, n)),
+            Self::Bf16 { bf16, .. } if bf16.takes(pass) => bf16.scratch_len(pass, n),
+            Self::Bf16 { other, .. } => other.scratch_len(pass, n),
         }
     }
 
@@ -84,16 +107,19 @@ impl CpuKernels {
         match self {
             Self::Direct(_) | Self::Grouped(_) => true,
             Self::Winograd { winograd, .. } => winograd.takes(n) == winograd.takes(m),
+            Self::Bf16 { other, .. } => other.packs_alike(n, m),
         }
     }
 
-    /// Those that run a batch of `n` images.
-    fn of_batch(&self, n: usize) -> Chosen<'_> {
+    /// Those that run a pass of `n` images.
+    fn of_batch(&self, pass: Pass, n: usize) -> Chosen<'_> {
         match self {
             Self::Direct(direct) => Chosen::Direct(direct),
             Self::Grouped(grouped) => Chosen::Grouped(grouped),
             Self::Winograd { winograd, .. } if winograd.takes(n) => Chosen::Winograd(winograd),
             Self::Winograd { small, .. } => Chosen::Direct(small),
+            Self::Bf16 { bf16, .. } if bf16.takes(pass) => Chosen::Bf16(bf16),
+            Self::Bf16 { other, .. } => other.of_batch(pass, n),
         }
     }
 }
@@ -110,10 +136,11 @@ fn kernels(conv: &Conv2d) -> Result<&CpuKernels> {
 
 pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, n: usize, pass: Pass, params: View, packed: &mut Buffer) -> Result<()> {
     let (params, packed) = (params.slice()?, packed.slice_mut()?);
-    match kernels(conv)?.of_batch(n) {
+    match kernels(conv)?.of_batch(pass, n) {
         Chosen::Direct(direct) => direct.pack(cpu, pass, params, packed),
         Chosen::Grouped(grouped) => grouped.pack(cpu, pass, params, packed),
         Chosen::Winograd(winograd) => winograd.pack(cpu, pass, params, packed),
+        Chosen::Bf16(bf16) => bf16.pack(cpu, pass, params, packed),
     }
     Ok(())
 }
@@ -177,23 +204,29 @@ pub(super) fn input_gradient(cpu: &Cpu, conv: &Conv2d, calls: Vec<InputGradient>
 fn write_outputs(cpu: &Cpu, conv: &Conv2d, calls: Vec<(OutputsCall, &mut Buffer)>) -> Result<()> {
     let kernels = kernels(conv)?;
     let mut by_winograd = Vec::new();
+    let mut winograd = None;
     for (call, scratch) in calls {
-        match kernels.of_batch(call.n) {
+        match kernels.of_batch(call.pass, call.n) {
             Chosen::Direct(direct) => direct.outputs(cpu, &call, scratch.slice_mut()?),
             Chosen::Grouped(grouped) => grouped.outputs(cpu, &call),
-            Chosen::Winograd(_) => by_winograd.push((call, scratch.slice_mut()?)),
+            Chosen::Winograd(chosen) => {
+                winograd = Some(chosen);
+                by_winograd.push((call, scratch.slice_mut()?));
+            }
+            Chosen::Bf16(bf16) => bf16.outputs(cpu, &call, scratch.slice_mut()?),
         }
     }
-    if let CpuKernels::Winograd { winograd, .. } = kernels {
+    if let Some(winograd) = winograd {
         winograd.outputs(cpu, by_winograd);
     }
     Ok(())
 }
 
 pub(super) fn weight_gradient(cpu: &Cpu, conv: &Conv2d, call: WeightGradient) -> Result<()> {
-    match kernels(conv)?.of_batch(call.n) {
+    match kernels(conv)?.of_batch(Pass::WeightGradient, call.n) {
         Chosen::Direct(direct) => direct.weight_gradient(cpu, call),
         Chosen::Grouped(grouped) => grouped.weight_gradient(cpu, call),
         Chosen::Winograd(winograd) => winograd.weight_gradient(cpu, call),
+        Chosen::Bf16(bf16) => bf16.weight_gradient(cpu, call),
     }
 }

@@ -43,6 +43,12 @@ impl<'a> Target<'a> {
         Self { addend: self.y, ..self }
     }
 
+    /// The same from this place on; planes are complete by their numbers in the whole.
+    pub(super) fn from(self, at: usize) -> Self {
+        let addend = if self.addend.is_null() { self.addend } else { self.addend.wrapping_add(at) };
+        Self { y: self.y.wrapping_add(at), addend, ..self }
+    }
+
     /// Whether [`Target::complete`] does anything.
     pub(super) fn wants_planes(&self) -> bool {
         self.post_op.is_some()

@@ -1,0 +1,104 @@
+//! Which convolutions have their operands rounded: a rule of shape and instruction set, fitted to measurements, never a timing at run time.
+//!
+//! AMX makes sixteen times as many products as f32's kernels, from which Winograd's save two thirds to four fifths: it takes all shapes.
+//! AVX512_BF16 makes twice as many. So 3x3 kernels stay Winograd's wherever those are taken; of others it takes what has three products
+//! for four of f32 or fewer, counting each of bf16 as half of one:
+//!
+//! ```text
+//!   bf16                outputs      32 · ⌈C/32⌉ · taps · rows / 2        rows: places, those between lines and images too
+//!                       weights      16 · ⌈C/16⌉ · taps · rows / 2
+//!   f32, direct                      16 · ⌈C/16⌉ · those taps of each pixel that do not fall on padding
+//! ```
+
+use super::axis::Axis;
+use super::pack::{self, DEPTHS};
+use crate::algorithm::{Algorithm, Pass};
+use crate::blocked::{blocks, LANES};
+use crate::conv2d::cpu::winograd::Winograd;
+use crate::conv2d::shape::ConvShape;
+use crate::executor::Cpu;
+use crate::Bf16Products;
+
+/// Most products of bf16, as halves, for each of f32.
+const MOST: f64 = 0.75;
+
+/// Whether there are such kernels for a shape.
+pub(super) fn is_defined(shape: &ConvShape) -> bool {
+    shape.groups == 1 && !shape.plain_input
+}
+
+/// Whether they are the ones to run a pass.
+pub(super) fn takes(cpu: &Cpu, products: Bf16Products, shape: &ConvShape, pass: Pass) -> bool {
+    let always = matches!(cpu.convolution, Algorithm::Bf16(_));
+    let pays = || match products {
+        Bf16Products::Amx => true,
+        Bf16Products::Avx512 | Bf16Products::Model => Winograd::new(cpu, shape).is_none() && share(shape, pass) <= MOST,
+    };
+    is_defined(shape) && (always || pays())
+}
+
+/// What a pass takes for each product of f32.
+fn share(shape: &ConvShape, pass: Pass) -> f64 {
+    let axes = [0, 1].map(|axis| Axis::new(shape, pass, axis));
+    let [source, _] = pack::ends(shape, pass);
+    let depths = match pass {
+        Pass::Forward | Pass::InputGradient => source.div_ceil(DEPTHS) * DEPTHS,
+        Pass::WeightGradient => blocks(source) * LANES,
+    };
+    let mut rows = 0;
+    for below in &axes[0].phases {
+        for beside in &axes[1].phases {
+            let lines = if pass == Pass::WeightGradient { axes[0].pitch() } else { below.count };
+            rows += lines * axes[1].pitch() * below.taps.len() * beside.taps.len();
+        }
+    }
+    let met: usize = [0, 1].map(|axis| met(shape, axis)).into_iter().product();
+    (depths * rows) as f64 / 2.0 / (blocks(source) * LANES * met) as f64
+}
+
+/// Pairs of output and kernel place along an axis that do not fall on padding.
+fn met(shape: &ConvShape, axis: usize) -> usize {
+    let met = |output: usize| {
+        let places = 0..shape.kernel[axis];
+        let inputs = shape.padding[axis]..shape.padding[axis] + shape.input[axis];
+        places.filter(|place| inputs.contains(&(output * shape.stride[axis] + place))).count()
+    };
+    (0..shape.output()[axis]).map(met).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Executor, Precision};
+
+    #[test]
+    fn the_rule_says_what_was_measured() {
+        let shape = |[in_channels, out_channels]: [usize; 2], kernel: usize, stride: usize, size: usize| ConvShape {
+            in_channels,
+            out_channels,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [kernel / 2; 2],
+            groups: 1,
+            bias: false,
+            input: [size; 2],
+            plain_input: false,
+        };
+        let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
+        let Executor::Cpu(cpu) = Executor::cpu(1).unwrap().with_precision(Precision::Bf16) else { unreachable!() };
+        let taken = |shape: &ConvShape, products| passes.map(|pass| takes(&cpu, products, shape, pass));
+        // A bottleneck's, of ResNet-50, and where half of a step would be zeros.
+        for (channels, size) in [([64, 256], 56), ([256, 64], 16), ([2048, 512], 2), ([512, 2048], 1)] {
+            assert_eq!(taken(&shape(channels, 1, 1, size), Bf16Products::Avx512), [true; 3], "{channels:?}, {size}");
+        }
+        assert_eq!(taken(&shape([256, 512], 1, 2, 16), Bf16Products::Avx512), [true; 3]);
+        assert_eq!(taken(&shape([16, 64], 1, 1, 8), Bf16Products::Avx512), [false, true, true]);
+        // Winograd's, and maps that would be padding for the most part.
+        for (channels, stride, size) in [([64, 64], 1, 24), ([64, 128], 2, 24), ([512, 512], 1, 2), ([512, 512], 2, 4)]
+        {
+            let shape = shape(channels, 3, stride, size);
+            assert_eq!(taken(&shape, Bf16Products::Avx512), [false; 3], "{channels:?}, {size}");
+            assert_eq!(taken(&shape, Bf16Products::Amx), [true; 3], "{channels:?}, {size}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The micro-kernels: sums of a few rows times one or two blocks of 16 columns.
+//!
+//! ```text
+//!                       B: 16 pairs of depths x 16 columns          one step: 32 depths
+//!                          ┌────────────────┐
+//!   A: rows of 32 depths   │ b0b1 │ b0b1 │ …│
+//!      ┌─────────────┐     └────────────────┘
+//!      │ a0a1 a2a3 … │ ×      16 such rows        →  C: rows x 16 sums of f32
+//!      └─────────────┘
+//! ```
+//!
+//! A row of A, and of B, is a row of words (see [`round`](super::round)); rows follow each other. A list of steps says where those of
+//! each step begin: kernel places times blocks of channels, or blocks of pixels. All sums begin with zero.
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod model;
+
+use super::round::ROW;
+use crate::simd::Simd;
+use crate::Bf16Products;
+
+/// Words of a step of B.
+pub(super) const STEP: usize = 16 * ROW;
+
+/// Blocks of columns that a tile has at most.
+pub(super) const VECTORS: usize = 2;
+
+/// Rows that may be read beyond a tile's last one.
+pub(super) const SLACK: usize = 32;
+
+/// Where a step begins, in words.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Step {
+    pub(super) a: usize,
+    pub(super) b: usize,
+}
+
+/// A tile's operands.
+pub(super) struct Tile<'a> {
+    /// The first row; there may be garbage beyond the last one, but there must be [`SLACK`] rows.
+    pub(super) a: *const f32,
+    pub(super) b: *const f32,
+    /// Words from a block of columns to the next.
+    pub(super) b_vector: usize,
+    pub(super) steps: &'a [Step],
+    pub(super) rows: usize,
+    pub(super) vectors: usize,
+}
+
+/// What becomes of sums.
+///
+/// # Safety
+/// As for [`Simd`].
+pub(super) trait Sink {
+    /// Takes those of the rows from `first` on.
+    unsafe fn take<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &self,
+        first: usize,
+        sums: [[S::V; VECTORS]; ROWS],
+    );
+}
+
+/// Most rows of a tile.
+pub(super) fn most_rows(products: Bf16Products) -> usize {
+    match products {
+        Bf16Products::Model => model::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        Bf16Products::Avx512 => avx512::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        Bf16Products::Amx => amx::ROWS,
+        #[cfg(not(target_arch = "x86_64"))]
+        Bf16Products::Avx512 | Bf16Products::Amx => unreachable!("an x86 instruction set on another architecture"),
+    }
+}
+
+/// What a thread holds while it works on tiles.
+pub(super) struct Ready {
+    #[cfg(target_arch = "x86_64")]
+    _tiles: Option<amx::Configured>,
+}
+
+impl Ready {
+    pub(super) fn new(products: Bf16Products) -> Self {
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = products;
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            _tiles: (products == Bf16Products::Amx).then(amx::Configured::new),
+        }
+    }
+}
+
+/// Computes a tile.
+///
+/// # Safety
+/// Its rows and steps must be there, and what the sink writes must be nobody else's.
+pub(super) unsafe fn run<K: Sink>(products: Bf16Products, _: &Ready, tile: &Tile, sink: &K) {
+    // SAFETY: products other than the model's exist only where the machine was found to have them; the rest is the caller's.
+    unsafe {
+        match products {
+            Bf16Products::Model => model::run(tile, sink),
+            #[cfg(target_arch = "x86_64")]
+            Bf16Products::Avx512 => avx512::run(tile, sink),
+            #[cfg(target_arch = "x86_64")]
+            Bf16Products::Amx => amx::run(tile, sink),
+            #[cfg(not(target_arch = "x86_64"))]
+            Bf16Products::Avx512 | Bf16Products::Amx => unreachable!("an x86 instruction set on another architecture"),
+        }
+    }
+}
