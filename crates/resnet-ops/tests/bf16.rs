@@ -34,7 +34,7 @@ fn dense(n: usize, channels: [usize; 2], kernel: usize, stride: usize, input: [u
         stride: [stride; 2],
         padding: [kernel / 2; 2],
         groups: 1,
-        bias: n % 2 == 0,
+        bias: n.is_multiple_of(2),
         input,
         plain_input: false,
     };
@@ -89,6 +89,29 @@ fn all_passes_are_the_definition_of_rounded_operands() {
             for threads in [2, 3] {
                 let same = passes(case, &on(products, threads), &inputs, &dy) == found;
                 assert!(same, "{case:?}, {}: {threads} threads give other bits than one", products.name());
+            }
+        }
+    }
+}
+
+/// Units of images with sums of their own, the last one smaller; and turns of all threads onto the same sums.
+#[test]
+fn gradients_of_weights_are_summed_over_all_images() {
+    for case in
+        [dense(70, [16, 16], 1, 1, [24, 24]), dense(67, [16, 32], 3, 1, [15, 16]), dense(2, [272, 256], 1, 1, [37, 37])]
+    {
+        let mut random = Random::new(2);
+        let x = cut_all(&case.inputs(&mut random)).pop().unwrap();
+        let [height, width] = case.shape.output();
+        let outputs = case.n * case.shape.out_channels * height * width;
+        let dy: Vec<f64> = random.values(outputs).into_iter().map(cut).collect();
+        let gradient = |executor: &Executor| case.weight_gradient(executor, &x, &dy, false).unwrap();
+        let expected = gradient(&Executor::ReferenceF64);
+        for products in Bf16Products::available() {
+            let found = gradient(&on(products, 1));
+            assert_close(&found, &expected, TOLERANCE, &format!("{case:?}, {}", products.name()));
+            for threads in [2, 3] {
+                assert!(gradient(&on(products, threads)) == found, "{case:?}, {}, {threads}", products.name());
             }
         }
     }

@@ -43,10 +43,10 @@ impl<'a> Target<'a> {
         Self { addend: self.y, ..self }
     }
 
-    /// The same from this place on; planes are complete by their numbers in the whole.
-    pub(super) fn from(self, at: usize) -> Self {
-        let addend = if self.addend.is_null() { self.addend } else { self.addend.wrapping_add(at) };
-        Self { y: self.y.wrapping_add(at), addend, ..self }
+    /// The same, places counted from this one; planes keep their numbers.
+    pub(super) fn shifted(self, by: usize) -> Self {
+        let addend = if self.addend.is_null() { self.addend } else { self.addend.wrapping_add(by) };
+        Self { y: self.y.wrapping_add(by), addend, ..self }
     }
 
     /// Whether [`Target::complete`] does anything.

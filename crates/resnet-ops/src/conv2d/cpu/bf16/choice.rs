@@ -1,8 +1,8 @@
 //! Which convolutions have their operands rounded: a rule of shape and instruction set, fitted to measurements, never a timing at run time.
 //!
 //! AMX makes sixteen times as many products as f32's kernels, from which Winograd's save two thirds to four fifths: it takes all shapes.
-//! AVX512_BF16 makes twice as many. So 3x3 kernels stay Winograd's wherever those are taken; of others it takes what has three products
-//! for four of f32 or fewer, counting each of bf16 as half of one:
+//! AVX512_BF16 makes twice as many. So it takes what has few products beside direct kernels, counting each of bf16 as half of one.
+//! Winograd's make up for more, but for outputs with stride 2.
 //!
 //! ```text
 //!   bf16                outputs      32 · ⌈C/32⌉ · taps · rows / 2        rows: places, those between lines and images too
@@ -19,8 +19,9 @@ use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::Bf16Products;
 
-/// Most products of bf16, as halves, for each of f32.
+/// Most products of bf16, as halves, for each of f32: of outputs, and of weights, whose maps are both rounded anew.
 const MOST: f64 = 0.75;
+const MOST_OF_WEIGHTS: f64 = 0.6;
 
 /// Whether there are such kernels for a shape.
 pub(super) fn is_defined(shape: &ConvShape) -> bool {
@@ -32,7 +33,13 @@ pub(super) fn takes(cpu: &Cpu, products: Bf16Products, shape: &ConvShape, pass: 
     let always = matches!(cpu.convolution, Algorithm::Bf16(_));
     let pays = || match products {
         Bf16Products::Amx => true,
-        Bf16Products::Avx512 | Bf16Products::Model => Winograd::new(cpu, shape).is_none() && share(shape, pass) <= MOST,
+        Bf16Products::Avx512 | Bf16Products::Model => {
+            let (strided, most) = match pass {
+                Pass::Forward | Pass::InputGradient => (shape.stride[0] > 1, MOST),
+                Pass::WeightGradient => (false, MOST_OF_WEIGHTS),
+            };
+            (strided || Winograd::new(cpu, shape).is_none()) && share(shape, pass) <= most
+        }
     };
     is_defined(shape) && (always || pays())
 }
@@ -93,11 +100,19 @@ mod tests {
         }
         assert_eq!(taken(&shape([256, 512], 1, 2, 16), Bf16Products::Avx512), [true; 3]);
         assert_eq!(taken(&shape([16, 64], 1, 1, 8), Bf16Products::Avx512), [false, true, true]);
-        // Winograd's, and maps that would be padding for the most part.
-        for (channels, stride, size) in [([64, 64], 1, 24), ([64, 128], 2, 24), ([512, 512], 1, 2), ([512, 512], 2, 4)]
-        {
+        // Direct kernels' and Winograd's with stride 2; Winograd's; and maps that would be padding for the most part.
+        for (channels, stride, size, avx512) in [
+            ([128, 128], 2, 16, [true, true, false]),
+            ([256, 256], 2, 8, [true, true, false]),
+            ([64, 128], 2, 24, [true, true, false]),
+            ([128, 256], 2, 12, [true, true, false]),
+            ([256, 512], 2, 6, [false; 3]),
+            ([64, 64], 1, 24, [false; 3]),
+            ([512, 512], 1, 2, [false; 3]),
+            ([512, 512], 2, 4, [false; 3]),
+        ] {
             let shape = shape(channels, 3, stride, size);
-            assert_eq!(taken(&shape, Bf16Products::Avx512), [false; 3], "{channels:?}, {size}");
+            assert_eq!(taken(&shape, Bf16Products::Avx512), avx512, "{channels:?}, {size}");
             assert_eq!(taken(&shape, Bf16Products::Amx), [true; 3], "{channels:?}, {size}");
         }
     }

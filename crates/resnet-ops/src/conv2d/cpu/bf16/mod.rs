@@ -9,8 +9,9 @@
 //!   weight gradient           [`weights`]   rows: inputs     depths: pixels                       columns: outputs
 //! ```
 //!
-//! [`axis`] says which place of a rounded map a kernel place meets, [`choice`] for which shapes this is faster.
+//! [`axis`] says which place of a rounded map a kernel place meets, [`ahead`] what is prefetched, [`choice`] for which shapes this is faster.
 
+mod ahead;
 mod axis;
 mod choice;
 mod outputs;
@@ -79,7 +80,7 @@ impl Bf16 {
             Pass::Forward | Pass::InputGradient => {
                 self.sweep(pass).map_or(0, |sweep| sweep.scratch_len(self.threads, n))
             }
-            Pass::WeightGradient => self.weight_gradient.as_ref().map_or(0, |sweep| sweep.scratch_len(n)),
+            Pass::WeightGradient => self.weight_gradient.as_ref().map_or(0, |sweep| sweep.scratch_len(self.threads, n)),
         }
     }
 

@@ -11,9 +11,10 @@
 //!                                     tile: up to 14 or 32 rows on end  × weights of a strip  ─▶  sums, bias, shortcut, ReLU
 //! ```
 //!
-//! So of a row's places one a line is nobody's where zeros lie between lines: its sums go where the next line's first sums are written
-//! after them. Each target is summed in one order (channels by 32, kernel places) whatever tile, part or thread it falls to.
+//! Where zeros lie between lines, rows there are nobody's: their sums go where the next line's first sums are written after them. Each
+//! target is summed in one order (channels by 32, kernel places) whatever tile, part or thread it falls to.
 
+use super::ahead::Ahead;
 use super::axis::{Axis, Phase};
 use super::pack::{self, DEPTHS};
 use super::round::{self, ROW};
@@ -123,8 +124,8 @@ impl OutputSweep {
         Cut { chunks: n, parts, rows: self.image_rows(lines.div_ceil(parts)) }
     }
 
-    pub(super) fn scratch_len(&self, cpu: usize, n: usize) -> usize {
-        cpu * (self.cut(n).rows + SLACK) * ROW
+    pub(super) fn scratch_len(&self, threads: usize, n: usize) -> usize {
+        threads * (self.cut(n).rows + SLACK) * ROW
     }
 
     /// Computes every target.
@@ -152,11 +153,15 @@ impl OutputSweep {
             // SAFETY: a thread has a workspace of its own.
             let rows = unsafe { scratch.at(thread * workspace) };
             let ready = Ready::new(products);
+            // Of a task that rounds whole images for all strips, it is the next images that come next.
+            let whole = parts == 1 && groups == 1 && unit + 1 < units;
+            let next = if whole { part(unit + 1).images } else { 0..0 };
+            let next = &call.source[next.start * self.source.image..next.end * self.source.image];
             for index in 0..joined {
                 let part = part(unit * joined + index);
                 let task = PartTask { sweep: self, products, call, part: &part, rows };
                 task.round();
-                task.run(&ready, strips.clone(), index + 1 == joined);
+                task.run(&ready, strips.clone(), index + 1 == joined, next);
             }
         });
     }
@@ -225,21 +230,24 @@ impl PartTask<'_> {
         }
     }
 
-    /// Computes the targets of some strips; if the part is an image's last one, their planes are complete.
-    fn run(&self, ready: &Ready, strips: Range<usize>, last: bool) {
+    /// Computes the targets of some strips; if the part is an image's last one, their planes are complete. `next` is asked for meanwhile.
+    fn run(&self, ready: &Ready, strips: Range<usize>, last: bool, next: &[f32]) {
         let (sweep, images) = (self.sweep, &self.part.images);
         let runs = self.runs();
+        let steps: usize = runs.iter().map(|run| run.tiles.len() * run.steps.len()).sum();
+        let mut ahead = Ahead::new(next, strips.len() * steps);
         let per_block = sweep.depths * sweep.kernel[0] * sweep.kernel[1] * STEP;
         let (weights, bias) = self.call.packed[..sweep.packed].split_at(sweep.targets * per_block);
         for strip in strips {
             let block = strip * VECTORS;
             let vectors = VECTORS.min(sweep.targets - block);
-            let target = self.call.target.from(images.start * sweep.target.image + block * sweep.target.block);
+            let target = self.call.target.shifted(images.start * sweep.target.image + block * sweep.target.block);
             for Run { steps, places, tiles } in &runs {
                 for &[row, place, rows] in tiles {
+                    let next = ahead.share(steps.len());
                     let (b, b_vector) = (weights[block * per_block..].as_ptr(), per_block);
                     // SAFETY: the workspace holds all rows and some more.
-                    let tile = Tile { a: unsafe { self.rows.add(row * ROW) }, b, b_vector, steps, rows, vectors };
+                    let tile = Tile { a: unsafe { self.rows.add(row * ROW) }, b, b_vector, steps, rows, vectors, next };
                     let (places, bias) = (&places[place..][..rows], bias[block * LANES..].as_ptr());
                     let sink = Outputs { target, places, block: sweep.target.block, bias };
                     // SAFETY: as above; the part's targets are this task's.

@@ -9,7 +9,11 @@
 //! Pixels are numbered with the zeros between lines and images, alike in both maps, so that a kernel place is a distance between them: B is
 //! read that many pixels before A. As its rows are of two pixels, there is a second B, one pixel on, for odd distances. A sum goes over
 //! pixels in blocks of fixed size, one after the other, whoever computes it.
+//!
+//! Where the sums are few, a task does all of it for some images, in its core's cache, with sums of its own that are added up in the end.
+//! Where they are many, all threads round, then each has some sums.
 
+use super::ahead::Ahead;
 use super::axis::Axis;
 use super::pack::unpack;
 use super::round::{self, NOWHERE, ROW};
@@ -24,11 +28,18 @@ use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::Simd;
 use crate::{Bf16Products, Result};
+use std::ops::Range;
 
 /// Pixels of a row of A.
 const PIXELS: usize = 2 * ROW;
 /// Words of both matrices for the images of a turn: part of a last-level cache.
 const TURN: usize = 1024 * 1024;
+/// The same where a task rounds its images alone: part of a second-level cache.
+const UNIT: usize = 64 * 1024;
+/// Floats of sums up to which that cache holds them, too.
+const ALONE: usize = 64 * 1024;
+/// Most blocks of images with sums of their own.
+const MOST_BLOCKS: usize = 16;
 /// Rows of pixels that are summed up at a time: of B they fill half of a first-level cache of 64 KiB.
 const BLOCK: usize = 16;
 /// Tasks to aim for, so that many threads have something to do.
@@ -60,13 +71,31 @@ struct Place {
     distance: usize,
 }
 
-/// The matrices of a turn.
+/// How a batch is cut.
+struct Cut {
+    /// Images that are rounded at a time.
+    images: usize,
+    /// Blocks of images with sums of their own.
+    blocks: usize,
+    /// Whether a task does both, rounds and multiplies.
+    alone: bool,
+}
+
+/// The matrices of some images.
 struct Matrices {
+    images: usize,
     /// Rows of A for each channel, and of B for each block.
     chunks: usize,
     pairs: usize,
     /// Whether there is a B for odd distances.
     odd: bool,
+}
+
+/// Where in the maps the places of both matrices are.
+struct Places {
+    /// Of each plane.
+    x: Vec<Vec<usize>>,
+    dy: Vec<usize>,
 }
 
 impl WeightSweep {
@@ -100,16 +129,20 @@ impl WeightSweep {
         self.axes[0].planes * self.axes[1].planes
     }
 
-    /// Images of a turn, of `n`.
-    fn turn(&self, n: usize) -> usize {
-        let channels = self.planes() * self.inputs + 2 * self.outputs;
-        (TURN / (channels * LANES * self.image / 2)).clamp(1, n.max(1))
+    /// How a batch is cut.
+    fn cut(&self, n: usize) -> Cut {
+        let words = (self.planes() * self.inputs + 2 * self.outputs) * LANES * self.image / 2;
+        let alone = self.sums_len() <= ALONE;
+        let images = (if alone { UNIT } else { TURN } / words).clamp(1, n.max(1));
+        let blocks =
+            if alone { (4 * ALONE / self.sums_len()).min(MOST_BLOCKS).min(n.div_ceil(images)).max(1) } else { 1 };
+        Cut { images, blocks, alone }
     }
 
     fn matrices(&self, images: usize) -> Matrices {
         let chunks = (images * self.image + self.ahead).div_ceil(PIXELS);
         let odd = self.taps.iter().any(|tap| tap.distance % 2 == 1);
-        Matrices { chunks, pairs: chunks * ROW + self.ahead / 2, odd }
+        Matrices { images, chunks, pairs: chunks * ROW + self.ahead / 2, odd }
     }
 
     fn a_len(&self, matrices: &Matrices) -> usize {
@@ -124,77 +157,210 @@ impl WeightSweep {
         self.outputs.next_multiple_of(VECTORS) * self.taps.len() * self.inputs * LANES * LANES
     }
 
-    pub(super) fn scratch_len(&self, n: usize) -> usize {
-        let matrices = self.matrices(self.turn(n));
-        self.a_len(&matrices) + self.b_len(&matrices) + self.sums_len()
+    pub(super) fn scratch_len(&self, threads: usize, n: usize) -> usize {
+        let Cut { images, blocks, alone } = self.cut(n);
+        let matrices = self.matrices(images);
+        let workspaces = if alone { threads } else { 1 };
+        workspaces * (self.a_len(&matrices) + self.b_len(&matrices)) + blocks * self.sums_len()
     }
 
     /// Writes the gradients of weights and bias.
     pub(super) fn run(&self, cpu: &Cpu, products: Bf16Products, call: WeightGradient) -> Result<()> {
         let WeightGradient { n, x, dy, scratch, grads, skip_bias } = call;
         let (x, dy) = (&x.slice::<f32>()?[..n * self.x.image], &dy.slice::<f32>()?[..n * self.dy.image]);
-        let scratch = &mut scratch.slice_mut()?[..self.scratch_len(n)];
+        let scratch = &mut scratch.slice_mut()?[..self.scratch_len(cpu.pool.threads(), n)];
         let (weights, bias) = grads.into_slice()?.split_at_mut(self.shape.weight_len());
-        let turn = self.turn(n);
-        let all = self.matrices(turn);
-        let (a, rest) = scratch.split_at_mut(self.a_len(&all));
-        let (b, sums) = rest.split_at_mut(self.b_len(&all));
+        let cut = self.cut(n);
+        let (sums, workspaces) = scratch.split_at_mut(cut.blocks * self.sums_len());
         if n == 0 {
             sums.fill(0.0);
         }
-        for first in (0..n).step_by(turn) {
-            let images = turn.min(n - first);
-            let matrices = self.matrices(images);
-            let (x, dy) = (&x[first * self.x.image..], &dy[first * self.dy.image..]);
-            self.round(cpu, products, images, &matrices, [x, dy], [&mut *a, &mut *b]);
-            self.multiply(cpu, products, &matrices, [&*a, &*b], sums, first > 0);
+        if cut.alone {
+            self.by_images(cpu, products, &cut, n, [x, dy], sums, workspaces);
+        } else {
+            self.by_turns(cpu, products, &cut, n, [x, dy], sums, workspaces);
+        }
+        let (sums, others) = sums.split_at_mut(self.sums_len());
+        if !others.is_empty() {
+            cpu.pool.chunks_mut(sums, STEP, |chunk, sums| {
+                for other in others.chunks_exact(self.sums_len()) {
+                    for (sum, other) in sums.iter_mut().zip(&other[chunk * STEP..]) {
+                        *sum += other;
+                    }
+                }
+            });
         }
         unpack(cpu, &self.shape, self.inputs * LANES, sums, weights);
         bias_gradients(cpu, &self.shape, n, dy, bias, skip_bias);
         Ok(())
     }
 
-    /// Writes both matrices.
-    fn round(
+    /// A task rounds some images after the other, and adds all their products to sums of its own.
+    fn by_images(
         &self,
         cpu: &Cpu,
         products: Bf16Products,
-        images: usize,
-        matrices: &Matrices,
+        cut: &Cut,
+        n: usize,
         [x, dy]: [&[f32]; 2],
-        [a, b]: [&mut [f32]; 2],
+        sums: &mut [f32],
+        workspaces: &mut [f32],
     ) {
-        let Matrices { chunks, pairs, odd } = *matrices;
-        let of_x: Vec<_> = (0..self.planes()).map(|plane| self.x_places(plane, images, chunks * PIXELS)).collect();
-        let of_dy = self.dy_places(images, 2 * pairs + 1);
-        let channels = self.planes() * self.inputs * LANES;
-        let (a, b) = (Disjoint::new(a), Disjoint::new(b));
-        // A task is some chunks of A, or as many pixels of a block of B.
-        let turns = chunks.div_ceil(BLOCK);
-        let (blocks_of_a, blocks_of_b) = (self.planes() * self.inputs, (1 + usize::from(odd)) * self.outputs);
-        cpu.pool.run(turns * (blocks_of_a + blocks_of_b), |task| {
-            let (turn, block) = (task / (blocks_of_a + blocks_of_b), task % (blocks_of_a + blocks_of_b));
-            if let Some(block) = block.checked_sub(blocks_of_a) {
-                let (shift, block) = (block / self.outputs, block % self.outputs);
-                let (first, end) = (pairs * turn / turns, pairs * (turn + 1) / turns);
-                let places = &of_dy[2 * first + 1 - shift..][..2 * (end - first)];
-                // SAFETY: each task has rows of its own, and each place is a pixel's.
-                unsafe {
-                    let rows = b.at(((shift * self.outputs + block) * pairs + first) * ROW);
-                    round::pairs(products, dy[block * self.dy.block..].as_ptr(), places, rows);
+        let whole = self.matrices(cut.images);
+        let (a_len, b_len) = (self.a_len(&whole), self.b_len(&whole));
+        let (places, rest) = (self.places(&whole), self.matrices(n % cut.images));
+        let places_of_rest = self.places(&rest);
+        let (sums, workspaces) = (Disjoint::new(sums), Disjoint::new(workspaces));
+        let units = n.div_ceil(cut.images);
+        cpu.pool.run_on(cut.blocks.min(units), |thread, block| {
+            // SAFETY: a thread has a workspace of its own, and each task sums.
+            let (workspace, sums) = unsafe {
+                let start = workspaces.at(thread * (a_len + b_len));
+                (std::slice::from_raw_parts_mut(start, a_len + b_len), sums.at(block * self.sums_len()))
+            };
+            let (a, b) = workspace.split_at_mut(a_len);
+            let (ready, first) = (Ready::new(products), units * block / cut.blocks);
+            for unit in first..units * (block + 1) / cut.blocks {
+                let image = unit * cut.images;
+                let (matrices, places) =
+                    if image + cut.images <= n { (&whole, &places) } else { (&rest, &places_of_rest) };
+                let maps = [&x[image * self.x.image..], &dy[image * self.dy.image..]];
+                let (into_a, into_b) = (Disjoint::new(a), Disjoint::new(b));
+                for block in 0..self.blocks(matrices) {
+                    // SAFETY: the workspace is this thread's.
+                    unsafe { self.round(products, matrices, places, maps, [&into_a, &into_b], block, [0, 1]) };
                 }
-                return;
-            }
-            let (plane, block) = (block / self.inputs, block % self.inputs);
-            for chunk in turn * BLOCK..((turn + 1) * BLOCK).min(chunks) {
-                let places = &of_x[plane][chunk * PIXELS..][..PIXELS];
-                // SAFETY: as above.
-                unsafe {
-                    let rows = a.at((chunk * channels + (plane * self.inputs + block) * LANES) * ROW);
-                    round::channels(products, x[block * self.x.block..].as_ptr(), places, rows);
+                let (strips, tiles) = (self.outputs.div_ceil(VECTORS), self.tiles(products));
+                let steps = strips * tiles * self.taps.len() * matrices.chunks / 2;
+                let next = (image + cut.images).min(n)..(image + 2 * cut.images).min(n);
+                let mut ahead = [(x, self.x.image), (dy, self.dy.image)]
+                    .map(|(map, len)| Ahead::new(&map[next.start * len..next.end * len], steps));
+                for strip in 0..strips {
+                    let (onto, taps) = (unit > first, 0..self.taps.len());
+                    // SAFETY: the sums are this task's.
+                    unsafe {
+                        let operands = [&*a, &*b];
+                        self.multiply(
+                            products,
+                            &ready,
+                            matrices,
+                            operands,
+                            sums,
+                            onto,
+                            strip,
+                            0..tiles,
+                            taps,
+                            &mut ahead,
+                        );
+                    }
                 }
             }
         });
+    }
+
+    /// All threads round some images, then add their products to the sums, each to some.
+    fn by_turns(
+        &self,
+        cpu: &Cpu,
+        products: Bf16Products,
+        cut: &Cut,
+        n: usize,
+        [x, dy]: [&[f32]; 2],
+        sums: &mut [f32],
+        workspace: &mut [f32],
+    ) {
+        let (a, b) = workspace.split_at_mut(self.a_len(&self.matrices(cut.images)));
+        let sums = Disjoint::new(sums);
+        let tiles = self.tiles(products);
+        let strips = self.outputs.div_ceil(VECTORS);
+        // Tiles and kernel places of a task share the strip's pixels.
+        let downs = tiles.div_ceil(MOST_TILES).max(TASKS.div_ceil(strips).min(tiles));
+        let parts = TASKS.div_ceil(strips * downs).min(self.taps.len());
+        for first in (0..n).step_by(cut.images) {
+            let matrices = self.matrices(cut.images.min(n - first));
+            let maps = [&x[first * self.x.image..], &dy[first * self.dy.image..]];
+            let places = self.places(&matrices);
+            let (into_a, into_b) = (Disjoint::new(a), Disjoint::new(b));
+            let (blocks, shares) = (self.blocks(&matrices), matrices.chunks.div_ceil(BLOCK));
+            cpu.pool.run(shares * blocks, |task| {
+                let share = [task / blocks, shares];
+                // SAFETY: each task has rows of its own.
+                unsafe { self.round(products, &matrices, &places, maps, [&into_a, &into_b], task % blocks, share) };
+            });
+            let operands = [&*a, &*b];
+            cpu.pool.run(strips * downs * parts, |task| {
+                let (strip, down, part) = (task / (downs * parts), task / parts % downs, task % parts);
+                let rows = tiles * down / downs..tiles * (down + 1) / downs;
+                let taps = self.taps.len() * part / parts..self.taps.len() * (part + 1) / parts;
+                let ready = Ready::new(products);
+                // SAFETY: each task has sums of its own.
+                unsafe {
+                    let mut none = [(); 2].map(|()| Ahead::new(&[], 0));
+                    self.multiply(
+                        products,
+                        &ready,
+                        &matrices,
+                        operands,
+                        sums.at(0),
+                        first > 0,
+                        strip,
+                        rows,
+                        taps,
+                        &mut none,
+                    );
+                }
+            });
+        }
+    }
+
+    /// Blocks of channels of both matrices, of each plane and each B.
+    fn blocks(&self, matrices: &Matrices) -> usize {
+        self.planes() * self.inputs + (1 + usize::from(matrices.odd)) * self.outputs
+    }
+
+    /// Tiles down.
+    fn tiles(&self, products: Bf16Products) -> usize {
+        (self.inputs * LANES).div_ceil(tile::most_rows(products))
+    }
+
+    /// Writes a share of a block of channels of either matrix.
+    unsafe fn round(
+        &self,
+        products: Bf16Products,
+        matrices: &Matrices,
+        places: &Places,
+        [x, dy]: [&[f32]; 2],
+        [a, b]: [&Disjoint; 2],
+        block: usize,
+        [share, shares]: [usize; 2],
+    ) {
+        let Matrices { chunks, pairs, .. } = *matrices;
+        let blocks_of_a = self.planes() * self.inputs;
+        if let Some(block) = block.checked_sub(blocks_of_a) {
+            let (shift, block) = (block / self.outputs, block % self.outputs);
+            let (first, end) = (pairs * share / shares, pairs * (share + 1) / shares);
+            let places = &places.dy[2 * first + 1 - shift..][..2 * (end - first)];
+            // SAFETY: the caller grants the rows, and each place is a pixel's.
+            unsafe {
+                let rows = b.at(((shift * self.outputs + block) * pairs + first) * ROW);
+                round::pairs(products, dy[block * self.dy.block..].as_ptr(), places, rows);
+            }
+            return;
+        }
+        let (plane, x) = (block / self.inputs, x[block % self.inputs * self.x.block..].as_ptr());
+        for chunk in chunks * share / shares..chunks * (share + 1) / shares {
+            // SAFETY: as above.
+            unsafe {
+                let rows = a.at((chunk * blocks_of_a + block) * LANES * ROW);
+                round::channels(products, x, &places.x[plane][chunk * PIXELS..][..PIXELS], rows);
+            }
+        }
+    }
+
+    fn places(&self, matrices: &Matrices) -> Places {
+        let Matrices { images, chunks, pairs, .. } = *matrices;
+        let x = (0..self.planes()).map(|plane| self.x_places(plane, images, chunks * PIXELS)).collect();
+        Places { x, dy: self.dy_places(images, 2 * pairs + 1) }
     }
 
     /// Where in x, counted from a block's first pixel of the first image, each of `len` places of a plane is.
@@ -230,54 +396,51 @@ impl WeightSweep {
         places
     }
 
-    /// Adds the products of both matrices to the sums, or writes them.
-    fn multiply(
+    /// Adds products of both matrices, of a strip, some tiles and kernel places, to their sums, or writes them.
+    unsafe fn multiply(
         &self,
-        cpu: &Cpu,
         products: Bf16Products,
+        ready: &Ready,
         matrices: &Matrices,
         [a, b]: [&[f32]; 2],
-        sums: &mut [f32],
+        sums: *mut f32,
         onto: bool,
+        strip: usize,
+        tiles: Range<usize>,
+        taps: Range<usize>,
+        ahead: &mut [Ahead; 2],
     ) {
-        let (rows, channels, taps) = (self.inputs * LANES, self.planes() * self.inputs * LANES, self.taps.len());
+        let (rows, channels, all) = (self.inputs * LANES, self.planes() * self.inputs * LANES, self.tiles(products));
         let Matrices { chunks, pairs, .. } = *matrices;
-        let tiles = rows.div_ceil(tile::most_rows(products));
-        let strips = self.outputs.div_ceil(VECTORS);
-        // Tiles and kernel places of a task share the strip's pixels.
-        let downs = tiles.div_ceil(MOST_TILES).max(TASKS.div_ceil(strips).min(tiles));
-        let turns = TASKS.div_ceil(strips * downs).min(taps);
-        let sums = Disjoint::new(sums);
-        cpu.pool.run(strips * downs * turns, |task| {
-            let (strip, down, turn) = (task / (downs * turns), task / turns % downs, task % turns);
-            let (block, ready) = (strip * VECTORS, Ready::new(products));
-            let vectors = VECTORS.min(self.outputs - block);
-            let mut steps = Vec::with_capacity(BLOCK);
-            for first in (0..chunks).step_by(BLOCK) {
-                for tap in taps * turn / turns..taps * (turn + 1) / turns {
-                    let Place { plane, distance } = self.taps[tap];
-                    // Rows of B begin `ahead` pixels before A, those of the second B one pixel earlier.
-                    let (shift, before) = (distance % 2, (self.ahead + distance % 2 - distance) / 2);
-                    steps.clear();
-                    steps.extend((first..(first + BLOCK).min(chunks)).map(|chunk| Step {
+        let (block, vector) = (strip * VECTORS, self.taps.len() * rows * LANES);
+        let vectors = VECTORS.min(self.outputs - block);
+        let mut steps = Vec::with_capacity(BLOCK);
+        for first in (0..chunks).step_by(BLOCK) {
+            for tap in taps.clone() {
+                let Place { plane, distance } = self.taps[tap];
+                // Rows of B begin `ahead` pixels before A, those of the second B one pixel earlier.
+                let (shift, before) = (distance % 2, (self.ahead + distance % 2 - distance) / 2);
+                steps.clear();
+                steps.extend(
+                    (first..(first + BLOCK).min(chunks)).map(|chunk| Step {
                         a: (chunk * channels + plane * rows) * ROW,
                         b: chunk * STEP + before * ROW,
-                    }));
-                    for index in tiles * down / downs..tiles * (down + 1) / downs {
-                        let (start, end) = (rows * index / tiles, rows * (index + 1) / tiles);
-                        let (b, b_vector) = (b[(shift * self.outputs + block) * pairs * ROW..].as_ptr(), pairs * ROW);
-                        let (a, rows_of_tile) = (a[start * ROW..].as_ptr(), end - start);
-                        let tile = Tile { a, b, b_vector, steps: &steps, rows: rows_of_tile, vectors };
-                        let vector = taps * rows * LANES;
-                        // SAFETY: the task has these sums for itself.
-                        let place = unsafe { sums.at(block * vector + (tap * rows + start) * LANES) };
-                        let sink = Sums { place, vector, onto: onto || first > 0 };
-                        // SAFETY: the matrices hold all chunks and, behind A, some more rows.
-                        unsafe { tile::run(products, &ready, &tile, &sink) };
-                    }
+                    }),
+                );
+                let (b, b_vector) = (b[(shift * self.outputs + block) * pairs * ROW..].as_ptr(), pairs * ROW);
+                for index in tiles.clone() {
+                    // By turns the one map's and the other's.
+                    let next = ahead[index % 2].share(steps.len());
+                    let (start, end) = (rows * index / all, rows * (index + 1) / all);
+                    let (a, rows_of_tile) = (a[start * ROW..].as_ptr(), end - start);
+                    let tile = Tile { a, b, b_vector, steps: &steps, rows: rows_of_tile, vectors, next };
+                    let place = sums.wrapping_add(block * vector + (tap * rows + start) * LANES);
+                    let sink = Sums { place, vector, onto: onto || first > 0 };
+                    // SAFETY: the matrices hold all chunks and, behind A, some more rows; the sums are granted.
+                    unsafe { tile::run(products, ready, &tile, &sink) };
                 }
             }
-        });
+        }
     }
 }
 

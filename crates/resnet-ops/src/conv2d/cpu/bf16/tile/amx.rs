@@ -127,6 +127,8 @@ const _: () = assert!(size_of::<Step>() == 16 && size_of::<usize>() == 8 && SUMS
 /// Computes a tile; the thread's tiles must be [`Configured`].
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn run<K: Sink>(tile: &Tile, sink: &K) {
+    let mut next = tile.next;
+    tile.steps.iter().for_each(|_| next.ask());
     let mut sums = MaybeUninit::<[[[f32; SUMS]; 2]; 2]>::uninit();
     let start = sums.as_mut_ptr().cast::<f32>();
     // SAFETY: the caller grants the rows and those beyond the last one up to a whole tile, and the steps; the buffer holds four tiles.

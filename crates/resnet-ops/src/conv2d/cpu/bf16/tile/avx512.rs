@@ -79,7 +79,9 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize>(tile: &Tile) -> [[__m512
     // SAFETY: see `Tile`.
     unsafe {
         let mut sums = [[Avx512::splat(0.0); VECTORS]; ROWS];
+        let mut next = tile.next;
         for &Step { a, b } in tile.steps {
+            next.ask();
             let (mut a, mut b) = (tile.a.add(a), tile.b.add(b));
             for _ in 0..ROW {
                 let mut vectors = [Avx512::splat(0.0); VECTORS];

@@ -18,6 +18,7 @@ mod amx;
 mod avx512;
 mod model;
 
+use super::ahead::Share;
 use super::round::ROW;
 use crate::simd::Simd;
 use crate::Bf16Products;
@@ -49,6 +50,8 @@ pub(super) struct Tile<'a> {
     pub(super) steps: &'a [Step],
     pub(super) rows: usize,
     pub(super) vectors: usize,
+    /// What each step asks for.
+    pub(super) next: Share,
 }
 
 /// What becomes of sums.
