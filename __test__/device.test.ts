@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { adam, deviceInfo, loadModel, ResNet, Residual, sgd, tensor, Trainer, type UpdateOptions } from "resnet-native";
+import { adam, deviceInfo, loadModel, ResNet, ResNet18, Residual, sgd, tensor, Trainer, type UpdateOptions } from "resnet-native";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 let folder: string;
@@ -26,6 +26,13 @@ describe("deviceInfo", () => {
     expect(why).toMatch(device === "cpu" ? /install|start|path|needed|see it/ : /can be used/);
     using model = small();
     expect(await model.device()).toBe(device);
+  });
+
+  test("tells how bf16 is computed, which other kernels than the widest do in f32", () => {
+    expect(["amx", "avx512-bf16", "f32"]).toContain(deviceInfo().cpu.bf16);
+    vi.stubEnv("RESNET_NATIVE_ISA", "portable");
+    expect(deviceInfo().cpu.bf16).toBe("f32");
+    vi.unstubAllEnvs();
   });
 
   test("refuses an instruction set that the machine has not", () => {
@@ -74,6 +81,26 @@ test.each<[string, UpdateOptions]>([
     return { losses, gradients: await trainer.gradients(), state: await model.stateDict() };
   };
   expect(await trained(true)).toEqual(await trained(false));
+});
+
+test("bf16 trains as f32 does, rounded where the processor is faster at it, and strict kernels do not round", async () => {
+  // Noise that is brighter from class to class.
+  const noise = (i: number) => ((i * 2654435769) % 2 ** 32) / 2 ** 31 - 1;
+  const many = tensor(Float32Array.from({ length: 16 * 1024 }, (_, i) => noise(i) + ((i >> 10) % 4) / 2), [16, 1, 32, 32]);
+  const labels = Array.from({ length: 16 }, (_, i) => i % 4);
+  const losses = async (options: object) => {
+    using model = new ResNet18({ numClasses: 4, inChannels: 1, seed: 3, device: "cpu", ...options });
+    const trainer = new Trainer(model, { optimizer: sgd({ lr: 0.002 }) });
+    const found = [];
+    for (let step = 0; step < 8; step++) found.push((await trainer.step(many, labels)).loss);
+    return found;
+  };
+  const [f32, bf16] = [await losses({}), await losses({ precision: "bf16" })];
+  expect(Math.abs(bf16[0]! / f32[0]! - 1)).toBeLessThan(0.01);
+  for (const found of [f32, bf16]) expect(found.at(-1)!).toBeLessThan(found[0]! / 20);
+  expect(f32.every((loss, step) => loss === bf16[step])).toBe(deviceInfo().cpu.bf16 === "f32");
+  expect(await losses({ precision: "fp32" })).toEqual(f32);
+  expect(await losses({ precision: "bf16", strict: true })).toEqual(await losses({ strict: true }));
 });
 
 test("wrong devices and settings are refused at once", async () => {

@@ -17,12 +17,14 @@ export interface ComputeOptions {
   threads?: number;
   /**
    * Whether the CPU's convolutions use direct kernels only, default false: Winograd's are two to four times as fast, and round to
-   * some 5e-6 of a map's values instead of some 1e-7.
+   * some 5e-6 of a map's values instead of some 1e-7. Direct kernels do not round to bf16 either, whatever `precision` says.
    */
   strict?: boolean;
   /**
-   * How a GPU rounds, default `"tf32"`: f32, whose products within convolutions have 10 bits of fraction, as PyTorch's default;
-   * `"fp32"`: f32 throughout; `"bf16"`: activations of 7 bits, while weights, sums and statistics stay f32. The CPU is always f32.
+   * How convolutions round, default `"tf32"`: f32, which a GPU multiplies with 10 bits of fraction, as PyTorch's default; `"fp32"`: f32
+   * throughout; `"bf16"`: on a GPU, activations of 7 bits, while weights, sums and statistics stay f32. On a CPU the first two are the same,
+   * and with `"bf16"` all numbers in memory stay f32, but convolutions round what they multiply to 7 bits, and sum up in f32, for those shapes
+   * for which the processor is faster at that: `deviceInfo().cpu.bf16` tells how. Where it is not faster, they compute in f32.
    */
   precision?: "tf32" | "fp32" | "bf16";
   /** Whether a GPU gives the same bits each time, by slower convolutions; default false. The CPU always does. */
@@ -50,6 +52,11 @@ export interface DeviceInfo {
     readonly instructionSet: string;
     /** The instruction sets that the machine has kernels for, narrowest first. */
     readonly instructionSets: readonly string[];
+    /**
+     * How convolutions multiply with the precision `"bf16"`: by AMX's or AVX512_BF16's instructions, or in f32, where the processor has neither,
+     * makes fewer products of bf16 than of f32 (Intel's without AMX), or `RESNET_NATIVE_ISA` names other kernels than `avx512`.
+     */
+    readonly bf16: "amx" | "avx512-bf16" | "f32";
     /** Threads of a model whose option `threads` is not given. */
     readonly threads: number;
   };
@@ -118,8 +125,8 @@ export function placed<T extends ComputeOptions>(options: T, env: Readonly<Recor
  * @throws `ERR_INVALID_ARGUMENT` if `RESNET_NATIVE_ISA` names an instruction set that the machine has not.
  */
 export function deviceInfo(): DeviceInfo {
-  const { device: chosen, why, instructionSet, instructionSets, threads, ...cuda } = translated(() => addon.deviceInfo());
+  const { device: chosen, why, instructionSet, instructionSets, bf16, threads, ...cuda } = translated(() => addon.deviceInfo());
   const { file, why: whyAddon } = origin;
   const mpi = addon.mpiLibrary() ?? undefined;
-  return { device: chosen, why, addon: { file, why: whyAddon, ...(mpi !== undefined && { mpi }) }, cpu: { instructionSet, instructionSets, threads }, cuda };
+  return { device: chosen, why, addon: { file, why: whyAddon, ...(mpi !== undefined && { mpi }) }, cpu: { instructionSet, instructionSets, bf16: bf16 as DeviceInfo["cpu"]["bf16"], threads }, cuda };
 }

@@ -39,7 +39,7 @@ const device: Option<Device> = {
 /** Options of where a network computes. */
 export const machineOptions = {
   device,
-  precision: choice("how a GPU rounds", "PRECISION", ["tf32", "fp32", "bf16"], "tf32"),
+  precision: choice("how convolutions round; on a CPU tf32 is fp32", "PRECISION", ["tf32", "fp32", "bf16"], "tf32"),
   threads: whole("threads of the CPU, by default all cores, less one where there are more than two", undefined, 1, 1024),
 };
 

@@ -1,7 +1,7 @@
 //! Where and how models compute, and what there is for it on this machine.
 
 use crate::error::{Code, Error, Result};
-use resnet_ops::{Algorithm, DeviceError, DeviceProbe, Executor, Isa};
+use resnet_ops::{Algorithm, Bf16Products, DeviceError, DeviceProbe, Executor, Isa};
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,9 +27,9 @@ pub struct Compute {
     /// Threads of the CPU; by default all cores, less one for the event loop where there are more than two.
     pub threads: Option<usize>,
     /// Whether the CPU's convolutions use direct kernels alone, which round to some 1e-7 of a map's values where Winograd's round to
-    /// 5e-6, and take two to four times as long.
+    /// 5e-6, and take two to four times as long. They do not round to bf16 either.
     pub direct_convolutions: bool,
-    /// How a GPU rounds.
+    /// How convolutions round.
     pub precision: Precision,
     /// Whether a GPU gives the same bits each time; the CPU always does.
     pub deterministic: bool,
@@ -46,6 +46,8 @@ pub struct DeviceInfo {
     pub instruction_set: &'static str,
     /// The instruction sets that this machine has kernels for, narrowest first.
     pub instruction_sets: Vec<&'static str>,
+    /// How the CPU's convolutions multiply with [`Precision::Bf16`]: `amx` or `avx512-bf16` where those are faster, else `f32`.
+    pub bf16: &'static str,
     /// Threads of the CPU.
     pub threads: usize,
     /// What there is for GPUs.
@@ -105,7 +107,8 @@ impl Compute {
             None => default_threads(),
         };
         let executor = Executor::cpu(threads).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))?;
-        Ok(executor.with_convolution(if self.direct_convolutions { Algorithm::Direct } else { Algorithm::Auto }))
+        let convolution = if self.direct_convolutions { Algorithm::Direct } else { Algorithm::Auto };
+        Ok(executor.with_convolution(convolution).with_precision(self.precision))
     }
 }
 
@@ -126,6 +129,7 @@ impl DeviceInfo {
             why,
             instruction_set: chosen.name(),
             instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
+            bf16: Bf16Products::fastest(chosen).map_or("f32", Bf16Products::name),
             threads: default_threads(),
             probe,
         })
@@ -164,6 +168,7 @@ mod tests {
         let info = DeviceInfo::new().unwrap();
         assert_eq!(info.instruction_sets[0], "portable");
         assert!(info.instruction_sets.contains(&info.instruction_set));
+        assert!(["f32", "avx512-bf16", "amx"].contains(&info.bf16), "{}", info.bf16);
         assert!(info.threads >= 1 && !info.why.is_empty());
         assert_eq!(info.device, Compute::default().executor().unwrap().gpu().map_or(Device::Cpu, Device::Cuda));
         assert_eq!(info.probe.problem.is_some(), info.device == Device::Cpu);

@@ -8,7 +8,7 @@ use resnet_core::session::{Images, LoadOptions, Session};
 use resnet_core::train::{Optimizer, Sgd, Trainer};
 use resnet_core::Code;
 use resnet_ops::Algorithm;
-use resnet_ops::{Executor, Isa, Precision};
+use resnet_ops::{Bf16Products, Executor, Isa, Precision};
 
 const SGD: Optimizer =
     Optimizer::Sgd(Sgd { lr: 0.05, momentum: 0.9, dampening: 0.0, nesterov: false, weight_decay: 1e-4 });
@@ -134,6 +134,16 @@ fn agrees(network: &Layer, channels: usize) {
             distances[0] < logits && distances[1] < losses && distances[2] < weights,
             "GPU's kernels, {precision:?}: {distances:?}"
         );
+    }
+    for products in Bf16Products::available() {
+        let on = |threads| Executor::cpu(threads).unwrap().with_convolution(Algorithm::Bf16(products));
+        let found = train(network.clone(), on(1), channels);
+        let distances =
+            [distance(&found.0, &expected.0), distance(&found.1, &expected.1), distance(&found.2, &expected.2)];
+        let near = distances.iter().zip([3e-2, 0.3, 0.3]).all(|(distance, most)| *distance < most);
+        assert!(near, "bf16 by {}: {distances:?}", products.name());
+        assert_ne!(found.1, train(network.clone(), Executor::cpu(1).unwrap(), channels).1, "nothing was rounded");
+        assert_eq!(found, train(network.clone(), on(3), channels), "bf16 by {}, 3 threads", products.name());
     }
     // Where a ReLU's input is as good as zero, another rounding may pass it or not, and one weight in many moves otherwise.
     // The ops' own tests have the direct kernels on two threads, and Winograd's on three.

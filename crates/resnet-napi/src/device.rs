@@ -11,6 +11,7 @@ pub struct NativeDeviceInfo {
     pub why: String,
     pub instruction_set: String,
     pub instruction_sets: Vec<String>,
+    pub bf16: String,
     pub threads: u32,
     pub driver: Option<String>,
     pub version: Option<String>,
@@ -33,7 +34,7 @@ pub struct NativeGpu {
 /// `RESNET_NATIVE_ISA` names what the machine has not.
 #[napi]
 pub fn device_info() -> napi::Result<NativeDeviceInfo> {
-    let DeviceInfo { device, why, instruction_set, instruction_sets, threads, probe } =
+    let DeviceInfo { device, why, instruction_set, instruction_sets, bf16, threads, probe } =
         DeviceInfo::new().map_err(raise)?;
     let dotted = |(major, minor)| format!("{major}.{minor}");
     let gpus = probe.gpus.iter().map(|gpu| NativeGpu {
@@ -48,6 +49,7 @@ pub fn device_info() -> napi::Result<NativeDeviceInfo> {
         why,
         instruction_set: instruction_set.to_owned(),
         instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
+        bf16: bf16.to_owned(),
         threads: threads as u32,
         driver: probe.driver,
         version: probe.cuda.map(dotted),

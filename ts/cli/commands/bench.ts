@@ -29,7 +29,7 @@ export default command({
 
 async function measure(values: Values<typeof operands & typeof options>, screen: Screen): Promise<void> {
   const { flavor, size, device, precision, batchSize, seconds } = values;
-  const { instructionSet, threads: usual } = deviceInfo().cpu;
+  const { instructionSet, bf16, threads: usual } = deviceInfo().cpu;
   const threads = values.threads ?? usual;
   using model = network(values.network, { flavor, device, precision, threads, inChannels: 1, numClasses: 10 });
   const { train } = await fashionMnist({ source: "sample", resize: size });
@@ -45,7 +45,7 @@ async function measure(values: Values<typeof operands & typeof options>, screen:
   const latency = 1000 * (await time("latency", () => model.predict(one)));
   const used = await model.device();
   screen.record({ network: values.network, size, batchSize, device: used, precision, threads, instructionSet, training, inference, latency });
-  screen.print(`${values.network}, 1x${size}x${size}, batch ${batchSize}, ${used === "cpu" ? `${threads} threads, ${instructionSet}` : `${used}, ${precision}`}; medians
+  screen.print(`${values.network}, 1x${size}x${size}, batch ${batchSize}, ${used === "cpu" ? `${threads} threads, ${instructionSet}${precision === "bf16" ? `, bf16 by ${bf16}` : ""}` : `${used}, ${precision}`}; medians
 training   ${training.toFixed(1)} images/s
 inference  ${inference.toFixed(1)} images/s
 one image  ${latency.toFixed(2)} ms`);

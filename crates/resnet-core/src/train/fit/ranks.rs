@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::train::trainer::PreparedFor;
+use resnet_ops::{Bf16Products, Executor};
 use std::borrow::Cow;
 
 /// Updates after which ranks look whether they still have the same weights, which an epoch's end has them do too.
@@ -41,6 +42,12 @@ impl FitConfig {
     }
 }
 
+/// How an executor rounds, as it matters to whoever computes with it.
+fn precision(executor: &Executor) -> String {
+    let products = executor.bf16_products().map(Bf16Products::name);
+    products.map_or_else(|| format!("{:?}", executor.dtype()), |name| format!("bf16 by {name}"))
+}
+
 impl Ranks<'_> {
     /// What the trainer asks for, if batches of such images (N, C, H, W) are cut.
     pub fn prepared_for(&mut self, [n, channels, height, width]: [usize; 4]) -> Option<PreparedFor<'_>> {
@@ -67,7 +74,7 @@ impl Ranks<'_> {
                 if session.executor().gpu().is_some() { "a GPU" } else { "a CPU" },
             )
             .on_value("instruction set (RESNET_NATIVE_ISA)", session.executor().instruction_set().unwrap_or("none"))
-            .on_value("precision", format!("{:?}", session.executor().dtype()))
+            .on_value("precision", precision(session.executor()))
             .on_value("network", network)
             .on_value("model's seed", session.seed())
             .on_value("options", identity.options())
