@@ -94,12 +94,15 @@ fn all_passes_are_the_definition_of_rounded_operands() {
     }
 }
 
-/// Units of images with sums of their own, the last one smaller; and turns of all threads onto the same sums.
+/// Units of images, and parts of one, with sums of their own, the last one smaller; and turns of all threads onto the same sums.
 #[test]
 fn gradients_of_weights_are_summed_over_all_images() {
-    for case in
-        [dense(70, [16, 16], 1, 1, [24, 24]), dense(67, [16, 32], 3, 1, [15, 16]), dense(2, [272, 256], 1, 1, [37, 37])]
-    {
+    for case in [
+        dense(70, [16, 16], 1, 1, [24, 24]),
+        dense(67, [16, 32], 3, 1, [15, 16]),
+        dense(2, [16, 2048], 1, 1, [9, 9]),
+        dense(2, [272, 256], 1, 1, [37, 37]),
+    ] {
         let mut random = Random::new(2);
         let x = cut_all(&case.inputs(&mut random)).pop().unwrap();
         let [height, width] = case.shape.output();

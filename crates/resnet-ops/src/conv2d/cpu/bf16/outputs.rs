@@ -153,17 +153,33 @@ impl OutputSweep {
             // SAFETY: a thread has a workspace of its own.
             let rows = unsafe { scratch.at(thread * workspace) };
             let ready = Ready::new(products);
-            // Of a task that rounds whole images for all strips, it is the next images that come next.
-            let whole = parts == 1 && groups == 1 && unit + 1 < units;
-            let next = if whole { part(unit + 1).images } else { 0..0 };
-            let next = &call.source[next.start * self.source.image..next.end * self.source.image];
             for index in 0..joined {
-                let part = part(unit * joined + index);
+                let place = unit * joined + index;
+                let (part, next) = (part(place), (groups == 1 && place + 1 < chunks * parts).then(|| part(place + 1)));
+                let next = next.map(|next| self.stretches(call.source, &next)).unwrap_or_default();
                 let task = PartTask { sweep: self, products, call, part: &part, rows };
                 task.round();
                 task.run(&ready, strips.clone(), index + 1 == joined, next);
             }
         });
+    }
+}
+
+impl OutputSweep {
+    /// What of the source a part reads.
+    fn stretches<'a>(&self, source: &'a [f32], Part { images, lines }: &Part) -> Vec<&'a [f32]> {
+        let down = &self.axes[0];
+        if lines.len() == down.count {
+            return vec![&source[images.start * self.source.image..images.end * self.source.image]];
+        }
+        let coordinate = |line: usize| (line.saturating_sub(down.lead) * down.step).min(down.source);
+        let (start, end) = (coordinate(lines.start), coordinate(lines.end + down.reach));
+        let blocks = images.clone().flat_map(|image| (0..self.sources).map(move |block| (image, block)));
+        let stretch = |(image, block)| {
+            let first = image * self.source.image + block * self.source.block;
+            &source[first + start * self.source.line..first + end * self.source.line]
+        };
+        blocks.map(stretch).collect()
     }
 }
 
@@ -231,7 +247,7 @@ impl PartTask<'_> {
     }
 
     /// Computes the targets of some strips; if the part is an image's last one, their planes are complete. `next` is asked for meanwhile.
-    fn run(&self, ready: &Ready, strips: Range<usize>, last: bool, next: &[f32]) {
+    fn run(&self, ready: &Ready, strips: Range<usize>, last: bool, next: Vec<&[f32]>) {
         let (sweep, images) = (self.sweep, &self.part.images);
         let runs = self.runs();
         let steps: usize = runs.iter().map(|run| run.tiles.len() * run.steps.len()).sum();

@@ -10,6 +10,8 @@ use crate::simd::{Portable, Simd};
 pub(super) const ROWS: usize = 32;
 
 pub(super) unsafe fn run<K: Sink>(tile: &Tile, sink: &K) {
+    let mut next = tile.next;
+    tile.steps.iter().for_each(|_| next.ask());
     for row in 0..tile.rows {
         let mut sums = [[0f32; LANES]; VECTORS];
         for step in tile.steps {

@@ -13,11 +13,13 @@
 //! Where the sums are few, a task does all of it for some images, in its core's cache, with sums of its own that are added up in the end.
 //! Where they are many, all threads round, then each has some sums.
 
+mod matrices;
+
 use super::ahead::Ahead;
 use super::axis::Axis;
 use super::pack::unpack;
-use super::round::{self, NOWHERE, ROW};
-use super::tile::{self, Ready, Sink, Step, Tile, SLACK, STEP, VECTORS};
+use super::round::ROW;
+use super::tile::{self, Ready, Sink, Step, Tile, STEP, VECTORS};
 use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
 use crate::conv2d::call::WeightGradient;
@@ -28,10 +30,9 @@ use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::Simd;
 use crate::{Bf16Products, Result};
+use matrices::Matrices;
 use std::ops::Range;
 
-/// Pixels of a row of A.
-const PIXELS: usize = 2 * ROW;
 /// Words of both matrices for the images of a turn: part of a last-level cache.
 const TURN: usize = 1024 * 1024;
 /// The same where a task rounds its images alone: part of a second-level cache.
@@ -73,29 +74,13 @@ struct Place {
 
 /// How a batch is cut.
 struct Cut {
-    /// Images that are rounded at a time.
+    /// Images that are rounded at a time, or parts of one.
     images: usize,
+    parts: usize,
     /// Blocks of images with sums of their own.
     blocks: usize,
     /// Whether a task does both, rounds and multiplies.
     alone: bool,
-}
-
-/// The matrices of some images.
-struct Matrices {
-    images: usize,
-    /// Rows of A for each channel, and of B for each block.
-    chunks: usize,
-    pairs: usize,
-    /// Whether there is a B for odd distances.
-    odd: bool,
-}
-
-/// Where in the maps the places of both matrices are.
-struct Places {
-    /// Of each plane.
-    x: Vec<Vec<usize>>,
-    dy: Vec<usize>,
 }
 
 impl WeightSweep {
@@ -134,23 +119,10 @@ impl WeightSweep {
         let words = (self.planes() * self.inputs + 2 * self.outputs) * LANES * self.image / 2;
         let alone = self.sums_len() <= ALONE;
         let images = (if alone { UNIT } else { TURN } / words).clamp(1, n.max(1));
+        let parts = if alone && images == 1 { words.div_ceil(UNIT).min(self.matrices(1).chunks) } else { 1 };
         let blocks =
             if alone { (4 * ALONE / self.sums_len()).min(MOST_BLOCKS).min(n.div_ceil(images)).max(1) } else { 1 };
-        Cut { images, blocks, alone }
-    }
-
-    fn matrices(&self, images: usize) -> Matrices {
-        let chunks = (images * self.image + self.ahead).div_ceil(PIXELS);
-        let odd = self.taps.iter().any(|tap| tap.distance % 2 == 1);
-        Matrices { images, chunks, pairs: chunks * ROW + self.ahead / 2, odd }
-    }
-
-    fn a_len(&self, matrices: &Matrices) -> usize {
-        (matrices.chunks * self.planes() * self.inputs * LANES + SLACK) * ROW
-    }
-
-    fn b_len(&self, matrices: &Matrices) -> usize {
-        (1 + usize::from(matrices.odd)) * self.outputs * matrices.pairs * ROW
+        Cut { images, parts, blocks, alone }
     }
 
     fn sums_len(&self) -> usize {
@@ -158,8 +130,8 @@ impl WeightSweep {
     }
 
     pub(super) fn scratch_len(&self, threads: usize, n: usize) -> usize {
-        let Cut { images, blocks, alone } = self.cut(n);
-        let matrices = self.matrices(images);
+        let Cut { images, parts, blocks, alone } = self.cut(n);
+        let matrices = self.part(&self.matrices(images), parts - 1, parts);
         let workspaces = if alone { threads } else { 1 };
         workspaces * (self.a_len(&matrices) + self.b_len(&matrices)) + blocks * self.sums_len()
     }
@@ -207,7 +179,8 @@ impl WeightSweep {
         workspaces: &mut [f32],
     ) {
         let whole = self.matrices(cut.images);
-        let (a_len, b_len) = (self.a_len(&whole), self.b_len(&whole));
+        let last = self.part(&whole, cut.parts - 1, cut.parts);
+        let (a_len, b_len) = (self.a_len(&last), self.b_len(&last));
         let (places, rest) = (self.places(&whole), self.matrices(n % cut.images));
         let places_of_rest = self.places(&rest);
         let (sums, workspaces) = (Disjoint::new(sums), Disjoint::new(workspaces));
@@ -220,37 +193,36 @@ impl WeightSweep {
             };
             let (a, b) = workspace.split_at_mut(a_len);
             let (ready, first) = (Ready::new(products), units * block / cut.blocks);
-            for unit in first..units * (block + 1) / cut.blocks {
-                let image = unit * cut.images;
-                let (matrices, places) =
-                    if image + cut.images <= n { (&whole, &places) } else { (&rest, &places_of_rest) };
+            let (strips, tiles) = (self.outputs.div_ceil(VECTORS), self.tiles(products));
+            for turn in first * cut.parts..units * (block + 1) / cut.blocks * cut.parts {
+                let of = |turn: usize| {
+                    let image = turn / cut.parts * cut.images;
+                    let (whole, places) =
+                        if image + cut.images <= n { (&whole, &places) } else { (&rest, &places_of_rest) };
+                    (image, self.part(whole, turn % cut.parts, cut.parts), places)
+                };
+                let (image, matrices, places) = of(turn);
                 let maps = [&x[image * self.x.image..], &dy[image * self.dy.image..]];
                 let (into_a, into_b) = (Disjoint::new(a), Disjoint::new(b));
-                for block in 0..self.blocks(matrices) {
+                for block in 0..self.blocks(&matrices) {
                     // SAFETY: the workspace is this thread's.
-                    unsafe { self.round(products, matrices, places, maps, [&into_a, &into_b], block, [0, 1]) };
+                    unsafe { self.round(products, &matrices, places, maps, [&into_a, &into_b], block, [0, 1]) };
                 }
-                let (strips, tiles) = (self.outputs.div_ceil(VECTORS), self.tiles(products));
+                let next = if turn + 1 < units * cut.parts {
+                    self.stretches(of(turn + 1), [x, dy])
+                } else {
+                    Default::default()
+                };
+                // Each tile asks for one of the maps.
                 let steps = strips * tiles * self.taps.len() * matrices.chunks / 2;
-                let next = (image + cut.images).min(n)..(image + 2 * cut.images).min(n);
-                let mut ahead = [(x, self.x.image), (dy, self.dy.image)]
-                    .map(|(map, len)| Ahead::new(&map[next.start * len..next.end * len], steps));
+                let mut ahead = next.map(|stretches| Ahead::new(stretches, steps));
+                let (onto, operands) = (turn > first * cut.parts, [&*a, &*b]);
                 for strip in 0..strips {
-                    let (onto, taps) = (unit > first, 0..self.taps.len());
+                    let (tiles, taps) = (0..tiles, 0..self.taps.len());
                     // SAFETY: the sums are this task's.
                     unsafe {
-                        let operands = [&*a, &*b];
                         self.multiply(
-                            products,
-                            &ready,
-                            matrices,
-                            operands,
-                            sums,
-                            onto,
-                            strip,
-                            0..tiles,
-                            taps,
-                            &mut ahead,
+                            products, &ready, &matrices, operands, sums, onto, strip, tiles, taps, &mut ahead,
                         );
                     }
                 }
@@ -295,7 +267,7 @@ impl WeightSweep {
                 let ready = Ready::new(products);
                 // SAFETY: each task has sums of its own.
                 unsafe {
-                    let mut none = [(); 2].map(|()| Ahead::new(&[], 0));
+                    let mut none = [(); 2].map(|()| Ahead::new(Vec::new(), 0));
                     self.multiply(
                         products,
                         &ready,
@@ -313,87 +285,9 @@ impl WeightSweep {
         }
     }
 
-    /// Blocks of channels of both matrices, of each plane and each B.
-    fn blocks(&self, matrices: &Matrices) -> usize {
-        self.planes() * self.inputs + (1 + usize::from(matrices.odd)) * self.outputs
-    }
-
     /// Tiles down.
     fn tiles(&self, products: Bf16Products) -> usize {
         (self.inputs * LANES).div_ceil(tile::most_rows(products))
-    }
-
-    /// Writes a share of a block of channels of either matrix.
-    unsafe fn round(
-        &self,
-        products: Bf16Products,
-        matrices: &Matrices,
-        places: &Places,
-        [x, dy]: [&[f32]; 2],
-        [a, b]: [&Disjoint; 2],
-        block: usize,
-        [share, shares]: [usize; 2],
-    ) {
-        let Matrices { chunks, pairs, .. } = *matrices;
-        let blocks_of_a = self.planes() * self.inputs;
-        if let Some(block) = block.checked_sub(blocks_of_a) {
-            let (shift, block) = (block / self.outputs, block % self.outputs);
-            let (first, end) = (pairs * share / shares, pairs * (share + 1) / shares);
-            let places = &places.dy[2 * first + 1 - shift..][..2 * (end - first)];
-            // SAFETY: the caller grants the rows, and each place is a pixel's.
-            unsafe {
-                let rows = b.at(((shift * self.outputs + block) * pairs + first) * ROW);
-                round::pairs(products, dy[block * self.dy.block..].as_ptr(), places, rows);
-            }
-            return;
-        }
-        let (plane, x) = (block / self.inputs, x[block % self.inputs * self.x.block..].as_ptr());
-        for chunk in chunks * share / shares..chunks * (share + 1) / shares {
-            // SAFETY: as above.
-            unsafe {
-                let rows = a.at((chunk * blocks_of_a + block) * LANES * ROW);
-                round::channels(products, x, &places.x[plane][chunk * PIXELS..][..PIXELS], rows);
-            }
-        }
-    }
-
-    fn places(&self, matrices: &Matrices) -> Places {
-        let Matrices { images, chunks, pairs, .. } = *matrices;
-        let x = (0..self.planes()).map(|plane| self.x_places(plane, images, chunks * PIXELS)).collect();
-        Places { x, dy: self.dy_places(images, 2 * pairs + 1) }
-    }
-
-    /// Where in x, counted from a block's first pixel of the first image, each of `len` places of a plane is.
-    fn x_places(&self, plane: usize, images: usize, len: usize) -> Vec<usize> {
-        let [down, across] = &self.axes;
-        let (line_plane, pixel_plane) = (plane / across.planes, plane % across.planes);
-        let mut places = vec![NOWHERE; len];
-        for image in 0..images {
-            for line in 0..down.stored(line_plane) {
-                let first = image * self.image + (down.lead + line) * self.pitch + across.lead;
-                let start = image * self.x.image + (line_plane + line * down.step) * self.x.line;
-                for pixel in 0..across.stored(pixel_plane) {
-                    places[first + pixel] = start + (pixel_plane + pixel * across.step) * self.x.pixel;
-                }
-            }
-        }
-        places
-    }
-
-    /// Where in dy each place is, from one before the first on.
-    fn dy_places(&self, images: usize, len: usize) -> Vec<usize> {
-        let [height, width] = self.shape.output();
-        let mut places = vec![NOWHERE; len];
-        for image in 0..images {
-            for line in 0..height {
-                let first = 1 + self.ahead + image * self.image + line * self.pitch;
-                let start = image * self.dy.image + line * self.dy.line;
-                for pixel in 0..width {
-                    places[first + pixel] = start + pixel * self.dy.pixel;
-                }
-            }
-        }
-        places
     }
 
     /// Adds products of both matrices, of a strip, some tiles and kernel places, to their sums, or writes them.
