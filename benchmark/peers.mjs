@@ -8,7 +8,7 @@
 import { resolve } from "node:path";
 import { workloads } from "./networks.mjs";
 import { Peer } from "./peer.mjs";
-import { peerFile, workload } from "./turns.mjs";
+import { nativeSide, peerFile, workload } from "./turns.mjs";
 
 const python = process.env["RESNET_NATIVE_PYTHON"] || "python3";
 const tensorflowPython = process.env["RESNET_NATIVE_TF_PYTHON"] || python;
@@ -70,6 +70,13 @@ export const peers = {
   },
   openvino: { name: "OpenVINO f32", runs: ["predict", "latency"], networks: everywhere, needs: OPENVINO, start: openvino("f32") },
   openvino_bf16: { name: "OpenVINO bf16", runs: ["predict", "latency"], networks: everywhere, needs: OPENVINO, start: openvino("bf16") },
+  own_fp32: {
+    name: "resnet-native fp32",
+    runs: ["train", "predict", "latency"],
+    networks: everywhere,
+    needs: "nothing else",
+    start: (name, options) => nativeSide(name, { ...options, network: workloads[options.network].network, precision: "fp32" }),
+  },
 };
 
 /** PyTorch's convolutions, layer by layer; memory is kept, so that kernels are compared and not page faults. */

@@ -2,7 +2,8 @@
 // latency of one image, beside each peer (peers.mjs): ours and the peer in turns, each in a process of its own.
 //
 //   --network NAME   resnet18 (default), resnext18, resnet50 (torchvision's, 3x64x64) or resnet50_224 (3x224x224)
-//   --peers A,B      default all: eager,channels_last,compiled,bf16,bf16_compiled,keras,onnx,openvino,openvino_bf16
+//   --precision NAME fp32 (default) or bf16: that of our side
+//   --peers A,B      default all: eager,channels_last,compiled,bf16,bf16_compiled,keras,onnx,openvino,openvino_bf16; also own_fp32
 //   --runs A,B       default train,predict,latency
 //   --threads N      threads of each side, default all cores
 //   --rounds N       turns of each side, default 5
@@ -27,11 +28,11 @@ const runs = {
 };
 
 export async function main(args) {
-  const lists = { peers: Object.keys(peers).join(","), runs: Object.keys(runs).join(",") };
-  const options = parse(args, { network: "resnet18", ...lists, threads, rounds: 5, steps: 3, batchSize: 128, data: sample });
+  const lists = { peers: Object.keys(peers).filter((name) => name !== "own_fp32").join(","), runs: Object.keys(runs).join(",") };
+  const options = parse(args, { network: "resnet18", precision: "fp32", ...lists, threads, rounds: 5, steps: 3, batchSize: 128, data: sample });
   const [{ channels, size }] = chosen("network", workloads, options);
   const [chosenPeers, chosenRuns] = [chosen("peers", peers, options), chosen("runs", runs, options)];
-  console.log(`${options.network}, ${channels}x${size}x${size}, ${options.threads} threads a side\n`);
+  console.log(`${options.network}, ${channels}x${size}x${size}, ours in ${options.precision}, ${options.threads} threads a side\n`);
   const [comparisons, versions, skipped] = [[], {}, {}];
   for (const run of chosenRuns) {
     const before = comparisons.length;

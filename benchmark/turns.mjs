@@ -10,8 +10,8 @@ const WARM_UP = 3;
 const REST = 300;
 
 /** A side that runs this package's network `options.network` (networks.mjs), in a process of its own. */
-export function nativeSide(name, options) {
-  return new Peer(name, process.execPath, [peerFile("native_step.mjs"), ...workload(options)]);
+export function nativeSide(name, { precision = "fp32", ...options }) {
+  return new Peer(name, process.execPath, [peerFile("native_step.mjs"), ...workload(options), "--precision", precision]);
 }
 
 /** The options that every side's program has. */

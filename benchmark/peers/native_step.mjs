@@ -4,10 +4,10 @@ import { fit, sgd } from "../../dist/index.js";
 import { build } from "../networks.mjs";
 import { dataset, options, predictBatches, serve } from "./side.mjs";
 
-const settings = options();
-const { network, threads, batchSize, channels } = settings;
+const settings = options("precision");
+const { network, threads, batchSize, channels, precision } = settings;
 const data = await dataset(settings);
-const model = build(network, { inChannels: channels, seed: 42, threads });
+const model = build(network, { inChannels: channels, seed: 42, threads, precision });
 
 /** Runs training steps, as one epoch of so many batches; the seconds of each. */
 async function train(steps, seed) {
