@@ -54,8 +54,8 @@ export interface DeviceInfo {
     readonly instructionSets: readonly string[];
     /**
      * How convolutions multiply with the precision `"bf16"`: by AMX's or AVX512_BF16's instructions, or in f32, where the processor has neither,
-     * makes fewer products of bf16 than of f32 (Intel's without AMX), or `RESNET_NATIVE_ISA` names other kernels than `avx512`. AMX's form
-     * has been tried with a model of its instruction alone, and on no processor that has it.
+     * makes fewer products of bf16 than of f32 (Intel's without AMX), or `RESNET_NATIVE_ISA` names other kernels than `avx512`. AMX is asked of
+     * Linux alone. Its form has been tried with a model of its instruction alone, and on no processor that has it.
      */
     readonly bf16: "amx" | "avx512-bf16" | "f32";
     /** Threads of a model whose option `threads` is not given. */

@@ -144,6 +144,9 @@ impl Executor {
 
     /// The same with other kernels for convolutions that are prepared from now on; only the CPU backend has more than one kind.
     pub fn with_convolution(mut self, algorithm: Algorithm) -> Self {
+        if let Algorithm::Bf16(products) = algorithm {
+            assert!(Bf16Products::available().contains(&products), "this machine lacks {}", products.name());
+        }
         match &mut self {
             Self::Cpu(cpu) => cpu.convolution = algorithm,
             Self::ReferenceF32 | Self::ReferenceF64 => {}
@@ -163,6 +166,17 @@ impl Executor {
                     Precision::Bf16 => Bf16Products::fastest(cpu.isa),
                 }
             }
+            Self::ReferenceF32 | Self::ReferenceF64 => {}
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => {}
+        }
+        self
+    }
+
+    /// The same with these products where they suit a shape, as if they were the fastest of this machine.
+    pub fn with_bf16_for_tests(mut self, products: Bf16Products) -> Self {
+        match &mut self {
+            Self::Cpu(cpu) => cpu.bf16 = Some(products),
             Self::ReferenceF32 | Self::ReferenceF64 => {}
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(_) => {}

@@ -1,4 +1,4 @@
-//! How convolutions round.
+//! How a model rounds.
 
 /// How convolutions round, and on a GPU activations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use crate::support::convolution::Convolution;
 use crate::support::ops::Op;
 use crate::support::{activation, blank_activation, garbage, norm, read_activation, Parameters, Random};
 use resnet_ops::conv2d::{self, ConvShape, Forward, WeightGradient};
-use resnet_ops::{Algorithm, DType, Executor, Isa, Pass};
+use resnet_ops::{Algorithm, Bf16Products, DType, Executor, Isa, Pass};
 
 /// Most relative root mean square error.
 const TOLERANCE: f64 = 1e-5;
@@ -135,22 +135,34 @@ fn errors_of_deep_layers_are_small() {
 #[test]
 fn any_batch_runs_in_the_storage_of_a_larger_one() {
     let (most, channels, size) = (38, [256, 32], [3, 3]);
-    let algorithms = [Algorithm::Auto, Algorithm::Winograd, Algorithm::Direct];
-    for (algorithm, training) in algorithms.into_iter().flat_map(|algorithm| [(algorithm, false), (algorithm, true)]) {
-        let executor = Executor::cpu(2).unwrap().with_convolution(algorithm);
-        let largest = Convolution { training, ..convolution(most, channels, size) };
-        let conv = largest.prepared(&executor).unwrap();
+    let on = |algorithm| Executor::cpu(2).unwrap().with_convolution(algorithm);
+    for algorithm in [Algorithm::Auto, Algorithm::Winograd, Algorithm::Direct] {
+        in_the_storage_of_a_larger_one(&on(algorithm), &convolution(most, channels, size));
+    }
+    // Of bf16 in all passes, and in some: twenty of these images are one part, more of them are parts of fewer.
+    let some = strided(most, [32, 16], [12, 12], 2);
+    in_the_storage_of_a_larger_one(&on(Algorithm::Bf16(Bf16Products::Model)), &some);
+    in_the_storage_of_a_larger_one(&on(Algorithm::Auto).with_bf16_for_tests(Bf16Products::Model), &some);
+}
+
+fn in_the_storage_of_a_larger_one(executor: &Executor, largest: &Convolution) {
+    let (most, size) = (largest.n, largest.shape.output());
+    let channels = [largest.shape.in_channels, largest.shape.out_channels];
+    let input = largest.shape.input;
+    for training in [false, true] {
+        let largest = Convolution { training, n: most, shape: largest.shape.clone() };
+        let conv = largest.prepared(executor).unwrap();
         let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
-        let mut scratch = passes.map(|pass| garbage(&executor, DType::F32, conv.scratch_len(pass, most)));
-        let mut packed = passes.map(|pass| garbage(&executor, DType::F32, conv.packed_len(pass)));
-        for n in [38, 1, 37, 36, 19, 2, 18] {
+        let mut scratch = passes.map(|pass| garbage(executor, DType::F32, conv.scratch_len(pass, most)));
+        let mut packed = passes.map(|pass| garbage(executor, DType::F32, conv.packed_len(pass)));
+        for n in [38, 1, 37, 36, 20, 19, 2, 18] {
             let case = Convolution { n, training, shape: largest.shape.clone() };
             let (mut random, shape) = (Random::new(n as u64), [n, channels[1], size[0], size[1]]);
             let inputs = case.inputs(&mut random);
-            let params = Parameters::new(&executor, &inputs[0]);
-            let x = activation(&executor, [n, channels[0], size[0], size[1]], &inputs[1]).unwrap();
-            let mut y = blank_activation(&executor, shape);
-            conv2d::pack(&executor, &conv, n, Pass::Forward, params.view(), &mut packed[0]).unwrap();
+            let params = Parameters::new(executor, &inputs[0]);
+            let x = activation(executor, [n, channels[0], input[0], input[1]], &inputs[1]).unwrap();
+            let mut y = blank_activation(executor, shape);
+            conv2d::pack(executor, &conv, n, Pass::Forward, params.view(), &mut packed[0]).unwrap();
             let call = Forward {
                 n,
                 x: &x,
@@ -162,15 +174,15 @@ fn any_batch_runs_in_the_storage_of_a_larger_one() {
                 relu: false,
                 moments: None,
             };
-            conv2d::forward(&executor, &conv, call).unwrap();
-            assert_eq!(read_activation(&executor, shape, &y).unwrap(), case.forward(&executor, &inputs).unwrap());
+            conv2d::forward(executor, &conv, call).unwrap();
+            assert_eq!(read_activation(executor, shape, &y).unwrap(), case.forward(executor, &inputs).unwrap());
 
-            let dy = read_activation(&executor, shape, &y).unwrap();
-            let mut gradients = Parameters::blank(&executor, case.shape.params_len());
+            let dy = read_activation(executor, shape, &y).unwrap();
+            let mut gradients = Parameters::blank(executor, case.shape.params_len());
             let (scratch, grads) = (&mut scratch[2], gradients.view_mut());
             let call = WeightGradient { n, x: &x, dy: &y, scratch, grads, skip_bias: false };
-            conv2d::weight_gradient(&executor, &conv, call).unwrap();
-            let expected = case.weight_gradient(&executor, &inputs[1], &dy, false).unwrap();
+            conv2d::weight_gradient(executor, &conv, call).unwrap();
+            let expected = case.weight_gradient(executor, &inputs[1], &dy, false).unwrap();
             assert_eq!(gradients.read(), expected);
         }
     }

@@ -44,7 +44,7 @@ async function measure(values: Values<typeof operands & typeof options>, screen:
   const inference = batchSize / (await time("inference", () => model.predict(images)));
   const latency = 1000 * (await time("latency", () => model.predict(one)));
   const used = await model.device();
-  screen.record({ network: values.network, size, batchSize, device: used, precision, threads, instructionSet, training, inference, latency });
+  screen.record({ network: values.network, size, batchSize, device: used, precision, ...(used === "cpu" && precision === "bf16" && { bf16 }), threads, instructionSet, training, inference, latency });
   screen.print(`${values.network}, 1x${size}x${size}, batch ${batchSize}, ${used === "cpu" ? `${threads} threads, ${instructionSet}${precision === "bf16" ? `, bf16 by ${bf16}` : ""}` : `${used}, ${precision}`}; medians
 training   ${training.toFixed(1)} images/s
 inference  ${inference.toFixed(1)} images/s

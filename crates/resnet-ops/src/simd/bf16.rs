@@ -14,7 +14,7 @@ pub enum Bf16Products {
 }
 
 impl Bf16Products {
-    /// What this machine can do, slowest first.
+    /// Those that there are here, slowest first; AVX512_BF16 only where it is faster than f32.
     pub fn available() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut found = vec![Self::Model];
@@ -32,11 +32,9 @@ impl Bf16Products {
 
     /// The fastest of this machine beside kernels of `isa`; None where f32 is faster.
     pub fn fastest(isa: Isa) -> Option<Self> {
-        let fits = |form: &Self| match form {
-            Self::Model => false,
-            Self::Avx512 | Self::Amx => isa == Isa::Avx512,
-        };
-        Self::available().into_iter().rfind(fits)
+        // Where other kernels are asked for, the system is not asked for tiles.
+        let found = if isa == Isa::Avx512 { Self::available() } else { Vec::new() };
+        found.into_iter().rfind(|&form| form != Self::Model)
     }
 
     /// What [`fastest`](Self::fastest) is called where people read it.

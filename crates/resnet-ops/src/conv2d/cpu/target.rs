@@ -82,7 +82,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Writes `ROWS` times `VECTORS` sums: those of a row at its place and, for its next vectors, every `pitch` floats.
+    /// Writes `ROWS` times `VECTORS` sums: those of a row at its place and, for its next vectors, every `pitch` floats. Of rows with one place
+    /// the last is kept: all addends are read before anything is written.
     #[inline(always)]
     pub(super) unsafe fn write<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &self,

@@ -10,7 +10,7 @@ use crate::distributed::Alone;
 use crate::model::recipe::layer;
 use crate::tensor::{Images, Named};
 use crate::train::{Control, CourseConfig, EmaConfig, EpochRow, Event, Flow, Monitor, Optimizer, Trainer, Watch};
-use resnet_ops::{Executor, Precision};
+use resnet_ops::{Bf16Products, Executor, Precision};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -340,7 +340,11 @@ fn failed(ranks: usize, given: impl Fn(usize) -> (Session, Dataset, FitConfig, O
 fn ranks_that_differ_are_refused_before_the_first_step() {
     let same = || (session(), data(22), sharded(3), None);
     type Change = fn(&mut (Session, Dataset, FitConfig, Option<usize>));
-    let changes: [(&str, &str, Change); 5] = [
+    let changes: [(&str, &str, Change); 6] = [
+        ("precision", "bf16 by model instead of F32", |given| {
+            let rounding = Executor::cpu(2).unwrap().with_bf16_for_tests(Bf16Products::Model);
+            given.0 = Session::on(given.0.network().clone(), rounding, 5);
+        }),
         ("model's seed", "6 instead of 5", |given| {
             given.0 = Session::on(given.0.network().clone(), Executor::cpu(2).unwrap(), 6);
         }),

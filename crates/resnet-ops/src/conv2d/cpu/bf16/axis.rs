@@ -1,7 +1,7 @@
 //! Where a pass's sources and targets lie along one axis, once the source is rounded.
 //!
 //! Every stride-th coordinate of the source goes to a plane of its own, so that neighbouring targets read neighbouring places whatever
-//! the stride. Before a plane's coordinates come zeros, which serve the line before as well:
+//! the stride. The zeros before a line are also the padding behind the line before:
 //!
 //! ```text
 //!   3x3, stride 1:                    0 x x x x │ 0 x x x x │ 0 …         5 places for 4 targets, the last one nobody's

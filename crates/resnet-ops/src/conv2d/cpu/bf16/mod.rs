@@ -9,13 +9,13 @@
 //!   weight gradient           [`weights`]   rows: inputs     depths: pixels                       columns: outputs
 //! ```
 //!
-//! [`axis`] says which place of a rounded map a kernel place meets, [`ahead`] what is prefetched, [`choice`] for which shapes this is faster.
+//! [`axis`] says which place of a rounded map a kernel place meets, [`prefetch`] what is prefetched, [`choice`] for which shapes this is faster.
 
-mod ahead;
 mod axis;
 mod choice;
 mod outputs;
 mod pack;
+mod prefetch;
 mod round;
 mod tile;
 mod weights;

@@ -11,12 +11,12 @@
 //!                                     tile: up to 14 or 32 rows on end  × weights of a strip  ─▶  sums, bias, shortcut, ReLU
 //! ```
 //!
-//! Where zeros lie between lines, rows there are nobody's: their sums go where the next line's first sums are written after them. Each
-//! target is summed in one order (channels by 32, kernel places) whatever tile, part or thread it falls to.
+//! Rows on the zeros between lines yield sums too, which are written to the next line's first pixel: its own row, later in the same tile,
+//! writes over them. Each target is summed in one order (channels by 32, kernel places) whatever tile, part or thread it falls to.
 
-use super::ahead::Ahead;
 use super::axis::{Axis, Phase};
 use super::pack::{self, DEPTHS};
+use super::prefetch::Ahead;
 use super::round::{self, ROW};
 use super::tile::{self, Ready, Sink, Step, Tile, SLACK, STEP, VECTORS};
 use crate::algorithm::Pass;
@@ -124,8 +124,11 @@ impl OutputSweep {
         Cut { chunks: n, parts, rows: self.image_rows(lines.div_ceil(parts)) }
     }
 
+    /// For any batch of up to `n` images: fewer chunks may have more images each.
     pub(super) fn scratch_len(&self, threads: usize, n: usize) -> usize {
-        threads * (self.cut(n).rows + SLACK) * ROW
+        let image = self.image_rows(self.axes[0].count);
+        let rows = if image <= PART { n.min(PART / image) * image } else { self.cut(n).rows };
+        threads * (rows + SLACK) * ROW
     }
 
     /// Computes every target.
@@ -218,7 +221,8 @@ impl PartTask<'_> {
                     // SAFETY: the workspace holds all planes, each with so many lines and the zeros after the last one.
                     let row = unsafe { self.rows.add((first + line * pitch) * ROW) };
                     let there = (lines.start + line).checked_sub(down.lead);
-                    let there = there.map(|line| line_plane + line * down.step).filter(|&line| line < down.source);
+                    let there = there.map(|line| line_plane + line * down.step);
+                    let there = there.filter(|&line| line < down.source && pixels > 0);
                     let zeros = |from: usize, to: usize| {
                         // SAFETY: as above.
                         unsafe { std::slice::from_raw_parts_mut(row.add(from * ROW), (to - from) * ROW) }.fill(0.0);
@@ -319,7 +323,7 @@ impl PartTask<'_> {
         }
 
         let (of_image, rows) = (count * pitch, self.plane_rows());
-        // Planes without zeros are one.
+        // Without zeros between them the planes of all images are one, and tiles go from one image to the next.
         let (stretches, len) = if rows == of_image { (1, images.len() * of_image) } else { (images.len(), of_image) };
         let mut tiles = Vec::new();
         for stretch in 0..stretches {
@@ -328,6 +332,7 @@ impl PartTask<'_> {
             let parts = len.div_ceil(most);
             for part in 0..parts {
                 let (start, mut end) = (len * part / parts, len * (part + 1) / parts);
+                // None ends between lines: what is written there has to be written over by the same tile.
                 while end > start && (end - 1) % pitch >= beside.count {
                     end -= 1;
                 }

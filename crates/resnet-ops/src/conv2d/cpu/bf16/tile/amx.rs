@@ -14,7 +14,7 @@ use crate::blocked::LANES;
 use crate::conv2d::cpu::bf16::round::ROW;
 use crate::simd::{Avx512, Simd};
 use std::arch::asm;
-use std::mem::MaybeUninit;
+use std::mem::{offset_of, MaybeUninit};
 
 /// Two tiles of 16.
 pub(super) const ROWS: usize = 32;
@@ -122,7 +122,16 @@ macro_rules! sum_up {
     };
 }
 
-const _: () = assert!(size_of::<Step>() == 16 && size_of::<usize>() == 8 && SUMS * size_of::<f32>() == 1024);
+// What the instructions below take for granted.
+const _: () = {
+    assert!(
+        size_of::<Configuration>() == 64
+            && offset_of!(Configuration, row_bytes) == 16
+            && offset_of!(Configuration, rows) == 48
+    );
+    assert!(size_of::<Step>() == 16 && offset_of!(Step, a) == 0 && offset_of!(Step, b) == 8 && size_of::<usize>() == 8);
+    assert!(SUMS * size_of::<f32>() == 1024);
+};
 
 /// Computes a tile; the thread's tiles must be [`Configured`].
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]

@@ -18,7 +18,7 @@ mod amx;
 mod avx512;
 mod model;
 
-use super::ahead::Share;
+use super::prefetch::Share;
 use super::round::ROW;
 use crate::simd::Simd;
 use crate::Bf16Products;

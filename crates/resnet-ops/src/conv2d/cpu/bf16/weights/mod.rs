@@ -15,9 +15,9 @@
 
 mod matrices;
 
-use super::ahead::Ahead;
 use super::axis::Axis;
 use super::pack::unpack;
+use super::prefetch::Ahead;
 use super::round::ROW;
 use super::tile::{self, Ready, Sink, Step, Tile, STEP, VECTORS};
 use crate::algorithm::Pass;
@@ -309,6 +309,8 @@ impl WeightSweep {
         let (block, vector) = (strip * VECTORS, self.taps.len() * rows * LANES);
         let vectors = VECTORS.min(self.outputs - block);
         let mut steps = Vec::with_capacity(BLOCK);
+        // Tiles ask for the one map and the other by turns, also where a strip has an odd number of them.
+        let mut turn = strip;
         for first in (0..chunks).step_by(BLOCK) {
             for tap in taps.clone() {
                 let Place { plane, distance } = self.taps[tap];
@@ -323,8 +325,8 @@ impl WeightSweep {
                 );
                 let (b, b_vector) = (b[(shift * self.outputs + block) * pairs * ROW..].as_ptr(), pairs * ROW);
                 for index in tiles.clone() {
-                    // By turns the one map's and the other's.
-                    let next = ahead[index % 2].share(steps.len());
+                    let next = ahead[turn % 2].share(steps.len());
+                    turn += 1;
                     let (start, end) = (rows * index / all, rows * (index + 1) / all);
                     let (a, rows_of_tile) = (a[start * ROW..].as_ptr(), end - start);
                     let tile = Tile { a, b, b_vector, steps: &steps, rows: rows_of_tile, vectors, next };
