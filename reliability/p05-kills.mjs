@@ -77,7 +77,7 @@ async function killWriter(trial, data, kill, control) {
   const said = stdout.trim().split("\n").map((line) => JSON.parse(line));
   const written = said.findLast((line) => line.written)?.written;
   const { begun } = said.findLast((line) => line.begun);
-  const { result } = await trial.run("reading", { kind, folders: [folder], writesAgain: true });
+  const { result } = await trial.run("reading", { kind, folder, writesAgain: true });
   const { value, error, left } = result;
   hold(error ? written === undefined : [written, begun].includes(value), `${kind}: ${error ?? value} after ${JSON.stringify(said.slice(-2))}`);
   hold(left.length === 0, `${kind}: the next write leaves ${left}`);
@@ -122,8 +122,8 @@ function updatesOf({ path }) {
 /** Writes a few versions, and reads what may be left of them if the power goes. */
 async function cutWriter(trial) {
   const kind = trial.item;
-  const states = await cut(trial, "saving", { kind, versions: 3 });
-  const { stdout } = await trial.run("reading", { kind, folders: states.map(({ state }) => state) }, { timeout: 600_000 });
+  const { states, folders } = await cut(trial, "saving", { kind, versions: 3 });
+  const { stdout } = await trial.run("reading", { kind, folders }, { timeout: 600_000 });
   judge(trial, states, stdout, ({ value, error }, said) => {
     const written = said.findLast((line) => line.written)?.written;
     return error ? written === undefined : [written, said.findLast((line) => line.begun)?.begun].includes(value);
@@ -133,9 +133,9 @@ async function cutWriter(trial) {
 /** The same of a run with checkpoints, which goes on from what may be left to the weights that it would have had. */
 async function cutRun(trial) {
   const epochs = 1;
-  const states = await cut(trial, "training", { epochs });
+  const { states, folders } = await cut(trial, "training", { epochs });
   const { result } = await trial.run("training", { folder: await trial.folder(), epochs });
-  const { stdout } = await trial.run("training", { folders: states.map(({ state }) => state), epochs }, { timeout: 600_000 });
+  const { stdout } = await trial.run("training", { folders, epochs }, { timeout: 600_000 });
   const ends = stdout.split("\n").filter((line) => /^\{"(digest|error)"/.test(line)).join("\n");
   judge(trial, states, ends, ({ digest, resumed }, said) => {
     const acknowledged = Math.max(0, ...said.map(updatesOf));
@@ -143,7 +143,7 @@ async function cutRun(trial) {
   });
 }
 
-/** What may be on the disk if the power goes at any moment of a program: folders, each with what the program had said by then. */
+/** What may be on the disk if the power goes at any moment of a program: numbered folders, and of each what the program had said by then. */
 async function cut(trial, program, data) {
   const [folder, elsewhere, cuts] = [await trial.folder(), await trial.folder(), await trial.folder("/dev/shm")];
   const log = join(elsewhere, "log");
@@ -160,13 +160,12 @@ async function cut(trial, program, data) {
   const states = [];
   for (let length = 1; length <= calls.length; length++) {
     for (const choice of [lost, all, ...Array.from({ length: trial.amount([2, 12, 100]) }, some)]) {
-      const state = join(cuts, String(states.length));
-      await lay(afterCut(calls.slice(0, length), choice), state);
+      await lay(afterCut(calls.slice(0, length), choice), join(cuts, String(states.length)));
       const { kind, path } = calls[length - 1];
-      states.push({ state, after: `after call ${length} (${kind} ${path})`, said: said.filter(({ before }) => before < length).map(({ said }) => said) });
+      states.push({ after: `after call ${length} (${kind} ${path})`, said: said.filter(({ before }) => before < length).map(({ said }) => said) });
     }
   }
-  return states;
+  return { states, folders: { within: cuts, count: states.length } };
 }
 
 function judge(trial, states, stdout, isRight) {

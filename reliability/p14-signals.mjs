@@ -50,7 +50,7 @@ export default promise("P14", "SIGINT, SIGTERM and SIGHUP have the command line 
       const there = existsSync(output);
       hold(isTwice || end === undefined || there || withCheckpoints, `${signal}: nothing is saved: ${end?.stderr}`);
       if (there) {
-        const { result } = await trial.run("reading", { kind: "save", folders: [folder] });
+        const { result } = await trial.run("reading", { kind: "save", folder });
         hold(result.value, `${signal}: what is saved cannot be read: ${result.error}`);
       }
       const left = readdirSync(folder).filter((name) => name.endsWith(".tmp"));

@@ -1,7 +1,14 @@
 // What a trial gives its program, and how a program answers.
 
+import { join } from "node:path";
+
 /** What the trial gave. */
 export const given = JSON.parse(process.env.RELIABILITY);
+
+/** The numbered folders within one: their paths would be more than a process can be given. */
+export function numbered({ within, count }) {
+  return Array.from({ length: count }, (_, number) => join(within, String(number)));
+}
 
 /** Makes so many experiments, of each kind in turn; each is given what to say a shortfall by. What fell short, a line for each experiment. */
 export async function inTurn(kinds, count) {

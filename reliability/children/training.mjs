@@ -5,16 +5,16 @@ import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { adam, cosine, fit, flip } from "resnet-native";
 import { Control } from "./control.mjs";
-import { given, tell } from "./given.mjs";
+import { given, numbered, tell } from "./given.mjs";
 import { digest, spots, tinyModel } from "./subjects.mjs";
 
-const { folder, folders = [folder], epochs, kill, acknowledges, everySteps = 2 } = given;
+const { folder, folders, epochs, kill, acknowledges, everySteps = 2 } = given;
 const data = spots(32);
 
-for (const folder of folders) {
-  const found = await train(folder).catch((error) => ({ error: `${error.code}: ${error.message}` }));
+for (const one of folders ? numbered(folders) : [folder]) {
+  const found = await train(one).catch((error) => ({ error: `${error.code}: ${error.message}` }));
   tell(found);
-  if (found.error && !given.folders) process.exitCode = 1;
+  if (found.error && !folders) process.exitCode = 1;
 }
 
 async function train(folder) {
