@@ -14,7 +14,7 @@ import { Random } from "./random.mjs";
 export const SIZES = ["tenth", "usual", "full"];
 
 /** What is kept of a process's output. */
-const MOST_LETTERS = 2 ** 20;
+const MOST_LETTERS = 2 ** 24;
 
 /**
  * A promise, for `run.mjs`. Each experiment has a name, its trials, which are a number for each size, a list or a function that gives one, and `run`, which
