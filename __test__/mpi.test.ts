@@ -304,6 +304,17 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     expect(await run(2, { optionsOf: { 1: { batchSize: 10, shuffle: false } } })).toEqual(refused("options of rank 0, got batchSize 10 instead of 20, shuffle false instead of true"));
   });
 
+  test("stop together, for the same reason, when one cannot begin", async () => {
+    const message = "batchSize: expected an integer from 1 to 4294967295, got -1";
+    expect(await run(3, { optionsOf: { 1: { batchSize: -1 } } })).toMatchObject([
+      { rank: 0, code: "ERR_INVALID_ARGUMENT", message: `rank 1: ${message}` },
+      { rank: 1, code: "ERR_INVALID_ARGUMENT", message },
+      { rank: 2, code: "ERR_INVALID_ARGUMENT", message: `rank 1: ${message}` },
+    ]);
+    // Of what is wrong on all each tells its own.
+    expect(await run(2, { batchSize: -1 })).toMatchObject([0, 1].map((rank) => ({ rank, code: "ERR_INVALID_ARGUMENT", message })));
+  });
+
   test("stop together when one is aborted", async () => {
     const [first, second] = await run(2, { aborts: 1, epochs: 1000 });
     expect(second).toMatchObject({ code: null, message: "enough" });

@@ -13,7 +13,7 @@ import { boolean, callback, check, checkOptions, either, filePath, isList, list,
 import { defaultSchedule } from "./default-training.js";
 import { type Sampler, samplerRule } from "./sampler.js";
 import { describeSchedule, type Schedule, scheduleRule } from "./schedule.js";
-import { describeShards, givenRanks, type ShardOptions, shardRules } from "./shards.js";
+import { describeShards, failRanks, givenRanks, type ShardOptions, shardRules, toldOf } from "./shards.js";
 import { onAbort, type SignalOptions, signalRules } from "./signal.js";
 import { partsOf, type TrainingData } from "./training-data.js";
 import { describeUpdates, type UpdateOptions, updateRules } from "./updates.js";
@@ -229,6 +229,16 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
   }
 
   async #conduct(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
+    try {
+      return await this.#shared(model, data, options);
+    } catch (error) {
+      // Others are told by the run itself, once there is one.
+      if (this.#native === undefined) failRanks(options?.distributed, error);
+      throw error;
+    }
+  }
+
+  async #shared(model: Model, data: Dataset | TrainingData, options?: FitOptions): Promise<History> {
     const { signal, onEvent = [], dashboard, onEpochBegin, onStep, onEvaluate, onEpochEnd, onCheckpoint, ...settings } = checkOptions(options, rules);
     const listeners = [...((isList(onEvent) ? onEvent : [onEvent]) as readonly FitListener[])];
     const history = this.#history;
@@ -367,16 +377,6 @@ class Canceller {
 
   check(): void {
     if (this.cancelled) throw this.reason;
-  }
-}
-
-/** An error as other processes are told of it: with its code, or else its name. */
-function toldOf(reason: unknown): string {
-  try {
-    const { name, code, message } = reason as Partial<ResNetError>;
-    return reason instanceof Error || reason instanceof DOMException ? `${name === "ResNetError" ? code : name}: ${message}` : String(reason);
-  } catch {
-    return "an error that cannot be read";
   }
 }
 

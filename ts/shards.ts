@@ -63,6 +63,33 @@ export function givenRanks(distributed: ShardOptions["distributed"]): GivenRanks
   return { ...ranks, timeout, ...(rendezvous && { rendezvous }) };
 }
 
+/** An error as other processes are told of it: with its code, or else its name. */
+export function toldOf(reason: unknown): string {
+  try {
+    const { name, code, message } = reason as Partial<ResNetError>;
+    return reason instanceof Error || reason instanceof DOMException ? `${name === "ResNetError" ? code : name}: ${message}` : String(reason);
+  } catch {
+    return "an error that cannot be read";
+  }
+}
+
+/** Tells the processes that would share a run of what has ended it here before that; does not wait for them. */
+export function failRanks(distributed: ShardOptions["distributed"], error: unknown): void {
+  const given = quietly(() => givenRanks(distributed));
+  if (given === undefined || given.size === 1) return;
+  const { code, message } = error instanceof ResNetError ? error : { code: "ERR_ABORTED", message: toldOf(error) };
+  addon.failRanks(given, code, message);
+}
+
+/** What cannot be had is none: who asks has an error of its own. */
+function quietly<T>(get: () => T): T | undefined {
+  try {
+    return get();
+  } catch {
+    return undefined;
+  }
+}
+
 /** MPICH ends a process that it cannot talk to by the descriptor which its mpirun has left open; npm and npx pass on none. */
 export function checkDescriptor({ PMI_FD }: Readonly<Record<string, string | undefined>>): void {
   if (!PMI_FD || isSocket(Number(PMI_FD))) return;

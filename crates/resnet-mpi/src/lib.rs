@@ -13,10 +13,12 @@ pub use rendezvous::Endpoint;
 use resnet_core::distributed::pieces::{Collective, Exchanged};
 use resnet_core::distributed::Communicator;
 use resnet_core::{Code, Error, Result};
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Builder;
 use std::time::Duration;
 use thread::{launchers, Answer, Job, Started, FAILED};
 
@@ -40,6 +42,9 @@ const LEAST: usize = 256 << 10;
 /// How long processes that have succeeded wait for others that still work.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
+/// How long a process that ends waits for the others to come, to tell them of what has ended a run before it shared that.
+const TELLING: Duration = Duration::from_secs(5);
+
 /// How much longer than for another rank the thread of MPI is waited for.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -47,6 +52,9 @@ const GRACE: Duration = Duration::from_secs(1);
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
 static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
+
+/// Ends when the others have been told by [`fail`].
+static TOLD: Mutex<Option<Receiver<Infallible>>> = Mutex::new(None);
 
 /// Has MPI begin, if it has not yet, which waits so long for all processes to do so. Each exchange waits as long for the other ranks.
 ///
@@ -75,6 +83,21 @@ pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoin
     Ok(World { jobs: started.jobs.clone(), rank, size, limit, spare: Vec::new() })
 }
 
+/// Tells the other processes of an error that ends a run before this one shares it, as soon as they are there, for which this does not wait.
+/// Arguments are those of [`world`]. While another run has the world, nothing is told.
+pub fn fail(limit: Duration, place: [usize; 2], endpoint: Option<Endpoint>, error: Error) {
+    let (told, heard) = channel();
+    let body = move || {
+        let _told = told;
+        if let Ok(mut world) = world(limit, place, endpoint) {
+            world.fail(&error);
+        }
+    };
+    if Builder::new().name("resnet-mpi-fail".into()).spawn(body).is_ok() {
+        *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
+    }
+}
+
 /// The MPI that this was built for, with its version, such as "MPICH 4.0.2".
 pub fn library() -> String {
     thread::library()
@@ -83,6 +106,10 @@ pub fn library() -> String {
 /// Has MPI end, if it has begun: where this process has `succeeded` and no rank has failed, all are waited for to do so; after an abort the first
 /// rank is, for as long as an exchange would be. Whether there is nothing left that others would miss.
 pub fn finish(succeeded: bool) -> bool {
+    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(told) = told {
+        let _ = told.recv_timeout(TELLING);
+    }
     let Some(Ok(started)) = STARTED.get() else { return true };
     let has_failed = FAILED.get().is_some();
     if !(succeeded || has_failed) {

@@ -37,6 +37,13 @@ pub fn reached(given: Option<&GivenRanks>) -> Result<Box<dyn Communicator>> {
 
 #[cfg(feature = "mpi")]
 fn by_mpi(given: &GivenRanks) -> Result<Box<dyn Communicator>> {
+    let (limit, place, endpoint) = told(given);
+    Ok(Box::new(resnet_mpi::world(limit, place, endpoint)?))
+}
+
+/// The same in MPI's words.
+#[cfg(feature = "mpi")]
+fn told(given: &GivenRanks) -> (Duration, [usize; 2], Option<resnet_mpi::Endpoint>) {
     let place = [given.rank, given.size].map(|number| number as usize);
     let endpoint = given.rendezvous.as_ref().map(|GivenRendezvous { host, port, run }| resnet_mpi::Endpoint {
         place,
@@ -44,7 +51,19 @@ fn by_mpi(given: &GivenRanks) -> Result<Box<dyn Communicator>> {
         port: *port as u16,
         run: run.clone(),
     });
-    Ok(Box::new(resnet_mpi::world(Duration::from_secs_f64(given.timeout), place, endpoint)?))
+    (Duration::from_secs_f64(given.timeout), place, endpoint)
+}
+
+/// Tells the other processes of an error that ends a run before this one shares it; does not wait for them.
+#[napi]
+#[cfg_attr(not(feature = "mpi"), allow(unused_variables))]
+pub fn fail_ranks(given: GivenRanks, code: String, message: String) {
+    #[cfg(feature = "mpi")]
+    {
+        use resnet_core::{Code, Error};
+        let (limit, place, endpoint) = told(&given);
+        resnet_mpi::fail(limit, place, endpoint, Error::new(Code::of(&code).unwrap_or(Code::Aborted), message));
+    }
 }
 
 #[cfg(not(feature = "mpi"))]
