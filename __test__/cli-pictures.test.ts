@@ -1,5 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -321,6 +322,8 @@ test.skipIf(process.platform !== "linux")("where a later epoch cannot be saved, 
   const child = spawn(process.execPath, [main, ...args], { cwd: folder, env: environment(), stdio: ["ignore", "pipe", "pipe"] });
   const errors = text(child.stderr);
   await until(child, /\n +1( +\S+){4}\n/);
+  // The epoch is told before it is saved.
+  await expect.poll(() => existsSync(join(folder, "full.safetensors"))).toBe(true);
   // No file may grow beyond a thousand bytes from here on, as on a disk that is full.
   const limited = await promisify(execFile)("prlimit", ["--pid", String(child.pid), "--fsize=1000"]).catch(() => undefined);
   if (limited === undefined) child.kill("SIGKILL");
