@@ -10,7 +10,7 @@ const WARM_UP = 3;
 const REST = 300;
 
 /** A side that runs this package's network `options.network` (networks.mjs), in a process of its own. */
-export function nativeSide(name, { precision = "fp32", ...options }) {
+export function nativeSide(name, { precision = "tf32", ...options }) {
   return new Peer(name, process.execPath, [peerFile("native_step.mjs"), ...workload(options), "--precision", precision]);
 }
 

@@ -143,40 +143,33 @@ impl Executor {
     }
 
     /// The same with other kernels for convolutions that are prepared from now on; only the CPU backend has more than one kind.
-    pub fn with_convolution(mut self, algorithm: Algorithm) -> Self {
+    pub fn with_convolution(self, algorithm: Algorithm) -> Self {
         if let Algorithm::Bf16(products) = algorithm {
             assert!(Bf16Products::available().contains(&products), "this machine lacks {}", products.name());
         }
-        match &mut self {
-            Self::Cpu(cpu) => cpu.convolution = algorithm,
-            Self::ReferenceF32 | Self::ReferenceF64 => {}
-            #[cfg(feature = "cuda-kernels")]
-            Self::Cuda(_) => {}
-        }
-        self
+        self.on_cpu(|cpu| cpu.convolution = algorithm)
     }
 
     /// The same with other rounding in convolutions that are prepared from now on, where the CPU backend has it; a GPU's is that with which it
     /// was made.
-    pub fn with_precision(mut self, precision: Precision) -> Self {
-        match &mut self {
-            Self::Cpu(cpu) => {
-                cpu.bf16 = match precision {
-                    Precision::Tf32 | Precision::Fp32 => None,
-                    Precision::Bf16 => Bf16Products::fastest(cpu.isa),
-                }
+    pub fn with_precision(self, precision: Precision) -> Self {
+        self.on_cpu(|cpu| {
+            cpu.bf16 = match precision {
+                Precision::Tf32 | Precision::Fp32 => None,
+                Precision::Bf16 => Bf16Products::fastest(cpu.isa),
             }
-            Self::ReferenceF32 | Self::ReferenceF64 => {}
-            #[cfg(feature = "cuda-kernels")]
-            Self::Cuda(_) => {}
-        }
-        self
+        })
     }
 
     /// The same with these products where they suit a shape, as if they were the fastest of this machine.
-    pub fn with_bf16_for_tests(mut self, products: Bf16Products) -> Self {
+    pub fn with_bf16_for_tests(self, products: Bf16Products) -> Self {
+        self.on_cpu(|cpu| cpu.bf16 = Some(products))
+    }
+
+    /// The CPU backend changed; others as they are.
+    fn on_cpu(mut self, change: impl FnOnce(&mut Cpu)) -> Self {
         match &mut self {
-            Self::Cpu(cpu) => cpu.bf16 = Some(products),
+            Self::Cpu(cpu) => change(cpu),
             Self::ReferenceF32 | Self::ReferenceF64 => {}
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(_) => {}

@@ -63,7 +63,7 @@ struct Cut {
     /// Groups of images, and parts that an image's lines are cut into.
     chunks: usize,
     parts: usize,
-    /// Most rows of a part.
+    /// Most rows of a part in batches of up to so many images.
     rows: usize,
 }
 
@@ -113,8 +113,8 @@ impl OutputSweep {
         let lines = self.axes[0].count;
         let image = self.image_rows(lines);
         if image <= PART {
-            let chunks = n.div_ceil(PART / image);
-            return Cut { chunks, parts: 1, rows: n.div_ceil(chunks.max(1)) * image };
+            let most = PART / image;
+            return Cut { chunks: n.div_ceil(most), parts: 1, rows: n.min(most) * image };
         }
         // A part's lines read some that are another's, too.
         let fixed = self.image_rows(0);
@@ -124,11 +124,8 @@ impl OutputSweep {
         Cut { chunks: n, parts, rows: self.image_rows(lines.div_ceil(parts)) }
     }
 
-    /// For any batch of up to `n` images: fewer chunks may have more images each.
     pub(super) fn scratch_len(&self, threads: usize, n: usize) -> usize {
-        let image = self.image_rows(self.axes[0].count);
-        let rows = if image <= PART { n.min(PART / image) * image } else { self.cut(n).rows };
-        threads * (rows + SLACK) * ROW
+        threads * (self.cut(n).rows + SLACK) * ROW
     }
 
     /// Computes every target.
