@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { root } from "../benchmark/report.mjs";
-import { hold, promise } from "./harness.mjs";
+import { GIVING_BACK, hold, promise } from "./harness.mjs";
 
 /** Mebibytes of a short run, and in an hour of a long one. */
 const MOST_GROWN = 16;
@@ -16,7 +16,7 @@ export default promise("P20", "Everything at random for a long time: no failure,
     async run(trial) {
       const seconds = trial.amount([6, 45, 7200]);
       const data = { seed: trial.random.seed(), seconds, folder: await trial.folder(), fixtures: join(root, "crates/resnet-core/tests/fixtures") };
-      const { result } = await trial.run("soaking", data, { node: ["--expose-gc"], timeout: (seconds + 120) * 1000 });
+      const { result } = await trial.run("soaking", data, { node: ["--expose-gc"], environment: GIVING_BACK, timeout: (seconds + 120) * 1000 });
       const { done, failures, slope, grown } = result;
       trial.count(done, done - failures.length);
       trial.figure("grown", grown, "MiB");

@@ -1,6 +1,7 @@
 // Everything at random, one after the other and beside each other, for a time: what it holds in memory does not grow.
 
 import { readdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { evaluate, fit, gradCam, imageFolder, loadModel, preprocess, ResNetError, Trainer } from "resnet-native";
@@ -17,7 +18,15 @@ await tinyModel().save(file(0));
 let runs = 0;
 const works = [
   (model) => fit(model, data, { epochs: 1 + random.below(3), batchSize: 1 + random.below(16), signal: AbortSignal.timeout(random.chance(0.3) ? 5 : 10_000) }),
-  (model) => fit(model, data, { epochs: 2, batchSize: 8, checkpoint: { dir: join(folder, `run-${runs++ % 4}-${random.seed()}`), keep: 1 }, signal: AbortSignal.timeout(random.chance(0.3) ? 3 : 10_000) }),
+  async (model) => {
+    const dir = join(folder, `run-${runs++}`);
+    try {
+      await fit(model, data, { epochs: 2, batchSize: 8, checkpoint: { dir, keep: 1 }, signal: AbortSignal.timeout(random.chance(0.3) ? 3 : 10_000) });
+    } finally {
+      // A folder with more and more in it would slow down the rest.
+      await rm(dir, { recursive: true, force: true });
+    }
+  },
   (model) => model.predict(images(1 + random.below(8))),
   (model) => evaluate(model, data),
   (model) => new Trainer(model).step(images(4), [0, 1, 2, 3]),
