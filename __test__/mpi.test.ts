@@ -63,8 +63,8 @@ interface Told {
 }
 
 /** What each rank tells of a run. */
-async function run(ranks: number, what: object): Promise<Told[]> {
-  const { stdout, stderr } = await onRanks(ranks, [child, JSON.stringify(what)]);
+async function run(ranks: number, what: object, program: readonly string[] = [child]): Promise<Told[]> {
+  const { stdout, stderr } = await onRanks(ranks, [...program, JSON.stringify(what)]);
   const lines = stdout.split("\n").filter((line) => line.startsWith("{"));
   if (lines.length === 0) throw new Error(stderr);
   return lines.map((line) => JSON.parse(line) as Told).toSorted((a, b) => a.rank - b.rank);
@@ -237,6 +237,16 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     expect(readdirSync(dir)).toEqual(["of rank 0"]);
   });
 
+  test("share a run behind a program that passes nothing on but streams, as npx", async () => {
+    const what = { epochs: 1, shards: 2 };
+    const [alone] = await run(1, what);
+    const between = `require("node:child_process").spawn(process.execPath, process.argv.slice(1), { stdio: "inherit" })`;
+    const all = await run(2, what, ["-e", between, child]);
+    // Systems that let no process have what another holds leave those of MPICH without their launcher.
+    const isLost = isMpich && all.every(({ message }) => message?.includes("expected the descriptor of MPICH's mpirun"));
+    if (!isLost) expect(all.map(({ digest }) => digest)).toEqual([alone!.digest, alone!.digest]);
+  });
+
   test.runIf(isMpich)("meet without a launcher of MPI, as torchrun's", async () => {
     const what = { epochs: 1, shards: 4 };
     const [alone] = await run(1, what);
@@ -390,6 +400,8 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     const [code] = (await once(started, "close")) as [number];
     // MPICH's mpirun kills the rest when the first of them has ended, and then has that for its own code.
     expect([isMpich && code === 9 ? 143 : code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*: node_modules\/\.bin\/resnet-native train.* --distributed.*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
+    // Of a process that is killed, MPICH's mpirun names its number alone.
+    if (isMpich) expect(said).toMatch(/^second (\d+)\n[^]*^rank 1 is process \1 on /m);
     expect(existsSync(output)).toBe(true);
     expect(readdirSync(join(folder, "checkpoints")).some((name) => name.startsWith("step-"))).toBe(true);
   });

@@ -3,10 +3,11 @@ import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isMainThread } from "node:worker_threads";
 import type * as Addon from "../native/index.js";
 import { addonError, AGAIN, Unfit } from "./addon-error.js";
 import { ResNetError } from "./errors.js";
-import { pmiOf, ranksOf, rendezvousOf } from "./ranks.js";
+import { isDescriptorLost, pmiOf, ranksOf, rendezvousOf } from "./ranks.js";
 import { glibcVersion, isTruncated, type Machine, targetOf, targets, thisMachine } from "./platform.js";
 
 /** Which addon was taken, and why. */
@@ -97,6 +98,11 @@ function openedForAll(file: string): unknown {
   if (ranks && rendezvous) Object.assign(process.env, pmiOf(ranks, rendezvous));
   const module = { exports: {} };
   process.dlopen(module, file, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
+  // A worker has a copy of the environment, which MPI does not see.
+  if (isMainThread && isDescriptorLost(process.env)) {
+    const descriptor = (module.exports as Partial<typeof Addon>).mpiDescriptor?.();
+    if (typeof descriptor === "number") process.env["PMI_FD"] = String(descriptor);
+  }
   return module.exports;
 }
 

@@ -1,3 +1,4 @@
+import { fstatSync } from "node:fs";
 import { ResNetError } from "./errors.js";
 
 /** The processes that were started together, as the environment of one of them tells. */
@@ -134,6 +135,15 @@ export function agreedRendezvous(env: Readonly<Record<string, string | undefined
 /** The variables by which MPICH finds its launcher's server, which is rank 0 of a rendezvous. */
 export function pmiOf({ rank }: Ranks, { host, port }: Rendezvous): Readonly<Record<string, string>> {
   return { PMI_PORT: `${rank === 0 ? "127.0.0.1" : host}:${port}`, PMI_ID: String(rank) };
+}
+
+/** Whether a process that MPICH's mpirun has started cannot talk to that any more. */
+export function isDescriptorLost({ PMI_FD }: Readonly<Record<string, string | undefined>>): boolean {
+  try {
+    return Boolean(PMI_FD) && !fstatSync(Number(PMI_FD)).isSocket();
+  } catch {
+    return true;
+  }
 }
 
 function allTold(env: Readonly<Record<string, string | undefined>>): (Ranks & { readonly sizes: string })[] {

@@ -1,8 +1,7 @@
-import { fstatSync } from "node:fs";
 import { addon } from "./binding.js";
 import { ResNetError } from "./errors.js";
 import { boolean, checkOptions, count, either, number, object, oneOf, type Rules } from "./options.js";
-import { agreedRanks, agreedRendezvous, type Ranks, type Rendezvous } from "./ranks.js";
+import { agreedRanks, agreedRendezvous, isDescriptorLost, type Ranks, type Rendezvous } from "./ranks.js";
 
 /** Settings of {@link ShardOptions.distributed}. */
 export interface DistributedSettings {
@@ -90,19 +89,11 @@ function quietly<T>(get: () => T): T | undefined {
   }
 }
 
-/** MPICH ends a process that it cannot talk to by the descriptor which its mpirun has left open; npm and npx pass on none. */
-export function checkDescriptor({ PMI_FD }: Readonly<Record<string, string | undefined>>): void {
-  if (!PMI_FD || isSocket(Number(PMI_FD))) return;
+/** MPICH ends a process that it cannot talk to by the descriptor which its mpirun has left open; npm and npx pass on none, and the system may keep theirs. */
+export function checkDescriptor(env: Readonly<Record<string, string | undefined>>): void {
+  if (!isDescriptorLost(env)) return;
   const fix = "start the program itself instead of npm or npx, as mpirun -n 2 node_modules/.bin/resnet-native train pictures/ --distributed";
-  throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected the descriptor of MPICH's mpirun, PMI_FD ${PMI_FD}, to be open, got a closed one: ${fix}`);
-}
-
-function isSocket(descriptor: number): boolean {
-  try {
-    return fstatSync(descriptor).isSocket();
-  } catch {
-    return false;
-  }
+  throw new ResNetError("ERR_DISTRIBUTED", `distributed: expected the descriptor of MPICH's mpirun, PMI_FD ${env["PMI_FD"]}, to be open, got a closed one: ${fix}`);
 }
 
 /** What the addon is told of shards. */

@@ -4,7 +4,7 @@ import { painted } from "./screen.js";
 
 /** How commands are started; npx finds the program in the project or in the registry. */
 export const PROGRAM = "npx resnet-native";
-/** The same behind a launcher of several processes: npx would close what MPICH's talks to them by. */
+/** The same behind a launcher of several processes: npx passes on no descriptor, by which MPICH's talks to them. */
 export const SHARED_PROGRAM = "node_modules/.bin/resnet-native";
 const WIDTH = 100;
 

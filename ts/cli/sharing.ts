@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { type FitOptions, ranks } from "../index.js";
 import { Misuse } from "./failure.js";
 import { flag, type Values, whole } from "./option.js";
@@ -32,6 +33,8 @@ export function takePlace({ distributed, alone }: Sharing, screen: Screen): void
     const got = `neither where ${told.source} tells of ${told.size} processes, which would each write the same files`;
     throw new Misuse(`--distributed: expected it, to share one training, or --alone, got ${got}`);
   }
+  // What MPICH's mpirun names of a process that is killed, and of its rank nothing.
+  if (process.env["PMI_FD"]) screen.status.note(`rank ${told.rank} is process ${process.pid} on ${hostname()}`);
   if (told.rank > 0) screen.mute();
 }
 

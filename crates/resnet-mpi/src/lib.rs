@@ -6,9 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod descriptor;
 mod rendezvous;
 mod thread;
 
+#[cfg(target_os = "linux")]
+pub use descriptor::held_between;
 pub use rendezvous::Endpoint;
 use resnet_core::distributed::pieces::{Collective, Exchanged};
 use resnet_core::distributed::Communicator;

@@ -82,6 +82,15 @@ pub fn mpi_library() -> Option<String> {
     None
 }
 
+/// A descriptor in the place of `PMI_FD`, by which MPICH's launcher is reached, where a program in between has not passed that on, but still has it.
+#[napi]
+pub fn mpi_descriptor() -> Option<i32> {
+    #[cfg(all(feature = "mpi", target_os = "linux"))]
+    return resnet_mpi::held_between();
+    #[cfg(not(all(feature = "mpi", target_os = "linux")))]
+    None
+}
+
 /// Ends what has been begun for runs of several processes, in one that has `succeeded` or not: waits for the others to do the same, after an abort for
 /// the first one. Whether there is nothing left that others would miss.
 #[napi]
