@@ -3,7 +3,6 @@ import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isMainThread } from "node:worker_threads";
 import type * as Addon from "../native/index.js";
 import { addonError, AGAIN, Unfit } from "./addon-error.js";
 import { ResNetError } from "./errors.js";
@@ -98,8 +97,7 @@ function openedForAll(file: string): unknown {
   if (ranks && rendezvous) Object.assign(process.env, pmiOf(ranks, rendezvous));
   const module = { exports: {} };
   process.dlopen(module, file, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
-  // A worker has a copy of the environment, which MPI does not see.
-  if (isMainThread && isDescriptorLost(process.env)) {
+  if (isDescriptorLost(process.env)) {
     const descriptor = (module.exports as Partial<typeof Addon>).mpiDescriptor?.();
     if (typeof descriptor === "number") process.env["PMI_FD"] = String(descriptor);
   }

@@ -1,7 +1,8 @@
 //! The descriptor by which MPICH's launcher talks to a process, had from a program in between that has kept it for itself, as npm and npx do.
 
 use rustix::net::sockopt::socket_type;
-use rustix::process::{getppid, pidfd_getfd, pidfd_open, Pid, PidfdFlags, PidfdGetfdFlags};
+use rustix::process::{getpid, getppid, pidfd_getfd, pidfd_open, Pid, PidfdFlags, PidfdGetfdFlags};
+use rustix::thread::gettid;
 use std::env;
 use std::fs::{read, read_to_string};
 use std::iter::successors;
@@ -11,8 +12,12 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 const OWN: [&str; 2] = ["PMI_FD", "PMI_RANK"];
 
 /// A copy of the descriptor `PMI_FD` of the nearest process between the launcher and this one that still has it, open to the end of this process.
-/// None where the system lets no process have another's, as Ubuntu and Docker do by default.
+/// None where the system lets no process have another's, as Ubuntu and Docker do by default; none in a worker, which could tell MPI of it only in a
+/// copy of the environment.
 pub fn held_between() -> Option<i32> {
+    if gettid() != getpid() {
+        return None;
+    }
     let descriptor = env::var("PMI_FD").ok()?.parse().ok()?;
     let own = OWN.map(|name| env::var(name).map(|value| format!("{name}={value}").into_bytes()).ok());
     // The launcher's processes have no such variables, and other descriptors of that number.
