@@ -1,4 +1,4 @@
-// The packages as strangers get them: packed, inspected, published to a registry on this machine and installed from there into
+// The packages as strangers get them: packed, inspected, put into a registry on this machine and installed from there into
 // empty folders by npm, pnpm and both Yarns, without scripts; then an ESM and a CommonJS program train and predict, in the main
 // thread and in a worker. Bun and Deno do the same where they are on the path.
 //
@@ -34,8 +34,7 @@ try {
   const tarballs = stage(addons.length > 0 ? addons : ["native"], true);
   const wrong = inspect(tarballs);
   if (wrong) throw new Error(wrong);
-  registry = await startRegistry(temporary);
-  await publish([...dependencies(), ...tarballs]);
+  registry = await startRegistry(temporary, [...dependencies(), ...tarballs]);
   for (const installer of installers) {
     if (installer.needs && !output(installer.needs, "--version")) console.log(`${installer.name} is not on the path`);
     else await installed(installer);
@@ -61,15 +60,6 @@ function dependencies() {
   };
   visit(".");
   return pack(temporary, ...[...found].map((place) => join(root, place)));
-}
-
-/** Four at a time. */
-async function publish(tarballs) {
-  const waiting = [...tarballs];
-  const next = async () => {
-    for (let tarball; (tarball = waiting.shift()); ) await run("npm", ["publish", tarball], { cwd: root, env: registry.env });
-  };
-  await Promise.all([next(), next(), next(), next()]);
 }
 
 /** Installs into an empty folder and runs the programs. */

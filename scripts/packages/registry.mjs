@@ -1,29 +1,34 @@
 // A registry of this process's own, and what installers must be told to use it and nothing else.
 
 import { execFile } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
-import { runServer } from "verdaccio";
 
-/** Starts Verdaccio with nothing behind it, its files below `folder`. */
-export async function startRegistry(folder) {
-  const config = {
-    configPath: join(folder, "config.yaml"),
-    storage: join(folder, "storage"),
-    auth: { htpasswd: { file: join(folder, "htpasswd") } },
-    packages: { "**": { access: "$all", publish: "$all" } },
-    uplinks: {},
-    max_body_size: "100mb",
-    log: { type: "stdout", format: "pretty", level: "fatal" },
-    self_path: folder,
-  };
-  mkdirSync(config.storage);
-  const server = await runServer(config);
+/** Starts a registry that has these tarballs and nothing behind it; what installers keep is below `folder`. */
+export async function startRegistry(folder, tarballs) {
+  const files = new Map(tarballs.map((tarball) => [`/${basename(tarball)}`, readFileSync(tarball)]));
+  const documents = new Map();
+  const server = createServer(({ url }, response) => {
+    const path = decodeURIComponent(url);
+    const found = files.get(path) ?? documents.get(path);
+    response.writeHead(found ? 200 : 404, { "content-type": files.has(path) ? "application/octet-stream" : "application/json" }).end(found ?? "{}");
+  });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const host = `127.0.0.1:${server.address().port}`;
-  writeFileSync(join(folder, "npmrc"), `//${host}/:_authToken=anybody\n`);
-  return { env: environment(folder, `http://${host}/`), stop: () => server.close() };
+  for (const tarball of tarballs) {
+    const { stdout } = await promisify(execFile)("tar", ["-xzOf", tarball, "package/package.json"]);
+    const manifest = JSON.parse(stdout);
+    const { name, version } = manifest;
+    const file = `/${basename(tarball)}`;
+    const hashed = (algorithm, encoding) => createHash(algorithm).update(files.get(file)).digest(encoding);
+    const dist = { tarball: `http://${host}${file}`, integrity: `sha512-${hashed("sha512", "base64")}`, shasum: hashed("sha1", "hex") };
+    documents.set(`/${name}`, JSON.stringify({ name, "dist-tags": { latest: version }, versions: { [version]: { ...manifest, dist } } }));
+  }
+  writeFileSync(join(folder, "npmrc"), "");
+  return { env: environment(folder, `http://${host}/`), stop: () => void server.close().closeAllConnections() };
 }
 
 /** The environment without the user's own settings, caches and scripts of packages. */
