@@ -8,7 +8,8 @@
 //! The work is cut into pairs of channel blocks and, where those are few, fixed blocks of images with partial sums of
 //! their own, which are added in order when they are brought to (out, in / groups, height, width).
 
-use super::{pack, Direct, RegionSweep};
+use super::pack::{self, WholePair};
+use super::{Direct, RegionSweep};
 use crate::blocked::LANES;
 use crate::conv2d::call::WeightGradient;
 use crate::conv2d::cpu::axis::{reach, Axis};
@@ -309,7 +310,10 @@ fn unpack(
         let span = &sweep.spans[block];
         for source in span.clone() {
             let pair = (block * sweep.span + source - span.start) * sweep.pair;
-            if shape.plain_input {
+            if let Some(whole) = WholePair::of(shape, block, source) {
+                let weights = &mut weights[whole.first - first..];
+                pack::unpack_whole(cpu.isa, &sums[pair..], image_blocks, cut.sums, whole, weights);
+            } else if shape.plain_input {
                 pack::each_plain(shape, block, |place, weight| weights[weight - first] = total(pair + place));
             } else {
                 pack::each(shape, block, source, |tap, input, output, weight| {
