@@ -1,13 +1,11 @@
 // npm run sanitize -- address | thread | loom, or all that there is for.
 //   address  unit tests and kernels under AddressSanitizer, whose library rustup's Rust for Linux has
-//   thread   the same under ThreadSanitizer; the standard library is built with it too, from its sources, which are rustup's component rust-src;
-//            else, on Debian, from its archive (145 MB, to target/thread-toolchain)
+//   thread   the same under ThreadSanitizer; the standard library is built with it too, from its sources, which rustup brings in
 //   loom     models of the thread pool, in every order of their threads' steps
 
-import { copyFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { rustWithSources } from "./rust-toolchains.mjs";
-import { finish, output, root, rustHost, step } from "./steps.mjs";
+import { lackingSources } from "./rust-toolchains.mjs";
+import { finish, root, rustHost, step } from "./steps.mjs";
 
 const CRATES = "-p resnet-ops -p resnet-core";
 /** Tests ask for more memory than there is, and want to hear so. */
@@ -27,17 +25,8 @@ async function address() {
 }
 
 async function thread() {
-  let rustc;
-  await step("toolchain", () => {
-    rustc = rustWithSources(join(root, "target/thread-toolchain"));
-    if (!rustc) return "the sources of the standard library are missing: rustup component add rust-src";
-    // Debian's compiler comes without ThreadSanitizer's own library.
-    const [has, others] = [rustc, "rustc"].map(runtime);
-    if (!has && others) copyFileSync(others, join(output(rustc, "--print", "target-libdir"), "librustc-stable_rt.tsan.a"));
-    console.log(rustc);
-    return has || others ? undefined : "ThreadSanitizer's library is missing, which rustup's Rust for Linux has";
-  });
-  const environment = { RUSTC: rustc, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-Zsanitizer=thread", CARGO_TARGET_DIR: join(root, "target/thread"), TSAN_OPTIONS: OPTIONS };
+  await step("sources of the standard library", lackingSources);
+  const environment = { RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-Zsanitizer=thread", CARGO_TARGET_DIR: join(root, "target/thread"), TSAN_OPTIONS: OPTIONS };
   await tests("ThreadSanitizer", `-Zbuild-std --target ${host}`, environment);
 }
 
@@ -46,13 +35,6 @@ async function tests(sanitizer, how, environment) {
   const elsewhere = "--skip a_call_that_ends_stops_the_making_of_a_large_slot";
   await step(`unit tests under ${sanitizer}`, `cargo test --locked ${how} ${CRATES} --lib -- ${elsewhere}`, environment);
   await step(`kernels under ${sanitizer}`, `cargo test --locked ${how} ${CRATES} --test ops -- kernels::`, environment);
-}
-
-/** ThreadSanitizer's library, if a compiler has it. */
-function runtime(rustc) {
-  const folder = output(rustc, "--print", "target-libdir");
-  const name = folder && readdirSync(folder).find((name) => name.endsWith("_rt.tsan.a"));
-  return name && join(folder, name);
 }
 
 async function loom() {

@@ -1,5 +1,5 @@
 // npm test: everything that must pass, in the order of what tells most in the shortest time; what takes longer runs beside each other.
-// npm run test:all: also the tests that are ignored because together they take minutes. npm run test:quick: what to run between two
+// npm run test:all: also the tests that are ignored because together they take minutes, and every other platform. npm run test:quick: what to run between two
 // edits, in less than a minute once built.
 
 import { houseRules } from "./check.mjs";
@@ -29,6 +29,7 @@ if (quick) {
     ["Rust lint", "cargo clippy --locked --workspace --lib --tests --examples -- -D warnings"],
     ["Rust docs", "cargo doc --locked --workspace --no-deps"],
     ["Rust tests", `cargo test --locked ${crates}${all ? " -- --include-ignored" : ""}`, keeping],
+    ...(all ? [["other platforms", "npm run --silent check:targets -- --optional --all"]] : []),
   ];
   // Its tests wait for programs that they start, and the packages for a registry.
   const typescript = [
