@@ -8,7 +8,7 @@ import { CORES, modelled, TILE, VALUES } from "./model.mjs";
 const LEAST = 0.8;
 /** Of a tile's function the longest loop that `fused` multiply-adds or more are in. */
 const TILES = [
-  { title: "direct", at: /conv2d::cpu::direct::tile::run/, fused: 24 },
+  { title: "direct", at: /conv2d::cpu::direct::tile::run/, fused: 192 },
   { title: "direct, weights", at: /conv2d::cpu::direct::weights::patch_tiles/, fused: 24 },
   { title: "Winograd's products", at: /conv2d::cpu::winograd::gemm::output/, fused: 48 },
   { title: "Winograd's products, weights", at: /conv2d::cpu::winograd::gemm::weights/, fused: 24 },

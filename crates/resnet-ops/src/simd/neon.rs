@@ -8,7 +8,7 @@
 //!
 //! Sums run as those of AVX2 do, tile by tile and lane by lane, with the same roundings: both give the same bits.
 
-use super::{Part, Simd};
+use super::{Part, Simd, LANES};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -57,6 +57,19 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         each!(|q| unsafe { vfmaq_f32(c[q], a[q], b[q]) })
+    }
+    #[inline(always)]
+    unsafe fn add_scaled<const N: usize, const OFFSET: usize>(
+        sums: &mut [Self::V; N],
+        p: *const f32,
+        vectors: &[Self::V; N],
+    ) {
+        unsafe {
+            let value = [<Self as Part>::spread::<LANES>(p, OFFSET); 4];
+            for (sum, &vector) in sums.iter_mut().zip(vectors) {
+                *sum = <Self as Simd>::fma(value, vector, *sum);
+            }
+        }
     }
     #[inline(always)]
     unsafe fn add_products<const N: usize, const O: usize>(

@@ -75,6 +75,7 @@ macro_rules! add_values {
             for row in 0..ROWS {
                 S::add_scaled::<VECTORS, $value>(&mut $sums[row], $x[row], &weights);
             }
+            S::load_later();
         )*
         const COUNT: usize = [$($value),*].len();
         for row in 0..ROWS {
