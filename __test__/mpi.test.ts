@@ -1,7 +1,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync, readdirSync } from "node:fs";
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -300,6 +300,16 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     expect(JSON.parse(stdout)).toMatchObject({ message: "distributed: expected processes started by Open MPI's mpirun or srun --mpi=pmix, got those of srun without MPI" });
   });
 
+  test("are waited for until an abort, of which they are told when they come", async () => {
+    for (const early of [0, 1]) {
+      const file = join(await mkdtemp(join(tmpdir(), "resnet-native-")), "given up");
+      const ends = await run(2, { early, file });
+      const others = expect.objectContaining({ rank: 1 - early, code: "ERR_ABORTED", message: `rank ${early}: Error: enough` });
+      expect(ends[early]).toMatchObject({ rank: early, message: "enough" });
+      expect(ends[1 - early]).toEqual(others);
+    }
+  });
+
   test("are waited for no longer than told where one never shares a run", async () => {
     const message = "distributed: expected every rank to share a run within 1 s, got fewer: another has ended, is late, or asks for none";
     expect(await run(2, { absent: 1, distributed: { timeout: 1 } })).toEqual([expect.objectContaining({ rank: 0, code: "ERR_DISTRIBUTED", message })]);
@@ -380,6 +390,20 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     expect(existsSync(output)).toBe(true);
   });
 
+  test("of the command line hear of what ends one before its training", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
+    const output = join(folder, "model.safetensors");
+    await writeFile(output, "");
+    const words = ["train", "fashion-mnist", "--sample", "--network", "cifar_resnet20", "--size", "16", "--epochs", "1", "--threads", "1", "--distributed"];
+    // The first one alone looks at files.
+    const there = await onRanks(2, [main, ...words, "--output", output]);
+    for (const rank of ["rank 0", "rank 1: ended by rank 0"]) expect(there.stderr).toContain(`error: ${rank}: --output: expected a file that can be written, got ${output}: it is there already`);
+    const started = spawn(mpirun, ["-n", "1", process.execPath, main, ...words, "--output", join(folder, "other"), ":", "-n", "1", process.execPath, main, ...words, "--bogus"], { env: environment(allowed), stdio: ["ignore", "pipe", "pipe"] });
+    const { stderr } = await ended(started);
+    for (const rank of ["rank 1", "rank 0: ended by rank 1"]) expect(stderr).toContain(`error: ${rank}: --bogus: there is no such option`);
+    expect(readdirSync(folder)).toEqual(["model.safetensors"]);
+  });
+
   test("of the command line stop after the step where one of them gets a signal, as one process does: the first one saves", async () => {
     const folder = await mkdtemp(join(tmpdir(), "resnet-native-"));
     const output = join(folder, "model.safetensors");
@@ -399,7 +423,7 @@ withMpi("processes of MPI", { timeout: 120_000 }, () => {
     });
     const [code] = (await once(started, "close")) as [number];
     // MPICH's mpirun kills the rest when the first of them has ended, and then has that for its own code.
-    expect([isMpich && code === 9 ? 143 : code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*: node_modules\/\.bin\/resnet-native train.* --distributed.*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
+    expect([isMpich && code === 9 ? 143 : code, told, said]).toEqual([143, expect.stringMatching(/Stopped: the weights are those of the last whole step\.\nTo go on from .*, by the same launcher: node_modules\/\.bin\/resnet-native train.* --distributed.*\n[^]*Saved to /), expect.not.stringContaining("error:")]);
     // Of a process that is killed, MPICH's mpirun names its number alone.
     if (isMpich) expect(said).toMatch(/^second (\d+)\n[^]*^rank 1 is process \1 on /m);
     expect(existsSync(output)).toBe(true);

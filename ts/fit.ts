@@ -233,7 +233,7 @@ export class FitRun implements Promise<History>, AsyncIterable<FitEvent> {
       return await this.#shared(model, data, options);
     } catch (error) {
       // Others are told by the run itself, once there is one.
-      if (this.#native === undefined) failRanks(options?.distributed, error);
+      if (this.#native === undefined && options?.distributed) failRanks(error, options.distributed);
       throw error;
     }
   }

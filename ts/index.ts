@@ -69,7 +69,7 @@ export { plot, type PlotOptions } from "./plot.js";
 export { type Ranks, ranks } from "./ranks.js";
 export { balancedSampler, type Sampler } from "./sampler.js";
 export type { Schedule } from "./schedule.js";
-export type { DistributedSettings, ShardOptions } from "./shards.js";
+export { type DistributedSettings, failRanks, type ShardOptions } from "./shards.js";
 export type { SignalOptions } from "./signal.js";
 export { type Numbers, type Tensor, tensor } from "./tensor.js";
 export { type Metrics, type StepOptions, Trainer } from "./trainer.js";

@@ -72,8 +72,19 @@ export function toldOf(reason: unknown): string {
   }
 }
 
-/** Tells the processes that would share a run of what has ended it here before that; does not wait for them. */
-export function failRanks(distributed: ShardOptions["distributed"], error: unknown): void {
+/**
+ * Tells the processes that would share a run with this one of an error that ends it here before that, as `fit` does of its own: they end with it as soon as
+ * they come to `fit`, instead of waiting for `timeout` seconds. For programs that fail, as when they read their data, where others may not. Does not wait
+ * for them; a process that ends then does, as long as for the others in an exchange, at most 30 s. Nothing happens in a process alone, or once the run was shared.
+ *
+ * ```ts
+ * const data = await imageFolder("pictures/").catch((error) => { failRanks(error); throw error; });
+ * await fit(model, data, { distributed: "auto" });
+ * ```
+ *
+ * @param distributed What `fit` would be given.
+ */
+export function failRanks(error: unknown, distributed: ShardOptions["distributed"] = "auto"): void {
   const given = quietly(() => givenRanks(distributed));
   if (given === undefined || given.size === 1) return;
   const { code, message } = error instanceof ResNetError ? error : { code: "ERR_ABORTED", message: toldOf(error) };

@@ -1,17 +1,19 @@
 // A short run that the processes of mpirun share; writes a line of JSON: what this one ends with, or its error. What it is to do is the first argument,
 // in which {rank} stands for the number of each.
 import { createHash } from "node:crypto";
-import { writeSync } from "node:fs";
+import { existsSync, writeFileSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { batchNorm2d, conv2d, dropout, fit, flip, fromArrays, globalAvgPool2d, linear, maxPool2d, randomCrop, ranks, relu, residual, sequential, sgd } from "../../dist/index.js";
 
 const rank = ranks()?.rank ?? 0;
-const { absent, differs, other, aborts, throws, own, kills, stops, delay, digests, another, tells = true, count = 50, optionsOf = {}, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
+const { absent, early, file, differs, other, aborts, throws, own, kills, stops, delay, digests, another, tells = true, count = 50, optionsOf = {}, ...more } = JSON.parse(process.argv[2].replaceAll("{rank}", rank));
 const isIt = (one) => one === rank;
 if (isIt(absent)) {
   await sleep(3000);
   process.exit();
 }
+// One gives up before the others come.
+if (early !== undefined && !isIt(early)) while (!existsSync(file)) await sleep(20);
 const body = sequential([conv2d(16, { padding: 1 }), batchNorm2d(), relu(), dropout({ p: 0.2 }), conv2d(16, { padding: 1 }), batchNorm2d()]);
 const layers = [conv2d(16, { padding: 1 }), batchNorm2d(), relu(), maxPool2d({ kernelSize: 3, stride: 2, padding: 1 }), residual({ body }), globalAvgPool2d(), linear(4)];
 const model = sequential(layers, { seed: isIt(differs) ? 8 : 7, threads: 1 });
@@ -63,6 +65,7 @@ const options = {
   ...optionsOf[rank],
 };
 const began = performance.now();
+if (isIt(early)) setTimeout(() => controller.abort(new Error("enough")), 100);
 try {
   const { rows } = await fit(model, data, options);
   Object.assign(told, { digest: await digest(), ...(digests && { digests: byEpoch }), ...(tells && { rows: rows.map((row) => ({ ...row, seconds: 0, waiting: 0 })), heard: heard.filter((type) => type === "epoch").length }) });
@@ -70,4 +73,5 @@ try {
   Object.assign(told, { code: error.code ?? null, message: error.message, seconds: (performance.now() - began) / 1000 });
   process.exitCode = 1;
 }
+if (isIt(early)) writeFileSync(file, "");
 process.stdout.write(`${JSON.stringify(told)}\n`);

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
-import { type FitOptions, ranks } from "../index.js";
-import { Misuse } from "./failure.js";
+import { type ErrorCode, failRanks, type FitOptions, ranks, ResNetError } from "../index.js";
+import { explained, Misuse } from "./failure.js";
 import { flag, type Values, whole } from "./option.js";
 import type { Screen } from "./screen.js";
 
@@ -36,6 +36,13 @@ export function takePlace({ distributed, alone }: Sharing, screen: Screen): void
   // What MPICH's mpirun names of a process that is killed, and of its rank nothing.
   if (process.env["PMI_FD"]) screen.status.note(`rank ${told.rank} is process ${process.pid} on ${hostname()}`);
   if (told.rank > 0) screen.mute();
+}
+
+/** Tells the others of what has ended this process before they share a training. */
+export function failTogether(error: unknown, screen: Screen): void {
+  screen.rank ??= othersOf()?.rank;
+  const { code, message } = explained(error);
+  failRanks(new ResNetError(code as ErrorCode, message));
 }
 
 /** What a launcher tells; variables that contradict each other are none of one. */

@@ -30,12 +30,10 @@ export interface Training {
 /** Events that are results. */
 const RECORDED: ReadonlySet<FitEvent["type"]> = new Set(["resume", "epoch", "checkpoint"]);
 
-/** What came of it. */
+/** What came of it: whether there is a file of the model, and the exit code. */
 export interface Trained {
+  readonly isSaved: boolean;
   readonly exit: number;
-  readonly history: History;
-  /** The epoch whose weights are in the file; 0 where none came to its end. */
-  readonly saved: number;
 }
 
 /** Trains, shows how it goes, and saves what is to be kept after each epoch; what an interrupt leaves is a result too. */
@@ -53,19 +51,20 @@ export async function trainAndSave({ model, data, options, again, output, report
     saved = epoch;
   };
   const restoreBest = restored(keep);
-  const { history, failure } = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen).catch((error: unknown) => {
+  const { history, hasBegun, failure } = await conduct(model, data, { ...options, ...restoreBest, onEpochEnd }, screen).catch((error: unknown) => {
     if (saved === 0 || !(error instanceof ResNetError)) throw error;
     throw new Failure(error.code, `${error.message}; ${output} has the model as it was after epoch ${saved}`);
   });
   screen.status.clear();
-  const best = { epoch: (keep === "best" && history.best?.epoch) || 0 };
   // A signal that comes later finds nothing to stop.
   const stopped = screen.interrupt.signal.aborted;
+  if (stopped && !hasBegun && failure === undefined) return stoppedBefore(screen);
+  const best = { epoch: (keep === "best" && history.best?.epoch) || 0 };
   if (stopped) screen.print(best.epoch === 0 || keep === "last" ? "Stopped: the weights are those of the last whole step." : "Stopped.");
   if (history.stoppedEarly) screen.print("Ended early: the validation loss became no smaller.");
   const dir = options.checkpoint?.dir;
   const checkpoint = stopped && dir !== undefined ? await lastCheckpoint(String(dir)) : undefined;
-  if (checkpoint !== undefined) screen.print(`To go on from ${oneLine(checkpoint)}: ${again}`);
+  if (checkpoint !== undefined) screen.print(`To go on from ${oneLine(checkpoint)}${options.distributed ? ", by the same launcher" : ""}: ${again}`);
   // Stopped before it was better than what it went on from: that lies beside the checkpoints.
   if (stopped && best.epoch > 0 && saved === 0 && dir !== undefined) await saveBest(String(options.resume ?? dir), output);
   else if (!stopped || keep === "last" || best.epoch === 0) await model.save(output);
@@ -89,18 +88,17 @@ export async function trainAndSave({ model, data, options, again, output, report
     screen.print(`Its probabilities are calibrated on the pictures for validation: temperature ${temperature.toFixed(2)}, ${losses}`);
   }
   if (page !== undefined) screen.print(report === undefined ? "Stopped: no report is written" : `What there is to know of it, in a browser: ${oneLine(page)}`);
-  return { exit: stopped || (page !== undefined && report === undefined) ? screen.interrupt.code! : EXIT.success, history, saved: best.epoch };
+  return { isSaved: true, exit: stopped || (page !== undefined && report === undefined) ? screen.interrupt.code! : EXIT.success };
 }
 
 /** What a run of a process does that is not the first: all that the first one does but to write. */
 async function followed({ model, data, options, keep }: Pick<Training, "model" | "data" | "options" | "keep">, screen: Screen): Promise<Trained> {
   const { signal } = screen.interrupt;
-  const history = await fit(model, data, { ...options, ...restored(keep), signal }).catch((error: unknown) => {
+  await fit(model, data, { ...options, ...restored(keep), signal }).catch((error: unknown) => {
     // An interrupt is the first one's to tell.
     if (!screen.interrupt.heeds(error) && error !== signal.reason) throw error;
-    return new History();
   });
-  return { exit: signal.aborted ? screen.interrupt.code! : EXIT.success, history, saved: 0 };
+  return { isSaved: false, exit: signal.aborted ? screen.interrupt.code! : EXIT.success };
 }
 
 function restored(keep: Training["keep"]): Pick<FitOptions, "restoreBest"> {
@@ -113,25 +111,27 @@ async function saveBest(dir: string, output: string): Promise<void> {
   await best.save(output);
 }
 
-/** Trains; besides how it went, why an interrupt could not leave a checkpoint, if it could not. */
-async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<{ history: History; failure?: ResNetError }> {
+/** Trains; besides how it went, whether all processes that share it have come to it, and why an interrupt could not leave a checkpoint, if it could not. */
+async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<{ history: History; hasBegun: boolean; failure?: ResNetError }> {
   const { signal } = screen.interrupt;
+  let hasBegun = options.distributed === undefined;
   const progress = new Progress(options.epochs, screen.status, (line) => screen.print(line));
   const run = fit(model, data, { ...options, signal });
   void tellAddress(run, screen);
   try {
     for await (const event of run) {
+      hasBegun = true;
       progress.show(event);
       if (RECORDED.has(event.type)) screen.record(event);
     }
-    return { history: await run };
+    return { history: await run, hasBegun };
   } catch (error) {
     const isHeeded = screen.interrupt.heeds(error);
     if (!signal.aborted) throw error;
     const history = (error as { history?: History }).history ?? new History();
-    if (isHeeded || error === signal.reason) return { history };
+    if (isHeeded || error === signal.reason) return { history, hasBegun };
     if (!(error instanceof ResNetError)) throw error;
-    return { history, failure: error };
+    return { history, hasBegun, failure: error };
   }
 }
 
@@ -156,8 +156,14 @@ export async function loadOrStop<T>(load: () => Promise<T>, screen: Screen): Pro
     return await load();
   } catch (error) {
     if (!screen.interrupt.signal.aborted) throw error;
-    screen.record({ type: "end", status: "interrupted" });
-    screen.print("Stopped before training; nothing is saved.");
+    stoppedBefore(screen);
     return undefined;
   }
+}
+
+/** Says that there was nothing to stop yet. */
+function stoppedBefore(screen: Screen): Trained {
+  screen.record({ type: "end", status: "interrupted" });
+  screen.print("Stopped before training; nothing is saved.");
+  return { isSaved: false, exit: screen.interrupt.code! };
 }

@@ -14,6 +14,7 @@ mod thread;
 #[cfg(target_os = "linux")]
 pub use descriptor::held_between;
 pub use rendezvous::Endpoint;
+use resnet_core::cancel::Cancel;
 use resnet_core::distributed::pieces::{Collective, Exchanged};
 use resnet_core::distributed::Communicator;
 use resnet_core::{Code, Error, Result};
@@ -46,8 +47,9 @@ const LEAST: usize = 256 << 10;
 /// How long processes that have succeeded wait for others that still work.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// How long a process that ends waits for the others to come, to tell them of what has ended a run before it shared that.
-const TELLING: Duration = Duration::from_secs(5);
+/// How long a process that ends waits at most for the others to come, to tell them of what has ended a run before it shared that: they may be reading
+/// their data.
+const TELLING: Duration = Duration::from_secs(30);
 
 /// How much longer than for another rank the thread of MPI is waited for.
 const GRACE: Duration = Duration::from_secs(1);
@@ -57,21 +59,22 @@ static IN_USE: AtomicBool = AtomicBool::new(false);
 
 static STARTED: OnceLock<Result<Mutex<Started>>> = OnceLock::new();
 
-/// Ends when the others have been told by [`fail`].
-static TOLD: Mutex<Option<Receiver<Infallible>>> = Mutex::new(None);
+/// Ends when the others have been told by [`fail`], which are waited for so long.
+static TOLD: Mutex<Option<(Receiver<Infallible>, Duration)>> = Mutex::new(None);
 
 /// Has MPI begin, if it has not yet, which waits so long for all processes to do so. Each exchange waits as long for the other ranks.
 ///
 /// # Errors
-/// `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a launcher has told this one of: not `size`
+/// `ERR_ABORTED` if that wait is given up; `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a launcher has told this one of: not `size`
 /// of them, or this one not as `rank`; `ERR_BUSY` while another run has them; `ERR_NO_THREAD`.
-pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoint>) -> Result<World> {
+pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoint>, cancel: &Cancel) -> Result<World> {
     let started =
         STARTED.get_or_init(|| thread::start(limit, endpoint).map(Mutex::new)).as_ref().map_err(Clone::clone)?;
-    let started = started.lock().unwrap_or_else(PoisonError::into_inner);
-    if [started.rank, started.size] != [rank, size] {
+    let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
+    let [found, of] = started.place(cancel)?;
+    if [found, of] != [rank, size] {
         let expected = format!("MPI to reach {size} processes, of which this is rank {rank}, as the environment tells");
-        let got = format!("rank {} of {}: start them by {}", started.rank, started.size, launchers());
+        let got = format!("rank {found} of {of}: start them by {}", launchers());
         return Err(Error::expected(Code::Distributed, "distributed", expected, got));
     }
     if let Some(error) = FAILED.get() {
@@ -93,12 +96,12 @@ pub fn fail(limit: Duration, place: [usize; 2], endpoint: Option<Endpoint>, erro
     let (told, heard) = channel();
     let body = move || {
         let _told = told;
-        if let Ok(mut world) = world(limit, place, endpoint) {
+        if let Ok(mut world) = world(limit, place, endpoint, &Cancel::default()) {
             world.fail(&error);
         }
     };
     if Builder::new().name("resnet-mpi-fail".into()).spawn(body).is_ok() {
-        *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
+        *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some((heard, limit.min(TELLING)));
     }
 }
 
@@ -111,15 +114,19 @@ pub fn library() -> String {
 /// rank is, for as long as an exchange would be. Whether there is nothing left that others would miss.
 pub fn finish(succeeded: bool) -> bool {
     let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(told) = told {
-        let _ = told.recv_timeout(TELLING);
+    if let Some((told, limit)) = told {
+        let _ = told.recv_timeout(limit);
     }
     let Some(Ok(started)) = STARTED.get() else { return true };
+    // Whoever has it waits for the others to begin.
+    let Ok(started) = started.try_lock() else { return true };
+    if !started.has_begun() {
+        return true;
+    }
     let has_failed = FAILED.get().is_some();
     if !(succeeded || has_failed) {
         return false;
     }
-    let started = started.lock().unwrap_or_else(PoisonError::into_inner);
     // Whether it has ended or not: there is nothing more to be done.
     let _ = started.jobs.send(Job::Finish { limit: started.limit });
     let _ = started.ended.recv_timeout(if has_failed { started.limit + GRACE } else { A_DAY });

@@ -26,7 +26,7 @@ const FIRST_LINE: Duration = Duration::from_secs(5);
 /// What helps where the port has another.
 const ANOTHER_PORT: &str = "give another MASTER_PORT (torchrun: --master-port)";
 /// How much longer than rank 0 others wait to be told who has not come.
-const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
 /// Values that processes may leave for each other, for each of them: MPICH leaves a few.
 const MOST_VALUES: usize = 1024;
 /// How long rank 0 stays for others that end.

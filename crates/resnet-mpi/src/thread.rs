@@ -6,6 +6,7 @@ use mpi::point_to_point::{Destination, MatchedReceiveVec, Source};
 use mpi::request::{scope, StaticScope};
 use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::{Tag, Threading};
+use resnet_core::cancel::Cancel;
 use resnet_core::distributed::pieces::Collective;
 use resnet_core::distributed::{late, of_rank};
 use resnet_core::{Code, Error, Result};
@@ -25,6 +26,8 @@ const DONE: Tag = 3;
 const ROLL_CALL: Duration = Duration::from_secs(2);
 /// How long an exchange is looked at without a pause.
 const EAGER: Duration = Duration::from_millis(1);
+/// Between two looks whether a wait for the others to begin was given up.
+const LOOK: Duration = Duration::from_millis(50);
 /// A pause.
 const PAUSE: Duration = Duration::from_micros(50);
 
@@ -47,18 +50,51 @@ pub enum Job {
 /// What was sent and what was received, or why nothing is any more.
 pub type Answer = Result<(Vec<u8>, Vec<u8>)>;
 
-/// MPI that has begun.
+/// MPI that begins, or has begun.
 pub struct Started {
     pub jobs: Sender<Job>,
-    pub rank: usize,
-    pub size: usize,
     /// How long others are waited for.
     pub limit: Duration,
     /// Told when MPI has ended.
     pub ended: Receiver<Infallible>,
+    /// Told when all processes have begun.
+    begun: Receiver<Result<[usize; 2]>>,
+    place: Option<Result<[usize; 2]>>,
+    /// How long all processes together are waited for to begin.
+    patience: Duration,
 }
 
-/// Starts the thread; returns when all processes have begun, which are waited for so long.
+impl Started {
+    /// Which process this is, of how many; waits for all of them to have begun.
+    pub fn place(&mut self, cancel: &Cancel) -> Result<[usize; 2]> {
+        let since = Instant::now();
+        loop {
+            if let Some(place) = &self.place {
+                return place.clone();
+            }
+            cancel.check()?;
+            match self.begun.recv_timeout(LOOK) {
+                Ok(place) => self.place = Some(place),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.place = Some(Err(Error::new(Code::Internal, "the thread of MPI ended at once")));
+                }
+                // MPI does not tell who is missing, and waits on.
+                Err(RecvTimeoutError::Timeout) if since.elapsed() >= self.patience => {
+                    let expected = format!("every rank to share a run within {} s", self.limit.as_secs_f64());
+                    return Err(unusable(&expected, "fewer: another has ended, is late, or asks for none"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// The same, as far as it is known.
+    pub fn has_begun(&self) -> bool {
+        matches!(self.place, Some(Ok(_)))
+    }
+}
+
+/// Starts the thread, in which MPI waits for all processes to begin.
 pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
     let version = mpi::environment::library_version().unwrap_or_default();
     if version.contains("Open MPI") && !is_launched() && std::env::var_os("SLURM_PROCID").is_some() {
@@ -66,22 +102,26 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
         return Err(unusable(&format!("processes started by {}", launchers()), "those of srun without MPI"));
     }
     let endpoint = endpoint.filter(|_| version.contains("MPICH"));
-    let rendezvous = endpoint.map(|endpoint| rendezvous::meet(&endpoint, limit)).transpose()?;
-    let ((jobs, asked), (begun, place), (end, ended)) = (channel(), channel(), channel::<Infallible>());
+    // A rendezvous itself tells who has not come to it in time.
+    let patience = if endpoint.is_some() { 2 * limit + rendezvous::GRACE } else { limit };
+    let ((jobs, asked), (begin, begun), (end, ended)) = (channel(), channel(), channel::<Infallible>());
     let body = move || {
         let mut end = Some(end);
+        let rendezvous = match endpoint.map(|endpoint| rendezvous::meet(&endpoint, limit)).transpose() {
+            Ok(rendezvous) => rendezvous,
+            Err(error) => return drop(begin.send(Err(error))),
+        };
         let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
-            return drop(begun.send(Err(unusable("MPI that nobody else has begun in this process", "none"))));
+            return drop(begin.send(Err(unusable("MPI that nobody else has begun in this process", "none"))));
         };
         if threading < Threading::Funneled {
             return drop(
-                begun.send(Err(unusable("an MPI that may be called from a thread (MPI_THREAD_FUNNELED)", "none"))),
+                begin.send(Err(unusable("an MPI that may be called from a thread (MPI_THREAD_FUNNELED)", "none"))),
             );
         }
         let world = universe.world();
         let talk = world.duplicate();
-        let place = (world.rank() as usize, world.size() as usize);
-        let _ = begun.send(Ok(place));
+        let _ = begin.send(Ok([world.rank() as usize, world.size() as usize]));
         if serve(&asked, &Ranks { world, talk, rendezvous: rendezvous.as_ref() }, &mut end) {
             // MPI ends here, before anybody is told so.
             drop(universe);
@@ -91,17 +131,8 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
             std::mem::forget(universe);
         }
     };
-    let spawned = Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error));
-    let began = |error| match error {
-        RecvTimeoutError::Disconnected => Error::new(Code::Internal, "the thread of MPI ended at once"),
-        // MPI does not tell who, and waits on.
-        RecvTimeoutError::Timeout => {
-            let expected = format!("every rank to share a run within {} s", limit.as_secs_f64());
-            unusable(&expected, "fewer: another has ended, is late, or asks for none")
-        }
-    };
-    let (rank, size) = spawned.and_then(|_| place.recv_timeout(limit).map_err(began))??;
-    Ok(Started { jobs, rank, size, limit, ended })
+    Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error))?;
+    Ok(Started { jobs, limit, ended, begun, place: None, patience })
 }
 
 /// Whether one of MPI's launchers has started this process, or Slurm in its place.

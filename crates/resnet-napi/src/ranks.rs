@@ -1,6 +1,7 @@
 //! The processes that share a run.
 
 use napi_derive::napi;
+use resnet_core::cancel::Cancel;
 use resnet_core::distributed::{Alone, Communicator};
 use resnet_core::Result;
 #[cfg(feature = "mpi")]
@@ -30,15 +31,30 @@ pub struct GivenRendezvous {
     pub run: String,
 }
 
-/// Reaches them; without any, this process is all.
-pub fn reached(given: Option<&GivenRanks>) -> Result<Box<dyn Communicator>> {
-    given.map_or_else(|| Ok(Box::new(Alone) as _), by_mpi)
+/// Reaches them; without any, this process is all. Who gives up the wait for them tells them of the `reason`, when they come.
+pub fn reached(
+    given: Option<&GivenRanks>,
+    cancel: &Cancel,
+    reason: impl FnOnce() -> Option<String>,
+) -> Result<Box<dyn Communicator>> {
+    given.map_or_else(|| Ok(Box::new(Alone) as _), |given| by_mpi(given, cancel, reason))
 }
 
 #[cfg(feature = "mpi")]
-fn by_mpi(given: &GivenRanks) -> Result<Box<dyn Communicator>> {
+fn by_mpi(
+    given: &GivenRanks,
+    cancel: &Cancel,
+    reason: impl FnOnce() -> Option<String>,
+) -> Result<Box<dyn Communicator>> {
     let (limit, place, endpoint) = told(given);
-    Ok(Box::new(resnet_mpi::world(limit, place, endpoint)?))
+    let world = resnet_mpi::world(limit, place, endpoint, cancel).inspect_err(|error| {
+        if error.code == resnet_core::Code::Aborted {
+            let message = reason().unwrap_or_else(|| error.message.clone());
+            let (limit, place, endpoint) = told(given);
+            resnet_mpi::fail(limit, place, endpoint, resnet_core::Error::new(error.code, message));
+        }
+    })?;
+    Ok(Box::new(world))
 }
 
 /// The same in MPI's words.
@@ -67,7 +83,7 @@ pub fn fail_ranks(given: GivenRanks, code: String, message: String) {
 }
 
 #[cfg(not(feature = "mpi"))]
-fn by_mpi(_: &GivenRanks) -> Result<Box<dyn Communicator>> {
+fn by_mpi(_: &GivenRanks, _: &Cancel, _: impl FnOnce() -> Option<String>) -> Result<Box<dyn Communicator>> {
     use resnet_core::{Code, Error};
     let expected = "the addon that is built for MPI (npm run build:mpi)";
     Err(Error::expected(Code::Distributed, "distributed", expected, "one without"))

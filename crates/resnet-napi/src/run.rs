@@ -194,7 +194,7 @@ impl NativeRun {
             let result = context.and_then(|context| {
                 let run = |Context { session, trainers }: &mut Context| {
                     let mut listener = Listener { inbox, trainers, mailbox: &mailbox, cancel: &cancel };
-                    let mut reached = reached(ranks.as_ref())?;
+                    let mut reached = reached(ranks.as_ref(), &cancel, || mailbox.reason())?;
                     fit(session, &train, validation.as_ref(), &config, &mut listener, &mut *reached).map(drop)
                 };
                 let result = guarded(|| cancellable(context, cancel.clone(), run));
@@ -237,6 +237,10 @@ struct MailboxState {
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, MailboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.lock().reason.clone()
     }
 
     /// Takes an event. The number that holds the run, if it is one that does.
@@ -380,7 +384,7 @@ impl Control for Listener<'_> {
     }
 
     fn reason(&self) -> Option<String> {
-        self.mailbox.lock().reason.clone()
+        self.mailbox.reason()
     }
 }
 

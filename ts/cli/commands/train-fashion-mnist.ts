@@ -62,8 +62,8 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const title = `${settings.network} on Fashion-MNIST`;
   const dashboard = dashboardOf(settings, title, screen);
   const again = wordsToGoOn("train fashion-mnist", options, settings);
-  const { exit } = await trainAndSave({ model, data, options: { ...fitting, dashboard, onEvent: logOf(settings.log) }, again, output, report: settings.report, title, keep: "last" }, screen);
-  screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
+  const { isSaved, exit } = await trainAndSave({ model, data, options: { ...fitting, dashboard, onEvent: logOf(settings.log) }, again, output, report: settings.report, title, keep: "last" }, screen);
+  if (isSaved) screen.print(`To measure it: ${PROGRAM} evaluate ${shellWord(output)}${typedAgain({ ...imageOptions, ...machineOptions }, settings)}`);
   return exit;
 }
 

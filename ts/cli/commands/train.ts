@@ -133,8 +133,8 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const title = `${name} on ${oneLine(subject)}`;
   const dashboard = dashboardOf(settings, title, screen);
   const goOn = wordsToGoOn(`train ${shellWord(folder)}`, options, settings);
-  const trained = await trainAndSave({ model, data, options: { ...fitting, dashboard, onEvent: logOf(settings.log) }, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
-  if (isOther(settings)) return trained.exit;
+  const { isSaved, exit } = await trainAndSave({ model, data, options: { ...fitting, dashboard, onEvent: logOf(settings.log) }, again: goOn, output, report: settings.report, title, keep: "best" }, screen);
+  if (!isSaved) return exit;
   // They were pictures when the training began.
   for (const line of leftOut(data.train.unreadable)) screen.print(`Left out: ${line}`);
   const again = typedAgain(machineOptions, settings);
@@ -143,7 +143,7 @@ async function train(settings: Settings, screen: Screen): Promise<number> {
   const picture = await somePicture(folder, data.skipped);
   if (picture) screen.print(`To try it: ${PROGRAM} predict ${shellWord(output)} ${shellWord(picture)}${again}`);
   screen.print(`To measure it class by class: ${PROGRAM} evaluate ${shellWord(output)} ${shellWord(folder)}${like} --by-class${again}`);
-  return trained.exit;
+  return exit;
 }
 
 /** The first of the files that were left out, and how many there are. */
