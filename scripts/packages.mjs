@@ -3,6 +3,8 @@
 // thread and in a worker. Bun and Deno do the same where they are on the path.
 //
 // node scripts/packages.mjs [FOLDER...]   folders with addons, default native
+//
+// With RESNET_NATIVE_ARM64, which runs a program by Node for arm64 here, arm64's package for glibc as released is installed and run, and no other.
 
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,8 +19,10 @@ const tool = (path) => [process.execPath, join(root, "node_modules", path)];
 const [npm, pnpm] = [["npm"], tool("pnpm/bin/pnpm.cjs")];
 const [classic, berry] = [tool("yarn/bin/yarn.js"), tool("@yarnpkg/cli-dist/bin/yarn.js")];
 
+const arm64 = process.env.RESNET_NATIVE_ARM64?.split(" ");
+
 /** Who installs, with what the programs run, and whether only the addon for this C library is taken. */
-const installers = [
+const installers = arm64 ? [{ name: "npm for arm64", add: [...npm, "install", "--cpu=arm64"], start: arm64, picks: true }] : [
   { name: "npm", add: [...npm, "install"], start: [process.execPath], picks: true },
   { name: "pnpm", add: [...pnpm, "add"], start: [process.execPath], picks: true },
   { name: "Yarn 1", add: [...classic, "add"], start: [process.execPath] },
@@ -32,7 +36,7 @@ const temporary = mkdtempSync(join(tmpdir(), "resnet-native-packages-"));
 let registry;
 try {
   const tarballs = stage(addons.length > 0 ? addons : ["native"], true);
-  const wrong = inspect(tarballs);
+  const wrong = inspect(tarballs, (platform) => arm64 && platform === "linux-arm64-gnu");
   if (wrong) throw new Error(wrong);
   registry = await startRegistry(temporary, [...dependencies(), ...tarballs]);
   for (const installer of installers) {

@@ -1,6 +1,6 @@
 // npm test: everything that must pass, in the order of what tells most in the shortest time; what takes longer runs beside each other.
-// npm run test:all: also the tests that are ignored because together they take minutes, and every other platform. npm run test:quick: what to run between two
-// edits, in less than a minute once built.
+// npm run test:all: also the tests that are ignored because together they take minutes, and those of other platforms. npm run
+// test:quick: what to run between two edits, in less than a minute once built.
 
 import { houseRules } from "./check.mjs";
 import { setUp } from "./setup.mjs";
@@ -38,6 +38,7 @@ if (quick) {
     ["TypeScript tests", "npm run --silent test:ts"],
     ["licences", "npm run --silent notices"],
     ["packages", "node scripts/packages.mjs"],
+    ...(all ? [["arm64", "npm run --silent test:arm64 -- --optional --package"]] : []),
   ];
   await beside(rust, typescript);
 }

@@ -20,14 +20,14 @@ const tar = (...args) => execFileSync("tar", args, { cwd: folder, encoding: "utf
 const manifestOf = (tarball) => JSON.parse(tar("-xOzf", basename(tarball), "package/package.json"));
 
 /**
- * Returns what is wrong with tarballs that `stage` made, if something is; shows their sizes. Those of a `release` must run on
+ * Returns what is wrong with tarballs that `stage` made, if something is; shows their sizes. Those of `released` platforms must run on
  * old systems; what was built here is for this one.
  */
-export function inspect(tarballs, release = false) {
+export function inspect(tarballs, released = () => false) {
   const packages = tarballs.map((tarball) => ({ tarball, manifest: manifestOf(tarball) }));
   const { manifest: main, tarball } = packages.at(-1);
   const platforms = packages.slice(0, -1);
-  const wrong = [...versions(main), ...platforms.flatMap((each) => platform(each, main, release))];
+  const wrong = [...versions(main), ...platforms.flatMap((each) => platform(each, main, released))];
   const expect = (holds, text) => holds || wrong.push(`${main.name}: ${text}`);
 
   // The list is the source's, so that no package is forgotten on the way.
@@ -68,7 +68,7 @@ function versions({ name, version, peerDependencies }) {
 }
 
 /** A platform's package: chosen on its platform alone, and its addon is inside and asks for no newer glibc than promised. */
-function platform({ manifest, tarball }, main, release) {
+function platform({ manifest, tarball }, main, released) {
   const { name, version, os, cpu, libc, main: addon } = manifest;
   const suffix = name.slice(main.name.length + 1);
   const [system, arch, abi] = (suffix === CUDA ? CUDA_TARGET : suffix).split("-");
@@ -80,7 +80,7 @@ function platform({ manifest, tarball }, main, release) {
   const lacking = [addon, "LICENSE", ...Object.values(MADE)].filter((file) => !files.includes(`package/${file}`));
   wrong.push(...lacking.map((file) => `${name}: ${file} is not in it`));
   wrong.push(...contents(suffix, addon).map((text) => `${name}: ${text}`));
-  if (release && abi === "gnu") {
+  if (abi === "gnu" && released(suffix)) {
     const needed = neededGlibc(join(folder, "npm", suffix, addon));
     if (needed[0] > GLIBC[0] || needed[1] > GLIBC[1]) wrong.push(`${name}: it needs glibc ${needed.join(".")}, not ${GLIBC.join(".")}`);
   }
