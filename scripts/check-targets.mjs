@@ -1,6 +1,6 @@
-// npm run check:targets: the crates, their tests and examples compile for other platforms without a warning, for one of each system. Types are
-// checked; nothing is linked or run. rustup brings in the standard libraries; with --optional, where it cannot, that is said and nothing is
-// checked. --all checks every platform that a package is for.
+// npm run check:targets: the crates, their tests and examples compile for other platforms without a warning, of clippy's either, for one of each
+// system. Types are checked; nothing is linked or run. rustup brings in the standard libraries; with --optional, where it cannot, that is said
+// and nothing is checked. --all checks every platform that a package is for.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ const SYSTEMS = ["x86_64-pc-windows-msvc", "aarch64-apple-darwin", "aarch64-unkn
 const { napi } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const targets = (all ? napi.targets : SYSTEMS).filter((target) => target !== rustHost());
 // As the addon is built: on musl a library is linked to it as any other.
-const environment = (target) => ({ RUSTFLAGS: `-D warnings${target.endsWith("-musl") ? " -C target-feature=-crt-static" : ""}` });
+const environment = (target) => (target.endsWith("-musl") ? { RUSTFLAGS: "-C target-feature=-crt-static" } : {});
 // Tests on Linux with glibc compile C++: npm test has x64's, npm run test:arm64 arm64's.
 const parts = (target) => (target.endsWith("-linux-gnu") ? "--lib" : "--lib --tests --examples");
 
@@ -25,5 +25,5 @@ await step("standard libraries", () => {
   console.log(`nothing is checked for other platforms, missing: ${missing}`);
   return undefined;
 });
-if (!missing) for (const target of targets) await step(target, `cargo check --locked --workspace ${parts(target)} --target ${target}`, environment(target));
+if (!missing) for (const target of targets) await step(target, `cargo clippy --locked --workspace ${parts(target)} --target ${target} -- -D warnings`, environment(target));
 finish();

@@ -124,6 +124,7 @@ pub(crate) trait Simd: Copy + 'static {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
         }
         #[cfg(target_arch = "aarch64")]
+        #[allow(clippy::pointers_in_nomem_asm_block)]
         // SAFETY: likewise.
         unsafe {
             std::arch::asm!("prfm pldl1keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags));
@@ -141,6 +142,7 @@ pub(crate) trait Simd: Copy + 'static {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
         }
         #[cfg(target_arch = "aarch64")]
+        #[allow(clippy::pointers_in_nomem_asm_block)]
         // SAFETY: likewise.
         unsafe {
             std::arch::asm!("prfm pldl2keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags));
