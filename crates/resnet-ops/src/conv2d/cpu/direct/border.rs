@@ -12,11 +12,12 @@ use super::{Region, RegionSweep};
 use crate::blocked::{self, LANES};
 use crate::conv2d::shape::ConvShape;
 
-/// A tile waits as long as for so many rows, for its sums and then for its weights, measured on AVX-512.
+/// A tile waits for its sums as long as for so many rows, measured on AVX-512.
 const FEWEST_ROWS: usize = 4;
-const WEIGHTS: usize = 2;
-/// Products with zeros are work, waiting may be somebody else's time.
-const MARGIN: f64 = 1.25;
+/// A region waits for a tap's weights as long as for so many rows for each vector, where they come from beyond a core's own caches.
+const WEIGHTS: usize = 4;
+/// Floats of a core's own caches.
+const OWN: usize = 512 * 1024;
 /// More images fill the regions' tiles.
 const MOST_IMAGES: usize = 12;
 
@@ -36,7 +37,8 @@ impl Bordered {
     pub(super) fn new(shape: &ConvShape, regions: &RegionSweep, largest: (usize, usize)) -> Option<Self> {
         let size = [0, 1].map(|i| shape.input[i] + 2 * shape.padding[i]);
         let sweep = RegionSweep::forward(&ConvShape { input: size, padding: [0; 2], ..shape.clone() }, largest);
-        let pays = |n: &usize| MARGIN * cost(&sweep, *n) as f64 <= cost(regions, *n) as f64;
+        let waiting = if shape.weight_len() > OWN { WEIGHTS * regions.vectors } else { 0 };
+        let pays = |n: &usize| cost(&sweep, *n, waiting) <= cost(regions, *n, waiting);
         let most_images = (1..=MOST_IMAGES).take_while(pays).last()?;
         let blocks = blocked::blocks(shape.in_channels);
         (!shape.plain_input).then_some(Self { sweep, blocks, input: shape.input, padding: shape.padding, most_images })
@@ -66,11 +68,10 @@ impl Bordered {
 }
 
 /// What a pair of blocks costs in a sweep over `n` images, in rows.
-fn cost(sweep: &RegionSweep, n: usize) -> usize {
+fn cost(sweep: &RegionSweep, n: usize, waiting: usize) -> usize {
     let region = |region: &Region| {
         let pixels = n * region.y.count * region.x.count;
-        let tiles = pixels.div_ceil(sweep.rows);
-        region.taps.len() * (pixels.max(FEWEST_ROWS * tiles) + WEIGHTS * tiles)
+        region.taps.len() * (pixels.max(FEWEST_ROWS * pixels.div_ceil(sweep.rows)) + waiting)
     };
     sweep.regions.iter().map(region).sum()
 }
