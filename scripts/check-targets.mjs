@@ -4,7 +4,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { lackingLibraries } from "./rust-toolchains.mjs";
+import { addLibraries } from "./rust-components.mjs";
 import { finish, root, rustHost, step } from "./steps.mjs";
 
 const [optional, all] = ["--optional", "--all"].map((option) => process.argv.includes(option));
@@ -19,7 +19,7 @@ const parts = (target) => (target.endsWith("-linux-gnu") ? "--lib" : "--lib --te
 
 let missing;
 await step("standard libraries", () => {
-  missing = lackingLibraries(targets);
+  missing = addLibraries(targets);
   if (!missing) return console.log(targets.join(", "));
   if (!optional) return `missing: ${missing}`;
   console.log(`nothing is checked for other platforms, missing: ${missing}`);

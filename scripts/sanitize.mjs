@@ -4,7 +4,7 @@
 //   loom     models of the thread pool, in every order of their threads' steps
 
 import { join } from "node:path";
-import { lackingSources } from "./rust-toolchains.mjs";
+import { addSources } from "./rust-components.mjs";
 import { finish, root, rustHost, step } from "./steps.mjs";
 
 const CRATES = "-p resnet-ops -p resnet-core";
@@ -25,7 +25,7 @@ async function address() {
 }
 
 async function thread() {
-  await step("sources of the standard library", lackingSources);
+  await step("sources of the standard library", addSources);
   const environment = { RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-Zsanitizer=thread", CARGO_TARGET_DIR: join(root, "target/thread"), TSAN_OPTIONS: OPTIONS };
   await tests("ThreadSanitizer", `-Zbuild-std --target ${host}`, environment);
 }

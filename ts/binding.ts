@@ -88,6 +88,9 @@ function locate(require: NodeJS.Require, name: string): string {
   throw new Unfit(`${version} is installed beside resnet-native ${ours.version}`, `update the lock file, ${AGAIN}`);
 }
 
+/** Tells what a rank starts that it is not that rank. */
+const RANK_IS_TAKEN = "RESNET_NATIVE_RANK_IS_TAKEN";
+
 /** Opens an addon whose libraries are to be found by what they open in turn: Open MPI's plugins name none that they need. */
 function openedForAll(file: string): unknown {
   // UCX, a library of both MPIs, replaces functions of memory as it is loaded, while V8's threads use them: some processes crash then.
@@ -97,10 +100,12 @@ function openedForAll(file: string): unknown {
   if (ranks && rendezvous) Object.assign(process.env, pmiOf(ranks, rendezvous));
   const module = { exports: {} };
   process.dlopen(module, file, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
-  if (isDescriptorLost(process.env)) {
+  // A program that a rank starts has its variables too, and is none.
+  if (process.env[RANK_IS_TAKEN] === undefined && isDescriptorLost(process.env)) {
     const descriptor = (module.exports as Partial<typeof Addon>).mpiDescriptor?.();
     if (typeof descriptor === "number") process.env["PMI_FD"] = String(descriptor);
   }
+  if (ranks) process.env[RANK_IS_TAKEN] = String(process.pid);
   return module.exports;
 }
 

@@ -86,7 +86,7 @@ export function toldOf(reason: unknown): string {
  */
 export function failRanks(error: unknown, distributed: ShardOptions["distributed"] = "auto"): void {
   const given = quietly(() => givenRanks(distributed));
-  if (given === undefined || given.size === 1) return;
+  if (given === undefined) return;
   const { code, message } = error instanceof ResNetError ? error : { code: "ERR_ABORTED", message: toldOf(error) };
   addon.failRanks(given, code, message);
 }
@@ -100,7 +100,7 @@ function quietly<T>(get: () => T): T | undefined {
   }
 }
 
-/** MPICH ends a process that it cannot talk to by the descriptor which its mpirun has left open; npm and npx pass on none, and the system may keep theirs. */
+/** MPICH ends a process that it cannot talk to. npm and npx do not pass on the descriptor for that, and the system may let nobody else have it from them. */
 export function checkDescriptor(env: Readonly<Record<string, string | undefined>>): void {
   if (!isDescriptorLost(env)) return;
   const fix = "start the program itself instead of npm or npx, as mpirun -n 2 node_modules/.bin/resnet-native train pictures/ --distributed";
@@ -122,8 +122,8 @@ function finishAtExit(): void {
   if (finishes) return;
   finishes = true;
   process.once("exit", (code) => {
-    // Nobody else hears it any more: it ends the process while that waits for others.
-    process.removeAllListeners("SIGINT");
+    // Nobody else hears them any more: they end the process while that waits for others.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.removeAllListeners(signal);
     const isDone = addon.finishRanks(code === 0);
     if (!isDone || code !== 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_WORDS);
   });

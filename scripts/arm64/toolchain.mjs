@@ -3,7 +3,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { lackingLibraries } from "../rust-toolchains.mjs";
+import { addLibraries } from "../rust-components.mjs";
 import { output } from "../steps.mjs";
 import { modeller } from "./model.mjs";
 
@@ -13,7 +13,7 @@ const PACKAGES = "gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cr
 
 /** The environment of a build and of its tests; or, if something is missing, what it is, with the fix. */
 export function toolchain() {
-  const missing = [lackingLibraries([TARGET])].filter(Boolean);
+  const missing = [addLibraries([TARGET])].filter(Boolean);
   const tools = ["aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++", "aarch64-linux-gnu-objdump", "qemu-aarch64"];
   const lacking = tools.filter((tool) => output(tool, "--version") === undefined);
   if (lacking.length > 0) missing.push(`${lacking.join(", ")}: apt-get install ${PACKAGES}`);

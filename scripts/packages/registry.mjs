@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
@@ -27,7 +27,6 @@ export async function startRegistry(folder, tarballs) {
     const dist = { tarball: `http://${host}${file}`, integrity: `sha512-${hashed("sha512", "base64")}`, shasum: hashed("sha1", "hex") };
     documents.set(`/${name}`, JSON.stringify({ name, "dist-tags": { latest: version }, versions: { [version]: { ...manifest, dist } } }));
   }
-  writeFileSync(join(folder, "npmrc"), "");
   return { env: environment(folder, `http://${host}/`), stop: () => void server.close().closeAllConnections() };
 }
 

@@ -51,7 +51,7 @@ async function main(words: readonly string[], screen: Screen): Promise<number> {
     return (await complete.run(values, screen)) ?? EXIT.success;
   } catch (error) {
     if (error instanceof Misuse) error.message += `. See ${PROGRAM} ${name} --help`;
-    if (said.includes("--distributed")) (await import("./sharing.js")).failTogether(error, screen);
+    if (said.includes("--distributed")) await import("./sharing.js").then(({ failTogether }) => failTogether(error, screen), () => {});
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { calibrate, type Calibration, fit, type FitEvent, type FitOptions, History, loadModel, type Model, plot, ResNetError, type TrainingData } from "../index.js";
+import { calibrate, type Calibration, fit, type FitEvent, type FitOptions, History, loadModel, type Model, plot, ranks, ResNetError, type TrainingData } from "../index.js";
 import { EXIT, Failure } from "./failure.js";
 import { lastCheckpoint } from "./checkpointing.js";
 import { tellAddress } from "./dashboard-options.js";
@@ -114,7 +114,7 @@ async function saveBest(dir: string, output: string): Promise<void> {
 /** Trains; besides how it went, whether all processes that share it have come to it, and why an interrupt could not leave a checkpoint, if it could not. */
 async function conduct(model: Model, data: TrainingData, options: Training["options"], screen: Screen): Promise<{ history: History; hasBegun: boolean; failure?: ResNetError }> {
   const { signal } = screen.interrupt;
-  let hasBegun = options.distributed === undefined;
+  let hasBegun = options.distributed === undefined || ranks() === undefined;
   const progress = new Progress(options.epochs, screen.status, (line) => screen.print(line));
   const run = fit(model, data, { ...options, signal });
   void tellAddress(run, screen);

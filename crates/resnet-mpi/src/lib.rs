@@ -12,7 +12,7 @@ mod rendezvous;
 mod thread;
 
 #[cfg(target_os = "linux")]
-pub use descriptor::held_between;
+pub use descriptor::launchers_descriptor;
 pub use rendezvous::Endpoint;
 use resnet_core::cancel::Cancel;
 use resnet_core::distributed::pieces::{Collective, Exchanged};
@@ -22,9 +22,9 @@ use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thread::{launchers, Answer, Job, Started, FAILED};
 
 /// All processes that were started together, as one of them sees them.
@@ -51,8 +51,14 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 /// their data.
 const TELLING: Duration = Duration::from_secs(30);
 
+/// Between two looks whether a wait for the others to begin was given up.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How much longer than for another rank the thread of MPI is waited for.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Whether a run has had the world.
+static SHARED: AtomicBool = AtomicBool::new(false);
 
 /// Whether a run has the world: two at once would exchange with each other.
 static IN_USE: AtomicBool = AtomicBool::new(false);
@@ -65,13 +71,28 @@ static TOLD: Mutex<Option<(Receiver<Infallible>, Duration)>> = Mutex::new(None);
 /// Has MPI begin, if it has not yet, which waits so long for all processes to do so. Each exchange waits as long for the other ranks.
 ///
 /// # Errors
-/// `ERR_ABORTED` if that wait is given up; `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a launcher has told this one of: not `size`
-/// of them, or this one not as `rank`; `ERR_BUSY` while another run has them; `ERR_NO_THREAD`.
-pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoint>, cancel: &Cancel) -> Result<World> {
+/// `ERR_ABORTED` if that wait is given up; `ERR_DISTRIBUTED` if MPI cannot begin or has ended, processes do not come, or it reaches others than a
+/// launcher has told this one of: not `size` of them, or this one not as `rank`; `ERR_BUSY` while another run has them; `ERR_NO_THREAD`.
+pub fn world(limit: Duration, place: [usize; 2], endpoint: Option<Endpoint>, cancel: &Cancel) -> Result<World> {
+    let world = reached(limit, place, endpoint, cancel)?;
+    SHARED.store(true, Ordering::Release);
+    Ok(world)
+}
+
+fn reached(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoint>, cancel: &Cancel) -> Result<World> {
     let started =
         STARTED.get_or_init(|| thread::start(limit, endpoint).map(Mutex::new)).as_ref().map_err(Clone::clone)?;
-    let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
-    let [found, of] = started.place(cancel)?;
+    let since = Instant::now();
+    let (found, of) = loop {
+        // Others look too, as one that tells of an error.
+        let mut started = locked(started);
+        match started.place(LOOK) {
+            Some(place) => break place.map(|[found, of]| (found, of))?,
+            None => started.check(since, limit)?,
+        }
+        drop(started);
+        cancel.check()?;
+    };
     if [found, of] != [rank, size] {
         let expected = format!("MPI to reach {size} processes, of which this is rank {rank}, as the environment tells");
         let got = format!("rank {found} of {of}: start them by {}", launchers());
@@ -87,22 +108,30 @@ pub fn world(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoin
             "distributed: another run of this process shares its processes: await it first",
         ));
     }
-    Ok(World { jobs: started.jobs.clone(), rank, size, limit, spare: Vec::new() })
+    Ok(World { jobs: locked(started).jobs.clone(), rank, size, limit, spare: Vec::new() })
 }
 
 /// Tells the other processes of an error that ends a run before this one shares it, as soon as they are there, for which this does not wait.
-/// Arguments are those of [`world`]. While another run has the world, nothing is told.
+/// Arguments are those of [`world`]. Once a run was shared, or another error is being told, nothing is.
 pub fn fail(limit: Duration, place: [usize; 2], endpoint: Option<Endpoint>, error: Error) {
-    let (told, heard) = channel();
+    let mut told = locked(&TOLD);
+    if SHARED.load(Ordering::Acquire) || told.is_some() {
+        return;
+    }
+    let (tell, heard) = channel();
     let body = move || {
-        let _told = told;
-        if let Ok(mut world) = world(limit, place, endpoint, &Cancel::default()) {
+        let _tell = tell;
+        if let Ok(mut world) = reached(limit, place, endpoint, &Cancel::default()) {
             world.fail(&error);
         }
     };
     if Builder::new().name("resnet-mpi-fail".into()).spawn(body).is_ok() {
-        *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some((heard, limit.min(TELLING)));
+        *told = Some((heard, limit.min(TELLING)));
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The MPI that this was built for, with its version, such as "MPICH 4.0.2".
@@ -113,14 +142,13 @@ pub fn library() -> String {
 /// Has MPI end, if it has begun: where this process has `succeeded` and no rank has failed, all are waited for to do so; after an abort the first
 /// rank is, for as long as an exchange would be. Whether there is nothing left that others would miss.
 pub fn finish(succeeded: bool) -> bool {
-    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let told = locked(&TOLD).take();
     if let Some((told, limit)) = told {
         let _ = told.recv_timeout(limit);
     }
     let Some(Ok(started)) = STARTED.get() else { return true };
-    // Whoever has it waits for the others to begin.
-    let Ok(started) = started.try_lock() else { return true };
-    if !started.has_begun() {
+    let mut started = locked(started);
+    if !matches!(started.place(Duration::ZERO), Some(Ok(_))) {
         return true;
     }
     let has_failed = FAILED.get().is_some();

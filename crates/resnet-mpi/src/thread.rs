@@ -6,7 +6,6 @@ use mpi::point_to_point::{Destination, MatchedReceiveVec, Source};
 use mpi::request::{scope, StaticScope};
 use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::{Tag, Threading};
-use resnet_core::cancel::Cancel;
 use resnet_core::distributed::pieces::Collective;
 use resnet_core::distributed::{late, of_rank};
 use resnet_core::{Code, Error, Result};
@@ -26,8 +25,6 @@ const DONE: Tag = 3;
 const ROLL_CALL: Duration = Duration::from_secs(2);
 /// How long an exchange is looked at without a pause.
 const EAGER: Duration = Duration::from_millis(1);
-/// Between two looks whether a wait for the others to begin was given up.
-const LOOK: Duration = Duration::from_millis(50);
 /// A pause.
 const PAUSE: Duration = Duration::from_micros(50);
 
@@ -60,37 +57,35 @@ pub struct Started {
     /// Told when all processes have begun.
     begun: Receiver<Result<[usize; 2]>>,
     place: Option<Result<[usize; 2]>>,
-    /// How long all processes together are waited for to begin.
-    patience: Duration,
+    /// Whether processes meet before MPI begins.
+    meets: bool,
 }
 
 impl Started {
-    /// Which process this is, of how many; waits for all of them to have begun.
-    pub fn place(&mut self, cancel: &Cancel) -> Result<[usize; 2]> {
-        let since = Instant::now();
-        loop {
-            if let Some(place) = &self.place {
-                return place.clone();
-            }
-            cancel.check()?;
-            match self.begun.recv_timeout(LOOK) {
-                Ok(place) => self.place = Some(place),
+    /// Which process this is, of how many, or why MPI has not begun; none while it waits for all processes, which is looked at for so long.
+    pub fn place(&mut self, look: Duration) -> Option<Result<[usize; 2]>> {
+        if self.place.is_none() {
+            self.place = match self.begun.recv_timeout(look) {
+                Ok(place) => Some(place),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.place = Some(Err(Error::new(Code::Internal, "the thread of MPI ended at once")));
+                    Some(Err(Error::new(Code::Internal, "the thread of MPI ended at once")))
                 }
-                // MPI does not tell who is missing, and waits on.
-                Err(RecvTimeoutError::Timeout) if since.elapsed() >= self.patience => {
-                    let expected = format!("every rank to share a run within {} s", self.limit.as_secs_f64());
-                    return Err(unusable(&expected, "fewer: another has ended, is late, or asks for none"));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
+            };
         }
+        self.place.clone()
     }
 
-    /// The same, as far as it is known.
-    pub fn has_begun(&self) -> bool {
-        matches!(self.place, Some(Ok(_)))
+    /// The error where that was waited for since then, longer than the limit.
+    pub fn check(&self, since: Instant, limit: Duration) -> Result<()> {
+        // Those that meet are told by that who has not come in time.
+        let patience = if self.meets { 2 * limit + rendezvous::GRACE } else { limit };
+        if since.elapsed() < patience {
+            return Ok(());
+        }
+        // MPI does not tell who is missing, and waits on.
+        let expected = format!("every rank to share a run within {} s", patience.as_secs_f64());
+        Err(unusable(&expected, "fewer: another has ended, is late, or asks for none"))
     }
 }
 
@@ -102,8 +97,7 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
         return Err(unusable(&format!("processes started by {}", launchers()), "those of srun without MPI"));
     }
     let endpoint = endpoint.filter(|_| version.contains("MPICH"));
-    // A rendezvous itself tells who has not come to it in time.
-    let patience = if endpoint.is_some() { 2 * limit + rendezvous::GRACE } else { limit };
+    let meets = endpoint.is_some();
     let ((jobs, asked), (begin, begun), (end, ended)) = (channel(), channel(), channel::<Infallible>());
     let body = move || {
         let mut end = Some(end);
@@ -132,7 +126,7 @@ pub fn start(limit: Duration, endpoint: Option<Endpoint>) -> Result<Started> {
         }
     };
     Builder::new().name("resnet-mpi".into()).spawn(body).map_err(|error| Error::no_thread(&error))?;
-    Ok(Started { jobs, limit, ended, begun, place: None, patience })
+    Ok(Started { jobs, limit, ended, begun, place: None, meets })
 }
 
 /// Whether one of MPI's launchers has started this process, or Slurm in its place.

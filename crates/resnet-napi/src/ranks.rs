@@ -102,7 +102,7 @@ pub fn mpi_library() -> Option<String> {
 #[napi]
 pub fn mpi_descriptor() -> Option<i32> {
     #[cfg(all(feature = "mpi", target_os = "linux"))]
-    return resnet_mpi::held_between();
+    return resnet_mpi::launchers_descriptor();
     #[cfg(not(all(feature = "mpi", target_os = "linux")))]
     None
 }

@@ -3,21 +3,21 @@
 //! ```text
 //!   regions of a 3x3 map           bordered
 //!   ┌─┬─┬─┐                        0 0 0 0 0
-//!   ├─┼─┼─┤   9 tiles of 1 row     0 x x x 0   1 tile of 9 rows: products with zeros are fewer
-//!   ├─┼─┼─┤   for 1 image          0 x x x 0   than what short tiles wait for weights
-//!   └─┴─┴─┘                        0 … … … 0
+//!   ├─┼─┼─┤   9 regions, whose     0 x x x 0   1 region, which reads each tap's weights once, and in their
+//!   ├─┼─┼─┤   taps together are    0 x x x 0   order: products with zeros are fewer than what regions
+//!   └─┴─┴─┘   read 49 times        0 … … … 0   wait for weights
 //! ```
 
 use super::{Region, RegionSweep};
 use crate::blocked::{self, LANES};
 use crate::conv2d::shape::ConvShape;
 
-/// A tile waits for its sums as long as for so many rows, measured on AVX-512.
+/// What a tile waits for its sums, in rows, measured on AVX-512.
 const FEWEST_ROWS: usize = 4;
-/// A region waits for a tap's weights as long as for so many rows for each vector, where they come from beyond a core's own caches.
+/// What a region waits for each vector of a tap's weights that come from memory, likewise.
 const WEIGHTS: usize = 4;
-/// Floats of a core's own caches.
-const OWN: usize = 512 * 1024;
+/// Floats of weights that come from the caches every time.
+const CACHED: usize = 512 * 1024;
 /// More images fill the regions' tiles.
 const MOST_IMAGES: usize = 12;
 
@@ -35,13 +35,16 @@ pub(super) struct Bordered {
 impl Bordered {
     /// None if it never is the one to take.
     pub(super) fn new(shape: &ConvShape, regions: &RegionSweep, largest: (usize, usize)) -> Option<Self> {
+        if shape.plain_input || shape.padding == [0; 2] {
+            return None;
+        }
         let size = [0, 1].map(|i| shape.input[i] + 2 * shape.padding[i]);
         let sweep = RegionSweep::forward(&ConvShape { input: size, padding: [0; 2], ..shape.clone() }, largest);
-        let waiting = if shape.weight_len() > OWN { WEIGHTS * regions.vectors } else { 0 };
+        let waiting = if shape.weight_len() > CACHED { WEIGHTS * regions.vectors } else { 0 };
         let pays = |n: &usize| cost(&sweep, *n, waiting) <= cost(regions, *n, waiting);
         let most_images = (1..=MOST_IMAGES).take_while(pays).last()?;
         let blocks = blocked::blocks(shape.in_channels);
-        (!shape.plain_input).then_some(Self { sweep, blocks, input: shape.input, padding: shape.padding, most_images })
+        Some(Self { sweep, blocks, input: shape.input, padding: shape.padding, most_images })
     }
 
     pub(super) fn takes(&self, n: usize) -> bool {
@@ -67,7 +70,7 @@ impl Bordered {
     }
 }
 
-/// What a pair of blocks costs in a sweep over `n` images, in rows.
+/// What a pair of blocks costs in a sweep over `n` images, in rows, where a region waits for so many for each tap.
 fn cost(sweep: &RegionSweep, n: usize, waiting: usize) -> usize {
     let region = |region: &Region| {
         let pixels = n * region.y.count * region.x.count;

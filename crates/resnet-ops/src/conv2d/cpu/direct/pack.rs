@@ -25,7 +25,7 @@ pub(super) fn pack(cpu: &Cpu, shape: &ConvShape, sweep: &RegionSweep, pass: Pass
             Pass::InputGradient => (task % blocks, task / blocks),
             Pass::Forward | Pass::WeightGradient => (task / sweep.span, task % sweep.span),
         };
-        // SAFETY: a pair is one task's.
+        // SAFETY: each task has a pair of its own, all of which lie in `weights`.
         let pair = unsafe {
             std::slice::from_raw_parts_mut(weights.at((block * sweep.span + offset) * sweep.pair), sweep.pair)
         };
@@ -79,8 +79,10 @@ impl WholePair {
             && input + LANES <= inputs.end
             && taps <= Self::MOST_TAPS
             && !shape.plain_input;
-        let first = || (output * input_width + input - inputs.start) * taps;
-        is_whole.then(|| Self { first: first(), pitch: input_width * taps, taps })
+        is_whole.then(|| {
+            let first = (output * input_width + input - inputs.start) * taps;
+            Self { first, pitch: input_width * taps, taps }
+        })
     }
 
     /// Floats from the first to beyond the last.
@@ -95,7 +97,8 @@ impl WholePair {
     }
 }
 
-const PAIR: usize = LANES * LANES;
+/// Weights of a tap between two blocks.
+const TAP: usize = LANES * LANES;
 
 #[repr(align(64))]
 struct Aligned<T>(MaybeUninit<T>);
@@ -104,9 +107,9 @@ kernel! {
     /// Packs a whole pair; `is_turned` for the input gradient.
     fn pack_whole<S>(weights: &[f32], whole: WholePair, is_turned: bool, packed: &mut [f32]) {
         let WholePair { pitch, taps, .. } = whole;
-        assert!(weights.len() >= whole.len() && packed.len() == taps * PAIR && taps <= WholePair::MOST_TAPS);
+        assert!(weights.len() >= whole.len() && packed.len() == taps * TAP && taps <= WholePair::MOST_TAPS);
         let (weights, packed) = (weights.as_ptr(), packed.as_mut_ptr());
-        let mut columns = Aligned(MaybeUninit::<[f32; WholePair::MOST_TAPS * PAIR]>::uninit());
+        let mut columns = Aligned(MaybeUninit::<[f32; WholePair::MOST_TAPS * TAP]>::uninit());
         let columns = columns.0.as_mut_ptr().cast::<f32>();
         // SAFETY: as was just checked; a tap's vectors are 16.
         unsafe {
@@ -119,11 +122,11 @@ kernel! {
                 (1, false) => S::transpose(weights, pitch, packed, LANES),
                 _ => {
                     for part in 0..taps {
-                        S::transpose(weights.add(part * LANES), pitch, columns.add(part * PAIR), LANES);
+                        S::transpose(weights.add(part * LANES), pitch, columns.add(part * TAP), LANES);
                     }
                     if is_turned {
                         for tap in 0..taps {
-                            S::transpose(columns.add(tap * LANES), taps * LANES, packed.add(tap * PAIR), LANES);
+                            S::transpose(columns.add(tap * LANES), taps * LANES, packed.add(tap * TAP), LANES);
                         }
                     } else {
                         for place in 0..taps * LANES {
@@ -137,11 +140,11 @@ kernel! {
 }
 
 kernel! {
-    /// Adds the sums of a whole pair in `groups`, so many floats apart, and writes them as weights.
-    pub(super) fn unpack_whole<S>(sums: &[f32], groups: usize, group: usize, whole: WholePair, weights: &mut [f32]) {
+    /// Adds the sums of a whole pair in `parts`, so many floats apart, and writes them as weights.
+    pub(super) fn unpack_whole<S>(sums: &[f32], parts: usize, step: usize, whole: WholePair, weights: &mut [f32]) {
         let WholePair { pitch, taps, .. } = whole;
-        assert!(weights.len() >= whole.len() && sums.len() >= (groups - 1) * group + taps * PAIR);
-        let mut columns = Aligned(MaybeUninit::<[f32; PAIR]>::uninit());
+        assert!(parts > 0 && weights.len() >= whole.len() && sums.len() >= (parts - 1) * step + taps * TAP);
+        let mut columns = Aligned(MaybeUninit::<[f32; TAP]>::uninit());
         let columns = columns.0.as_mut_ptr().cast::<f32>();
         for part in 0..taps {
             // SAFETY: as was just checked.
@@ -149,8 +152,8 @@ kernel! {
                 for column in 0..LANES {
                     let sums = sums.as_ptr().add(whole.packed(part * LANES + column));
                     let mut sum = S::load(sums);
-                    for i in 1..groups {
-                        sum = S::add(sum, S::load(sums.add(i * group)));
+                    for i in 1..parts {
+                        sum = S::add(sum, S::load(sums.add(i * step)));
                     }
                     S::store(columns.add(column * LANES), sum);
                 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { output } from "./steps.mjs";
 
 /** Has rustup bring in the standard libraries for targets; what is missing then, with the fix, if something is. */
-export function lackingLibraries(targets) {
+export function addLibraries(targets) {
   const lacking = () => targets.filter((target) => {
     const folder = output("rustc", "--print", "target-libdir", "--target", target);
     return !folder || !existsSync(folder) || !readdirSync(folder).some((name) => name.startsWith("libstd-"));
@@ -17,7 +17,7 @@ export function lackingLibraries(targets) {
 }
 
 /** Has rustup bring in the sources of the standard library; what is missing then, with the fix, if something is. */
-export function lackingSources() {
+export function addSources() {
   const has = () => existsSync(join(output("rustc", "--print", "sysroot") ?? "", "lib/rustlib/src/rust/library/Cargo.lock"));
   if (!has()) output("rustup", "component", "add", "rust-src");
   return has() ? undefined : "the sources of the standard library, which rustup has: rustup component add rust-src";
