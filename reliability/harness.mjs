@@ -13,9 +13,6 @@ import { Random } from "./random.mjs";
 /** How much is tried: `amount.tenth`, `.usual` and `.full` of an experiment. */
 export const SIZES = ["tenth", "usual", "full"];
 
-/** Of a process whose memory is measured: glibc gives back what is freed, and has one heap for all threads. What is scattered is no leak. */
-export const GIVING_BACK = { MALLOC_ARENA_MAX: "1", MALLOC_MMAP_THRESHOLD_: "65536", MALLOC_TRIM_THRESHOLD_: "65536" };
-
 /** What is kept of a process's output. */
 const MOST_LETTERS = 2 ** 24;
 

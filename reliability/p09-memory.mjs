@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { root } from "../benchmark/report.mjs";
-import { GIVING_BACK, hold, namesIn, promise } from "./harness.mjs";
+import { hold, namesIn, promise } from "./harness.mjs";
 
 /** Mebibytes by which a process may have grown after all cycles, and threads beyond those of the start while it goes on. */
 const MOST_GROWN = 16;
@@ -11,6 +11,9 @@ const MOST_WAITING = 48;
 /** On the way, what waits for the collector included. */
 const MOST_PEAK = 256;
 const MOST_THREADS = 256;
+
+/** glibc gives back what is freed, and has one heap for all threads: what is scattered is no leak. */
+const GIVING_BACK = { MALLOC_ARENA_MAX: "1", MALLOC_MMAP_THRESHOLD_: "65536", MALLOC_TRIM_THRESHOLD_: "65536" };
 
 const kinds = namesIn("cycling", "kinds");
 
