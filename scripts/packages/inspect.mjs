@@ -3,7 +3,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { parseTriple } from "@napi-rs/cli";
 import { importsOf } from "../imports.mjs";
 import { root } from "../steps.mjs";
@@ -17,7 +17,11 @@ const LARGEST = 15e6;
 const GLIBC = [2, 17];
 
 const tar = (...args) => execFileSync("tar", args, { cwd: folder, encoding: "utf8" });
-const manifestOf = (tarball) => JSON.parse(tar("-xOzf", basename(tarball), "package/package.json"));
+
+/** The package.json in a tarball. */
+export function manifestOf(tarball) {
+  return JSON.parse(execFileSync("tar", ["-xOzf", basename(tarball), "package/package.json"], { cwd: dirname(tarball), encoding: "utf8" }));
+}
 
 /**
  * Returns what is wrong with tarballs that `stage` made, if something is; shows their sizes. Those of `released` platforms must run on

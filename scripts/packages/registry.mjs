@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
+import { manifestOf } from "./inspect.mjs";
 
 /** Starts a registry that has these tarballs and nothing behind it; what installers keep is below `folder`. */
 export async function startRegistry(folder, tarballs) {
@@ -19,8 +20,7 @@ export async function startRegistry(folder, tarballs) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const host = `127.0.0.1:${server.address().port}`;
   for (const tarball of tarballs) {
-    const { stdout } = await promisify(execFile)("tar", ["-xzOf", tarball, "package/package.json"]);
-    const manifest = JSON.parse(stdout);
+    const manifest = manifestOf(tarball);
     const { name, version } = manifest;
     const file = `/${basename(tarball)}`;
     const hashed = (algorithm, encoding) => createHash(algorithm).update(files.get(file)).digest(encoding);

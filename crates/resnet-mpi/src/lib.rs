@@ -83,19 +83,19 @@ fn reached(limit: Duration, [rank, size]: [usize; 2], endpoint: Option<Endpoint>
     let started =
         STARTED.get_or_init(|| thread::start(limit, endpoint).map(Mutex::new)).as_ref().map_err(Clone::clone)?;
     let since = Instant::now();
-    let (found, of) = loop {
+    let found = loop {
         // Others look too, as one that tells of an error.
         let mut started = locked(started);
         match started.place(LOOK) {
-            Some(place) => break place.map(|[found, of]| (found, of))?,
+            Some(place) => break place?,
             None => started.check(since, limit)?,
         }
         drop(started);
         cancel.check()?;
     };
-    if [found, of] != [rank, size] {
+    if found != [rank, size] {
         let expected = format!("MPI to reach {size} processes, of which this is rank {rank}, as the environment tells");
-        let got = format!("rank {found} of {of}: start them by {}", launchers());
+        let got = format!("rank {} of {}: start them by {}", found[0], found[1], launchers());
         return Err(Error::expected(Code::Distributed, "distributed", expected, got));
     }
     if let Some(error) = FAILED.get() {
