@@ -32,7 +32,7 @@ const loads = async (file: string) => {
 
 test("every level has help with examples", async () => {
   const overview = await run(["--help"]);
-  const names = ["train fashion-mnist", "train", "predict", "dataset", "evaluate", "export", "summary", "bench", "doctor"];
+  const names = ["train fashion-mnist", "train", "predict", "dataset", "evaluate", "export", "quantize", "summary", "bench", "doctor"];
   for (const name of names) expect(overview.stdout).toMatch(new RegExp(`^  ${name} {2,}\\S`, "m"));
   expect((await run([])).stdout).toBe(overview.stdout);
   expect((await run(["train", "-h"])).stdout).toMatch(/^Usage: npx resnet-native train FOLDER [^]* train fashion-mnist --help$/m);

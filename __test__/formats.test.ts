@@ -58,14 +58,15 @@ const newer = (json: string | undefined, version: number) => JSON.stringify({ ..
 test("every kept file has what has to come out of it", () => {
   const kept = readdirSync(formats).filter((name) => name !== "expected.json").map((name) => name.split(".")[0]!);
   expect(kept.toSorted()).toEqual(Object.keys(expected).toSorted());
-  expect(kept.toSorted()).toEqual(["checkpoint_1", "folder_1", "model_1", "model_2"]);
+  expect(kept.toSorted()).toEqual(["checkpoint_1", "folder_1", "model_1", "model_2", "model_3"]);
 });
 
 for (const [name, { file, digest: weights, logits, interface: known }] of Object.entries(expected)) {
   test(`${name} is loaded: its weights to the bit, what it predicts, what it takes`, async () => {
     using model = await loadModel(join(formats, file));
     expect(await digest(model)).toBe(weights);
-    expectNear(await logitsOf(model), logits, 4);
+    // Bytes are multiplied where the processor is faster at that.
+    expectNear(await logitsOf(model), logits, name === "model_3" ? 1 : 4);
     const { transform, classNames, labelKind, temperature } = model;
     expect({ transform, classNames, labelKind, temperature }).toEqual({ transform: undefined, classNames: undefined, labelKind: undefined, ...known });
     // And written again by this version.
@@ -98,10 +99,10 @@ for (const [name, { file, rows, end }] of Object.entries(expected).filter(([, { 
 
 test("a model of a newer version is refused, alone, in a folder of the hub and as a checkpoint, and the error says to update", async () => {
   // Its own words may be any by then.
-  const future = rewritten(join(formats, "model_2.safetensors"), (metadata) => (metadata["resnet_native"] = JSON.stringify({ version: 3, graph: [1, 2, 3] })));
+  const future = rewritten(join(formats, "model_2.safetensors"), (metadata) => (metadata["resnet_native"] = JSON.stringify({ version: 4, graph: [1, 2, 3] })));
   const path = join(folder, "future.safetensors");
   writeFileSync(path, future);
-  const told = (where: string) => `${where}: expected a description of version 2, got 3: a newer resnet-native wrote it, update to read it`;
+  const told = (where: string) => `${where}: expected a description of version 3, got 4: a newer resnet-native wrote it, update to read it`;
   const refused = async (promise: PromiseLike<unknown>) => {
     const { code, message } = (await rejection(promise)) as ResNetError;
     expect(code).toBe("ERR_MODEL_FILE");
@@ -130,7 +131,7 @@ test("a model of a newer version is refused, alone, in a folder of the hub and a
   writeFileSync(newest, rewritten(step, (metadata) => (metadata["resnet_native_training"] = newer(metadata["resnet_native_training"], 2))));
   expect(await resumed()).toBe(`${newest}: expected a checkpoint of version 1, got 2: a newer resnet-native wrote it, update to go on from it`);
   // What this version writes is the newest that it reads.
-  writeFileSync(path, rewritten(join(formats, "model_2.safetensors"), (metadata) => (metadata["resnet_native"] = newer(metadata["resnet_native"], 2))));
+  writeFileSync(path, rewritten(join(formats, "model_2.safetensors"), (metadata) => (metadata["resnet_native"] = newer(metadata["resnet_native"], 3))));
   using model = await loadModel(path);
   expect(await digest(model)).toBe(expected["model_2"]!.digest);
 });

@@ -15,6 +15,8 @@ const { avgPool2d, batchNorm2d, concat, conv2d, dropout, fit, globalAvgPool2d, l
 const [MODEL, CHECKPOINT] = ["model_2", "checkpoint_1"];
 /** A folder of the hub has a model's file, and a config.json that names its digest. */
 const FOLDER = "folder_1";
+/** A quantised model's file. */
+const QUANTIZED = "model_3";
 /** Written by version 0.1.0 before there was a digest. */
 const FIRST = "model_1";
 
@@ -60,6 +62,12 @@ async function keep(name, file, write, more = {}) {
 
 await keep(FIRST, `${FIRST}.safetensors`);
 await keep(MODEL, `${MODEL}.safetensors`, async (path) => (await everyLayer()).save(path));
+await keep(QUANTIZED, `${QUANTIZED}.safetensors`, async (path) => {
+  const model = await everyLayer();
+  const images = Uint8Array.from({ length: 6 * 3 * 64 }, (_, i) => (i * 37) % 251);
+  await resnet.quantize(model, resnet.fromArrays({ images, shape: [6, 3, 8, 8], labels: [0, 1, 2, 0, 1, 2] }));
+  await model.save(path);
+});
 await keep(FOLDER, FOLDER, async (path) => (await everyLayer()).saveFolder(path));
 if (!(CHECKPOINT in expected)) {
   const work = mkdtempSync(join(tmpdir(), "resnet-native-"));

@@ -58,6 +58,11 @@ export interface DeviceInfo {
      * Linux alone. Its form has been tried with a model of its instruction alone, and on no processor that has it.
      */
     readonly bf16: "amx" | "avx512-bf16" | "f32";
+    /**
+     * How convolutions of a {@link quantize | quantised} model multiply bytes: by AMX's, AVX512_VNNI's or AVX-VNNI's instructions, or in f32,
+     * where the processor has none of them, or `RESNET_NATIVE_ISA` names other kernels. AMX's form has been tried with a model alone, too.
+     */
+    readonly int8: "amx" | "avx512-vnni" | "avx-vnni" | "f32";
     /** Threads of a model whose option `threads` is not given. */
     readonly threads: number;
   };
@@ -126,8 +131,8 @@ export function placed<T extends ComputeOptions>(options: T, env: Readonly<Recor
  * @throws `ERR_INVALID_ARGUMENT` if `RESNET_NATIVE_ISA` names an instruction set that the machine has not.
  */
 export function deviceInfo(): DeviceInfo {
-  const { device: chosen, why, instructionSet, instructionSets, bf16, threads, ...cuda } = translated(() => addon.deviceInfo());
+  const { device: chosen, why, instructionSet, instructionSets, bf16, int8, threads, ...cuda } = translated(() => addon.deviceInfo());
   const { file, why: whyAddon } = origin;
   const mpi = addon.mpiLibrary() ?? undefined;
-  return { device: chosen, why, addon: { file, why: whyAddon, ...(mpi !== undefined && { mpi }) }, cpu: { instructionSet, instructionSets, bf16: bf16 as DeviceInfo["cpu"]["bf16"], threads }, cuda };
+  return { device: chosen, why, addon: { file, why: whyAddon, ...(mpi !== undefined && { mpi }) }, cpu: { instructionSet, instructionSets, bf16: bf16 as DeviceInfo["cpu"]["bf16"], int8: int8 as DeviceInfo["cpu"]["int8"], threads }, cuda };
 }

@@ -29,7 +29,7 @@ export function environmentOf(device: string): [name: string, value: string][] {
     ["Processor", `${cpus()[0]?.model.trim() ?? "not known"}, ${availableParallelism()} threads`],
     ["Memory", `${(totalmem() / 2 ** 30).toFixed(1)} GiB`],
     ["Device of the model", device],
-    ["Kernels", `${cpu.instructionSet}, of ${cpu.instructionSets.join(", ")}; bf16 by ${cpu.bf16}`],
+    ["Kernels", `${cpu.instructionSet}, of ${cpu.instructionSets.join(", ")}; bf16 by ${cpu.bf16}, int8 by ${cpu.int8}`],
     ["Threads of a model by default", String(cpu.threads)],
     ...(gpus === "" ? [] : ([["GPUs", `${gpus}; driver ${cuda.driver ?? "not known"}, CUDA ${cuda.version ?? "not known"}, by default ${usual}`]] as [string, string][])),
   ];

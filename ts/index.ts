@@ -21,6 +21,7 @@ export * from "./losses.js";
 export * from "./networks.js";
 export * from "./optimizers.js";
 export * from "./preview.js";
+export * from "./quantize.js";
 export * from "./report.js";
 export * from "./schedules.js";
 export * from "./sources.js";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   calibrate, cifar10, cifar100, evaluate, fashionMnist, findLearningRate, fit, fromIterable, gradCam, imageFolder, inspectFolder, loadModel, mistakes, mnist, preprocess,
-  previewBatch, report, ResNet18, Trainer,
+  previewBatch, quantize, report, ResNet18, Trainer,
 } from "resnet-native";
 import { Random } from "../random.mjs";
 import { given, tell } from "./given.mjs";
@@ -76,6 +76,10 @@ const calls = {
   mnist: (signal) => mnist({ download: true, signal }),
   preprocess: (signal) => preprocess(Array.from({ length: 200 }, () => picture), { size: [32, 32], fit: "crop", channels: 3, background: [0, 0, 0] }, { signal }),
   previewBatch: (signal) => previewBatch(data, { path: join(folder, "preview.png"), batchSize: 32, signal }),
+  quantize: async (signal) => {
+    using copy = await loadModel(file, { threads: 1 });
+    await quantize(copy, data, { signal, images: count });
+  },
   report: (signal) => report(model, undefined, data, { file: join(folder, "report.html"), signal }),
 };
 

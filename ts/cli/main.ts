@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ default: Command }>>> = 
   dataset: () => import("./commands/dataset.js"),
   evaluate: () => import("./commands/evaluate.js"),
   export: () => import("./commands/export.js"),
+  quantize: () => import("./commands/quantize.js"),
   summary: () => import("./commands/summary.js"),
   bench: () => import("./commands/bench.js"),
   doctor: () => import("./commands/doctor.js"),

@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { lstat, mkdtemp, readFile, realpath, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { getSystemErrorMap } from "node:util";
-import { Failure } from "./failure.js";
+import { Failure, Misuse } from "./failure.js";
+import { oneLine } from "./option.js";
 
 /** The chart's file beside a model's. */
 export function chartBeside(file: string): string {
@@ -15,6 +16,12 @@ export async function checkTargets(files: readonly string[], force: boolean, opt
     const why = await refusal(file, force).catch(systemReason);
     if (why !== undefined) throw new Failure("ERR_IO", `${option}: expected a file that can be written, got ${file}: ${why}`);
   }
+}
+
+/** Refuses to write over the model that is read. */
+export async function checkIsOther(output: string, model: string): Promise<void> {
+  const [from, to] = await Promise.all([model, output].map(async (path) => realpath(path).catch(() => path)));
+  if (from === to) throw new Misuse(`--output: expected another file than the model's, got ${oneLine(output)} for both`);
 }
 
 /** Puts a text in a file's place, as a whole; a link stays one. */
@@ -76,4 +83,10 @@ async function irreplaceable(file: string, folder: string): Promise<string | und
     if (code === "EPERM" || code === "EACCES" || code === "EBUSY") return `nothing can replace it (${message})`;
   }
   return undefined;
+}
+
+/** The file with another ending beside a model or its folder; of one of the hub, here, by the last part of its name. */
+export function besides(model: string, ending: string): string {
+  const [, name] = /^hf:\/\/[^/]*\/([^@]+)/.exec(model) ?? [];
+  return `${name ?? model.replace(/\.safetensors$|(?<=[^\\/])[\\/]+$/i, "")}${ending}`;
 }

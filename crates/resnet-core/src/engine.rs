@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
 use crate::model::shape::Shape;
 use crate::model::Layer;
-use crate::plan::{List, Mode, Operating, Plan, Slots};
+use crate::plan::{List, Mode, Operating, Plan, See, Slots};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 use resnet_ops::{binary_cross_entropy, cross_entropy, layout, Buffer, Executor, Outcome, Real};
@@ -219,9 +219,7 @@ impl BatchExecution for Execution<'_> {
     }
 
     fn forward(&mut self, images: Input) -> Result<()> {
-        self.with.n = images.shape[0];
-        self.plan.pack(self.slots, &mut self.with)?;
-        images.write(self.with.executor, &mut self.plan.images(self.slots))?;
+        self.begin(images)?;
         self.run(List::Forward)
     }
 
@@ -240,6 +238,23 @@ impl BatchExecution for Execution<'_> {
 }
 
 impl Execution<'_> {
+    /// [`BatchExecution::forward`]; before each convolution `see` gets what it reads.
+    ///
+    /// # Errors
+    /// `ERR_ABORTED` if the call was cancelled; if the device fails.
+    pub fn forward_seen(&mut self, images: Input, see: &mut See) -> Result<()> {
+        self.begin(images)?;
+        self.plan.run_seen(self.slots, &mut self.with, see)?;
+        self.with.cancel.check()
+    }
+
+    /// Packs weights and takes images in.
+    fn begin(&mut self, images: Input) -> Result<()> {
+        self.with.n = images.shape[0];
+        self.plan.pack(self.slots, &mut self.with)?;
+        Ok(images.write(self.with.executor, &mut self.plan.images(self.slots))?)
+    }
+
     /// Loss and hits of the output. In a plan with gradients it writes the output's gradient too, that of the mean loss.
     ///
     /// # Errors

@@ -20,6 +20,11 @@ use std::ops::Range;
 pub(crate) const EVALUATED_TOGETHER: usize = 32;
 const EVALUATED_PIXELS: usize = 32 * 96 * 96;
 
+/// Images of a size that are run at a time on a CPU.
+pub(crate) fn evaluated_together(height: usize, width: usize) -> usize {
+    (EVALUATED_PIXELS / (height * width).max(1)).clamp(1, EVALUATED_TOGETHER)
+}
+
 /// What is to be measured of a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measuring {
@@ -279,7 +284,7 @@ impl Session {
         mut then: impl FnMut(&mut Execution, Range<usize>) -> Result<()>,
     ) -> Result<()> {
         let [n, channels, height, width] = images.shape;
-        let together = (EVALUATED_PIXELS / (height * width).max(1)).clamp(1, EVALUATED_TOGETHER);
+        let together = evaluated_together(height, width);
         let parts = if self.device() == Device::Cpu { n.div_ceil(together) } else { 1 };
         for part in (0..parts).map(|part| n * part / parts..n * (part + 1) / parts) {
             let mut execution = self.prepare([n.div_ceil(parts), channels, height, width], mode)?;

@@ -10,6 +10,7 @@ use crate::interface::Interface;
 use crate::model::graph::{trace, trace_channels};
 use crate::model::init::initialise;
 use crate::model::params::Params;
+use crate::model::quantization::{input_ranges, round_weights, set_input_ranges};
 use crate::model::shape::Shape;
 use crate::model::Layer;
 use crate::plan::{Frozen, Mode};
@@ -110,6 +111,7 @@ impl Session {
     /// Takes weights, number of updates and interface of a file with this network.
     pub(crate) fn take_file(&mut self, file: &ModelFile) -> Result<()> {
         self.take_entries(file.header.in_channels, &file.entries, &[], &LoadOptions::default())?;
+        set_input_ranges(&mut self.built_mut()?.params, &file.header.input_ranges)?;
         self.built_mut()?.weights.updates = file.updates;
         self.interface = file.header.interface.clone();
         Ok(())
@@ -122,7 +124,7 @@ impl Session {
     /// As [`Session::load`]; `ERR_INVALID_ARGUMENT` if the network has no linear layer, or cannot have so many outputs.
     pub fn load_with_head(path: &Path, compute: Compute, head: NewHead, cancel: &Cancel) -> Result<Self> {
         let mut file = state_dict::read_model(path, cancel)?;
-        let ModelHeader { mut network, in_channels, seed, interface } = file.header;
+        let ModelHeader { mut network, in_channels, seed, interface, input_ranges: _ } = file.header;
         if !network.set_classes(head.num_classes) {
             let expected = "none for a network without a linear layer";
             return Err(Error::expected(Code::InvalidArgument, "numClasses", expected, head.num_classes));
@@ -158,7 +160,8 @@ impl Session {
         let values = weights.values()?;
         check_finite(params, &values)?;
         let (network, interface) = (self.network.clone(), self.interface.clone());
-        let header = ModelHeader { network, in_channels: *in_channels, seed: self.seed, interface };
+        let input_ranges = input_ranges(params);
+        let header = ModelHeader { network, in_channels: *in_channels, seed: self.seed, interface, input_ranges };
         let [parameters, running] = &values;
         let values = Values { params, parameters, running, updates: weights.updates, beside };
         state_dict::write_model(path, &header, &values, training, &self.cancel)
@@ -223,9 +226,10 @@ impl Session {
     /// binds the input channels.
     ///
     /// # Errors
-    /// `ERR_STATE_DICT` names what does not fit as the options say, or cannot be renamed so, `ERR_NON_FINITE_WEIGHTS` what is NaN or
+    /// `ERR_INVALID_ARGUMENT` of a quantised model; `ERR_STATE_DICT` names what does not fit as the options say, or cannot be renamed so, `ERR_NON_FINITE_WEIGHTS` what is NaN or
     /// infinite as f32; nothing has changed then. `num_batches_tracked` always fits.
     pub fn load_weights(&mut self, path: &Path, options: &LoadOptions) -> Result<LoadReport> {
+        self.check_not_quantized("model")?;
         let mut contents = state_dict::read(path, &self.cancel)?;
         contents.rename(&options.rename)?;
         let in_channels = self.in_channels().or_else(|| state_dict::in_channels(&self.network, &contents.entries));
@@ -347,6 +351,9 @@ impl Session {
 
     /// Makes ready for a batch of images (N, C, H, W); binds the input channels.
     pub(crate) fn prepare(&mut self, shape: [usize; 4], mode: &Mode) -> Result<Execution<'_>> {
+        if mode.trains() {
+            self.check_not_quantized("model")?;
+        }
         self.bound_to(shape)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
         let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, weights.batch).bits();
@@ -362,6 +369,9 @@ impl Session {
         group: Group<'a>,
         synced: bool,
     ) -> Result<ShardedExecution<'a>> {
+        if mode.trains() {
+            self.check_not_quantized("model")?;
+        }
         self.bound_to(shape)?;
         let Built { params, weights, .. } = self.built.as_mut().expect("built");
         let dropout_seed = stream(self.seed, Purpose::Dropout, weights.updates, weights.batch).bits();
@@ -426,6 +436,30 @@ impl Session {
     pub(crate) fn gradients<V: Real>(&self, frozen: &Frozen) -> Result<Named<V>> {
         let Built { params, weights, .. } = self.built()?;
         weights.named_gradients(params, frozen)
+    }
+
+    /// Parameters' names and places, once the input channels are known.
+    pub(crate) fn params(&self) -> Option<&Params> {
+        self.built.as_ref().map(|built| &built.params)
+    }
+
+    /// Takes what `set` says of the inputs of convolutions, and rounds their weights.
+    ///
+    /// # Errors
+    /// As `set`; `ERR_NOT_BUILT`; `ERR_OUT_OF_MEMORY`; if the device fails.
+    pub(crate) fn take_ranges(&mut self, set: impl FnOnce(&mut Params) -> Result<()>) -> Result<()> {
+        let Built { params, weights, .. } = self.built()?;
+        let mut params = params.clone();
+        set(&mut params)?;
+        let [parameters, running] = weights.values()?;
+        let (mut parameters, running) = (owned(parameters)?, owned(running)?);
+        round_weights(&params, &mut parameters)?;
+        let built = self.built_mut()?;
+        built.weights.set(&parameters, &running)?;
+        built.params = params;
+        // Plans were made without.
+        self.engine.forget();
+        Ok(())
     }
 
     fn built(&self) -> Result<&Built> {

@@ -21,6 +21,7 @@ mod parity;
 mod pictures;
 mod plan;
 mod published_files;
+mod quantize;
 mod resize;
 #[path = "../../resnet-ops/tests/support/tell.rs"]
 mod tell;

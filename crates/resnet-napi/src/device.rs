@@ -12,6 +12,7 @@ pub struct NativeDeviceInfo {
     pub instruction_set: String,
     pub instruction_sets: Vec<String>,
     pub bf16: String,
+    pub int8: String,
     pub threads: u32,
     pub driver: Option<String>,
     pub version: Option<String>,
@@ -34,7 +35,7 @@ pub struct NativeGpu {
 /// `RESNET_NATIVE_ISA` names what the machine has not.
 #[napi]
 pub fn device_info() -> napi::Result<NativeDeviceInfo> {
-    let DeviceInfo { device, why, instruction_set, instruction_sets, bf16, threads, probe } =
+    let DeviceInfo { device, why, instruction_set, instruction_sets, bf16, int8, threads, probe } =
         DeviceInfo::new().map_err(raise)?;
     let dotted = |(major, minor)| format!("{major}.{minor}");
     let gpus = probe.gpus.iter().map(|gpu| NativeGpu {
@@ -50,6 +51,7 @@ pub fn device_info() -> napi::Result<NativeDeviceInfo> {
         instruction_set: instruction_set.to_owned(),
         instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
         bf16: bf16.to_owned(),
+        int8: int8.to_owned(),
         threads: threads as u32,
         driver: probe.driver,
         version: probe.cuda.map(dotted),

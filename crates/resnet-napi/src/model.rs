@@ -6,7 +6,7 @@ use crate::error::raise;
 use crate::options::{
     image_shape, Classified, ComputeOptions, ModelOptions, NamedTensor, NamedTensors, NativeCalibration, NativeCurve,
     NativeEvaluation, NativeExported, NativeHead, NativeHeatMaps, NativeLoadOptions, NativeLoadReport,
-    NativePrediction, NativeRow, NativeTensor,
+    NativePrediction, NativeQuantized, NativeRow, NativeTensor,
 };
 use crate::ranks::GivenRanks;
 use crate::reply::{CancelFlag, Reply};
@@ -305,6 +305,24 @@ impl NativeModel {
         let (reply, promise) = Reply::new(env)?;
         self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
             context.session.calibrate(&data, batch_size as usize)
+        });
+        Ok(promise)
+    }
+
+    /// Rounds weights to bytes, and measures what inference needs for inputs to become bytes too; see [`Session::quantize`].
+    #[napi]
+    pub fn quantize<'env>(
+        &self,
+        env: &'env Env,
+        data: &NativeDataset,
+        images: u32,
+        cancel: &CancelFlag,
+    ) -> napi::Result<PromiseRaw<'env, NativeQuantized>> {
+        let data = data.shared();
+        let writer = self.actor.writer().map_err(raise)?;
+        let (reply, promise) = Reply::new(env)?;
+        self.actor.call(reply, cancel.0.clone(), Some(writer), move |context| {
+            context.session.quantize(&data, images as usize)
         });
         Ok(promise)
     }

@@ -8,7 +8,7 @@ use resnet_core::export::onnx::{Exported, Port};
 use resnet_core::model::summary::Row;
 use resnet_core::session::{LoadOptions, LoadReport, NewHead, SessionOptions, Tensor};
 use resnet_core::train::{Curve, Metrics};
-use resnet_core::{ClassReport, Code, Error, HeatMaps, Report, Result};
+use resnet_core::{ClassReport, Code, Error, HeatMaps, Quantized, Report, Result};
 
 /// See [`SessionOptions`].
 #[napi(object)]
@@ -91,6 +91,13 @@ pub struct NativeCalibration {
     pub temperature: f64,
     pub loss_before: f64,
     pub loss_after: f64,
+}
+
+/// See [`Quantized`].
+#[napi(object)]
+pub struct NativeQuantized {
+    pub convolutions: f64,
+    pub images: f64,
 }
 
 /// See [`Curve`].
@@ -236,6 +243,12 @@ impl From<HeatMaps> for NativeHeatMaps {
 impl From<Calibration> for NativeCalibration {
     fn from(Calibration { temperature, loss_before, loss_after }: Calibration) -> Self {
         Self { temperature, loss_before, loss_after }
+    }
+}
+
+impl From<Quantized> for NativeQuantized {
+    fn from(Quantized { convolutions, images }: Quantized) -> Self {
+        Self { convolutions: convolutions as f64, images: images as f64 }
     }
 }
 

@@ -2,14 +2,17 @@
 //! `--groups`, on one layer divided into more and more groups.
 //!
 //! `cargo run --release -p resnet-ops --example layers -- [--bottlenecks | --groups [--channels N]] [--direct | --bf16 | --half]
-//! [--threads N] [--batch N] [--runs N] [--least]` shows a table on stderr and writes a line of JSON for each layer to stdout; with
+//! [--inference [--int8]] [--threads N] [--batch N] [--runs N] [--least]` shows a table on stderr and writes a line of JSON for each layer to stdout; with
 //! `--direct`, of the direct kernels alone, with `--bf16`, of what the precision of that name has, with `--half`, of those that round to
-//! bf16 wherever they are defined, with `--peak`, of nothing but multiply-adds. Times are medians, or the least, which other programs
-//! change least. Packing of weights is included; rates count two operations for a multiply-add, taps on padding as well.
+//! bf16 wherever they are defined, with `--peak`, of nothing but multiply-adds. With `--inference`, of the
+//! forward pass alone, weights packed beforehand; with `--int8` of bytes wherever they are defined. Times are medians, or the least, which other programs
+//! change least. Else packing of weights is included; rates count two operations for a multiply-add, taps on padding as well.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program, not library code.
 
-use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, InputGradient, WeightGradient};
-use resnet_ops::{Algorithm, Bf16Products, Buffer, DType, Executor, GradientTarget, Isa, Pass, Precision, Result};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, InputGradient, InputRange, WeightGradient};
+use resnet_ops::{
+    Algorithm, Bf16Products, Buffer, DType, Executor, GradientTarget, Int8Products, Isa, Pass, Precision, Result,
+};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -65,8 +68,9 @@ fn main() -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (threads, batch, runs) = (option("--threads", cores), option("--batch", 128), option("--runs", 9));
     let isa = Isa::from_environment()?;
-    let algorithm = match Bf16Products::fastest(isa) {
-        Some(products) if flag("--half") => Algorithm::Bf16(products),
+    let algorithm = match (Bf16Products::fastest(isa), Int8Products::fastest(isa)) {
+        (Some(products), _) if flag("--half") => Algorithm::Bf16(products),
+        (_, Some(products)) if flag("--int8") => Algorithm::Int8(products),
         _ if flag("--direct") => Algorithm::Direct,
         _ => Algorithm::Auto,
     };
@@ -166,7 +170,10 @@ fn cells(passes: [Option<(f64, f64)>; 3]) -> String {
 
 /// Median seconds of each pass; a stem has no input gradient.
 fn measure(executor: &Executor, shape: &ConvShape, batch: usize, runs: usize) -> Result<[Option<f64>; 3]> {
-    let conv = Conv2d::new(executor, shape.clone())?;
+    let conv = match flag("--int8") {
+        true => Conv2d::quantized(executor, shape.clone(), InputRange { low: 0.0, high: 0.5 })?,
+        false => Conv2d::new(executor, shape.clone())?,
+    };
     let [height, width] = shape.output();
     let x = noise(conv2d::input_len(executor, shape, batch))?;
     let dy = noise(executor.activation_len(batch, shape.out_channels, height, width))?;
@@ -180,8 +187,12 @@ fn measure(executor: &Executor, shape: &ConvShape, batch: usize, runs: usize) ->
     // In the networks a batch norm follows all but the 1x1 convolutions.
     let skip_bias = shape.kernel != [1; 2];
 
+    let inference = flag("--inference");
+    conv2d::pack(executor, &conv, batch, Pass::Forward, view(), &mut packed)?;
     let forward = median(runs, || {
-        conv2d::pack(executor, &conv, batch, Pass::Forward, view(), &mut packed)?;
+        if !inference {
+            conv2d::pack(executor, &conv, batch, Pass::Forward, view(), &mut packed)?;
+        }
         let call = Forward {
             n: batch,
             x: &x,
@@ -195,6 +206,9 @@ fn measure(executor: &Executor, shape: &ConvShape, batch: usize, runs: usize) ->
         };
         conv2d::forward(executor, &conv, call)
     })?;
+    if inference {
+        return Ok([Some(forward), None, None]);
+    }
     let weight_gradient = median(runs, || {
         let (scratch, grads) = (&mut scratch, grads.view_mut(0..params.len()));
         conv2d::weight_gradient(executor, &conv, WeightGradient { n: batch, x: &x, dy: &dy, scratch, grads, skip_bias })

@@ -1,6 +1,6 @@
 //! Which convolution kernels, and which of a convolution's passes.
 
-use crate::Bf16Products;
+use crate::{Bf16Products, Int8Products};
 
 /// Which kernels the CPU backend runs convolutions with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,6 +14,9 @@ pub enum Algorithm {
     Winograd,
     /// Those that round to bf16 wherever they are defined (one group, blocked inputs), fast or not; others as by `Auto`.
     Bf16(Bf16Products),
+    /// Those of bytes wherever a convolution is [quantised](crate::conv2d::Conv2d::quantized) and they are defined (one group, blocked inputs),
+    /// fast or not; others as by `Auto`.
+    Int8(Int8Products),
 }
 
 /// One of a convolution's three passes.

@@ -2,7 +2,7 @@
 
 use crate::algorithm::Algorithm;
 use crate::precision::Precision;
-use crate::{blocked, Bf16Products, Buffer, DeviceProbe, Element, Isa, Pool};
+use crate::{blocked, Bf16Products, Buffer, DeviceProbe, Element, Int8Products, Isa, Pool};
 use candle_core::{bail, DType, Result};
 use std::sync::{Arc, OnceLock};
 
@@ -55,15 +55,26 @@ pub struct Cpu {
     pub(crate) convolution: Algorithm,
     /// How the fastest convolutions may add up products that are rounded to bf16.
     pub(crate) bf16: Option<Bf16Products>,
+    /// How the fastest quantised convolutions add up products of bytes.
+    int8: Option<Int8Products>,
 }
 
 impl Cpu {
     /// How products of convolutions are added up that are rounded to bf16, if any are.
     pub(crate) fn bf16_products(&self) -> Option<Bf16Products> {
         match self.convolution {
-            Algorithm::Auto => self.bf16,
+            Algorithm::Auto | Algorithm::Int8(_) => self.bf16,
             Algorithm::Direct | Algorithm::Winograd => None,
             Algorithm::Bf16(products) => Some(products),
+        }
+    }
+
+    /// How quantised convolutions add up products of bytes; None where they compute in f32.
+    pub(crate) fn int8_products(&self) -> Option<Int8Products> {
+        match self.convolution {
+            Algorithm::Auto | Algorithm::Bf16(_) => self.int8,
+            Algorithm::Direct | Algorithm::Winograd => None,
+            Algorithm::Int8(products) => Some(products),
         }
     }
 }
@@ -86,7 +97,13 @@ impl Executor {
         if !Isa::available().contains(&isa) {
             bail!("this machine lacks {}", isa.name());
         }
-        Ok(Self::Cpu(Cpu { pool: Pool::new(threads), isa, convolution: Algorithm::default(), bf16: None }))
+        Ok(Self::Cpu(Cpu {
+            pool: Pool::new(threads),
+            isa,
+            convolution: Algorithm::default(),
+            bf16: None,
+            int8: Int8Products::fastest(isa),
+        }))
     }
 
     /// The GPU of this number. `deterministic` makes cuDNN give the same bits each time.
@@ -147,6 +164,9 @@ impl Executor {
         if let Algorithm::Bf16(products) = algorithm {
             assert!(Bf16Products::available().contains(&products), "this machine lacks {}", products.name());
         }
+        if let Algorithm::Int8(products) = algorithm {
+            assert!(Int8Products::available().contains(&products), "this machine lacks {}", products.name());
+        }
         self.on_cpu(|cpu| cpu.convolution = algorithm)
     }
 
@@ -191,6 +211,16 @@ impl Executor {
     pub fn bf16_products(&self) -> Option<Bf16Products> {
         match self {
             Self::Cpu(cpu) => cpu.bf16_products(),
+            Self::ReferenceF32 | Self::ReferenceF64 => None,
+            #[cfg(feature = "cuda-kernels")]
+            Self::Cuda(_) => None,
+        }
+    }
+
+    /// How the CPU backend adds up products of bytes in quantised convolutions; None where they compute in f32, and of other backends.
+    pub fn int8_products(&self) -> Option<Int8Products> {
+        match self {
+            Self::Cpu(cpu) => cpu.int8_products(),
             Self::ReferenceF32 | Self::ReferenceF64 => None,
             #[cfg(feature = "cuda-kernels")]
             Self::Cuda(_) => None,

@@ -78,4 +78,4 @@ pub use outcome::Outcome;
 pub use pool::Pool;
 pub use precision::Precision;
 pub use probe::{DeviceProbe, GpuDescription};
-pub use simd::{Bf16Products, Isa};
+pub use simd::{Bf16Products, Int8Products, Isa};

@@ -13,6 +13,7 @@ mod cudnn_plans;
 mod dropout;
 mod finite;
 mod gradients;
+mod int8;
 mod kernels;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod launches;

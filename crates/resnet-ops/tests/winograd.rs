@@ -150,13 +150,13 @@ fn in_the_storage_of_a_larger_one(executor: &Executor, largest: &Convolution) {
     let channels = [largest.shape.in_channels, largest.shape.out_channels];
     let input = largest.shape.input;
     for training in [false, true] {
-        let largest = Convolution { training, n: most, shape: largest.shape.clone() };
+        let largest = Convolution { training, ..Convolution::new(most, largest.shape.clone()) };
         let conv = largest.prepared(executor).unwrap();
         let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
         let mut scratch = passes.map(|pass| garbage(executor, DType::F32, conv.scratch_len(pass, most)));
         let mut packed = passes.map(|pass| garbage(executor, DType::F32, conv.packed_len(pass)));
         for n in [38, 1, 37, 36, 20, 19, 2, 18] {
-            let case = Convolution { n, training, shape: largest.shape.clone() };
+            let case = Convolution { training, ..Convolution::new(n, largest.shape.clone()) };
             let (mut random, shape) = (Random::new(n as u64), [n, channels[1], size[0], size[1]]);
             let inputs = case.inputs(&mut random);
             let params = Parameters::new(executor, &inputs[0]);

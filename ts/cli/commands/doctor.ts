@@ -52,7 +52,7 @@ async function examine(_: object, screen: Screen): Promise<number> {
     await look("CUDA", () => driver(cuda));
     for (const [number, gpu] of cuda.gpus.entries()) await look(`GPU ${number}`, () => described(gpu));
     await look("MPI", async () => whichMpi(library!.deviceInfo().addon));
-    await look("instruction set", () => `${cpu.instructionSet}, of ${cpu.instructionSets.join(", ")}; bf16 by ${cpu.bf16}`);
+    await look("instruction set", () => `${cpu.instructionSet}, of ${cpu.instructionSets.join(", ")}; bf16 by ${cpu.bf16}, int8 by ${cpu.int8}`);
     await look("threads", () => `${cpu.threads} by default, for ${availableParallelism()} cores`);
     await look("Fashion-MNIST", () => whereabouts(library!));
     await look("self-test", () => train(library!));

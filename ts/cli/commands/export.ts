@@ -1,10 +1,9 @@
 import { type ExportOnnxOptions, loadModel, type OnnxPort } from "../../index.js";
-import { realpath } from "node:fs/promises";
 import { command } from "../command.js";
 import { Misuse } from "../failure.js";
 import { choice, flag, oneLine, type Option, text, type Values, whole } from "../option.js";
 import type { Screen } from "../screen.js";
-import { checkTargets } from "../target.js";
+import { besides, checkIsOther, checkTargets } from "../target.js";
 
 /** The largest height or width of a picture that the library brings to size. */
 const LARGEST = 16384;
@@ -55,9 +54,8 @@ export default command({
 
 async function exportModel(settings: Values<typeof operands & typeof options>, screen: Screen): Promise<void> {
   const { model: file, size, batch, input, probabilities, precision, keepNorms, force } = settings;
-  const output = settings.output ?? besides(file!);
-  const [from, to] = await Promise.all([file!, output].map(async (path) => realpath(path).catch(() => path)));
-  if (from === to) throw new Misuse(`--output: expected another file than the model's, got ${oneLine(output)} for both`);
+  const output = settings.output ?? besides(file!, ".onnx");
+  await checkIsOther(output, file!);
   await checkTargets([output], force);
   using model = await loadModel(file!, { device: "cpu" });
   const { transform, classNames, inChannels } = model;
@@ -72,12 +70,6 @@ async function exportModel(settings: Values<typeof operands & typeof options>, s
   screen.print(`Exported to ${oneLine(output)}, ${(bytes / 1e6).toFixed(1)} MB
   in   ${told(ports.input)}, ${MEANING[input](transform?.normalise !== undefined)}
   out  ${told(ports.output)}${classes}`);
-}
-
-/** The file beside a model or its folder; of one of the hub, here, by the last part of its name. */
-function besides(model: string): string {
-  const [, name] = /^hf:\/\/[^/]*\/([^@]+)/.exec(model) ?? [];
-  return `${name ?? model.replace(/\.safetensors$|(?<=[^\\/])[\\/]+$/i, "")}.onnx`;
 }
 
 /** What numbers that go in are. */

@@ -7,6 +7,7 @@ pub mod init;
 pub mod layer;
 pub(crate) mod nearest;
 pub mod params;
+pub mod quantization;
 pub mod recipe;
 pub mod resnet;
 pub mod shape;

@@ -4,6 +4,7 @@ use super::graph::{Kind, Trace};
 use super::layer::{Form, Init, Layer, Weighted};
 use super::shape::Shape;
 use crate::error::{Code, Error, Result};
+use resnet_ops::conv2d::InputRange;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -53,13 +54,15 @@ impl Parameter {
     }
 }
 
-/// The ranges of flat storage that one node has, its parameters next to each other.
+/// What one node has: ranges of flat storage, its parameters next to each other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParamRanges {
     /// Its parameters.
     pub params: Range<usize>,
     /// Its running statistics.
     pub running: Range<usize>,
+    /// What the input of a quantised convolution lies between.
+    pub input: Option<InputRange>,
 }
 
 /// All parameters of a network whose input channels are known.
@@ -85,8 +88,8 @@ impl Params {
             if let Kind::Layer(layer) = node.kind {
                 params.list(layer, &node.path, trace.shapes[node.inputs[0]])?;
             }
-            let ranges =
-                ParamRanges { params: parameters..params.parameters_len(), running: running..params.running_len() };
+            let (parameters, running) = (parameters..params.parameters_len(), running..params.running_len());
+            let ranges = ParamRanges { params: parameters, running, input: None };
             params.nodes.push(ranges);
         }
         let mut names = HashSet::new();
@@ -106,6 +109,12 @@ impl Params {
             list.extend(std::iter::from_fn(|| running.next_if(|next| next.range.end <= ranges.running.end)));
         }
         list
+    }
+
+    /// Whether a parameter is a quantised convolution's weight.
+    pub fn is_quantized(&self, parameter: &Parameter) -> bool {
+        let is_its = |node: &ParamRanges| node.input.is_some() && node.params.start == parameter.range.start;
+        parameter.role == Role::Weight && self.nodes.iter().any(is_its)
     }
 
     /// Elements of all parameters together.
@@ -206,8 +215,8 @@ mod tests {
         let weight = &params.parameters[0];
         assert_eq!((weight.shape.as_slice(), weight.fan_in, weight.fan_out), ([4, 3, 3, 5].as_slice(), 45, 60));
         assert_eq!(params.parameters[1].fan_in, 45);
-        assert_eq!(params.nodes[0], ParamRanges { params: 0..184, running: 0..0 });
-        assert_eq!(params.nodes[1], ParamRanges { params: 184..192, running: 0..8 });
+        assert_eq!(params.nodes[0], ParamRanges { params: 0..184, running: 0..0, input: None });
+        assert_eq!(params.nodes[1], ParamRanges { params: 184..192, running: 0..8, input: None });
         let names: Vec<&str> = params.in_order().iter().map(|parameter| parameter.name.as_str()).collect();
         assert_eq!(names, ["a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var"]);
     }

@@ -55,6 +55,11 @@ impl Mode {
         }
     }
 
+    /// Whether nothing but outputs is computed, with running statistics.
+    pub fn is_inference(&self) -> bool {
+        self.gradients == Gradients::None && self.statistics == Statistics::Running
+    }
+
     /// Whether parameters have gradients.
     pub fn trains(&self) -> bool {
         self.gradients == Gradients::Parameters

@@ -8,8 +8,13 @@ use super::Plan;
 use crate::cancel::Cancel;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
+use resnet_ops::conv2d::{self, ConvShape};
 use resnet_ops::{Buffer, Executor, Result};
 use std::cell::{Ref, RefMut};
+use std::ops::Range;
+
+/// Looks at what a convolution reads: its shape, where its parameters are, and the values.
+pub type See<'a> = dyn FnMut(&ConvShape, &Range<usize>, &[f32]) + 'a;
 
 /// What a plan's lists run with, beside its slots.
 pub struct Operating<'a> {
@@ -61,18 +66,38 @@ impl Plan {
     /// If the device fails.
     pub fn run(&self, list: List, slots: &mut Slots, with: &mut Operating) -> Result<()> {
         if self.is_random || self.instructions(list).is_empty() {
-            return self.walk(list, slots, with);
+            return self.walk(self.instructions(list), list, slots, with);
         }
         let (executor, n) = (with.executor, with.n);
         let mut captured = std::mem::take(&mut slots.captured);
-        let result = captured.run((&self.mode, list), executor, n, || self.walk(list, slots, with));
+        let result =
+            captured.run((&self.mode, list), executor, n, || self.walk(self.instructions(list), list, slots, with));
         // A graph that was captured meanwhile may be but a part of its list.
         slots.captured = if with.cancel.is_raised() { CapturedGraphs::default() } else { captured };
         result
     }
 
-    fn walk(&self, list: List, slots: &Slots, with: &mut Operating) -> Result<()> {
-        let instructions = self.instructions(list);
+    /// Runs the forward list; before each convolution `see` gets its shape, the place of its parameters and what it reads.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn run_seen(&self, slots: &Slots, with: &mut Operating, see: &mut See) -> Result<()> {
+        let buffers = self.buffers(slots);
+        for instruction in &self.lists.forward {
+            if let Instruction::Conv2d(convolution, call) = instruction {
+                let shape = convolution.kernels.shape();
+                if let Some(read) = call.reads() {
+                    let values = buffers.read(read);
+                    let len = conv2d::input_len(with.executor, shape, with.n);
+                    see(shape, &convolution.params, &values.read::<f32>(0..len)?);
+                }
+            }
+            self.walk(std::slice::from_ref(instruction), List::Forward, slots, with)?;
+        }
+        Ok(())
+    }
+
+    fn walk(&self, instructions: &[Instruction], list: List, slots: &Slots, with: &mut Operating) -> Result<()> {
         let Operating { executor, weights, n, dropout_seed, cancel } = with;
         let buffers = self.buffers(slots);
         let mut context = Context { executor, buffers, weights, n: *n, first: 0, dropout_seed: *dropout_seed };

@@ -76,6 +76,9 @@ pub(super) const BATCHES_TRACKED: &str = "num_batches_tracked";
 /// What stands before the names of a training run's own numbers: no layer's name has it.
 pub(super) const BESIDE: &str = "training/";
 
+/// What stands behind the name of a quantised weight in that of its scales, one for each output.
+pub(super) const SCALE: &str = "_scale";
+
 /// Whether a name is that of a batch norm's number of updates.
 pub(super) fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some(BATCHES_TRACKED)
@@ -101,6 +104,7 @@ pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Outcome<Vec<f32>> {
         Dtype::F64 => convert(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
         Dtype::F16 => convert(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
         Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        Dtype::I8 => convert(bytes, |bytes| i8::from_le_bytes(bytes).into()),
         other => damaged(format!("expected F32, F64, F16 or BF16, got {other}")),
     }
 }

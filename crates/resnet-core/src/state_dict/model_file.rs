@@ -10,6 +10,7 @@ use crate::error::{brief, Code, Error, Result};
 use crate::interface::Interface;
 use crate::model::graph::trace_channels;
 use crate::model::params::Params;
+use crate::model::quantization::{set_input_ranges, InputRanges};
 use crate::model::Layer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use std::path::Path;
 const TRAINING: &str = "resnet_native_training";
 /// The form of the description that this version writes.
 const VERSION: u64 = 2;
+/// That of quantised networks, whose weights are bytes.
+const QUANTIZED: u64 = 3;
 /// The first one, of files without a digest.
 const WITHOUT_DIGEST: u64 = 1;
 /// Longest description: more than twice that of the largest network that can be made from options.
@@ -35,6 +38,8 @@ pub struct ModelHeader {
     pub seed: u64,
     /// What pictures it takes and what its outputs mean.
     pub interface: Interface,
+    /// Of a quantised network, what the inputs of its convolutions lie between.
+    pub input_ranges: InputRanges,
 }
 
 /// What a model file holds; its weights are known to fit its network.
@@ -69,6 +74,9 @@ struct Description<N, I> {
     /// Absent where it says nothing.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     interface: Option<I>,
+    /// None where it is not quantised.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    input_ranges: InputRanges,
 }
 
 #[derive(Deserialize)]
@@ -87,9 +95,11 @@ pub fn write_model(
     training: Option<String>,
     cancel: &Cancel,
 ) -> Result<()> {
-    let ModelHeader { network, in_channels, seed, interface } = header;
+    let ModelHeader { network, in_channels, seed, interface, input_ranges } = header;
     let interface = Some(interface).filter(|&interface| *interface != Interface::default());
-    let description = Description { version: VERSION, network, in_channels: *in_channels, seed: *seed, interface };
+    let version = if input_ranges.is_empty() { VERSION } else { QUANTIZED };
+    let (in_channels, seed, input_ranges) = (*in_channels, *seed, input_ranges.clone());
+    let description = Description { version, network, in_channels, seed, interface, input_ranges };
     let json = serde_json::to_string(&description).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
     let described = training.map(|training| (TRAINING, training));
     let metadata: BTreeMap<_, _> = [(digest::DESCRIPTION, json)].into_iter().chain(described).collect();
@@ -149,10 +159,10 @@ fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
     let reason = |error: serde_json::Error| format!("the network's description: {}", brief(&error));
     let Version { version } = serde_json::from_str(json).map_err(reason)?;
     match version {
-        WITHOUT_DIGEST | VERSION => {}
+        WITHOUT_DIGEST | VERSION | QUANTIZED => {}
         newer => {
             return Err(format!(
-                "expected a description of version {VERSION}, got {newer}: a newer resnet-native wrote it, update to read it"
+                "expected a description of version {QUANTIZED}, got {newer}: a newer resnet-native wrote it, update to read it"
             ));
         }
     }
@@ -161,14 +171,16 @@ fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
         true => format!("{}; a newer resnet-native may have written it, update to read it", reason(error)),
         false => reason(error),
     };
-    let Description { network, in_channels, seed, interface, .. } = serde_json::from_str(json).map_err(unknown)?;
-    Ok(ModelHeader { network, in_channels, seed, interface: interface.unwrap_or_default() })
+    let Description { network, in_channels, seed, interface, input_ranges, .. } =
+        serde_json::from_str(json).map_err(unknown)?;
+    Ok(ModelHeader { network, in_channels, seed, interface: interface.unwrap_or_default(), input_ranges })
 }
 
 /// The network is one, and the tensors are its weights: nothing is allocated on the word of the description.
 fn check(header: &ModelHeader, contents: &Contents) -> Result<()> {
     header.interface.check(&header.network, Some(header.in_channels))?;
-    let params = Params::of(&trace_channels(&header.network, header.in_channels)?)?;
+    let mut params = Params::of(&trace_channels(&header.network, header.in_channels)?)?;
+    set_input_ranges(&mut params, &header.input_ranges)?;
     matching(&params, &header.network, &contents.entries, &contents.others, &LoadOptions::default()).map(|_| ())
 }
 
@@ -192,7 +204,8 @@ mod tests {
     }
 
     fn header(root: Layer, in_channels: usize) -> ModelHeader {
-        ModelHeader { network: root, in_channels, seed: u64::MAX, interface: Interface::default() }
+        let (interface, input_ranges) = (Interface::default(), InputRanges::new());
+        ModelHeader { network: root, in_channels, seed: u64::MAX, interface, input_ranges }
     }
 
     fn interface() -> Interface {
@@ -306,8 +319,9 @@ mod tests {
         };
         assert!(parse(&with("1", relu)).is_ok());
         assert!(parse(&with("2", relu)).is_ok());
-        let newer = parse(&with("3", r#"{"unknown":1}"#)).unwrap_err();
-        assert!(newer.contains("version 2, got 3") && newer.contains("update"), "{newer}");
+        assert!(parse(&with("3", relu)).is_ok());
+        let newer = parse(&with("4", r#"{"unknown":1}"#)).unwrap_err();
+        assert!(newer.contains("version 3, got 4") && newer.contains("update"), "{newer}");
         let newer = parse(&with("2", r#"{"type":"gelu"}"#)).unwrap_err();
         assert!(newer.contains("unknown variant `gelu`") && newer.contains("update"), "{newer}");
         let deep = format!("{}{}", r#"{"type":"residual","body":"#.repeat(100_000), "}".repeat(100_000));
@@ -324,6 +338,7 @@ mod tests {
             in_channels: 3,
             seed: 1,
             interface: Some(interface()),
+            input_ranges: InputRanges::from([("conv1.weight".into(), [0.0, 2.5])]),
         })
         .unwrap();
         for i in 0..json.len() {

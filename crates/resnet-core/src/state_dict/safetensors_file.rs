@@ -1,11 +1,12 @@
 //! Named tensors out of safetensors files, which may be damaged or hostile.
 
-use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED, BESIDE};
+use super::contents::{count_of, floats, is_counter, is_float, Contents, Entry, Other, BATCHES_TRACKED, BESIDE, SCALE};
 use super::digest::{is_due, Digesting, KEY, ZEROS};
 use super::problem::{damaged, Outcome};
 use crate::error::brief;
 use resnet_ops::allocate;
 use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::Dtype;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::{HashMap, HashSet};
@@ -46,7 +47,7 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
     let mut file = Digesting::new(file, digest.is_some());
     file.add(&header_len.to_le_bytes());
     file.add(&header);
-    let mut contents = Contents::default();
+    let (mut contents, mut quantized) = (Contents::default(), HashSet::new());
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
         let (start, end) = info.data_offsets;
@@ -56,7 +57,9 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
             contents.updates = contents.updates.max(count_of(info.dtype, &bytes));
             continue;
         }
-        if !is_float(info.dtype) {
+        if is_quantized(&metadata, &name) {
+            quantized.insert(name.clone());
+        } else if !is_float(info.dtype) {
             contents.others.push(Other { name, dtype: info.dtype });
             continue;
         }
@@ -70,10 +73,34 @@ pub(super) fn parse(mut file: impl Read, len: u64) -> Outcome<Contents> {
     if digest.is_some_and(|digest| digest != file.finish()) {
         return damaged("its bytes are not those that were written: its digest differs");
     }
+    multiply_by_scales(&mut contents.entries, &quantized);
     contents.metadata = text;
     let count = contents.metadata.get(BATCHES_TRACKED).and_then(|count| count.parse().ok());
     contents.updates = contents.updates.max(count.unwrap_or(0));
     Ok(contents)
+}
+
+/// Whether a tensor has bytes, and scales beside it.
+fn is_quantized(metadata: &Metadata, name: &str) -> bool {
+    let info = |name: &str| metadata.info(name).map(|info| (info.dtype, info.shape.as_slice()));
+    match (info(name), info(&format!("{name}{SCALE}"))) {
+        (Some((Dtype::I8, [rows, ..])), Some((Dtype::F32, [scales]))) => rows == scales,
+        _ => false,
+    }
+}
+
+/// Makes numbers of bytes, and takes their scales away.
+fn multiply_by_scales(entries: &mut Vec<Entry>, quantized: &HashSet<String>) {
+    let is_scale = |entry: &Entry| entry.name.strip_suffix(SCALE).is_some_and(|name| quantized.contains(name));
+    let scales: HashMap<_, _> =
+        entries.extract_if(.., |entry| is_scale(entry)).map(|scale| (scale.name, scale.data)).collect();
+    for Entry { name, data, .. } in entries.iter_mut().filter(|entry| quantized.contains(&entry.name)) {
+        let scales = scales.get(&format!("{name}{SCALE}")).map(Vec::as_slice).unwrap_or_default();
+        let row = (data.len() / scales.len().max(1)).max(1);
+        for (row, scale) in data.chunks_exact_mut(row).zip(scales) {
+            row.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
 }
 
 /// Brings a header to the form whose digest is in it; false if it is not there as we write it.
@@ -137,7 +164,6 @@ mod tests {
     use super::super::problem::Problem;
     use super::*;
     use half::{bf16, f16};
-    use safetensors::Dtype;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()

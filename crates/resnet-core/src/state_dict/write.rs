@@ -1,16 +1,17 @@
 //! Named tensors into safetensors files that are there whole or not at all.
 
-use super::contents::{BATCHES_TRACKED, BESIDE};
+use super::contents::{BATCHES_TRACKED, BESIDE, SCALE};
 use super::digest::{Digesting, KEY, ZEROS};
 use crate::cancel::{Cancel, Cancellable};
 use crate::error::{Code, Error, Result};
 use crate::model::params::{Params, Role};
 use crate::replacement::replace;
+use resnet_ops::conv2d::quantize_row;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::Dtype;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// Bytes that are written at a time.
@@ -41,7 +42,8 @@ pub struct Beside<'a> {
     pub values: Cow<'a, [f32]>,
 }
 
-/// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates.
+/// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates; weights of quantised convolutions as I8,
+/// each with an F32 tensor of that name and `_scale` behind it that has what the bytes of each output are multiplied by.
 ///
 /// It takes the place of an older one, which stays whole until then.
 ///
@@ -69,16 +71,16 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
         for _ in counters(values.params) {
             buffer.write_all(&updates.to_le_bytes())?;
         }
-        let mut bytes = vec![0; BUFFER];
-        let weights = values.params.in_order().into_iter();
-        let weights = weights.map(|parameter| parameter.values(values.parameters, values.running));
-        for values in weights.chain(values.beside.iter().map(|beside| &*beside.values)) {
-            for values in values.chunks(BUFFER / 4) {
-                for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
-                    bytes.copy_from_slice(&value.to_le_bytes());
-                }
-                buffer.write_all(&bytes[..4 * values.len()])?;
+        let mut room = vec![0; BUFFER];
+        for parameter in values.params.in_order() {
+            let numbers = parameter.values(values.parameters, values.running);
+            match values.params.is_quantized(parameter) {
+                false => write_floats(&mut buffer, &mut room, numbers)?,
+                true => write_bytes(&mut buffer, &mut room, numbers, parameter.fan_in)?,
             }
+        }
+        for beside in values.beside {
+            write_floats(&mut buffer, &mut room, &beside.values)?;
         }
         buffer.flush()?;
         drop(buffer);
@@ -87,6 +89,31 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
         file.write_all(digest.as_bytes())
     })
     .map_err(|error| cancel.check().err().unwrap_or_else(|| Error::io("write", path, &error)))
+}
+
+fn write_floats(file: &mut impl io::Write, room: &mut [u8], values: &[f32]) -> io::Result<()> {
+    for values in values.chunks(room.len() / 4) {
+        for (bytes, value) in room.chunks_exact_mut(4).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        file.write_all(&room[..4 * values.len()])?;
+    }
+    Ok(())
+}
+
+/// Writes weights, `fan_in` of each output, as bytes; then a scale for each output.
+fn write_bytes(file: &mut impl io::Write, room: &mut [u8], weights: &[f32], fan_in: usize) -> io::Result<()> {
+    let (mut scales, mut bytes) = (Vec::new(), vec![0i8; fan_in]);
+    for row in weights.chunks_exact(fan_in) {
+        scales.push(quantize_row(row, &mut bytes));
+        for bytes in bytes.chunks(room.len()) {
+            for (room, byte) in room.iter_mut().zip(bytes) {
+                *room = byte.to_le_bytes()[0];
+            }
+            file.write_all(&room[..bytes.len()])?;
+        }
+    }
+    write_floats(file, room, &scales)
 }
 
 /// Names of the counters of updates, in canonical order.
@@ -106,7 +133,13 @@ fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>
     let mut tensors: Vec<(String, TensorInfo)> =
         counters(values.params).map(|name| (name, info(Dtype::I64, Vec::new()))).collect();
     for parameter in values.params.in_order() {
-        tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone())));
+        match values.params.is_quantized(parameter) {
+            false => tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone()))),
+            true => {
+                tensors.push((parameter.name.clone(), info(Dtype::I8, parameter.shape.clone())));
+                tensors.push((format!("{}{SCALE}", parameter.name), info(Dtype::F32, vec![parameter.shape[0]])));
+            }
+        }
     }
     for Beside { name, values } in values.beside {
         tensors.push((format!("{BESIDE}{name}"), info(Dtype::F32, vec![values.len()])));

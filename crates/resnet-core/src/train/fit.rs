@@ -174,6 +174,7 @@ pub(in crate::train) fn go_on(
     let batch_size = config.batch_size.min(train.len());
     let rest = if config.drop_last { 0 } else { train.len() % batch_size };
     let last_batch = if rest == 0 || course.batches < batches { batch_size } else { rest };
+    session.check_not_quantized("model")?;
     session.check_data("images", train)?;
     let is_told = communicator.size() > 1 || config.has_checkpoints();
     let identity = is_told.then(|| Identity::of(config, train, validation)).transpose()?;

@@ -15,8 +15,10 @@ mod cuda;
 mod reference;
 mod shape;
 
+pub use cpu::quantize_row;
+
 pub use call::{Forward, FusedNorm, InputGradient, PackedGradient, Packing, Unpacking, WeightGradient};
-pub use shape::ConvShape;
+pub use shape::{ConvShape, InputRange};
 
 /// A convolution prepared for a backend: what depends on its shape alone is worked out once.
 pub struct Conv2d {
@@ -47,6 +49,22 @@ impl Conv2d {
             Executor::Cpu(cpu) => Kernels::Cpu(Box::new(cpu::CpuKernels::new(cpu, &shape))),
             #[cfg(feature = "cuda-kernels")]
             Executor::Cuda(cuda) => Kernels::Cuda(cuda::CudnnLayout::new(cuda, &shape)),
+        };
+        Ok(Self { shape, kernels })
+    }
+
+    /// Prepares a convolution for an input of which a range is known: the CPU backend then multiplies bytes in the forward pass, where it has
+    /// [a way](crate::Int8Products) that is faster than f32. Weights are best rounded by [`quantize_row`] before.
+    ///
+    /// # Errors
+    /// As for [`Conv2d::new`].
+    pub fn quantized(executor: &Executor, shape: ConvShape, range: InputRange) -> Result<Self> {
+        let Self { shape, kernels } = Self::new(executor, shape)?;
+        let kernels = match executor {
+            Executor::Cpu(cpu) => Kernels::Cpu(Box::new(cpu::CpuKernels::quantized(cpu, &shape, range))),
+            Executor::ReferenceF32 | Executor::ReferenceF64 => kernels,
+            #[cfg(feature = "cuda-kernels")]
+            Executor::Cuda(_) => kernels,
         };
         Ok(Self { shape, kernels })
     }

@@ -29,6 +29,15 @@ pub struct ConvShape {
     pub plain_input: bool,
 }
 
+/// What the values of a convolution's input lie between, as far as has been seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputRange {
+    /// The smallest.
+    pub low: f32,
+    /// The largest.
+    pub high: f32,
+}
+
 impl ConvShape {
     /// Height and width of the output.
     pub fn output(&self) -> [usize; 2] {

@@ -23,7 +23,7 @@ impl Bf16Products {
             if x86::is_by_amd() {
                 found.push(Self::Avx512);
             }
-            if x86::has_amx() {
+            if super::amx::has_bf16() {
                 found.push(Self::Amx);
             }
         }
@@ -49,58 +49,12 @@ impl Bf16Products {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{__cpuid, __cpuid_count};
-    use std::sync::OnceLock;
+    use std::arch::x86_64::__cpuid;
 
     /// By the vendor's name: speed is no feature that a processor tells.
     pub(super) fn is_by_amd() -> bool {
         let leaf = __cpuid(0);
         [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
-    }
-
-    /// Whether the processor has AMX with bf16, and the system gives it to this process, which it asks once.
-    pub(super) fn has_amx() -> bool {
-        static GIVEN: OnceLock<bool> = OnceLock::new();
-        *GIVEN.get_or_init(|| processor_has_amx() && system_saves_tiles() && system_grants_tiles())
-    }
-
-    fn processor_has_amx() -> bool {
-        const BF16: u32 = 1 << 22;
-        const TILE: u32 = 1 << 24;
-        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & (BF16 | TILE) == BF16 | TILE
-    }
-
-    /// Whether the system switches the tiles' configuration and data when it switches threads.
-    fn system_saves_tiles() -> bool {
-        const OSXSAVE: u32 = 1 << 27;
-        const TILES: u32 = 3 << 17;
-        if __cpuid(1).ecx & OSXSAVE == 0 {
-            return false;
-        }
-        let enabled: u32;
-        // SAFETY: with OSXSAVE a program may read this register; nothing else changes.
-        unsafe {
-            std::arch::asm!(
-                "xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack, preserves_flags)
-            );
-        }
-        enabled & TILES == TILES
-    }
-
-    /// Asks Linux for the state of tiles, which it keeps for processes that have asked. Threads that begin later have it too, and so have
-    /// those that are there.
-    #[cfg(target_os = "linux")]
-    fn system_grants_tiles() -> bool {
-        const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-        const TILE_DATA: libc::c_long = 18;
-        // SAFETY: a number is asked for by its number; no memory is touched.
-        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0 }
-    }
-
-    /// How other systems give them nobody has tried here.
-    #[cfg(not(target_os = "linux"))]
-    fn system_grants_tiles() -> bool {
-        false
     }
 }
 

@@ -4,7 +4,10 @@
 //! A kernel is written once, generic over [`Simd`], inside [`kernel!`], which compiles it for every instruction set and
 //! picks one at run time from an [`Isa`].
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod bf16;
+mod int8;
 mod isa;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -14,6 +17,7 @@ mod portable;
 mod x86;
 
 pub use bf16::Bf16Products;
+pub use int8::Int8Products;
 pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
@@ -57,6 +61,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn where_positive(condition: Self::V, value: Self::V) -> Self::V;
     /// Lane by lane: `value` where a == b, else 0.
     unsafe fn where_equal(a: Self::V, b: Self::V, value: Self::V) -> Self::V;
+    /// Lane by lane: as a number a - b, which are there as integers of 32 bits.
+    unsafe fn difference_of_integers(a: Self::V, b: Self::V) -> Self::V;
     /// Lane by lane: `value` where a > b or a is NaN, else `other`.
     unsafe fn where_above(a: Self::V, b: Self::V, value: Self::V, other: Self::V) -> Self::V;
 

@@ -138,6 +138,10 @@ impl Simd for Neon {
         each!(|q| unsafe { only(vceqq_f32(a[q], b[q]), value[q]) })
     }
     #[inline(always)]
+    unsafe fn difference_of_integers(a: Self::V, b: Self::V) -> Self::V {
+        each!(|q| unsafe { vcvtq_f32_s32(vsubq_s32(vreinterpretq_s32_f32(a[q]), vreinterpretq_s32_f32(b[q]))) })
+    }
+    #[inline(always)]
     unsafe fn where_above(a: Self::V, b: Self::V, value: Self::V, other: Self::V) -> Self::V {
         each!(|q| unsafe {
             let number = vceqq_f32(a[q], a[q]);

@@ -63,6 +63,10 @@ impl Simd for Portable {
         lanewise!(|i| if a[i] == b[i] { value[i] } else { 0.0 })
     }
     #[inline(always)]
+    unsafe fn difference_of_integers(a: Self::V, b: Self::V) -> Self::V {
+        lanewise!(|i| a[i].to_bits().wrapping_sub(b[i].to_bits()) as i32 as f32)
+    }
+    #[inline(always)]
     unsafe fn where_above(a: Self::V, b: Self::V, value: Self::V, other: Self::V) -> Self::V {
         lanewise!(|i| if (a[i] > b[i]) | a[i].is_nan() { value[i] } else { other[i] })
     }

@@ -134,6 +134,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), value) }
     }
     #[inline(always)]
+    unsafe fn difference_of_integers(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+    }
+    #[inline(always)]
     unsafe fn where_above(a: __m512, b: __m512, value: __m512, other: __m512) -> __m512 {
         unsafe {
             let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
@@ -245,6 +249,17 @@ impl Simd for Avx2 {
                 _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a[1], b[1]), value[1]),
             ]
         }
+    }
+    #[inline(always)]
+    unsafe fn difference_of_integers(a: Self::V, b: Self::V) -> Self::V {
+        let mut numbers = a;
+        for half in 0..2 {
+            numbers[half] = unsafe {
+                let (a, b) = (_mm256_castps_si256(a[half]), _mm256_castps_si256(b[half]));
+                _mm256_cvtepi32_ps(_mm256_sub_epi32(a, b))
+            };
+        }
+        numbers
     }
     #[inline(always)]
     unsafe fn where_above(a: Self::V, b: Self::V, value: Self::V, other: Self::V) -> Self::V {

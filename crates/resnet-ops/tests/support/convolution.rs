@@ -3,7 +3,7 @@
 use super::ops::{gradient, Op};
 use super::{activation, blank_activation, buffer, elements, flat_of, garbage, read_activation, Parameters, Random};
 use resnet_ops::batch_norm::{self, Backward, BatchNorm, ForwardTrain, Moments, Statistics};
-use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, FusedNorm, InputGradient, WeightGradient};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape, Forward, FusedNorm, InputGradient, InputRange, WeightGradient};
 use resnet_ops::{Buffer, DType, Executor, GradientTarget, Pass, Result};
 
 /// Convolution; inputs: parameters, x (without a gradient if it is plain).
@@ -13,15 +13,20 @@ pub struct Convolution {
     pub shape: ConvShape,
     /// Whether its weights change from call to call.
     pub training: bool,
+    /// What x lies between, if the convolution is quantised.
+    pub range: Option<InputRange>,
 }
 
 impl Convolution {
     pub fn new(n: usize, shape: ConvShape) -> Self {
-        Self { n, shape, training: false }
+        Self { n, shape, training: false, range: None }
     }
 
     pub fn prepared(&self, executor: &Executor) -> Result<Conv2d> {
-        let conv = Conv2d::new(executor, self.shape.clone())?;
+        let conv = match self.range {
+            Some(range) => Conv2d::quantized(executor, self.shape.clone(), range)?,
+            None => Conv2d::new(executor, self.shape.clone())?,
+        };
         Ok(if self.training { conv.for_training() } else { conv })
     }
 

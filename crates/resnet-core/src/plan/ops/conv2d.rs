@@ -7,7 +7,7 @@ use crate::plan::instruction::{calls, Accumulated, Operands, Read, Request, Writ
 use crate::plan::slots::Class;
 use crate::plan::tape::Wires;
 use resnet_ops::batch_norm::{self, BatchNorm};
-use resnet_ops::conv2d::{self, Conv2d, ConvShape};
+use resnet_ops::conv2d::{self, Conv2d, ConvShape, InputRange};
 use resnet_ops::{Executor, Pass};
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(in crate::plan) struct Convolution {
     pub normed: Option<BatchNorm>,
     /// Where the gradient is that its bias's is, too.
     pub bias_gradient: Option<usize>,
+    /// What its input lies between, if it multiplies bytes.
+    input_range: Option<InputRange>,
 }
 
 calls! {
@@ -115,7 +117,8 @@ impl Convolution {
             input: site.size(),
             plain_input: site.plain_input,
         };
-        let kernels = Conv2d::new(site.executor, shape)?;
+        let input_range = site.ranges.input.filter(|_| site.mode.is_inference());
+        let kernels = prepared(site.executor, shape, input_range)?;
         let kernels = Arc::new(if site.is_trained() { kernels.for_training() } else { kernels });
         Ok(Self {
             kernels,
@@ -124,12 +127,14 @@ impl Convolution {
             relu: false,
             normed: None,
             bias_gradient: None,
+            input_range,
         })
     }
 
     /// The same with a batch norm folded into it.
     pub fn fold(&mut self, executor: &Executor, norm: &Norm) -> Result<()> {
-        self.kernels = Arc::new(Conv2d::new(executor, ConvShape { bias: true, ..self.kernels.shape().clone() })?);
+        let shape = ConvShape { bias: true, ..self.kernels.shape().clone() };
+        self.kernels = Arc::new(prepared(executor, shape, self.input_range)?);
         self.folded = Some(norm.clone());
         Ok(())
     }
@@ -202,6 +207,22 @@ impl Convolution {
         let every = vec![Unpacking { convolution: self.clone(), packed: Read(packed) }];
         tape.backward(self, ConvCall::UnpackTogether { every });
     }
+}
+
+impl ConvCall {
+    /// What a forward pass reads.
+    pub fn reads(&self) -> Option<Read> {
+        let Self::Forward { x, .. } = self else { return None };
+        Some(*x)
+    }
+}
+
+/// A convolution as a backend runs it.
+fn prepared(executor: &Executor, shape: ConvShape, range: Option<InputRange>) -> Result<Conv2d> {
+    Ok(match range {
+        Some(range) => Conv2d::quantized(executor, shape, range)?,
+        None => Conv2d::new(executor, shape)?,
+    })
 }
 
 impl PlanOp for Convolution {

@@ -1,10 +1,9 @@
 //! Convolution on blocked activations: which kernels run it.
 //!
-//! [`direct`] serves any shape, [`grouped`] narrow groups, [`winograd`] 3x3 kernels where it pays; [`bf16`] rounds operands where that is
+//! [`direct`] serves any shape, [`grouped`] narrow groups, [`winograd`] 3x3 kernels where it pays; [`rounded`] rounds operands where that is
 //! asked for and faster.
 
 mod axis;
-mod bf16;
 mod bias;
 mod blocking;
 mod call;
@@ -12,20 +11,22 @@ mod direct;
 mod disjoint;
 mod grouped;
 mod map;
+mod rounded;
 mod target;
 mod winograd;
 
-use super::{foreign, Conv2d, ConvShape, Forward, FusedNorm, InputGradient, Kernels, WeightGradient};
+use super::{foreign, Conv2d, ConvShape, Forward, FusedNorm, InputGradient, InputRange, Kernels, WeightGradient};
 use crate::algorithm::Pass;
 use crate::batch_norm::cpu::{plane, Summands};
 use crate::blocked::{self, LANES};
 use crate::executor::Cpu;
 use crate::{Buffer, GradientTarget, Result, View};
-use bf16::Bf16;
 use call::OutputsCall;
 use direct::Direct;
 use disjoint::PlaneSums;
 use grouped::Grouped;
+pub use rounded::quantize_row;
+use rounded::{Bf16, Int8};
 use target::{PostOp, Target};
 use winograd::Winograd;
 
@@ -40,7 +41,12 @@ pub(super) enum CpuKernels {
     },
     /// Those that round to bf16, and others for passes that are faster without.
     Bf16 {
-        bf16: Bf16,
+        bf16: Box<Bf16>,
+        other: Box<CpuKernels>,
+    },
+    /// Those of bytes, and others for passes other than the forward one, or batches that Winograd's kernels compute in less time.
+    Int8 {
+        int8: Box<Int8>,
         other: Box<CpuKernels>,
     },
 }
@@ -51,13 +57,23 @@ enum Chosen<'a> {
     Grouped(&'a Grouped),
     Winograd(&'a Winograd),
     Bf16(&'a Bf16),
+    Int8(&'a Int8),
 }
 
 impl CpuKernels {
     pub(super) fn new(cpu: &Cpu, shape: &ConvShape) -> Self {
         let other = Self::exact(cpu, shape);
         match Bf16::new(cpu, shape) {
-            Some(bf16) => Self::Bf16 { bf16, other: Box::new(other) },
+            Some(bf16) => Self::Bf16 { bf16: Box::new(bf16), other: Box::new(other) },
+            None => other,
+        }
+    }
+
+    /// Those for an input of this range: where they are faster, of bytes.
+    pub(super) fn quantized(cpu: &Cpu, shape: &ConvShape, range: InputRange) -> Self {
+        let other = Self::new(cpu, shape);
+        match Int8::new(cpu, shape, range) {
+            Some(int8) => Self::Int8 { int8: Box::new(int8), other: Box::new(other) },
             None => other,
         }
     }
@@ -79,7 +95,7 @@ impl CpuKernels {
         match self {
             Self::Direct(_) | Self::Grouped(_) => {}
             Self::Winograd { winograd, .. } => winograd.train(),
-            Self::Bf16 { other, .. } => other.train(),
+            Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.train(),
         }
     }
 
@@ -89,7 +105,8 @@ impl CpuKernels {
             Self::Grouped(grouped) => grouped.packed_len(pass),
             Self::Winograd { winograd, small } => winograd.packed_len(pass).max(small.packed_len(pass)),
             Self::Bf16 { bf16, .. } if bf16.takes(pass) => bf16.packed_len(pass),
-            Self::Bf16 { other, .. } => other.packed_len(pass),
+            Self::Int8 { int8, other } if pass == Pass::Forward => int8.packed_len().max(other.packed_len(pass)),
+            Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.packed_len(pass),
         }
     }
 
@@ -99,7 +116,8 @@ impl CpuKernels {
             Self::Grouped(grouped) => grouped.scratch_len(pass, n),
             Self::Winograd { winograd, small } => winograd.scratch_len(pass, n).max(small.scratch_len(pass, n)),
             Self::Bf16 { bf16, .. } if bf16.takes(pass) => bf16.scratch_len(pass, n),
-            Self::Bf16 { other, .. } => other.scratch_len(pass, n),
+            Self::Int8 { int8, other } if pass == Pass::Forward => int8.scratch_len(n).max(other.scratch_len(pass, n)),
+            Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.scratch_len(pass, n),
         }
     }
 
@@ -107,7 +125,7 @@ impl CpuKernels {
         match self {
             Self::Direct(_) | Self::Grouped(_) => true,
             Self::Winograd { winograd, .. } => winograd.takes(n) == winograd.takes(m),
-            Self::Bf16 { other, .. } => other.packs_alike(n, m),
+            Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.packs_alike(n, m),
         }
     }
 
@@ -119,7 +137,13 @@ impl CpuKernels {
             Self::Winograd { winograd, .. } if winograd.takes(n) => Chosen::Winograd(winograd),
             Self::Winograd { small, .. } => Chosen::Direct(small),
             Self::Bf16 { bf16, .. } if bf16.takes(pass) => Chosen::Bf16(bf16),
-            Self::Bf16 { other, .. } => other.of_batch(pass, n),
+            Self::Int8 { int8, other } if pass == Pass::Forward => match other.of_batch(pass, n) {
+                Chosen::Winograd(winograd) if int8.leaves_to_winograd() => Chosen::Winograd(winograd),
+                Chosen::Direct(_) | Chosen::Grouped(_) | Chosen::Winograd(_) | Chosen::Bf16(_) | Chosen::Int8(_) => {
+                    Chosen::Int8(int8)
+                }
+            },
+            Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.of_batch(pass, n),
         }
     }
 }
@@ -141,6 +165,7 @@ pub(super) fn pack(cpu: &Cpu, conv: &Conv2d, n: usize, pass: Pass, params: View,
         Chosen::Grouped(grouped) => grouped.pack(cpu, pass, params, packed),
         Chosen::Winograd(winograd) => winograd.pack(cpu, pass, params, packed),
         Chosen::Bf16(bf16) => bf16.pack(cpu, pass, params, packed),
+        Chosen::Int8(int8) => int8.pack(cpu, params, packed),
     }
     Ok(())
 }
@@ -214,6 +239,7 @@ fn write_outputs(cpu: &Cpu, conv: &Conv2d, calls: Vec<(OutputsCall, &mut Buffer)
                 by_winograd.push((call, scratch.slice_mut()?));
             }
             Chosen::Bf16(bf16) => bf16.outputs(cpu, &call, scratch.slice_mut()?),
+            Chosen::Int8(int8) => int8.outputs(cpu, &call, scratch.slice_mut()?),
         }
     }
     if let Some(winograd) = winograd {
@@ -228,5 +254,6 @@ pub(super) fn weight_gradient(cpu: &Cpu, conv: &Conv2d, call: WeightGradient) ->
         Chosen::Grouped(grouped) => grouped.weight_gradient(cpu, call),
         Chosen::Winograd(winograd) => winograd.weight_gradient(cpu, call),
         Chosen::Bf16(bf16) => bf16.weight_gradient(cpu, call),
+        Chosen::Int8(_) => foreign(),
     }
 }

@@ -381,10 +381,10 @@ fn what_is_whole_but_cannot_be_gone_on_from_is_not_passed_over() {
     let params = Params::of(&trace_channels(tiny().network(), 1).unwrap()).unwrap();
     let (parameters, running) = (vec![0.0; params.parameters_len()], vec![1.0; params.running_len()]);
     let values = Values { params: &params, parameters: &parameters, running: &running, updates: 1, beside: &[] };
-    let metadata = BTreeMap::from([("resnet_native".to_owned(), r#"{"version":3}"#.to_owned())]);
+    let metadata = BTreeMap::from([("resnet_native".to_owned(), r#"{"version":4}"#.to_owned())]);
     write(&newest, &values, metadata, &Cancel::default()).unwrap();
     let error = refused();
-    assert_eq!((error.code, error.message.contains("version 2, got 3")), (Code::ModelFile, true), "{error}");
+    assert_eq!((error.code, error.message.contains("version 3, got 4")), (Code::ModelFile, true), "{error}");
     // None is whole.
     let all = checkpoints_in(folder.path()).unwrap();
     all.iter().for_each(|path| fs::write(path, "").unwrap());

@@ -73,7 +73,7 @@ impl Winograd {
         }
         let tiling = choice::tiling(shape);
         let fewest_images = match cpu.convolution {
-            Algorithm::Auto | Algorithm::Bf16(_) => choice::fewest_images(shape, &tiling)?,
+            Algorithm::Auto | Algorithm::Bf16(_) | Algorithm::Int8(_) => choice::fewest_images(shape, &tiling)?,
             Algorithm::Direct => return None,
             Algorithm::Winograd => 1,
         };

@@ -19,7 +19,7 @@ use super::axis::Axis;
 use super::pack::unpack;
 use super::prefetch::Ahead;
 use super::round::ROW;
-use super::tile::{self, Ready, Sink, Step, Tile, STEP, VECTORS};
+use super::tile::{self, Products, Ready, Sink, Step, Tile, STEP, VECTORS};
 use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
 use crate::conv2d::call::WeightGradient;
@@ -192,7 +192,7 @@ impl WeightSweep {
                 (std::slice::from_raw_parts_mut(start, a_len + b_len), sums.at(block * self.sums_len()))
             };
             let (a, b) = workspace.split_at_mut(a_len);
-            let (ready, first) = (Ready::new(products), units * block / cut.blocks);
+            let (ready, first) = (Ready::new(Products::Bf16(products)), units * block / cut.blocks);
             let (strips, tiles) = (self.outputs.div_ceil(VECTORS), self.tiles(products));
             for turn in first * cut.parts..units * (block + 1) / cut.blocks * cut.parts {
                 let of = |turn: usize| {
@@ -264,7 +264,7 @@ impl WeightSweep {
                 let (strip, down, part) = (task / (downs * parts), task / parts % downs, task % parts);
                 let rows = tiles * down / downs..tiles * (down + 1) / downs;
                 let taps = self.taps.len() * part / parts..self.taps.len() * (part + 1) / parts;
-                let ready = Ready::new(products);
+                let ready = Ready::new(Products::Bf16(products));
                 // SAFETY: each task has sums of its own.
                 unsafe {
                     let mut none = [(); 2].map(|()| Ahead::new(Vec::new(), 0));
@@ -287,7 +287,7 @@ impl WeightSweep {
 
     /// Tiles down.
     fn tiles(&self, products: Bf16Products) -> usize {
-        (self.inputs * LANES).div_ceil(tile::most_rows(products))
+        (self.inputs * LANES).div_ceil(tile::most_rows(Products::Bf16(products)))
     }
 
     /// Adds products of both matrices, of a strip, some tiles and kernel places, to their sums, or writes them.
@@ -333,7 +333,7 @@ impl WeightSweep {
                     let place = sums.wrapping_add(block * vector + (tap * rows + start) * LANES);
                     let sink = Sums { place, vector, onto: onto || first > 0 };
                     // SAFETY: the matrices hold all chunks and, behind A, some more rows; the sums are granted.
-                    unsafe { tile::run(products, ready, &tile, &sink) };
+                    unsafe { tile::run(Products::Bf16(products), ready, &tile, &sink) };
                 }
             }
         }

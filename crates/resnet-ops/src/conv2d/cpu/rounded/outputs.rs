@@ -4,7 +4,7 @@
 //! it, strip by strip of two blocks:
 //!
 //! ```text
-//!   source, f32                      workspace: a row is a pixel's 32 channels            target, f32
+//!   source, f32                      workspace: a row is a pixel's channels               target, f32
 //!   ┌ image ┐┌ image ┐ …   round     ┌ plane of every stride-th pixel, zeros around ┐     ┌───────┐
 //!   │ lines ││       │     ─────▶    │ 0 p p p p │ 0 p p p p │ 0 …                 │     │       │
 //!   └───────┘└───────┘               └───────────┼──────────────────────────────────┘     └───────┘
@@ -12,12 +12,14 @@
 //! ```
 //!
 //! Rows on the zeros between lines yield sums too, which are written to the next line's first pixel: its own row, later in the same tile,
-//! writes over them. Each target is summed in one order (channels by 32, kernel places) whatever tile, part or thread it falls to.
+//! writes over them. Each target is summed in one order (rows of channels, kernel places) whatever tile, part or thread it falls to.
 
 use super::axis::{Axis, Phase};
-use super::pack::{self, DEPTHS};
+use super::bytes::BLOCKS;
+use super::operands::Operands;
+use super::pack;
 use super::prefetch::Ahead;
-use super::round::{self, ROW};
+use super::round::ROW;
 use super::tile::{self, Ready, Sink, Step, Tile, SLACK, STEP, VECTORS};
 use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
@@ -28,7 +30,6 @@ use crate::conv2d::cpu::target::Target;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::Simd;
-use crate::Bf16Products;
 use std::ops::Range;
 
 /// Rows of a part: 256 KiB, which a second-level cache holds beside the weights of a strip.
@@ -49,7 +50,7 @@ pub(super) struct OutputSweep {
     /// Steps of a kernel place.
     depths: usize,
     kernel: [usize; 2],
-    packed: usize,
+    operands: Operands,
 }
 
 /// Images and lines that are computed at a time.
@@ -77,7 +78,7 @@ struct Run {
 }
 
 impl OutputSweep {
-    pub(super) fn new(shape: &ConvShape, pass: Pass) -> Self {
+    pub(super) fn new(shape: &ConvShape, pass: Pass, operands: Operands) -> Self {
         let [source, target] = pack::ends(shape, pass);
         let sizes = match pass {
             Pass::InputGradient => [shape.output(), shape.input],
@@ -89,9 +90,9 @@ impl OutputSweep {
             target: Map::blocked(target, sizes[1]),
             sources: blocked::blocks(source),
             targets: blocked::blocks(target),
-            depths: source.div_ceil(DEPTHS),
+            depths: blocked::blocks(source).div_ceil(operands.blocks()),
             kernel: shape.kernel,
-            packed: pack::packed_len(shape, pass),
+            operands,
         }
     }
 
@@ -129,7 +130,7 @@ impl OutputSweep {
     }
 
     /// Computes every target.
-    pub(super) fn run(&self, cpu: &Cpu, products: Bf16Products, call: &OutputsCall, scratch: &mut [f32]) {
+    pub(super) fn run(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
         let cut = self.cut(call.n);
         let Cut { chunks, parts, rows } = cut;
         let workspace = (rows + SLACK) * ROW;
@@ -152,12 +153,12 @@ impl OutputSweep {
             let strips = strips * group / groups..strips * (group + 1) / groups;
             // SAFETY: a thread has a workspace of its own.
             let rows = unsafe { scratch.at(thread * workspace) };
-            let ready = Ready::new(products);
+            let ready = Ready::new(self.operands.products());
             for index in 0..joined {
                 let place = unit * joined + index;
                 let (part, next) = (part(place), (groups == 1 && place + 1 < chunks * parts).then(|| part(place + 1)));
                 let next = next.map(|next| self.stretches(call.source, &next)).unwrap_or_default();
-                let task = PartTask { sweep: self, products, call, part: &part, rows };
+                let task = PartTask { sweep: self, call, part: &part, rows };
                 task.round();
                 task.run(&ready, strips.clone(), index + 1 == joined, next);
             }
@@ -186,7 +187,6 @@ impl OutputSweep {
 /// A part of the targets, for some strips.
 struct PartTask<'a> {
     sweep: &'a OutputSweep,
-    products: Bf16Products,
     call: &'a OutputsCall<'a>,
     part: &'a Part,
     rows: *mut f32,
@@ -208,12 +208,13 @@ impl PartTask<'_> {
         let (sweep, Part { images, lines }) = (self.sweep, self.part);
         let [down, across] = &sweep.axes;
         let (pitch, lead) = (across.pitch(), across.lead);
+        let (stored_blocks, zero) = (sweep.operands.blocks(), sweep.operands.zero());
         for (plane, depth) in (0..sweep.planes()).flat_map(|plane| (0..sweep.depths).map(move |depth| (plane, depth))) {
             let (line_plane, pixel_plane) = (plane / across.planes, plane % across.planes);
             let (first_pixel, pixels) = (pixel_plane * sweep.source.pixel, across.stored(pixel_plane));
             for image in images.clone() {
                 let first = self.plane(plane, depth, image - images.start);
-                let block = image * sweep.source.image + 2 * depth * sweep.source.block;
+                let block = image * sweep.source.image + depth * stored_blocks * sweep.source.block;
                 for line in 0..lines.len() + down.reach {
                     // SAFETY: the workspace holds all planes, each with so many lines and the zeros after the last one.
                     let row = unsafe { self.rows.add((first + line * pitch) * ROW) };
@@ -222,7 +223,7 @@ impl PartTask<'_> {
                     let there = there.filter(|&line| line < down.source && pixels > 0);
                     let zeros = |from: usize, to: usize| {
                         // SAFETY: as above.
-                        unsafe { std::slice::from_raw_parts_mut(row.add(from * ROW), (to - from) * ROW) }.fill(0.0);
+                        unsafe { std::slice::from_raw_parts_mut(row.add(from * ROW), (to - from) * ROW) }.fill(zero);
                     };
                     let Some(there) = there else {
                         zeros(0, pitch);
@@ -230,19 +231,21 @@ impl PartTask<'_> {
                     };
                     zeros(0, lead);
                     let start = block + there * sweep.source.line + first_pixel;
-                    let second = 2 * depth + 1 < sweep.sources;
-                    let blocks = [Some(start), second.then_some(start + sweep.source.block)];
-                    let blocks = blocks.map(|at| at.map_or(std::ptr::null(), |at| self.call.source[at..].as_ptr()));
+                    let mut blocks = [std::ptr::null(); BLOCKS];
+                    let there = stored_blocks.min(sweep.sources - depth * stored_blocks);
+                    for (index, block) in blocks[..there].iter_mut().enumerate() {
+                        *block = self.call.source[start + index * sweep.source.block..].as_ptr();
+                    }
                     // SAFETY: so many pixels of the line are stored, each `step` from the last.
                     unsafe {
                         let (step, rows) = (across.step * sweep.source.pixel, row.add(lead * ROW));
-                        round::pixels(self.products, blocks, step, pixels, rows);
+                        sweep.operands.round(blocks, step, pixels, rows);
                     }
                     zeros(lead + pixels, pitch);
                 }
                 let end = first + (lines.len() + down.reach) * pitch;
                 // SAFETY: as above.
-                unsafe { std::slice::from_raw_parts_mut(self.rows.add(end * ROW), lead * ROW) }.fill(0.0);
+                unsafe { std::slice::from_raw_parts_mut(self.rows.add(end * ROW), lead * ROW) }.fill(zero);
             }
         }
     }
@@ -254,7 +257,8 @@ impl PartTask<'_> {
         let steps: usize = runs.iter().map(|run| run.tiles.len() * run.steps.len()).sum();
         let mut ahead = Ahead::new(next, strips.len() * steps);
         let per_block = sweep.depths * sweep.kernel[0] * sweep.kernel[1] * STEP;
-        let (weights, bias) = self.call.packed[..sweep.packed].split_at(sweep.targets * per_block);
+        let (weights, ends) = self.call.packed.split_at(sweep.targets * per_block);
+        let (bias, of_integers) = ends.split_at(sweep.targets * LANES);
         for strip in strips {
             let block = strip * VECTORS;
             let vectors = VECTORS.min(sweep.targets - block);
@@ -266,9 +270,15 @@ impl PartTask<'_> {
                     // SAFETY: the workspace holds all rows and some more.
                     let tile = Tile { a: unsafe { self.rows.add(row * ROW) }, b, b_vector, steps, rows, vectors, next };
                     let (places, bias) = (&places[place..][..rows], bias[block * LANES..].as_ptr());
-                    let sink = Outputs { target, places, block: sweep.target.block, bias };
+                    let of_integers = match sweep.operands {
+                        Operands::Bf16(_) => None,
+                        Operands::Int8 { .. } => {
+                            Some([0, sweep.targets].map(|at| of_integers[(at + block) * LANES..].as_ptr()))
+                        }
+                    };
+                    let sink = Outputs { target, places, block: sweep.target.block, bias, of_integers };
                     // SAFETY: as above; the part's targets are this task's.
-                    unsafe { tile::run(self.products, ready, &tile, &sink) };
+                    unsafe { tile::run(sweep.operands.products(), ready, &tile, &sink) };
                 }
             }
             if last {
@@ -324,7 +334,7 @@ impl PartTask<'_> {
         let (stretches, len) = if rows == of_image { (1, images.len() * of_image) } else { (images.len(), of_image) };
         let mut tiles = Vec::new();
         for stretch in 0..stretches {
-            let most = tile::most_rows(self.products);
+            let most = tile::most_rows(sweep.operands.products());
             let len = len.saturating_sub(pitch - beside.count);
             let parts = len.div_ceil(most);
             for part in 0..parts {
@@ -350,6 +360,8 @@ struct Outputs<'a> {
     /// Floats from a block to the next.
     block: usize,
     bias: *const f32,
+    /// What is taken from sums that are integers, and what they are multiplied by then.
+    of_integers: Option<[*const f32; 2]>,
 }
 
 impl Sink for Outputs<'_> {
@@ -363,8 +375,16 @@ impl Sink for Outputs<'_> {
         if ROWS == 1 && self.places.get(first + 1) == Some(&self.places[first]) {
             return;
         }
-        // SAFETY: each vector has a bias, and each row a place in the target.
+        // SAFETY: each vector has a bias, and offsets and scales if it has integers; each row has a place in the target.
         unsafe {
+            if let Some([offsets, scales]) = self.of_integers {
+                for v in 0..VECTORS {
+                    let (offset, scale) = (S::load(offsets.add(v * LANES)), S::load(scales.add(v * LANES)));
+                    for row in 0..ROWS {
+                        sums[row][v] = S::mul(S::difference_of_integers(sums[row][v], offset), scale);
+                    }
+                }
+            }
             for v in 0..VECTORS {
                 let bias = S::load(self.bias.add(v * LANES));
                 for row in 0..ROWS {

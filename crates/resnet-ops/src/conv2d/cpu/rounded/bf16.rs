@@ -1,33 +1,15 @@
-//! Dense convolutions whose products are of operands rounded to bf16, summed up in f32.
-//!
-//! Source, weights and target stay f32 in memory: so all other kernels, and what is done with a plane as soon as it is complete, are the
-//! same as ever. What is rounded is a part of the source at a time ([`round`]), as rows of 32 depths, which a micro-kernel multiplies by
-//! packed weights ([`tile`], [`pack`]):
-//!
-//! ```text
-//!   forward, input gradient   [`outputs`]   rows: pixels     depths: channels, kernel places      columns: channels of the target
-//!   weight gradient           [`weights`]   rows: inputs     depths: pixels                       columns: outputs
-//! ```
-//!
-//! [`axis`] says which place of a rounded map a kernel place meets, [`prefetch`] what is prefetched, [`choice`] for which shapes this is faster.
+//! Training and inference with operands rounded to bf16.
 
-mod axis;
-mod choice;
-mod outputs;
-mod pack;
-mod prefetch;
-mod round;
-mod tile;
-mod weights;
-
-use super::call::OutputsCall;
+use super::operands::Operands;
+use super::outputs::OutputSweep;
+use super::weights::WeightSweep;
+use super::{choice, pack};
 use crate::algorithm::Pass;
 use crate::conv2d::call::WeightGradient;
+use crate::conv2d::cpu::call::OutputsCall;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::{Bf16Products, Result};
-use outputs::OutputSweep;
-use weights::WeightSweep;
 
 /// What depends on the shape alone.
 pub(in crate::conv2d) struct Bf16 {
@@ -45,12 +27,13 @@ impl Bf16 {
         let products = cpu.bf16_products()?;
         let takes = |pass| choice::takes(cpu, products, shape, pass);
         let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
+        let operands = Operands::Bf16(products);
         passes.into_iter().any(takes).then(|| Self {
             shape: shape.clone(),
             products,
             threads: cpu.pool.threads(),
-            forward: takes(Pass::Forward).then(|| OutputSweep::new(shape, Pass::Forward)),
-            input_gradient: takes(Pass::InputGradient).then(|| OutputSweep::new(shape, Pass::InputGradient)),
+            forward: takes(Pass::Forward).then(|| OutputSweep::new(shape, Pass::Forward, operands)),
+            input_gradient: takes(Pass::InputGradient).then(|| OutputSweep::new(shape, Pass::InputGradient, operands)),
             weight_gradient: takes(Pass::WeightGradient).then(|| WeightSweep::new(shape)),
         })
     }
@@ -91,7 +74,7 @@ impl Bf16 {
 
     /// Computes every target pixel.
     pub(in crate::conv2d::cpu) fn outputs(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
-        self.sweep(call.pass).expect("a pass that it takes").run(cpu, self.products, call, scratch);
+        self.sweep(call.pass).expect("a pass that it takes").run(cpu, call, scratch);
     }
 
     /// Writes the gradients of weights and bias.

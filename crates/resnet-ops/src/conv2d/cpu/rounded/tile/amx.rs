@@ -1,4 +1,4 @@
-//! AMX's `tdpbf16ps`: 32 rows times 32 columns of sums, four tiles of 16 x 16.
+//! AMX's `tdpbf16ps` and `tdpbusd`: 32 rows times 32 columns of sums, four tiles of 16 x 16.
 //!
 //! ```text
 //!              B: tmm6   tmm7                 tiles are 16 rows of 64 bytes: of A 16 rows x 32 depths, of B 16 pairs of
@@ -11,7 +11,7 @@
 
 use super::{Sink, Step, Tile};
 use crate::blocked::LANES;
-use crate::conv2d::cpu::bf16::round::ROW;
+use crate::conv2d::cpu::rounded::round::ROW;
 use crate::simd::{Avx512, Simd};
 use std::arch::asm;
 use std::mem::{offset_of, MaybeUninit};
@@ -75,10 +75,10 @@ impl Drop for Configured {
     }
 }
 
-/// Sums up all steps in one block of instructions, as the compiler keeps nothing in tiles from one block to the next. `$second` and
-/// `$store` are what the second 16 rows add to it.
+/// Sums up all steps in one block of instructions, as the compiler keeps nothing in tiles from one block to the next. `$second`,
+/// `$product` and `$store` are what the second 16 rows add to it.
 macro_rules! sum_up {
-    ($tile:ident, $sums:ident, [$($second:literal),*], [$($store:literal),*]) => {
+    ($instruction:literal, $tile:ident, $sums:ident, [$($second:literal),*], [$($product:literal),*], [$($store:literal),*]) => {
         asm!(
             "tilezero tmm0",
             "tilezero tmm1",
@@ -95,9 +95,10 @@ macro_rules! sum_up {
             "tileloadd tmm6, [{b} + 1*{row}]",
             "add {b}, {b_vector}",
             "tileloadd tmm7, [{b} + 1*{row}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
+            concat!($instruction, " tmm0, tmm4, tmm6"),
+            concat!($instruction, " tmm1, tmm4, tmm7"),
             $($second,)*
+            $(concat!($instruction, $product),)*
             "add {step}, 16",
             "dec {left}",
             "jnz 2b",
@@ -134,23 +135,33 @@ const _: () = {
 };
 
 /// Computes a tile; the thread's tiles must be [`Configured`].
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(super) unsafe fn run<K: Sink>(tile: &Tile, sink: &K) {
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn run<K: Sink, const INT8: bool>(tile: &Tile, sink: &K) {
     let mut next = tile.next;
     tile.steps.iter().for_each(|_| next.ask());
     let mut sums = MaybeUninit::<[[[f32; SUMS]; 2]; 2]>::uninit();
     let start = sums.as_mut_ptr().cast::<f32>();
     // SAFETY: the caller grants the rows and those beyond the last one up to a whole tile, and the steps; the buffer holds four tiles.
     unsafe {
-        if tile.rows <= 16 {
-            sum_up!(tile, start, [], []);
-        } else {
-            sum_up!(
-                tile,
-                start,
-                ["tileloadd tmm5, [{a} + 1*{row} + 1024]", "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7"],
-                ["tilestored [{sums} + 1*{row} + 2048], tmm2", "tilestored [{sums} + 1*{row} + 3072], tmm3"]
-            );
+        macro_rules! rows {
+            ($instruction:literal) => {
+                if tile.rows <= 16 {
+                    sum_up!($instruction, tile, start, [], [], []);
+                } else {
+                    sum_up!(
+                        $instruction,
+                        tile,
+                        start,
+                        ["tileloadd tmm5, [{a} + 1*{row} + 1024]"],
+                        [" tmm2, tmm5, tmm6", " tmm3, tmm5, tmm7"],
+                        ["tilestored [{sums} + 1*{row} + 2048], tmm2", "tilestored [{sums} + 1*{row} + 3072], tmm3"]
+                    );
+                }
+            };
+        }
+        match INT8 {
+            true => rows!("tdpbusd"),
+            false => rows!("tdpbf16ps"),
         }
     }
     for row in 0..tile.rows {

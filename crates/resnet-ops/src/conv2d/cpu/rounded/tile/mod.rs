@@ -1,7 +1,7 @@
 //! The micro-kernels: sums of a few rows times one or two blocks of 16 columns.
 //!
 //! ```text
-//!                       B: 16 pairs of depths x 16 columns          one step: 32 depths
+//!                       B: 16 pairs of depths x 16 columns          one step: 32 depths of bf16
 //!                          ┌────────────────┐
 //!   A: rows of 32 depths   │ b0b1 │ b0b1 │ …│
 //!      ┌─────────────┐     └────────────────┘
@@ -9,11 +9,14 @@
 //!      └─────────────┘
 //! ```
 //!
-//! A row of A, and of B, is a row of words (see [`round`](super::round)); rows follow each other. A list of steps says where those of
-//! each step begin: kernel places times blocks of channels, or blocks of pixels. All sums begin with zero.
+//! A row of A, and of B, is a row of words, each two numbers of bf16 (see [`round`](super::round)) or four bytes (see [`bytes`](super::bytes):
+//! 64 depths a step, sums are integers); rows follow each other. A list of steps says where those of each step begin: kernel places times
+//! blocks of channels, or blocks of pixels. All sums begin with zero.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod model;
@@ -21,7 +24,7 @@ mod model;
 use super::prefetch::Share;
 use super::round::ROW;
 use crate::simd::Simd;
-use crate::Bf16Products;
+use crate::{Bf16Products, Int8Products};
 
 /// Words of a step of B.
 pub(super) const STEP: usize = 16 * ROW;
@@ -54,7 +57,14 @@ pub(super) struct Tile<'a> {
     pub(super) next: Share,
 }
 
-/// What becomes of sums.
+/// What is added up, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Products {
+    Bf16(Bf16Products),
+    Int8(Int8Products),
+}
+
+/// What becomes of sums: numbers, or of bytes integers in their places.
 ///
 /// # Safety
 /// As for [`Simd`].
@@ -68,15 +78,17 @@ pub(super) trait Sink {
 }
 
 /// Most rows of a tile.
-pub(super) fn most_rows(products: Bf16Products) -> usize {
+pub(super) fn most_rows(products: Products) -> usize {
     match products {
-        Bf16Products::Model => model::ROWS,
+        Products::Bf16(Bf16Products::Model) | Products::Int8(Int8Products::Model) => model::ROWS,
         #[cfg(target_arch = "x86_64")]
-        Bf16Products::Avx512 => avx512::ROWS,
+        Products::Int8(Int8Products::Avx2) => avx2::ROWS,
         #[cfg(target_arch = "x86_64")]
-        Bf16Products::Amx => amx::ROWS,
+        Products::Bf16(Bf16Products::Avx512) | Products::Int8(Int8Products::Avx512) => avx512::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        Products::Bf16(Bf16Products::Amx) | Products::Int8(Int8Products::Amx) => amx::ROWS,
         #[cfg(not(target_arch = "x86_64"))]
-        Bf16Products::Avx512 | Bf16Products::Amx => unreachable!("an x86 instruction set on another architecture"),
+        Products::Bf16(_) | Products::Int8(_) => unreachable!("an x86 instruction set on another architecture"),
     }
 }
 
@@ -87,12 +99,13 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub(super) fn new(products: Bf16Products) -> Self {
+    pub(super) fn new(products: Products) -> Self {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = products;
         Self {
             #[cfg(target_arch = "x86_64")]
-            _tiles: (products == Bf16Products::Amx).then(amx::Configured::new),
+            _tiles: matches!(products, Products::Bf16(Bf16Products::Amx) | Products::Int8(Int8Products::Amx))
+                .then(amx::Configured::new),
         }
     }
 }
@@ -101,17 +114,24 @@ impl Ready {
 ///
 /// # Safety
 /// Its rows and steps must be there, and what the sink writes must be nobody else's.
-pub(super) unsafe fn run<K: Sink>(products: Bf16Products, _: &Ready, tile: &Tile, sink: &K) {
-    // SAFETY: products other than the model's exist only where the machine was found to have them; the rest is the caller's.
+pub(super) unsafe fn run<K: Sink>(products: Products, _: &Ready, tile: &Tile, sink: &K) {
+    // SAFETY: products other than the models exist only where the machine was found to have them; the rest is the caller's.
     unsafe {
         match products {
-            Bf16Products::Model => model::run(tile, sink),
+            Products::Bf16(Bf16Products::Model) => model::run::<K, model::Bf16>(tile, sink),
+            Products::Int8(Int8Products::Model) => model::run::<K, model::Int8>(tile, sink),
             #[cfg(target_arch = "x86_64")]
-            Bf16Products::Avx512 => avx512::run(tile, sink),
+            Products::Int8(Int8Products::Avx2) => avx2::run(tile, sink),
             #[cfg(target_arch = "x86_64")]
-            Bf16Products::Amx => amx::run(tile, sink),
+            Products::Bf16(Bf16Products::Avx512) => avx512::run::<K, false>(tile, sink),
+            #[cfg(target_arch = "x86_64")]
+            Products::Int8(Int8Products::Avx512) => avx512::run::<K, true>(tile, sink),
+            #[cfg(target_arch = "x86_64")]
+            Products::Bf16(Bf16Products::Amx) => amx::run::<K, false>(tile, sink),
+            #[cfg(target_arch = "x86_64")]
+            Products::Int8(Int8Products::Amx) => amx::run::<K, true>(tile, sink),
             #[cfg(not(target_arch = "x86_64"))]
-            Bf16Products::Avx512 | Bf16Products::Amx => unreachable!("an x86 instruction set on another architecture"),
+            Products::Bf16(_) | Products::Int8(_) => unreachable!("an x86 instruction set on another architecture"),
         }
     }
 }

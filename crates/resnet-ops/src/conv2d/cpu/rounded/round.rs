@@ -120,17 +120,17 @@ macro_rules! rounding {
         $(#[$doc])*
         $vis unsafe fn $name(products: $crate::Bf16Products, $($arg: $type),*) {
             #[inline(always)]
-            unsafe fn generic<$R: $crate::conv2d::cpu::bf16::round::Round>($($arg: $type),*) $body
+            unsafe fn generic<$R: $crate::conv2d::cpu::rounded::round::Round>($($arg: $type),*) $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
             unsafe fn vectors($($arg: $type),*) {
                 // SAFETY: compiled for AVX512_BF16; the caller grants what is named.
-                unsafe { generic::<$crate::conv2d::cpu::bf16::round::Vectors>($($arg),*) }
+                unsafe { generic::<$crate::conv2d::cpu::rounded::round::Vectors>($($arg),*) }
             }
             // SAFETY: other products than the model's exist only where the machine has AVX512_BF16.
             unsafe {
                 match products {
-                    $crate::Bf16Products::Model => generic::<$crate::conv2d::cpu::bf16::round::OneByOne>($($arg),*),
+                    $crate::Bf16Products::Model => generic::<$crate::conv2d::cpu::rounded::round::OneByOne>($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::Bf16Products::Avx512 | $crate::Bf16Products::Amx => vectors($($arg),*),
                     #[cfg(not(target_arch = "x86_64"))]

@@ -2,24 +2,27 @@
 //!
 //! AMX makes sixteen times as many products as f32's kernels, from which Winograd's save two thirds to four fifths: by that estimate it takes
 //! all shapes. AVX512_BF16 makes twice as many. By measurements on a Zen 5 it is used where its products, each counted as half of one, are at most
-//! so large a share of those of direct kernels, and in the place of Winograd's kernels for outputs with stride 2 alone.
+//! so large a share of those of direct kernels, and in the place of Winograd's kernels for outputs with stride 2 alone. Bytes are four times as
+//! many products, and by the same measurements where each counts as a quarter; Winograd's kernels are left what they do with stride 1.
 //!
 //! ```text
 //!   bf16                outputs      32 · ⌈C/32⌉ · taps · rows / 2        rows: places, those between lines and images too
 //!                       weights      16 · ⌈C/16⌉ · taps · rows / 2
+//!   bytes               outputs      64 · ⌈C/64⌉ · taps · rows / 4
 //!   f32, direct                      16 · ⌈C/16⌉ · those taps of each pixel that do not fall on padding
 //! ```
 
 use super::axis::Axis;
+use super::bytes;
 use super::pack::{self, DEPTHS};
 use crate::algorithm::{Algorithm, Pass};
 use crate::blocked::{blocks, LANES};
 use crate::conv2d::cpu::winograd::Winograd;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
-use crate::Bf16Products;
+use crate::{Bf16Products, Int8Products};
 
-/// Most products of bf16, as halves, for each of f32: of outputs, and of weights, whose maps are both rounded anew.
+/// Most products of bf16, as halves, and of bytes, as quarters, for each of f32: of outputs, and of weights, whose maps are both rounded anew.
 const MOST: f64 = 0.75;
 const MOST_OF_WEIGHTS: f64 = 0.6;
 
@@ -44,14 +47,42 @@ pub(super) fn takes(cpu: &Cpu, products: Bf16Products, shape: &ConvShape, pass: 
     is_defined(shape) && (always || pays())
 }
 
-/// What a pass takes for each product of f32.
+/// Whether bytes may be the operands of a shape's forward pass. Sums must fit 32 bits.
+pub(super) fn takes_bytes(cpu: &Cpu, products: Int8Products, shape: &ConvShape) -> bool {
+    let largest = (shape.in_channels * shape.kernel[0] * shape.kernel[1]).saturating_mul(255 * 127);
+    let always = matches!(cpu.convolution, Algorithm::Int8(_));
+    let pays = || match products {
+        Int8Products::Amx => true,
+        Int8Products::Model | Int8Products::Avx2 | Int8Products::Avx512 => share_of_bytes(shape) <= MOST,
+    };
+    is_defined(shape) && i32::try_from(largest).is_ok() && (always || pays())
+}
+
+/// Whether batches that are large enough for Winograd's kernels are left to them, which need fewer products for outputs with stride 1.
+pub(super) fn leaves_to_winograd(cpu: &Cpu, products: Int8Products, shape: &ConvShape) -> bool {
+    cpu.convolution == Algorithm::Auto && products != Int8Products::Amx && shape.stride == [1; 2]
+}
+
+/// What a pass takes of bf16 for each product of f32.
 fn share(shape: &ConvShape, pass: Pass) -> f64 {
-    let axes = [0, 1].map(|axis| Axis::new(shape, pass, axis));
     let [source, _] = pack::ends(shape, pass);
     let depths = match pass {
         Pass::Forward | Pass::InputGradient => source.div_ceil(DEPTHS) * DEPTHS,
         Pass::WeightGradient => blocks(source) * LANES,
     };
+    products(shape, pass, depths) / 2.0
+}
+
+/// What the forward pass takes of bytes for each product of f32.
+fn share_of_bytes(shape: &ConvShape) -> f64 {
+    let depths = shape.in_channels.div_ceil(bytes::DEPTHS) * bytes::DEPTHS;
+    products(shape, Pass::Forward, depths) / 4.0
+}
+
+/// Products of so many depths for each of direct kernels.
+fn products(shape: &ConvShape, pass: Pass, depths: usize) -> f64 {
+    let axes = [0, 1].map(|axis| Axis::new(shape, pass, axis));
+    let [source, _] = pack::ends(shape, pass);
     let mut rows = 0;
     for below in &axes[0].phases {
         for beside in &axes[1].phases {
@@ -60,7 +91,7 @@ fn share(shape: &ConvShape, pass: Pass) -> f64 {
         }
     }
     let met: usize = [0, 1].map(|axis| met(shape, axis)).into_iter().product();
-    (depths * rows) as f64 / 2.0 / (blocks(source) * LANES * met) as f64
+    (depths * rows) as f64 / (blocks(source) * LANES * met) as f64
 }
 
 /// Pairs of output and kernel place along an axis that do not fall on padding.
@@ -115,5 +146,30 @@ mod tests {
             assert_eq!(taken(&shape, Bf16Products::Avx512), avx512, "{channels:?}, {size}");
             assert_eq!(taken(&shape, Bf16Products::Amx), [true; 3], "{channels:?}, {size}");
         }
+    }
+
+    #[test]
+    fn bytes_are_used_where_that_was_faster() {
+        let shape = |channels: usize, kernel: usize, groups: usize| ConvShape {
+            in_channels: channels,
+            out_channels: 64,
+            kernel: [kernel; 2],
+            stride: [1; 2],
+            padding: [kernel / 2; 2],
+            groups,
+            bias: false,
+            input: [16; 2],
+            plain_input: false,
+        };
+        let Executor::Cpu(cpu) = Executor::cpu(1).unwrap() else { unreachable!() };
+        let taken = |shape: &ConvShape| {
+            [Int8Products::Avx512, Int8Products::Amx].map(|products| takes_bytes(&cpu, products, shape))
+        };
+        assert_eq!(taken(&shape(64, 1, 1)), [true; 2]);
+        assert_eq!(taken(&shape(32, 3, 1)), [true; 2]);
+        assert_eq!(taken(&shape(16, 1, 1)), [false, true], "three quarters of a step would be zeros");
+        assert_eq!(taken(&shape(64, 3, 2)), [false; 2], "groups");
+        assert_eq!(taken(&shape(2048, 3, 1)), [true; 2]);
+        assert_eq!(taken(&shape(8192, 3, 1)), [false; 2], "sums beyond 32 bits");
     }
 }

@@ -1,0 +1,57 @@
+//! Inference with operands that are bytes.
+
+use super::bytes::{self, Quantizer};
+use super::choice;
+use super::operands::Operands;
+use super::outputs::OutputSweep;
+use crate::algorithm::Pass;
+use crate::conv2d::cpu::call::OutputsCall;
+use crate::conv2d::shape::{ConvShape, InputRange};
+use crate::executor::Cpu;
+
+/// What depends on the shape and the input's range.
+pub(in crate::conv2d) struct Int8 {
+    shape: ConvShape,
+    quantizer: Quantizer,
+    threads: usize,
+    forward: OutputSweep,
+    leaves_to_winograd: bool,
+}
+
+impl Int8 {
+    /// None where it is not defined or not to be used.
+    pub(in crate::conv2d::cpu) fn new(cpu: &Cpu, shape: &ConvShape, range: InputRange) -> Option<Self> {
+        let products = cpu.int8_products()?;
+        if !choice::takes_bytes(cpu, products, shape) {
+            return None;
+        }
+        let quantizer = Quantizer::new(range);
+        let operands = Operands::Int8 { products, isa: cpu.isa, quantizer };
+        let forward = OutputSweep::new(shape, Pass::Forward, operands);
+        let leaves_to_winograd = choice::leaves_to_winograd(cpu, products, shape);
+        Some(Self { shape: shape.clone(), quantizer, threads: cpu.pool.threads(), forward, leaves_to_winograd })
+    }
+
+    /// Whether batches that are large enough for Winograd's kernels are theirs.
+    pub(in crate::conv2d::cpu) fn leaves_to_winograd(&self) -> bool {
+        self.leaves_to_winograd
+    }
+
+    pub(in crate::conv2d::cpu) fn packed_len(&self) -> usize {
+        bytes::packed_len(&self.shape)
+    }
+
+    pub(in crate::conv2d::cpu) fn scratch_len(&self, n: usize) -> usize {
+        self.forward.scratch_len(self.threads, n)
+    }
+
+    /// Writes the weights, the bias and what sums are multiplied by.
+    pub(in crate::conv2d::cpu) fn pack(&self, cpu: &Cpu, params: &[f32], packed: &mut [f32]) {
+        bytes::pack(cpu, &self.shape, self.quantizer, params, packed);
+    }
+
+    /// Computes every output pixel.
+    pub(in crate::conv2d::cpu) fn outputs(&self, cpu: &Cpu, call: &OutputsCall, scratch: &mut [f32]) {
+        self.forward.run(cpu, call, scratch);
+    }
+}
