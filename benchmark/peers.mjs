@@ -1,6 +1,7 @@
 // What users could pick instead, each as a side of `npm run bench`, and where each is found.
 //
-//   RESNET_NATIVE_PYTHON      a Python with torch and numpy, torchvision (resnet50), onnx and onnxscript (ONNX Runtime, OpenVINO), openvino;
+//   RESNET_NATIVE_PYTHON      a Python with torch and numpy, torchvision (resnet50), onnx and onnxscript (ONNX Runtime, OpenVINO), openvino,
+//                             onnxruntime (int8);
 //                             default python3
 //   RESNET_NATIVE_TF_PYTHON   a Python with tensorflow and keras, default the one above
 //   RESNET_NATIVE_ORT         the folder where onnxruntime-node is installed, default the working folder
@@ -18,7 +19,8 @@ const runtime = resolve(process.env["RESNET_NATIVE_ORT"] || ".");
 const KEEP_MEMORY = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: String(2 ** 33), MALLOC_TOP_PAD_: String(2 ** 28) };
 
 export const TORCH = "a Python with torch and numpy: RESNET_NATIVE_PYTHON";
-const OPENVINO = "a Python with torch, onnx, onnxscript and openvino: RESNET_NATIVE_PYTHON";
+const OPENVINO = "a Python with torch, onnx, onnxscript, onnxruntime for int8, and openvino: RESNET_NATIVE_PYTHON";
+const ORT = "a folder with onnxruntime-node: RESNET_NATIVE_ORT; a Python with torch, onnx, onnxscript and, for int8, onnxruntime: RESNET_NATIVE_PYTHON";
 const everywhere = Object.keys(workloads);
 
 /** By the word that `--peers` takes: its name, the runs and networks that it is compared in, what it needs, and a side that it is. */
@@ -59,17 +61,11 @@ export const peers = {
     needs: "a Python with tensorflow and keras: RESNET_NATIVE_TF_PYTHON",
     start: (name, options) => new Peer(name, tensorflowPython, [peerFile("keras_step.py"), ...workload(options)]),
   },
-  onnx: {
-    name: "ONNX Runtime",
-    runs: ["predict", "latency"],
-    networks: everywhere,
-    needs: "a folder with onnxruntime-node: RESNET_NATIVE_ORT; a Python with torch, onnx and onnxscript: RESNET_NATIVE_PYTHON",
-    start: (name, options) => {
-      return new Peer(name, process.execPath, [peerFile("onnx_step.mjs"), ...workload(options), "--runtime", runtime, "--python", python]);
-    },
-  },
+  onnx: { name: "ONNX Runtime", runs: ["predict", "latency"], networks: everywhere, needs: ORT, start: onnxRuntime("f32") },
+  onnx_int8: { name: "ONNX Runtime int8", runs: ["predict", "latency"], networks: everywhere, needs: ORT, start: onnxRuntime("int8") },
   openvino: { name: "OpenVINO f32", runs: ["predict", "latency"], networks: everywhere, needs: OPENVINO, start: openvino("f32") },
   openvino_bf16: { name: "OpenVINO bf16", runs: ["predict", "latency"], networks: everywhere, needs: OPENVINO, start: openvino("bf16") },
+  openvino_int8: { name: "OpenVINO int8", runs: ["predict", "latency"], networks: everywhere, needs: OPENVINO, start: openvino("int8") },
   own_fp32: {
     name: "resnet-native fp32",
     runs: ["train", "predict", "latency"],
@@ -99,6 +95,11 @@ export function torchRecord({ threads, recipe }) {
 
 function torch(flags = [], environment = {}) {
   return (name, options) => new Peer(name, python, [peerFile("torch_step.py"), ...workload(options), ...flags], environment);
+}
+
+function onnxRuntime(precision) {
+  const own = ["--runtime", runtime, "--python", python, "--precision", precision];
+  return (name, options) => new Peer(name, process.execPath, [peerFile("onnx_step.mjs"), ...workload(options), ...own]);
 }
 
 function openvino(precision) {

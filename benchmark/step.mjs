@@ -2,8 +2,9 @@
 // latency of one image, beside each peer (peers.mjs): ours and the peer in turns, each in a process of its own.
 //
 //   --network NAME   resnet18 (default), resnext18, resnet50 (torchvision's, 3x64x64) or resnet50_224 (3x224x224)
-//   --precision NAME fp32 (default) or bf16: that of our side
-//   --peers A,B      default all: eager,channels_last,compiled,bf16,bf16_compiled,keras,onnx,openvino,openvino_bf16; also own_fp32
+//   --precision NAME fp32 (default), bf16 or, without train, int8: that of our side
+//   --peers A,B      default all: eager,channels_last,compiled,bf16,bf16_compiled,keras,onnx,onnx_int8,openvino,openvino_bf16,openvino_int8;
+//                    also own_fp32
 //   --runs A,B       default train,predict,latency
 //   --threads N      threads of each side, default all cores
 //   --rounds N       turns of each side, default 5

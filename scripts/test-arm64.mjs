@@ -16,8 +16,9 @@ import { finish, root, step } from "./steps.mjs";
 const [optional, withPackage, all] = ["--optional", "--package", "--all"].map((option) => process.argv.includes(option));
 /** Those with tests; only the ops are built for arm64, unless all is asked for. */
 const CRATES = "-p resnet-ops -p resnet-core";
-/** Of the ops' tests, beside the bits of them all, what takes a minute in an emulator: what each means, and kernels beside plain definitions. */
-const OPS = "bits semantics kernels";
+/** Of the ops' tests, beside the bits of them all, what takes a minute in an emulator: what each means, kernels beside plain definitions, products
+ * of bytes. */
+const OPS = "bits semantics kernels int8";
 
 let found;
 await step("toolchain", () => {

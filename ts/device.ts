@@ -59,10 +59,10 @@ export interface DeviceInfo {
      */
     readonly bf16: "amx" | "avx512-bf16" | "f32";
     /**
-     * How convolutions of a {@link quantize | quantised} model multiply bytes: by AMX's, AVX512_VNNI's or AVX-VNNI's instructions, or in f32,
+     * How convolutions of a {@link quantize | quantised} model multiply bytes: by AMX's, AVX512_VNNI's, AVX-VNNI's or NEON's instructions, or in f32,
      * where the processor has none of them, or `RESNET_NATIVE_ISA` names other kernels. AMX's form has been tried with a model alone, too.
      */
-    readonly int8: "amx" | "avx512-vnni" | "avx-vnni" | "f32";
+    readonly int8: "amx" | "avx512-vnni" | "avx-vnni" | "neon-dot" | "f32";
     /** Threads of a model whose option `threads` is not given. */
     readonly threads: number;
   };

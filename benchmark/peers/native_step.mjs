@@ -1,13 +1,14 @@
 // A network of this package as a side of `npm run bench`, through the public interface.
 
-import { fit, sgd } from "../../dist/index.js";
+import { fit, quantize, sgd } from "../../dist/index.js";
 import { build } from "../networks.mjs";
 import { dataset, options, predictBatches, serve } from "./side.mjs";
 
 const settings = options("precision");
 const { network, threads, batchSize, channels, precision } = settings;
 const data = await dataset(settings);
-const model = build(network, { inChannels: channels, seed: 42, threads, precision });
+const model = build(network, { inChannels: channels, seed: 42, threads, ...(precision !== "int8" && { precision }) });
+if (precision === "int8") await quantize(model, data);
 
 /** Runs training steps, as one epoch of so many batches; the seconds of each. */
 async function train(steps, seed) {

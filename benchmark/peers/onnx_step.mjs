@@ -10,16 +10,16 @@ import { root } from "../report.mjs";
 import { dataset, options, predictBatches, serve } from "./side.mjs";
 
 /** How far its logits may be from PyTorch's, relative to the largest. */
-const TOLERANCE = 1e-3;
+const TOLERANCE = { f32: 1e-3, int8: 0.2 };
 
-const settings = options("runtime", "python");
-const { network, threads, batchSize, channels, size, runtime, python } = settings;
+const settings = options("runtime", "python", "precision");
+const { network, threads, batchSize, channels, size, runtime, python, precision } = settings;
 const { default: ort } = await import(pathToFileURL(createRequire(join(runtime, "from.js")).resolve("onnxruntime-node")));
 const shape = [batchSize, channels, size, size];
 const folder = join(root, "out/bench");
 mkdirSync(folder, { recursive: true });
-const file = join(folder, `${network}-batch${batchSize}.onnx`);
-const exporter = [join(root, "benchmark/peers/export_onnx.py"), "--network", network, "--shape", ...shape.map(String), "--file", file];
+const file = join(folder, `${network}-batch${batchSize}-${precision}.onnx`);
+const exporter = [join(root, "benchmark/peers/export_onnx.py"), "--network", network, "--shape", ...shape.map(String), "--file", file, ...(precision === "int8" ? ["--int8"] : [])];
 const { logits: expected, ...exported } = JSON.parse(execFileSync(python, exporter, { stdio: ["ignore", "pipe", "inherit"] }));
 const session = await ort.InferenceSession.create(file, {
   intraOpNumThreads: threads,
@@ -37,7 +37,7 @@ const counting = Float32Array.from({ length: batchSize * channels * size * size 
 const logits = await predict({ data: counting, shape });
 const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 const difference = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - logits[i])), 0) / largest;
-if (!(difference < TOLERANCE)) throw new Error(`logits differ from PyTorch's by ${difference}`);
+if (!(difference < TOLERANCE[precision])) throw new Error(`logits differ from PyTorch's by ${difference}`);
 
 const data = await dataset(settings);
 const versions = { "onnxruntime-node": ort.env.versions.node, node: process.version, exported };

@@ -48,8 +48,8 @@ pub struct DeviceInfo {
     pub instruction_sets: Vec<&'static str>,
     /// How the CPU's convolutions multiply with [`Precision::Bf16`]: `amx` or `avx512-bf16` where those are faster, else `f32`.
     pub bf16: &'static str,
-    /// How its convolutions multiply bytes in quantised models: `amx`, `avx512-vnni` or `avx-vnni` where there are such instructions; else they
-    /// compute in `f32`.
+    /// How its convolutions multiply bytes in quantised models: `amx`, `avx512-vnni`, `avx-vnni` or `neon-dot` where there are such
+    /// instructions; else they compute in `f32`.
     pub int8: &'static str,
     /// Threads of the CPU.
     pub threads: usize,
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(info.instruction_sets[0], "portable");
         assert!(info.instruction_sets.contains(&info.instruction_set));
         assert!(["f32", "avx512-bf16", "amx"].contains(&info.bf16), "{}", info.bf16);
-        assert!(["f32", "avx-vnni", "avx512-vnni", "amx"].contains(&info.int8), "{}", info.int8);
+        assert!(["f32", "avx-vnni", "avx512-vnni", "neon-dot", "amx"].contains(&info.int8), "{}", info.int8);
         assert!(info.threads >= 1 && !info.why.is_empty());
         assert_eq!(info.device, Compute::default().executor().unwrap().gpu().map_or(Device::Cpu, Device::Cuda));
         assert_eq!(info.probe.problem.is_some(), info.device == Device::Cpu);

@@ -2,12 +2,12 @@
 //!
 //! Operands are numbers that bf16 holds, so that nothing but the order of sums may differ.
 
-use crate::support::convolution::Convolution;
+use crate::support::convolution::{dense, Convolution};
 use crate::support::ops::Op;
 use crate::support::{
     activation, assert_close, blank_activation, garbage, read_activation, shapes, Parameters, Random,
 };
-use resnet_ops::conv2d::{self, ConvShape, Forward};
+use resnet_ops::conv2d::{self, Forward};
 use resnet_ops::{Algorithm, Bf16Products, Executor, Pass, Precision};
 
 /// Of the root of the mean square: products are exact, and sums go over some thousands of them.
@@ -24,21 +24,6 @@ fn cut(value: f64) -> f64 {
 
 fn cut_all(values: &[Vec<f64>]) -> Vec<Vec<f64>> {
     values.iter().map(|values| values.iter().copied().map(cut).collect()).collect()
-}
-
-fn dense(n: usize, channels: [usize; 2], kernel: usize, stride: usize, input: [usize; 2]) -> Convolution {
-    let shape = ConvShape {
-        in_channels: channels[0],
-        out_channels: channels[1],
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        padding: [kernel / 2; 2],
-        groups: 1,
-        bias: n.is_multiple_of(2),
-        input,
-        plain_input: false,
-    };
-    Convolution::new(n, shape)
 }
 
 /// What all ops are tried on, and what is cut where other kernels' tasks are not: maps of several parts, many small images, gradients of

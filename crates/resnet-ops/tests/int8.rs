@@ -2,10 +2,10 @@
 //!
 //! Inputs and weights are numbers that bytes stand for, so that nothing but what comes after the sums, which are integers, may differ.
 
-use crate::support::convolution::Convolution;
+use crate::support::convolution::{dense, Convolution};
 use crate::support::ops::Op;
 use crate::support::{assert_close, shapes, Random};
-use resnet_ops::conv2d::{self, ConvShape, InputRange};
+use resnet_ops::conv2d::{self, InputRange};
 use resnet_ops::{Algorithm, Executor, Int8Products};
 
 /// Of the root of the mean square: a sum becomes a number, is multiplied and added to the bias.
@@ -16,21 +16,6 @@ const SCALE: f64 = 0.0625;
 
 fn on(products: Int8Products, threads: usize) -> Executor {
     Executor::cpu(threads).unwrap().with_convolution(Algorithm::Int8(products))
-}
-
-fn dense(n: usize, channels: [usize; 2], kernel: usize, stride: usize, input: [usize; 2]) -> Convolution {
-    let shape = ConvShape {
-        in_channels: channels[0],
-        out_channels: channels[1],
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        padding: [kernel / 2; 2],
-        groups: 1,
-        bias: n.is_multiple_of(2),
-        input,
-        plain_input: false,
-    };
-    Convolution::new(n, shape)
 }
 
 /// What all ops are tried on, and maps of several parts, many small images, channels beyond a step of 64.
@@ -44,7 +29,6 @@ fn cases() -> Vec<Convolution> {
         dense(3, [40, 72], 3, 2, [8, 8]),
         dense(19, [64, 64], 3, 1, [2, 2]),
         dense(2, [16, 24], 3, 1, [66, 66]),
-        dense(3, [32, 16], 1, 1, [180, 180]),
         dense(2, [160, 176], 3, 1, [5, 6]),
         dense(3, [16, 32], 3, 3, [1, 1]),
     ]);
@@ -84,7 +68,7 @@ fn forward_is_the_definition_of_bytes() {
             assert_close(found, expected, TOLERANCE, &format!("{case:?}"));
         }
         for products in Int8Products::available() {
-            for threads in [1, 2, 3] {
+            for threads in [1, 3] {
                 assert!(outputs(&on(products, threads)) == model, "{case:?}, {}, {threads} threads", products.name());
             }
         }

@@ -17,6 +17,22 @@ pub struct Convolution {
     pub range: Option<InputRange>,
 }
 
+/// One without groups, padded so that with stride 1 the output is as large as the input.
+pub fn dense(n: usize, channels: [usize; 2], kernel: usize, stride: usize, input: [usize; 2]) -> Convolution {
+    let shape = ConvShape {
+        in_channels: channels[0],
+        out_channels: channels[1],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [kernel / 2; 2],
+        groups: 1,
+        bias: n.is_multiple_of(2),
+        input,
+        plain_input: false,
+    };
+    Convolution::new(n, shape)
+}
+
 impl Convolution {
     pub fn new(n: usize, shape: ConvShape) -> Self {
         Self { n, shape, training: false, range: None }

@@ -6,7 +6,7 @@
 //!   target    y = scale · scale · (Σ q·q − zero · Σ q) + bias       Σ over a kernel's places and channels: integers, exact in any order
 //! ```
 //!
-//! Four bytes fill a word. A row of the source is 64 channels of a pixel; the padding of a map is the byte `zero`. Packed weights:
+//! Where products take signed bytes alone, those of the source are less 128, and so is the zero that sums are corrected by. Four bytes fill a word. A row of the source is 64 channels of a pixel; the padding of a map is the byte `zero`. Packed weights:
 //! \[block of targets\]\[64 sources\]\[tap\]\[16 fours of sources\]\[16 targets\]\[4\], then the bias in f32, what `zero` adds to the sums,
 //! as integers, and scales in f32. (Jacob et al., 2017, <https://arxiv.org/abs/1712.05877>.)
 
@@ -35,21 +35,37 @@ const TO_INTEGER: f32 = 12_582_912.0;
 pub(super) struct Quantizer {
     scale: f32,
     zero: u8,
+    /// Whether bytes are written less 128.
+    signed: bool,
 }
 
 impl Quantizer {
     /// The one whose bytes span a range, and zero in any case, which is exact.
-    pub(super) fn new(range: InputRange) -> Self {
+    pub(super) fn new(range: InputRange, signed: bool) -> Self {
         let (low, high) = (range.low.min(0.0), range.high.max(0.0));
         let scale = (high - low) / 255.0;
         if scale < f32::MIN_POSITIVE {
-            return Self { scale: 1.0, zero: 0 };
+            return Self { scale: 1.0, zero: 0, signed };
         }
-        Self { scale, zero: (-low / scale).round_ties_even() as u8 }
+        Self { scale, zero: (-low / scale).round_ties_even() as u8, signed }
+    }
+
+    /// What a byte is changed by: signed, its highest bit.
+    fn flipped(self) -> u8 {
+        if self.signed {
+            0x80
+        } else {
+            0
+        }
     }
 
     pub(super) fn zero_word(self) -> f32 {
-        f32::from_bits(u32::from_ne_bytes([self.zero; 4]))
+        f32::from_bits(u32::from_ne_bytes([self.zero ^ self.flipped(); 4]))
+    }
+
+    /// What each weight adds to the sum of a source of zeros.
+    fn offset(self) -> i32 {
+        i32::from(self.zero) - if self.signed { 128 } else { 0 }
     }
 }
 
@@ -57,14 +73,14 @@ kernel! {
     /// Quantises 64 channels of each of `count` pixels, `pixel` floats apart, to rows; of a block that is null the weights are zero. What is
     /// beyond the range becomes its end, and NaN zero or the lower end.
     pub(super) fn pixels<S>(quantizer: Quantizer, blocks: [*const f32; BLOCKS], pixel: usize, count: usize, rows: *mut f32) {
-        let (factor, zero) = (1.0 / quantizer.scale, f32::from(quantizer.zero));
+        let (factor, zero, flipped) = (1.0 / quantizer.scale, f32::from(quantizer.zero), quantizer.flipped());
         for index in 0..count {
             for (block, &start) in blocks.iter().enumerate() {
                 // SAFETY: the caller grants the pixels and as many rows.
                 unsafe {
                     let row = rows.add(index * ROW).cast::<[u8; LANES]>().add(block);
                     if start.is_null() {
-                        *row = [quantizer.zero; LANES];
+                        *row = [quantizer.zero ^ flipped; LANES];
                         continue;
                     }
                     let values = &*start.add(index * pixel).cast::<[f32; LANES]>();
@@ -73,7 +89,7 @@ kernel! {
                         let value = values[lane] * factor + zero;
                         let value = if value > 0.0 { value } else { 0.0 };
                         let value = if value < 255.0 { value } else { 255.0 };
-                        bytes[lane] = (value + TO_INTEGER).to_bits() as u8;
+                        bytes[lane] = (value + TO_INTEGER).to_bits() as u8 ^ flipped;
                     }
                     *row = bytes;
                 }
@@ -143,7 +159,7 @@ pub(super) fn pack(cpu: &Cpu, shape: &ConvShape, quantizer: Quantizer, params: &
             // SAFETY: each output has its own.
             unsafe {
                 *ends.at(output) = bias.get(output).copied().unwrap_or_default();
-                *ends.at(targets + output) = f32::from_bits((i32::from(quantizer.zero) * sum) as u32);
+                *ends.at(targets + output) = f32::from_bits((quantizer.offset() * sum) as u32);
                 *ends.at(2 * targets + output) = scale * quantizer.scale;
             }
         }
@@ -156,7 +172,7 @@ mod tests {
     use crate::Isa;
 
     fn bytes_of(range: [f32; 2], values: [f32; LANES], isa: Isa) -> Vec<u8> {
-        let quantizer = Quantizer::new(InputRange { low: range[0], high: range[1] });
+        let quantizer = Quantizer::new(InputRange { low: range[0], high: range[1] }, false);
         let (null, mut row) = (std::ptr::null(), [0f32; ROW]);
         pixels(isa, quantizer, [values.as_ptr(), null, null, values.as_ptr()], 0, 1, row.as_mut_ptr());
         row.iter().flat_map(|word| word.to_bits().to_ne_bytes()).collect()
@@ -180,7 +196,7 @@ mod tests {
     #[test]
     fn zero_is_a_byte_of_any_range() {
         for range in [[0.0, 0.0], [3.0, 7.0], [-7.0, -3.0], [-1e-3, 9.0], [-1e-44, 1e-44]] {
-            let quantizer = Quantizer::new(InputRange { low: range[0], high: range[1] });
+            let quantizer = Quantizer::new(InputRange { low: range[0], high: range[1] }, false);
             let row = bytes_of(range, [0.0; LANES], Isa::Portable);
             assert_eq!(row, vec![quantizer.zero; 64], "{range:?}");
         }

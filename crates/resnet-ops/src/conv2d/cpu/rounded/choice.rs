@@ -53,7 +53,9 @@ pub(super) fn takes_bytes(cpu: &Cpu, products: Int8Products, shape: &ConvShape) 
     let always = matches!(cpu.convolution, Algorithm::Int8(_));
     let pays = || match products {
         Int8Products::Amx => true,
-        Int8Products::Model | Int8Products::Avx2 | Int8Products::Avx512 => share_of_bytes(shape) <= MOST,
+        Int8Products::Model | Int8Products::Avx2 | Int8Products::Avx512 | Int8Products::Neon => {
+            share_of_bytes(shape) <= MOST
+        }
     };
     is_defined(shape) && i32::try_from(largest).is_ok() && (always || pays())
 }
@@ -109,19 +111,24 @@ mod tests {
     use super::*;
     use crate::{Executor, Precision};
 
-    #[test]
-    fn the_rule_says_what_was_measured() {
-        let shape = |[in_channels, out_channels]: [usize; 2], kernel: usize, stride: usize, size: usize| ConvShape {
+    fn shape([in_channels, out_channels]: [usize; 2], kernel: usize, stride: usize, size: usize) -> ConvShape {
+        let (kernel, stride, padding) = ([kernel; 2], [stride; 2], [kernel / 2; 2]);
+        let input = [size; 2];
+        ConvShape {
             in_channels,
             out_channels,
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            padding: [kernel / 2; 2],
+            kernel,
+            stride,
+            padding,
             groups: 1,
             bias: false,
-            input: [size; 2],
+            input,
             plain_input: false,
-        };
+        }
+    }
+
+    #[test]
+    fn the_rule_says_what_was_measured() {
         let passes = [Pass::Forward, Pass::InputGradient, Pass::WeightGradient];
         let Executor::Cpu(cpu) = Executor::cpu(1).unwrap().with_precision(Precision::Bf16) else { unreachable!() };
         let taken = |shape: &ConvShape, products| passes.map(|pass| takes(&cpu, products, shape, pass));
@@ -151,15 +158,8 @@ mod tests {
     #[test]
     fn bytes_are_used_where_that_was_faster() {
         let shape = |channels: usize, kernel: usize, groups: usize| ConvShape {
-            in_channels: channels,
-            out_channels: 64,
-            kernel: [kernel; 2],
-            stride: [1; 2],
-            padding: [kernel / 2; 2],
             groups,
-            bias: false,
-            input: [16; 2],
-            plain_input: false,
+            ..shape([channels, 64], kernel, 1, 16)
         };
         let Executor::Cpu(cpu) = Executor::cpu(1).unwrap() else { unreachable!() };
         let taken = |shape: &ConvShape| {

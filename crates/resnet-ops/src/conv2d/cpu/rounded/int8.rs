@@ -25,7 +25,7 @@ impl Int8 {
         if !choice::takes_bytes(cpu, products, shape) {
             return None;
         }
-        let quantizer = Quantizer::new(range);
+        let quantizer = Quantizer::new(range, products.is_signed());
         let operands = Operands::Int8 { products, isa: cpu.isa, quantizer };
         let forward = OutputSweep::new(shape, Pass::Forward, operands);
         let leaves_to_winograd = choice::leaves_to_winograd(cpu, products, shape);

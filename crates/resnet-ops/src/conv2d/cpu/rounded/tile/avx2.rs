@@ -1,6 +1,6 @@
 //! AVX-VNNI's `vpdpbusd`: 6 rows times the two halves of a vector of sums in registers of 256 bits.
 
-use super::{Sink, Step, Tile};
+use super::{vector_by_vector, Sink, Step, Tile};
 use crate::conv2d::cpu::rounded::round::ROW;
 use crate::simd::{Avx2, Simd};
 use std::arch::x86_64::*;
@@ -10,27 +10,8 @@ pub(super) const ROWS: usize = 6;
 /// Computes a tile, vector by vector.
 #[target_feature(enable = "avx2,fma,avxvnni")]
 pub(super) unsafe fn run<K: Sink>(tile: &Tile, sink: &K) {
-    macro_rules! pick {
-        ($($rows:literal)*) => {
-            match tile.rows {
-                // SAFETY: the caller grants the rows of each step, and what is written.
-                $($rows => unsafe {
-                    let first = sums::<$rows>(tile, 0);
-                    if tile.vectors == 1 {
-                        return sink.take::<Avx2, $rows, 1>(0, first.map(|sums| [sums]));
-                    }
-                    let second = sums::<$rows>(tile, 1);
-                    let mut both = [[Avx2::splat(0.0); 2]; $rows];
-                    for row in 0..$rows {
-                        both[row] = [first[row], second[row]];
-                    }
-                    sink.take::<Avx2, $rows, 2>(0, both);
-                },)*
-                rows => unreachable!("a tile of {rows} rows"),
-            }
-        };
-    }
-    pick!(1 2 3 4 5 6)
+    // SAFETY: the caller grants the rows of each step, and what is written.
+    unsafe { vector_by_vector!(Avx2, tile, sink, 1 2 3 4 5 6) }
 }
 
 #[inline(always)]

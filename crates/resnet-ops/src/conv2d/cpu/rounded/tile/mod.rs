@@ -20,6 +20,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod model;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use super::prefetch::Share;
 use super::round::ROW;
@@ -77,6 +79,29 @@ pub(super) trait Sink {
     );
 }
 
+/// Has a sink take a tile whose vectors are computed one after the other, by the `sums` of so many rows.
+macro_rules! vector_by_vector {
+    ($simd:ident, $tile:ident, $sink:ident, $($rows:literal)*) => {
+        match $tile.rows {
+            $($rows => {
+                let first = sums::<$rows>($tile, 0);
+                if $tile.vectors == 1 {
+                    return $sink.take::<$simd, $rows, 1>(0, first.map(|sums| [sums]));
+                }
+                let second = sums::<$rows>($tile, 1);
+                let mut both = [[$simd::splat(0.0); 2]; $rows];
+                for row in 0..$rows {
+                    both[row] = [first[row], second[row]];
+                }
+                $sink.take::<$simd, $rows, 2>(0, both);
+            })*
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    };
+}
+#[allow(unused_imports, reason = "only some architectures have such kernels")]
+use vector_by_vector;
+
 /// Most rows of a tile.
 pub(super) fn most_rows(products: Products) -> usize {
     match products {
@@ -87,8 +112,10 @@ pub(super) fn most_rows(products: Products) -> usize {
         Products::Bf16(Bf16Products::Avx512) | Products::Int8(Int8Products::Avx512) => avx512::ROWS,
         #[cfg(target_arch = "x86_64")]
         Products::Bf16(Bf16Products::Amx) | Products::Int8(Int8Products::Amx) => amx::ROWS,
-        #[cfg(not(target_arch = "x86_64"))]
-        Products::Bf16(_) | Products::Int8(_) => unreachable!("an x86 instruction set on another architecture"),
+        #[cfg(target_arch = "aarch64")]
+        Products::Int8(Int8Products::Neon) => neon::ROWS,
+        #[allow(unreachable_patterns)]
+        Products::Bf16(_) | Products::Int8(_) => unreachable!("another architecture's instruction set"),
     }
 }
 
@@ -130,8 +157,10 @@ pub(super) unsafe fn run<K: Sink>(products: Products, _: &Ready, tile: &Tile, si
             Products::Bf16(Bf16Products::Amx) => amx::run::<K, false>(tile, sink),
             #[cfg(target_arch = "x86_64")]
             Products::Int8(Int8Products::Amx) => amx::run::<K, true>(tile, sink),
-            #[cfg(not(target_arch = "x86_64"))]
-            Products::Bf16(_) | Products::Int8(_) => unreachable!("an x86 instruction set on another architecture"),
+            #[cfg(target_arch = "aarch64")]
+            Products::Int8(Int8Products::Neon) => neon::run(tile, sink),
+            #[allow(unreachable_patterns)]
+            Products::Bf16(_) | Products::Int8(_) => unreachable!("another architecture's instruction set"),
         }
     }
 }
