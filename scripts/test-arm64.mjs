@@ -18,7 +18,7 @@ const [optional, withPackage, all] = ["--optional", "--package", "--all"].map((o
 const CRATES = "-p resnet-ops -p resnet-core";
 /** Of the ops' tests, beside the bits of them all, what takes a minute in an emulator: what each means, kernels beside plain definitions, products
  * of bytes. */
-const OPS = "bits semantics kernels int8";
+const OPS = "bits semantics kernels bf16 int8";
 
 let found;
 await step("toolchain", () => {

@@ -53,11 +53,11 @@ export interface DeviceInfo {
     /** The instruction sets that the machine has kernels for, narrowest first. */
     readonly instructionSets: readonly string[];
     /**
-     * How convolutions multiply with the precision `"bf16"`: by AMX's or AVX512_BF16's instructions, or in f32, where the processor has neither,
-     * makes fewer products of bf16 than of f32 (Intel's without AMX), or `RESNET_NATIVE_ISA` names other kernels than `avx512`. AMX is asked of
-     * Linux alone. Its form has been tried with a model of its instruction alone, and on no processor that has it.
+     * How convolutions multiply with the precision `"bf16"`: by AMX's, AVX512_BF16's or NEON's instructions, or in f32, where the processor has none,
+     * makes fewer products of bf16 than of f32 (Intel's without AMX), or `RESNET_NATIVE_ISA` names other kernels. AMX is asked of
+     * Linux alone. Its form has been tried with a model of its instruction alone, NEON's in an emulator.
      */
-    readonly bf16: "amx" | "avx512-bf16" | "f32";
+    readonly bf16: "amx" | "avx512-bf16" | "neon-bf16" | "f32";
     /**
      * How convolutions of a {@link quantize | quantised} model multiply bytes: by AMX's, AVX512_VNNI's, AVX-VNNI's or NEON's instructions, or in f32,
      * where the processor has none of them, or `RESNET_NATIVE_ISA` names other kernels. AMX's form has been tried with a model alone, too.

@@ -46,7 +46,7 @@ pub struct DeviceInfo {
     pub instruction_set: &'static str,
     /// The instruction sets that this machine has kernels for, narrowest first.
     pub instruction_sets: Vec<&'static str>,
-    /// How the CPU's convolutions multiply with [`Precision::Bf16`]: `amx` or `avx512-bf16` where those are faster, else `f32`.
+    /// How the CPU's convolutions multiply with [`Precision::Bf16`]: `amx`, `avx512-bf16` or `neon-bf16` where those are faster, else `f32`.
     pub bf16: &'static str,
     /// How its convolutions multiply bytes in quantised models: `amx`, `avx512-vnni`, `avx-vnni` or `neon-dot` where there are such
     /// instructions; else they compute in `f32`.
@@ -172,7 +172,7 @@ mod tests {
         let info = DeviceInfo::new().unwrap();
         assert_eq!(info.instruction_sets[0], "portable");
         assert!(info.instruction_sets.contains(&info.instruction_set));
-        assert!(["f32", "avx512-bf16", "amx"].contains(&info.bf16), "{}", info.bf16);
+        assert!(["f32", "avx512-bf16", "neon-bf16", "amx"].contains(&info.bf16), "{}", info.bf16);
         assert!(["f32", "avx-vnni", "avx512-vnni", "neon-dot", "amx"].contains(&info.int8), "{}", info.int8);
         assert!(info.threads >= 1 && !info.why.is_empty());
         assert_eq!(info.device, Compute::default().executor().unwrap().gpu().map_or(Device::Cpu, Device::Cuda));

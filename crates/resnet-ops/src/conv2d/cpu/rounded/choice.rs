@@ -36,7 +36,7 @@ pub(super) fn takes(cpu: &Cpu, products: Bf16Products, shape: &ConvShape, pass: 
     let always = matches!(cpu.convolution, Algorithm::Bf16(_));
     let pays = || match products {
         Bf16Products::Amx => true,
-        Bf16Products::Avx512 | Bf16Products::Model => {
+        Bf16Products::Avx512 | Bf16Products::Neon | Bf16Products::Model => {
             let (strided, most) = match pass {
                 Pass::Forward | Pass::InputGradient => (shape.stride[0] > 1, MOST),
                 Pass::WeightGradient => (false, MOST_OF_WEIGHTS),

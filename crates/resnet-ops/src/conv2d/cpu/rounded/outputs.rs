@@ -212,10 +212,13 @@ impl PartTask<'_> {
         for (plane, depth) in (0..sweep.planes()).flat_map(|plane| (0..sweep.depths).map(move |depth| (plane, depth))) {
             let (line_plane, pixel_plane) = (plane / across.planes, plane % across.planes);
             let (first_pixel, pixels) = (pixel_plane * sweep.source.pixel, across.stored(pixel_plane));
+            // Lines without anything between them are as one.
+            let is_whole = [down, across].iter().all(|axis| axis.step == 1 && axis.lead + axis.reach == 0);
+            let joined = if is_whole && pixels == pitch { lines.len().max(1) } else { 1 };
             for image in images.clone() {
                 let first = self.plane(plane, depth, image - images.start);
                 let block = image * sweep.source.image + depth * stored_blocks * sweep.source.block;
-                for line in 0..lines.len() + down.reach {
+                for line in (0..lines.len() + down.reach).step_by(joined) {
                     // SAFETY: the workspace holds all planes, each with so many lines and the zeros after the last one.
                     let row = unsafe { self.rows.add((first + line * pitch) * ROW) };
                     let there = (lines.start + line).checked_sub(down.lead);
@@ -239,7 +242,7 @@ impl PartTask<'_> {
                     // SAFETY: so many pixels of the line are stored, each `step` from the last.
                     unsafe {
                         let (step, rows) = (across.step * sweep.source.pixel, row.add(lead * ROW));
-                        sweep.operands.round(blocks, step, pixels, rows);
+                        sweep.operands.round(blocks, step, joined * pixels, rows);
                     }
                     zeros(lead + pixels, pitch);
                 }

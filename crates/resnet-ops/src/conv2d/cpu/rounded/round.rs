@@ -9,6 +9,8 @@
 
 use crate::blocked::LANES;
 use crate::simd::Simd;
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -113,6 +115,59 @@ impl Round for Vectors {
     }
 }
 
+/// By integers in registers of NEON: its own instruction keeps denormal numbers.
+#[cfg(target_arch = "aarch64")]
+pub(super) struct Quarters;
+
+#[cfg(target_arch = "aarch64")]
+impl Quarters {
+    /// The upper halves of four numbers once they are rounded, each in a word.
+    #[inline(always)]
+    unsafe fn rounded(p: *const f32) -> uint32x4_t {
+        // SAFETY: the caller grants four values; every arm64 machine has NEON.
+        unsafe {
+            let value = vld1q_f32(p);
+            let bits = vreinterpretq_u32_f32(value);
+            let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+            let nearest = vshrq_n_u32::<16>(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff))));
+            let cut = vshrq_n_u32::<16>(bits);
+            let denormal = vceqzq_u32(vandq_u32(bits, vdupq_n_u32(0x7f80_0000)));
+            let signed = vbslq_u32(denormal, vandq_u32(cut, vdupq_n_u32(0x8000)), nearest);
+            vbslq_u32(vceqq_f32(value, value), signed, vorrq_u32(cut, vdupq_n_u32(0x40)))
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Round for Quarters {
+    type Lanes = crate::simd::Neon;
+
+    #[inline(always)]
+    unsafe fn join(first: *const f32, second: *const f32, row: *mut f32) {
+        for (half, values) in [first, second].into_iter().enumerate() {
+            for eight in 0..2 {
+                // SAFETY: the caller grants 16 values and a row.
+                unsafe {
+                    let (low, high) = (Self::rounded(values.add(8 * eight)), Self::rounded(values.add(8 * eight + 4)));
+                    let words = vorrq_u32(vuzp1q_u32(low, high), vshlq_n_u32::<16>(vuzp2q_u32(low, high)));
+                    vst1q_u32(row.add(8 * half + 4 * eight).cast(), words);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weave(first: *const f32, second: *const f32, row: *mut f32) {
+        for quarter in 0..4 {
+            // SAFETY: as above.
+            unsafe {
+                let [first, second] = [first, second].map(|values| Self::rounded(values.add(4 * quarter)));
+                vst1q_u32(row.add(4 * quarter).cast(), vorrq_u32(first, vshlq_n_u32::<16>(second)));
+            }
+        }
+    }
+}
+
 /// Compiles a function that is generic over [`Round`] for every way of adding up, and makes the function of that name which takes
 /// a [`Bf16Products`](crate::Bf16Products) first and calls the right one.
 macro_rules! rounding {
@@ -137,6 +192,10 @@ macro_rules! rounding {
                     $crate::Bf16Products::Avx512 | $crate::Bf16Products::Amx => {
                         unreachable!("an x86 instruction set on another architecture")
                     }
+                    #[cfg(target_arch = "aarch64")]
+                    $crate::Bf16Products::Neon => generic::<$crate::conv2d::cpu::rounded::round::Quarters>($($arg),*),
+                    #[cfg(not(target_arch = "aarch64"))]
+                    $crate::Bf16Products::Neon => unreachable!("an arm64 instruction set on another architecture"),
                 }
             }
         }

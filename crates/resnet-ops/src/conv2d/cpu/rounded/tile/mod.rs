@@ -21,7 +21,9 @@ mod avx2;
 mod avx512;
 mod model;
 #[cfg(target_arch = "aarch64")]
-mod neon;
+mod neon_bf16;
+#[cfg(target_arch = "aarch64")]
+mod neon_int8;
 
 use super::prefetch::Share;
 use super::round::ROW;
@@ -113,7 +115,9 @@ pub(super) fn most_rows(products: Products) -> usize {
         #[cfg(target_arch = "x86_64")]
         Products::Bf16(Bf16Products::Amx) | Products::Int8(Int8Products::Amx) => amx::ROWS,
         #[cfg(target_arch = "aarch64")]
-        Products::Int8(Int8Products::Neon) => neon::ROWS,
+        Products::Bf16(Bf16Products::Neon) => neon_bf16::ROWS,
+        #[cfg(target_arch = "aarch64")]
+        Products::Int8(Int8Products::Neon) => neon_int8::ROWS,
         #[allow(unreachable_patterns)]
         Products::Bf16(_) | Products::Int8(_) => unreachable!("another architecture's instruction set"),
     }
@@ -158,7 +162,9 @@ pub(super) unsafe fn run<K: Sink>(products: Products, _: &Ready, tile: &Tile, si
             #[cfg(target_arch = "x86_64")]
             Products::Int8(Int8Products::Amx) => amx::run::<K, true>(tile, sink),
             #[cfg(target_arch = "aarch64")]
-            Products::Int8(Int8Products::Neon) => neon::run(tile, sink),
+            Products::Bf16(Bf16Products::Neon) => neon_bf16::run(tile, sink),
+            #[cfg(target_arch = "aarch64")]
+            Products::Int8(Int8Products::Neon) => neon_int8::run(tile, sink),
             #[allow(unreachable_patterns)]
             Products::Bf16(_) | Products::Int8(_) => unreachable!("another architecture's instruction set"),
         }
