@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { addonError } from "../ts/addon-error.js";
 import { load, origin } from "../ts/binding.js";
-import { type Machine, targetOf, targets, thisMachine } from "../ts/platform.js";
+import { loaderOf, type Machine, targetOf, targets, thisMachine } from "../ts/platform.js";
 
 const linux: Machine = { platform: "linux", arch: "x64", libc: "gnu" };
 const alpine: Machine = { platform: "linux", arch: "x64", libc: "musl" };
@@ -106,6 +106,26 @@ describe("which addon is taken", () => {
     const libc = report.header.glibcVersionRuntime === undefined ? "musl" : "gnu";
     expect(thisMachine().libc).toBe(process.platform === "linux" ? libc : undefined);
     expect(targets).toContain(origin.target);
+  });
+
+  test("the C library by the loader that a program asks for, wherever in it that is named", async () => {
+    const [musl, headers, place] = ["/lib/ld-musl-x86_64.so.1", 64, 100_000];
+    const program = Buffer.alloc(place + musl.length);
+    program.write("\x7fELF\x02\x01\x01", "latin1");
+    program.writeBigUInt64LE(BigInt(headers), 32);
+    program.writeUInt16LE(56, 54);
+    program.writeUInt16LE(2, 56);
+    // What is loaded first, then the name of the loader.
+    program.writeUInt32LE(1, headers);
+    program.writeUInt32LE(3, headers + 56);
+    program.writeBigUInt64LE(BigInt(place), headers + 56 + 8);
+    program.writeBigUInt64LE(BigInt(musl.length), headers + 56 + 32);
+    program.write(musl, place);
+    await writeFile(join(root, "node"), program);
+    expect(loaderOf(join(root, "node"))).toBe(musl);
+    program.writeUInt16LE(1, 56);
+    await writeFile(join(root, "node"), program);
+    expect(() => loaderOf(join(root, "node"))).toThrow("names no loader");
   });
 });
 

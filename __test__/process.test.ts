@@ -89,10 +89,13 @@ test("import starts no thread", async () => {
 
 test("import reads one file, and loads neither cryptography nor compression", async () => {
   expect(await readFile(dist, "utf8")).not.toMatch(/^(import|export)\b.*["']\.\.?\//m);
-  const script = `await import(${JSON.stringify(pathToFileURL(dist))}); console.log(process.moduleLoadList.join("\\n"))`;
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
-  const loaded = stdout.split("\n").filter((name) => /NativeModule (node:)?(crypto|zlib|https?|worker_threads|child_process)$/.test(name));
-  expect(loaded).toEqual([]);
+  const loaded = async (program: string) => {
+    const script = `${program}; console.log(process.moduleLoadList.join("\\n"))`;
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
+    return stdout.split("\n").filter((name) => /NativeModule (node:)?(crypto|zlib|https?|worker_threads|child_process)$/.test(name));
+  };
+  // In Node 22 its own module util loads workers.
+  expect(await loaded(`await import(${JSON.stringify(pathToFileURL(dist))})`)).toEqual(await loaded("await import('node:util')"));
 });
 
 test("require() works", async () => {

@@ -4,11 +4,14 @@
 //
 // node scripts/packages.mjs [FOLDER...]   folders with addons, default native
 //
-// With RESNET_NATIVE_ARM64, which runs a program by Node for arm64 here, arm64's package for glibc as released is installed and run, and no other.
+// With --for linux-x64-musl --by FOLDER, in which `node` is a Node for that platform, npm by this Node and npm by that one alone install: that
+// platform's package is as released, and what it trains has the bits of this machine's package, a deep network too where nothing is emulated.
 
+import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
 import { inspect } from "./packages/inspect.mjs";
 import { run, startRegistry } from "./packages/registry.mjs";
@@ -19,30 +22,45 @@ const tool = (path) => [process.execPath, join(root, "node_modules", path)];
 const [npm, pnpm] = [["npm"], tool("pnpm/bin/pnpm.cjs")];
 const [classic, berry] = [tool("yarn/bin/yarn.js"), tool("@yarnpkg/cli-dist/bin/yarn.js")];
 
-const arm64 = process.env.RESNET_NATIVE_ARM64?.split(" ");
+const { values: { for: platform, by }, positionals: addons } = parseArgs({ options: { for: { type: "string" }, by: { type: "string" } }, allowPositionals: true });
 
-/** Who installs, with what the programs run, and whether only the addon for this C library is taken. */
-const installers = arm64 ? [{ name: "npm for arm64", add: [...npm, "install", "--cpu=arm64"], start: arm64, picks: true }] : [
-  { name: "npm", add: [...npm, "install"], start: [process.execPath], picks: true },
-  { name: "pnpm", add: [...pnpm, "add"], start: [process.execPath], picks: true },
+/** How the name of a package with an addon begins. */
+const ADDON = "resnet-native-";
+const isImitated = platform && platform.split("-")[1] !== process.arch;
+/** NEON's kernels add in the order of AVX2's. */
+const kernels = isImitated ? { RESNET_NATIVE_ISA: "avx2" } : {};
+/** Who installs, with what the programs run, and which addon alone is taken, where others for this system are not. */
+const own = { name: "npm", add: [...npm, "install"], start: [process.execPath], env: kernels, picks: ADDON };
+// npm looks for the C library in the system's ldd, not in its Node.
+const libc = platform?.endsWith("-musl") ? "musl" : "glibc";
+const other = { name: `npm for ${platform}`, add: [...npm, "install", `--libc=${libc}`], start: ["node"], env: { PATH: `${resolve(by ?? "")}${delimiter}${process.env.PATH}` }, picks: `${ADDON}${platform}` };
+const installers = platform ? [own, other] : [
+  own,
+  { name: "pnpm", add: [...pnpm, "add"], start: [process.execPath], picks: ADDON },
   { name: "Yarn 1", add: [...classic, "add"], start: [process.execPath] },
   { name: "Yarn 4, no node_modules", add: [...berry, "add"], start: [...berry, "node"] },
-  { name: "Bun", needs: "bun", add: ["bun", "add"], start: ["bun"], picks: true },
+  { name: "Bun", needs: "bun", add: ["bun", "add"], start: ["bun"], picks: ADDON },
   { name: "Deno", needs: "deno", add: ["deno", "add", "--minimum-dependency-age=0"], prefix: "npm:", start: ["deno", "run", "-A"] },
 ];
 
-const addons = process.argv.slice(2);
 const temporary = mkdtempSync(join(tmpdir(), "resnet-native-packages-"));
 let registry;
 try {
   const tarballs = stage(addons.length > 0 ? addons : ["native"], true);
-  const wrong = inspect(tarballs, (platform) => arm64 && platform === "linux-arm64-gnu");
+  const wrong = inspect(tarballs, (name) => name === platform);
   if (wrong) throw new Error(wrong);
   registry = await startRegistry(temporary, [...dependencies(), ...tarballs]);
+  let first;
   for (const installer of installers) {
-    if (installer.needs && !output(installer.needs, "--version")) console.log(`${installer.name} is not on the path`);
-    else await installed(installer);
+    if (installer.needs && !output(installer.needs, "--version")) {
+      console.log(`${installer.name} is not on the path`);
+      continue;
+    }
+    const trained = await installed(installer);
+    first ??= trained;
+    if (trained !== first) throw new Error(`${installer.name}: other bits than with ${installers[0].name}:\n${trained}\n${first}`);
   }
+  console.log(first);
   await withoutAddon();
 } catch (error) {
   console.error(error.message);
@@ -66,29 +84,35 @@ function dependencies() {
   return pack(temporary, ...[...found].map((place) => join(root, place)));
 }
 
-/** Installs into an empty folder and runs the programs. */
-async function installed({ name, add, prefix = "", start, picks }) {
+/** Installs into an empty folder and runs the programs, and npm's also the command line; gives what was trained. */
+async function installed({ name, add, prefix = "", start, env, picks }) {
   const began = performance.now();
   const folder = emptyFolder(`with ${name}`);
   // Without it Yarn 4 takes the folder for a part of a project above it.
   if (add.includes(berry[1])) writeFileSync(join(folder, "yarn.lock"), "");
-  const act = async ([program, ...args], more) => run(program, [...args, ...more], { cwd: folder, env: registry.env });
+  const act = async ([program, ...args], more) => run(program, [...args, ...more], { cwd: folder, env: { ...registry.env, ...env } });
   await act(add, [`${prefix}resnet-native`]);
-  if (picks) check(folder);
+  if (picks) check(folder, picks);
   cpSync(join(root, "scripts/packages/smoke"), folder, { recursive: true });
-  const programs = ["esm.mjs", "cjs.cjs"];
-  if (name === "npm") programs.push(...bundle(folder));
-  const losses = [];
-  for (const program of programs) {
-    const { stdout } = await act(start, [program]);
-    for (const result of JSON.parse(stdout)) {
-      const fine = result.losses.every(Number.isFinite) && result.losses[2] < result.losses[0] && result.shape.join() === "64,10";
-      if (!fine || !Number.isFinite(result.logit) || !(result.chart > 1000)) throw new Error(`${name}: ${program} gave ${stdout}`);
-      losses.push(result.losses.join());
+  const programs = [["esm.mjs"], ["cjs.cjs"]];
+  if (add[0] === "npm") programs.push(...bundle(folder));
+  // In an emulator it would take minutes.
+  if (platform && !isImitated) programs.unshift(["esm.mjs", "--deep"]);
+  const trained = new Set();
+  for (const words of programs) {
+    const { stdout } = await act(start, words);
+    const model = readFileSync(join(folder, "model.safetensors"));
+    for (const { losses, shape, logits, chart } of JSON.parse(stdout)) {
+      const fine = losses.every(Number.isFinite) && losses[2] < losses[0] && shape[1] === 10;
+      if (!fine || !(chart > 1000)) throw new Error(`${name}: ${words.join(" ")} gave ${stdout}`);
+      const digest = createHash("sha256").update(model).update(logits.join()).digest("hex");
+      trained.add(`${words[1] ?? "--shallow"}: losses ${losses.join(", ")}, model and logits ${digest}`);
     }
   }
-  if (new Set(losses).size > 1) throw new Error(`${name}: the losses differ: ${losses.join(" ")}`);
-  console.log(`${name}: ${programs.join(", ")}, main thread and worker, ${((performance.now() - began) / 1000).toFixed(1)} s`);
+  if (trained.size > new Set(programs.map(([, word]) => word)).size) throw new Error(`${name}: other bits each time:\n${[...trained].join("\n")}`);
+  if (add[0] === "npm") await act(["npm", "exec", "--offline", "--", "resnet-native"], ["export", "model.safetensors", "--size", "28"]);
+  console.log(`${name}: ${programs.map((words) => words.join(" ")).join(", ")}, main thread and worker, ${((performance.now() - began) / 1000).toFixed(1)} s`);
+  return [...trained].join("\n");
 }
 
 /** The programs as esbuild joins them, this package left out. */
@@ -96,7 +120,7 @@ function bundle(folder) {
   const settings = { absWorkingDir: folder, bundle: true, platform: "node", external: ["resnet-native"] };
   buildSync({ ...settings, entryPoints: ["esm.mjs"], format: "esm", outfile: "bundle.mjs" });
   buildSync({ ...settings, entryPoints: ["cjs.cjs"], format: "cjs", outfile: "bundle.cjs" });
-  return ["bundle.mjs", "bundle.cjs"];
+  return [["bundle.mjs"], ["bundle.cjs"]];
 }
 
 /** Without optional dependencies there is no addon, and the error says how to get it. */
@@ -110,12 +134,12 @@ async function withoutAddon() {
   console.log("without optional dependencies: the error says what is missing");
 }
 
-/** This machine's addon, and no other, is installed. */
-function check(folder) {
+/** One addon, and no other, is installed. */
+function check(folder, wanted) {
   // pnpm and Deno keep packages in a folder of their own.
   const places = ["", ".pnpm", ".deno"].map((place) => join(folder, "node_modules", place)).filter(existsSync);
-  const found = places.flatMap((place) => readdirSync(place)).filter((entry) => entry.startsWith("resnet-native-"));
-  if (found.length !== 1) throw new Error(`expected one platform's package, found ${found.join(", ") || "none"}`);
+  const found = places.flatMap((place) => readdirSync(place)).filter((entry) => entry.startsWith(ADDON));
+  if (found.length !== 1 || !found[0].startsWith(wanted)) throw new Error(`expected one package ${wanted}…, found ${found.join(", ") || "none"}`);
 }
 
 /** A new folder with a package that nobody publishes. */

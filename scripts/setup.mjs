@@ -1,6 +1,6 @@
 // What `npm run demo` and `npm test` begin with: is all there that a build needs, the npm packages, the build.
 
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { output, root, step } from "./steps.mjs";
@@ -10,7 +10,9 @@ const read = (file) => readFileSync(join(root, file), "utf8");
 /** Installs and builds what is not up to date; `tools` names cargo's commands that are needed beside `build`. */
 export async function setUp(tools = []) {
   await step("requirements", () => requirements(tools));
-  await make("npm packages", "npm ci --no-audit --no-fund", "node_modules/.package-lock.json", "package-lock.json");
+  // Of a link npm would empty the folder that it leads to.
+  const isLink = lstatSync(join(root, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink();
+  if (!isLink) await make("npm packages", "npm ci --no-audit --no-fund", "node_modules/.package-lock.json", "package-lock.json");
   // Cargo alone would do, but napi makes it build the addon anew the second time.
   await make("native addon", "npm run --silent build:native", addon(), "Cargo.toml", "Cargo.lock", "crates");
   await make("TypeScript", "npm run --silent build:ts", "dist/index.js", "tsconfig.json", "ts", "native/index.d.ts");

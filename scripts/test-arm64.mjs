@@ -1,19 +1,17 @@
-// npm run test:arm64: what can be known of arm64 on another processor. The kernels for NEON are built; what the compiler made of the hot
+// npm run test:arm64: what can be known of arm64's kernels on another processor. The kernels for NEON are built; what the compiler made of the hot
 // loops is looked at and held to models of processors; and tests run in QEMU: all ops give the bits that this processor's kernels give. rustup
-// brings in arm64's standard library. With --optional, where a tool is missing, that is said and nothing is tested. --package also builds
-// arm64's package as a release does, which wants zig from PyPI and Node for arm64 from npm (500 MB, to target/arm64-package), then installs and
-// runs it. --all also runs the unit tests, all other tests of the ops, and networks: hours.
+// brings in arm64's standard library. With --optional, where a tool is missing, that is said and nothing is tested. --all also runs the unit tests,
+// all other tests of the ops, and networks: hours. Packages for arm64 are npm run test:platforms.
 
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { functions } from "./arm64/instructions.mjs";
 import { looked } from "./arm64/loops.mjs";
-import { packaged } from "./arm64/package.mjs";
 import { TARGET, toolchain } from "./arm64/toolchain.mjs";
 import { finish, root, step } from "./steps.mjs";
 
-const [optional, withPackage, all] = ["--optional", "--package", "--all"].map((option) => process.argv.includes(option));
+const [optional, all] = ["--optional", "--all"].map((option) => process.argv.includes(option));
 /** Those with tests; only the ops are built for arm64, unless all is asked for. */
 const CRATES = "-p resnet-ops -p resnet-core";
 /** Of the ops' tests, beside the bits of them all, what takes a minute in an emulator: what each means, kernels beside plain definitions, products
@@ -30,10 +28,7 @@ await step("toolchain", () => {
   return undefined;
 });
 
-if (!found.missing) {
-  await kernels(found);
-  if (withPackage) await packaged(TARGET, found.runner);
-}
+if (!found.missing) await kernels(found);
 finish();
 
 async function kernels({ environment, objdump, mca }) {

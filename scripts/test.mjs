@@ -29,7 +29,7 @@ if (quick) {
     ["Rust lint", "cargo clippy --locked --workspace --lib --tests --examples -- -D warnings"],
     ["Rust docs", "cargo doc --locked --workspace --no-deps"],
     ["Rust tests", `cargo test --locked ${crates}${all ? " -- --include-ignored" : ""}`, keeping],
-    ...(all ? [["other platforms", "npm run --silent check:targets -- --optional --all"]] : []),
+    ...(all ? [["other platforms' types", "npm run --silent check:targets -- --optional --all"]] : []),
   ];
   // Its tests wait for programs that they start, and the packages for a registry.
   const typescript = [
@@ -38,7 +38,7 @@ if (quick) {
     ["TypeScript tests", "npm run --silent test:ts"],
     ["licences", "npm run --silent notices"],
     ["packages", "node scripts/packages.mjs"],
-    ...(all ? [["arm64", "npm run --silent test:arm64 -- --optional --package"]] : []),
+    ...(all ? [["arm64", "npm run --silent test:arm64 -- --optional"], ["other platforms' packages", "npm run --silent test:platforms -- --optional"]] : []),
   ];
   await beside(rust, typescript);
 }

@@ -40,27 +40,38 @@ export function glibcVersion(): string | undefined {
   return header?.glibcVersionRuntime;
 }
 
-/** The running program names its dynamic loader at its beginning. */
+/** The running program names its dynamic loader. */
 function libc(): "gnu" | "musl" {
   try {
-    return beginning("/proc/self/exe", 4096).bytes.includes("/ld-musl-") ? "musl" : "gnu";
+    return loaderOf("/proc/self/exe").includes("/ld-musl-") ? "musl" : "gnu";
   } catch {
     return glibcVersion() === undefined ? "musl" : "gnu";
   }
 }
 
+/** The loader that a 64-bit ELF program asks for: mostly among its first bytes, but a tool that gave it another one may have put it anywhere. */
+export function loaderOf(program: string): string {
+  const INTERPRETER = 3;
+  const { bytes: header } = part(program, 0, 64);
+  const [start, size, count] = [Number(header.readBigUInt64LE(32)), header.readUInt16LE(54), header.readUInt16LE(56)];
+  const { bytes: segments } = part(program, start, size * count);
+  const at = Array.from({ length: count }, (_, i) => i * size).find((at) => segments.readUInt32LE(at) === INTERPRETER);
+  if (at === undefined) throw new Error(`${program} names no loader`);
+  return part(program, Number(segments.readBigUInt64LE(at + 8)), Number(segments.readBigUInt64LE(at + 32))).bytes.toString("latin1");
+}
+
 /** Whether an ELF file ends before its table of sections does: to load what is left of it would end the process. */
 export function isTruncated(file: string): boolean {
-  const { bytes, size } = beginning(file, 64);
+  const { bytes, size } = part(file, 0, 64);
   const elf64 = bytes.length === 64 && bytes.readUInt32BE(0) === 0x7f454c46 && bytes[4] === 2 && bytes[5] === 1;
   return elf64 && Number(bytes.readBigUInt64LE(40)) + bytes.readUInt16LE(58) * bytes.readUInt16LE(60) > size;
 }
 
-function beginning(file: string, length: number): { bytes: Buffer; size: number } {
+function part(file: string, start: number, length: number): { bytes: Buffer; size: number } {
   const handle = openSync(file, "r");
   try {
     const bytes = Buffer.alloc(length);
-    return { bytes: bytes.subarray(0, readSync(handle, bytes, 0, length, 0)), size: fstatSync(handle).size };
+    return { bytes: bytes.subarray(0, readSync(handle, bytes, 0, length, start)), size: fstatSync(handle).size };
   } finally {
     closeSync(handle);
   }

@@ -21,15 +21,13 @@ export function toolchain() {
   const mca = modeller();
   if (!mca) missing.push("llvm-mca of LLVM 20 or newer: apt-get install llvm-22");
   if (missing.length > 0) return { missing };
-  const runner = `qemu-aarch64 -L ${LIBRARIES}`;
   return {
     environment: {
       // With the sizes that a function is made for in its name.
       CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS: "-Csymbol-mangling-version=v0",
       CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER: tools[0],
-      CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER: runner,
+      CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER: `qemu-aarch64 -L ${LIBRARIES}`,
     },
-    runner,
     objdump: tools[2],
     mca,
   };

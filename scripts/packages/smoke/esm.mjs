@@ -4,6 +4,6 @@ import train from "./train.cjs";
 
 const result = await train(api);
 if (isMainThread) {
-  const worker = new Worker(new URL(import.meta.url));
+  const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) });
   worker.on("message", (inWorker) => console.log(JSON.stringify([result, inWorker])));
 } else parentPort.postMessage(result);
