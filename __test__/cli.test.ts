@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { CifarResNet, fashionMnist, loadModel, sgd, Trainer } from "resnet-native";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { environment, main, records, runIn, until } from "./program.js";
+import { environment, main, records, runEach, runIn, until } from "./program.js";
 
 /** Quick to train: a small network on small images. */
 const SMALL = ["--network", "cifar_resnet20", "--size", "8", "--batch-size", "64", "--lr", "0.1", "--threads", "1"];
@@ -36,8 +36,9 @@ test("every level has help with examples", async () => {
   for (const name of names) expect(overview.stdout).toMatch(new RegExp(`^  ${name} {2,}\\S`, "m"));
   expect((await run([])).stdout).toBe(overview.stdout);
   expect((await run(["train", "-h"])).stdout).toMatch(/^Usage: npx resnet-native train FOLDER [^]* train fashion-mnist --help$/m);
-  for (const name of names) {
-    const { code, stdout, stderr } = await run(["help", ...name.split(" ")]);
+  const told = await runEach(folder, names.map((name) => ["help", ...name.split(" ")]));
+  for (const [i, name] of names.entries()) {
+    const { code, stdout, stderr } = told[i]!;
     expect([code, stderr]).toEqual([0, ""]);
     const parts = [`^Usage: npx resnet-native ${name}`, "Options:\n", "  --json ", `Examples:\n  npx resnet-native ${name}`];
     expect(stdout).toMatch(new RegExp(parts.join("[^]*")));
@@ -126,8 +127,9 @@ const wrong: readonly (readonly [string, number, RegExp])[] = [
 
 test("what is wrong is told on one line, and as JSON", async () => {
   await writeFile(join(folder, "notes.txt"), "not a model, but of some length");
-  for (const [line, code, message] of wrong) {
-    const answer = await run(line.split(" "));
+  const answers = await runEach(folder, wrong.map(([line]) => line.split(" ")));
+  for (const [i, [line, code, message]] of wrong.entries()) {
+    const answer = answers[i]!;
     expect({ line, code: answer.code, stdout: answer.stdout }).toEqual({ line, code, stdout: "" });
     expect(answer.stderr).toMatch(/^error: .*\n$/);
     expect(answer.stderr).toMatch(message);
@@ -352,7 +354,7 @@ test.skipIf(process.platform === "win32")("SIGTERM and SIGHUP, also twice, end a
     expect(records(await rest).at(-1)).toMatchObject({ type: "end", status: "interrupted", output });
     expect(await loads(output)).toBe(true);
     // Not the system's default, which process 1 of a container has not.
-    const bench = spawn(process.execPath, [main, "bench", "--seconds", "600"], { stdio: "ignore" });
+    const bench = spawn(process.execPath, [main, "bench", "--seconds", "600", "--threads", "1"], { stdio: "ignore" });
     await sleep(1500);
     bench.kill(signal);
     expect(await once(bench, "exit")).toEqual([code, null]);

@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 /** The command line's program. */
 export const main = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 
+const each = fileURLToPath(new URL("children/lines.mjs", import.meta.url));
+
 /** Variables of a program, without those of this process that would change what it does. */
 export function environment(more: Record<string, string> = {}) {
   const { PATH, HOME } = process.env;
@@ -21,6 +23,13 @@ export async function runIn(folder: string, args: readonly string[], env: Record
   });
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code: code as number, stdout, stderr };
+}
+
+/** Runs the program for list after list of words, in one process of its own: to start many would take most of their time. */
+export async function runEach(folder: string, lists: readonly (readonly string[])[]) {
+  const { code, stdout, stderr } = await runIn(folder, [JSON.stringify(lists)], {}, each);
+  if (code !== 0 || stderr !== "") throw new Error(`${code}: ${stderr}`);
+  return JSON.parse(stdout) as { code: number; stdout: string; stderr: string }[];
 }
 
 /** Lines of JSON. */
