@@ -9,7 +9,7 @@ import { evaluate, fit, fromArrays, loadModel, preprocess, ResNet, ResNet152, Tr
 
 const folder = mkdtempSync(join(tmpdir(), "resnet-native-"));
 const file = join(folder, "large.safetensors");
-const options = { flavor: "torchvision", numClasses: 2, threads: 1 };
+const options = { numClasses: 2, threads: 1 };
 const large = new ResNet152({ ...options, inChannels: 3 });
 await large.save(file);
 const count = 3_000;
