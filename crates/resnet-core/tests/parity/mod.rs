@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 const CLASSES: f64 = 10.0;
 /// Parameters that may be computed with at a time: in f64 one takes some 30 bytes.
-const MOST_PARAMETERS: usize = 250_000_000;
+const MOST_PARAMETERS: usize = 130_000_000;
 
 /// The values that a parameter or a running statistic starts from, as bytes.
 fn hashed_values(parameter: &Parameter) -> Vec<u8> {

@@ -147,15 +147,16 @@ pub fn blank_activation(executor: &Executor, [n, c, h, w]: [usize; 4]) -> Buffer
 pub fn read_activation(executor: &Executor, shape: [usize; 4], source: &Buffer) -> Result<Vec<f64>> {
     let [n, c, h, w] = shape;
     let all = read_flat(executor.activation_len(n, c, h, w), source);
-    let lanes = all.len() / (n * h * w);
-    for (index, &value) in all.iter().enumerate() {
-        let block = index / (h * w * layout::LANES) % layout::blocks(c);
-        let channel = match executor {
-            Executor::Cpu(_) => block * layout::LANES + index % layout::LANES,
-            _ if executor.is_reference() => 0,
-            _ => index % lanes,
-        };
-        assert!(channel < c || value == 0.0, "lane of channel {channel} of {c} holds {value}");
+    // Lanes that lie together, and how many such there are of a pixel.
+    let (lanes, blocks) = match executor {
+        Executor::Cpu(_) => (layout::LANES, layout::blocks(c)),
+        _ => (all.len() / (n * h * w), 1),
+    };
+    for (index, values) in all.chunks_exact(lanes).enumerate() {
+        let first = index / (h * w) % blocks * lanes;
+        for (lane, &value) in values.iter().enumerate().skip(c - first) {
+            assert!(value == 0.0, "lane of channel {} of {c} holds {value}", first + lane);
+        }
     }
     let mut plain = buffer(executor, executor.parameter_dtype(), &vec![f64::NAN; n * c * h * w]);
     layout::to_nchw(executor, shape, source, &mut plain)?;
