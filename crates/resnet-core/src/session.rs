@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result};
 use crate::export::onnx::{self, Exported, OnnxOptions};
 use crate::interface::Interface;
 use crate::model::graph::{trace, trace_channels};
-use crate::model::init::initialise;
+use crate::model::init::{initialise, initialise_some};
 use crate::model::params::Params;
 use crate::model::quantization::{input_ranges, round_weights, set_input_ranges};
 use crate::model::shape::Shape;
@@ -20,6 +20,7 @@ use crate::trainer_memory::TrainerMemory;
 use crate::weights::{check_finite, Weights};
 use resnet_ops::{allocate, Executor, Real};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::Path;
 
 pub use crate::state_dict::{LoadOptions, LoadReport};
@@ -261,11 +262,11 @@ impl Session {
                 let [parameters, running] = built.weights.values()?;
                 (owned(parameters)?, owned(running)?)
             }
-            // Nothing is left to be drawn.
-            None if options.strict && report.kept.is_empty() => {
-                (allocate::zeros(params.parameters_len())?, allocate::zeros(params.running_len())?)
+            // Drawn is what the file leaves.
+            None => {
+                let left: HashSet<&str> = report.missing.iter().chain(&report.kept).map(String::as_str).collect();
+                initialise_some(&params, self.seed, |name| left.contains(name))?
             }
-            None => initialise(&params, self.seed)?,
         };
         matched.copy_to(&mut parameters, &mut running);
         check_finite(&params, &[Cow::Borrowed(&parameters), Cow::Borrowed(&running)])?;

@@ -61,6 +61,18 @@ fn a_new_head_is_drawn_from_the_seed() {
 }
 
 #[test]
+fn what_a_file_lacks_is_drawn_from_the_seed() {
+    with_file(|path, parameters| {
+        let rename = [("fc".to_owned(), "other".to_owned())].into();
+        let options = LoadOptions { strict: false, rename, ..LoadOptions::default() };
+        let mut loaded = session(5, 7, None);
+        assert_eq!(loaded.load_weights(path, &options).unwrap().missing, ["fc.weight", "fc.bias"]);
+        assert_eq!(weights(&loaded, "conv.weight"), weights(parameters, "conv.weight"));
+        assert_eq!(weights(&loaded, "fc.weight"), weights(&session(5, 7, Some(3)), "fc.weight"));
+    });
+}
+
+#[test]
 fn the_input_adapts_where_its_channels_are_known() {
     with_file(|path, parameters| {
         let options = LoadOptions { adapt_input: true, ..LoadOptions::default() };

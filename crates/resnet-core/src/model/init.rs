@@ -4,7 +4,7 @@ use super::layer::Init;
 use super::params::{Parameter, Params};
 use crate::error::Result;
 use crate::rng::{stream, Purpose};
-use resnet_ops::allocate::with_room;
+use resnet_ops::allocate::zeros;
 
 /// Draws the parameters and sets the running statistics: flat storages in the order of [`Params`]. Each parameter's
 /// draw depends on the seed and its name, and on nothing else in the network.
@@ -12,32 +12,38 @@ use resnet_ops::allocate::with_room;
 /// # Errors
 /// `ERR_OUT_OF_MEMORY`.
 pub fn initialise(params: &Params, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
-    let mut parameters = with_room(params.parameters_len())?;
-    for parameter in &params.parameters {
-        draw(parameter, seed, &mut parameters);
-    }
-    let mut running = with_room(params.running_len())?;
-    for parameter in &params.running {
-        draw(parameter, seed, &mut running);
-    }
-    Ok((parameters, running))
+    initialise_some(params, seed, |_| true)
 }
 
-/// Appends a parameter's first values.
-fn draw(parameter: &Parameter, seed: u64, values: &mut Vec<f32>) {
-    let end = values.len() + parameter.range.len();
+/// [`initialise`] of those whose names are `wanted`; the others are zero.
+///
+/// # Errors
+/// `ERR_OUT_OF_MEMORY`.
+pub fn initialise_some(params: &Params, seed: u64, wanted: impl Fn(&str) -> bool) -> Result<(Vec<f32>, Vec<f32>)> {
+    let drawn = |list: &[Parameter], len| -> Result<Vec<f32>> {
+        let mut values = zeros(len)?;
+        for parameter in list.iter().filter(|parameter| wanted(&parameter.name)) {
+            draw(parameter, seed, &mut values[parameter.range.clone()]);
+        }
+        Ok(values)
+    };
+    Ok((drawn(&params.parameters, params.parameters_len())?, drawn(&params.running, params.running_len())?))
+}
+
+/// Writes a parameter's first values.
+fn draw(parameter: &Parameter, seed: u64, values: &mut [f32]) {
     let (fan_in, fan_out) = (parameter.fan_in as f64, parameter.fan_out as f64);
     let mut numbers = stream(seed, Purpose::Init, fnv1a64(&parameter.name), 0);
-    let mut uniform = |bound: f64| values.resize_with(end, || numbers.uniform(bound) as f32);
+    let mut uniform = |bound: f64| values.fill_with(|| numbers.uniform(bound) as f32);
     match parameter.init {
         Init::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt()),
         Init::TorchDefault => uniform(1.0 / fan_in.sqrt()),
         Init::KaimingNormal => {
             let deviation = (2.0 / fan_out).sqrt();
-            values.resize_with(end, || numbers.normal(deviation) as f32);
+            values.fill_with(|| numbers.normal(deviation) as f32);
         }
-        Init::Zeros => values.resize(end, 0.0),
-        Init::Ones => values.resize(end, 1.0),
+        Init::Zeros => values.fill(0.0),
+        Init::Ones => values.fill(1.0),
     }
 }
 
