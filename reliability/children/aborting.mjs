@@ -77,8 +77,8 @@ const calls = {
   preprocess: (signal) => preprocess(Array.from({ length: 200 }, () => picture), { size: [32, 32], fit: "crop", channels: 3, background: [0, 0, 0] }, { signal }),
   previewBatch: (signal) => previewBatch(data, { path: join(folder, "preview.png"), batchSize: 32, signal }),
   quantize: async (signal) => {
-    using copy = await loadModel(file, { threads: 1 });
-    await quantize(copy, data, { signal, images: count });
+    const copy = await loadModel(file, { threads: 1 });
+    await quantize(copy, data, { signal, images: count }).finally(() => copy.dispose());
   },
   report: (signal) => report(model, undefined, data, { file: join(folder, "report.html"), signal }),
 };
