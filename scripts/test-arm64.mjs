@@ -16,7 +16,7 @@ const [optional, all] = ["--optional", "--all"].map((option) => process.argv.inc
 const CRATES = "-p resnet-ops -p resnet-core";
 /** Of the ops' tests, beside the bits of them all, what takes a minute in an emulator: what each means, kernels beside plain definitions, rounded
  * operands. */
-const OPS = "bits semantics kernels results_are_as_near";
+const OPS = "bits semantics kernels int8 results_are_as_near";
 
 let found;
 await step("toolchain", () => {

@@ -67,15 +67,16 @@ pub(super) struct Int8;
 
 impl Multiply for Int8 {
     fn multiply(a: &[f32], b: &[f32], sums: &mut [f32; LANES]) {
+        let mut totals = sums.map(|sum| sum.to_bits() as i32);
         for (a, b) in a.iter().zip(b.chunks_exact(ROW)) {
-            let a = a.to_bits().to_ne_bytes();
-            for lane in 0..LANES {
-                let b = b[lane].to_bits().to_ne_bytes();
-                let products = a.iter().zip(b).map(|(&a, b)| i32::from(a) * i32::from(b as i8));
-                let sum = sums[lane].to_bits() as i32 + products.sum::<i32>();
-                sums[lane] = f32::from_bits(sum as u32);
+            for byte in 0..4 {
+                let a = i32::from((a.to_bits() >> (8 * byte)) as u8);
+                for lane in 0..LANES {
+                    totals[lane] += a * i32::from((b[lane].to_bits() >> (8 * byte)) as i8);
+                }
             }
         }
+        *sums = totals.map(|total| f32::from_bits(total as u32));
     }
 }
 
