@@ -52,8 +52,8 @@ impl Session {
             return Err(Error::expected(Code::InvalidArgument, "model", expected, "none"));
         }
         self.take_ranges(|params| {
-            for node in &mut params.nodes {
-                node.input = ranges.get(&node.params.start).copied().filter(|_| !node.params.is_empty());
+            for weight in params.parameters.iter_mut().filter(|parameter| parameter.is_of_convolution()) {
+                weight.input = ranges.get(&weight.range.start).copied();
             }
             check_ranges(params)
         })?;
@@ -62,7 +62,7 @@ impl Session {
 
     /// Whether it is quantised.
     pub fn is_quantized(&self) -> bool {
-        self.params().is_some_and(|params| params.nodes.iter().any(|node| node.input.is_some()))
+        self.params().is_some_and(|params| params.parameters.iter().any(|weight| weight.input.is_some()))
     }
 
     /// Refuses to change the weights of a quantised network.

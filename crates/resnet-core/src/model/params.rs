@@ -42,9 +42,16 @@ pub struct Parameter {
     pub init: Init,
     /// Its elements in the flat storage.
     pub range: Range<usize>,
+    /// Of a quantised convolution's weight, what the input lies between.
+    pub input: Option<InputRange>,
 }
 
 impl Parameter {
+    /// Whether it is a convolution's weight.
+    pub fn is_of_convolution(&self) -> bool {
+        self.role == Role::Weight && self.shape.len() == 4
+    }
+
     /// Its values in the flat storages of parameters and of running statistics.
     pub fn values<'a, T>(&self, parameters: &'a [T], running: &'a [T]) -> &'a [T] {
         match self.role {
@@ -54,15 +61,13 @@ impl Parameter {
     }
 }
 
-/// What one node has: ranges of flat storage, its parameters next to each other.
+/// The ranges of flat storage that one node has, its parameters next to each other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParamRanges {
     /// Its parameters.
     pub params: Range<usize>,
     /// Its running statistics.
     pub running: Range<usize>,
-    /// What the input of a quantised convolution lies between.
-    pub input: Option<InputRange>,
 }
 
 /// All parameters of a network whose input channels are known.
@@ -89,7 +94,7 @@ impl Params {
                 params.list(layer, &node.path, trace.shapes[node.inputs[0]])?;
             }
             let (parameters, running) = (parameters..params.parameters_len(), running..params.running_len());
-            let ranges = ParamRanges { params: parameters, running, input: None };
+            let ranges = ParamRanges { params: parameters, running };
             params.nodes.push(ranges);
         }
         let mut names = HashSet::new();
@@ -109,12 +114,6 @@ impl Params {
             list.extend(std::iter::from_fn(|| running.next_if(|next| next.range.end <= ranges.running.end)));
         }
         list
-    }
-
-    /// Whether a parameter is a quantised convolution's weight.
-    pub fn is_quantized(&self, parameter: &Parameter) -> bool {
-        let is_its = |node: &ParamRanges| node.input.is_some() && node.params.start == parameter.range.start;
-        parameter.role == Role::Weight && self.nodes.iter().any(is_its)
     }
 
     /// Elements of all parameters together.
@@ -181,7 +180,7 @@ fn push(
         let given = format!("{shape:?}");
         return Err(Error::expected(Code::InvalidArgument, &name, "sizes whose values can be counted", given));
     };
-    list.push(Parameter { name, shape, role, fan_in: fans.0, fan_out: fans.1, init, range: start..end });
+    list.push(Parameter { name, shape, role, fan_in: fans.0, fan_out: fans.1, init, range: start..end, input: None });
     Ok(())
 }
 
@@ -215,8 +214,8 @@ mod tests {
         let weight = &params.parameters[0];
         assert_eq!((weight.shape.as_slice(), weight.fan_in, weight.fan_out), ([4, 3, 3, 5].as_slice(), 45, 60));
         assert_eq!(params.parameters[1].fan_in, 45);
-        assert_eq!(params.nodes[0], ParamRanges { params: 0..184, running: 0..0, input: None });
-        assert_eq!(params.nodes[1], ParamRanges { params: 184..192, running: 0..8, input: None });
+        assert_eq!(params.nodes[0], ParamRanges { params: 0..184, running: 0..0 });
+        assert_eq!(params.nodes[1], ParamRanges { params: 184..192, running: 0..8 });
         let names: Vec<&str> = params.in_order().iter().map(|parameter| parameter.name.as_str()).collect();
         assert_eq!(names, ["a.weight", "a.bias", "b.weight", "b.bias", "b.running_mean", "b.running_var"]);
     }

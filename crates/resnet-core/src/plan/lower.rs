@@ -7,9 +7,10 @@ use crate::error::{Code, Error, Result};
 use crate::model::graph::{Kind, Trace};
 use crate::model::layer::Layer;
 use crate::model::nearest::nearest;
-use crate::model::params::Params;
+use crate::model::params::{Parameter, Params};
 use crate::model::shape::Shape;
 use resnet_ops::Executor;
+use std::collections::HashMap;
 
 /// A first convolution reads images as they come up to this many channels; more are worth blocking.
 const MOST_PLAIN_CHANNELS: usize = 4;
@@ -46,6 +47,8 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
         nodes.push(Node { op: Op::Import(Import { shape }), wires });
         shapes.push(shape);
     }
+    let of_weight = |weight: &Parameter| weight.input.map(|range| (weight.range.start, range));
+    let input_ranges: HashMap<_, _> = params.parameters.iter().filter_map(of_weight).collect();
     for (node, ranges) in trace.nodes.iter().zip(&params.nodes) {
         if is_identity(&node.kind, mode) {
             values[node.output] = values[node.inputs[0]];
@@ -57,6 +60,7 @@ pub(super) fn lower(executor: &Executor, trace: &Trace, params: &Params, mode: &
             inputs: node.inputs.iter().map(|&input| trace.shapes[input]).collect(),
             ranges,
             plain_input: plain && node.inputs[0] == 0,
+            input_range: input_ranges.get(&ranges.params.start).copied(),
             output: node.output,
         };
         let wires = Wires {

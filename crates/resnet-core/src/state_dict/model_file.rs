@@ -275,6 +275,10 @@ mod tests {
             change(&mut header.interface);
             header
         };
+        let with_range = |name: &str, range: [f32; 2]| ModelHeader {
+            input_ranges: InputRanges::from([(name.to_owned(), range)]),
+            ..header(basic(2, true, 2), 3)
+        };
         let huge = Layer::Linear { out_features: usize::MAX, bias: true, init: Init::default() };
         let headers = [
             header(basic(2, true, 2), 4),
@@ -288,6 +292,10 @@ mod tests {
             with_interface(|interface| interface.class_names = Some(vec!["a".into(); 2])),
             with_interface(|interface| interface.transform.as_mut().unwrap().channels = 1),
             with_interface(|interface| interface.transform.as_mut().unwrap().size[0] = 1 << 20),
+            with_range("conv9.weight", [0.0, 1.0]),
+            with_range("bn1.weight", [0.0, 1.0]),
+            with_range("conv1.weight", [1.0, 0.0]),
+            with_range("conv1.weight", [0.0, f32::INFINITY]),
         ];
         for header in headers {
             write_with(&path, &header);

@@ -204,6 +204,7 @@ mod tests {
             fan_out: 1,
             init: Init::Zeros,
             range: 0..1,
+            input: None,
         };
         let suggested = |unexpected: &str, others: &[&str]| suggestion(&[&parameter], &[&entry(unexpected)], others);
         let change = |from: &str, to: &str| Some((from.to_owned(), to.to_owned()));

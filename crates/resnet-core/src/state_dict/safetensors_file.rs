@@ -256,6 +256,28 @@ mod tests {
     }
 
     #[test]
+    fn bytes_with_scales_are_numbers_and_others_are_not_read() {
+        let of = |shape: &str, scales: &str, dtype: &str| {
+            let scale_bytes = if scales == "[2]" { 8 } else { 4 };
+            let header = format!(
+                r#"{{"w":{{"dtype":"I8","shape":{shape},"data_offsets":[0,4]}},
+                "w_scale":{{"dtype":"{dtype}","shape":{scales},"data_offsets":[4,{}]}}}}"#,
+                4 + scale_bytes
+            );
+            let data: Vec<u8> = [1i8, -2, 127, -127].map(i8::cast_unsigned).into();
+            let scales: Vec<u8> = [0.5f32, 2.0].into_iter().flat_map(f32::to_le_bytes).take(scale_bytes).collect();
+            let bytes = file(&header, &[data, scales].concat());
+            parse(bytes.as_slice(), bytes.len() as u64).ok().unwrap()
+        };
+        let found = of("[2,2]", "[2]", "F32");
+        let expected = Entry { name: "w".into(), shape: vec![2, 2], data: vec![0.5, -1.0, 254.0, -254.0] };
+        assert_eq!((found.entries, found.others), (vec![expected], vec![]));
+        for found in [of("[2,2]", "[1]", "F32"), of("[4]", "[2]", "F32"), of("[2,2]", "[2]", "I32")] {
+            assert_eq!(found.others[0], Other { name: "w".into(), dtype: Dtype::I8 });
+        }
+    }
+
+    #[test]
     fn a_file_cut_off_anywhere_is_refused() {
         let bytes = sample();
         for len in 0..bytes.len() {

@@ -74,7 +74,7 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
         let mut room = vec![0; BUFFER];
         for parameter in values.params.in_order() {
             let numbers = parameter.values(values.parameters, values.running);
-            match values.params.is_quantized(parameter) {
+            match parameter.input.is_some() {
                 false => write_floats(&mut buffer, &mut room, numbers)?,
                 true => write_bytes(&mut buffer, &mut room, numbers, parameter.fan_in)?,
             }
@@ -133,7 +133,7 @@ fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>
     let mut tensors: Vec<(String, TensorInfo)> =
         counters(values.params).map(|name| (name, info(Dtype::I64, Vec::new()))).collect();
     for parameter in values.params.in_order() {
-        match values.params.is_quantized(parameter) {
+        match parameter.input.is_some() {
             false => tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone()))),
             true => {
                 tensors.push((parameter.name.clone(), info(Dtype::I8, parameter.shape.clone())));

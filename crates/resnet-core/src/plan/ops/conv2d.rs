@@ -117,7 +117,7 @@ impl Convolution {
             input: site.size(),
             plain_input: site.plain_input,
         };
-        let input_range = site.ranges.input.filter(|_| site.mode.is_inference());
+        let input_range = site.input_range.filter(|_| site.mode.is_inference());
         let kernels = prepared(site.executor, shape, input_range)?;
         let kernels = Arc::new(if site.is_trained() { kernels.for_training() } else { kernels });
         Ok(Self {

@@ -41,6 +41,7 @@ use crate::model::params::ParamRanges;
 use crate::model::shape::Shape;
 use crate::weights::Weights;
 use resnet_ops::batch_norm::Total;
+use resnet_ops::conv2d::InputRange;
 use resnet_ops::dropout::Grain;
 use resnet_ops::{Buffer, Executor, GradientTarget, Result};
 use std::cell::{Ref, RefMut};
@@ -116,6 +117,8 @@ pub(super) struct Site<'a> {
     pub ranges: &'a ParamRanges,
     /// Whether it reads the images as they come.
     pub plain_input: bool,
+    /// What the input of a quantised convolution lies between.
+    pub input_range: Option<InputRange>,
     /// The value that it writes, which has the same number in every backend.
     pub output: usize,
 }
