@@ -122,6 +122,12 @@ const wrong: readonly (readonly [string, number, RegExp])[] = [
   ["export notes.txt -o ./notes.txt --force", 2, /--output: expected another file than the model's, got \.\/notes\.txt for both/],
   ["export notes.txt --input bgr", 2, /--input: expected normalised or unit or bytes or rgba, got "bgr"/],
   ["export notes.txt --size 0x96", 2, /--size: expected a size such as 224, or 192x256 .* from 1 to 16384, got "0x96"/],
+  ["quantize", 2, /MODEL: expected a model's file, got nothing/],
+  ["quantize none.safetensors", 1, /cannot read none\.safetensors: /],
+  ["quantize none.txt -o notes.txt", 1, /--output: .* got notes\.txt: it is there already; --force replaces it/],
+  ["quantize notes.txt -o ./notes.txt --force", 2, /--output: expected another file than the model's, got \.\/notes\.txt for both/],
+  ["quantize notes.txt --count 0", 2, /--count: expected an integer from 1 to 60000, got 0/],
+  ["quantize notes.txt nowhere/", 1, /IMAGES: expected a folder of pictures, .* which is not there/],
   ["bench --seconds 0", 2, /--seconds: expected a finite number from 0\.1 to 600, got 0/],
 ];
 

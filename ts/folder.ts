@@ -40,7 +40,8 @@ export async function writeFolder(native: NativeModel, to: string, { license, si
   const parameters = translated(() => native.numParameters);
   const { architectureOf, cardOf, classesOf, configOf, MARK } = await folders();
   const classes = classesOf(native.description);
-  const architecture = architectureOf(native.description, classes, described);
+  // No other program knows what its bytes mean.
+  const architecture = native.quantized ? undefined : architectureOf(native.description, classes, described);
   const written = { architecture, classes, parameters, inChannels: native.inChannels!, interface: parseInterface(native.interface) };
   const made = ["resnet-native", ownVersion()].filter(Boolean).join(" ");
   const failed = (cause: unknown) => new ResNetError("ERR_IO", `cannot write ${folder}: ${systemReason(cause)}`, { cause });

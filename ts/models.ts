@@ -236,6 +236,11 @@ export abstract class Model implements Disposable {
     return parseInterface(nativeOf(this, "this").interface).labelKind;
   }
 
+  /** Whether it is {@link quantize | quantised}, here or in the file that it came from. */
+  get quantized(): boolean {
+    return nativeOf(this, "this").quantized;
+  }
+
   /** What logits are divided by before they become probabilities: 1, unless {@link calibrate} found another. */
   get temperature(): number {
     return parseInterface(nativeOf(this, "this").interface).temperature;
@@ -327,7 +332,7 @@ export abstract class Model implements Disposable {
   /**
    * Takes the weights of a file: safetensors, or a state dict that PyTorch saved (`.pth`, `.pt`; also within a checkpoint), of which no
    * code is ever run. What averaging, data-parallel training or `torch.compile` put before all names is taken off. Tensors may be f16,
-   * bf16, f32 or f64; what is of another type counts as unexpected. In any error the weights stay as they were.
+   * bf16, f32 or f64, or bytes with scales, as a quantised model has them; what is of another type counts as unexpected. In any error the weights stay as they were.
    *
    * Rejects with `ERR_STATE_DICT` if names or shapes do not fit or names cannot be changed so, `ERR_MODEL_FILE` if the file is damaged, is
    * none of weights or asks for code, `ERR_NON_FINITE_WEIGHTS` if weights are NaN or infinite, `ERR_IO` if it cannot be read, `ERR_BUSY`

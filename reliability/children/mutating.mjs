@@ -32,7 +32,7 @@ async function ours() {
 const formats = {
   "model file": { seeds: ours, file: "m.safetensors", read: (file) => dispose(loadModel(file)) },
   "weights as safetensors": {
-    seeds: async () => [...(await ours()), readFileSync(join(fixtures, "formats/model_1.safetensors"))].map(withoutDigest),
+    seeds: async () => [...(await ours()), ...["model_1", "model_3"].map((name) => readFileSync(join(fixtures, `formats/${name}.safetensors`)))].map(withoutDigest),
     file: "w.safetensors",
     read: (file) => using(small(), (model) => model.loadWeights(file, { strict: false })),
   },

@@ -5,7 +5,7 @@ import { flag, text, type Values, whole } from "./option.js";
 import type { Screen } from "./screen.js";
 
 /** Height and width that images have unless told otherwise: the chapter's. */
-const SIZE = 96;
+export const SIZE = 96;
 
 /** The option for the size of images. */
 export const sizeOption = { size: whole("height and width of the images", SIZE, 1, 1024) };

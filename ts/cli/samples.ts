@@ -3,14 +3,18 @@ import { type Dataset, imageFolder, type Model } from "../index.js";
 import { counted } from "./counted.js";
 import { Failure, Misuse } from "./failure.js";
 import { checkFolder, passedOver } from "./folder.js";
-import { imageOptions, loadImages } from "./images.js";
+import { imageOptions, loadImages, SIZE } from "./images.js";
 import { flag, oneLine, type Option, real, text, typed, type Values, whole } from "./option.js";
 import type { Screen } from "./screen.js";
 
 /** The operand of the samples that a trained model is tried on. */
 export const samplesOperand = { images: text("what it is measured on: fashion-mnist, or a folder of pictures as for train", "IMAGES", "fashion-mnist", "fashion-mnist or a folder") };
-export const samplesOptions = {
+const fashionOptions = {
   ...imageOptions,
+  size: { ...imageOptions.size, help: "height and width of Fashion-MNIST's images, by default those that the model takes, else 96", fallback: undefined } as Option<number | undefined>,
+};
+export const samplesOptions = {
+  ...fashionOptions,
   split: { ...real("of a folder: only the share that training kept for validation, with the same seed", 0, 0.01, 0.9), fallback: undefined } as Option<
     number | undefined
   >,
@@ -22,6 +26,8 @@ type Settings = Values<typeof samplesOperand & typeof samplesOptions>;
 /** What a model is tried on, and how that is called: in a title, and in a sentence. */
 export interface Samples {
   readonly images: Dataset;
+  /** Those that were trained on, or the same where they are not told apart. */
+  readonly train: Dataset;
   readonly source: string;
   readonly title: string;
   readonly told: string;
@@ -44,19 +50,19 @@ export async function samplesFor(model: Model, settings: Settings, screen: Scree
 
 /** Refuses options that mean nothing for a folder, whose pictures the model's file says how to bring to size. */
 function refuseThoseOfFashion(settings: Settings): void {
-  const given = Object.entries(imageOptions).find(([name, { fallback }]) => settings[name as keyof typeof imageOptions] !== fallback);
+  const given = Object.entries(fashionOptions).find(([name, { fallback }]) => settings[name as keyof typeof fashionOptions] !== fallback);
   if (given) throw new Misuse(`${typed(given[0])}: expected with fashion-mnist alone`);
 }
 
-async function fashion(settings: Settings, { inChannels }: Model, screen: Screen): Promise<Samples> {
+async function fashion(settings: Settings, { inChannels, transform }: Model, screen: Screen): Promise<Samples> {
   const { split, skipUnreadable } = settings;
   if (split !== undefined || skipUnreadable) throw new Misuse(`--${split === undefined ? "skip-unreadable" : "split"}: expected with a folder alone`);
   if (inChannels !== 1) {
     const expected = `expected a folder of pictures for a model of images with ${inChannels} channels`;
     throw new Misuse(`IMAGES: ${expected}, got fashion-mnist, which has one`);
   }
-  const { validation: images, source } = await loadImages(settings, screen);
-  return { images, source, title: "Fashion-MNIST", told: counted(images.length, "validation image") };
+  const { train, validation: images, source } = await loadImages({ ...settings, size: settings.size ?? transform?.size[0] ?? SIZE }, screen);
+  return { images, train, source, title: "Fashion-MNIST", told: counted(images.length, "validation image") };
 }
 
 /** A folder's pictures, as the model takes them: those for validation, where there are such, or all. */
@@ -72,5 +78,5 @@ async function pictures({ images: source, split, seed, skipUnreadable }: Setting
   const data = await imageFolder(source, { ...like, ...(split !== undefined && { split }), seed, labels, onError: skipUnreadable ? "skip" : "throw", verify: skipUnreadable });
   const images = data.validation ?? data.train;
   const told = `${counted(images.length, "picture")} of ${oneLine(source)}`;
-  return { images, source, title: oneLine(basename(resolve(source))), note: passedOver(data.skipped), told };
+  return { images, train: data.train, source, title: oneLine(basename(resolve(source))), note: passedOver(data.skipped), told };
 }

@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::params::Params;
 use crate::model::shape::Shape;
 use crate::model::Layer;
-use crate::plan::{List, Mode, Operating, Plan, See, Slots};
+use crate::plan::{List, Mode, Observer, Operating, Plan, Slots};
 use crate::tensor::Tensor;
 use crate::weights::Weights;
 use resnet_ops::{binary_cross_entropy, cross_entropy, layout, Buffer, Executor, Outcome, Real};
@@ -238,13 +238,13 @@ impl BatchExecution for Execution<'_> {
 }
 
 impl Execution<'_> {
-    /// [`BatchExecution::forward`]; before each convolution `see` gets what it reads.
+    /// [`BatchExecution::forward`]; before each convolution `observer` gets what it reads.
     ///
     /// # Errors
     /// `ERR_ABORTED` if the call was cancelled; if the device fails.
-    pub fn forward_seen(&mut self, images: Input, see: &mut See) -> Result<()> {
+    pub fn forward_observed(&mut self, images: Input, observer: &mut Observer) -> Result<()> {
         self.begin(images)?;
-        self.plan.run_seen(self.slots, &mut self.with, see)?;
+        self.plan.run_observed(self.slots, &mut self.with, observer)?;
         self.with.cancel.check()
     }
 

@@ -3,7 +3,7 @@
 use crate::data::{DataPass, Dataset, Input, LabelKind, Loader, Order, ResidentDataset};
 use crate::device::Device;
 use crate::engine::{check_labels, BatchExecution, Execution};
-use crate::error::{Code, Error, Result};
+use crate::error::{named, Code, Error, Result};
 use crate::loss::Loss;
 use crate::metrics::Metrics;
 use crate::model::graph::trace;
@@ -45,7 +45,7 @@ impl Session {
     /// # Errors
     /// `ERR_SHAPE` if the images do not fit the network.
     pub fn forward<V: Real>(&mut self, images: Images, training: bool) -> Result<Tensor<V>> {
-        images.check()?;
+        self.check_images(&images)?;
         if training {
             let mut execution = self.prepare(images.shape, &Mode::BATCH)?;
             execution.forward(images.into())?;
@@ -60,7 +60,7 @@ impl Session {
     /// # Errors
     /// `ERR_INVALID_ARGUMENT` if there is no such layer; `ERR_SHAPE` if the images do not fit the network.
     pub fn features<V: Real>(&mut self, images: Images, layer: Option<&str>) -> Result<Tensor<V>> {
-        images.check()?;
+        self.check_images(&images)?;
         let layer = match layer {
             Some(layer) => layer.to_owned(),
             None => {
@@ -253,6 +253,19 @@ impl Session {
             Some(class) => {
                 let expected = format!("class {class} to be {:?}, as the model has it", names[class]);
                 Err(Error::expected(Code::Label, parameter, expected, format!("{:?}", found[class])))
+            }
+        }
+    }
+
+    /// Refuses images that are none, and in a quantised network, whose bytes would hide them, numbers that are not finite.
+    fn check_images(&self, images: &Images) -> Result<()> {
+        images.check()?;
+        let wrong = if self.is_quantized() { images.data.iter().position(|value| !value.is_finite()) } else { None };
+        match wrong {
+            None => Ok(()),
+            Some(index) => {
+                let got = named(images.data[index].into());
+                Err(Error::expected(Code::InvalidArgument, &format!("images[{index}]"), "a finite number", got))
             }
         }
     }

@@ -7,13 +7,14 @@ use crate::infer::evaluated_together;
 use crate::model::quantization::check_ranges;
 use crate::plan::Mode;
 use crate::session::Session;
+use crate::weights::check_finite;
 use resnet_ops::conv2d::{ConvShape, InputRange};
 use std::collections::BTreeMap;
 
 /// What [`Session::quantize`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quantized {
-    /// Convolutions that multiply bytes.
+    /// Convolutions whose weights were rounded, and whose inputs were measured.
     pub convolutions: usize,
     /// Images by which their inputs were measured.
     pub images: usize,
@@ -25,33 +26,47 @@ impl Session {
     /// then on inference multiplies bytes where the processor is faster at that; training is over. If it fails, all is as it was.
     ///
     /// # Errors
-    /// `ERR_SHAPE` if the images do not fit the network; `ERR_INVALID_ARGUMENT` if it is quantised, or has no such convolution;
-    /// `ERR_NON_FINITE_LOSS` if an input is not finite; `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
+    /// `ERR_SHAPE` if the data do not fit the network; `ERR_INVALID_ARGUMENT` if it is quantised, or has no such convolution;
+    /// `ERR_NON_FINITE_WEIGHTS`, `ERR_NON_FINITE_LOSS` if weights or an input are not finite; `ERR_DATA_CORRUPT` if no sample can be read;
+    /// `ERR_OUT_OF_MEMORY`; `ERR_ABORTED`.
     pub fn quantize(&mut self, data: &Dataset, images: usize) -> Result<Quantized> {
         self.check_not_quantized("model")?;
-        self.check_data("images", data)?;
+        if images == 0 {
+            return Err(Error::expected(Code::InvalidArgument, "images", "at least 1", 0));
+        }
+        // A NaN would become the byte 0.
+        if let Some(params) = self.params() {
+            check_finite(params, &self.weights()?.values()?)?;
+        }
         let [_, height, width] = data.image_shape();
-        let batch_size = evaluated_together(height, width).min(images);
+        let batch_size = evaluated_together(height, width);
         let resident = self.resident(data)?;
         let pass = DataPass::new(data, batch_size, Order::Shuffled { seed: 0, epoch: 0 }, false)?;
-        let pass = pass.cancelled_by(self.cancel()).limited_to(images / batch_size);
+        let pass = pass.cancelled_by(self.cancel()).limited_to(images.div_ceil(batch_size));
         let (mut loader, mut ranges, mut seen) = (resident.loader_of(pass, None)?, BTreeMap::new(), 0);
         while let Some(batch) = loader.next() {
             let batch = batch?;
+            let count = batch.shape[0].min(images - seen);
             let mut execution = self.prepare(batch.shape, &Mode::EVAL)?;
-            execution.forward_seen(resident.input(batch), &mut |shape: &ConvShape, place, values| {
-                if is_quantizable(shape) {
-                    let range = ranges.entry(place.start).or_insert(InputRange { low: 0.0, high: 0.0 });
-                    widen(range, values);
-                }
-            })?;
-            seen += batch.shape[0];
+            execution.forward_observed(
+                resident.input(batch).part(0..count),
+                &mut |shape: &ConvShape, place, values| {
+                    if is_quantizable(shape) {
+                        let range = ranges.entry(place.start).or_insert(InputRange { low: 0.0, high: 0.0 });
+                        widen(range, values);
+                    }
+                },
+            )?;
+            seen += count;
+        }
+        if seen == 0 {
+            return Err(Error::expected(Code::DataCorrupt, "data", "at least one sample that can be read", "none"));
         }
         if ranges.is_empty() {
             let expected = "a network with a convolution in one group, beside one that reads the images";
             return Err(Error::expected(Code::InvalidArgument, "model", expected, "none"));
         }
-        self.take_ranges(|params| {
+        self.quantize_weights(|params| {
             for weight in params.parameters.iter_mut().filter(|parameter| parameter.is_of_convolution()) {
                 weight.input = ranges.get(&weight.range.start).copied();
             }
@@ -83,14 +98,19 @@ fn is_quantizable(shape: &ConvShape) -> bool {
     shape.groups == 1 && !shape.plain_input
 }
 
-/// Takes in values, whose extremes are not finite if one of them is not.
+/// Takes in values; an end is not finite from then on if one of them is not.
 fn widen(range: &mut InputRange, values: &[f32]) {
-    let (mut low, mut high, mut sum) = (range.low, range.high, 0.0);
-    for &value in values {
-        low = if value < low { value } else { low };
-        high = if value > high { value } else { high };
-        // A NaN passes no comparison; it stays in a sum.
-        sum += 0.0 * value;
+    const LANES: usize = 16;
+    let (mut low, mut high, mut spoiled) = ([range.low; LANES], [range.high; LANES], [0f32; LANES]);
+    for values in values.chunks(LANES) {
+        for (lane, &value) in values.iter().enumerate() {
+            low[lane] = if value < low[lane] { value } else { low[lane] };
+            high[lane] = if value > high[lane] { value } else { high[lane] };
+            // A NaN passes no comparison; it stays in a sum.
+            spoiled[lane] += 0.0 * value;
+        }
     }
-    *range = InputRange { low: low + sum, high: high + sum };
+    let spoiled: f32 = spoiled.iter().sum();
+    range.low = low.into_iter().fold(f32::INFINITY, f32::min) + spoiled;
+    range.high = high.into_iter().fold(f32::NEG_INFINITY, f32::max) + spoiled;
 }

@@ -112,7 +112,9 @@ impl Session {
     /// Takes weights, number of updates and interface of a file with this network.
     pub(crate) fn take_file(&mut self, file: &ModelFile) -> Result<()> {
         self.take_entries(file.header.in_channels, &file.entries, &[], &LoadOptions::default())?;
-        set_input_ranges(&mut self.built_mut()?.params, &file.header.input_ranges)?;
+        if !file.header.input_ranges.is_empty() {
+            self.quantize_weights(|params| set_input_ranges(params, &file.header.input_ranges))?;
+        }
         self.built_mut()?.weights.updates = file.updates;
         self.interface = file.header.interface.clone();
         Ok(())
@@ -448,13 +450,14 @@ impl Session {
     ///
     /// # Errors
     /// As `set`; `ERR_NOT_BUILT`; `ERR_OUT_OF_MEMORY`; if the device fails.
-    pub(crate) fn take_ranges(&mut self, set: impl FnOnce(&mut Params) -> Result<()>) -> Result<()> {
+    pub(crate) fn quantize_weights(&mut self, set: impl FnOnce(&mut Params) -> Result<()>) -> Result<()> {
         let Built { params, weights, .. } = self.built()?;
         let mut params = params.clone();
         set(&mut params)?;
         let [parameters, running] = weights.values()?;
         let (mut parameters, running) = (owned(parameters)?, owned(running)?);
         round_weights(&params, &mut parameters)?;
+        check_finite(&params, &[Cow::Borrowed(&parameters), Cow::Borrowed(&running)])?;
         let built = self.built_mut()?;
         built.weights.set(&parameters, &running)?;
         built.params = params;

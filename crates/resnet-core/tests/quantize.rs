@@ -137,8 +137,14 @@ fn what_fails_changes_nothing() {
     session.cancelled_by(before);
     let colours = Dataset::from_arrays(Pixels::F32(vec![0.0; 2 * 3 * 64]), [2, 3, 8, 8], vec![0; 2], None).unwrap();
     assert_eq!(session.quantize(&colours, 8).unwrap_err().code, Code::Shape);
+    assert_eq!(session.quantize(&data(8), 0).unwrap_err().code, Code::InvalidArgument);
     assert!(!session.is_quantized());
     assert_eq!(logits(&mut session), expected);
+    assert_eq!(session.quantize(&data(40), 35).unwrap().images, 35);
+    let mut wrong = pixels(2);
+    wrong[7] = f32::NAN;
+    let error = session.forward::<f32>(Images { data: &wrong, shape: [2, 1, SIZE, SIZE] }, false).unwrap_err();
+    assert_eq!(error.message, "images[7]: expected a finite number, got NaN", "bytes would hide it");
 }
 
 /// Backends that multiply no bytes compute with the rounded weights.
@@ -170,12 +176,31 @@ fn every_backend_can_be_quantised() {
     }
 }
 
+/// Outputs of a picture alone are those of it among others, but for the rounding of what is left in f32.
+#[test]
+fn batches_of_any_size_follow_each_other() {
+    let mut session = trained(Executor::cpu(2).unwrap());
+    let images =
+        |n: usize| Images { data: &pixels(40)[..n * SIZE * SIZE].to_vec().leak()[..], shape: [n, 1, SIZE, SIZE] };
+    session.quantize(&data(40), 40).unwrap();
+    let expected = session.forward::<f32>(images(40), false).unwrap().data;
+    for n in [1, 40, 2, 3, 1, 8, 5, 33] {
+        let found = session.forward::<f32>(images(n), false).unwrap().data;
+        assert!(distance(&found, &expected[..found.len()]) < 1e-5, "{n} images");
+    }
+}
+
 #[test]
 fn gradients_of_values_are_those_of_rounded_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
     let mut session = trained(cpu(1));
     session.quantize(&data(8), 8).unwrap();
-    let images = Images { data: &pixels(2), shape: [2, 1, SIZE, SIZE] };
-    let [values, gradient] = session.sensitivity::<f32>(images, "layer4", &[1, 2]).unwrap();
-    assert_eq!(values.shape, gradient.shape);
-    assert!(gradient.data.iter().any(|&value| value != 0.0));
+    session.save(&path).unwrap();
+    let mut plain = Session::on(session.network().clone(), cpu(1), 0);
+    plain.load_weights(&path, &LoadOptions::default()).unwrap();
+    let of = |session: &mut Session| {
+        session.sensitivity::<f32>(Images { data: &pixels(2), shape: [2, 1, SIZE, SIZE] }, "layer4", &[1, 2]).unwrap()
+    };
+    assert_eq!(of(&mut session), of(&mut plain));
 }

@@ -43,6 +43,7 @@ struct Shared {
     closed: CancelFlag,
     /// Channels of the input, 0 until they are known.
     in_channels: AtomicUsize,
+    quantized: AtomicBool,
     interface: Mutex<Interface>,
     memory: Arc<OutsideMemory>,
 }
@@ -82,6 +83,11 @@ impl Actor {
         Some(self.shared.in_channels.load(Ordering::Acquire)).filter(|&channels| channels > 0)
     }
 
+    /// Whether the model is quantised.
+    pub fn is_quantized(&self) -> bool {
+        self.shared.quantized.load(Ordering::Acquire)
+    }
+
     /// What pictures the model takes and what its outputs mean.
     pub fn interface(&self) -> Interface {
         self.shared.interface.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -98,7 +104,7 @@ impl Actor {
             return Err(disposed());
         }
         if self.shared.busy.swap(true, Ordering::AcqRel) {
-            let message = "model: expected one fit, step or loadWeights at a time, got another while one is under way";
+            let message = "model: expected one call at a time that changes it (fit, step, loadWeights, quantize), got another while one is under way";
             return Err(Error::new(Code::Busy, message));
         }
         Ok(Writer(self.shared.clone()))
@@ -220,6 +226,7 @@ impl Inbox {
         } else if let Some(channels) = session.in_channels() {
             self.shared.in_channels.store(channels, Ordering::Release);
         }
+        self.shared.quantized.store(session.is_quantized(), Ordering::Release);
         let mut known = self.shared.interface.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != *session.interface() {
             *known = session.interface().clone();

@@ -117,6 +117,12 @@ impl NativeModel {
         self.actor.in_channels().map(|channels| channels as u32)
     }
 
+    /// Whether it is quantised.
+    #[napi(getter)]
+    pub fn quantized(&self) -> bool {
+        self.actor.is_quantized()
+    }
+
     /// Rows of a summary for images of this shape, a row for each child of the root or for each layer.
     #[napi]
     pub fn summary(&self, shape: Vec<u32>, layers: bool) -> napi::Result<Vec<NativeRow>> {

@@ -55,8 +55,6 @@ pub struct Cpu {
     pub(crate) convolution: Algorithm,
     /// How the fastest convolutions may add up products that are rounded to bf16.
     pub(crate) bf16: Option<Bf16Products>,
-    /// How the fastest quantised convolutions add up products of bytes.
-    int8: Option<Int8Products>,
 }
 
 impl Cpu {
@@ -72,7 +70,7 @@ impl Cpu {
     /// How quantised convolutions add up products of bytes; None where they compute in f32.
     pub(crate) fn int8_products(&self) -> Option<Int8Products> {
         match self.convolution {
-            Algorithm::Auto | Algorithm::Bf16(_) => self.int8,
+            Algorithm::Auto | Algorithm::Bf16(_) => Int8Products::fastest(self.isa),
             Algorithm::Direct | Algorithm::Winograd => None,
             Algorithm::Int8(products) => Some(products),
         }
@@ -97,13 +95,7 @@ impl Executor {
         if !Isa::available().contains(&isa) {
             bail!("this machine lacks {}", isa.name());
         }
-        Ok(Self::Cpu(Cpu {
-            pool: Pool::new(threads),
-            isa,
-            convolution: Algorithm::default(),
-            bf16: None,
-            int8: Int8Products::fastest(isa),
-        }))
+        Ok(Self::Cpu(Cpu { pool: Pool::new(threads), isa, convolution: Algorithm::default(), bf16: None }))
     }
 
     /// The GPU of this number. `deterministic` makes cuDNN give the same bits each time.

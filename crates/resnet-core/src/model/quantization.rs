@@ -44,7 +44,7 @@ pub fn check_ranges(params: &Params) -> Result<()> {
             let got = named(wrong.into());
             return Err(Error::expected(Code::NonFiniteLoss, "a convolution's input", "finite numbers", got));
         }
-        if low > high {
+        if !(high - low).is_finite() || low > high {
             let got = format!("{low} to {high}");
             return Err(Error::expected(Code::InvalidArgument, "input_ranges", "a range", got));
         }

@@ -19,7 +19,7 @@ mod tape;
 pub use instruction::List;
 pub use mode::{add_place, Frozen, Gradients, Mode, Statistics};
 pub use ops::Merge;
-pub use run::{Operating, See};
+pub use run::{Observer, Operating};
 pub use shards::{Merging, Shard};
 pub use slots::Slots;
 

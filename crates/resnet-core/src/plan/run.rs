@@ -14,7 +14,7 @@ use std::cell::{Ref, RefMut};
 use std::ops::Range;
 
 /// Looks at what a convolution reads: its shape, where its parameters are, and the values.
-pub type See<'a> = dyn FnMut(&ConvShape, &Range<usize>, &[f32]) + 'a;
+pub type Observer<'a> = dyn FnMut(&ConvShape, &Range<usize>, &[f32]) + 'a;
 
 /// What a plan's lists run with, beside its slots.
 pub struct Operating<'a> {
@@ -77,11 +77,11 @@ impl Plan {
         result
     }
 
-    /// Runs the forward list; before each convolution `see` gets its shape, the place of its parameters and what it reads.
+    /// Runs the forward list; before each convolution `observer` gets its shape, the place of its parameters and what it reads.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn run_seen(&self, slots: &Slots, with: &mut Operating, see: &mut See) -> Result<()> {
+    pub fn run_observed(&self, slots: &Slots, with: &mut Operating, observer: &mut Observer) -> Result<()> {
         let buffers = self.buffers(slots);
         for instruction in &self.lists.forward {
             if let Instruction::Conv2d(convolution, call) = instruction {
@@ -89,7 +89,7 @@ impl Plan {
                 if let Some(read) = call.reads() {
                     let values = buffers.read(read);
                     let len = conv2d::input_len(with.executor, shape, with.n);
-                    see(shape, &convolution.params, &values.read::<f32>(0..len)?);
+                    observer(shape, &convolution.params, &values.read::<f32>(0..len)?);
                 }
             }
             self.walk(std::slice::from_ref(instruction), List::Forward, slots, with)?;

@@ -105,7 +105,7 @@ pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Outcome<Vec<f32>> {
         Dtype::F16 => convert(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
         Dtype::BF16 => convert(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
         Dtype::I8 => convert(bytes, |bytes| i8::from_le_bytes(bytes).into()),
-        other => damaged(format!("expected F32, F64, F16 or BF16, got {other}")),
+        other => damaged(format!("expected F32, F64, F16, BF16, or I8 with scales, got {other}")),
     }
 }
 

@@ -141,7 +141,9 @@ impl<'a> Findings<'a> {
             let name = &parameter.name;
             let Some(entry) = left.remove(name.as_str()) else {
                 if let Some(dtype) = others_left.remove(name.as_str()) {
-                    found.misfits.push(format!("{name} (expected F32, F64, F16 or BF16, got {dtype})"));
+                    found
+                        .misfits
+                        .push(format!("{name} (expected F32, F64, F16, BF16, or I8 with scales, got {dtype})"));
                     continue;
                 }
                 let list =
@@ -303,7 +305,10 @@ mod tests {
         assert!(error.message.ends_with("unexpected: n_averaged"), "{error}");
         let name = some.remove(0).name;
         let error = matching(&params, &block(), &some, &[other(&name)], &NAMES_MAY_DIFFER).unwrap_err();
-        assert!(error.message.ends_with("conv1.weight (expected F32, F64, F16 or BF16, got I64)"), "{error}");
+        assert!(
+            error.message.ends_with("conv1.weight (expected F32, F64, F16, BF16, or I8 with scales, got I64)"),
+            "{error}"
+        );
     }
 
     #[test]

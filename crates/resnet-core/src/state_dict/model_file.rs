@@ -173,6 +173,9 @@ fn parse(json: &str) -> std::result::Result<ModelHeader, String> {
     };
     let Description { network, in_channels, seed, interface, input_ranges, .. } =
         serde_json::from_str(json).map_err(unknown)?;
+    if version != QUANTIZED && !input_ranges.is_empty() {
+        return Err(format!("expected no input_ranges in a description of version {version}"));
+    }
     Ok(ModelHeader { network, in_channels, seed, interface: interface.unwrap_or_default(), input_ranges })
 }
 

@@ -42,8 +42,9 @@ pub struct Beside<'a> {
     pub values: Cow<'a, [f32]>,
 }
 
-/// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates; weights of quantised convolutions as I8,
-/// each with an F32 tensor of that name and `_scale` behind it that has what the bytes of each output are multiplied by.
+/// Writes a safetensors file of F32 tensors in canonical order, after the I64 counters of updates; weights of quantised convolutions as I8
+/// behind all else, so that every number lies at a multiple of its size, each with an F32 tensor of that name and `_scale` that has what the
+/// bytes of each output are multiplied by.
 ///
 /// It takes the place of an older one, which stays whole until then.
 ///
@@ -74,13 +75,17 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
         let mut room = vec![0; BUFFER];
         for parameter in values.params.in_order() {
             let numbers = parameter.values(values.parameters, values.running);
-            match parameter.input.is_some() {
-                false => write_floats(&mut buffer, &mut room, numbers)?,
-                true => write_bytes(&mut buffer, &mut room, numbers, parameter.fan_in)?,
+            match parameter.input {
+                None => write_floats(&mut buffer, &mut room, numbers)?,
+                Some(_) => write_floats(&mut buffer, &mut room, &quantized(numbers, parameter.fan_in).1)?,
             }
         }
         for beside in values.beside {
             write_floats(&mut buffer, &mut room, &beside.values)?;
+        }
+        for parameter in values.params.parameters.iter().filter(|parameter| parameter.input.is_some()) {
+            let numbers = parameter.values(values.parameters, values.running);
+            buffer.write_all(&quantized(numbers, parameter.fan_in).0)?;
         }
         buffer.flush()?;
         drop(buffer);
@@ -101,19 +106,16 @@ fn write_floats(file: &mut impl io::Write, room: &mut [u8], values: &[f32]) -> i
     Ok(())
 }
 
-/// Writes weights, `fan_in` of each output, as bytes; then a scale for each output.
-fn write_bytes(file: &mut impl io::Write, room: &mut [u8], weights: &[f32], fan_in: usize) -> io::Result<()> {
-    let (mut scales, mut bytes) = (Vec::new(), vec![0i8; fan_in]);
-    for row in weights.chunks_exact(fan_in) {
-        scales.push(quantize_row(row, &mut bytes));
-        for bytes in bytes.chunks(room.len()) {
-            for (room, byte) in room.iter_mut().zip(bytes) {
-                *room = byte.to_le_bytes()[0];
-            }
-            file.write_all(&room[..bytes.len()])?;
-        }
-    }
-    write_floats(file, room, &scales)
+/// Weights, `fan_in` of each output, as bytes, and a scale for each output.
+fn quantized(weights: &[f32], fan_in: usize) -> (Vec<u8>, Vec<f32>) {
+    let (mut bytes, mut row) = (Vec::with_capacity(weights.len()), vec![0i8; fan_in]);
+    let scale = |weights: &[f32]| {
+        let scale = quantize_row(weights, &mut row);
+        bytes.extend(row.iter().map(|byte| byte.cast_unsigned()));
+        scale
+    };
+    let scales = weights.chunks_exact(fan_in).map(scale).collect();
+    (bytes, scales)
 }
 
 /// Names of the counters of updates, in canonical order.
@@ -133,16 +135,16 @@ fn header(values: &Values, metadata: BTreeMap<String, String>) -> Result<Vec<u8>
     let mut tensors: Vec<(String, TensorInfo)> =
         counters(values.params).map(|name| (name, info(Dtype::I64, Vec::new()))).collect();
     for parameter in values.params.in_order() {
-        match parameter.input.is_some() {
-            false => tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone()))),
-            true => {
-                tensors.push((parameter.name.clone(), info(Dtype::I8, parameter.shape.clone())));
-                tensors.push((format!("{}{SCALE}", parameter.name), info(Dtype::F32, vec![parameter.shape[0]])));
-            }
+        match parameter.input {
+            None => tensors.push((parameter.name.clone(), info(Dtype::F32, parameter.shape.clone()))),
+            Some(_) => tensors.push((format!("{}{SCALE}", parameter.name), info(Dtype::F32, vec![parameter.shape[0]]))),
         }
     }
     for Beside { name, values } in values.beside {
         tensors.push((format!("{BESIDE}{name}"), info(Dtype::F32, vec![values.len()])));
+    }
+    for parameter in values.params.parameters.iter().filter(|parameter| parameter.input.is_some()) {
+        tensors.push((parameter.name.clone(), info(Dtype::I8, parameter.shape.clone())));
     }
     let internal = |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("header: {error}"));
     let header = Metadata::new(None, tensors).map_err(|error| internal(&error))?;

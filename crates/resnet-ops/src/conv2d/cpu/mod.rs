@@ -44,7 +44,7 @@ pub(super) enum CpuKernels {
         bf16: Box<Bf16>,
         other: Box<CpuKernels>,
     },
-    /// Those of bytes, and others for passes other than the forward one, or batches that Winograd's kernels compute in less time.
+    /// Those of bytes, and others for passes other than the forward one.
     Int8 {
         int8: Box<Int8>,
         other: Box<CpuKernels>,
@@ -105,7 +105,7 @@ impl CpuKernels {
             Self::Grouped(grouped) => grouped.packed_len(pass),
             Self::Winograd { winograd, small } => winograd.packed_len(pass).max(small.packed_len(pass)),
             Self::Bf16 { bf16, .. } if bf16.takes(pass) => bf16.packed_len(pass),
-            Self::Int8 { int8, other } if pass == Pass::Forward => int8.packed_len().max(other.packed_len(pass)),
+            Self::Int8 { int8, .. } if pass == Pass::Forward => int8.packed_len(),
             Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.packed_len(pass),
         }
     }
@@ -116,7 +116,7 @@ impl CpuKernels {
             Self::Grouped(grouped) => grouped.scratch_len(pass, n),
             Self::Winograd { winograd, small } => winograd.scratch_len(pass, n).max(small.scratch_len(pass, n)),
             Self::Bf16 { bf16, .. } if bf16.takes(pass) => bf16.scratch_len(pass, n),
-            Self::Int8 { int8, other } if pass == Pass::Forward => int8.scratch_len(n).max(other.scratch_len(pass, n)),
+            Self::Int8 { int8, .. } if pass == Pass::Forward => int8.scratch_len(n),
             Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.scratch_len(pass, n),
         }
     }
@@ -125,7 +125,9 @@ impl CpuKernels {
         match self {
             Self::Direct(_) | Self::Grouped(_) => true,
             Self::Winograd { winograd, .. } => winograd.takes(n) == winograd.takes(m),
-            Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.packs_alike(n, m),
+            Self::Bf16 { other, .. } => other.packs_alike(n, m),
+            // Of the pass that they are for.
+            Self::Int8 { .. } => true,
         }
     }
 
@@ -137,12 +139,7 @@ impl CpuKernels {
             Self::Winograd { winograd, .. } if winograd.takes(n) => Chosen::Winograd(winograd),
             Self::Winograd { small, .. } => Chosen::Direct(small),
             Self::Bf16 { bf16, .. } if bf16.takes(pass) => Chosen::Bf16(bf16),
-            Self::Int8 { int8, other } if pass == Pass::Forward => match other.of_batch(pass, n) {
-                Chosen::Winograd(winograd) if int8.leaves_to_winograd() => Chosen::Winograd(winograd),
-                Chosen::Direct(_) | Chosen::Grouped(_) | Chosen::Winograd(_) | Chosen::Bf16(_) | Chosen::Int8(_) => {
-                    Chosen::Int8(int8)
-                }
-            },
+            Self::Int8 { int8, .. } if pass == Pass::Forward => Chosen::Int8(int8),
             Self::Bf16 { other, .. } | Self::Int8 { other, .. } => other.of_batch(pass, n),
         }
     }

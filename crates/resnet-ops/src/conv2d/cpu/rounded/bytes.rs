@@ -3,7 +3,7 @@
 //! ```text
 //!   source    q = round(x / scale) + zero, 0 … 255                  one scale and zero for all channels, from the range that was seen
 //!   weights   q = round(w / scale), −127 … 127                      a scale for each output
-//!   target    y = scale · scale · (Σ q·q − zero · Σ q) + bias       Σ over a kernel's places and channels: integers, exact in any order
+//!   target    y = sx · sw · (Σ qx·qw − zero · Σ qw) + bias          Σ over a kernel's places and channels: integers, exact in any order
 //! ```
 //!
 //! Where products take signed bytes alone, those of the source are less 128, and so is the zero that sums are corrected by. Four bytes fill a word. A row of the source is 64 channels of a pixel; the padding of a map is the byte `zero`. Packed weights:

@@ -3,7 +3,8 @@
 //! AMX makes sixteen times as many products as f32's kernels, from which Winograd's save two thirds to four fifths: by that estimate it takes
 //! all shapes. AVX512_BF16 makes twice as many. By measurements on a Zen 5 it is used where its products, each counted as half of one, are at most
 //! so large a share of those of direct kernels, and in the place of Winograd's kernels for outputs with stride 2 alone. Bytes are four times as
-//! many products, and by the same measurements where each counts as a quarter; Winograd's kernels are left what they do with stride 1.
+//! many products, and by such measurements with AVX512_VNNI each counts as a quarter, which is assumed of the others. Nothing is left to Winograd's kernels, which are some
+//! tenths faster with large batches of 3x3 kernels: so an image's outputs are the same alone and among others.
 //!
 //! ```text
 //!   bf16                outputs      32 · ⌈C/32⌉ · taps · rows / 2        rows: places, those between lines and images too
@@ -58,11 +59,6 @@ pub(super) fn takes_bytes(cpu: &Cpu, products: Int8Products, shape: &ConvShape) 
         }
     };
     is_defined(shape) && i32::try_from(largest).is_ok() && (always || pays())
-}
-
-/// Whether batches that are large enough for Winograd's kernels are left to them, which need fewer products for outputs with stride 1.
-pub(super) fn leaves_to_winograd(cpu: &Cpu, products: Int8Products, shape: &ConvShape) -> bool {
-    cpu.convolution == Algorithm::Auto && products != Int8Products::Amx && shape.stride == [1; 2]
 }
 
 /// What a pass takes of bf16 for each product of f32.

@@ -15,7 +15,6 @@ pub(in crate::conv2d) struct Int8 {
     quantizer: Quantizer,
     threads: usize,
     forward: OutputSweep,
-    leaves_to_winograd: bool,
 }
 
 impl Int8 {
@@ -28,13 +27,7 @@ impl Int8 {
         let quantizer = Quantizer::new(range, products.is_signed());
         let operands = Operands::Int8 { products, isa: cpu.isa, quantizer };
         let forward = OutputSweep::new(shape, Pass::Forward, operands);
-        let leaves_to_winograd = choice::leaves_to_winograd(cpu, products, shape);
-        Some(Self { shape: shape.clone(), quantizer, threads: cpu.pool.threads(), forward, leaves_to_winograd })
-    }
-
-    /// Whether batches that are large enough for Winograd's kernels are theirs.
-    pub(in crate::conv2d::cpu) fn leaves_to_winograd(&self) -> bool {
-        self.leaves_to_winograd
+        Some(Self { shape: shape.clone(), quantizer, threads: cpu.pool.threads(), forward })
     }
 
     pub(in crate::conv2d::cpu) fn packed_len(&self) -> usize {

@@ -8,7 +8,7 @@
 //!   ┌ image ┐┌ image ┐ …   round     ┌ plane of every stride-th pixel, zeros around ┐     ┌───────┐
 //!   │ lines ││       │     ─────▶    │ 0 p p p p │ 0 p p p p │ 0 …                 │     │       │
 //!   └───────┘└───────┘               └───────────┼──────────────────────────────────┘     └───────┘
-//!                                     tile: up to 14 or 32 rows on end  × weights of a strip  ─▶  sums, bias, shortcut, ReLU
+//!                                     tile: 5 to 32 rows on end         × weights of a strip  ─▶  sums, bias, shortcut, ReLU
 //! ```
 //!
 //! Rows on the zeros between lines yield sums too, which are written to the next line's first pixel: its own row, later in the same tile,

@@ -182,7 +182,7 @@ macro_rules! rounding {
                 // SAFETY: compiled for AVX512_BF16; the caller grants what is named.
                 unsafe { generic::<$crate::conv2d::cpu::rounded::round::Vectors>($($arg),*) }
             }
-            // SAFETY: other products than the model's exist only where the machine has AVX512_BF16.
+            // SAFETY: other products than the model's exist only where the machine has what their rounding is compiled for.
             unsafe {
                 match products {
                     $crate::Bf16Products::Model => generic::<$crate::conv2d::cpu::rounded::round::OneByOne>($($arg),*),

@@ -68,7 +68,7 @@ pub(super) enum Products {
     Int8(Int8Products),
 }
 
-/// What becomes of sums: numbers, or of bytes integers in their places.
+/// What becomes of sums: f32, or of bytes the bits of integers of 32.
 ///
 /// # Safety
 /// As for [`Simd`].
