@@ -26,26 +26,6 @@ fn cut_all(values: &[Vec<f64>]) -> Vec<Vec<f64>> {
     values.iter().map(|values| values.iter().copied().map(cut).collect()).collect()
 }
 
-/// What all ops are tried on, and what is cut where other kernels' tasks are not: maps of several parts, many small images, gradients of
-/// several turns, more blocks than a strip has.
-fn cases() -> Vec<Convolution> {
-    let mut list = shapes::convolutions();
-    list.retain(|case| case.shape.groups == 1);
-    list.extend([
-        dense(2, [48, 80], 1, 1, [4, 4]),
-        dense(37, [64, 32], 1, 1, [2, 2]),
-        dense(5, [96, 48], 1, 2, [7, 7]),
-        dense(3, [40, 72], 3, 2, [8, 8]),
-        dense(19, [64, 64], 3, 1, [2, 2]),
-        dense(2, [16, 24], 3, 1, [66, 66]),
-        dense(1, [64, 16], 3, 2, [67, 66]),
-        dense(3, [32, 16], 1, 1, [180, 180]),
-        dense(2, [160, 176], 3, 1, [5, 6]),
-        dense(3, [16, 32], 3, 3, [1, 1]),
-    ]);
-    list
-}
-
 /// The output plain, with ReLU and onto a shortcut, and all gradients over and onto what is there.
 fn passes(case: &Convolution, executor: &Executor, inputs: &[Vec<f64>], dy: &[f64]) -> Vec<Vec<f64>> {
     let mut all = vec![
@@ -61,7 +41,7 @@ fn passes(case: &Convolution, executor: &Executor, inputs: &[Vec<f64>], dy: &[f6
 
 #[test]
 fn all_passes_are_the_definition_of_rounded_operands() {
-    for (seed, case) in cases().iter().enumerate() {
+    for (seed, case) in shapes::undivided().iter().enumerate() {
         let mut random = Random::new(seed as u64);
         let inputs = cut_all(&case.inputs(&mut random));
         let outputs = case.forward(&Executor::ReferenceF64, &inputs).unwrap().len();

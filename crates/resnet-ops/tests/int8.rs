@@ -18,23 +18,6 @@ fn on(products: Int8Products, threads: usize) -> Executor {
     Executor::cpu(threads).unwrap().with_convolution(Algorithm::Int8(products))
 }
 
-/// What all ops are tried on, and maps of several parts, many small images, channels beyond a step of 64.
-fn cases() -> Vec<Convolution> {
-    let mut list = shapes::convolutions();
-    list.retain(|case| case.shape.groups == 1 && !case.shape.plain_input);
-    list.extend([
-        dense(2, [48, 80], 1, 1, [4, 4]),
-        dense(37, [64, 32], 1, 1, [2, 2]),
-        dense(5, [96, 48], 1, 2, [7, 7]),
-        dense(3, [40, 72], 3, 2, [8, 8]),
-        dense(19, [64, 64], 3, 1, [2, 2]),
-        dense(2, [16, 24], 3, 1, [66, 66]),
-        dense(2, [160, 176], 3, 1, [5, 6]),
-        dense(3, [16, 32], 3, 3, [1, 1]),
-    ]);
-    list
-}
-
 /// A case whose input is quantised with this byte for zero, with such an input and such weights.
 fn quantised(mut case: Convolution, zero: u8, random: &mut Random) -> (Convolution, Vec<Vec<f64>>) {
     let of_byte = |byte: f64| (byte - f64::from(zero)) * SCALE;
@@ -55,7 +38,7 @@ fn quantised(mut case: Convolution, zero: u8, random: &mut Random) -> (Convoluti
 
 #[test]
 fn forward_is_the_definition_of_bytes() {
-    for (seed, case) in cases().into_iter().enumerate() {
+    for (seed, case) in shapes::undivided().into_iter().enumerate() {
         let mut random = Random::new(seed as u64);
         let (case, inputs) = quantised(case, [0, 128, 17][seed % 3], &mut random);
         let shortcut = random.values(case.forward(&Executor::ReferenceF64, &inputs).unwrap().len());

@@ -1,6 +1,6 @@
 //! The shapes that each op is tried on: those that a kernel is likely to get wrong, then random ones.
 
-use super::convolution::Convolution;
+use super::convolution::{dense, Convolution};
 use super::norm_pool::NormPooling;
 use super::normalisation::Normalisation;
 use super::ops::{Addition, Concatenation, Connection, Dropping, Relu};
@@ -20,6 +20,26 @@ use resnet_ops::pad_channels::PadChannels;
 
 /// Below, at and above a block of 16, and none a multiple of another's.
 const CHANNELS: [usize; 6] = [1, 3, 6, 16, 24, 33];
+
+/// Convolutions without groups: those that all kernels are tried on, and what is cut where other kernels' tasks are not, whose operands are
+/// rounded (maps of several parts, many small images, gradients of several turns, more blocks than a strip has).
+pub fn undivided() -> Vec<Convolution> {
+    let mut list = convolutions();
+    list.retain(|case| case.shape.groups == 1);
+    list.extend([
+        dense(2, [48, 80], 1, 1, [4, 4]),
+        dense(37, [64, 32], 1, 1, [2, 2]),
+        dense(5, [96, 48], 1, 2, [7, 7]),
+        dense(3, [40, 72], 3, 2, [8, 8]),
+        dense(19, [64, 64], 3, 1, [2, 2]),
+        dense(2, [16, 24], 3, 1, [66, 66]),
+        dense(1, [64, 16], 3, 2, [67, 66]),
+        dense(3, [32, 16], 1, 1, [180, 180]),
+        dense(2, [160, 176], 3, 1, [5, 6]),
+        dense(3, [16, 32], 3, 3, [1, 1]),
+    ]);
+    list
+}
 
 /// Convolutions of blocked inputs.
 pub fn convolutions() -> Vec<Convolution> {

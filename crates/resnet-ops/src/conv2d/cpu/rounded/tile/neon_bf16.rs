@@ -10,7 +10,7 @@
 //!
 //! 24 registers of sums, of 32. No such processor has run this; an emulator has.
 
-use super::{Sink, Step, Tile};
+use super::{vector_by_vector, Sink, Step, Tile};
 use crate::conv2d::cpu::rounded::round::ROW;
 use crate::simd::{Neon, Simd};
 use std::arch::aarch64::*;
@@ -18,51 +18,40 @@ use std::arch::asm;
 
 pub(super) const ROWS: usize = 6;
 
-/// Pairs of rows, the last one's second row maybe garbage.
-const PAIRS: usize = ROWS / 2;
-
 /// Computes a tile, vector by vector.
 #[target_feature(enable = "neon,bf16")]
 pub(super) unsafe fn run<K: Sink>(tile: &Tile, sink: &K) {
-    macro_rules! pick {
-        ($($rows:literal)*) => {
-            match tile.rows {
-                // SAFETY: the caller grants the rows of each step and one beyond, and what is written.
-                $($rows => unsafe {
-                    let first = sums::<{ ($rows + 1) / 2 }>(tile, 0);
-                    if tile.vectors == 1 {
-                        let mut rows = [[Neon::splat(0.0); 1]; $rows];
-                        for row in 0..$rows {
-                            rows[row] = [row_of(&first[row / 2], row % 2)];
-                        }
-                        return sink.take::<Neon, $rows, 1>(0, rows);
-                    }
-                    let second = sums::<{ ($rows + 1) / 2 }>(tile, 1);
-                    let mut rows = [[Neon::splat(0.0); 2]; $rows];
-                    for row in 0..$rows {
-                        rows[row] = [&first, &second].map(|sums| row_of(&sums[row / 2], row % 2));
-                    }
-                    sink.take::<Neon, $rows, 2>(0, rows);
-                },)*
-                rows => unreachable!("a tile of {rows} rows"),
-            }
-        };
-    }
-    const { assert!(PAIRS == 3) };
-    pick!(1 2 3 4 5 6)
+    // SAFETY: the caller grants the rows of each step and one beyond, and what is written.
+    unsafe { vector_by_vector!(Neon, tile, sink, 1 2 3 4 5 6) }
 }
 
-/// One of the two rows of a pair's sums.
 #[inline(always)]
-fn row_of(sums: &[float32x4_t; 8], second: usize) -> <Neon as Simd>::V {
-    let quarter = |index: usize| {
-        // SAFETY: every arm64 machine has NEON.
-        unsafe {
-            let [left, right] = [sums[2 * index], sums[2 * index + 1]].map(|sums| vreinterpretq_f64_f32(sums));
-            vreinterpretq_f32_f64(if second == 0 { vzip1q_f64(left, right) } else { vzip2q_f64(left, right) })
+unsafe fn sums<const ROWS: usize>(tile: &Tile, vector: usize) -> [<Neon as Simd>::V; ROWS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut rows = [Neon::splat(0.0); ROWS];
+        match ROWS {
+            1 | 2 => split(&of_pairs::<1>(tile, vector), &mut rows),
+            3 | 4 => split(&of_pairs::<2>(tile, vector), &mut rows),
+            _ => split(&of_pairs::<3>(tile, vector), &mut rows),
         }
-    };
-    [quarter(0), quarter(1), quarter(2), quarter(3)]
+        rows
+    }
+}
+
+/// Rows of the sums of pairs.
+#[inline(always)]
+fn split(pairs: &[[float32x4_t; 8]], rows: &mut [<Neon as Simd>::V]) {
+    for (row, target) in rows.iter_mut().enumerate() {
+        for (quarter, target) in target.iter_mut().enumerate() {
+            let sums = &pairs[row / 2][2 * quarter..];
+            // SAFETY: every arm64 machine has NEON.
+            *target = unsafe {
+                let [left, right] = [vreinterpretq_f64_f32(sums[0]), vreinterpretq_f64_f32(sums[1])];
+                vreinterpretq_f32_f64(if row % 2 == 0 { vzip1q_f64(left, right) } else { vzip2q_f64(left, right) })
+            };
+        }
+    }
 }
 
 /// sum += rows · columns.
@@ -81,9 +70,9 @@ fn add(sum: &mut float32x4_t, rows: float32x4_t, columns: float32x4_t) {
     }
 }
 
-/// Sums of pairs of rows and pairs of columns.
+/// Sums of pairs of rows, of which the last row may be garbage, and pairs of columns.
 #[inline(always)]
-unsafe fn sums<const PAIRS: usize>(tile: &Tile, vector: usize) -> [[float32x4_t; 8]; PAIRS] {
+unsafe fn of_pairs<const PAIRS: usize>(tile: &Tile, vector: usize) -> [[float32x4_t; 8]; PAIRS] {
     // SAFETY: see `Tile`.
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); 8]; PAIRS];
