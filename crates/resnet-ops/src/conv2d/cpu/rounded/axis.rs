@@ -12,6 +12,14 @@
 use crate::algorithm::Pass;
 use crate::conv2d::shape::ConvShape;
 
+/// Channels that a pass goes from and to.
+pub(super) fn ends(shape: &ConvShape, pass: Pass) -> [usize; 2] {
+    match pass {
+        Pass::InputGradient => [shape.out_channels, shape.in_channels],
+        Pass::Forward | Pass::WeightGradient => [shape.in_channels, shape.out_channels],
+    }
+}
+
 /// A kernel place with what it meets: of target number k, place k + `offset` of a plane. Offsets count from the zeros on.
 pub(super) struct Tap {
     pub(super) tap: usize,

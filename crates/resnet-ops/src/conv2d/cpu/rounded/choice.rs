@@ -13,9 +13,9 @@
 //!   f32, direct                      16 · ⌈C/16⌉ · those taps of each pixel that do not fall on padding
 //! ```
 
-use super::axis::Axis;
-use super::bytes;
-use super::pack::{self, DEPTHS};
+use super::axis::{ends, Axis};
+use super::bf16::pack;
+use super::int8::bytes;
 use crate::algorithm::{Algorithm, Pass};
 use crate::blocked::{blocks, LANES};
 use crate::conv2d::cpu::winograd::Winograd;
@@ -63,9 +63,9 @@ pub(super) fn takes_bytes(cpu: &Cpu, products: Int8Products, shape: &ConvShape) 
 
 /// What a pass takes of bf16 for each product of f32.
 fn share(shape: &ConvShape, pass: Pass) -> f64 {
-    let [source, _] = pack::ends(shape, pass);
+    let [source, _] = ends(shape, pass);
     let depths = match pass {
-        Pass::Forward | Pass::InputGradient => source.div_ceil(DEPTHS) * DEPTHS,
+        Pass::Forward | Pass::InputGradient => source.div_ceil(pack::DEPTHS) * pack::DEPTHS,
         Pass::WeightGradient => blocks(source) * LANES,
     };
     products(shape, pass, depths) / 2.0
@@ -80,7 +80,7 @@ fn share_of_bytes(shape: &ConvShape) -> f64 {
 /// Products of so many depths for each of direct kernels.
 fn products(shape: &ConvShape, pass: Pass, depths: usize) -> f64 {
     let axes = [0, 1].map(|axis| Axis::new(shape, pass, axis));
-    let [source, _] = pack::ends(shape, pass);
+    let [source, _] = ends(shape, pass);
     let mut rows = 0;
     for below in &axes[0].phases {
         for beside in &axes[1].phases {

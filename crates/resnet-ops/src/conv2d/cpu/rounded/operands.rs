@@ -1,7 +1,7 @@
 //! How sweeps whose operands are rounded to bf16 differ from those whose operands are bytes.
 
-use super::bytes::{self, Quantizer, BLOCKS};
-use super::round;
+use super::bf16::round;
+use super::int8::bytes::{self, Quantizer, BLOCKS};
 use super::tile::Products;
 use crate::{Bf16Products, Int8Products, Isa};
 

@@ -14,13 +14,11 @@
 //! Rows on the zeros between lines yield sums too, which are written to the next line's first pixel: its own row, later in the same tile,
 //! writes over them. Each target is summed in one order (rows of channels, kernel places) whatever tile, part or thread it falls to.
 
-use super::axis::{Axis, Phase};
-use super::bytes::BLOCKS;
+use super::axis::{ends, Axis, Phase};
+use super::int8::bytes::BLOCKS;
 use super::operands::Operands;
-use super::pack;
 use super::prefetch::Ahead;
-use super::round::ROW;
-use super::tile::{self, Ready, Sink, Step, Tile, SLACK, STEP, VECTORS};
+use super::tile::{self, Ready, Sink, Step, Tile, ROW, SLACK, STEP, VECTORS};
 use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
 use crate::conv2d::cpu::call::OutputsCall;
@@ -79,7 +77,7 @@ struct Run {
 
 impl OutputSweep {
     pub(super) fn new(shape: &ConvShape, pass: Pass, operands: Operands) -> Self {
-        let [source, target] = pack::ends(shape, pass);
+        let [source, target] = ends(shape, pass);
         let sizes = match pass {
             Pass::InputGradient => [shape.output(), shape.input],
             Pass::Forward | Pass::WeightGradient => [shape.input, shape.output()],

@@ -9,9 +9,8 @@
 //! Sums go through a buffer of 4 KiB, from which the sink takes those of rows that count. No machine has run this yet; all around it is
 //! the model's, too.
 
-use super::{Sink, Step, Tile};
+use super::{Sink, Step, Tile, ROW};
 use crate::blocked::LANES;
-use crate::conv2d::cpu::rounded::round::ROW;
 use crate::simd::{Avx512, Simd};
 use std::arch::asm;
 use std::mem::{offset_of, MaybeUninit};

@@ -1,7 +1,6 @@
 //! AVX-VNNI's `vpdpbusd`: 6 rows times the two halves of a vector of sums in registers of 256 bits.
 
-use super::{vector_by_vector, Sink, Step, Tile};
-use crate::conv2d::cpu::rounded::round::ROW;
+use super::{vector_by_vector, Sink, Step, Tile, ROW};
 use crate::simd::{Avx2, Simd};
 use std::arch::x86_64::*;
 

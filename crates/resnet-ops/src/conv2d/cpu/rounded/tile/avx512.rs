@@ -10,8 +10,7 @@
 //!
 //! A sum waits six cycles for its next product, and two are begun in a cycle: twelve sums or more keep a core busy.
 
-use super::{Sink, Step, Tile};
-use crate::conv2d::cpu::rounded::round::ROW;
+use super::{Sink, Step, Tile, ROW};
 use crate::simd::{Avx512, Simd};
 use std::arch::x86_64::*;
 

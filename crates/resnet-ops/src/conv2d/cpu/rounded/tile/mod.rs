@@ -9,7 +9,7 @@
 //!      └─────────────┘
 //! ```
 //!
-//! A row of A, and of B, is a row of words, each two numbers of bf16 (see [`round`](super::round)) or four bytes (see [`bytes`](super::bytes):
+//! A row of A, and of B, is a row of words, each two numbers of bf16 (see [`round`](super::bf16)) or four bytes (see [`int8`](super::int8):
 //! 64 depths a step, sums are integers); rows follow each other. A list of steps says where those of each step begin: kernel places times
 //! blocks of channels, or blocks of pixels. All sums begin with zero.
 
@@ -26,9 +26,12 @@ mod neon_bf16;
 mod neon_int8;
 
 use super::prefetch::Share;
-use super::round::ROW;
+use crate::blocked::LANES;
 use crate::simd::Simd;
 use crate::{Bf16Products, Int8Products};
+
+/// Words of a row.
+pub(super) const ROW: usize = LANES;
 
 /// Words of a step of B.
 pub(super) const STEP: usize = 16 * ROW;

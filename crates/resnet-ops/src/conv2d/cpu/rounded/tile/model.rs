@@ -1,8 +1,7 @@
 //! Models of AMX's `tdpbf16ps` and `tdpbusd`, row by row, as Intel describes them.
 
-use super::{Sink, Tile, STEP, VECTORS};
+use super::{Sink, Tile, ROW, STEP, VECTORS};
 use crate::blocked::LANES;
-use crate::conv2d::cpu::rounded::round::ROW;
 use crate::simd::{Portable, Simd};
 
 /// Two tiles of 16.

@@ -10,8 +10,7 @@
 //!
 //! 24 registers of sums, of 32. No such processor has run this; an emulator has.
 
-use super::{vector_by_vector, Sink, Step, Tile};
-use crate::conv2d::cpu::rounded::round::ROW;
+use super::{vector_by_vector, Sink, Step, Tile, ROW};
 use crate::simd::{Neon, Simd};
 use std::arch::aarch64::*;
 use std::arch::asm;

@@ -4,8 +4,7 @@
 //!   four words of each row: 5 registers     for each of the words, 16 columns of B: 4 registers     →  20 sums, of 32 registers
 //! ```
 
-use super::{vector_by_vector, Sink, Step, Tile};
-use crate::conv2d::cpu::rounded::round::ROW;
+use super::{vector_by_vector, Sink, Step, Tile, ROW};
 use crate::simd::{Neon, Simd};
 use std::arch::aarch64::*;
 use std::arch::asm;

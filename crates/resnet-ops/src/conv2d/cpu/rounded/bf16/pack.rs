@@ -3,26 +3,19 @@
 //! Packed: \[block of targets\]\[32 sources\]\[tap\]\[16 pairs of sources\]\[16 targets\]\[2\], then the bias in f32. What is beyond the
 //! channels is zero. Gradients: \[block of outputs\]\[tap\]\[input\]\[16 outputs\], in f32.
 
-use super::round::{rounding, ROW};
-use super::tile::STEP;
+use super::round::rounding;
 use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
 use crate::conv2d::cpu::bias::pack_bias;
+use crate::conv2d::cpu::rounded::axis::ends;
+use crate::conv2d::cpu::rounded::tile::{ROW, STEP};
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::{kernel, Simd};
 use crate::Bf16Products;
 
 /// Channels of a step.
-pub(super) const DEPTHS: usize = 32;
-
-/// Channels that a pass goes from and to.
-pub(super) fn ends(shape: &ConvShape, pass: Pass) -> [usize; 2] {
-    match pass {
-        Pass::InputGradient => [shape.out_channels, shape.in_channels],
-        Pass::Forward | Pass::WeightGradient => [shape.in_channels, shape.out_channels],
-    }
-}
+pub(in crate::conv2d::cpu::rounded) const DEPTHS: usize = 32;
 
 pub(super) fn packed_len(shape: &ConvShape, pass: Pass) -> usize {
     let [source, target] = ends(shape, pass);

@@ -1,15 +1,19 @@
 //! Training and inference with operands rounded to bf16.
 
+pub(super) mod pack;
+pub(super) mod round;
+mod weights;
+
+use super::choice;
 use super::operands::Operands;
 use super::outputs::OutputSweep;
-use super::weights::WeightSweep;
-use super::{choice, pack};
 use crate::algorithm::Pass;
 use crate::conv2d::call::WeightGradient;
 use crate::conv2d::cpu::call::OutputsCall;
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::{Bf16Products, Result};
+use weights::WeightSweep;
 
 /// What depends on the shape alone.
 pub(in crate::conv2d) struct Bf16 {

@@ -8,14 +8,12 @@
 //! ```
 
 use crate::blocked::LANES;
+use crate::conv2d::cpu::rounded::tile::ROW;
 use crate::simd::Simd;
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
-
-/// Words of a row.
-pub(super) const ROW: usize = LANES;
 
 /// A place of zeros.
 pub(super) const NOWHERE: usize = usize::MAX;
@@ -175,17 +173,17 @@ macro_rules! rounding {
         $(#[$doc])*
         $vis unsafe fn $name(products: $crate::Bf16Products, $($arg: $type),*) {
             #[inline(always)]
-            unsafe fn generic<$R: $crate::conv2d::cpu::rounded::round::Round>($($arg: $type),*) $body
+            unsafe fn generic<$R: $crate::conv2d::cpu::rounded::bf16::round::Round>($($arg: $type),*) $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
             unsafe fn vectors($($arg: $type),*) {
                 // SAFETY: compiled for AVX512_BF16; the caller grants what is named.
-                unsafe { generic::<$crate::conv2d::cpu::rounded::round::Vectors>($($arg),*) }
+                unsafe { generic::<$crate::conv2d::cpu::rounded::bf16::round::Vectors>($($arg),*) }
             }
             // SAFETY: other products than the model's exist only where the machine has what their rounding is compiled for.
             unsafe {
                 match products {
-                    $crate::Bf16Products::Model => generic::<$crate::conv2d::cpu::rounded::round::OneByOne>($($arg),*),
+                    $crate::Bf16Products::Model => generic::<$crate::conv2d::cpu::rounded::bf16::round::OneByOne>($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::Bf16Products::Avx512 | $crate::Bf16Products::Amx => vectors($($arg),*),
                     #[cfg(not(target_arch = "x86_64"))]
@@ -193,7 +191,7 @@ macro_rules! rounding {
                         unreachable!("an x86 instruction set on another architecture")
                     }
                     #[cfg(target_arch = "aarch64")]
-                    $crate::Bf16Products::Neon => generic::<$crate::conv2d::cpu::rounded::round::Quarters>($($arg),*),
+                    $crate::Bf16Products::Neon => generic::<$crate::conv2d::cpu::rounded::bf16::round::Quarters>($($arg),*),
                     #[cfg(not(target_arch = "aarch64"))]
                     $crate::Bf16Products::Neon => unreachable!("an arm64 instruction set on another architecture"),
                 }
@@ -205,7 +203,7 @@ pub(super) use rounding;
 
 rounding! {
     /// Rounds 32 channels of each of `count` pixels, `pixel` floats apart, to rows; the second block is zero where there is none.
-    pub(super) fn pixels<R>(blocks: [*const f32; 2], pixel: usize, count: usize, rows: *mut f32) {
+    pub(in crate::conv2d::cpu::rounded) fn pixels<R>(blocks: [*const f32; 2], pixel: usize, count: usize, rows: *mut f32) {
         let zeros = [0f32; LANES];
         for index in 0..count {
             // SAFETY: the caller grants the pixels and as many rows.

@@ -4,8 +4,8 @@ use super::WeightSweep;
 use crate::blocked::LANES;
 use crate::conv2d::cpu::disjoint::Disjoint;
 use crate::conv2d::cpu::map::Map;
-use crate::conv2d::cpu::rounded::round::{self, NOWHERE, ROW};
-use crate::conv2d::cpu::rounded::tile::SLACK;
+use crate::conv2d::cpu::rounded::bf16::round::{self, NOWHERE};
+use crate::conv2d::cpu::rounded::tile::{ROW, SLACK};
 use crate::Bf16Products;
 
 /// Pixels of a row of A.

@@ -15,17 +15,16 @@
 
 mod matrices;
 
-use super::axis::Axis;
 use super::pack::unpack;
-use super::prefetch::Ahead;
-use super::round::ROW;
-use super::tile::{self, Products, Ready, Sink, Step, Tile, STEP, VECTORS};
 use crate::algorithm::Pass;
 use crate::blocked::{self, LANES};
 use crate::conv2d::call::WeightGradient;
 use crate::conv2d::cpu::bias::bias_gradients;
 use crate::conv2d::cpu::disjoint::Disjoint;
 use crate::conv2d::cpu::map::Map;
+use crate::conv2d::cpu::rounded::axis::Axis;
+use crate::conv2d::cpu::rounded::prefetch::Ahead;
+use crate::conv2d::cpu::rounded::tile::{self, Products, Ready, Sink, Step, Tile, ROW, STEP, VECTORS};
 use crate::conv2d::shape::ConvShape;
 use crate::executor::Cpu;
 use crate::simd::Simd;

@@ -10,19 +10,18 @@
 //! \[block of targets\]\[64 sources\]\[tap\]\[16 fours of sources\]\[16 targets\]\[4\], then the bias in f32, what `zero` adds to the sums,
 //! as integers, and scales in f32. (Jacob et al., 2017, <https://arxiv.org/abs/1712.05877>.)
 
-use super::round::ROW;
-use super::tile::STEP;
 use crate::blocked::{self, LANES};
 use crate::conv2d::cpu::disjoint::Disjoint;
+use crate::conv2d::cpu::rounded::tile::{ROW, STEP};
 use crate::conv2d::shape::{ConvShape, InputRange};
 use crate::executor::Cpu;
 use crate::simd::kernel;
 
 /// Blocks of 16 channels of a row.
-pub(super) const BLOCKS: usize = 4;
+pub(in crate::conv2d::cpu::rounded) const BLOCKS: usize = 4;
 
 /// Channels of a step.
-pub(super) const DEPTHS: usize = BLOCKS * LANES;
+pub(in crate::conv2d::cpu::rounded) const DEPTHS: usize = BLOCKS * LANES;
 
 /// The largest weight; the smallest is its opposite.
 const MOST: f32 = 127.0;
@@ -32,7 +31,7 @@ const TO_INTEGER: f32 = 12_582_912.0;
 
 /// How a source's values become bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Quantizer {
+pub(in crate::conv2d::cpu::rounded) struct Quantizer {
     scale: f32,
     zero: u8,
     /// Whether bytes are written less 128.
@@ -41,7 +40,7 @@ pub(super) struct Quantizer {
 
 impl Quantizer {
     /// The one whose bytes span a range, and zero in any case, which is exact.
-    pub(super) fn new(range: InputRange, signed: bool) -> Self {
+    pub(in crate::conv2d::cpu::rounded) fn new(range: InputRange, signed: bool) -> Self {
         let (low, high) = (range.low.min(0.0), range.high.max(0.0));
         let scale = (high - low) / 255.0;
         if scale < f32::MIN_POSITIVE {
@@ -59,7 +58,7 @@ impl Quantizer {
         }
     }
 
-    pub(super) fn zero_word(self) -> f32 {
+    pub(in crate::conv2d::cpu::rounded) fn zero_word(self) -> f32 {
         f32::from_bits(u32::from_ne_bytes([self.zero ^ self.flipped(); 4]))
     }
 
@@ -72,7 +71,7 @@ impl Quantizer {
 kernel! {
     /// Quantises 64 channels of each of `count` pixels, `pixel` floats apart, to rows; of a block that is null the weights are zero. What is
     /// beyond the range becomes its end, and NaN zero or the lower end.
-    pub(super) fn pixels<S>(quantizer: Quantizer, blocks: [*const f32; BLOCKS], pixel: usize, count: usize, rows: *mut f32) {
+    pub(in crate::conv2d::cpu::rounded) fn pixels<S>(quantizer: Quantizer, blocks: [*const f32; BLOCKS], pixel: usize, count: usize, rows: *mut f32) {
         let (factor, zero, flipped) = (1.0 / quantizer.scale, f32::from(quantizer.zero), quantizer.flipped());
         for index in 0..count {
             for (block, &start) in blocks.iter().enumerate() {
@@ -123,7 +122,7 @@ pub fn quantize_row(weights: &[f32], bytes: &mut [i8]) -> f32 {
 }
 
 /// Words of all that is packed.
-pub(super) fn packed_len(shape: &ConvShape) -> usize {
+pub(in crate::conv2d::cpu::rounded) fn packed_len(shape: &ConvShape) -> usize {
     blocked::blocks(shape.out_channels) * (block_len(shape) + 3 * LANES)
 }
 
@@ -133,7 +132,13 @@ fn block_len(shape: &ConvShape) -> usize {
 }
 
 /// Writes weights and what is done with their sums.
-pub(super) fn pack(cpu: &Cpu, shape: &ConvShape, quantizer: Quantizer, params: &[f32], packed: &mut [f32]) {
+pub(in crate::conv2d::cpu::rounded) fn pack(
+    cpu: &Cpu,
+    shape: &ConvShape,
+    quantizer: Quantizer,
+    params: &[f32],
+    packed: &mut [f32],
+) {
     let (outputs, inputs) = (shape.out_channels, shape.in_channels);
     let (taps, targets) = (shape.kernel[0] * shape.kernel[1], blocked::blocks(outputs) * LANES);
     let (params, bias) = params.split_at(shape.weight_len());

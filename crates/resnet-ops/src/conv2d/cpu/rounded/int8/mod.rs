@@ -1,6 +1,9 @@
 //! Inference with operands that are bytes.
 
-use super::bytes::{self, Quantizer};
+pub(super) mod bytes;
+
+pub use bytes::quantize_row;
+
 use super::choice;
 use super::operands::Operands;
 use super::outputs::OutputSweep;
@@ -8,6 +11,7 @@ use crate::algorithm::Pass;
 use crate::conv2d::cpu::call::OutputsCall;
 use crate::conv2d::shape::{ConvShape, InputRange};
 use crate::executor::Cpu;
+use bytes::Quantizer;
 
 /// What depends on the shape and the input's range.
 pub(in crate::conv2d) struct Int8 {
