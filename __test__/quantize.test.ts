@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { deviceInfo, evaluate, fashionMnist, fit, globalAvgPool2d, linear, loadModel, quantize, ResNet18, sequential, sgd, tensor, Trainer } from "resnet-native";
@@ -49,6 +49,23 @@ test("it is not trained any more, quantised once, and goes on where something fa
   }
   using none = sequential([globalAvgPool2d(), linear(10)], { inChannels: 1 });
   expect(await rejection(quantize(none, train))).toMatchObject({ message: expect.stringMatching(/^model: expected a network with a convolution in one group/) as string });
+});
+
+test("it says what it is: in the model, and in a folder that claims to be nobody else's", async () => {
+  const { train } = await fashionMnist({ source: "sample" });
+  using model = new ResNet18({ flavor: "torchvision", numClasses: 10, inChannels: 1, threads: 1 });
+  expect(model.quantized).toBe(false);
+  await quantize(model, train, { images: 4 });
+  expect(model.quantized).toBe(true);
+  await model.saveFolder(join(folder, "hub"));
+  const { architecture } = JSON.parse(readFileSync(join(folder, "hub/config.json"), "utf8")) as { architecture: string };
+  expect(architecture).toBe("resnet_native");
+  expect(readFileSync(join(folder, "hub/README.md"), "utf8")).not.toContain("timm.create_model");
+  using loaded = await loadModel(join(folder, "hub"), { threads: 1 });
+  expect(loaded.quantized).toBe(true);
+  expect((await loaded.predict(images(2, 28))).data).toEqual((await model.predict(images(2, 28))).data);
+  const nothing = { ...images(1, 28), data: new Float32Array(784).fill(Number.NaN) };
+  expect(await rejection(loaded.predict(nothing))).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: "images[0]: expected a finite number, got NaN" });
 });
 
 test("the machine says how", () => {
