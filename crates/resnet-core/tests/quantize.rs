@@ -147,6 +147,18 @@ fn what_fails_changes_nothing() {
     assert_eq!(error.message, "images[7]: expected a finite number, got NaN", "bytes would hide it");
 }
 
+#[test]
+fn weights_that_are_not_finite_do_not_become_bytes() {
+    let mut session = trained(cpu(1));
+    let mut trainer = Trainer::new(Optimizer::Sgd(Sgd { lr: 1e38, ..SGD }));
+    let pixels = pixels(8);
+    for _ in 0..3 {
+        let _ = trainer.step(&mut session, Images { data: &pixels, shape: [8, 1, SIZE, SIZE] }, &[0; 8]);
+    }
+    assert_eq!(session.quantize(&data(8), 8).unwrap_err().code, Code::NonFiniteWeights);
+    assert!(!session.is_quantized());
+}
+
 /// Backends that multiply no bytes compute with the rounded weights.
 #[test]
 fn every_backend_can_be_quantised() {
