@@ -1,7 +1,7 @@
 //! Lists of picture files with labels, one each or any number: CSV with a header, or a JSON object a line.
 
 use crate::data::labels::LabelKind;
-use crate::error::{Code, Error, Result};
+use crate::error::{brief, Code, Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -121,7 +121,9 @@ fn csv_rows(text: &str, kind: LabelKind) -> Rows {
     let (_, header) = rows.next().ok_or((1, "an empty file".to_owned()))?;
     let place = |names: &[&str]| header.iter().position(|cell| names.contains(&&*cell.trim().to_ascii_lowercase()));
     let [path, label, part] = COLUMNS.map(place);
-    let (Some(path), Some(label)) = (path, label) else { return Err((1, format!("the columns {header:?}"))) };
+    let (Some(path), Some(label)) = (path, label) else {
+        return Err((1, format!("the columns {}", brief(&format!("{header:?}")))));
+    };
     let row = |(line, cells): Record| {
         if cells.len() != header.len() {
             return Err((line, format!("{} cells below {} columns", cells.len(), header.len())));
@@ -219,6 +221,8 @@ mod tests {
         ] {
             assert_eq!(csv_rows(text, LabelKind::Single), Err((line, got.to_owned())));
         }
+        let long = csv_rows(&"\u{1},".repeat(1000), LabelKind::Single).unwrap_err().1;
+        assert!(long.len() < 500, "{} bytes", long.len());
     }
 
     #[test]

@@ -70,7 +70,13 @@ impl Described {
         let reason = |error: serde_json::Error| format!("what it says of its run: {}", brief(&error));
         let Version { version } = serde_json::from_str(json).map_err(reason)?;
         match version {
-            VERSION => serde_json::from_str(json).map_err(reason),
+            VERSION => {
+                let described: Self = serde_json::from_str(json).map_err(reason)?;
+                match described.progress.epoch {
+                    0 => Err("what it says of its run: expected epochs that count from 1, got 0".to_owned()),
+                    _ => Ok(described),
+                }
+            }
             newer => Err(format!(
                 "expected a checkpoint of version {VERSION}, got {newer}: a newer resnet-native wrote it, update to go on from it"
             )),

@@ -212,6 +212,18 @@ fn a_checkpoint_for_other_ranks_is_read_once() {
     assert!(given.file.entries == read.file.entries && given.origin.path == path);
 }
 
+#[test]
+fn epochs_count_from_one() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut tiny(), &FitConfig { checkpoint: every_step(folder.path()), ..full() }).unwrap();
+    let path = checkpoints_in(folder.path()).unwrap().remove(0);
+    let json = Checkpoint::read(&path, false, &Cancel::default()).unwrap().described.to_json().unwrap();
+    let wrong = json.replacen(r#""progress":{"epoch":1,"#, r#""progress":{"epoch":0,"#, 1);
+    assert_ne!(wrong, json);
+    let reason = Described::from_json(&wrong).map(drop).unwrap_err();
+    assert!(reason.ends_with("expected epochs that count from 1, got 0"), "{reason}");
+}
+
 /// Every byte is changed at least once, and the file cut to every length.
 #[test]
 fn damaged_checkpoints_are_refused_nothing_is_loaded_and_the_one_beside_stays() {
