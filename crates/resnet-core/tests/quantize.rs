@@ -192,8 +192,8 @@ fn every_backend_can_be_quantised() {
 #[test]
 fn batches_of_any_size_follow_each_other() {
     let mut session = trained(Executor::cpu(2).unwrap());
-    let images =
-        |n: usize| Images { data: &pixels(40)[..n * SIZE * SIZE].to_vec().leak()[..], shape: [n, 1, SIZE, SIZE] };
+    let pixels = pixels(40);
+    let images = |n: usize| Images { data: &pixels[..n * SIZE * SIZE], shape: [n, 1, SIZE, SIZE] };
     session.quantize(&data(40), 40).unwrap();
     let expected = session.forward::<f32>(images(40), false).unwrap().data;
     for n in [1, 40, 2, 3, 1, 8, 5, 33] {

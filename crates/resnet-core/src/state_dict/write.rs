@@ -72,20 +72,23 @@ pub fn write(path: &Path, values: &Values, mut metadata: BTreeMap<String, String
         for _ in counters(values.params) {
             buffer.write_all(&updates.to_le_bytes())?;
         }
-        let mut room = vec![0; BUFFER];
+        let (mut room, mut bytes) = (vec![0; BUFFER], Vec::new());
         for parameter in values.params.in_order() {
             let numbers = parameter.values(values.parameters, values.running);
             match parameter.input {
                 None => write_floats(&mut buffer, &mut room, numbers)?,
-                Some(_) => write_floats(&mut buffer, &mut room, &quantized(numbers, parameter.fan_in).1)?,
+                Some(_) => {
+                    let (weights, scales) = quantized(numbers, parameter.fan_in);
+                    write_floats(&mut buffer, &mut room, &scales)?;
+                    bytes.push(weights);
+                }
             }
         }
         for beside in values.beside {
             write_floats(&mut buffer, &mut room, &beside.values)?;
         }
-        for parameter in values.params.parameters.iter().filter(|parameter| parameter.input.is_some()) {
-            let numbers = parameter.values(values.parameters, values.running);
-            buffer.write_all(&quantized(numbers, parameter.fan_in).0)?;
+        for weights in bytes {
+            buffer.write_all(&weights)?;
         }
         buffer.flush()?;
         drop(buffer);
