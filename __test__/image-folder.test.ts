@@ -187,6 +187,23 @@ test("a list of files with labels, as CSV or as lines of JSON", async () => {
   expect(await rejection(imageFolder(lines))).toMatchObject({ message: expect.stringContaining("gone.png") });
 });
 
+test("what is wrong with a list of long names is told in short", async () => {
+  const list = join(folder, "list.csv");
+  const long = "long\u{1F40D}".repeat(1000);
+  await put({ "1.png": "rgb.png" });
+  for (const [rows, said] of [
+    [`${long},a,train`, / … .*: expected a JPEG/],
+    [`1.png,a,${long}`, /:2: .*a part named "long.* … .*", which is neither/],
+    [`1.png,${long},train`, /at least two classes .*, got \["long.* … .*"\] alone$/],
+    [`1.png,${long},train\n1.png,b,train\n1.png,c${long},val`, /only classes that there are for training, \["b", .* … .*\], got "clong.* … .*"$/],
+  ] as const) {
+    await writeFile(list, `path,label,split\n${rows}\n`);
+    const error = await rejection(imageFolder(list, { size: 8 }));
+    expect(error).toMatchObject({ message: expect.stringMatching(said) });
+    expect(String(error).length).toBeLessThan(2000);
+  }
+});
+
 test("what makes no data set is an error that names it", async () => {
   const refused = async (message: string | RegExp, code = "ERR_DATA_NOT_FOUND", options?: ImageFolderOptions) => {
     expect(await rejection(load(options))).toMatchObject({ name: "ResNetError", code, message: expect.stringMatching(message) });

@@ -114,15 +114,22 @@ pub struct Error {
     pub message: String,
 }
 
-/// What another reader says of a file: where it quotes that at length, the beginning and the end of what it says.
-pub(crate) fn brief(error: &impl fmt::Display) -> String {
+/// Words of a file or of another reader, in a message: of many the beginning and the end.
+pub(crate) fn brief(words: &impl fmt::Display) -> String {
+    /// Bytes of either.
     const KEPT: usize = 200;
-    let text = error.to_string();
-    let cut = |at: usize| text.char_indices().nth(at).map(|(place, _)| place);
-    match (cut(KEPT), cut(text.chars().count().saturating_sub(KEPT))) {
-        (Some(start), Some(end)) if start < end => format!("{} … {}", &text[..start], &text[end..]),
-        _ => text,
+    let text = words.to_string();
+    if text.len() <= 2 * KEPT {
+        return text;
     }
+    let whole = |&at: &usize| text.is_char_boundary(at);
+    let (start, end) = ((0..=KEPT).rev().find(whole), (text.len() - KEPT..).find(whole));
+    format!("{} … {}", &text[..start.unwrap_or_default()], &text[end.unwrap_or_default()..])
+}
+
+/// The same of what is written as in a program.
+pub(crate) fn quoted(words: &impl fmt::Debug) -> String {
+    brief(&format_args!("{words:?}"))
 }
 
 /// A number as JavaScript writes it, in messages about those that are not finite.

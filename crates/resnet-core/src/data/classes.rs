@@ -1,6 +1,6 @@
 //! The classes of a data set or a network, and their names.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use std::collections::HashSet;
 
 /// The classes that labels are below; a name for each or none.
@@ -13,7 +13,7 @@ pub(super) struct Classes {
 impl Classes {
     /// Their names, or how many they are.
     pub fn told(&self) -> String {
-        self.names.as_ref().map_or_else(|| format!("{} without names", self.count), |names| format!("{names:?}"))
+        self.names.as_ref().map_or_else(|| format!("{} without names", self.count), quoted)
     }
 }
 
@@ -26,7 +26,7 @@ pub fn check_class_names(names: &[String]) -> Result<()> {
     match names.iter().find(|name| !known.insert(*name)) {
         None => Ok(()),
         Some(twice) => {
-            let got = format!("{twice:?} twice");
+            let got = format!("{} twice", quoted(twice));
             Err(Error::expected(Code::InvalidArgument, "classNames", "a name of its own for each class", got))
         }
     }

@@ -9,7 +9,7 @@ use crate::data::labels::{LabelKind, Labels};
 use crate::data::pass::threads_of_files;
 use crate::data::picture::{details, look, OnError, PictureSet, PictureTransform};
 use crate::data::sweep::sweep;
-use crate::error::{Code, Error, Result};
+use crate::error::{brief, quoted, Code, Error, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -105,7 +105,7 @@ impl ImageFolder {
         let mut train = self.kept(train, &mut walk, self.class_names.as_deref())?;
         if train.len() < 2 {
             let got: Vec<&str> = train.iter().map(|(name, _)| &**name).collect();
-            let got = if got.is_empty() { "none".to_owned() } else { format!("{got:?} alone") };
+            let got = if got.is_empty() { "none".to_owned() } else { format!("{} alone", quoted(&got)) };
             return Err(self.none_found("at least two classes with pictures", got, &walk));
         }
         let names: Vec<String> = train.iter().map(|(name, _)| name.clone()).collect();
@@ -186,8 +186,13 @@ impl ImageFolder {
         names.sort_by(|a, b| compare(a, b));
         if let Some(wanted) = wanted {
             if let Some(other) = names.iter().find(|name| !wanted.contains(name)) {
-                let expected = format!("only the classes {wanted:?}");
-                return Err(Error::expected(Code::InvalidArgument, "classNames", expected, format!("also {other:?}")));
+                let expected = format!("only the classes {}", quoted(&wanted));
+                return Err(Error::expected(
+                    Code::InvalidArgument,
+                    "classNames",
+                    expected,
+                    format!("also {}", quoted(other)),
+                ));
             }
             names = wanted.to_vec();
         }
@@ -196,7 +201,7 @@ impl ImageFolder {
             let files = walk.pictures(classes.remove(&name).unwrap_or_default(), self.on_error)?;
             if files.is_empty() && wanted.is_none() {
                 if self.on_error == OnError::Throw {
-                    let place = format!("class {name:?} of {}", told(&self.path));
+                    let place = format!("class {} of {}", quoted(&name), told(&self.path));
                     let expected = "at least one picture (JPEG, PNG or WebP)";
                     return Err(Error::expected(Code::DataNotFound, &place, expected, "none"));
                 }
@@ -228,8 +233,8 @@ impl ImageFolder {
         if let Some(other) = others.first() {
             if self.on_error == OnError::Throw {
                 let place = format!("validation pictures of {}", told(&self.path));
-                let expected = format!("only classes that there are for training, {names:?}");
-                return Err(Error::expected(Code::DataNotFound, &place, expected, format!("{other:?}")));
+                let expected = format!("only classes that there are for training, {}", quoted(&names));
+                return Err(Error::expected(Code::DataNotFound, &place, expected, quoted(other)));
             }
         }
         walk.skipped.untrained_classes = others;
@@ -248,9 +253,9 @@ impl ImageFolder {
         };
         let expected = format!("{expected} (JPEG, PNG or WebP), {form}");
         let unreadable = &walk.skipped.unreadable;
-        let named = unreadable.iter().take(NAMED).map(|(path, got)| format!("{}: {got}", told(path)));
+        let names = unreadable.iter().take(NAMED).map(|(path, got)| format!("{}: {got}", told(path)));
         let more = unreadable.len().saturating_sub(NAMED);
-        let but = match &*named.collect::<Vec<_>>().join(", ") {
+        let but = match &*brief(&names.collect::<Vec<_>>().join(", ")) {
             "" => String::new(),
             named if more > 0 => format!(", where these are no pictures: {named} and {more} more"),
             named => format!(", where these are no pictures: {named}"),
@@ -379,5 +384,5 @@ fn not_a_folder(path: &Path, error: &std::io::Error) -> Error {
 }
 
 fn told(path: &Path) -> String {
-    path.display().to_string()
+    brief(&path.display())
 }

@@ -1,7 +1,7 @@
 //! Lists of picture files with labels, one each or any number: CSV with a header, or a JSON object a line.
 
 use crate::data::labels::LabelKind;
-use crate::error::{brief, Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -72,7 +72,7 @@ fn files_of(path: &Path, kind: LabelKind) -> Result<(Sets, Option<Sets>, usize)>
             "val" | "validation" | "valid" => &mut validation,
             "test" => &mut test,
             _ => {
-                let got = format!("a part named {part:?}, which is neither train nor validation nor test");
+                let got = format!("a part named {}, which is neither train nor validation nor test", quoted(&part));
                 return Err(corrupt((line, got)));
             }
         };
@@ -122,7 +122,7 @@ fn csv_rows(text: &str, kind: LabelKind) -> Rows {
     let place = |names: &[&str]| header.iter().position(|cell| names.contains(&&*cell.trim().to_ascii_lowercase()));
     let [path, label, part] = COLUMNS.map(place);
     let (Some(path), Some(label)) = (path, label) else {
-        return Err((1, format!("the columns {}", brief(&format!("{header:?}")))));
+        return Err((1, format!("the columns {}", quoted(&header))));
     };
     let row = |(line, cells): Record| {
         if cells.len() != header.len() {

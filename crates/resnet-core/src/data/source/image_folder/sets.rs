@@ -1,6 +1,6 @@
 //! Lists of pictures that may be of any number of classes each.
 
-use super::{image_list, told, Code, Error, ImageFolder, OnError, Result, Skipped, Walk};
+use super::{image_list, quoted, told, Code, Error, ImageFolder, OnError, Result, Skipped, Walk};
 use crate::data::dataset::{Dataset, Splits};
 use crate::data::labels::Labels;
 use crate::data::picture::PictureSet;
@@ -22,8 +22,13 @@ impl ImageFolder {
         names.sort_by(|a, b| compare(a, b));
         if let Some(wanted) = &self.class_names {
             if let Some(other) = names.iter().find(|name| !wanted.contains(name)) {
-                let expected = format!("only the classes {wanted:?}");
-                return Err(Error::expected(Code::InvalidArgument, "classNames", expected, format!("also {other:?}")));
+                let expected = format!("only the classes {}", quoted(&wanted));
+                return Err(Error::expected(
+                    Code::InvalidArgument,
+                    "classNames",
+                    expected,
+                    format!("also {}", quoted(other)),
+                ));
             }
             names.clone_from(wanted);
         }
@@ -43,8 +48,8 @@ impl ImageFolder {
             if let Some(other) = wanted.iter().find(|name| !places.contains_key(&***name)) {
                 if self.on_error == OnError::Throw {
                     let place = format!("validation pictures of {}", told(&self.path));
-                    let expected = format!("only classes that there are for training, {names:?}");
-                    return Err(Error::expected(Code::DataNotFound, &place, expected, format!("{other:?}")));
+                    let expected = format!("only classes that there are for training, {}", quoted(&names));
+                    return Err(Error::expected(Code::DataNotFound, &place, expected, quoted(other)));
                 }
             }
             let Some(file) = walk.pictures(vec![file], self.on_error)?.pop() else { continue };
