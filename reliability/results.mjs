@@ -13,7 +13,7 @@ export function tableOf(titles, rows) {
 
 /** The page with new rows in place of those of the same experiment and size, in the order of the promises. */
 export function pageWith(page, rows, promises) {
-  const all = new Map([...rowsOf(page), ...rows].map((row) => [keyOf(row.promise, row.experiment, row.size), row]));
+  const all = new Map([...rowsOf(HEAD, page), ...rows].map((row) => [keyOf(row.promise, row.experiment, row.size), row]));
   const keys = promises.flatMap(({ id, experiments }) => experiments.flatMap(({ name }) => ["usual", "full"].map((size) => keyOf(id, name, size))));
   const inOrder = keys.filter((key) => all.has(key)).map((key) => all.get(key));
   const says = promises.map(({ id, says }) => `- ${id}: ${says}`);
@@ -21,11 +21,11 @@ export function pageWith(page, rows, promises) {
 }
 
 /** The rows of a page's table, as `tableOf` takes them. */
-function rowsOf(page) {
+export function rowsOf(titles, page) {
   const [, ...lines] = page.split("\n").filter((line) => line.startsWith("| "));
   return lines.map((line) => {
     const cells = line.slice(2, -2).split(" | ");
-    return Object.fromEntries(HEAD.map((title, i) => [title, cells[i]?.trim() ?? ""]));
+    return Object.fromEntries(titles.map((title, i) => [title, cells[i]?.trim() ?? ""]));
   });
 }
 

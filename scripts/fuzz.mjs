@@ -1,14 +1,17 @@
 // npm run fuzz -- TARGET…: mutates files of a format (of each, if none is named), led by what code they reach, and has them read: without a panic,
 // in memory that the file's size allows, and so that what is accepted can be used and written again. `--minutes 30` of processor time for each
 // target, else one; as many targets beside each other as there are cores. What was found goes on from one run to the next, in out/fuzz;
-// `--keep` keeps the fewest files that reach the same in reliability/corpus, where experiment P7 begins with them too. `--again FILE` reads one.
+// `--keep` keeps the fewest files that reach the same in reliability/corpus, where experiment P7 begins with them too, and writes what was reached to
+// reliability/FUZZ.md. `--again FILE` reads one.
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { machine } from "../benchmark/report.mjs";
+import { rowsOf, tableOf } from "../reliability/results.mjs";
 import { finish, output, root, rustHost, step } from "./steps.mjs";
 
 const fixtures = join(root, "crates/resnet-core/tests/fixtures");
@@ -34,6 +37,9 @@ const MOST_SECONDS = 300;
 const MOST_BYTES = 8192;
 /** Most bytes of all files that are kept of a target. */
 const MOST_KEPT = 40_000;
+const TITLES = ["target", "CPU minutes", "executions", "edges", "files", "KiB", "findings"];
+const PAGE_TITLES = [...TITLES, "commit", "machine"];
+const NONE = "none";
 
 const { values: given, positionals } = parseArgs({ options: { minutes: { type: "string" }, keep: { type: "boolean" }, again: { type: "string" } }, allowPositionals: true });
 const minutes = Number(given.minutes ?? 1);
@@ -75,12 +81,14 @@ if (given.again) {
     await Promise.all(Array.from({ length: availableParallelism() }, async () => {
       for (const name of names) rows.push(await fuzz(name));
     }));
-    const cells = rows.toSorted((a, b) => a[0].localeCompare(b[0]));
-    console.log(["| target | CPU minutes | executions | edges | files | KiB | findings |", "|---|---|---|---|---|---|---|", ...cells.map((row) => `| ${row.join(" | ")} |`)].join("\n"));
-    const found = rows.flatMap((row) => row.at(-1) || []);
+    console.log(tableOf(TITLES, rows.toSorted((a, b) => a.target.localeCompare(b.target))));
+    const found = rows.filter(({ findings }) => findings !== NONE);
     return found.length > 0 ? `${found.length} of ${rows.length} targets found something` : undefined;
   });
-  if (given.keep) for (const name of chosen) await step(`files to keep of ${name}`, () => keep(name));
+  if (given.keep) {
+    for (const name of chosen) await step(`files to keep of ${name}`, () => keep(name));
+    await step("reliability/FUZZ.md", () => tell(rows));
+  }
 }
 finish();
 
@@ -94,9 +102,10 @@ async function fuzz(name) {
   // The status of what was told to end.
   const isFine = status === 0 || status === 72;
   const kept = readdirSync(corpus).map((file) => statSync(join(corpus, file)).size);
-  const finding = isFine ? "" : /\S*out\/fuzz\/\S*-[0-9a-f]{40}/.exec(said)?.[0] ?? "it did not begin";
-  if (!isFine) console.log(`${said.split("\n").slice(-60).join("\n")}\n✗ ${name}: again: npm run fuzz -- ${name} --again ${finding}`);
-  return [name, (seconds / 60).toFixed(1), executions ?? "?", last[1] ?? "?", kept.length, (kept.reduce((a, b) => a + b, 0) / 1024).toFixed(0), finding];
+  const findings = isFine ? NONE : /\S*out\/fuzz\/\S*-[0-9a-f]{40}/.exec(said)?.[0] ?? "it did not begin";
+  if (!isFine) console.log(`${said.split("\n").slice(-60).join("\n")}\n✗ ${name}: again: npm run fuzz -- ${name} --again ${findings}`);
+  const [files, kib] = [String(kept.length), (kept.reduce((a, b) => a + b, 0) / 1024).toFixed(0)];
+  return { target: name, "CPU minutes": (seconds / 60).toFixed(1), executions: executions ?? "?", edges: last[1] ?? "?", files, KiB: kib, findings };
 }
 
 /** Folders of files to begin with. */
@@ -146,6 +155,17 @@ function secondsOf(pid) {
   } catch {
     return undefined;
   }
+}
+
+/** The page of all targets gets these rows in the place of theirs; what was found is mended first. */
+async function tell(rows) {
+  const { cpu, commit } = await machine();
+  const page = join(root, "reliability/FUZZ.md");
+  const before = existsSync(page) ? rowsOf(PAGE_TITLES, readFileSync(page, "utf8")) : [];
+  const all = new Map([...before, ...rows.filter(({ findings }) => findings === NONE).map((row) => ({ ...row, commit, machine: cpu }))].map((row) => [row.target, row]));
+  const inOrder = Object.keys(TARGETS).filter((name) => all.has(name)).map((name) => all.get(name));
+  const says = "`npm run fuzz -- TARGET --minutes 30 --keep` writes a target's row: the last run of each. Edges are places in the code that its files reach together.";
+  writeFileSync(page, ["# What mutated files reached, and what was found", "", says, "", tableOf(PAGE_TITLES, inOrder), ""].join("\n"));
 }
 
 /** Puts the fewest files that reach what all do in the place of the kept ones. */

@@ -52,10 +52,9 @@ fn all_passes_are_the_definition_of_rounded_operands() {
             for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 assert_close(found, expected, TOLERANCE, &format!("{case:?}, {}, result {index}", products.name()));
             }
-            for threads in [2, 3] {
-                let same = passes(case, &on(products, threads), &inputs, &dy) == found;
-                assert!(same, "{case:?}, {}: {threads} threads give other bits than one", products.name());
-            }
+            let threads = 2 + seed % 2;
+            let same = passes(case, &on(products, threads), &inputs, &dy) == found;
+            assert!(same, "{case:?}, {}: {threads} threads give other bits than one", products.name());
         }
     }
 }
