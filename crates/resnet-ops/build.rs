@@ -13,7 +13,7 @@ fn main() {
     std::fs::write(output().join("every_op.cuh"), includes).expect("cargo's folder can be written");
     #[cfg(any(feature = "cuda", feature = "cuda-host"))]
     {
-        let mut kernels: Vec<(String, bool)> = sources.iter().flat_map(|source| kernels(source)).collect();
+        let mut kernels: Vec<(String, &str)> = sources.iter().flat_map(|source| kernels(source)).collect();
         kernels.sort();
         let names = kernels.iter().flat_map(|(name, _)| ELEMENTS.map(|element| format!("{name}_{element}")));
         let names = format!("{:?}", names.collect::<Vec<_>>());
@@ -29,14 +29,14 @@ fn main() {
 #[cfg(any(feature = "cuda", feature = "cuda-host"))]
 const ELEMENTS: [&str; 2] = ["f32", "bf16"];
 
-/// The kernels that a source defines, and whether their threads wait for each other.
+/// The kernels that a source defines, and of what kind they are, as `cuda/host.hpp` says.
 #[cfg(any(feature = "cuda", feature = "cuda-host"))]
-fn kernels(source: &str) -> Vec<(String, bool)> {
+fn kernels(source: &str) -> Vec<(String, &'static str)> {
     let text = std::fs::read_to_string(Path::new("src").join(source)).expect("a source");
-    let name = |line: &str, word| Some(line.strip_prefix(word)?.split_once(')')?.0.to_owned());
     let kernel = |line: &str| {
-        let syncing = name(line, "SYNCING_KERNEL(").map(|name| (name, true));
-        syncing.or_else(|| name(line, "KERNEL(").map(|name| (name, false)))
+        let (kind, rest) = line.split_once('(')?;
+        let kind = ["KERNEL", "SYNCING_KERNEL", "SHARING_KERNEL"].into_iter().find(|&known| known == kind)?;
+        Some((rest.split_once(')')?.0.to_owned(), kind))
     };
     text.lines().filter_map(kernel).collect()
 }
@@ -99,12 +99,20 @@ mod host {
     use std::path::Path;
     use std::time::SystemTime;
 
-    pub fn compile(kernels: &[(String, bool)], output: &Path) {
+    /// Fibers of a block whose threads share its work.
+    const FEW: u32 = 4;
+
+    pub fn compile(kernels: &[(String, &str)], output: &Path) {
         let mut table = String::from("#include \"cuda/kernels.cu\"\n#include \"cuda/host.cpp\"\n");
         table.push_str("static const Entry entries[] = {\n");
-        for (name, syncs) in kernels {
+        for (name, kind) in kernels {
+            let fibers = match *kind {
+                "SHARING_KERNEL" => FEW,
+                "SYNCING_KERNEL" => u32::MAX,
+                _ => 0,
+            };
             for element in super::ELEMENTS {
-                writeln!(table, "    {{\"{name}_{element}\", caller<{name}_{element}>({name}_{element}), {syncs}}},")
+                writeln!(table, "    {{\"{name}_{element}\", caller<{name}_{element}>({name}_{element}), {fibers}}},")
                     .unwrap();
             }
         }

@@ -83,18 +83,40 @@ struct NAME(Part) {
     }
 };
 
+/// A lane of a tap of a filter, or how far it is from one to another.
+struct NAME(Step) {
+    int filter, tap, lane;
+
+    /// To number `i`: lanes follow each other, then taps, then filters.
+    INLINE NAME(Step)(int i, int taps, int lanes) {
+        tap = i / lanes;
+        lane = i - tap * lanes;
+        filter = tap / taps;
+        tap -= filter * taps;
+    }
+
+    /// Goes on without a division, which would take longer than all else that is done for a weight.
+    INLINE void add(const NAME(Step) & step, int taps, int lanes) {
+        lane += step.lane;
+        tap += step.tap + (lane >= lanes);
+        if (lane >= lanes) lane -= lanes;
+        filter += step.filter + (tap >= taps);
+        if (tap >= taps) tap -= taps;
+    }
+};
+
 /// Calls `at(place, weight)` for a thread's share of a block's part: a place in the packed filters, and which of the part's weights
 /// is its counterpart, −1 where there is none.
 template <typename F> INLINE void each_place(const NAME(Filters) & f, const NAME(Part) & part, F at) {
     const bool last = part.end == f.channels;
     const int first = f.block == 1 ? part.first : 0, end = f.block == 1 && !last ? part.end : f.lanes, across = end - first;
-    const int per_filter = f.rows * f.columns * across, channels = part.end - part.first;
-    for (int i = threadIdx.x; i < part.filters * per_filter; i += blockDim.x) {
-        const int filter = i / per_filter, inside = i - filter * per_filter, tap = inside / across, lane = first + inside - tap * across;
-        const int64 place = (static_cast<int64>(part.out + filter) * f.rows * f.columns + tap) * f.lanes + lane;
-        int channel = lane, from = tap;
+    const int taps = f.rows * f.columns, channels = part.end - part.first;
+    const NAME(Step) step(blockDim.x, taps, across);
+    for (NAME(Step) now(threadIdx.x, taps, across); now.filter < part.filters; now.add(step, taps, across)) {
+        const int lane = first + now.lane;
+        int channel = lane, from = now.tap;
         if (f.block != 1) {
-            const int row = tap / f.columns, column = tap - row * f.columns, cell = lane / f.channels;
+            const int row = now.tap / f.columns, column = now.tap - row * f.columns, cell = lane / f.channels;
             channel = lane - cell * f.channels;
             const bool counts = cell < f.block * f.block;
             // Another block's, but for the lanes behind all channels.
@@ -102,13 +124,14 @@ template <typename F> INLINE void each_place(const NAME(Filters) & f, const NAME
             const int r = f.block * row + cell / f.block + f.down, s = f.block * column + cell % f.block + f.across;
             from = counts && r >= 0 && r < f.height && s >= 0 && s < f.width ? r * f.width + s : -1;
         }
-        const bool real = filter < part.real && channel < f.channels && from >= 0;
-        at(place, real ? (filter * channels + channel - part.first) * part.taps + from : -1);
+        const bool real = now.filter < part.real && channel < f.channels && from >= 0;
+        const int64 place = (static_cast<int64>(part.out + now.filter) * taps + now.tap) * f.lanes + lane;
+        at(place, real ? (now.filter * channels + channel - part.first) * part.taps + from : -1);
     }
 }
 
 /// Packs filters: a weight comes as f32 and goes in the type of the activations.
-SYNCING_KERNEL(conv_pack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
+SHARING_KERNEL(conv_pack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
     SHARED float kept[NAME(TILE)];
     const NAME(Filters) &filters = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
     const NAME(Part) part(filters);
@@ -127,7 +150,7 @@ SYNCING_KERNEL(conv_pack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
 }
 
 /// The gradients of packed filters back in plain order: an element comes and f32 goes. Clears or copies the bias's where it is named.
-SYNCING_KERNEL(conv_unpack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
+SHARING_KERNEL(conv_unpack)(int count, BY_VALUE(NAME(EveryFilters)) every) {
     SHARED float kept[NAME(TILE)];
     const NAME(Filters) &filters = every.of[place_of_block(count, [&](int place) { return every.of[place].first_block; })];
     const NAME(Part) part(filters);

@@ -26,7 +26,8 @@ template <auto kernel, typename... A> static Call caller(void (*)(A...)) {
 struct Entry {
     const char *name;
     Call call;
-    bool syncs;
+    /// Most fibers of a block; none if its threads do not wait for each other.
+    unsigned fibers;
 };
 
 namespace {

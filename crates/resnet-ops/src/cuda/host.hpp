@@ -15,7 +15,10 @@ extern thread_local Dim gridDim, blockDim, blockIdx, threadIdx;
 void __syncthreads();
 
 #define KERNEL(name) static void NAME(name)
+/// Its threads wait for each other.
 #define SYNCING_KERNEL(name) static void NAME(name)
+/// Likewise, and they share a block's work, however many they are: a few do here, as each turn takes its time.
+#define SHARING_KERNEL(name) static void NAME(name)
 #define INLINE inline
 #ifdef __SANITIZE_ADDRESS__
 // It sees to the ends of what all threads of the processor share alone: they then take turns at kernels. And arguments are read

@@ -10,6 +10,7 @@
 // So many blocks have room on a processor: as Cuda::launch_octets and cuda/sums.rs count.
 #define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS, sizeof(T) == 2 ? 3 : 2) NAME(name)
 #define SYNCING_KERNEL(name) extern "C" __global__ void __launch_bounds__(PIXEL_THREADS, 2) NAME(name)
+#define SHARING_KERNEL(name) SYNCING_KERNEL(name)
 #define INLINE __device__ __forceinline__
 #define SHARED __shared__
 #define UNROLL _Pragma("unroll")

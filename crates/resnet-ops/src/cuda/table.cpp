@@ -7,13 +7,13 @@ extern "C" int resnet_launch_on_host(const char *name, unsigned blocks, unsigned
         if (std::strcmp(entry.name, name) != 0) continue;
         TAKE_TURNS;
         gridDim = {blocks, 1, 1};
-        blockDim = {threads, 1, 1};
+        blockDim = {entry.fibers > 0 && entry.fibers < threads ? entry.fibers : threads, 1, 1};
         launched = &entry;
         launched_arguments = arguments;
         for (unsigned block = 0; block < blocks; block++) {
             blockIdx = {backwards ? blocks - 1 - block : block, 0, 0};
-            if (entry.syncs) {
-                run_fibers(threads, backwards);
+            if (entry.fibers > 0) {
+                run_fibers(blockDim.x, backwards);
             } else if (!backwards) {
                 entry.call(0, threads, arguments);
             } else {
