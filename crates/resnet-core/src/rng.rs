@@ -3,6 +3,8 @@
 
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use resnet_ops::random::normal;
+use resnet_ops::Real;
 
 /// What a stream is drawn for.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +53,20 @@ impl Stream {
         self.between(0.0, 1.0) < probability
     }
 
-    /// Normal with mean 0 (Box and Muller, 1958).
+    /// Normal with mean 0.
     pub fn normal(&mut self, deviation: f64) -> f64 {
-        const STEPS: f64 = (1u64 << 32) as f64;
-        let mut unit = || (f64::from(self.0.next_u32()) + 0.5) / STEPS;
-        let (radius, turn) = ((-2.0 * unit().ln()).sqrt(), unit());
-        deviation * radius * (std::f64::consts::TAU * turn).cos()
+        let mut value = [0.0];
+        self.fill_normal(deviation, &mut value);
+        value[0]
+    }
+
+    /// The same for each place.
+    pub fn fill_normal<T: Real>(&mut self, deviation: f64, values: &mut [T]) {
+        let mut words = [[0; 2]; 256];
+        for values in values.chunks_mut(words.len()) {
+            words[..values.len()].as_flattened_mut().fill_with(|| self.0.next_u32());
+            normal(&words[..values.len()], deviation, values);
+        }
     }
 
     /// A number of 64 random bits.

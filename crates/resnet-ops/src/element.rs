@@ -59,9 +59,9 @@ impl Real for f64 {
 
 /// Compiles a function for AVX2 too, and calls that where the processor has it: more elements at once and the same bits, as nothing is fused.
 macro_rules! wide {
-    ($(#[$doc:meta])* fn $name:ident<T: Real>($($arg:ident: $type:ty),*) $(-> $ret:ty)? $body:block) => {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident<T: Real>($($arg:ident: $type:ty),*) $(-> $ret:ty)? $body:block) => {
         $(#[$doc])*
-        pub(crate) fn $name<T: Real>($($arg: $type),*) $(-> $ret)? {
+        $visibility fn $name<T: Real>($($arg: $type),*) $(-> $ret)? {
             #[inline(always)]
             fn plain<T: Real>($($arg: $type),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
@@ -80,9 +80,11 @@ macro_rules! wide {
     };
 }
 
+pub(crate) use wide;
+
 wide! {
     /// Σ a·b, in eight sums that a processor adds to at once.
-    fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> T {
         let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
         let mut sums = [T::zero(); 8];
         for (a, b) in a.iter().zip(b) {
@@ -97,7 +99,7 @@ wide! {
 
 wide! {
     /// sums += factor · x, place by place.
-    fn add_scaled<T: Real>(sums: &mut [T], factor: T, x: &[T]) {
+    pub(crate) fn add_scaled<T: Real>(sums: &mut [T], factor: T, x: &[T]) {
         sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += factor * x);
     }
 }

@@ -29,6 +29,7 @@ pub mod max_pool2d;
 pub mod muon;
 pub mod norm_pool;
 pub mod pad_channels;
+pub mod random;
 pub mod relu;
 pub mod resample;
 pub mod rmsprop;

@@ -38,10 +38,7 @@ fn draw(parameter: &Parameter, seed: u64, values: &mut [f32]) {
     match parameter.init {
         Init::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt()),
         Init::TorchDefault => uniform(1.0 / fan_in.sqrt()),
-        Init::KaimingNormal => {
-            let deviation = (2.0 / fan_out).sqrt();
-            values.fill_with(|| numbers.normal(deviation) as f32);
-        }
+        Init::KaimingNormal => numbers.fill_normal((2.0 / fan_out).sqrt(), values),
         Init::Zeros => values.fill(0.0),
         Init::Ones => values.fill(1.0),
     }
