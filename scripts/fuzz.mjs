@@ -37,8 +37,9 @@ const MOST_SECONDS = 300;
 const MOST_BYTES = 8192;
 /** Most bytes of all files that are kept of a target. */
 const MOST_KEPT = 40_000;
-const TITLES = ["target", "CPU minutes", "executions", "edges", "files", "KiB", "findings"];
-const PAGE_TITLES = [...TITLES, "commit", "machine"];
+const FIGURES = ["target", "CPU minutes", "executions", "edges", "files", "KiB"];
+const TITLES = [...FIGURES, "findings"];
+const PAGE_TITLES = [...FIGURES, "commit", "machine"];
 const NONE = "none";
 
 const { values: given, positionals } = parseArgs({ options: { minutes: { type: "string" }, keep: { type: "boolean" }, again: { type: "string" } }, allowPositionals: true });
@@ -86,8 +87,10 @@ if (given.again) {
     return found.length > 0 ? `${found.length} of ${rows.length} targets found something` : undefined;
   });
   if (given.keep) {
+    // Before the kept files change, which are a part of what was tried.
+    const { cpu, commit } = await machine();
     for (const name of chosen) await step(`files to keep of ${name}`, () => keep(name));
-    await step("reliability/FUZZ.md", () => tell(rows));
+    await step("reliability/FUZZ.md", () => tell(rows.map((row) => ({ ...row, commit, machine: cpu }))));
   }
 }
 finish();
@@ -157,15 +160,15 @@ function secondsOf(pid) {
   }
 }
 
-/** The page of all targets gets these rows in the place of theirs; what was found is mended first. */
-async function tell(rows) {
-  const { cpu, commit } = await machine();
+/** The page of all targets gets these rows in the place of theirs. */
+function tell(rows) {
   const page = join(root, "reliability/FUZZ.md");
   const before = existsSync(page) ? rowsOf(PAGE_TITLES, readFileSync(page, "utf8")) : [];
-  const all = new Map([...before, ...rows.filter(({ findings }) => findings === NONE).map((row) => ({ ...row, commit, machine: cpu }))].map((row) => [row.target, row]));
+  const all = new Map([...before, ...rows].map((row) => [row.target, row]));
   const inOrder = Object.keys(TARGETS).filter((name) => all.has(name)).map((name) => all.get(name));
-  const says = "`npm run fuzz -- TARGET --minutes 30 --keep` writes a target's row: the last run of each. Edges are places in the code that its files reach together.";
-  writeFileSync(page, ["# What mutated files reached, and what was found", "", says, "", tableOf(PAGE_TITLES, inOrder), ""].join("\n"));
+  const says = `\`npm run fuzz -- TARGET --minutes 30 --keep\` writes a target's row, if nothing was found: what is found is mended first. Edges are places in the code that
+its files reach together; of the files the fewest that reach the same are kept in \`corpus\`.`;
+  writeFileSync(page, ["# What mutated files reached", "", says, "", tableOf(PAGE_TITLES, inOrder), ""].join("\n"));
 }
 
 /** Puts the fewest files that reach what all do in the place of the kept ones. */

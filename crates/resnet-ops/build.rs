@@ -13,7 +13,7 @@ fn main() {
     std::fs::write(output().join("every_op.cuh"), includes).expect("cargo's folder can be written");
     #[cfg(any(feature = "cuda", feature = "cuda-host"))]
     {
-        let mut kernels: Vec<(String, &str)> = sources.iter().flat_map(|source| kernels(source)).collect();
+        let mut kernels: Vec<(String, u32)> = sources.iter().flat_map(|source| kernels(source)).collect();
         kernels.sort();
         let names = kernels.iter().flat_map(|(name, _)| ELEMENTS.map(|element| format!("{name}_{element}")));
         let names = format!("{:?}", names.collect::<Vec<_>>());
@@ -29,14 +29,19 @@ fn main() {
 #[cfg(any(feature = "cuda", feature = "cuda-host"))]
 const ELEMENTS: [&str; 2] = ["f32", "bf16"];
 
-/// The kernels that a source defines, and of what kind they are, as `cuda/host.hpp` says.
+/// How a kernel is defined, and how many fibers at most a block of that kind has on a machine without a GPU: threads that do not wait for
+/// each other are none. Eleven are more than an octet's lanes, and no multiple of anything that they step over.
 #[cfg(any(feature = "cuda", feature = "cuda-host"))]
-fn kernels(source: &str) -> Vec<(String, &'static str)> {
+const KINDS: [(&str, u32); 3] = [("KERNEL", 0), ("SYNCING_KERNEL", u32::MAX), ("SHARING_KERNEL", 11)];
+
+/// The kernels that a source defines, with their fibers.
+#[cfg(any(feature = "cuda", feature = "cuda-host"))]
+fn kernels(source: &str) -> Vec<(String, u32)> {
     let text = std::fs::read_to_string(Path::new("src").join(source)).expect("a source");
     let kernel = |line: &str| {
         let (kind, rest) = line.split_once('(')?;
-        let kind = ["KERNEL", "SYNCING_KERNEL", "SHARING_KERNEL"].into_iter().find(|&known| known == kind)?;
-        Some((rest.split_once(')')?.0.to_owned(), kind))
+        let (_, fibers) = KINDS.into_iter().find(|&(known, _)| known == kind)?;
+        Some((rest.split_once(')')?.0.to_owned(), fibers))
     };
     text.lines().filter_map(kernel).collect()
 }
@@ -99,18 +104,10 @@ mod host {
     use std::path::Path;
     use std::time::SystemTime;
 
-    /// Fibers of a block whose threads share its work.
-    const FEW: u32 = 4;
-
-    pub fn compile(kernels: &[(String, &str)], output: &Path) {
+    pub fn compile(kernels: &[(String, u32)], output: &Path) {
         let mut table = String::from("#include \"cuda/kernels.cu\"\n#include \"cuda/host.cpp\"\n");
         table.push_str("static const Entry entries[] = {\n");
-        for (name, kind) in kernels {
-            let fibers = match *kind {
-                "SHARING_KERNEL" => FEW,
-                "SYNCING_KERNEL" => u32::MAX,
-                _ => 0,
-            };
+        for (name, fibers) in kernels {
             for element in super::ELEMENTS {
                 writeln!(table, "    {{\"{name}_{element}\", caller<{name}_{element}>({name}_{element}), {fibers}}},")
                     .unwrap();

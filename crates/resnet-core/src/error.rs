@@ -114,11 +114,11 @@ pub struct Error {
     pub message: String,
 }
 
-/// Words of a file or of another reader, in a message: of many the beginning and the end.
-pub(crate) fn brief(words: &impl fmt::Display) -> String {
+/// A text in a message: if it is long, its beginning and its end.
+pub(crate) fn brief(text: &impl fmt::Display) -> String {
     /// Bytes of either.
     const KEPT: usize = 200;
-    let text = words.to_string();
+    let text = text.to_string();
     if text.len() <= 2 * KEPT {
         return text;
     }
@@ -127,9 +127,9 @@ pub(crate) fn brief(words: &impl fmt::Display) -> String {
     format!("{} … {}", &text[..start.unwrap_or_default()], &text[end.unwrap_or_default()..])
 }
 
-/// The same of what is written as in a program.
-pub(crate) fn quoted(words: &impl fmt::Debug) -> String {
-    brief(&format_args!("{words:?}"))
+/// The same of a value as `{:?}` writes it: a text in quotes.
+pub(crate) fn quoted(value: &impl fmt::Debug) -> String {
+    brief(&format_args!("{value:?}"))
 }
 
 /// A number as JavaScript writes it, in messages about those that are not finite.
@@ -193,5 +193,25 @@ impl From<resnet_ops::Error> for Error {
             None => Code::Internal,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_letters() {
+        assert_eq!(brief(&"a".repeat(400)), "a".repeat(400));
+        assert_eq!(brief(&"a".repeat(401)), format!("{0} … {0}", "a".repeat(200)));
+        for letter in ["é", "…", "🐍"] {
+            for [before, behind] in [["", ""], ["x", ""], ["", "x"], ["xy", "xyz"]] {
+                let text = format!("{before}{}{behind}", letter.repeat(300));
+                let short = brief(&text);
+                let (start, end) = short.split_once(" … ").unwrap();
+                assert!(text.starts_with(start) && text.ends_with(end), "{short}");
+                assert!([start, end].iter().all(|part| (197..=200).contains(&part.len())), "{short}");
+            }
+        }
     }
 }

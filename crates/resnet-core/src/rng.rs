@@ -56,11 +56,11 @@ impl Stream {
     /// Normal with mean 0.
     pub fn normal(&mut self, deviation: f64) -> f64 {
         let mut value = [0.0];
-        self.fill_normal(deviation, &mut value);
+        normal(&[[self.0.next_u32(), self.0.next_u32()]], deviation, &mut value);
         value[0]
     }
 
-    /// The same for each place.
+    /// Fills with such numbers: those that as many calls of [`Stream::normal`] would give.
     pub fn fill_normal<T: Real>(&mut self, deviation: f64, values: &mut [T]) {
         let mut words = [[0; 2]; 256];
         for values in values.chunks_mut(words.len()) {
@@ -111,6 +111,15 @@ mod tests {
         let mut sorted = draw(3, 0);
         sorted.sort_unstable();
         assert!(sorted.into_iter().eq(0..50));
+    }
+
+    #[test]
+    fn many_normal_numbers_are_those_that_come_one_by_one() {
+        let (mut many, mut single) = (stream(7, Purpose::Init, 0, 0), stream(7, Purpose::Init, 0, 0));
+        let mut values = [0.0; 600];
+        many.fill_normal(0.5, &mut values);
+        assert!(values.iter().all(|&value| value == single.normal(0.5)));
+        assert_eq!(many.bits(), single.bits());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! In an op's folder `mod.rs` says what the op means (parameters, shapes, public functions), `reference.rs` is its
 //! plain definition in f32 and f64, `cpu.rs` (or `cpu/`) its multi-threaded, vectorised form, and `cuda.rs` its form for a
 //! GPU, whose kernels are in `*.cu`.
-//! Every function takes an [`Executor`], which decides which of them runs. It works on the first elements of its buffers, which may be
+//! Every op's function takes an [`Executor`], which decides which of them runs. It works on the first elements of its buffers, which may be
 //! longer. One that is too short makes it panic, except on a GPU, where that is an error.
 
 #![warn(clippy::wildcard_enum_match_arm)]

@@ -152,7 +152,7 @@ fn sizes(quantity: &'static str, a: &Rows, b: &Rows, rows: &[usize]) -> Distance
     parts(quantity, a, rows, |row| (a.rms[row] / b.rms[row] - 1.0).abs())
 }
 
-/// Root mean square; zero of nothing. In several sums, so that one addition need not wait for the last.
+/// Root mean square; zero of nothing. In several sums, so that one addition need not wait for the one before.
 fn rms<V: Real>(values: &[V]) -> f64 {
     let mut sums = [0f64; 8];
     for values in values.chunks(sums.len()) {

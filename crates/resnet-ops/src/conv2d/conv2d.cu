@@ -83,20 +83,20 @@ struct NAME(Part) {
     }
 };
 
-/// A lane of a tap of a filter, or how far it is from one to another.
-struct NAME(Step) {
+/// A lane of a tap of a filter, and how far it is from one to the next of a thread's.
+struct NAME(Place) {
     int filter, tap, lane;
 
     /// To number `i`: lanes follow each other, then taps, then filters.
-    INLINE NAME(Step)(int i, int taps, int lanes) {
+    INLINE NAME(Place)(int i, int taps, int lanes) {
         tap = i / lanes;
         lane = i - tap * lanes;
         filter = tap / taps;
         tap -= filter * taps;
     }
 
-    /// Goes on without a division, which would take longer than all else that is done for a weight.
-    INLINE void add(const NAME(Step) & step, int taps, int lanes) {
+    /// Goes on without a division, which would take longer than bringing a weight from one order to the other.
+    INLINE void add(const NAME(Place) & step, int taps, int lanes) {
         lane += step.lane;
         tap += step.tap + (lane >= lanes);
         if (lane >= lanes) lane -= lanes;
@@ -111,8 +111,8 @@ template <typename F> INLINE void each_place(const NAME(Filters) & f, const NAME
     const bool last = part.end == f.channels;
     const int first = f.block == 1 ? part.first : 0, end = f.block == 1 && !last ? part.end : f.lanes, across = end - first;
     const int taps = f.rows * f.columns, channels = part.end - part.first;
-    const NAME(Step) step(blockDim.x, taps, across);
-    for (NAME(Step) now(threadIdx.x, taps, across); now.filter < part.filters; now.add(step, taps, across)) {
+    const NAME(Place) step(blockDim.x, taps, across);
+    for (NAME(Place) now(threadIdx.x, taps, across); now.filter < part.filters; now.add(step, taps, across)) {
         const int lane = first + now.lane;
         int channel = lane, from = now.tap;
         if (f.block != 1) {

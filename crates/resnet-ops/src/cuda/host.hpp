@@ -17,7 +17,7 @@ void __syncthreads();
 #define KERNEL(name) static void NAME(name)
 /// Its threads wait for each other.
 #define SYNCING_KERNEL(name) static void NAME(name)
-/// Likewise, and they share a block's work, however many they are: a few do here, as each turn takes its time.
+/// Likewise, and any number of them does a block's work: a few here, as each turn takes its time.
 #define SHARING_KERNEL(name) static void NAME(name)
 #define INLINE inline
 #ifdef __SANITIZE_ADDRESS__

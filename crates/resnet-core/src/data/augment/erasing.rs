@@ -26,7 +26,10 @@ impl Erasing {
         let Some([top, left, h, w]) = self.draw([height, width], stream) else { return };
         for plane in image.chunks_exact_mut(height * width) {
             for row in plane.chunks_exact_mut(width).skip(top).take(h) {
-                row[left..left + w].fill_with(|| self.value.unwrap_or_else(|| stream.normal(1.0)) as f32);
+                match self.value {
+                    Some(value) => row[left..left + w].fill(value as f32),
+                    None => stream.fill_normal(1.0, &mut row[left..left + w]),
+                }
             }
         }
     }

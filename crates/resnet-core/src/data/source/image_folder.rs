@@ -253,9 +253,9 @@ impl ImageFolder {
         };
         let expected = format!("{expected} (JPEG, PNG or WebP), {form}");
         let unreadable = &walk.skipped.unreadable;
-        let names = unreadable.iter().take(NAMED).map(|(path, got)| format!("{}: {got}", told(path)));
+        let listed = unreadable.iter().take(NAMED).map(|(path, got)| format!("{}: {got}", told(path)));
         let more = unreadable.len().saturating_sub(NAMED);
-        let but = match &*brief(&names.collect::<Vec<_>>().join(", ")) {
+        let but = match &*listed.collect::<Vec<_>>().join(", ") {
             "" => String::new(),
             named if more > 0 => format!(", where these are no pictures: {named} and {more} more"),
             named => format!(", where these are no pictures: {named}"),

@@ -1,7 +1,7 @@
 //! Lists of picture files with labels, one each or any number: CSV with a header, or a JSON object a line.
 
 use crate::data::labels::LabelKind;
-use crate::error::{quoted, Code, Error, Result};
+use crate::error::{brief, quoted, Code, Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -145,15 +145,15 @@ type Record = (usize, Vec<String>);
 /// The cells of each row with its line, by RFC 4180: a quoted cell may hold commas, line breaks and doubled quotes.
 fn records(text: &str) -> std::result::Result<Vec<Record>, (usize, String)> {
     let (mut rows, mut cells, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut line, mut began, mut quoted) = (1, 1, false);
+    let (mut line, mut began, mut in_quotes) = (1, 1, false);
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         line += usize::from(letter == '\n');
         match letter {
-            '"' if quoted && letters.next_if_eq(&'"').is_some() => cell.push('"'),
-            '"' if quoted => quoted = false,
-            '"' if cell.is_empty() => quoted = true,
-            _ if quoted => cell.push(letter),
+            '"' if in_quotes && letters.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' if in_quotes => in_quotes = false,
+            '"' if cell.is_empty() => in_quotes = true,
+            _ if in_quotes => cell.push(letter),
             ',' => cells.push(std::mem::take(&mut cell)),
             '\r' if letters.peek() == Some(&'\n') => {}
             '\n' => {
@@ -167,7 +167,7 @@ fn records(text: &str) -> std::result::Result<Vec<Record>, (usize, String)> {
             _ => cell.push(letter),
         }
     }
-    if quoted {
+    if in_quotes {
         return Err((began, "a quote that is not closed".into()));
     }
     cells.push(cell);
@@ -194,7 +194,7 @@ fn json_rows(text: &str, kind: LabelKind) -> Rows {
         };
         match (file.and_then(one), names) {
             (Some(file), Some(names)) => Ok(Row { line, file, names, part: part.and_then(one).unwrap_or_default() }),
-            (_, _) => Err((line, value.to_string().chars().take(80).collect())),
+            (_, _) => Err((line, brief(&value))),
         }
     };
     rows.map(row).collect()
