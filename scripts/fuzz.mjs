@@ -183,10 +183,10 @@ async function keep(name) {
   // What was once a finding has a name.
   for (const file of readdirSync(kept).filter((file) => /^[0-9a-f]{12}$/.test(file))) rmSync(join(kept, file));
   let bytes = 0;
-  const files = readdirSync(fewest).toSorted();
-  // Their names are digests: what there is no room for is any of them.
-  for (const file of files) {
-    bytes += statSync(join(fewest, file)).size;
+  const files = readdirSync(fewest).map((file) => ({ file, size: statSync(join(fewest, file)).size }));
+  // Small ones first, so that there is room for many.
+  for (const { file, size } of files.toSorted((a, b) => a.size - b.size)) {
+    bytes += size;
     if (bytes <= MOST_KEPT) renameSync(join(fewest, file), join(kept, file.slice(0, 12)));
   }
   rmSync(fewest, { recursive: true });
