@@ -29,6 +29,7 @@ import {
 } from "resnet-native";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { collect, rejection } from "./pictures.js";
+import { pngOfShortPalette } from "./png.js";
 import { runIn } from "./program.js";
 
 const child = fileURLToPath(new URL("children/cached-pictures.mjs", import.meta.url));
@@ -285,6 +286,13 @@ test("a network learns from a folder, and predicts a picture that it is given al
     expect(twice.shape).toEqual([2, 3, 16, 16]);
     expect(twice.data).toEqual(Float32Array.from([...image.data, ...image.data]));
   }
+});
+
+test("a picture that its decoder fails on is told by an error, and by nothing on stderr", async () => {
+  await writeFile(join(folder, "palette.png"), pngOfShortPalette());
+  const told = "ERR_DATA_CORRUPT: palette.png: expected a JPEG, PNG or WebP picture, got one that its decoder fails on";
+  await classes({ a: 1, b: 1 });
+  expect(await runIn(folder, [".", "palette.png"], {}, fileURLToPath(new URL("children/preprocess.mjs", import.meta.url)))).toEqual({ code: 0, stdout: told, stderr: "" });
 });
 
 test("preprocess refuses what is no picture or transform", async () => {

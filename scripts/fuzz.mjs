@@ -178,7 +178,7 @@ async function keep(name) {
   rmSync(fewest, { recursive: true, force: true });
   mkdirSync(fewest, { recursive: true });
   const { status, said } = await run(name, ["-set_cover_merge=1", fewest, ...seedsOf(name), join(out, name)]);
-  if (status !== 0) return said.slice(-2000);
+  if (status !== 0 || readdirSync(fewest).length === 0) return said.slice(-2000);
   mkdirSync(kept, { recursive: true });
   // What was once a finding has a name.
   for (const file of readdirSync(kept).filter((file) => /^[0-9a-f]{12}$/.test(file))) rmSync(join(kept, file));

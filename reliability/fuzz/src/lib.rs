@@ -9,7 +9,7 @@ mod weights;
 
 pub use data::{load, source_of_list};
 pub use memory::within;
-pub use picture::{picture, quiet};
+pub use picture::picture;
 pub use seed::{begin_with, seed};
 pub use weights::{comes_back, network, weights};
 

@@ -31,12 +31,3 @@ pub fn picture(bytes: &[u8]) {
         Err(error) => refused(&error, &[Code::DataCorrupt]),
     });
 }
-
-/// Lets panics be caught, in silence: a decoder's is a damaged file. One that is not caught still ends the process.
-pub fn quiet() {
-    std::panic::set_hook(Box::new(|panic| {
-        if panic.location().is_none_or(|location| !location.file().contains("registry")) {
-            eprintln!("{panic}");
-        }
-    }));
-}

@@ -37,6 +37,8 @@ fn run(session: &mut Session, option: &str) -> Result<()> {
 
 /// A checkpoint of each epoch.
 fn seeds() {
+    // What chooses the files to keep begins the program several times in one folder.
+    drop(fs::remove_dir_all("run"));
     run(&mut session(), r#""checkpoint":{"dir":"run","every_epochs":1,"keep":2}"#).expect("a run");
     for entry in fs::read_dir("run").expect("the run's folder") {
         let path = entry.expect("the run's folder").path();

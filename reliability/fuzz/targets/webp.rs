@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(init: resnet_fuzz::quiet(), |bytes: &[u8]| resnet_fuzz::picture(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| resnet_fuzz::picture(bytes));

@@ -4,8 +4,10 @@ use crate::error::Error;
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::{DynamicImage, ImageDecoder, ImageFormat, Limits};
 use resnet_ops::allocate::{with_room, zeros};
+use std::cell::Cell;
 use std::io::Cursor;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, set_hook, take_hook, AssertUnwindSafe};
+use std::sync::Once;
 
 /// Most pixels of a picture: a hundred million.
 const MAX_PIXELS: u64 = 100_000_000;
@@ -82,9 +84,25 @@ pub(super) fn described(bytes: &[u8]) -> Result<([usize; 2], &'static str), NoPi
     Ok(([image.height() as usize, image.width() as usize], kind))
 }
 
+thread_local! {
+    /// Whether a decoder runs on this thread.
+    static DECODES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A decoder's defect is a damaged file to whoever reads it: told as an error, and not on stderr.
 fn decode_upright(bytes: &[u8]) -> Result<DynamicImage, NoPicture> {
-    // A decoder's defect is a damaged file to whoever reads it.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let tell = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !DECODES.get() {
+                tell(panic);
+            }
+        }));
+    });
+    DECODES.set(true);
     let decoded = catch_unwind(AssertUnwindSafe(|| decode_by_kind(bytes)));
+    DECODES.set(false);
     decoded.unwrap_or_else(|_| Err("one that its decoder fails on".to_owned().into()))
 }
 
