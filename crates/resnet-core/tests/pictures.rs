@@ -99,7 +99,11 @@ fn what_is_no_picture_is_refused_by_what_it_is() {
     huge[29..33].copy_from_slice(&check.to_be_bytes());
     let mut broken = png.clone();
     broken[60] ^= 0x55;
-    let cases: [(&str, &[u8], &str); 13] = [
+    // One whose frame is lossy and larger, and an animation of such a one.
+    let lossy = std::fs::read(fixture("lossy.webp")).unwrap();
+    let (in_small, animated) = (extended([8, 8], &lossy[12..]), extended([8, 8], &animation(&lossy[12..])));
+    assert!(decoded(&transform([8, 8], Fit::Pad), &extended([32, 24], &lossy[12..])).is_ok());
+    let cases: [(&str, &[u8], &str); 15] = [
         ("empty.jpg", b"", "got an empty file"),
         ("film.jpg", b"\0\0\0\x18ftypheic\0\0\0\0", "got a HEIC or a film"),
         ("anim.png", b"GIF89a\x01\0\x01\0", "got a GIF"),
@@ -111,6 +115,8 @@ fn what_is_no_picture_is_refused_by_what_it_is() {
         ("start.jpg", &whole[..30], "got a JPEG that ends early"),
         ("half.png", &png[..png.len() / 2], "got a damaged one"),
         ("half.webp", &webp[..webp.len() / 2], "got a damaged one"),
+        ("frame.webp", &in_small, "got a WebP of 8x8 pixels with a frame of 32x24"),
+        ("frames.webp", &animated, "got a WebP of 8x8 pixels with a frame of 32x24"),
         ("broken.png", &broken, "got a damaged one"),
         ("huge.png", &huge, "got one of 30000x30000 pixels"),
     ];
@@ -120,6 +126,24 @@ fn what_is_no_picture_is_refused_by_what_it_is() {
         let start = "pictures[0]: expected a JPEG, PNG or WebP picture, ";
         assert!(error.message.starts_with(start) && error.message.contains(message), "{name}: {error}");
     }
+}
+
+/// A chunk of RIFF.
+fn chunk(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    [kind, &(content.len() as u32).to_le_bytes()[..], content].concat()
+}
+
+/// A WebP in the extended form, of this width and height, with these chunks.
+fn extended([width, height]: [u8; 2], chunks: &[u8]) -> Vec<u8> {
+    let flags = if chunks.starts_with(b"ANIM") { 2 } else { 0 };
+    let head = chunk(b"VP8X", &[flags, 0, 0, 0, width - 1, 0, 0, height - 1, 0, 0]);
+    chunk(b"RIFF", &[b"WEBP", &head[..], chunks].concat())
+}
+
+/// The chunks of an animation of one frame of 8x8 pixels, for so long as it likes.
+fn animation(frame: &[u8]) -> Vec<u8> {
+    let place = [0, 0, 0, 0, 0, 0, 7, 0, 0, 7, 0, 0, 100, 0, 0, 0];
+    [chunk(b"ANIM", &[0; 6]), chunk(b"ANMF", &[&place[..], frame].concat())].concat()
 }
 
 /// The check value of PNG's chunks.

@@ -113,7 +113,13 @@ fn decode_by_kind(bytes: &[u8]) -> Result<DynamicImage, NoPicture> {
             upright(JpegDecoder::new(Cursor::new(bytes)))
         }
         Ok(ImageFormat::Png) => upright(PngDecoder::with_limits(Cursor::new(bytes), limits())),
-        Ok(ImageFormat::WebP) => upright(WebPDecoder::new(Cursor::new(bytes))),
+        Ok(ImageFormat::WebP) => {
+            let decoder = WebPDecoder::new(Cursor::new(bytes));
+            if let Ok(decoder) = &decoder {
+                check_webp_frames(bytes, decoder.dimensions())?;
+            }
+            upright(decoder)
+        }
         Ok(_) | Err(_) => Err(kind_of(bytes).to_owned().into()),
     }
 }
@@ -142,6 +148,33 @@ fn upright<D: ImageDecoder>(decoder: image::ImageResult<D>) -> Result<DynamicIma
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// The decoder makes room for a lossy frame by what that says of its size, and finds only then that the file says another.
+fn check_webp_frames(bytes: &[u8], (width, height): (u32, u32)) -> Result<(), String> {
+    for (kind, chunk) in chunks(bytes.get(12..).unwrap_or_default()) {
+        // A frame of an animation has its place and size in front.
+        let inner = if kind == *b"ANMF" { chunk.get(16..).unwrap_or_default() } else { &[] };
+        for (kind, frame) in chunks(inner).chain([(kind, chunk)]) {
+            let Some(&[.., a, b, c, d]) = frame.get(..10).filter(|_| kind == *b"VP8 ") else { continue };
+            let [w, h] = [[a, b], [c, d]].map(|side| u32::from(u16::from_le_bytes(side) & 0x3fff));
+            if w > width || h > height {
+                return Err(format!("a WebP of {width}x{height} pixels with a frame of {w}x{h}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The kind and content of each chunk of RIFF; of one that is cut off what there is.
+fn chunks(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    std::iter::from_fn(move || {
+        let (head, behind) = rest.split_first_chunk::<8>()?;
+        let [kind @ .., a, b, c, d] = *head;
+        let len = u32::from_le_bytes([a, b, c, d]) as usize;
+        rest = behind.get(len.saturating_add(len % 2)..).unwrap_or_default();
+        Some((kind, &behind[..len.min(behind.len())]))
+    })
 }
 
 /// The decoder fills what is missing with grey; a file that was cut off is found out here, because it lacks the end marker. Within the
