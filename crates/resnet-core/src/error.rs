@@ -127,6 +127,11 @@ pub(crate) fn brief(text: &impl fmt::Display) -> String {
     format!("{} … {}", &text[..start.unwrap_or_default()], &text[end.unwrap_or_default()..])
 }
 
+/// The same of a path.
+pub(crate) fn told(path: &std::path::Path) -> String {
+    brief(&path.display())
+}
+
 /// The same of a value as `{:?}` writes it: a text in quotes.
 pub(crate) fn quoted(value: &impl fmt::Debug) -> String {
     brief(&format_args!("{value:?}"))

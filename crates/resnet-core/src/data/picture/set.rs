@@ -4,7 +4,7 @@ use super::cache::Cache;
 use super::decode::{decode, NoPicture, Picture};
 use super::file::{read_file, words};
 use super::fit::{FitScratch, PictureTransform};
-use crate::error::{brief, Code, Error, Result};
+use crate::error::{told, Code, Error, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -101,10 +101,7 @@ impl PictureSet {
                 Err(NoPicture::Damaged(got)) => (Code::DataCorrupt, got),
             },
             Err(error) if error.kind() == ErrorKind::OutOfMemory => {
-                return Err(Error::new(
-                    Code::OutOfMemory,
-                    format!("{}: out of memory", brief(&self.files[index].display())),
-                ));
+                return Err(Error::new(Code::OutOfMemory, format!("{}: out of memory", told(&self.files[index]))));
             }
             Err(error) => (Code::Io, words(&error)),
         };
@@ -127,7 +124,7 @@ impl PictureSet {
     fn fail(&self, index: usize, code: Code, got: String) -> Result<()> {
         let path = &self.files[index];
         if self.on_error == OnError::Throw {
-            return Err(Error::expected(code, &brief(&path.display()), "a JPEG, PNG or WebP picture", got));
+            return Err(Error::expected(code, &told(path), "a JPEG, PNG or WebP picture", got));
         }
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.indices.insert(index) && failed.named.len() < MAX_NAMED {

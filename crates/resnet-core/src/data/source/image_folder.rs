@@ -9,7 +9,7 @@ use crate::data::labels::{LabelKind, Labels};
 use crate::data::pass::threads_of_files;
 use crate::data::picture::{details, look, OnError, PictureSet, PictureTransform};
 use crate::data::sweep::sweep;
-use crate::error::{brief, quoted, Code, Error, Result};
+use crate::error::{quoted, told, Code, Error, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -185,15 +185,7 @@ impl ImageFolder {
         let mut names: Vec<String> = classes.keys().cloned().collect();
         names.sort_by(|a, b| compare(a, b));
         if let Some(wanted) = wanted {
-            if let Some(other) = names.iter().find(|name| !wanted.contains(name)) {
-                let expected = format!("only the classes {}", quoted(&wanted));
-                return Err(Error::expected(
-                    Code::InvalidArgument,
-                    "classNames",
-                    expected,
-                    format!("also {}", quoted(other)),
-                ));
-            }
+            check_wanted(&names, wanted)?;
             names = wanted.to_vec();
         }
         let mut kept = Vec::new();
@@ -232,9 +224,7 @@ impl ImageFolder {
         others.sort_by(|a, b| compare(a, b));
         if let Some(other) = others.first() {
             if self.on_error == OnError::Throw {
-                let place = format!("validation pictures of {}", told(&self.path));
-                let expected = format!("only classes that there are for training, {}", quoted(&names));
-                return Err(Error::expected(Code::DataNotFound, &place, expected, quoted(other)));
+                return Err(self.not_trained(other, names));
             }
         }
         walk.skipped.untrained_classes = others;
@@ -243,6 +233,13 @@ impl ImageFolder {
             classes.entry(name.clone()).or_default();
         }
         self.kept(classes, walk, Some(names))
+    }
+
+    /// The error about validation pictures of a class that is none of these.
+    fn not_trained(&self, other: &str, names: &[String]) -> Error {
+        let place = format!("validation pictures of {}", told(&self.path));
+        let expected = format!("only classes that there are for training, {}", quoted(&names));
+        Error::expected(Code::DataNotFound, &place, expected, quoted(&other))
     }
 
     /// The error where there are too few pictures, with the files that should have been some.
@@ -383,6 +380,9 @@ fn not_a_folder(path: &Path, error: &std::io::Error) -> Error {
     Error::io("read the folder", path, error)
 }
 
-fn told(path: &Path) -> String {
-    brief(&path.display())
+/// Refuses names that are none of those that are wanted.
+fn check_wanted(names: &[String], wanted: &[String]) -> Result<()> {
+    let Some(other) = names.iter().find(|name| !wanted.contains(name)) else { return Ok(()) };
+    let (expected, got) = (format!("only the classes {}", quoted(&wanted)), format!("also {}", quoted(other)));
+    Err(Error::expected(Code::InvalidArgument, "classNames", expected, got))
 }

@@ -1,6 +1,6 @@
 //! Lists of pictures that may be of any number of classes each.
 
-use super::{image_list, quoted, told, Code, Error, ImageFolder, OnError, Result, Skipped, Walk};
+use super::{check_wanted, image_list, told, Code, Error, ImageFolder, OnError, Result, Skipped, Walk};
 use crate::data::dataset::{Dataset, Splits};
 use crate::data::labels::Labels;
 use crate::data::picture::PictureSet;
@@ -21,15 +21,7 @@ impl ImageFolder {
         let mut names: Vec<String> = found.iter().map(|&name| name.clone()).collect();
         names.sort_by(|a, b| compare(a, b));
         if let Some(wanted) = &self.class_names {
-            if let Some(other) = names.iter().find(|name| !wanted.contains(name)) {
-                let expected = format!("only the classes {}", quoted(&wanted));
-                return Err(Error::expected(
-                    Code::InvalidArgument,
-                    "classNames",
-                    expected,
-                    format!("also {}", quoted(other)),
-                ));
-            }
+            check_wanted(&names, wanted)?;
             names.clone_from(wanted);
         }
         if names.is_empty() {
@@ -47,9 +39,7 @@ impl ImageFolder {
         for (file, wanted) in files {
             if let Some(other) = wanted.iter().find(|name| !places.contains_key(&***name)) {
                 if self.on_error == OnError::Throw {
-                    let place = format!("validation pictures of {}", told(&self.path));
-                    let expected = format!("only classes that there are for training, {}", quoted(&names));
-                    return Err(Error::expected(Code::DataNotFound, &place, expected, quoted(other)));
+                    return Err(self.not_trained(other, names));
                 }
             }
             let Some(file) = walk.pictures(vec![file], self.on_error)?.pop() else { continue };
